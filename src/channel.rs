@@ -1,0 +1,4 @@
+//! STUB
+pub(crate) mod grant;
+pub(crate) mod options;
+pub(crate) mod subscription;

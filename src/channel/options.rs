@@ -1,0 +1,83 @@
+//! How a subscription is opened: where a fresh reader starts, what a second connection of a client means, limits.
+
+/// Where a reader starts that comes without a last event id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Start {
+    /// With the next event. The default.
+    #[default]
+    Live,
+    /// With the earliest event that is held.
+    Earliest,
+    /// With the last so many events that are held for it.
+    Last(usize),
+}
+
+/// What happens when a client that is connected to a channel connects to it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Duplicates {
+    /// Both connections stay. The default.
+    #[default]
+    Keep,
+    /// The newer replaces the older; the older gets a `goodbye` and is told not to come back.
+    Replace,
+    /// The newer is refused, and over HTTP told to come back later, as at any connection limit.
+    Refuse,
+}
+
+/// How to open a [`Subscription`](crate::Subscription), in the manner of [`std::fs::OpenOptions`].
+///
+/// ```
+/// use tower_sse::{ChannelName, Grant, OpenOptions, Publisher, Start};
+///
+/// let publisher = Publisher::new();
+/// let grant = Grant::new([ChannelName::from_static("chat")]);
+/// let subscription = OpenOptions::new().start(Start::Last(10)).open(&publisher, grant, None)?;
+/// # Ok::<_, tower_sse::OpenError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenOptions {
+    pub(crate) start: Start,
+    pub(crate) duplicates: Duplicates,
+    pub(crate) per_client: usize,
+    pub(crate) per_channel: usize,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { start: Start::Live, duplicates: Duplicates::Keep, per_client: usize::MAX, per_channel: usize::MAX }
+    }
+}
+
+impl OpenOptions {
+    /// A fresh reader starts live, a client may connect as often as it likes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Where a reader without a last event id starts; [`Start::Live`] by default.
+    pub fn start(mut self, start: Start) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// What a second connection of a client to a channel means; [`Duplicates::Keep`] by default.
+    pub fn duplicates(mut self, duplicates: Duplicates) -> Self {
+        self.duplicates = duplicates;
+        self
+    }
+
+    /// How many subscriptions one client may have on one channel; without a limit by default.
+    pub fn max_per_client(mut self, max: usize) -> Self {
+        self.per_client = max;
+        self
+    }
+
+    /// How many subscriptions one channel may have; without a limit by default but the hub's
+    /// [`Limits::subscriptions`](crate::Limits::subscriptions).
+    pub fn max_per_channel(mut self, max: usize) -> Self {
+        self.per_channel = max;
+        self
+    }
+}

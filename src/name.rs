@@ -1,0 +1,316 @@
+//! The validated texts: channel names, client ids, event names, custom ids and comments.
+//!
+//! What each may hold is decided here, once; the encoder and the log trust these types.
+
+use std::{fmt, hash, sync::Arc};
+
+use crate::error::{InvalidText, Why};
+
+/// A text that is free when it is a literal and cheap to clone when it is not.
+#[derive(Clone)]
+enum Text {
+    Static(&'static str),
+    Shared(Arc<str>),
+}
+
+impl Text {
+    fn as_str(&self) -> &str {
+        match self {
+            Text::Static(text) => text,
+            Text::Shared(text) => text,
+        }
+    }
+}
+
+/// What a type's text may hold.
+#[derive(Clone, Copy)]
+enum Rule {
+    /// Any character but control characters.
+    Printable,
+    /// As `Printable`, and none of the names of the crate's own events.
+    EventName,
+    /// `[A-Za-z0-9._-]`, and not in the form of an [`EventId`](crate::EventId).
+    Id,
+}
+
+/// Checks `text`; `const`, so that `from_static` in a constant fails at compile time.
+const fn check(text: &str, max: usize, rule: Rule) -> Result<(), Why> {
+    let bytes = text.as_bytes();
+    if bytes.is_empty() {
+        return Err(Why::Empty);
+    }
+    if bytes.len() > max {
+        return Err(Why::TooLong { len: bytes.len(), max });
+    }
+    let mut at = 0;
+    while at < bytes.len() {
+        let allowed = match rule {
+            Rule::Id => matches!(bytes[at], b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'),
+            // The C1 control characters U+0080 to U+009F are C2 80 to C2 9F in UTF-8.
+            Rule::Printable | Rule::EventName => {
+                bytes[at] >= 0x20
+                    && bytes[at] != 0x7f
+                    && !(bytes[at] == 0xc2 && at + 1 < bytes.len() && bytes[at + 1] < 0xa0)
+            }
+        };
+        if !allowed {
+            return Err(Why::Character { at });
+        }
+        at += 1;
+    }
+    let reserved = match rule {
+        Rule::Printable => false,
+        Rule::EventName => matches!(bytes, b"gap" | b"goodbye"),
+        Rule::Id => looks_like_event_id(bytes),
+    };
+    if reserved { Err(Why::Reserved) } else { Ok(()) }
+}
+
+/// Twelve lower-case hexadecimal digits and a hyphen: how every [`EventId`](crate::EventId) of the crate's own begins.
+const fn looks_like_event_id(bytes: &[u8]) -> bool {
+    if bytes.len() < 13 || bytes[12] != b'-' {
+        return false;
+    }
+    let mut at = 0;
+    while at < 12 {
+        if !matches!(bytes[at], b'0'..=b'9' | b'a'..=b'f') {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+macro_rules! validated_text {
+    ($(#[$doc:meta])* $Name:ident, $what:literal, $max:literal, $rule:ident) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $Name(Text);
+
+        impl $Name {
+            /// The longest it may be, in bytes.
+            pub const MAX_LEN: usize = $max;
+
+            /// Makes one from a literal, without an allocation.
+            ///
+            /// # Panics
+            ///
+            /// If the literal is not valid; in a constant that is a compile error.
+            pub const fn from_static(text: &'static str) -> Self {
+                assert!(check(text, Self::MAX_LEN, Rule::$rule).is_ok(), concat!("invalid ", $what));
+                Self(Text::Static(text))
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                self.0.as_str()
+            }
+
+            fn check(text: &str) -> Result<(), InvalidText> {
+                check(text, Self::MAX_LEN, Rule::$rule).map_err(|why| InvalidText::new($what, why))
+            }
+        }
+
+        impl TryFrom<&str> for $Name {
+            type Error = InvalidText;
+
+            fn try_from(text: &str) -> Result<Self, InvalidText> {
+                Self::check(text)?;
+                Ok(Self(Text::Shared(text.into())))
+            }
+        }
+
+        impl TryFrom<String> for $Name {
+            type Error = InvalidText;
+
+            fn try_from(text: String) -> Result<Self, InvalidText> {
+                Self::check(&text)?;
+                Ok(Self(Text::Shared(text.into())))
+            }
+        }
+
+        impl TryFrom<&String> for $Name {
+            type Error = InvalidText;
+
+            fn try_from(text: &String) -> Result<Self, InvalidText> {
+                Self::try_from(text.as_str())
+            }
+        }
+
+        impl From<&$Name> for $Name {
+            fn from(name: &$Name) -> Self {
+                name.clone()
+            }
+        }
+
+        impl std::str::FromStr for $Name {
+            type Err = InvalidText;
+
+            fn from_str(text: &str) -> Result<Self, InvalidText> {
+                Self::try_from(text)
+            }
+        }
+
+        impl AsRef<str> for $Name {
+            fn as_ref(&self) -> &str {
+                self.as_str()
+            }
+        }
+
+        // Equality, order and hash are the text's, however it is held, so that maps can be asked with a `&str`.
+        impl std::borrow::Borrow<str> for $Name {
+            fn borrow(&self) -> &str {
+                self.as_str()
+            }
+        }
+
+        impl PartialEq for $Name {
+            fn eq(&self, other: &Self) -> bool {
+                self.as_str() == other.as_str()
+            }
+        }
+
+        impl PartialEq<str> for $Name {
+            fn eq(&self, other: &str) -> bool {
+                self.as_str() == other
+            }
+        }
+
+        impl PartialEq<&str> for $Name {
+            fn eq(&self, other: &&str) -> bool {
+                self.as_str() == *other
+            }
+        }
+
+        impl Eq for $Name {}
+
+        impl PartialOrd for $Name {
+            fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl Ord for $Name {
+            fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+                self.as_str().cmp(other.as_str())
+            }
+        }
+
+        impl hash::Hash for $Name {
+            fn hash<H: hash::Hasher>(&self, state: &mut H) {
+                self.as_str().hash(state);
+            }
+        }
+
+        impl fmt::Debug for $Name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self.as_str(), f)
+            }
+        }
+
+        impl fmt::Display for $Name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+validated_text! {
+    /// The name of a channel: 1 to 255 bytes of UTF-8 without control characters.
+    ///
+    /// ```
+    /// use tower_sse::ChannelName;
+    ///
+    /// const NEWS: ChannelName = ChannelName::from_static("news");
+    /// let room = ChannelName::try_from(format!("room/{}", 7))?;
+    /// assert_eq!(room, "room/7");
+    /// # Ok::<_, tower_sse::InvalidText>(())
+    /// ```
+    ChannelName, "channel name", 255, Printable
+}
+
+validated_text! {
+    /// The identity of a reader: 1 to 255 bytes of UTF-8 without control characters. Several connections may share one.
+    ///
+    /// ```
+    /// use tower_sse::ClientId;
+    ///
+    /// assert!(ClientId::try_from("ana").is_ok());
+    /// assert!(ClientId::try_from("a\0b").is_err());
+    /// ```
+    ClientId, "client id", 255, Printable
+}
+
+validated_text! {
+    /// The name of an event, on which a browser's `addEventListener` listens: 1 to 128 bytes of UTF-8 without control
+    /// characters, and neither `gap` nor `goodbye`, which are the crate's own.
+    ///
+    /// ```
+    /// use tower_sse::{Event, EventName};
+    ///
+    /// const TOKEN: EventName = EventName::from_static("agent.token");
+    /// let event = Event::text("Hel").name(TOKEN);
+    /// assert!(EventName::try_from("gap").unwrap_err().is_reserved());
+    /// # drop(event);
+    /// ```
+    EventName, "event name", 128, EventName
+}
+
+validated_text! {
+    /// An id that the application gives an event: 1 to 127 bytes of `[A-Za-z0-9._-]`, and not in the form of the
+    /// crate's own [`EventId`](crate::EventId). Anything else would force a CORS preflight on every reconnect.
+    ///
+    /// ```
+    /// use tower_sse::CustomId;
+    ///
+    /// assert!(CustomId::try_from("order-17").is_ok());
+    /// assert!(CustomId::try_from("order 17").is_err());
+    /// ```
+    CustomId, "custom id", 127, Id
+}
+
+validated_text! {
+    /// A comment, which clients skip: 1 to 1,024 bytes of UTF-8 without control characters.
+    ///
+    /// ```
+    /// use tower_sse::Comment;
+    ///
+    /// assert_eq!(Comment::from_static("still here"), "still here");
+    /// ```
+    Comment, "comment", 1024, Printable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_of_both_ranges_are_refused() {
+        for text in ["\r", "a\n", "\0", "\u{7f}", "a\u{80}", "a\u{85}b", "\u{9f}"] {
+            assert!(ChannelName::try_from(text).is_err(), "{text:?}");
+            assert!(EventName::try_from(text).is_err(), "{text:?}");
+            assert!(Comment::try_from(text).is_err(), "{text:?}");
+        }
+        for text in ["\u{a0}", "é", "日本", "🦀", "a b", "/", "\u{feff}"] {
+            assert!(ChannelName::try_from(text).is_ok(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_custom_id_is_of_the_cors_safelist_and_never_a_cursor() {
+        assert!(CustomId::try_from("a.B_9-").is_ok());
+        assert!(CustomId::try_from("é").is_err());
+        assert!(CustomId::try_from("a b").is_err());
+        assert!(CustomId::try_from("0123456789ab-1").unwrap_err().is_reserved());
+        assert!(CustomId::try_from("0123456789AB-1").is_ok());
+        assert!(CustomId::try_from("2026-1").is_ok());
+    }
+
+    #[test]
+    fn lengths_are_bounded_in_bytes() {
+        assert!(ChannelName::try_from("é".repeat(127)).is_ok());
+        assert!(ChannelName::try_from("é".repeat(128)).unwrap_err().is_too_long());
+        assert!(CustomId::try_from("x".repeat(128)).unwrap_err().is_too_long());
+    }
+}

@@ -1,0 +1,18 @@
+//! Logging, hidden behind one macro: with the feature `tracing` an event of that crate, without it nothing.
+
+/// `debug!("message", field = value, ..)`.
+#[cfg(feature = "tracing")]
+macro_rules! debug {
+    ($message:literal $(, $field:ident = $value:expr)* $(,)?) => {
+        tracing::debug!(target: "tower_sse", $($field = %$value,)* $message)
+    };
+}
+
+#[cfg(not(feature = "tracing"))]
+macro_rules! debug {
+    ($message:literal $(, $field:ident = $value:expr)* $(,)?) => {
+        { $(let _ = &$value;)* }
+    };
+}
+
+pub(crate) use debug;
