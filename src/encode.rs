@@ -189,7 +189,7 @@ impl EncodedEvent {
         self.custom.as_ref()
     }
 
-    fn field(&self, name: &str) -> Option<&str> {
+    fn field<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         self.fields(name).next()
     }
 

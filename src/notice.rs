@@ -71,7 +71,7 @@ impl Gap {
             "requested": self.requested,
             "first": self.first.map(Offset::get),
         });
-        encode("gap", &data, self.cursor.into())
+        encode("gap", &data, self.cursor)
     }
 }
 
