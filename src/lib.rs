@@ -1,7 +1,10 @@
 //! STUB docs
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod authorize;
+mod backend;
 mod channel;
 mod cursor;
 mod encode;
@@ -13,14 +16,11 @@ mod notice;
 mod observe;
 mod publisher;
 mod serve;
+mod sync;
 mod trace;
 
 pub use crate::{
-    channel::{
-        grant::Grant,
-        options::{Duplicates, OpenOptions, Start},
-        subscription::{Delivery, Subscription},
-    },
+    channel::{Delivery, Duplicates, Grant, Limits, OpenOptions, Start, Subscription},
     cursor::{Cursor, Epoch, EventId, Offset},
     encode::EncodedEvent,
     error::{InvalidText, OpenError, PublishError, RouteError, SerializeError},
@@ -29,5 +29,5 @@ pub use crate::{
     name::{ChannelName, ClientId, Comment, CustomId, EventName},
     notice::{EndReason, Gap, GapReason},
     observe::Stats,
-    publisher::{Channel, Limits, Publisher, PublisherBuilder, Sent},
+    publisher::{Channel, Publisher, PublisherBuilder, Sent},
 };
