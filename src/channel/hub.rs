@@ -26,7 +26,7 @@ use crate::{
     name::{ChannelName, ClientId},
     notice::EndReason,
     observe::{Counters, Stats},
-    sync::{AtomicBool, AtomicUsize, Mutex, Ordering, lock},
+    sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering},
     trace::debug,
 };
 
@@ -48,17 +48,29 @@ pub(crate) struct Hub {
     shutting_down: AtomicBool,
     /// The last subscription of a hub that shuts down is gone.
     emptied: Notify,
-    sweep: Mutex<Sweep>,
+    sweep: Sweep,
     /// Held by the one who makes room in the hub.
     reclaiming: Mutex<()>,
 }
 
-/// When the next shard is due to be swept, and which; and when all of them are because the hub has too many channels.
-#[derive(Default)]
+/// When the next shard is due to be swept, and which; and when all of them may be because the hub has too many channels.
+/// In milliseconds since the hub began, so that a publish looks at no more than a number.
 struct Sweep {
-    next: Option<Instant>,
-    shard: usize,
-    next_of_all: Option<Instant>,
+    began: Instant,
+    next: AtomicU64,
+    shard: AtomicUsize,
+    next_of_all: AtomicU64,
+}
+
+impl Sweep {
+    /// Whether it is time, for the one who is asked so first; then it is again in `every`.
+    fn is_due(&self, next: &AtomicU64, now: Instant, every: Duration) -> bool {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let now = millis(now.saturating_duration_since(self.began));
+        let due = next.load(Ordering::Relaxed);
+        let then = now.saturating_add(millis(every));
+        due <= now && next.compare_exchange(due, then, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
 }
 
 /// A place among the hub's subscriptions.
@@ -85,7 +97,12 @@ impl Hub {
             subscriptions: AtomicUsize::new(0),
             shutting_down: AtomicBool::new(false),
             emptied: Notify::new(),
-            sweep: Mutex::new(Sweep::default()),
+            sweep: Sweep {
+                began: now(),
+                next: AtomicU64::new(0),
+                shard: AtomicUsize::new(0),
+                next_of_all: AtomicU64::new(0),
+            },
             reclaiming: Mutex::new(()),
         }
     }
@@ -289,15 +306,9 @@ impl Hub {
         if self.memory.bytes() > self.settings.limits.hub_bytes {
             self.reclaim();
         }
-        let shard = {
-            let mut sweep = lock(&self.sweep);
-            if !due(&mut sweep.next, now, SWEEP_EVERY) {
-                return;
-            }
-            sweep.shard = (sweep.shard + 1) % SHARDS;
-            sweep.shard
-        };
-        self.sweep(shard, now);
+        if self.sweep.is_due(&self.sweep.next, now, SWEEP_EVERY) {
+            self.sweep(self.sweep.shard.fetch_add(1, Ordering::Relaxed), now);
+        }
     }
 
     /// Evicts what is too old, and drops channels that are idle.
@@ -316,7 +327,7 @@ impl Hub {
 
     /// Makes room for another channel, if that was not tried a moment ago.
     fn sweep_all(&self, now: Instant) {
-        if !due(&mut lock(&self.sweep).next_of_all, now, Duration::from_secs(1)) {
+        if !self.sweep.is_due(&self.sweep.next_of_all, now, Duration::from_secs(1)) {
             return;
         }
         (0..SHARDS).for_each(|shard| self.sweep(shard, now));
@@ -343,15 +354,6 @@ impl Hub {
             oldest_first.extend(state.log.oldest().map(|offset| Reverse((offset, index))));
         }
     }
-}
-
-/// Whether it is time, and if so when it is next.
-fn due(next: &mut Option<Instant>, now: Instant, every: Duration) -> bool {
-    let due = next.is_none_or(|next| next <= now);
-    if due {
-        *next = now.checked_add(every);
-    }
-    due
 }
 
 /// Ends the readers of a client on one channel.
