@@ -14,6 +14,7 @@ mod log;
 mod name;
 mod notice;
 mod observe;
+mod percent;
 mod publisher;
 mod serve;
 mod sync;
