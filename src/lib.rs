@@ -21,6 +21,7 @@ mod sync;
 mod trace;
 
 pub use crate::{
+    authorize::{AllowAll, AuthorizeRequest, Authorizer, AuthorizerFn, Bearer, Denied, authorizer_fn, bearer},
     channel::{Delivery, Duplicates, Grant, Limits, OpenOptions, Start, Subscription},
     cursor::{Cursor, Epoch, EventId, Offset},
     encode::EncodedEvent,
