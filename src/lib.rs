@@ -32,4 +32,5 @@ pub use crate::{
     notice::{EndReason, Gap, GapReason},
     observe::Stats,
     publisher::{Channel, Publisher, PublisherBuilder, Sent},
+    serve::{KeepAlive, NoBody, Route, SseBody, SseFuture, SseLayer, SseService},
 };
