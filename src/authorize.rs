@@ -26,7 +26,7 @@ pub use self::{
     function::{AuthorizerFn, authorizer_fn},
     request::AuthorizeRequest,
 };
-use crate::channel::grant::Grant;
+use crate::channel::Grant;
 
 /// What any error becomes.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;

@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{AuthorizeRequest, BoxError, Denied};
-use crate::{channel::grant::Grant, percent};
+use crate::{channel::Grant, percent};
 
 /// Makes an [`Authorizer`](crate::Authorizer) of a lookup from a token to a grant. The token comes from the header
 /// `Authorization: Bearer <token>` ([RFC 6750, 2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)). Without one,

@@ -11,7 +11,7 @@ use std::{
 use pin_project_lite::pin_project;
 
 use super::{AuthorizeRequest, Authorizer, BoxError, Denied};
-use crate::{channel::grant::Grant, name::ChannelName, trace::debug};
+use crate::{channel::Grant, name::ChannelName, trace::debug};
 
 /// Why there is no grant.
 pub(crate) struct Refusal {

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use http::{Extensions, HeaderMap, Method, Uri, request::Parts};
 
 use crate::{
-    channel::grant::Grant,
+    channel::Grant,
     name::{ChannelName, ClientId},
 };
 

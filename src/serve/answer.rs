@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     authorize::{Denied, Refusal},
-    channel::grant::Grant,
+    channel::Grant,
     error::OpenError,
     publisher::Publisher,
     trace::debug,

@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::{keep_alive::KeepAlive, response, stream::EventStream};
-use crate::channel::subscription::Subscription;
+use crate::channel::Subscription;
 
 pin_project! {
     /// The body of the layer's responses, over an inner body `B` that passes through untouched.

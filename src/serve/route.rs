@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{keep_alive::KeepAlive, stream::DEFAULT_RETRY};
 use crate::{
-    channel::options::OpenOptions,
+    channel::OpenOptions,
     error::{RouteError, RouteErrorKind},
     name::ChannelName,
 };

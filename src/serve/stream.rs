@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 
 use super::{idle::Idle, keep_alive::KeepAlive};
 use crate::{
-    channel::subscription::Subscription,
+    channel::Subscription,
     cursor::Cursor,
     encode::{write_comment, write_field, write_retry},
 };
