@@ -46,6 +46,8 @@ impl Server {
             Stack::Axum => {
                 let app = axum::Router::new().route("/echo", axum::routing::any(echo_axum)).layer(layer);
                 tokio::spawn(async {
+                    let listener =
+                        axum::serve::ListenerExt::tap_io(listener, |stream| stream.set_nodelay(true).unwrap());
                     axum::serve(listener, app).with_graceful_shutdown(stopped).await.unwrap();
                 })
             }
@@ -108,6 +110,7 @@ where
             accepted = listener.accept() => accepted.unwrap().0,
             () = &mut stopped => break,
         };
+        stream.set_nodelay(true).unwrap();
         let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
         let connection = connections.watch(connection.into_owned());
         // A client that goes away in the middle of a stream is an error here, and what many of the tests do.
