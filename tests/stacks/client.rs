@@ -45,7 +45,10 @@ const STUCK: Duration = Duration::from_secs(20);
 
 impl Client {
     pub fn new(addr: SocketAddr, protocol: Protocol) -> Self {
-        let http = HyperClient::builder(TokioExecutor::new()).http2_only(protocol == Protocol::Http2).build_http();
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let mut builder = HyperClient::builder(TokioExecutor::new());
+        let http = builder.http2_only(protocol == Protocol::Http2).build(connector);
         Self { http, addr }
     }
 
