@@ -132,7 +132,7 @@ mod tests {
     }
 
     async fn refused<A: Authorizer>(authorizer: A) -> (StatusCode, bool) {
-        let refusal = Decide::new(&authorizer, request(&["a", "b"])).await.err().expect("refused");
+        let refusal = Decide::new(&authorizer, request(&["a", "b"])).await.expect_err("refused");
         (refusal.denied.status(), refusal.failed)
     }
 
