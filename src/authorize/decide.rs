@@ -10,7 +10,11 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::{AuthorizeRequest, Authorizer, BoxError, Denied};
+use super::{
+    authorizer::{Authorizer, BoxError},
+    denied::Denied,
+    request::AuthorizeRequest,
+};
 use crate::{channel::Grant, name::ChannelName, trace::debug};
 
 /// Why there is no grant.
