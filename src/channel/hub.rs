@@ -170,7 +170,7 @@ impl Hub {
             log.finish();
         }
         let (reached, wakeups) = match target {
-            None => (readers.len(), readers.wake_all()),
+            None => (readers.live(), readers.wake_all()),
             Some(_) => (readers.of(lane), readers.wake_lane(lane)),
         };
         let id = match event.custom() {
