@@ -81,6 +81,13 @@ impl Memory {
         lock(&self.graves).bury(channel, tombstone);
     }
 
+    /// Forgets of a dropped channel that it was finished.
+    pub(crate) fn reopen(&self, channel: &ChannelName) {
+        if let Some((_, tombstone)) = lock(&self.graves).by_channel.get_mut(channel) {
+            tombstone.finished = false;
+        }
+    }
+
     /// What is known of a channel that was dropped; for one that nobody remembers, the hub-wide watermark.
     pub(crate) fn exhume(&self, channel: &ChannelName) -> Tombstone {
         lock(&self.graves).exhume(channel)
