@@ -55,9 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    let hub = publisher.clone();
-    let server = axum::serve(listener, app.layer(CorsLayer::permissive()))
-        .with_graceful_shutdown(async move { hub.shutting_down().await });
+    let server = axum::serve(listener, app.layer(CorsLayer::permissive())).with_graceful_shutdown(interrupted());
     tokio::select! {
         result = server => result?,
         // The server waits for its connections; one that is stalled, or that sends a request for ever, is cut off here.

@@ -137,10 +137,10 @@ async fn a_restart_of_the_server_shows_as_a_gap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn says_when_the_token_is_wrong() {
     let Some(browser) = Browser::start().await else { return };
-    let chat = Chat::with(&[("AUTH_TOKEN", "s3cret & more")]);
+    let chat = Chat::with(&[("AUTH_TOKEN", "s3cret&more=")]);
     browser.open(&chat.url("/?channel=lobby&client=ana&token=guess")).await;
     browser.until("document.getElementById('state').dataset.state === 'refused'").await;
-    browser.fill("token", "s3cret & more").await;
+    browser.fill("token", "s3cret&more=").await;
     browser.enter("token").await;
     browser.until(OPEN).await;
     let url: Value = browser.run("return location.search", vec![]).await;
@@ -152,6 +152,7 @@ async fn says_when_the_token_is_wrong() {
 async fn poses_for_its_picture() {
     let Some(browser) = Browser::start().await else { return };
     let chat = Chat::start();
+    browser.client.set_window_size(1100, 760).await.unwrap();
     browser.open(&chat.url("/?channel=lobby&client=ana")).await;
     browser.until(OPEN).await;
     browser.until(AGENT_OPEN).await;
@@ -168,7 +169,11 @@ async fn poses_for_its_picture() {
         }
         chat.publish(&format!("/send/lobby{query}"), message).await;
     }
-    chat.publish("/send/lobby?event=agent.token", json!({ "cid": "build-7", "token": "any JSON is fine" })).await;
+    browser.run("document.getElementById('listening').open = true", vec![]).await;
+    browser.fill("name", "deploy.done").await;
+    browser.enter("name").await;
+    browser.run("document.getElementById('listening').open = false", vec![]).await;
+    chat.publish("/send/lobby?event=deploy.done", json!({ "version": "1.4.2", "took": "38 s" })).await;
     browser.fill("prompt", "What is an event stream?").await;
     browser.enter("prompt").await;
     browser.until("document.querySelector('#runs article:not(.running)')").await;
