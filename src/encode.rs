@@ -118,7 +118,7 @@ impl Draft {
     pub(crate) fn seal(mut self, cursor: Cursor) -> EncodedEvent {
         match &self.custom {
             Some(id) => write_field(&mut self.bytes, "id", id),
-            None => write_field(&mut self.bytes, "id", cursor),
+            None => write_cursor(&mut self.bytes, cursor),
         }
         self.bytes.push(b'\n');
         EncodedEvent { offset: cursor.offset, custom: self.custom, bytes: self.bytes.into() }
@@ -206,6 +206,26 @@ impl fmt::Debug for EncodedEvent {
     }
 }
 
+/// Writes the `id:` line of a cursor, as its `Display` has it. By hand: it happens under the channel's lock.
+fn write_cursor(out: &mut Vec<u8>, cursor: Cursor) {
+    out.extend_from_slice(b"id: ");
+    out.extend((0..12).rev().map(|digit| HEX[(cursor.epoch.bits() >> (4 * digit) & 0xf) as usize]));
+    out.push(b'-');
+    let (mut digits, mut at, mut rest) = ([0; 20], 20, cursor.offset.get());
+    loop {
+        at -= 1;
+        digits[at] = HEX[(rest % 10) as usize];
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+    out.push(b'\n');
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 /// Writes `name: value`. The value is one of the validated texts or a number: it has no line ending.
 pub(crate) fn write_field(out: &mut Vec<u8>, name: &str, value: impl fmt::Display) {
     write_line(out, format_args!("{name}: {value}"));
@@ -237,4 +257,22 @@ fn write_line(out: &mut Vec<u8>, line: fmt::Arguments<'_>) {
     // A `Vec` takes all, and the `Display`s that are written here don't fail.
     let _ = Out(out).write_fmt(line);
     out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cursor::Epoch;
+
+    #[test]
+    fn a_cursor_written_by_hand_is_as_it_is_displayed() {
+        for bits in [0, 1, 0xffff_ffff_ffff, 0x0123_4567_89ab] {
+            for offset in [0, 1, 9, 10, 4_294_967_296, u64::MAX] {
+                let cursor = Cursor { epoch: Epoch::from_bits(bits), offset: Offset::new(offset) };
+                let mut out = Vec::new();
+                write_cursor(&mut out, cursor);
+                assert_eq!(String::from_utf8(out).unwrap(), format!("id: {cursor}\n"));
+            }
+        }
+    }
 }

@@ -251,6 +251,7 @@ pub struct RouteError(pub(crate) RouteErrorKind);
 #[derive(Debug)]
 pub(crate) enum RouteErrorKind {
     Pattern(matchit::InsertError),
+    NotAbsolute,
     ChannelTwice,
 }
 
@@ -258,6 +259,7 @@ impl fmt::Display for RouteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             RouteErrorKind::Pattern(_) => "the path pattern is malformed, or conflicts with an earlier one",
+            RouteErrorKind::NotAbsolute => "the path pattern does not begin with a slash",
             RouteErrorKind::ChannelTwice => "the route has both a fixed channel and a `{channel}` in its pattern",
         })
     }
@@ -267,7 +269,7 @@ impl Error for RouteError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0 {
             RouteErrorKind::Pattern(error) => Some(error),
-            RouteErrorKind::ChannelTwice => None,
+            RouteErrorKind::NotAbsolute | RouteErrorKind::ChannelTwice => None,
         }
     }
 }

@@ -1,7 +1,10 @@
 //! STUB docs
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod authorize;
+mod backend;
 mod channel;
 mod cursor;
 mod encode;
@@ -11,16 +14,15 @@ mod log;
 mod name;
 mod notice;
 mod observe;
+mod percent;
 mod publisher;
 mod serve;
+mod sync;
 mod trace;
 
 pub use crate::{
-    channel::{
-        grant::Grant,
-        options::{Duplicates, OpenOptions, Start},
-        subscription::{Delivery, Subscription},
-    },
+    authorize::{AllowAll, AuthorizeRequest, Authorizer, AuthorizerFn, Bearer, Denied, authorizer_fn, bearer},
+    channel::{Delivery, Duplicates, Grant, Limits, OpenOptions, Start, Subscription},
     cursor::{Cursor, Epoch, EventId, Offset},
     encode::EncodedEvent,
     error::{InvalidText, OpenError, PublishError, RouteError, SerializeError},
@@ -29,5 +31,6 @@ pub use crate::{
     name::{ChannelName, ClientId, Comment, CustomId, EventName},
     notice::{EndReason, Gap, GapReason},
     observe::Stats,
-    publisher::{Channel, Limits, Publisher, PublisherBuilder, Sent},
+    publisher::{Channel, Publisher, PublisherBuilder, Sent},
+    serve::{KeepAlive, NoBody, Route, SseBody, SseFuture, SseLayer, SseService},
 };

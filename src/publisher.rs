@@ -1,17 +1,38 @@
-//! STUB
+//! The write handle: what an application does with a hub.
+
+use std::{fmt, sync::Arc, time::Duration};
+
 use crate::{
+    channel::{Hub, HubSettings, Limits, end_client},
     cursor::EventId,
     encode::EncodedEvent,
-    error::{InvalidText, PublishError},
+    error::{InvalidText, PublishError, PublishErrorKind},
     event::Event,
     log::Retention,
     name::{ChannelName, ClientId},
+    observe::Stats,
 };
-use std::time::Duration;
 
-/// The cloneable write handle of a hub.
-#[derive(Debug, Clone)]
-pub struct Publisher {}
+/// A hub's cloneable write handle. All clones are the same hub; the hub lives as long as one of them, a layer with one,
+/// or a subscription.
+///
+/// It works outside of a runtime too. What reads is an [`SseLayer`](crate::SseLayer) with a clone of it, or a
+/// [`Subscription`](crate::Subscription).
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// use tower_sse::{Event, Publisher};
+///
+/// let publisher = Publisher::new();
+/// publisher.channel("chat").send(Event::text("hello, all")).await?;
+/// publisher.channel("chat").send_to("ana", Event::text("hello, Ana")).await?;
+/// # Ok::<_, tower_sse::PublishError>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Publisher {
+    hub: Arc<Hub>,
+}
 
 impl Default for Publisher {
     fn default() -> Self {
@@ -20,170 +41,264 @@ impl Default for Publisher {
 }
 
 impl Publisher {
-    /// With defaults. Works outside of a runtime.
+    /// A new hub, with the defaults of [`PublisherBuilder`].
     pub fn new() -> Self {
-        Self {}
+        Self::builder().build()
     }
-    /// Settings.
+
+    /// A new hub's settings.
     pub fn builder() -> PublisherBuilder {
-        PublisherBuilder {}
+        PublisherBuilder::default()
     }
-    /// A channel's handle; a name that is not valid is reported by `send` and names no channel otherwise.
-    pub fn channel<N>(&self, _name: N) -> Channel
+
+    /// A channel's handle. It is there whether or not anything was published to it; what it costs begins with its first
+    /// event or reader. A name that is not valid is an error of what is sent, and otherwise the name of a channel that
+    /// there never is.
+    pub fn channel<N>(&self, name: N) -> Channel
     where
         N: TryInto<ChannelName>,
         N::Error: Into<InvalidText>,
     {
-        todo!()
+        Channel { hub: self.hub.clone(), name: name.try_into().map_err(Into::into) }
     }
-    /// The channels there are.
+
+    /// The names of the channels that have a reader or an event, in no order. It looks at all of them.
     pub fn channels(&self) -> Vec<ChannelName> {
-        todo!()
+        self.hub.channels()
     }
-    /// Connections, all channels.
+
+    /// How many subscriptions there are.
     pub fn connections(&self) -> usize {
-        todo!()
+        self.hub.subscriptions()
     }
-    /// Disconnects a client from all channels, returns how many connections.
-    pub fn disconnect<C>(&self, _client: C) -> usize
+
+    /// Ends all connections of a client, and tells them not to come back: they get a `goodbye`, and a browser that
+    /// reconnects all the same gets a 204. Says how many. It looks at all channels. To keep the client away is the
+    /// authorizer's part.
+    pub fn disconnect<C>(&self, client: C) -> usize
     where
         C: TryInto<ClientId>,
-        C::Error: Into<InvalidText>,
     {
-        todo!()
+        client.try_into().map_or(0, |client| self.hub.disconnect(&client))
     }
-    /// Ends all streams: from now on publishing and opening are refused, every reader gets what is left, a jittered `retry:`, and the end. Returns when all are gone, or when the grace is over; true if all are gone.
-    pub async fn shutdown(&self, _grace: Duration) -> bool {
-        todo!()
+
+    /// Ends the hub: from now on publishes and subscriptions are refused, and every reader gets what is left for it, a
+    /// `retry:` with a [random time](PublisherBuilder::reconnect), and the end of its stream. Returns when all readers are
+    /// gone, or when `grace` is over; says whether they are gone.
+    ///
+    /// Called before or while a server shuts down gracefully, it lets that finish: a server waits for open responses, and
+    /// these would never end. A reader whose socket is full is not polled and can't be ended from here, which is what
+    /// `grace` is for.
+    ///
+    /// Nothing happens until the future is polled. Needs a tokio runtime with time.
+    pub async fn shutdown(&self, grace: Duration) -> bool {
+        self.hub.shutdown(grace).await
     }
-    /// Resolves when a shutdown has begun.
-    pub async fn shutting_down(&self) {
-        todo!()
+
+    /// What the hub has done so far.
+    pub fn stats(&self) -> Stats {
+        self.hub.stats()
     }
-    /// Counters.
-    pub fn stats(&self) -> crate::observe::Stats {
-        todo!()
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
     }
-    /// A reconnection time: a random one within the configured spread.
+
     pub(crate) fn reconnect_after(&self) -> Duration {
-        todo!()
+        self.hub.reconnect_after()
     }
-    /// The ground counters.
+
     pub(crate) fn counters(&self) -> &crate::observe::Counters {
-        todo!()
+        &self.hub.counters
     }
 }
 
-/// Settings of a hub.
-#[derive(Debug, Clone)]
-pub struct PublisherBuilder {}
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher").field("stats", &self.stats()).finish()
+    }
+}
+
+/// A hub's settings.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_sse::{Limits, Publisher, Retention};
+///
+/// let publisher = Publisher::builder()
+///     .retention_by(|channel| match channel.as_str() {
+///         "news" => Retention::new().events(10_000).age(Duration::from_secs(86_400)),
+///         _ => Retention::new(),
+///     })
+///     .limits(Limits::new().channels(10_000))
+///     .build();
+/// # drop(publisher);
+/// ```
+#[must_use]
+pub struct PublisherBuilder(HubSettings);
+
+impl Default for PublisherBuilder {
+    fn default() -> Self {
+        let retention = Retention::default();
+        Self(HubSettings {
+            limits: Limits::default(),
+            retention: Box::new(move |_| retention),
+            reconnect: (Duration::from_secs(1), Duration::from_secs(5)),
+        })
+    }
+}
 
 impl PublisherBuilder {
-    /// Default retention.
-    pub fn retention(self, _retention: Retention) -> Self {
-        todo!()
+    /// How much each channel holds; [`Retention::default`] by default.
+    pub fn retention(self, retention: Retention) -> Self {
+        self.retention_by(move |_| retention)
     }
-    /// Retention by name.
-    pub fn retention_by(self, _by: impl Fn(&ChannelName) -> Retention + Send + Sync + 'static) -> Self {
-        todo!()
+
+    /// How much a channel holds, by its name. Asked when the channel comes into being, which may be again and again.
+    pub fn retention_by(mut self, retention: impl Fn(&ChannelName) -> Retention + Send + Sync + 'static) -> Self {
+        self.0.retention = Box::new(retention);
+        self
     }
-    /// Limits.
-    pub fn limits(self, _limits: Limits) -> Self {
-        todo!()
+
+    /// How much the hub may hold; [`Limits::default`] by default.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.0.limits = limits;
+        self
     }
-    /// The spread of `retry:` at shutdown and at a limit.
-    pub fn reconnect(self, _min: Duration, _max: Duration) -> Self {
-        todo!()
+
+    /// Readers that are sent away, by a shutdown or a limit, are told to come back after a random time between these; 1 s
+    /// and 5 s by default. With `max` below `min` it is `min`.
+    pub fn reconnect(mut self, min: Duration, max: Duration) -> Self {
+        self.0.reconnect = (min, max);
+        self
     }
-    /// Builds.
+
+    /// The hub, and its first handle.
     pub fn build(self) -> Publisher {
-        todo!()
+        Publisher { hub: Arc::new(Hub::new(self.0)) }
     }
 }
 
-/// Limits of a hub; fields set by consuming setters.
-#[derive(Debug, Clone, Default)]
-pub struct Limits {}
-impl Limits {
-    /// x
-    pub fn subscriptions(self, _max: usize) -> Self {
-        todo!()
-    }
-    /// x
-    pub fn channels(self, _max: usize) -> Self {
-        todo!()
-    }
-    /// x
-    pub fn lanes(self, _max: usize) -> Self {
-        todo!()
-    }
-    /// x
-    pub fn event_bytes(self, _max: usize) -> Self {
-        todo!()
-    }
-    /// x
-    pub fn hub_bytes(self, _max: usize) -> Self {
-        todo!()
-    }
-    /// x
-    pub fn channels_per_subscription(self, _max: usize) -> Self {
-        todo!()
+impl fmt::Debug for PublisherBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublisherBuilder").field("limits", &self.0.limits).finish_non_exhaustive()
     }
 }
 
-/// A channel's handle.
-#[derive(Debug, Clone)]
-pub struct Channel {}
+/// A channel's handle, from [`Publisher::channel`].
+#[derive(Clone)]
+pub struct Channel {
+    hub: Arc<Hub>,
+    name: Result<ChannelName, InvalidText>,
+}
 
-/// What became of a publish.
+/// What became of an event that was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sent {
-    /** The event's id on the wire. */
+    /// Its id on the wire.
     pub id: EventId,
-    /** How many connections it reached. */
+    /// How many connections read the channel, or are the client's there: each of them gets it, or a gap if it is too slow.
     pub reached: usize,
 }
 
 impl Channel {
-    /// Broadcast.
-    pub async fn send(&self, _event: Event) -> Result<Sent, PublishError> {
-        todo!()
+    /// Sends an event to everyone who reads the channel, and who comes back within its [`Retention`].
+    ///
+    /// It never waits for a reader; in process it is ready at once.
+    ///
+    /// # Errors
+    ///
+    /// If the channel's name is not valid or it is finished, the event is too large or its custom id is held already, a
+    /// limit is reached, or the hub shuts down: see the predicates of [`PublishError`]. Then nobody gets it.
+    pub async fn send(&self, event: Event) -> Result<Sent, PublishError> {
+        self.publish(None, event, false)
     }
-    /// Targeted.
-    pub async fn send_to<C>(&self, _client: C, _event: Event) -> Result<Sent, PublishError>
+
+    /// Sends an event to the connections of one client on the channel, now and when it comes back, and to nobody else.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), or if the client's id is not valid.
+    pub async fn send_to<C>(&self, client: C, event: Event) -> Result<Sent, PublishError>
     where
         C: TryInto<ClientId>,
         C::Error: Into<InvalidText>,
     {
-        todo!()
+        match client.try_into() {
+            Ok(client) => self.publish(Some(&client), event, false),
+            Err(error) => {
+                self.hub.counters.publish_refused.add(1);
+                Err(PublishError::from(error.into()))
+            }
+        }
     }
-    /// Last event, and the channel is finished.
-    pub async fn finish(&self, _event: Event) -> Result<Sent, PublishError> {
-        todo!()
+
+    /// Sends the channel's last event, and closes it for others in the same step. Its readers get the rest and the end of
+    /// their stream; who comes later gets what is still held and the end, and after that a 204, on which a browser stops
+    /// reconnecting. A finished channel is forgotten some time after its last event; [`close`](Self::close) forgets it
+    /// at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn finish(&self, event: Event) -> Result<Sent, PublishError> {
+        self.publish(None, event, true)
     }
-    /// Last n broadcast events held, oldest first.
-    pub fn recent(&self, _n: usize) -> Vec<EncodedEvent> {
-        todo!()
+
+    fn publish(&self, target: Option<&ClientId>, event: Event, last: bool) -> Result<Sent, PublishError> {
+        let name = self.name.as_ref().map_err(|error| PublishErrorKind::InvalidText(error.clone()).into());
+        let sent = name.and_then(|name| self.hub.publish(name, target, event, last));
+        if sent.is_err() {
+            self.hub.counters.publish_refused.add(1);
+        }
+        sent.map(|(id, reached)| Sent { id, reached })
     }
-    /// Connections now.
+
+    /// The last `n` broadcast events that are held, oldest first.
+    pub fn recent(&self, n: usize) -> Vec<EncodedEvent> {
+        let Ok(name) = &self.name else { return Vec::new() };
+        self.hub.recent(name, None, n)
+    }
+
+    /// The last `n` events that are held for a client, broadcasts and its own, oldest first.
+    pub fn recent_for<C: TryInto<ClientId>>(&self, client: C, n: usize) -> Vec<EncodedEvent> {
+        let (Ok(name), Ok(client)) = (&self.name, client.try_into()) else { return Vec::new() };
+        self.hub.recent(name, Some(&client), n)
+    }
+
+    /// How many connections read the channel.
     pub fn connections(&self) -> usize {
-        todo!()
+        let Ok(name) = &self.name else { return 0 };
+        self.hub.with_existing(name, |state| state.readers.len()).unwrap_or(0)
     }
-    /// Connections per client.
+
+    /// The clients that are connected to the channel, and with how many connections each; in no order.
     pub fn clients(&self) -> Vec<(ClientId, usize)> {
-        todo!()
+        let Ok(name) = &self.name else { return Vec::new() };
+        let clients = |state: &mut crate::channel::State| {
+            let named = |(lane, n)| Some((state.log.client_of(lane)?.clone(), n));
+            state.readers.lanes().filter_map(named).collect()
+        };
+        self.hub.with_existing(name, clients).unwrap_or_default()
     }
-    /// Disconnect a client from this channel.
-    pub fn disconnect<C>(&self, _client: C) -> usize
-    where
-        C: TryInto<ClientId>,
-        C::Error: Into<InvalidText>,
-    {
-        todo!()
+
+    /// Ends the connections of a client on this channel, as [`Publisher::disconnect`] does on all. Says how many.
+    pub fn disconnect<C: TryInto<ClientId>>(&self, client: C) -> usize {
+        let (Ok(name), Ok(client)) = (&self.name, client.try_into()) else { return 0 };
+        self.hub.with_existing(name, |state| end_client(state, &client)).map_or(0, |(ended, _)| ended)
     }
-    /// Ends all its subscriptions (goodbye) and forgets its history; returns how many.
+
+    /// Ends all connections to the channel, which are told not to come back, and forgets its history. The name can be
+    /// used anew; a reader that comes back with an id of before gets a gap. Says how many connections there were.
     pub fn close(&self) -> usize {
-        todo!()
+        let Ok(name) = &self.name else { return 0 };
+        self.hub.close(name)
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("name", &self.name).finish()
     }
 }

@@ -1,1 +1,34 @@
-//! STUB
+//! The HTTP face: a layer that answers requests for streams, and passes on everything else untouched.
+//!
+//! A request goes route -> [`Authorizer`](crate::Authorizer) -> [`Grant`](crate::Grant) ->
+//! [`Subscription`](crate::Subscription) -> [`SseBody`]. One file for each of its questions:
+//!
+//! | file | question |
+//! | --- | --- |
+//! | `route` | which paths are streams, and how each is set |
+//! | `ask`, `accept` | what a request asks for, and whether it can be asked so |
+//! | `answer`, `response` | what the authorizer and the hub said, as an HTTP response |
+//! | `stream`, `keep_alive`, `idle` | what is sent, and what when there is nothing to send |
+//! | `layer`, `service`, `future`, `body` | the tower and http-body types around them |
+
+mod accept;
+mod answer;
+mod ask;
+mod body;
+mod future;
+mod idle;
+mod keep_alive;
+mod layer;
+mod response;
+mod route;
+mod service;
+mod stream;
+
+pub use self::{
+    body::{NoBody, SseBody},
+    future::SseFuture,
+    keep_alive::KeepAlive,
+    layer::SseLayer,
+    route::Route,
+    service::SseService,
+};

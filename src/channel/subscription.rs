@@ -1,20 +1,33 @@
-//! STUB
-use crate::{
-    channel::{grant::Grant, options::OpenOptions},
-    cursor::Cursor,
-    encode::EncodedEvent,
-    error::OpenError,
-    notice::{EndReason, Gap},
-    publisher::Publisher,
-};
-use bytes::Bytes;
-use futures_core::Stream;
+//! A reader's live position: reading what is after its cursor, telling it what it missed, ending it.
+
 use std::{
+    fmt,
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
-/// What a subscription yields.
+use bytes::Bytes;
+use futures_core::Stream;
+use tokio::time::{Instant, Sleep};
+
+use super::{
+    Grant, OpenOptions, Shared, State,
+    hub::{Hub, Permit},
+    readers::ReaderId,
+};
+use crate::{
+    cursor::{Cursor, Epoch, Offset},
+    encode::{EncodedEvent, write_retry},
+    error::OpenError,
+    log::{Batch, Limit, View},
+    name::CustomId,
+    notice::{EndReason, Gap, GapReason},
+    publisher::Publisher,
+    trace::debug,
+};
+
+/// What a [`Subscription`] yields.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Delivery {
@@ -24,40 +37,409 @@ pub enum Delivery {
     Gap(Gap),
 }
 
-/// One reader's live position on one or more channels.
-#[derive(Debug)]
-pub struct Subscription {}
+/// One reader's live position on one or more channels: a [`Stream`] of what is published to them, in publish order.
+///
+/// It becomes an HTTP body with [`SseBody::from`](crate::SseBody), so that any handler can answer with a stream. It holds
+/// a cursor, and no events of its own: a reader that is not polled costs nothing but its place. When events are evicted
+/// before it read them, it gets a [`Gap`]. The stream ends when the subscription does, and
+/// [`end_reason`](Self::end_reason) says why; dropped, it frees its place at once.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use futures_util::StreamExt as _;
+/// use tower_sse::{ChannelName, Delivery, Event, Grant, Publisher, Subscription};
+///
+/// let publisher = Publisher::new();
+/// let grant = Grant::new([ChannelName::from_static("news")]);
+/// let mut subscription = Subscription::open(&publisher, grant)?;
+/// publisher.channel("news").finish(Event::text("that was all")).await?;
+///
+/// while let Some(delivery) = subscription.next().await {
+///     match delivery {
+///         Delivery::Event(event) => println!("{}: {}", event.id(), event.data()),
+///         Delivery::Gap(gap) => println!("reload: {:?}", gap.reason),
+///         _ => {}
+///     }
+/// }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+pub struct Subscription {
+    permit: Permit,
+    /// Its place in each channel; none once it has ended.
+    positions: Vec<Position>,
+    /// Everything up to here was delivered, or is lost and was told.
+    cursor: Offset,
+    /// Evictions up to here are told already. Above the cursor only while other channels still hold earlier events.
+    told: Offset,
+    /// A gap to deliver before anything else.
+    gap: Option<Box<Gap>>,
+    expires: Option<Pin<Box<Sleep>>>,
+    end: Option<EndReason>,
+    /// The last bytes, on their way after the end was reached.
+    farewell: Option<Bytes>,
+}
 
-impl OpenOptions {
-    /// Opens a subscription.
-    pub fn open(
-        &self,
-        _publisher: &Publisher,
-        _grant: Grant,
-        _last_event_id: Option<&[u8]>,
-    ) -> Result<Subscription, OpenError> {
-        todo!()
-    }
+/// A place in a channel.
+pub(super) struct Position {
+    pub(super) channel: Arc<Shared>,
+    pub(super) reader: ReaderId,
+    pub(super) view: View,
+}
+
+/// What one look at the channels gave.
+enum Found {
+    Batch(Batch),
+    /// Events up to `missed` are gone, `first` is held.
+    Lagged {
+        missed: Offset,
+        first: Option<Offset>,
+        cursor: Offset,
+    },
+    End(EndReason),
 }
 
 impl Subscription {
-    /// Position: everything up to and with it was delivered (or reported by a gap).
+    /// Opens a subscription with the default [`OpenOptions`]: live, from the next event on.
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenOptions::open`].
+    pub fn open(publisher: &Publisher, grant: Grant) -> Result<Self, OpenError> {
+        OpenOptions::new().open(publisher, grant, None)
+    }
+
+    /// Where it stands: everything up to and with this was delivered, or is lost and was told.
     pub fn cursor(&self) -> Cursor {
-        todo!()
+        self.hub().cursor(self.cursor)
     }
-    /// Why it ended, once the stream has ended.
+
+    /// Why it ended, once it has.
     pub fn end_reason(&self) -> Option<EndReason> {
-        todo!()
+        self.end
     }
-    /// The next bytes for the wire: whole events, one or many (tens of KiB at most), gap and goodbye events and the shutdown's `retry:` line included.
-    pub(crate) fn poll_chunk(&mut self, _cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        todo!()
+
+    /// The next bytes for the wire: one or several whole events, or the lines that end the stream.
+    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.end.is_none() {
+            if let Some(gap) = self.gap.take() {
+                return Poll::Ready(Some(gap.encode()));
+            }
+            match ready!(self.poll_found(cx, Limit::CHUNK)) {
+                Found::Batch(batch) => return Poll::Ready(Some(self.deliver(batch))),
+                Found::Lagged { missed, first, cursor } => {
+                    return Poll::Ready(Some(self.lag(missed, first, cursor).encode()));
+                }
+                Found::End(reason) => self.end(reason),
+            }
+        }
+        Poll::Ready(self.farewell.take())
+    }
+
+    fn deliver(&mut self, batch: Batch) -> Bytes {
+        self.cursor = batch.last();
+        match batch {
+            Batch::One(event) => event.as_bytes().clone(),
+            Batch::Many { bytes, .. } => bytes,
+        }
+    }
+
+    /// Goes on after what was lost.
+    fn lag(&mut self, missed: Offset, first: Option<Offset>, cursor: Offset) -> Gap {
+        self.cursor = cursor;
+        self.told = missed;
+        let counters = &self.hub().counters;
+        counters.gaps.add(1);
+        counters.lagged.add(1);
+        debug!("a reader lagged", cursor = cursor);
+        Gap::new(GapReason::Lagged, None, first, self.cursor())
+    }
+
+    fn end(&mut self, reason: EndReason) {
+        self.farewell = match reason {
+            EndReason::Shutdown => {
+                let mut retry = Vec::new();
+                write_retry(&mut retry, self.hub().reconnect_after());
+                Some(retry.into())
+            }
+            _ => reason.goodbye(self.hub().memory.epoch()),
+        };
+        self.end = Some(reason);
+        self.leave();
+    }
+
+    fn poll_found(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
+        if let Some(expires) = &mut self.expires
+            && expires.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Found::End(EndReason::Expired));
+        }
+        match &self.positions[..] {
+            [only] => self.poll_one(only, cx, limit),
+            _ => self.poll_many(cx, limit),
+        }
+    }
+
+    /// On one channel: one lock, under which there is something, or it parks.
+    fn poll_one(&self, position: &Position, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
+        let mut replaced = None;
+        let mut state = position.channel.lock();
+        let found = position.ended_at_once(&state).or_else(|| {
+            let missed = position.missed(&state);
+            if missed > self.cursor.max(self.told) {
+                let first = position.first_after(&state, self.cursor);
+                let cursor = first.map_or(missed, Offset::before).max(self.cursor);
+                return Some(Found::Lagged { missed, first, cursor });
+            }
+            let shared = state.readers.len() > 1;
+            let batch = state.log.read(position.view, self.cursor, limit, shared).map(Found::Batch);
+            batch.or_else(|| position.ended(&state))
+        });
+        if found.is_none() {
+            replaced = position.park(&mut state, cx);
+        }
+        drop(state);
+        drop(replaced);
+        found.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// On several channels: each is read up to the same offset, and merged. If there is nothing up to it, it parks in each,
+    /// and starts over if there is something in one by then.
+    fn poll_many(&self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
+        loop {
+            if let Some(found) = self.read_many(limit) {
+                return Poll::Ready(found);
+            }
+            if self.positions.iter().all(|position| self.park_if_level(position, cx)) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn read_many(&self, limit: Limit) -> Option<Found> {
+        // Asked before any channel is: what was published to one of them before a shutdown is seen below then.
+        let shutting_down = self.hub().is_shutting_down();
+        // Whoever locks a channel from here on finds all that was published to it up to this.
+        let last = self.hub().memory.last();
+        let (mut missed, mut first) = (Offset::START, None);
+        let (mut events, mut upto, mut finished) = (Vec::new(), last, true);
+        for position in &self.positions {
+            let state = position.channel.lock();
+            if let Some(end) = position.ended_at_once(&state) {
+                return Some(end);
+            }
+            missed = missed.max(position.missed(&state));
+            first = first.into_iter().chain(position.first_after(&state, self.cursor)).min();
+            finished &= state.log.is_finished();
+            let (some, more) = state.log.gather(position.view, self.cursor, last, limit);
+            // A channel that has more than the limit hides what is after its last event here: so must the others.
+            if more && let Some(last) = some.last() {
+                upto = upto.min(last.offset());
+            }
+            events.extend(some);
+        }
+        if missed > self.cursor.max(self.told) {
+            let cursor = first.map_or(last, |first| first.before().min(last)).max(self.cursor);
+            return Some(Found::Lagged { missed, first, cursor });
+        }
+        events.retain(|event| event.offset() <= upto);
+        events.sort_unstable_by_key(EncodedEvent::offset);
+        if let Some(batch) = Batch::of(limit.cut(&events)) {
+            return Some(Found::Batch(batch));
+        }
+        match first {
+            Some(_) => None,
+            None if finished => Some(Found::End(EndReason::Finished)),
+            None => shutting_down.then_some(Found::End(EndReason::Shutdown)),
+        }
+    }
+
+    fn park_if_level(&self, position: &Position, cx: &mut Context<'_>) -> bool {
+        let mut replaced = None;
+        let mut state = position.channel.lock();
+        let level = position.missed(&state) <= self.cursor.max(self.told)
+            && position.first_after(&state, self.cursor).is_none()
+            && state.readers.ending(position.reader).is_none();
+        if level {
+            replaced = position.park(&mut state, cx);
+        }
+        drop(state);
+        drop(replaced);
+        level
+    }
+
+    fn hub(&self) -> &Arc<Hub> {
+        &self.permit.0
+    }
+
+    /// Gives its places back.
+    fn leave(&mut self) {
+        for position in self.positions.drain(..) {
+            position.leave(&self.permit.0);
+        }
+    }
+}
+
+/// For `open`.
+impl Subscription {
+    pub(super) fn new(permit: Permit, expires: Option<Instant>, channels: usize) -> Self {
+        Self {
+            permit,
+            positions: Vec::with_capacity(channels),
+            cursor: Offset::START,
+            told: Offset::START,
+            gap: None,
+            expires: expires.map(|at| Box::pin(tokio::time::sleep_until(at))),
+            end: None,
+            farewell: None,
+        }
+    }
+
+    pub(super) fn add(&mut self, position: Position) {
+        self.positions.push(position);
+    }
+
+    pub(super) fn start_at(&mut self, cursor: Offset, told: Offset, gap: Option<Gap>) {
+        if gap.is_some() {
+            self.hub().counters.gaps.add(1);
+        }
+        (self.cursor, self.told, self.gap) = (cursor, told, gap.map(Box::new));
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.hub().memory.epoch()
+    }
+
+    /// The highest offset that is not held any more on any of its channels.
+    pub(super) fn missed(&self) -> Offset {
+        self.each(Position::missed).fold(Offset::START, Offset::max)
+    }
+
+    pub(super) fn first_after(&self, cursor: Offset) -> Option<Offset> {
+        self.each(|position, state| position.first_after(state, cursor)).flatten().min()
+    }
+
+    /// The offset right before the last `n` events that are held; `None` if there are none or none are wanted.
+    pub(super) fn before_last(&self, n: usize) -> Option<Offset> {
+        let newest = self.each(|position, state| state.log.newest(position.view, n));
+        let mut newest: Vec<_> = newest.flatten().map(|event| event.offset()).collect();
+        newest.sort_unstable_by_key(|offset| std::cmp::Reverse(*offset));
+        newest.truncate(n);
+        newest.last().map(|offset| offset.before())
+    }
+
+    /// The event with that custom id, if exactly one is held.
+    pub(super) fn find(&self, id: &CustomId) -> Option<Offset> {
+        let found: Vec<_> =
+            self.each(|position, state| state.log.find(position.view, id).collect::<Vec<_>>()).flatten().collect();
+        match found[..] {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    pub(super) fn all_finished(&self) -> bool {
+        self.each(|_, state| state.log.is_finished()).all(|finished| finished)
+    }
+
+    /// Nothing is left to read and nothing will come.
+    pub(super) fn is_over(&self) -> bool {
+        self.gap.is_none() && self.all_finished() && self.first_after(self.cursor).is_none()
+    }
+
+    fn each<T>(&self, mut ask: impl FnMut(&Position, &State) -> T) -> impl Iterator<Item = T> {
+        self.positions.iter().map(move |position| ask(position, &position.channel.lock()))
+    }
+}
+
+impl Position {
+    fn missed(&self, state: &State) -> Offset {
+        state.log.missed(self.view)
+    }
+
+    fn first_after(&self, state: &State, cursor: Offset) -> Option<Offset> {
+        state.log.after(self.view, cursor).next().map(EncodedEvent::offset)
+    }
+
+    /// An end that does not wait for what is left.
+    fn ended_at_once(&self, state: &State) -> Option<Found> {
+        match state.readers.ending(self.reader)? {
+            EndReason::Shutdown | EndReason::Finished => None,
+            reason => Some(Found::End(reason)),
+        }
+    }
+
+    /// An end that comes when everything was read.
+    fn ended(&self, state: &State) -> Option<Found> {
+        let ending = state.readers.ending(self.reader);
+        ending.or(state.log.is_finished().then_some(EndReason::Finished)).map(Found::End)
+    }
+
+    /// Parks under the lock under which there was nothing to read. Gives back a waker to be dropped after it.
+    fn park(&self, state: &mut State, cx: &mut Context<'_>) -> Option<std::task::Waker> {
+        let replaced = state.readers.park(self.reader, cx.waker());
+        if state.readers.all_parked() {
+            state.log.all_level();
+        }
+        replaced
+    }
+
+    fn leave(self, hub: &Hub) {
+        let (waker, idle) = {
+            let mut state = self.channel.lock();
+            let waker = state.readers.remove(self.reader);
+            if let Some(lane) = self.view.client {
+                state.log.leave(lane);
+            }
+            (waker, state.is_idle())
+        };
+        drop(waker);
+        if idle {
+            hub.drop_if_idle(&self.channel);
+        }
     }
 }
 
 impl Stream for Subscription {
     type Item = Delivery;
-    fn poll_next(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
-        todo!()
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        if self.end.is_some() {
+            return Poll::Ready(None);
+        }
+        if let Some(gap) = self.gap.take() {
+            return Poll::Ready(Some(Delivery::Gap(*gap)));
+        }
+        match ready!(self.poll_found(cx, Limit::ONE)) {
+            Found::Batch(Batch::One(event)) => {
+                self.cursor = event.offset();
+                Poll::Ready(Some(Delivery::Event(event)))
+            }
+            Found::Lagged { missed, first, cursor } => {
+                Poll::Ready(Some(Delivery::Gap(self.lag(missed, first, cursor))))
+            }
+            Found::End(reason) => {
+                self.end(reason);
+                Poll::Ready(None)
+            }
+            Found::Batch(Batch::Many { .. }) => unreachable!("the limit was one event"),
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let channels: Vec<_> = self.positions.iter().map(|position| &position.channel.name).collect();
+        f.debug_struct("Subscription")
+            .field("channels", &channels)
+            .field("cursor", &self.cursor())
+            .field("end", &self.end)
+            .finish()
     }
 }

@@ -1,0 +1,277 @@
+//! Asks an authorizer, and fails closed.
+
+use std::{
+    collections::HashSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+
+use super::{AuthorizeRequest, Authorizer, BoxError, Denied};
+use crate::{channel::Grant, name::ChannelName, trace::debug};
+
+/// Why there is no grant.
+pub(crate) struct Refusal {
+    /// What the client is told.
+    pub(crate) denied: Denied,
+    /// The authorizer did not say no itself: it failed.
+    pub(crate) failed: bool,
+}
+
+pin_project! {
+    /// One question to a clone of an authorizer. Whatever happens in it (an error, a panic), it ends in a grant that is
+    /// within what was asked, or in a refusal.
+    pub(crate) struct Decide<A: Authorizer> {
+        asked: Arc<[ChannelName]>,
+        #[pin]
+        state: State<A, A::Future>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<A, F> {
+        /// The clone is being made ready.
+        Readying { authorizer: A, request: Option<AuthorizeRequest> },
+        Calling { #[pin] future: F },
+        /// It has answered, or could not even be cloned.
+        Over,
+    }
+}
+
+impl<A: Authorizer> Decide<A> {
+    pub(crate) fn new(authorizer: &A, request: AuthorizeRequest) -> Self {
+        let asked = request.shared_channels();
+        // Unwind safety: after a panic nothing of the clone is looked at again, and the original is the application's.
+        let state = match catch_unwind(AssertUnwindSafe(|| authorizer.clone())) {
+            Ok(authorizer) => State::Readying { authorizer, request: Some(request) },
+            Err(_) => State::Over,
+        };
+        Self { asked, state }
+    }
+}
+
+impl<A: Authorizer> Future for Decide<A> {
+    type Output = Result<Grant, Refusal>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let state = self.as_mut().project().state;
+        // Unwind safety: a state that has panicked is replaced below, and never polled again.
+        let answer = match catch_unwind(AssertUnwindSafe(|| state.poll_answer(cx))) {
+            Ok(answer) => ready!(answer),
+            Err(_) => Err("the authorizer panicked".into()),
+        };
+        self.as_mut().project().state.set(State::Over);
+        Poll::Ready(judge(answer, &self.asked))
+    }
+}
+
+impl<A: Authorizer> State<A, A::Future> {
+    fn poll_answer(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Grant, BoxError>> {
+        loop {
+            let future = match self.as_mut().project() {
+                StateProj::Readying { authorizer, request } => {
+                    ready!(authorizer.poll_ready(cx)).map_err(Into::into)?;
+                    // Taken once: the next state follows in this same turn.
+                    let Some(request) = request.take() else { return Poll::Ready(Err(no_answer())) };
+                    authorizer.call(request)
+                }
+                StateProj::Calling { future } => return future.poll(cx).map_err(Into::into),
+                StateProj::Over => return Poll::Ready(Err(no_answer())),
+            };
+            self.set(State::Calling { future });
+        }
+    }
+}
+
+fn no_answer() -> BoxError {
+    "the authorizer gave no answer".into()
+}
+
+/// A grant may narrow what was asked, and never widens it; an error that is no [`Denied`] is a failure.
+fn judge(answer: Result<Grant, BoxError>, asked: &[ChannelName]) -> Result<Grant, Refusal> {
+    match answer {
+        Ok(grant) => {
+            // A set, for a query can name thousands of channels.
+            let asked: HashSet<&ChannelName> = asked.iter().collect();
+            let grant = grant.only(|channel| asked.contains(channel));
+            let refusal = || Refusal { denied: Denied::forbidden(), failed: false };
+            if grant.channels().is_empty() { Err(refusal()) } else { Ok(grant) }
+        }
+        Err(error) => Err(match Denied::find(&*error) {
+            Some(denied) => Refusal { denied: denied.clone(), failed: false },
+            None => {
+                debug!("an authorizer failed", error = error);
+                Refusal { denied: Denied::forbidden(), failed: true }
+            }
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fmt, time::Duration};
+
+    use http::StatusCode;
+    use tower::{ServiceBuilder, timeout::Timeout};
+    use tower_service::Service;
+
+    use super::*;
+    use crate::{
+        authorize::{AllowAll, authorizer_fn, bearer},
+        name::ClientId,
+    };
+
+    fn request(channels: &[&'static str]) -> AuthorizeRequest {
+        let parts = http::Request::get("/").body(()).unwrap().into_parts().0;
+        let channels = channels.iter().map(|name| ChannelName::from_static(name));
+        AuthorizeRequest::new(parts, channels, ClientId::from_static("ana"))
+    }
+
+    async fn refused<A: Authorizer>(authorizer: A) -> (StatusCode, bool) {
+        let refusal = Decide::new(&authorizer, request(&["a", "b"])).await.err().expect("refused");
+        (refusal.denied.status(), refusal.failed)
+    }
+
+    #[tokio::test]
+    async fn without_an_authorizer_everything_is_granted() {
+        let grant = Decide::new(&AllowAll, request(&["a", "b"])).await.ok().unwrap();
+        assert_eq!(grant.channels().len(), 2);
+        assert_eq!(grant.client_id().unwrap(), &"ana");
+    }
+
+    #[tokio::test]
+    async fn a_grant_narrows_and_never_widens() {
+        let wider = authorizer_fn(|_| async { Ok::<_, Denied>(Grant::new(["b", "c"].map(ChannelName::from_static))) });
+        let grant = Decide::new(&wider, request(&["a", "b"])).await.ok().unwrap();
+        assert_eq!(grant.channels(), ["b"].map(ChannelName::from_static));
+        let other = authorizer_fn(|_| async { Ok::<_, Denied>(Grant::new(["c"].map(ChannelName::from_static))) });
+        assert_eq!(refused(other).await, (StatusCode::FORBIDDEN, false));
+    }
+
+    #[tokio::test]
+    async fn a_denials_status_is_found_through_middlewares() {
+        let denied = |denied: Denied| authorizer_fn(move |_| std::future::ready(Err::<Grant, _>(denied.clone())));
+        assert_eq!(refused(denied(Denied::not_found())).await, (StatusCode::NOT_FOUND, false));
+        let timed = Timeout::new(denied(Denied::unauthorized()), Duration::from_secs(1));
+        assert_eq!(refused(timed).await, (StatusCode::UNAUTHORIZED, false));
+        let buffered = ServiceBuilder::new()
+            .buffer(4)
+            .concurrency_limit(1)
+            .timeout(Duration::from_secs(1))
+            .service(denied(Denied::not_found()));
+        assert_eq!(refused(buffered).await, (StatusCode::NOT_FOUND, false));
+    }
+
+    #[tokio::test]
+    async fn a_denial_is_found_among_the_causes() {
+        #[derive(Debug)]
+        struct Wrapped(Denied);
+        impl fmt::Display for Wrapped {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("wrapped")
+            }
+        }
+        impl std::error::Error for Wrapped {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let wrapped = authorizer_fn(|_| async { Err::<Grant, _>(Wrapped(Denied::not_found())) });
+        assert_eq!(refused(wrapped).await, (StatusCode::NOT_FOUND, false));
+    }
+
+    #[tokio::test]
+    async fn an_error_fails_closed() {
+        let broken = authorizer_fn(|_| async { Err::<Grant, _>(std::io::Error::other("no database")) });
+        assert_eq!(refused(broken).await, (StatusCode::FORBIDDEN, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_fails_closed() {
+        let slow = Timeout::new(
+            authorizer_fn(|request: AuthorizeRequest| async move {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                Ok::<_, Denied>(request.grant())
+            }),
+            Duration::from_secs(1),
+        );
+        assert_eq!(refused(slow).await, (StatusCode::FORBIDDEN, true));
+    }
+
+    /// Panics where it is told to.
+    #[derive(Debug)]
+    struct Panics(&'static str);
+
+    impl Clone for Panics {
+        fn clone(&self) -> Self {
+            assert_ne!(self.0, "clone");
+            Self(self.0)
+        }
+    }
+
+    impl Service<AuthorizeRequest> for Panics {
+        type Response = Grant;
+        type Error = Denied;
+        type Future = futures_util::future::Lazy<fn(&mut Context<'_>) -> Result<Grant, Denied>>;
+
+        fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Denied>> {
+            assert_ne!(self.0, "poll_ready");
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _request: AuthorizeRequest) -> Self::Future {
+            assert_ne!(self.0, "call");
+            futures_util::future::lazy(|_| panic!("poll"))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_closed_wherever_it_is() {
+        for place in ["clone", "poll_ready", "call", "poll"] {
+            assert_eq!(refused(Panics(place)).await, (StatusCode::FORBIDDEN, true), "{place}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bearer_without_a_token_does_not_look_it_up() {
+        let authorizer = bearer(|_, request: AuthorizeRequest| async move {
+            assert!(request.method().as_str().is_empty(), "looked up");
+            Ok::<_, Denied>(request.grant())
+        });
+        assert_eq!(refused(authorizer).await, (StatusCode::UNAUTHORIZED, false));
+    }
+
+    #[tokio::test]
+    async fn the_instance_that_was_ready_is_the_one_called() {
+        #[derive(Debug, Default)]
+        struct Careful(bool);
+        impl Clone for Careful {
+            fn clone(&self) -> Self {
+                Self(false)
+            }
+        }
+        impl Service<AuthorizeRequest> for Careful {
+            type Response = Grant;
+            type Error = Denied;
+            type Future = std::future::Ready<Result<Grant, Denied>>;
+
+            fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Denied>> {
+                if std::mem::replace(&mut self.0, true) {
+                    return Poll::Ready(Ok(()));
+                }
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+
+            fn call(&mut self, request: AuthorizeRequest) -> Self::Future {
+                assert!(std::mem::take(&mut self.0), "called before it was ready");
+                std::future::ready(Ok(request.grant()))
+            }
+        }
+        assert!(Decide::new(&Careful(true), request(&["a"])).await.is_ok());
+    }
+}

@@ -1,0 +1,65 @@
+//! An authorizer of a closure.
+
+use std::{
+    fmt,
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+
+use super::AuthorizeRequest;
+use crate::channel::Grant;
+
+/// Makes an [`Authorizer`](crate::Authorizer) of an async closure. It is cloned for each connection: capture what is
+/// cheap to clone.
+///
+/// ```
+/// use tower_sse::{AuthorizeRequest, Denied, authorizer_fn};
+///
+/// let only_public = authorizer_fn(|request: AuthorizeRequest| async move {
+///     if request.channels().iter().all(|channel| channel.as_str().starts_with("public-")) {
+///         Ok(request.grant())
+///     } else {
+///         Err(Denied::forbidden())
+///     }
+/// });
+/// # fn check<A: tower_sse::Authorizer>(_: A) {}
+/// # check(only_public);
+/// ```
+pub fn authorizer_fn<F, Fut, E>(function: F) -> AuthorizerFn<F>
+where
+    F: Fn(AuthorizeRequest) -> Fut,
+    Fut: Future<Output = Result<Grant, E>>,
+{
+    AuthorizerFn { function }
+}
+
+/// The [`Authorizer`](crate::Authorizer) that [`authorizer_fn`] makes.
+#[derive(Clone, Copy)]
+pub struct AuthorizerFn<F> {
+    function: F,
+}
+
+impl<F, Fut, E> Service<AuthorizeRequest> for AuthorizerFn<F>
+where
+    F: Fn(AuthorizeRequest) -> Fut,
+    Fut: Future<Output = Result<Grant, E>>,
+{
+    type Response = Grant;
+    type Error = E;
+    type Future = Fut;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), E>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: AuthorizeRequest) -> Fut {
+        (self.function)(request)
+    }
+}
+
+impl<F> fmt::Debug for AuthorizerFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthorizerFn").finish_non_exhaustive()
+    }
+}

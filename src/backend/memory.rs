@@ -1,0 +1,136 @@
+//! The in-process backend: offsets from one counter, logs in memory, gone with the process.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{BuildHasher, RandomState},
+    time::Instant,
+};
+
+use crate::{
+    cursor::{Cursor, Epoch, Offset},
+    encode::{Draft, EncodedEvent},
+    log::{Evicted, LaneId, Log, Tombstone},
+    name::ChannelName,
+    observe::Counters,
+    sync::{AtomicU64, AtomicUsize, Mutex, Ordering, lock},
+};
+
+/// What the logs of a hub share.
+pub(crate) struct Memory {
+    epoch: Epoch,
+    /// The offset that was given last.
+    last: AtomicU64,
+    /// What all held events cost.
+    bytes: AtomicUsize,
+    graves: Mutex<Graves>,
+}
+
+impl Memory {
+    pub(crate) fn new() -> Self {
+        // Keyed by the operating system's randomness: another number in every process, and for every hub.
+        let random = RandomState::new().hash_one(Instant::now());
+        Self {
+            epoch: Epoch::from_bits(random),
+            last: AtomicU64::new(0),
+            bytes: AtomicUsize::new(0),
+            graves: Mutex::new(Graves::default()),
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Every event up to this offset is in its log for whoever locks that log from now on: the offset is given, and the
+    /// event put in, under the log's lock.
+    pub(crate) fn last(&self) -> Offset {
+        Offset::new(self.last.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Gives the event its offset and puts it in `log`, whose lock the caller holds.
+    pub(crate) fn append(
+        &self,
+        log: &mut Log,
+        lane: LaneId,
+        draft: Draft,
+        now: Instant,
+        counters: &Counters,
+    ) -> EncodedEvent {
+        let offset = Offset::new(self.last.fetch_add(1, Ordering::AcqRel) + 1);
+        let event = draft.seal(Cursor { epoch: self.epoch, offset });
+        self.bytes.fetch_add(crate::log::cost(&event), Ordering::Relaxed);
+        let evicted = log.append(lane, event.clone(), now);
+        self.release(evicted, counters);
+        event
+    }
+
+    /// Counts what a log evicted.
+    pub(crate) fn release(&self, evicted: Evicted, counters: &Counters) {
+        if evicted.events > 0 {
+            self.bytes.fetch_sub(evicted.bytes, Ordering::Relaxed);
+            counters.evicted.add(evicted.events);
+        }
+    }
+
+    /// Remembers a channel that is dropped.
+    pub(crate) fn bury(&self, channel: ChannelName, tombstone: Tombstone) {
+        lock(&self.graves).bury(channel, tombstone);
+    }
+
+    /// What is known of a channel that was dropped; for one that nobody remembers, the hub-wide watermark.
+    pub(crate) fn exhume(&self, channel: &ChannelName) -> Tombstone {
+        lock(&self.graves).exhume(channel)
+    }
+}
+
+/// The tombstones of dropped channels, bounded: the oldest ones become one watermark.
+#[derive(Default)]
+struct Graves {
+    by_channel: HashMap<ChannelName, (u64, Tombstone)>,
+    /// The order in which they were buried. An entry whose number is not the channel's current one is void.
+    order: VecDeque<(u64, ChannelName)>,
+    next: u64,
+    /// How many numbers all tombstones hold.
+    len: usize,
+    /// The highest offset that a forgotten tombstone said was gone.
+    watermark: Offset,
+}
+
+impl Graves {
+    /// How many numbers are remembered before the oldest tombstones are forgotten: a few MiB.
+    const MAX: usize = 32_768;
+
+    fn bury(&mut self, channel: ChannelName, tombstone: Tombstone) {
+        if !tombstone.finished && tombstone.highest() <= self.watermark {
+            return;
+        }
+        let number = self.next;
+        self.next += 1;
+        self.len += tombstone.len();
+        if let Some((_, before)) = self.by_channel.insert(channel.clone(), (number, tombstone)) {
+            self.len -= before.len();
+        }
+        self.order.push_back((number, channel));
+        while self.len > Self::MAX || self.order.len() > Self::MAX {
+            let Some((number, channel)) = self.order.pop_front() else { break };
+            if self.by_channel.get(&channel).is_some_and(|(current, _)| *current == number) {
+                let tombstone = self.remove(&channel);
+                self.watermark = self.watermark.max(tombstone.map_or(Offset::START, |gone| gone.highest()));
+            }
+        }
+    }
+
+    fn exhume(&mut self, channel: &ChannelName) -> Tombstone {
+        self.remove(channel).unwrap_or_else(|| Tombstone::of_watermark(self.watermark))
+    }
+
+    fn remove(&mut self, channel: &ChannelName) -> Option<Tombstone> {
+        let (_, tombstone) = self.by_channel.remove(channel)?;
+        self.len -= tombstone.len();
+        Some(tombstone)
+    }
+}

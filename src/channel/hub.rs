@@ -1,0 +1,370 @@
+//! The hub: all channels, what they share, and what is done to many of them at once.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+use super::{
+    Shared, State,
+    limits::Limits,
+    registry::{Registry, SHARDS},
+    wait::Wakeups,
+};
+use crate::{
+    backend::memory::Memory,
+    cursor::{Cursor, EventId, Offset},
+    encode::{Draft, EncodedEvent},
+    error::{PublishError, PublishErrorKind},
+    event::Event,
+    log::{BROADCAST, Log, Retention, View},
+    name::{ChannelName, ClientId},
+    notice::EndReason,
+    observe::{Counters, Stats},
+    sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering},
+    trace::debug,
+};
+
+/// What a hub is built with.
+pub(crate) struct HubSettings {
+    pub(crate) limits: Limits,
+    pub(crate) retention: Box<dyn Fn(&ChannelName) -> Retention + Send + Sync>,
+    /// Readers that are sent away come back after a random time between these.
+    pub(crate) reconnect: (Duration, Duration),
+}
+
+pub(crate) struct Hub {
+    pub(crate) settings: HubSettings,
+    pub(crate) memory: Memory,
+    pub(crate) registry: Registry,
+    pub(crate) counters: Counters,
+    subscriptions: AtomicUsize,
+    /// Set before the readers are told: who publishes or opens under a channel's lock and finds it unset is told later.
+    shutting_down: AtomicBool,
+    /// The last subscription of a hub that shuts down is gone.
+    emptied: Notify,
+    sweep: Sweep,
+    /// Held by the one who makes room in the hub.
+    reclaiming: Mutex<()>,
+}
+
+/// When the next shard is due to be swept, and which; and when all of them may be because the hub has too many channels.
+/// In milliseconds since the hub began, so that a publish looks at no more than a number.
+struct Sweep {
+    began: Instant,
+    next: AtomicU64,
+    shard: AtomicUsize,
+    next_of_all: AtomicU64,
+}
+
+impl Sweep {
+    /// Whether it is time, for the one who is asked so first; then it is again in `every`.
+    fn is_due(&self, next: &AtomicU64, now: Instant, every: Duration) -> bool {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let now = millis(now.saturating_duration_since(self.began));
+        let due = next.load(Ordering::Relaxed);
+        let then = now.saturating_add(millis(every));
+        due <= now && next.compare_exchange(due, then, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// A place among the hub's subscriptions.
+pub(crate) struct Permit(pub(crate) Arc<Hub>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.0.subscriptions.fetch_sub(1, Ordering::AcqRel) == 1 && self.0.is_shutting_down() {
+            self.0.emptied.notify_waiters();
+        }
+    }
+}
+
+/// A shard is swept this often at most, and all of them in sixteen times this.
+const SWEEP_EVERY: Duration = Duration::from_secs(4);
+
+impl Hub {
+    pub(crate) fn new(settings: HubSettings) -> Self {
+        Self {
+            settings,
+            memory: Memory::new(),
+            registry: Registry::new(),
+            counters: Counters::default(),
+            subscriptions: AtomicUsize::new(0),
+            shutting_down: AtomicBool::new(false),
+            emptied: Notify::new(),
+            sweep: Sweep {
+                began: now(),
+                next: AtomicU64::new(0),
+                shard: AtomicUsize::new(0),
+                next_of_all: AtomicU64::new(0),
+            },
+            reclaiming: Mutex::new(()),
+        }
+    }
+
+    /// Does `work` on the channel of that name, under its lock; a new one if there is none. `None`: there may be no more.
+    pub(crate) fn with_channel<T>(
+        &self,
+        name: &ChannelName,
+        work: impl FnOnce(&Arc<Shared>, &mut State) -> T,
+    ) -> Option<T> {
+        let make = || Shared::new(name.clone(), Log::new((self.settings.retention)(name), self.memory.exhume(name)));
+        loop {
+            let max = self.settings.limits.channels;
+            let shared = match self.registry.get_or_insert(name, max, make) {
+                Some(shared) => shared,
+                None => {
+                    self.sweep_all(now());
+                    self.registry.get_or_insert(name, max, make)?
+                }
+            };
+            let mut state = shared.lock();
+            if !state.dropped {
+                return Some(work(&shared, &mut state));
+            }
+        }
+    }
+
+    /// Does `work` on the channel of that name, under its lock, if there is one.
+    pub(crate) fn with_existing<T>(&self, name: &ChannelName, work: impl FnOnce(&mut State) -> T) -> Option<T> {
+        let shared = self.registry.get(name)?;
+        let mut state = shared.lock();
+        (!state.dropped).then(|| work(&mut state))
+    }
+
+    /// Appends an event and wakes who waits for it. The id, and how many connections read it.
+    pub(crate) fn publish(
+        &self,
+        name: &ChannelName,
+        target: Option<&ClientId>,
+        event: Event,
+        last: bool,
+    ) -> Result<(EventId, usize), PublishError> {
+        let draft = Draft::new(event);
+        let (len, max) = (draft.len(), self.settings.limits.event_bytes);
+        if len > max {
+            return Err(PublishErrorKind::TooLarge { len, max }.into());
+        }
+        let now = now();
+        let appended = self.with_channel(name, |_, state| self.append(state, target, draft, last, now));
+        let (id, reached, wakeups) = appended.ok_or(PublishErrorKind::TooManyChannels)??;
+        drop(wakeups);
+        self.counters.published.add(1);
+        self.maintain(now);
+        Ok((id, reached))
+    }
+
+    fn append(
+        &self,
+        state: &mut State,
+        target: Option<&ClientId>,
+        draft: Draft,
+        last: bool,
+        now: Instant,
+    ) -> Result<(EventId, usize, Wakeups), PublishErrorKind> {
+        if self.is_shutting_down() {
+            return Err(PublishErrorKind::ShuttingDown);
+        }
+        let State { log, readers, .. } = state;
+        if log.is_finished() {
+            return Err(PublishErrorKind::Finished);
+        }
+        let max = self.settings.limits.lanes;
+        let lane = match target {
+            None => BROADCAST,
+            Some(client) => log.lane_for(client, max).map_err(|_| PublishErrorKind::TooManyLanes)?,
+        };
+        if draft.custom.as_ref().is_some_and(|id| log.holds(lane, id)) {
+            return Err(PublishErrorKind::DuplicateId);
+        }
+        let event = self.memory.append(log, lane, draft, now, &self.counters);
+        if last {
+            log.finish();
+        }
+        let (reached, wakeups) = match target {
+            None => (readers.len(), readers.wake_all()),
+            Some(_) => (readers.of(lane), readers.wake_lane(lane)),
+        };
+        let id = match event.custom() {
+            Some(id) => id.clone().into(),
+            None => self.cursor(event.offset()).into(),
+        };
+        Ok((id, reached, wakeups))
+    }
+
+    pub(crate) fn cursor(&self, offset: Offset) -> Cursor {
+        Cursor { epoch: self.memory.epoch(), offset }
+    }
+
+    /// The channels that have a reader or an event.
+    pub(crate) fn channels(&self) -> Vec<ChannelName> {
+        let used = self.registry.all().filter(|shared| !shared.lock().is_idle());
+        used.map(|shared| shared.name.clone()).collect()
+    }
+
+    /// The newest `n` events that are held for a client, or for everybody; oldest first.
+    pub(crate) fn recent(&self, name: &ChannelName, client: Option<&ClientId>, n: usize) -> Vec<EncodedEvent> {
+        let newest = self.with_existing(name, |state| {
+            self.memory.release(state.log.enforce(now()), &self.counters);
+            let view = View { client: client.and_then(|client| state.log.lane_of(client)) };
+            state.log.newest(view, n)
+        });
+        let mut recent = newest.unwrap_or_default();
+        recent.reverse();
+        recent
+    }
+
+    /// A place for one more subscription, if there may be one.
+    pub(crate) fn permit(self: &Arc<Self>) -> Option<Permit> {
+        let before = self.subscriptions.fetch_add(1, Ordering::AcqRel);
+        let permit = Permit(self.clone());
+        (before < self.settings.limits.subscriptions).then_some(permit)
+    }
+
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.subscriptions.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.counters.snapshot(self.registry.len(), self.subscriptions(), self.memory.bytes())
+    }
+
+    /// Ends the readers of a client on all channels. Says how many.
+    pub(crate) fn disconnect(&self, client: &ClientId) -> usize {
+        self.registry.all().map(|shared| end_client(&mut shared.lock(), client)).map(|(ended, _)| ended).sum()
+    }
+
+    /// Ends all readers of a channel and forgets its history, and that it was finished. Says how many readers there were.
+    pub(crate) fn close(&self, name: &ChannelName) -> usize {
+        let Some(shared) = self.registry.get(name) else { return 0 };
+        let mut closed = None;
+        self.registry.remove_if(&shared, || {
+            let mut state = shared.lock();
+            closed = Some(state.readers.end_all(EndReason::Closed));
+            let (mut tombstone, evicted) = state.bury();
+            tombstone.finished = false;
+            self.memory.bury(name.clone(), tombstone);
+            self.memory.release(evicted, &self.counters);
+            true
+        });
+        closed.map_or(0, |(ended, _)| ended)
+    }
+
+    /// Drops a channel if it is idle.
+    pub(crate) fn drop_if_idle(&self, shared: &Arc<Shared>) {
+        self.registry.remove_if(shared, || {
+            let mut state = shared.lock();
+            let idle = state.is_idle();
+            if idle {
+                let (tombstone, _) = state.bury();
+                self.memory.bury(shared.name.clone(), tombstone);
+            }
+            idle
+        });
+    }
+
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.shutting_down.load(Ordering::SeqCst)
+    }
+
+    /// Refuses publishes and subscriptions from now on, ends all readers, and waits for them to be gone for at most `grace`.
+    /// Says whether they are.
+    pub(crate) async fn shutdown(&self, grace: Duration) -> bool {
+        self.shutting_down.store(true, Ordering::SeqCst);
+        debug!("shutdown", subscriptions = self.subscriptions());
+        for shared in self.registry.all() {
+            let ended = shared.lock().readers.end_all(EndReason::Shutdown);
+            drop(ended);
+        }
+        let emptied = async {
+            loop {
+                let notified = self.emptied.notified();
+                if self.subscriptions() == 0 {
+                    return;
+                }
+                notified.await;
+            }
+        };
+        tokio::time::timeout(grace, emptied).await.is_ok()
+    }
+
+    /// When a reader that is sent away should come back: a random time within the configured spread.
+    pub(crate) fn reconnect_after(&self) -> Duration {
+        let (min, max) = self.settings.reconnect;
+        let spread = u64::try_from(max.saturating_sub(min).as_millis()).unwrap_or(u64::MAX);
+        let random = RandomState::new().hash_one(self.subscriptions());
+        min.saturating_add(Duration::from_millis(random % spread.saturating_add(1)))
+    }
+
+    /// What has to be done now and then, done by those who publish and open: there is no task behind a hub.
+    pub(crate) fn maintain(&self, now: Instant) {
+        if self.memory.bytes() > self.settings.limits.hub_bytes {
+            self.reclaim();
+        }
+        if self.sweep.is_due(&self.sweep.next, now, SWEEP_EVERY) {
+            self.sweep(self.sweep.shard.fetch_add(1, Ordering::Relaxed), now);
+        }
+    }
+
+    /// Evicts what is too old, and drops channels that are idle.
+    fn sweep(&self, shard: usize, now: Instant) {
+        for shared in self.registry.in_shard(shard) {
+            let idle = {
+                let mut state = shared.lock();
+                self.memory.release(state.log.enforce(now), &self.counters);
+                state.is_idle()
+            };
+            if idle {
+                self.drop_if_idle(&shared);
+            }
+        }
+    }
+
+    /// Makes room for another channel, if that was not tried a moment ago.
+    fn sweep_all(&self, now: Instant) {
+        if !self.sweep.is_due(&self.sweep.next_of_all, now, Duration::from_secs(1)) {
+            return;
+        }
+        (0..SHARDS).for_each(|shard| self.sweep(shard, now));
+    }
+
+    /// Evicts the oldest events of the hub, whatever their channel, until a sixteenth of its bytes is free. It looks at
+    /// every channel, which is why it frees so much at once; publishers that come meanwhile don't wait for it.
+    fn reclaim(&self) {
+        let Ok(_only_one) = self.reclaiming.try_lock() else { return };
+        let max = self.settings.limits.hub_bytes;
+        let goal = max - max / 16;
+        let channels: Vec<Arc<Shared>> = self.registry.all().collect();
+        let oldest = |index: usize| channels[index].lock().log.oldest().map(|offset| Reverse((offset, index)));
+        let mut oldest_first: BinaryHeap<_> = (0..channels.len()).filter_map(oldest).collect();
+        debug!("the hub is full", bytes = self.memory.bytes(), channels = channels.len());
+        while self.memory.bytes() > goal
+            && let Some(Reverse((_, index))) = oldest_first.pop()
+        {
+            let until = oldest_first.peek().map_or(Offset::new(u64::MAX), |Reverse((offset, _))| *offset);
+            let mut state = channels[index].lock();
+            while self.memory.bytes() > goal && state.log.oldest().is_some_and(|offset| offset < until) {
+                self.memory.release(state.log.evict(), &self.counters);
+            }
+            oldest_first.extend(state.log.oldest().map(|offset| Reverse((offset, index))));
+        }
+    }
+}
+
+/// Ends the readers of a client on one channel.
+pub(crate) fn end_client(state: &mut State, client: &ClientId) -> (usize, Wakeups) {
+    match state.log.lane_of(client) {
+        Some(lane) => state.readers.end_lane(lane, EndReason::Disconnected),
+        None => (0, Wakeups::default()),
+    }
+}
+
+/// The clock: tokio's, so that tests can stop it. Works outside of a runtime too.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,118 @@
+//! The readers of one channel: who they are, where they are parked, and what ends them.
+
+use std::collections::HashMap;
+
+use super::{
+    slab::Slab,
+    wait::{Ticket, Waiters, Wakeups},
+};
+use crate::{log::LaneId, notice::EndReason};
+
+/// A reader's number in its channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReaderId(u32);
+
+#[derive(Default)]
+pub(crate) struct Readers {
+    all: Slab<Reader>,
+    /// The readers of each client, by its lane.
+    by_lane: HashMap<LaneId, Vec<ReaderId>>,
+    pub(crate) waiters: Waiters,
+}
+
+struct Reader {
+    lane: Option<LaneId>,
+    ticket: Ticket,
+    /// Why it is to end, once it is.
+    ending: Option<EndReason>,
+}
+
+impl Readers {
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// The readers of a client that nothing has ended yet.
+    pub(crate) fn of(&self, lane: LaneId) -> usize {
+        let is_live = |id: &&ReaderId| self.all.get(id.0).is_some_and(|reader| reader.ending.is_none());
+        self.by_lane.get(&lane).map_or(0, |ids| ids.iter().filter(is_live).count())
+    }
+
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = (LaneId, usize)> {
+        self.by_lane.keys().map(|lane| (*lane, self.of(*lane)))
+    }
+
+    pub(crate) fn insert(&mut self, lane: Option<LaneId>) -> ReaderId {
+        let id = ReaderId(self.all.insert(Reader { lane, ticket: Ticket::default(), ending: None }));
+        if let Some(lane) = lane {
+            self.by_lane.entry(lane).or_default().push(id);
+        }
+        id
+    }
+
+    /// Forgets a reader. What it had parked comes back as a waker that is to be dropped, not woken, outside the lock.
+    pub(crate) fn remove(&mut self, id: ReaderId) -> Option<std::task::Waker> {
+        let mut reader = self.all.remove(id.0)?;
+        if let Some(lane) = reader.lane
+            && let Some(ids) = self.by_lane.get_mut(&lane)
+        {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_lane.remove(&lane);
+            }
+            if self.by_lane.is_empty() {
+                self.by_lane = HashMap::new();
+            }
+        }
+        self.waiters.take(&mut reader.ticket)
+    }
+
+    pub(crate) fn ending(&self, id: ReaderId) -> Option<EndReason> {
+        self.all.get(id.0)?.ending
+    }
+
+    pub(crate) fn park(&mut self, id: ReaderId, waker: &std::task::Waker) -> Option<std::task::Waker> {
+        self.waiters.park(&mut self.all.get_mut(id.0)?.ticket, waker)
+    }
+
+    /// Whether every reader is parked, and so has read all there is for it.
+    pub(crate) fn all_parked(&self) -> bool {
+        self.waiters.len() == self.all.len()
+    }
+
+    pub(crate) fn wake_all(&mut self) -> Wakeups {
+        Wakeups::of_all(self.waiters.take_all())
+    }
+
+    pub(crate) fn wake_lane(&mut self, lane: LaneId) -> Wakeups {
+        let mut wakeups = Wakeups::default();
+        for id in self.by_lane.get(&lane).into_iter().flatten() {
+            if let Some(reader) = self.all.get_mut(id.0) {
+                wakeups.add(self.waiters.take(&mut reader.ticket));
+            }
+        }
+        wakeups
+    }
+
+    /// Ends all readers that nothing has ended yet. Says how many.
+    pub(crate) fn end_all(&mut self, reason: EndReason) -> (usize, Wakeups) {
+        let mut ended = 0;
+        for (_, reader) in self.all.iter_mut().filter(|(_, reader)| reader.ending.is_none()) {
+            reader.ending = Some(reason);
+            ended += 1;
+        }
+        (ended, self.wake_all())
+    }
+
+    /// Ends the readers of one client that nothing has ended yet. Says how many.
+    pub(crate) fn end_lane(&mut self, lane: LaneId, reason: EndReason) -> (usize, Wakeups) {
+        let mut ended = 0;
+        for id in self.by_lane.get(&lane).into_iter().flatten() {
+            if let Some(reader) = self.all.get_mut(id.0).filter(|reader| reader.ending.is_none()) {
+                reader.ending = Some(reason);
+                ended += 1;
+            }
+        }
+        (ended, self.wake_lane(lane))
+    }
+}

@@ -1,0 +1,88 @@
+//! The channels that there are, by name, in shards.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
+
+use super::Shared;
+use crate::{
+    name::ChannelName,
+    sync::{AtomicUsize, Mutex, Ordering, lock},
+};
+
+/// So many shards. A publish or an open locks one of them for a look-up.
+pub(crate) const SHARDS: usize = 16;
+
+/// Lock order: a shard, then a channel in it, then the backend's tombstones.
+pub(crate) struct Registry {
+    shards: [Mutex<HashMap<ChannelName, Arc<Shared>>>; SHARDS],
+    hasher: RandomState,
+    len: AtomicUsize,
+}
+
+impl Registry {
+    pub(crate) fn new() -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::new(HashMap::new())),
+            hasher: RandomState::new(),
+            len: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn get(&self, name: &ChannelName) -> Option<Arc<Shared>> {
+        lock(self.shard(name)).get(name).cloned()
+    }
+
+    /// The channel of that name, made if there is none and there may be one more.
+    pub(crate) fn get_or_insert(
+        &self,
+        name: &ChannelName,
+        max: usize,
+        make: impl FnOnce() -> Shared,
+    ) -> Option<Arc<Shared>> {
+        let mut shard = lock(self.shard(name));
+        if let Some(shared) = shard.get(name) {
+            return Some(shared.clone());
+        }
+        if self.len.fetch_add(1, Ordering::Relaxed) >= max {
+            self.len.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let shared = Arc::new(make());
+        shard.insert(name.clone(), shared.clone());
+        Some(shared)
+    }
+
+    /// Takes `shared` out if `condition` holds, which is asked with its shard locked: nobody finds it in between.
+    pub(crate) fn remove_if(&self, shared: &Arc<Shared>, condition: impl FnOnce() -> bool) {
+        let mut shard = lock(self.shard(&shared.name));
+        if shard.get(&shared.name).is_some_and(|found| Arc::ptr_eq(found, shared)) && condition() {
+            shard.remove(&shared.name);
+            if shard.is_empty() {
+                *shard = HashMap::new();
+            }
+            self.len.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The channels of one shard, as they are now.
+    pub(crate) fn in_shard(&self, shard: usize) -> Vec<Arc<Shared>> {
+        lock(&self.shards[shard % SHARDS]).values().cloned().collect()
+    }
+
+    /// All channels, shard by shard; one that comes meanwhile may be missing.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Arc<Shared>> {
+        (0..SHARDS).flat_map(|shard| self.in_shard(shard))
+    }
+
+    fn shard(&self, name: &ChannelName) -> &Mutex<HashMap<ChannelName, Arc<Shared>>> {
+        // Lossless: a remainder below 16.
+        &self.shards[(self.hasher.hash_one(name) % SHARDS as u64) as usize]
+    }
+}

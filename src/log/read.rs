@@ -1,0 +1,175 @@
+//! Reading a log: what is after a cursor, for one reader, in publish order.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{BROADCAST, LaneId, Log};
+use crate::{cursor::Offset, encode::EncodedEvent};
+
+/// What a reader sees of a log: the broadcasts, and the lane of its client if it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) client: Option<LaneId>,
+}
+
+/// How much is read at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    pub(crate) events: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Limit {
+    /// One event.
+    pub(crate) const ONE: Limit = Limit { events: 1, bytes: 0 };
+    /// One body chunk. hyper sends at most 16 buffers in one `writev`, so that what a reader missed goes as one buffer;
+    /// more than this would only wait in hyper's.
+    pub(crate) const CHUNK: Limit = Limit { events: usize::MAX, bytes: 32 << 10 };
+}
+
+impl Limit {
+    /// The events from the front that are within the limit: one at least.
+    pub(crate) fn cut<'a>(&self, events: &'a [EncodedEvent]) -> &'a [EncodedEvent] {
+        let mut bytes = 0;
+        let within = |event: &&EncodedEvent| {
+            bytes += event.as_bytes().len();
+            bytes <= self.bytes
+        };
+        let fit = events.iter().take(self.events).take_while(within).count();
+        &events[..fit.max(1).min(events.len())]
+    }
+}
+
+/// What a reader gets in one read.
+pub(crate) enum Batch {
+    /// One event, shared with the log and with every other reader.
+    One(EncodedEvent),
+    /// Several, one after the other, up to and with the offset `last`.
+    Many { bytes: Bytes, last: Offset },
+}
+
+impl Batch {
+    /// Puts `events` together; `None` if there are none.
+    pub(crate) fn of(events: &[EncodedEvent]) -> Option<Batch> {
+        let (last, rest) = events.split_last()?;
+        if rest.is_empty() {
+            return Some(Batch::One(last.clone()));
+        }
+        let mut bytes = BytesMut::with_capacity(events.iter().map(|event| event.as_bytes().len()).sum());
+        for event in events {
+            bytes.extend_from_slice(event.as_bytes());
+        }
+        Some(Batch::Many { bytes: bytes.freeze(), last: last.offset() })
+    }
+
+    pub(crate) fn last(&self) -> Offset {
+        match self {
+            Batch::One(event) => event.offset(),
+            Batch::Many { last, .. } => *last,
+        }
+    }
+}
+
+/// Chunks that were put together lately, so that the readers that are behind by the same events share one copy.
+///
+/// Only chunks of broadcasts are kept, and only while some reader of the channel is behind.
+#[derive(Default)]
+pub(super) struct Chunks(VecDeque<Chunk>);
+
+struct Chunk {
+    after: Offset,
+    last: Offset,
+    bytes: Bytes,
+}
+
+impl Chunks {
+    /// A replay of a few chunks by many readers at slightly different paces finds each of them.
+    const MAX: usize = 4;
+
+    fn get(&self, after: Offset) -> Option<Batch> {
+        let chunk = self.0.iter().find(|chunk| chunk.after == after)?;
+        Some(Batch::Many { bytes: chunk.bytes.clone(), last: chunk.last })
+    }
+
+    fn put(&mut self, after: Offset, batch: &Batch) {
+        if let Batch::Many { bytes, last } = batch {
+            if self.0.len() == Self::MAX {
+                self.0.pop_front();
+            }
+            self.0.push_back(Chunk { after, last: *last, bytes: bytes.clone() });
+        }
+    }
+}
+
+impl Log {
+    /// What is held after `after` in `view`, oldest first: both lanes, merged by offset.
+    pub(crate) fn after(&self, view: View, after: Offset) -> impl Iterator<Item = &EncodedEvent> {
+        let mut broadcasts = self.lane(BROADCAST).after(after).peekable();
+        let mut targeted = view.client.map(|lane| self.lane(lane).after(after)).into_iter().flatten().peekable();
+        std::iter::from_fn(move || match (broadcasts.peek(), targeted.peek()) {
+            (Some(broadcast), Some(own)) if own.offset() < broadcast.offset() => targeted.next(),
+            (None, _) => targeted.next(),
+            _ => broadcasts.next(),
+        })
+    }
+
+    /// The next batch after `after`. `shared`: other readers may want the same one.
+    pub(crate) fn read(&mut self, view: View, after: Offset, limit: Limit, shared: bool) -> Option<Batch> {
+        let shareable =
+            shared && limit.events > 1 && view.client.is_none_or(|lane| self.lane(lane).after(after).next().is_none());
+        if shareable && let Some(batch) = self.chunks.get(after) {
+            return Some(batch);
+        }
+        let mut events = self.after(view, after);
+        let first = events.next()?;
+        // The common case of a level reader: nothing to collect, nothing to copy.
+        let Some(second) = events.next().filter(|_| limit.events > 1) else {
+            return Some(Batch::One(first.clone()));
+        };
+        let mut several = vec![first.clone()];
+        let mut bytes = first.as_bytes().len();
+        for event in std::iter::once(second).chain(events).take(limit.events - 1) {
+            bytes += event.as_bytes().len();
+            if bytes > limit.bytes {
+                break;
+            }
+            several.push(event.clone());
+        }
+        let batch = Batch::of(&several)?;
+        if shareable {
+            self.chunks.put(after, &batch);
+        }
+        Some(batch)
+    }
+
+    /// Lets go of the shared chunks: every reader is level.
+    pub(crate) fn all_level(&mut self) {
+        if !self.chunks.0.is_empty() {
+            self.chunks = Chunks::default();
+        }
+    }
+
+    /// The events after `after` and up to `upto`, within `limit`; and whether there are more of them.
+    pub(crate) fn gather(&self, view: View, after: Offset, upto: Offset, limit: Limit) -> (Vec<EncodedEvent>, bool) {
+        let (mut several, mut bytes) = (Vec::new(), 0);
+        for event in self.after(view, after).take_while(|event| event.offset() <= upto) {
+            bytes += event.as_bytes().len();
+            if several.len() == limit.events || (bytes > limit.bytes && !several.is_empty()) {
+                return (several, true);
+            }
+            several.push(event.clone());
+        }
+        (several, false)
+    }
+
+    /// The newest `n` events in `view`, newest first.
+    pub(crate) fn newest(&self, view: View, n: usize) -> Vec<EncodedEvent> {
+        let broadcasts = self.lane(BROADCAST).newest().take(n);
+        let targeted = view.client.map(|lane| self.lane(lane).newest().take(n)).into_iter().flatten();
+        let mut newest: Vec<_> = broadcasts.chain(targeted).cloned().collect();
+        newest.sort_unstable_by_key(|event| std::cmp::Reverse(event.offset()));
+        newest.truncate(n);
+        newest
+    }
+}

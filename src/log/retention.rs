@@ -1,0 +1,64 @@
+//! How much of its events a channel holds, and for how long.
+
+use std::time::Duration;
+
+/// How much a channel holds for readers that come back: at most so many events, so many bytes, and none older than an
+/// age. Whichever is reached first evicts the oldest events, targeted ones and broadcasts alike.
+///
+/// The log is also what live readers read from: one that falls further behind than this has
+/// [lagged](crate::GapReason::Lagged). So the newest event is always held until it is too old, and a channel should hold at
+/// least as much as its largest burst.
+///
+/// Age is looked at when the channel is published to or opened, and by a sweep about once a minute, so that memory
+/// follows a little later. A channel that has neither a reader nor an event left is dropped.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_sse::{Publisher, Retention};
+///
+/// let retention = Retention::new().events(200).age(Duration::from_secs(600));
+/// let publisher = Publisher::builder().retention(retention).build();
+/// # drop(publisher);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Retention {
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+    pub(super) age: Duration,
+}
+
+/// What an event costs besides its bytes, when bytes are limited: its place in the log and its allocation.
+pub(super) const EVENT_OVERHEAD: usize = 64;
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { events: 1_000, bytes: 4 << 20, age: Duration::from_secs(3600) }
+    }
+}
+
+impl Retention {
+    /// 1,000 events, 4 MiB, one hour.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// At most so many events; 1,000 by default. 0 is taken as 1.
+    pub fn events(mut self, max: usize) -> Self {
+        self.events = max;
+        self
+    }
+
+    /// At most so many bytes on the wire, counting 64 more for each event; 4 MiB by default. The newest event is held even
+    /// if it alone has more.
+    pub fn bytes(mut self, max: usize) -> Self {
+        self.bytes = max;
+        self
+    }
+
+    /// None older than this; one hour by default. With [`Duration::MAX`] a channel is never dropped by itself.
+    pub fn age(mut self, max: Duration) -> Self {
+        self.age = max;
+        self
+    }
+}

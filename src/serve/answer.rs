@@ -1,0 +1,86 @@
+//! What the authorizer and the hub said, as a response: the HTTP table's decisions, counted.
+
+use http::{Response, StatusCode};
+
+use super::{
+    ask::{Ask, Rejection},
+    body::SseBody,
+    response,
+    stream::EventStream,
+};
+use crate::{
+    authorize::{Denied, Refusal},
+    channel::Grant,
+    error::OpenError,
+    publisher::Publisher,
+    trace::debug,
+};
+
+/// Answers a request that was not even asked.
+pub(crate) fn rejected(publisher: &Publisher, rejection: &Rejection, head: bool) -> Response<SseBody> {
+    let response = match rejection {
+        Rejection::Name(error) => bad_request(publisher, &error.to_string()),
+        Rejection::NoChannel => bad_request(publisher, "no channel is named"),
+        Rejection::NotAcceptable => {
+            response::problem(StatusCode::NOT_ACCEPTABLE, Some("the answer is a text/event-stream"))
+        }
+    };
+    for_method(head, response)
+}
+
+/// Answers what was asked, after the authorizer.
+pub(crate) fn decided(publisher: &Publisher, ask: &Ask, verdict: Result<Grant, Refusal>) -> Response<SseBody> {
+    let response = match verdict {
+        Err(refusal) => refused(publisher, &refusal),
+        Ok(_) if ask.head => response::stream(SseBody::rest(None)),
+        Ok(grant) => open(publisher, ask, grant).unwrap_or_else(|error| not_opened(publisher, &error)),
+    };
+    for_method(ask.head, response)
+}
+
+fn open(publisher: &Publisher, ask: &Ask, grant: Grant) -> Result<Response<SseBody>, OpenError> {
+    let route = &*ask.route;
+    let subscription = route.options.open(publisher, grant, ask.last_event_id.as_deref())?;
+    let stream = EventStream::new(subscription).keep_alive(route.keep_alive.clone());
+    // A reader that resumes has an id, and may be owed a gap: a newer id before that would take it away.
+    let stream = match ask.last_event_id {
+        None if route.announce_cursor => stream.retry_and_cursor(route.retry),
+        _ => stream.retry(route.retry),
+    };
+    Ok(response::stream(SseBody::stream(stream)))
+}
+
+fn not_opened(publisher: &Publisher, error: &OpenError) -> Response<SseBody> {
+    debug!("a stream was not opened", reason = error);
+    if error.is_over() {
+        response::stop()
+    } else if error.is_channel_count() {
+        bad_request(publisher, &error.to_string())
+    } else if error.is_expired() {
+        let denied = Denied::unauthorized().detail(error.to_string());
+        refused(publisher, &Refusal { denied, failed: false })
+    } else {
+        // A limit, or the shutdown; and whatever else there may be once, a reader can try again.
+        response::come_back(publisher.reconnect_after())
+    }
+}
+
+fn refused(publisher: &Publisher, Refusal { denied, failed }: &Refusal) -> Response<SseBody> {
+    let counters = publisher.counters();
+    if *failed {
+        counters.authorizer_failed.add(1)
+    } else {
+        counters.denied.add(1)
+    }
+    debug!("a stream was denied", status = denied.status(), failed = failed);
+    response::denied(denied)
+}
+
+fn bad_request(publisher: &Publisher, detail: &str) -> Response<SseBody> {
+    publisher.counters().bad_requests.add(1);
+    response::problem(StatusCode::BAD_REQUEST, Some(detail))
+}
+
+fn for_method(head: bool, response: Response<SseBody>) -> Response<SseBody> {
+    if head { response::head(response) } else { response }
+}

@@ -1,0 +1,206 @@
+//! What a request asks for, read from its parts, and whether it can be asked so. Nothing of the request is kept: a held
+//! header value would pin the connection's whole read buffer.
+
+use std::{collections::HashSet, sync::Arc};
+
+use http::{HeaderMap, Method, Uri};
+use matchit::Params;
+
+use super::{
+    accept::accepts_event_stream,
+    route::{CHANNEL, CLIENT_ID, Route, Routes},
+};
+use crate::{
+    error::InvalidText,
+    name::{ChannelName, ClientId},
+    percent,
+};
+
+/// A request for a stream.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) route: Arc<Route>,
+    /// Each once, at least one.
+    pub(crate) channels: Arc<[ChannelName]>,
+    pub(crate) client: Option<ClientId>,
+    /// As bytes, of any kind; never empty.
+    pub(crate) last_event_id: Option<Vec<u8>>,
+    /// Only the headers are wanted.
+    pub(crate) head: bool,
+}
+
+/// Why a request for a stream can't be asked so.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Rejection {
+    Name(InvalidText),
+    /// The route takes its channels from the query, and there is none.
+    NoChannel,
+    NotAcceptable,
+}
+
+impl From<InvalidText> for Rejection {
+    fn from(error: InvalidText) -> Self {
+        Self::Name(error)
+    }
+}
+
+impl Ask {
+    /// `None` if the request is for the inner service.
+    pub(crate) fn read(
+        routes: &Routes,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Option<Result<Self, Rejection>> {
+        let (route, params) = routes.at(uri.path())?;
+        let head = method == Method::HEAD;
+        (head || method == Method::GET).then(|| Self::read_match(route, &params, head, uri.query(), headers))
+    }
+
+    fn read_match(
+        route: &Arc<Route>,
+        params: &Params<'_, '_>,
+        head: bool,
+        query: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Result<Self, Rejection> {
+        let channels = read_channels(route, params, query)?;
+        let client = params.get(CLIENT_ID).map(read_client).transpose()?;
+        if !accepts_event_stream(headers) {
+            return Err(Rejection::NotAcceptable);
+        }
+        Ok(Self { route: route.clone(), channels, client, last_event_id: last_event_id(headers, query), head })
+    }
+}
+
+fn read_client(raw: &str) -> Result<ClientId, InvalidText> {
+    ClientId::try_from(&*percent::decode_segment("client id", raw)?)
+}
+
+fn read_channels(route: &Route, params: &Params<'_, '_>, query: Option<&str>) -> Result<Arc<[ChannelName]>, Rejection> {
+    if let Some(raw) = params.get(CHANNEL) {
+        let name = ChannelName::try_from(&*percent::decode_segment("channel name", raw)?)?;
+        return Ok([name].into());
+    }
+    if !route.channels.is_empty() {
+        return Ok(route.channels.as_slice().into());
+    }
+    // A set, for a query can name thousands.
+    let mut seen = HashSet::new();
+    let mut channels = Vec::new();
+    for raw in percent::query_values(query, CHANNEL) {
+        let name = ChannelName::try_from(&*percent::decode_value("channel name", raw)?)?;
+        if seen.insert(name.clone()) {
+            channels.push(name);
+        }
+    }
+    if channels.is_empty() { Err(Rejection::NoChannel) } else { Ok(channels.into()) }
+}
+
+/// The header, which a browser sends when it reconnects, with the old query; or else the query, which a page sets that
+/// starts anew from an id it has kept. Neither has to be anything: what is no id of the hub's is answered with a gap.
+fn last_event_id(headers: &HeaderMap, query: Option<&str>) -> Option<Vec<u8>> {
+    let header = headers.get("last-event-id").map(|value| value.as_bytes().to_vec());
+    let from_query = || {
+        let raw = percent::query_values(query, "last_event_id").next()?;
+        Some(percent::decode_value_bytes(raw).map_or_else(|| raw.as_bytes().to_vec(), Into::into))
+    };
+    header.filter(|id| !id.is_empty()).or_else(from_query).filter(|id| !id.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(uri: &str, headers: &[(&'static str, &[u8])]) -> Result<Ask, Rejection> {
+        let mut routes = Routes::default();
+        for route in ["/sse/{channel}", "/sse/{channel}/{client_id}", "/all/{*channel}", "/events"] {
+            routes.insert(route.into()).unwrap();
+        }
+        routes.insert(Route::new("/news").channel(ChannelName::from_static("news"))).unwrap();
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), http::HeaderValue::from_bytes(value).unwrap()))
+            .collect();
+        Ask::read(&routes, &Method::GET, &uri.parse().unwrap(), &headers).expect("a route")
+    }
+
+    fn channels(uri: &str) -> Vec<String> {
+        read(uri, &[]).unwrap().channels.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn names_are_decoded_after_the_match() {
+        assert_eq!(channels("/sse/a%2Fb%20%C3%A9+"), ["a/b é+"]);
+        assert_eq!(channels("/all/a/b%2Fc"), ["a/b/c"]);
+        let ask = read("/sse/a/ana%40x", &[]).unwrap();
+        assert_eq!(ask.client.unwrap(), "ana@x");
+    }
+
+    #[test]
+    fn the_query_names_channels_only_where_nothing_else_does() {
+        assert_eq!(channels("/events?channel=b&x=%zz&channel=a+1&channel=b"), ["b", "a 1"]);
+        assert_eq!(channels("/sse/a?channel=b"), ["a"]);
+        assert_eq!(channels("/news?channel=b"), ["news"]);
+        assert_eq!(channels("/news?channel=%zz"), ["news"]);
+        assert_eq!(read("/events?x=1", &[]).unwrap_err(), Rejection::NoChannel);
+        assert_eq!(read("/events", &[]).unwrap_err(), Rejection::NoChannel);
+    }
+
+    #[test]
+    fn bad_names_are_rejected_and_before_accept() {
+        let html: &[(&str, &[u8])] = &[("accept", b"text/html")];
+        let long = format!("/sse/{}", "x".repeat(256));
+        for uri in [
+            "/sse/%zz",
+            "/sse/%2",
+            "/sse/%ff",
+            "/sse/%00",
+            "/sse/a%0Ab",
+            "/sse/%C2%85",
+            "/sse/a/%ff",
+            "/sse/a/b%0d",
+            "/all/a/%7f",
+            "/events?channel=",
+            "/events?channel=a&channel=%ff",
+            "/events?channel=%zz",
+            &long,
+        ] {
+            assert!(matches!(read(uri, html), Err(Rejection::Name(_))), "{uri}");
+        }
+        assert_eq!(read("/sse/a", html).unwrap_err(), Rejection::NotAcceptable);
+    }
+
+    #[test]
+    fn the_last_event_id_is_bytes_and_the_headers_wins() {
+        let id = |uri: &str, header: Option<&[u8]>| {
+            let headers: Vec<_> = header.map(|value| ("last-event-id", value)).into_iter().collect();
+            read(uri, &headers).unwrap().last_event_id
+        };
+        assert_eq!(id("/sse/a", None), None);
+        assert_eq!(id("/sse/a", Some(b"")), None);
+        assert_eq!(id("/sse/a?last_event_id=", None), None);
+        assert_eq!(id("/sse/a?last_event_id=q", None).unwrap(), b"q");
+        assert_eq!(id("/sse/a?last_event_id=q", Some(b"h")).unwrap(), b"h");
+        assert_eq!(id("/sse/a?last_event_id=q", Some(b"")).unwrap(), b"q");
+        assert_eq!(id("/sse/a?last_event_id=%ff%00", None).unwrap(), b"\xff\0");
+        assert_eq!(id("/sse/a?last_event_id=%zz", None).unwrap(), b"%zz");
+        assert_eq!(id("/sse/a", Some(b"\xff")).unwrap(), b"\xff");
+    }
+
+    #[test]
+    fn other_methods_and_paths_are_the_inner_services() {
+        let mut routes = Routes::default();
+        routes.insert("/sse/{channel}".into()).unwrap();
+        let read = |method: Method, uri: &str| {
+            Ask::read(&routes, &method, &uri.parse().unwrap(), &HeaderMap::new()).map(|ask| ask.map(|ask| ask.head))
+        };
+        assert_eq!(read(Method::GET, "/sse/a"), Some(Ok(false)));
+        assert_eq!(read(Method::HEAD, "/sse/a"), Some(Ok(true)));
+        for method in [Method::POST, Method::OPTIONS, Method::DELETE, Method::CONNECT] {
+            assert_eq!(read(method, "/sse/%zz"), None);
+        }
+        assert_eq!(read(Method::OPTIONS, "*"), None);
+        assert_eq!(read(Method::GET, "/"), None);
+    }
+}

@@ -1,0 +1,220 @@
+//! The body of every response of the layer: a stream of events, a short answer of its own, or the inner service's body.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::{keep_alive::KeepAlive, response, stream::EventStream};
+use crate::channel::Subscription;
+
+pin_project! {
+    /// The body of the layer's responses, over an inner body `B` that passes through untouched.
+    ///
+    /// Without `B` it is the stream of a [`Subscription`], with which any handler can answer, a `POST` too. It needs a
+    /// tokio runtime with its timer enabled, unless keep-alive is off.
+    ///
+    /// ```
+    /// use tower_sse::{ChannelName, Grant, OpenError, OpenOptions, Publisher, SseBody};
+    ///
+    /// async fn handler(publisher: Publisher) -> Result<http::Response<SseBody>, OpenError> {
+    ///     let grant = Grant::new([ChannelName::from_static("answers")]);
+    ///     let subscription = OpenOptions::new().open(&publisher, grant, None)?;
+    ///     Ok(SseBody::new(subscription).retry(None).into_response())
+    /// }
+    /// ```
+    #[derive(Debug)]
+    #[must_use = "a body does nothing until it is sent"]
+    pub struct SseBody<B = NoBody> {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = KindProj]
+    enum Kind<B> {
+        /// The inner service's.
+        Inner { #[pin] body: B },
+        Stream { #[pin] stream: EventStream },
+        /// A stream that is over after these bytes, if any. Its size is not told: what it stands for has none.
+        Rest { bytes: Option<Bytes> },
+        /// An answer whose size is known.
+        Whole { bytes: Option<Bytes> },
+    }
+}
+
+/// The body that there is none of: what [`SseBody`] has inside when no inner service is involved.
+#[derive(Debug, Clone, Copy)]
+pub enum NoBody {}
+
+impl SseBody {
+    /// The stream of a subscription, with the default [`KeepAlive`] and a reconnection time of three seconds.
+    pub fn new(subscription: Subscription) -> Self {
+        Self::stream(EventStream::new(subscription))
+    }
+
+    /// What is sent when there is nothing to send; every 15 seconds a bare comment by default.
+    pub fn keep_alive(self, keep_alive: KeepAlive) -> Self {
+        self.map_stream(|stream| stream.keep_alive(keep_alive))
+    }
+
+    /// How long a client is to wait before it reconnects; three seconds by default, `None` leaves it to the client. In
+    /// whole milliseconds.
+    pub fn retry(self, retry: impl Into<Option<Duration>>) -> Self {
+        self.map_stream(|stream| stream.retry(retry.into()))
+    }
+
+    /// A response with the stream, and the headers that a stream needs.
+    pub fn into_response(self) -> Response<Self> {
+        response::stream(self)
+    }
+
+    pub(crate) fn stream(stream: EventStream) -> Self {
+        Self { kind: Kind::Stream { stream } }
+    }
+
+    pub(crate) fn rest(bytes: Option<Bytes>) -> Self {
+        Self { kind: Kind::Rest { bytes } }
+    }
+
+    pub(crate) fn whole(bytes: Option<Bytes>) -> Self {
+        Self { kind: Kind::Whole { bytes } }
+    }
+
+    /// The same, in a place where there can also be an inner body.
+    pub(crate) fn widen<B>(self) -> SseBody<B> {
+        let kind = match self.kind {
+            Kind::Inner { body } => match body {},
+            Kind::Stream { stream } => Kind::Stream { stream },
+            Kind::Rest { bytes } => Kind::Rest { bytes },
+            Kind::Whole { bytes } => Kind::Whole { bytes },
+        };
+        SseBody { kind }
+    }
+
+    fn map_stream(self, change: impl FnOnce(EventStream) -> EventStream) -> Self {
+        match self.kind {
+            Kind::Stream { stream } => Self::stream(change(stream)),
+            kind => Self { kind },
+        }
+    }
+}
+
+impl<B> SseBody<B> {
+    pub(crate) fn inner(body: B) -> Self {
+        Self { kind: Kind::Inner { body } }
+    }
+}
+
+/// The empty body, with which middlewares around the layer answer themselves.
+impl<B> Default for SseBody<B> {
+    fn default() -> Self {
+        Self { kind: Kind::Whole { bytes: None } }
+    }
+}
+
+impl From<Subscription> for SseBody {
+    fn from(subscription: Subscription) -> Self {
+        Self::new(subscription)
+    }
+}
+
+impl From<Subscription> for Response<SseBody> {
+    fn from(subscription: Subscription) -> Self {
+        SseBody::new(subscription).into_response()
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for SseBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let mut kind = self.project().kind;
+        let bytes = match kind.as_mut().project() {
+            KindProj::Inner { body } => return body.poll_frame(cx),
+            KindProj::Stream { stream } => {
+                let bytes = ready!(stream.poll_chunk(cx));
+                if bytes.is_none() {
+                    // Frees the subscription at once, however long the server keeps the body.
+                    kind.set(Kind::Rest { bytes: None });
+                }
+                bytes
+            }
+            KindProj::Rest { bytes } | KindProj::Whole { bytes } => bytes.take(),
+        };
+        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Inner { body } => body.is_end_stream(),
+            Kind::Whole { bytes } => bytes.is_none(),
+            // Also of nothing left: a server that knew would tell the answer to a HEAD as an empty one.
+            Kind::Stream { .. } | Kind::Rest { .. } => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Inner { body } => body.size_hint(),
+            // A `usize` fits on every platform that there is; where it would not, the size is not told.
+            Kind::Whole { bytes } => u64::try_from(bytes.as_ref().map_or(0, Bytes::len))
+                .map_or_else(|_| SizeHint::default(), SizeHint::with_exact),
+            Kind::Stream { .. } | Kind::Rest { .. } => SizeHint::default(),
+        }
+    }
+}
+
+impl Body for NoBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match *self {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use http_body_util::{BodyExt, Full};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_inner_body_passes_with_its_trailers_and_size() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-checksum", "1".parse().unwrap());
+        let body = Full::<Bytes>::from("hello");
+        assert_eq!(SseBody::inner(body.clone()).size_hint().exact(), Some(5));
+        let body = body.with_trailers(std::future::ready(Some(Ok(trailers.clone()))));
+        let collected = SseBody::inner(body).collect().await.unwrap();
+        assert_eq!(collected.trailers(), Some(&trailers));
+        assert_eq!(collected.to_bytes(), "hello");
+        assert!(SseBody::inner(Full::<Bytes>::default()).is_end_stream());
+    }
+
+    #[tokio::test]
+    async fn short_answers_end_and_only_whole_ones_tell_their_size() {
+        let whole = SseBody::whole(Some("{}".into()));
+        assert_eq!(whole.size_hint().exact(), Some(2));
+        assert!(!whole.is_end_stream());
+        assert_eq!(whole.collect().await.unwrap().to_bytes(), "{}");
+        assert!(SseBody::whole(None).is_end_stream());
+
+        let rest = SseBody::rest(Some("retry: 1\n".into()));
+        assert_eq!(rest.size_hint().exact(), None);
+        assert_eq!(rest.collect().await.unwrap().to_bytes(), "retry: 1\n");
+        assert!(!SseBody::rest(None).is_end_stream());
+        assert_eq!(SseBody::rest(None).collect().await.unwrap().to_bytes(), "");
+    }
+}

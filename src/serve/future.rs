@@ -1,0 +1,71 @@
+//! The way from a request to its response: through the inner service, or through the authorizer.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{Response, request::Parts};
+use pin_project_lite::pin_project;
+
+use super::{answer, ask::Ask, body::SseBody, layer::Config};
+use crate::authorize::{AllowAll, AuthorizeRequest, Authorizer, Decide};
+
+pin_project! {
+    /// What [`SseService`](crate::SseService) answers: `F` is the inner service's future, `A` the authorizer.
+    #[must_use = "a future does nothing until it is polled"]
+    pub struct SseFuture<F, A: Authorizer = AllowAll> {
+        #[pin]
+        state: State<F, A>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F, A: Authorizer> {
+        Inner { #[pin] future: F },
+        Asking { config: Arc<Config>, ask: Ask, #[pin] decide: Decide<A> },
+        /// `None` once it is given.
+        Answered { response: Option<Response<SseBody>> },
+    }
+}
+
+impl<F, A: Authorizer> SseFuture<F, A> {
+    pub(crate) fn inner(future: F) -> Self {
+        Self { state: State::Inner { future } }
+    }
+
+    pub(crate) fn answered(response: Response<SseBody>) -> Self {
+        Self { state: State::Answered { response: Some(response) } }
+    }
+
+    pub(crate) fn asking(config: Arc<Config>, authorizer: &A, ask: Ask, parts: Parts) -> Self {
+        let request = AuthorizeRequest::of(parts, ask.channels.clone(), ask.client.clone());
+        Self { state: State::Asking { config, ask, decide: Decide::new(authorizer, request) } }
+    }
+}
+
+impl<F, A, B, E> Future for SseFuture<F, A>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    A: Authorizer,
+{
+    type Output = Result<Response<SseBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        let response = match state.as_mut().project() {
+            StateProj::Inner { future } => return future.poll(cx).map_ok(|response| response.map(SseBody::inner)),
+            StateProj::Asking { config, ask, decide } => {
+                let verdict = ready!(decide.poll(cx));
+                let response = answer::decided(&config.publisher, ask, verdict);
+                state.set(State::Answered { response: None });
+                response
+            }
+            // The contract of `Future`: whoever polls once more than that has a bug of their own.
+            StateProj::Answered { response } => response.take().expect("polled after it was ready"),
+        };
+        Poll::Ready(Ok(response.map(SseBody::widen)))
+    }
+}

@@ -1,0 +1,130 @@
+//! The responses that the layer makes itself: their status, headers and body. When each is due is said in `answer`.
+
+use std::time::Duration;
+
+use http::{
+    HeaderName, HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE},
+};
+use serde_json::json;
+
+use super::body::SseBody;
+use crate::{authorize::Denied, encode::write_retry};
+
+/// 200 with a stream. `no-transform` keeps compressing proxies from collecting it; `x-accel-buffering` is what nginx asks.
+pub(crate) fn stream(body: SseBody) -> Response<SseBody> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    response
+}
+
+/// A stream that only says when to come back. A browser gives up for good on a 503.
+pub(crate) fn come_back(after: Duration) -> Response<SseBody> {
+    let mut line = Vec::new();
+    write_retry(&mut line, after);
+    stream(SseBody::rest(Some(line.into())))
+}
+
+/// "HTTP 204 No Content can be used to tell the client to stop reconnecting" (HTML, 9.2.3).
+pub(crate) fn stop() -> Response<SseBody> {
+    not_stored(StatusCode::NO_CONTENT, SseBody::whole(None))
+}
+
+/// [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457): with `about:blank` the title is the status's.
+pub(crate) fn problem(status: StatusCode, detail: Option<&str>) -> Response<SseBody> {
+    let mut body = json!({
+        "type": "about:blank",
+        "title": status.canonical_reason(),
+        "status": status.as_u16(),
+    });
+    if let Some(detail) = detail {
+        body["detail"] = detail.into();
+    }
+    let mut response = not_stored(status, SseBody::whole(Some(body.to_string().into())));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}
+
+pub(crate) fn denied(denied: &Denied) -> Response<SseBody> {
+    let (status, challenge, detail) = denied.parts();
+    let mut response = problem(status, detail);
+    if let Some(challenge) = challenge {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge.clone());
+    }
+    response
+}
+
+/// What a HEAD gets of an answer: the headers. No size is told, so that none is told that a GET would not tell.
+pub(crate) fn head(response: Response<SseBody>) -> Response<SseBody> {
+    response.map(|_| SseBody::rest(None))
+}
+
+fn not_stored(status: StatusCode, body: SseBody) -> Response<SseBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body::Body as _;
+    use http_body_util::BodyExt;
+    use serde_json::Value;
+
+    use super::*;
+
+    async fn json(response: Response<SseBody>) -> Value {
+        serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_problem_says_what_is_wrong() {
+        let response = problem(StatusCode::BAD_REQUEST, Some("channel name is empty"));
+        assert_eq!(response.status(), 400);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(response.headers().len(), 2);
+        assert!(response.body().size_hint().exact().is_some());
+        let expected = json!({
+            "type": "about:blank", "title": "Bad Request", "status": 400, "detail": "channel name is empty",
+        });
+        assert_eq!(json(response).await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_denial_has_its_status_and_challenge() {
+        let response = denied(&Denied::unauthorized());
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["www-authenticate"]),
+            (401, &"Bearer".parse().unwrap())
+        );
+        assert_eq!(json(response).await, json!({ "type": "about:blank", "title": "Unauthorized", "status": 401 }));
+        let response = denied(&Denied::forbidden().detail("not yours \"\n"));
+        assert!(!response.headers().contains_key("www-authenticate"));
+        assert_eq!(json(response).await["detail"], "not yours \"\n");
+    }
+
+    #[tokio::test]
+    async fn a_stream_has_exactly_its_headers() {
+        let response = come_back(Duration::from_millis(1234));
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["cache-control"], "no-cache, no-transform");
+        assert_eq!(response.headers()["x-accel-buffering"], "no");
+        assert_eq!(response.headers().len(), 3);
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "retry: 1234\n");
+    }
+
+    #[tokio::test]
+    async fn a_head_has_the_headers_and_no_body() {
+        let response = head(problem(StatusCode::FORBIDDEN, None));
+        assert_eq!(response.status(), 403);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(response.body().size_hint().exact(), None);
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "");
+    }
+}

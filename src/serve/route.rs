@@ -1,0 +1,192 @@
+//! Which paths are streams, and how each is set. What a request makes of them is read in `ask`.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{keep_alive::KeepAlive, stream::DEFAULT_RETRY};
+use crate::{
+    channel::OpenOptions,
+    error::{RouteError, RouteErrorKind},
+    name::ChannelName,
+};
+
+/// The parameter of a pattern, and of the query, that names a channel.
+pub(crate) const CHANNEL: &str = "channel";
+/// The parameter of a pattern that names the client.
+pub(crate) const CLIENT_ID: &str = "client_id";
+
+/// A path pattern whose requests are answered with a stream, and the settings of those streams.
+///
+/// The pattern is matched on the path as it came, before percent-decoding, so that a `%2F` may stand within a name.
+/// `{channel}` and `{client_id}` are segments that name the channel and the client, both optional; `{*channel}` takes the
+/// rest of the path; other parameters match and mean nothing. Between the braces there has to be at least one
+/// character: a path without it does not match. Literal braces are doubled.
+///
+/// A route reads the channel in its pattern, or its [fixed channels](Route::channel), or else those that the query names:
+/// `/events?channel=a&channel=b`.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_sse::{KeepAlive, OpenOptions, Publisher, Route, SseLayer, Start};
+///
+/// let layer = SseLayer::new(Publisher::new()).route("/sse/{channel}/{client_id}")?.route(
+///     Route::new("/feed/{channel}")
+///         .keep_alive(KeepAlive::every(Duration::from_secs(30)))
+///         .options(OpenOptions::new().start(Start::Last(20))),
+/// )?;
+/// # Ok::<_, tower_sse::RouteError>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a route does nothing until a layer has it"]
+pub struct Route {
+    pattern: String,
+    pub(crate) channels: Vec<ChannelName>,
+    pub(crate) keep_alive: KeepAlive,
+    pub(crate) retry: Option<Duration>,
+    pub(crate) options: OpenOptions,
+    pub(crate) announce_cursor: bool,
+}
+
+impl Route {
+    /// A route on `pattern`, which begins with a slash; it is checked when a layer [takes](crate::SseLayer::route) it.
+    pub fn new(pattern: impl Into<String>) -> Self {
+        Self {
+            pattern: pattern.into(),
+            channels: Vec::new(),
+            keep_alive: KeepAlive::default(),
+            retry: Some(DEFAULT_RETRY),
+            options: OpenOptions::new(),
+            announce_cursor: false,
+        }
+    }
+
+    /// Adds a fixed channel: every request on the route reads it, and names none itself.
+    pub fn channel(mut self, channel: ChannelName) -> Self {
+        if !self.channels.contains(&channel) {
+            self.channels.push(channel);
+        }
+        self
+    }
+
+    /// What is sent when there is nothing to send; every 15 seconds a bare comment by default.
+    pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
+        self.keep_alive = keep_alive;
+        self
+    }
+
+    /// How long a client is to wait before it reconnects; three seconds by default, `None` leaves it to the client. In
+    /// whole milliseconds.
+    pub fn retry(mut self, retry: impl Into<Option<Duration>>) -> Self {
+        self.retry = retry.into();
+        self
+    }
+
+    /// Where a fresh reader starts, what a second connection of a client means, limits.
+    pub fn options(mut self, options: OpenOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Sends a fresh reader the id of the place where it starts, in a block of its own, so that it resumes there too
+    /// when it is cut off before its first event; off by default.
+    ///
+    /// Browsers fire no event for such a block. Several other clients do, an empty one.
+    pub fn announce_cursor(mut self, announce: bool) -> Self {
+        self.announce_cursor = announce;
+        self
+    }
+
+    fn check(&self) -> Result<(), RouteError> {
+        if !self.pattern.starts_with('/') {
+            return Err(RouteError(RouteErrorKind::NotAbsolute));
+        }
+        if !self.channels.is_empty() && names(&self.pattern, CHANNEL) {
+            return Err(RouteError(RouteErrorKind::ChannelTwice));
+        }
+        Ok(())
+    }
+}
+
+impl From<&str> for Route {
+    fn from(pattern: &str) -> Self {
+        Self::new(pattern)
+    }
+}
+
+impl From<String> for Route {
+    fn from(pattern: String) -> Self {
+        Self::new(pattern)
+    }
+}
+
+/// Whether `pattern` has a parameter of that name; a doubled brace is a literal one.
+fn names(pattern: &str, name: &str) -> bool {
+    let pattern = pattern.replace("{{", "").replace("}}", "");
+    pattern.contains(&format!("{{{name}}}")) || pattern.contains(&format!("{{*{name}}}"))
+}
+
+/// The routes of a layer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Routes(matchit::Router<Arc<Route>>);
+
+impl Routes {
+    pub(crate) fn insert(&mut self, route: Route) -> Result<(), RouteError> {
+        route.check()?;
+        let pattern = route.pattern.clone();
+        self.0.insert(pattern, Arc::new(route)).map_err(|error| RouteError(RouteErrorKind::Pattern(error)))
+    }
+
+    /// The route of a path, and the parameters in it as they came.
+    pub(crate) fn at<'r, 'p>(&'r self, path: &'p str) -> Option<(&'r Arc<Route>, matchit::Params<'r, 'p>)> {
+        self.0.at(path).ok().map(|found| (found.value, found.params))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes(routes: impl IntoIterator<Item = Route>) -> Result<Routes, RouteError> {
+        let mut all = Routes::default();
+        routes.into_iter().try_for_each(|route| all.insert(route))?;
+        Ok(all)
+    }
+
+    #[test]
+    fn patterns_are_checked() {
+        let a = || ChannelName::from_static("a");
+        for (route, error) in [
+            (Route::new("sse"), "the path pattern does not begin with a slash"),
+            (Route::new(""), "the path pattern does not begin with a slash"),
+            (Route::new("/{channel"), "the path pattern is malformed, or conflicts with an earlier one"),
+            (
+                Route::new("/{channel}").channel(a()),
+                "the route has both a fixed channel and a `{channel}` in its pattern",
+            ),
+            (
+                Route::new("/{*channel}").channel(a()),
+                "the route has both a fixed channel and a `{channel}` in its pattern",
+            ),
+        ] {
+            assert_eq!(routes([route]).unwrap_err().to_string(), error);
+        }
+        assert!(routes(["/{channel}".into(), "/{other}".into()]).is_err());
+        assert!(routes([Route::new("/{{channel}}").channel(a()), Route::new("/{client_id}").channel(a())]).is_ok());
+    }
+
+    #[test]
+    fn paths_match_before_they_are_decoded() {
+        let routes = routes(["/sse/{channel}".into(), "/sse/{channel}/{client_id}".into(), "/all/{*channel}".into()]);
+        let routes = routes.unwrap();
+        let at = |path| {
+            let (_, params) = routes.at(path)?;
+            Some((params.get(CHANNEL).unwrap_or_default(), params.get(CLIENT_ID)))
+        };
+        assert_eq!(at("/sse/a"), Some(("a", None)));
+        assert_eq!(at("/sse/a%2Fb"), Some(("a%2Fb", None)));
+        assert_eq!(at("/sse/a/ana"), Some(("a", Some("ana"))));
+        assert_eq!(at("/all/a/b/c"), Some(("a/b/c", None)));
+        for path in ["", "/", "/sse", "/sse/", "/sse//", "/sse//ana", "/sse/a/", "/sse/a/b/c", "/all/", "*"] {
+            assert_eq!(at(path), None, "{path}");
+        }
+    }
+}

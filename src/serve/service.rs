@@ -1,0 +1,70 @@
+//! Tells the requests for streams from the inner service's. What becomes of them is in `future`.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Method, Request, Response};
+use tower_service::Service;
+
+use super::{answer, ask::Ask, body::SseBody, future::SseFuture, layer::Config};
+use crate::authorize::{AllowAll, Authorizer};
+
+/// The service that [`SseLayer`](crate::SseLayer) makes of another: streams on its routes, and everything else from
+/// within.
+///
+/// ```
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+/// use tower_sse::{Publisher, SseLayer};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let service = ServiceBuilder::new().layer(SseLayer::new(Publisher::new()).route("/sse/{channel}")?).service(service_fn(
+///     |_: http::Request<()>| async { Ok::<_, std::convert::Infallible>(http::Response::new(String::from("inner"))) },
+/// ));
+/// let response = service.oneshot(http::Request::get("/other").body(()).unwrap()).await.unwrap();
+/// assert_eq!(response.status(), 200);
+/// # Ok::<_, tower_sse::RouteError>(())
+/// # }).unwrap();
+/// ```
+#[derive(Debug, Clone)]
+pub struct SseService<S, A = AllowAll> {
+    inner: S,
+    config: Arc<Config>,
+    authorizer: A,
+}
+
+impl<S, A> SseService<S, A> {
+    pub(crate) fn new(inner: S, config: Arc<Config>, authorizer: A) -> Self {
+        Self { inner, config, authorizer }
+    }
+}
+
+impl<S, A, ReqBody, ResBody> Service<Request<ReqBody>> for SseService<S, A>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    A: Authorizer,
+{
+    type Response = Response<SseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = SseFuture<S::Future, A>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let Config { publisher, routes } = &*self.config;
+        match Ask::read(routes, request.method(), request.uri(), request.headers()) {
+            None => SseFuture::inner(self.inner.call(request)),
+            Some(Err(rejection)) => {
+                let head = request.method() == Method::HEAD;
+                SseFuture::answered(answer::rejected(publisher, &rejection, head))
+            }
+            Some(Ok(ask)) => {
+                let (parts, _body) = request.into_parts();
+                SseFuture::asking(self.config.clone(), &self.authorizer, ask, parts)
+            }
+        }
+    }
+}

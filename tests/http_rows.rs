@@ -1,0 +1,765 @@
+//! One named test for each thing that the layer promises over HTTP, on `SseService` itself and in virtual time.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::{BodyExt, Full};
+use tokio::time::{Instant, timeout};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_sse::*;
+
+type Inner = Full<Bytes>;
+type Reply = Response<SseBody<Inner>>;
+type Stream = Pin<Box<SseBody<Inner>>>;
+
+const TEAPOT: StatusCode = StatusCode::IM_A_TEAPOT;
+const SECOND: Duration = Duration::from_secs(1);
+const PREAMBLE: &str = "retry: 3000\n:\n";
+
+/// The routes that most tests need.
+fn layer(publisher: &Publisher) -> SseLayer {
+    ["/sse/{channel}", "/sse/{channel}/{client_id}", "/events"]
+        .into_iter()
+        .try_fold(SseLayer::new(publisher.clone()), SseLayer::route)
+        .unwrap()
+}
+
+/// Sends a request through a layer; the service within answers with a 418 and the request's body.
+async fn send<A: Authorizer>(layer: &SseLayer<A>, request: Request<&'static str>) -> Reply {
+    let inner = service_fn(|request: Request<&'static str>| async move {
+        let mut response = Response::new(Full::from(request.into_body()));
+        *response.status_mut() = TEAPOT;
+        response.headers_mut().insert("x-inner", HeaderValue::from_static("yes"));
+        Ok::<_, Infallible>(response)
+    });
+    layer.layer(inner).oneshot(request).await.unwrap()
+}
+
+fn get(uri: &str) -> Request<&'static str> {
+    Request::get(uri).body("").unwrap()
+}
+
+fn with(mut request: Request<&'static str>, name: &'static str, value: &[u8]) -> Request<&'static str> {
+    request.headers_mut().append(HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap());
+    request
+}
+
+/// Opens a stream and takes the preamble off it.
+async fn open<A: Authorizer>(layer: &SseLayer<A>, request: Request<&'static str>) -> Stream {
+    let response = send(layer, request).await;
+    assert_eq!(response.status(), 200);
+    let mut stream = Box::pin(response.into_body());
+    assert_eq!(next(&mut stream).await.unwrap(), PREAMBLE);
+    stream
+}
+
+/// The next chunk of a stream; `None` at its end.
+async fn next(stream: &mut Stream) -> Option<String> {
+    let frame = timeout(SECOND, stream.frame()).await.expect("a frame, or the end")?;
+    Some(String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap())
+}
+
+/// Nothing comes in a second.
+async fn assert_quiet(stream: &mut Stream) {
+    assert!(timeout(SECOND, stream.frame()).await.is_err(), "nothing was to come");
+}
+
+/// All that comes until nothing does for a second, or the end.
+async fn drain(stream: &mut Stream) -> String {
+    let mut all = String::new();
+    while let Ok(Some(frame)) = timeout(SECOND, stream.frame()).await {
+        all.push_str(std::str::from_utf8(frame.unwrap().data_ref().unwrap()).unwrap());
+    }
+    all
+}
+
+async fn whole(response: Reply) -> Bytes {
+    response.into_body().collect().await.unwrap().to_bytes()
+}
+
+async fn publish(publisher: &Publisher, channel: &str, text: &str) -> String {
+    publisher.channel(channel).send(Event::text(text)).await.unwrap().id.to_string()
+}
+
+/// The data of each event in `text`, in order.
+fn data(text: &str) -> Vec<&str> {
+    text.lines().filter_map(|line| line.strip_prefix("data: ")).collect()
+}
+
+fn assert_stream_headers(response: &Reply) {
+    assert_eq!(response.status(), 200);
+    let headers = response.headers();
+    assert_eq!(headers["content-type"], "text/event-stream");
+    assert_eq!(headers["cache-control"], "no-cache, no-transform");
+    assert_eq!(headers["x-accel-buffering"], "no");
+    assert_eq!(headers.len(), 3, "{headers:?}");
+    assert_eq!(response.body().size_hint().exact(), None);
+}
+
+async fn assert_problem(response: Reply, status: StatusCode) -> serde_json::Value {
+    assert_eq!(response.status(), status);
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    let problem: serde_json::Value = serde_json::from_slice(&whole(response).await).unwrap();
+    assert_eq!(problem["type"], "about:blank");
+    assert_eq!(problem["status"], status.as_u16());
+    assert_eq!(problem["title"], status.canonical_reason().unwrap());
+    problem
+}
+
+/// A stream that only says when to come back, within the hub's spread.
+async fn assert_come_back(response: Reply, millis: std::ops::RangeInclusive<u64>) {
+    assert_stream_headers(&response);
+    let body = String::from_utf8(whole(response).await.to_vec()).unwrap();
+    let retry = body.strip_prefix("retry: ").and_then(|rest| rest.strip_suffix('\n')).unwrap();
+    assert!(millis.contains(&retry.parse().unwrap()), "{retry}");
+}
+
+// GET on a configured pattern
+
+#[tokio::test(start_paused = true)]
+async fn a_get_on_a_pattern_is_a_stream_with_its_first_bytes_at_once() {
+    let publisher = Publisher::new();
+    let response = send(&layer(&publisher), get("/sse/a")).await;
+    assert_stream_headers(&response);
+    assert!(!response.body().is_end_stream());
+    let mut stream = Box::pin(response.into_body());
+    let first = futures_util::FutureExt::now_or_never(stream.frame()).expect("at once").unwrap().unwrap();
+    assert_eq!(first.into_data().unwrap(), PREAMBLE);
+    assert_quiet(&mut stream).await;
+    publish(&publisher, "a", "hello").await;
+    assert_eq!(data(&next(&mut stream).await.unwrap()), ["hello"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_sets_the_retry_hint() {
+    let publisher = Publisher::new();
+    let layer = SseLayer::new(publisher)
+        .route(Route::new("/off/{channel}").retry(None))
+        .and_then(|layer| layer.route(Route::new("/ten/{channel}").retry(10 * SECOND)))
+        .unwrap();
+    for (uri, preamble) in [("/off/a", ":\n"), ("/ten/a", "retry: 10000\n:\n")] {
+        let mut stream = Box::pin(send(&layer, get(uri)).await.into_body());
+        assert_eq!(next(&mut stream).await.unwrap(), preamble);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_can_announce_its_cursor_so_that_a_drop_before_the_first_event_resumes() {
+    let publisher = Publisher::new();
+    let before = publish(&publisher, "a", "before").await;
+    let layer = SseLayer::new(publisher.clone()).route(Route::new("/sse/{channel}").announce_cursor(true)).unwrap();
+    let mut stream = Box::pin(send(&layer, get("/sse/a")).await.into_body());
+    let preamble = next(&mut stream).await.unwrap();
+    let id = preamble.strip_prefix("retry: 3000\nid: ").and_then(|rest| rest.strip_suffix("\n\n")).unwrap();
+    assert_eq!(id, before);
+    drop(stream);
+    publish(&publisher, "a", "between").await;
+    let mut stream = open(&layer, with(get("/sse/a"), "last-event-id", id.as_bytes())).await;
+    assert_eq!(data(&drain(&mut stream).await), ["between"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_has_its_id_last_and_ends_in_the_only_blank_line() {
+    let publisher = Publisher::new();
+    let mut stream = open(&layer(&publisher), get("/sse/a")).await;
+    let event = Event::text("x\ny").name(EventName::from_static("named"));
+    let id = publisher.channel("a").send(event).await.unwrap().id;
+    assert_eq!(next(&mut stream).await.unwrap(), format!("event: named\ndata: x\ndata: y\nid: {id}\n\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slash_in_a_name_is_percent_encoded() {
+    let publisher = Publisher::new();
+    let layer = layer(&publisher).route("/deep/{*channel}").unwrap();
+    let mut encoded = open(&layer, get("/sse/a%2Fb%20c")).await;
+    let mut deep = open(&layer, get("/deep/a/b%20c")).await;
+    publish(&publisher, "a/b c", "hello").await;
+    assert_eq!(data(&next(&mut encoded).await.unwrap()), ["hello"]);
+    assert_eq!(data(&next(&mut deep).await.unwrap()), ["hello"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fixed_channel_is_read_whatever_the_query_says() {
+    let publisher = Publisher::new();
+    let news = Route::new("/news").channel(ChannelName::from_static("news"));
+    let layer = SseLayer::new(publisher.clone()).route(news).unwrap();
+    let mut stream = open(&layer, get("/news?channel=secret")).await;
+    publish(&publisher, "secret", "no").await;
+    publish(&publisher, "news", "yes").await;
+    assert_eq!(data(&drain(&mut stream).await), ["yes"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_of_the_request_is_kept_by_the_stream() {
+    let publisher = Publisher::new();
+    let (extension, buffer) = (Arc::new(()), Bytes::from(b"secret".to_vec()));
+    let mut request = with(get("/sse/a/ana?x=1"), "last-event-id", b"unknown");
+    request.extensions_mut().insert(extension.clone());
+    request.headers_mut().insert("x-pinned", HeaderValue::from_maybe_shared(buffer.clone()).unwrap());
+    request.headers_mut().insert("last-event-id", HeaderValue::from_maybe_shared(buffer.clone()).unwrap());
+    assert!(!buffer.is_unique());
+    let stream = send(&layer(&publisher), request).await;
+    assert_eq!(Arc::strong_count(&extension), 1);
+    assert!(buffer.is_unique());
+    drop(stream);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_body_frees_the_subscription_at_once() {
+    let publisher = Publisher::new();
+    let stream = open(&layer(&publisher), get("/sse/a")).await;
+    assert_eq!(publisher.channel("a").connections(), 1);
+    drop(stream);
+    assert_eq!(publisher.connections(), 0);
+}
+
+// Last-Event-ID
+
+#[tokio::test(start_paused = true)]
+async fn the_last_event_id_resumes_from_the_header_and_from_the_query() {
+    let publisher = Publisher::new();
+    let layer = layer(&publisher);
+    let first = publish(&publisher, "a", "1").await;
+    publish(&publisher, "a", "2").await;
+    let mut stream = open(&layer, with(get("/sse/a"), "last-event-id", first.as_bytes())).await;
+    assert_eq!(data(&drain(&mut stream).await), ["2"]);
+    let mut stream = open(&layer, get(&format!("/sse/a?last_event_id={first}"))).await;
+    assert_eq!(data(&drain(&mut stream).await), ["2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_header_wins_over_the_query_unless_it_is_empty() {
+    let publisher = Publisher::new();
+    let layer = layer(&publisher);
+    let first = publish(&publisher, "a", "1").await;
+    let second = publish(&publisher, "a", "2").await;
+    publish(&publisher, "a", "3").await;
+    let uri = format!("/sse/a?last_event_id={first}");
+    let mut stream = open(&layer, with(get(&uri), "last-event-id", second.as_bytes())).await;
+    assert_eq!(data(&drain(&mut stream).await), ["3"]);
+    let mut stream = open(&layer, with(get(&uri), "last-event-id", b"")).await;
+    assert_eq!(data(&drain(&mut stream).await), ["2", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_garbage_id_gives_a_gap_and_never_an_error() {
+    let publisher = Publisher::new();
+    let layer = layer(&publisher);
+    publish(&publisher, "a", "held").await;
+    let long = "x".repeat(5000);
+    for garbage in ["%zz", "%", "%ff%fe", "nonsense", "0123456789ab-1", "%00", "-1", "a+b", &long] {
+        let mut stream = open(&layer, get(&format!("/sse/a?last_event_id={garbage}"))).await;
+        let text = drain(&mut stream).await;
+        assert!(text.starts_with("event: gap\n"), "{garbage}: {text}");
+    }
+    for garbage in [&b"\xff\xfe"[..], b"nonsense", b"\xf0\x9f\xa6\x80", b"{}"] {
+        let response = send(&layer, with(get("/sse/a"), "last-event-id", garbage)).await;
+        assert_stream_headers(&response);
+        let text = drain(&mut Box::pin(response.into_body())).await;
+        assert!(text.contains("event: gap\n"), "{garbage:?}: {text}");
+    }
+}
+
+// A fresh reader
+
+#[tokio::test(start_paused = true)]
+async fn a_fresh_reader_starts_where_its_route_says() {
+    for (start, expected) in [
+        (Start::Live, &["4"][..]),
+        (Start::Earliest, &["1", "2", "3", "4"]),
+        (Start::Last(2), &["2", "3", "4"]),
+        (Start::Last(0), &["4"]),
+    ] {
+        let publisher = Publisher::new();
+        for text in ["1", "2", "3"] {
+            publish(&publisher, "a", text).await;
+        }
+        let route = Route::new("/sse/{channel}").options(OpenOptions::new().start(start));
+        let layer = SseLayer::new(publisher.clone()).route(route).unwrap();
+        let mut stream = open(&layer, get("/sse/a")).await;
+        publish(&publisher, "a", "4").await;
+        assert_eq!(data(&drain(&mut stream).await), expected, "{start:?}");
+    }
+}
+
+// Several channels
+
+#[tokio::test(start_paused = true)]
+async fn several_channels_in_the_query_are_one_connection() {
+    let publisher = Publisher::new();
+    let mut stream = open(&layer(&publisher), get("/events?channel=a&channel=b+1&channel=a")).await;
+    assert_eq!(publisher.connections(), 1);
+    for (channel, text) in [("a", "1"), ("b 1", "2"), ("c", "no"), ("a", "3")] {
+        publish(&publisher, channel, text).await;
+    }
+    assert_eq!(data(&drain(&mut stream).await), ["1", "2", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_query_adds_no_channel_to_one_in_the_path() {
+    let publisher = Publisher::new();
+    let mut stream = open(&layer(&publisher), get("/sse/a?channel=b")).await;
+    publish(&publisher, "b", "no").await;
+    publish(&publisher, "a", "yes").await;
+    assert_eq!(data(&drain(&mut stream).await), ["yes"]);
+}
+
+#[tokio::test]
+async fn no_channel_at_all_is_a_400() {
+    let publisher = Publisher::new();
+    let problem = assert_problem(send(&layer(&publisher), get("/events?x=1")).await, StatusCode::BAD_REQUEST).await;
+    assert_eq!(problem["detail"], "no channel is named");
+}
+
+#[tokio::test]
+async fn more_channels_than_the_hub_allows_are_a_400() {
+    let publisher = Publisher::builder().limits(Limits::default().channels_per_subscription(2)).build();
+    let layer = layer(&publisher);
+    let response = send(&layer, get("/events?channel=a&channel=b&channel=c")).await;
+    assert_problem(response, StatusCode::BAD_REQUEST).await;
+    assert_eq!(send(&layer, get("/events?channel=a&channel=b&channel=a")).await.status(), 200);
+    let many: String = (0..4000).map(|n| format!("channel=c{n}&")).collect();
+    assert_problem(send(&layer, get(&format!("/events?{many}"))).await, StatusCode::BAD_REQUEST).await;
+}
+
+// HEAD
+
+#[tokio::test]
+async fn a_head_has_the_headers_and_neither_body_nor_subscription() {
+    let publisher = Publisher::new();
+    let request = Request::head("/sse/a").body("").unwrap();
+    let response = send(&layer(&publisher), request).await;
+    assert_stream_headers(&response);
+    assert_eq!(publisher.connections(), 0);
+    assert_eq!(publisher.stats().opened, 0);
+    assert_eq!(whole(response).await, "");
+}
+
+#[tokio::test]
+async fn a_head_is_authorized_too() {
+    let publisher = Publisher::new();
+    let layer = layer(&publisher).authorizer(authorizer_fn(|_| async { Err::<Grant, _>(Denied::unauthorized()) }));
+    let response = send(&layer, Request::head("/sse/a").body("").unwrap()).await;
+    assert_eq!(response.status(), 401);
+    assert_eq!(response.headers()["www-authenticate"], "Bearer");
+    assert_eq!(whole(response).await, "");
+    let response = send(&layer, Request::head("/sse/%zz").body("").unwrap()).await;
+    assert_eq!(response.status(), 400);
+    assert_eq!(whole(response).await, "");
+}
+
+// Another method, or another path
+
+#[tokio::test]
+async fn other_methods_and_paths_are_the_inner_services_untouched() {
+    let publisher = Publisher::new();
+    let layer = layer(&publisher);
+    for (method, uri) in [
+        (Method::POST, "/sse/a"),
+        (Method::OPTIONS, "/sse/a"),
+        (Method::DELETE, "/sse/%zz"),
+        (Method::GET, "/"),
+        (Method::GET, "/sse"),
+        (Method::GET, "/sse/"),
+        (Method::GET, "/sse//ana"),
+        (Method::GET, "/sse/a/b/c"),
+        (Method::GET, "/SSE/a"),
+        (Method::HEAD, "/other"),
+    ] {
+        let request = Request::builder().method(&method).uri(uri).header("accept", "text/html").body("body").unwrap();
+        let response = send(&layer, request).await;
+        assert_eq!(response.status(), TEAPOT, "{method} {uri}");
+        assert_eq!(response.headers().len(), 1);
+        assert_eq!(response.body().size_hint().exact(), Some(4));
+        assert_eq!(whole(response).await, "body");
+    }
+}
+
+#[tokio::test]
+async fn an_inner_error_is_passed_on() {
+    let inner = service_fn(|_: Request<()>| async { Err::<Response<Inner>, _>("broken") });
+    let service = layer(&Publisher::new()).layer(inner);
+    let error = service.oneshot(Request::new(())).await.err().unwrap();
+    assert_eq!(error, "broken");
+}
+
+#[tokio::test]
+async fn the_inner_instance_that_was_ready_is_the_one_called() {
+    /// Panics if it is called without having been ready, as concurrency limits do.
+    struct Careful(bool);
+    impl Clone for Careful {
+        fn clone(&self) -> Self {
+            Self(false)
+        }
+    }
+    impl Service<Request<()>> for Careful {
+        type Response = Response<Inner>;
+        type Error = Infallible;
+        type Future = std::future::Ready<Result<Response<Inner>, Infallible>>;
+
+        fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            self.0 = true;
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _request: Request<()>) -> Self::Future {
+            assert!(std::mem::take(&mut self.0), "called before it was ready");
+            std::future::ready(Ok(Response::default()))
+        }
+    }
+    let mut service = layer(&Publisher::new()).layer(Careful(false));
+    for _ in 0..2 {
+        assert_eq!(service.ready().await.unwrap().call(Request::new(())).await.unwrap().status(), 200);
+    }
+}
+
+// Accept
+
+#[tokio::test]
+async fn an_accept_that_rules_it_out_is_a_406() {
+    let publisher = Publisher::new();
+    let layer = layer(&publisher);
+    for accept in [&b"text/html"[..], b"text/event-stream;q=0, */*", b"application/json"] {
+        assert_problem(send(&layer, with(get("/sse/a"), "accept", accept)).await, StatusCode::NOT_ACCEPTABLE).await;
+    }
+    for accept in [&b"text/event-stream"[..], b"*/*", b"text/*;q=0.1, text/html", b""] {
+        assert_eq!(send(&layer, with(get("/sse/a"), "accept", accept)).await.status(), 200);
+    }
+    let two = with(with(get("/sse/a"), "accept", b"text/html"), "accept", b"text/event-stream");
+    assert_eq!(send(&layer, two).await.status(), 200);
+}
+
+// Denied
+
+#[tokio::test]
+async fn a_denial_is_answered_with_its_status_and_counted() {
+    let publisher = Publisher::new();
+    let denied = [
+        Denied::unauthorized().challenge(HeaderValue::from_static("Bearer realm=\"x\"")).detail("who are you"),
+        Denied::forbidden(),
+        Denied::not_found(),
+    ];
+    for (denied, status) in denied.into_iter().zip([401, 403, 404]) {
+        let layer =
+            layer(&publisher).authorizer(authorizer_fn(move |_| std::future::ready(Err::<Grant, _>(denied.clone()))));
+        let response = send(&layer, get("/sse/a")).await;
+        let challenge = response.headers().get("www-authenticate").cloned();
+        assert_eq!(challenge.is_some(), status == 401);
+        let problem = assert_problem(response, StatusCode::from_u16(status).unwrap()).await;
+        assert_eq!(problem.get("detail").is_some(), status == 401);
+    }
+    assert_eq!((publisher.stats().denied, publisher.stats().authorizer_failed), (3, 0));
+    assert_eq!(publisher.stats().opened, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_authorizer_that_fails_panics_or_times_out_denies_and_is_counted() {
+    let publisher = Publisher::new();
+    let base = || layer(&publisher);
+    let failing = base().authorizer(authorizer_fn(|_| async { Err::<Grant, _>(std::io::Error::other("x")) }));
+    assert_problem(send(&failing, get("/sse/a")).await, StatusCode::FORBIDDEN).await;
+    let panicking = base().authorizer(authorizer_fn(|request: AuthorizeRequest| async move {
+        assert!(request.channels().is_empty(), "on purpose");
+        Ok::<_, Denied>(request.grant())
+    }));
+    assert_problem(send(&panicking, get("/sse/a")).await, StatusCode::FORBIDDEN).await;
+    let slow = base().authorizer(tower::timeout::Timeout::new(
+        authorizer_fn(|_| std::future::pending::<Result<Grant, Denied>>()),
+        SECOND,
+    ));
+    assert_problem(send(&slow, get("/sse/a")).await, StatusCode::FORBIDDEN).await;
+    assert_eq!((publisher.stats().denied, publisher.stats().authorizer_failed), (0, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_authorizer_sees_the_request_and_narrows_the_channels() {
+    let publisher = Publisher::new();
+    let layer = layer(&publisher).authorizer(authorizer_fn(|request: AuthorizeRequest| async move {
+        assert_eq!(request.method(), Method::GET);
+        assert_eq!(request.uri().path(), "/events");
+        assert_eq!(request.headers()["x-user"], "ana");
+        assert_eq!(request.extensions().get::<u32>(), Some(&7));
+        assert_eq!(request.channels().len(), 3);
+        Ok::<_, Denied>(request.grant().only(|channel| channel != &"b"))
+    }));
+    let mut request = with(get("/events?channel=a&channel=b&channel=c"), "x-user", b"ana");
+    request.extensions_mut().insert(7_u32);
+    let mut stream = open(&layer, request).await;
+    for channel in ["a", "b", "c"] {
+        publish(&publisher, channel, channel).await;
+    }
+    assert_eq!(data(&drain(&mut stream).await), ["a", "c"]);
+}
+
+#[tokio::test]
+async fn a_grant_of_other_channels_than_the_asked_is_a_403() {
+    let publisher = Publisher::new();
+    let layer = layer(&publisher)
+        .authorizer(authorizer_fn(|_| async { Ok::<_, Denied>(Grant::new([ChannelName::from_static("secret")])) }));
+    assert_problem(send(&layer, get("/sse/a")).await, StatusCode::FORBIDDEN).await;
+    assert_eq!(publisher.stats().denied, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_grant_and_not_the_url_decides_who_the_connection_is() {
+    let publisher = Publisher::new();
+    let layer = layer(&publisher).authorizer(authorizer_fn(|request: AuthorizeRequest| async move {
+        Ok::<_, Denied>(request.grant().client(ClientId::from_static("ana")))
+    }));
+    let mut stream = open(&layer, get("/sse/a/bob")).await;
+    publisher.channel("a").send_to("bob", Event::text("for bob")).await.unwrap();
+    publisher.channel("a").send_to("ana", Event::text("for ana")).await.unwrap();
+    assert_eq!(data(&drain(&mut stream).await), ["for ana"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_without_a_client_reads_no_targeted_event() {
+    let publisher = Publisher::new();
+    let layer = layer(&publisher)
+        .authorizer(authorizer_fn(|request: AuthorizeRequest| async move { Ok::<_, Denied>(request.grant()) }));
+    let mut stream = open(&layer, get("/sse/a/bob")).await;
+    publisher.channel("a").send_to("bob", Event::text("for bob")).await.unwrap();
+    assert_quiet(&mut stream).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_authorizer_the_urls_client_is_believed() {
+    let publisher = Publisher::new();
+    let mut stream = open(&layer(&publisher), get("/sse/a/bob%20b")).await;
+    publisher.channel("a").send_to("bob b", Event::text("for bob")).await.unwrap();
+    publisher.channel("a").send_to("ana", Event::text("for ana")).await.unwrap();
+    assert_eq!(data(&drain(&mut stream).await), ["for bob"]);
+}
+
+#[tokio::test]
+async fn a_bearer_token_is_taken_from_the_header_and_where_enabled_from_the_query() {
+    let publisher = Publisher::new();
+    let lookup = |token: String, request: AuthorizeRequest| async move {
+        if token == "good" { Ok(request.grant()) } else { Err(Denied::unauthorized()) }
+    };
+    let header_only = layer(&publisher).authorizer(bearer(lookup));
+    let both = layer(&publisher).authorizer(bearer(lookup).query_parameter("access_token"));
+    assert_eq!(send(&header_only, with(get("/sse/a"), "authorization", b"bearer good")).await.status(), 200);
+    assert_eq!(send(&header_only, with(get("/sse/a"), "authorization", b"Bearer bad")).await.status(), 401);
+    assert_eq!(send(&header_only, get("/sse/a?access_token=good")).await.status(), 401);
+    assert_eq!(send(&both, get("/sse/a?access_token=good")).await.status(), 200);
+    let bad_header = with(get("/sse/a?access_token=good"), "authorization", b"Bearer bad");
+    assert_eq!(send(&both, bad_header).await.status(), 401);
+}
+
+#[tokio::test]
+async fn a_grant_that_has_expired_is_a_401() {
+    let publisher = Publisher::new();
+    let layer = layer(&publisher).authorizer(authorizer_fn(|request: AuthorizeRequest| async move {
+        Ok::<_, Denied>(request.grant().expires_at(SystemTime::UNIX_EPOCH))
+    }));
+    let response = send(&layer, get("/sse/a")).await;
+    assert_eq!(response.headers()["www-authenticate"], "Bearer");
+    assert_problem(response, StatusCode::UNAUTHORIZED).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_expires_ends_the_stream() {
+    let publisher = Publisher::new();
+    let layer = layer(&publisher).authorizer(authorizer_fn(|request: AuthorizeRequest| async move {
+        Ok::<_, Denied>(request.grant().expires_in(5 * SECOND))
+    }));
+    let start = Instant::now();
+    let mut stream = open(&layer, get("/sse/a")).await;
+    let end = timeout(60 * SECOND, stream.frame()).await.expect("the end");
+    assert!(end.is_none());
+    assert!(start.elapsed() >= 5 * SECOND && start.elapsed() < 6 * SECOND);
+    assert_eq!(publisher.connections(), 0);
+}
+
+// Limits and shutdown
+
+#[tokio::test]
+async fn over_a_connection_limit_the_stream_only_says_when_to_come_back() {
+    let publisher =
+        Publisher::builder().limits(Limits::default().subscriptions(1)).reconnect(2 * SECOND, 4 * SECOND).build();
+    let layer = layer(&publisher);
+    let first = send(&layer, get("/sse/a")).await;
+    assert_come_back(send(&layer, get("/sse/b")).await, 2000..=4000).await;
+    drop(first);
+    let mut stream = Box::pin(send(&layer, get("/sse/b")).await.into_body());
+    assert_eq!(next(&mut stream).await.unwrap(), PREAMBLE);
+}
+
+#[tokio::test]
+async fn a_routes_own_limits_are_limits_too() {
+    for options in [
+        OpenOptions::new().max_per_channel(1),
+        OpenOptions::new().max_per_client(1),
+        OpenOptions::new().duplicates(Duplicates::Refuse),
+    ] {
+        let publisher = Publisher::builder().reconnect(2 * SECOND, 4 * SECOND).build();
+        let route = Route::new("/sse/{channel}/{client_id}").options(options.clone());
+        let layer = SseLayer::new(publisher.clone()).route(route).unwrap();
+        let first = send(&layer, get("/sse/a/ana")).await;
+        assert_stream_headers(&first);
+        assert_come_back(send(&layer, get("/sse/a/ana")).await, 2000..=4000).await;
+        assert_eq!(publisher.connections(), 1, "{options:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_shutting_down_the_stream_only_says_when_to_come_back() {
+    let publisher = Publisher::builder().reconnect(2 * SECOND, 4 * SECOND).build();
+    let layer = layer(&publisher);
+    let mut stream = open(&layer, get("/sse/a")).await;
+    let (gone, rest) = tokio::join!(publisher.shutdown(10 * SECOND), async {
+        let rest = drain(&mut stream).await;
+        drop(stream);
+        rest
+    });
+    assert!(gone);
+    assert!(rest.starts_with("retry: ") && rest.ends_with('\n') && !rest.contains("\n\n"), "{rest}");
+    assert_come_back(send(&layer, get("/sse/a")).await, 2000..=4000).await;
+}
+
+// Finished channels
+
+#[tokio::test]
+async fn a_finished_channel_with_nothing_left_is_a_204() {
+    let publisher = Publisher::new();
+    publish(&publisher, "a", "1").await;
+    let last = publisher.channel("a").finish(Event::text("last")).await.unwrap().id.to_string();
+    let response = send(&layer(&publisher), with(get("/sse/a"), "last-event-id", last.as_bytes())).await;
+    assert_eq!(response.status(), 204);
+    assert!(!response.headers().contains_key("content-type"));
+    assert!(response.body().is_end_stream());
+    assert_eq!(whole(response).await, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finished_channel_with_something_left_gives_the_rest_and_the_end() {
+    let publisher = Publisher::new();
+    let layer = layer(&publisher);
+    let mut reader = open(&layer, get("/sse/a")).await;
+    let first = publish(&publisher, "a", "1").await;
+    publish(&publisher, "a", "2").await;
+    publisher.channel("a").finish(Event::text("last")).await.unwrap();
+    assert_eq!(data(&drain(&mut reader).await), ["1", "2", "last"]);
+    assert!(next(&mut reader).await.is_none());
+    let mut latecomer = open(&layer, with(get("/sse/a"), "last-event-id", first.as_bytes())).await;
+    assert_eq!(data(&drain(&mut latecomer).await), ["2", "last"]);
+    assert!(next(&mut latecomer).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_was_sent_away_and_comes_back_is_a_204() {
+    let publisher = Publisher::new();
+    let layer = layer(&publisher);
+    let mut stream = open(&layer, get("/sse/a/ana")).await;
+    assert_eq!(publisher.disconnect("ana"), 1);
+    let rest = drain(&mut stream).await;
+    assert!(rest.starts_with("event: goodbye\n"), "{rest}");
+    let id = rest.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
+    let response = send(&layer, with(get("/sse/a/ana"), "last-event-id", id.as_bytes())).await;
+    assert_eq!(response.status(), 204);
+}
+
+// Bad names
+
+#[tokio::test]
+async fn bad_names_are_a_400_and_counted() {
+    let publisher = Publisher::new();
+    let layer = layer(&publisher);
+    let long = format!("/sse/{}", "x".repeat(256));
+    let uris = [
+        "/sse/%zz",
+        "/sse/%",
+        "/sse/%ff",
+        "/sse/%00",
+        "/sse/a%0D%0Adata:x",
+        "/sse/%C2%85",
+        "/sse/a/%ff",
+        "/sse/a/%zz",
+        "/sse/a/b%7F",
+        "/events?channel=",
+        "/events?channel",
+        "/events?channel=a&channel=%zz",
+        "/events?channel=%ff",
+        &long,
+    ];
+    for uri in uris {
+        let problem = assert_problem(send(&layer, get(uri)).await, StatusCode::BAD_REQUEST).await;
+        assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{uri}");
+    }
+    assert_eq!(publisher.stats().bad_requests, u64::try_from(uris.len()).unwrap());
+    assert_eq!(publisher.stats().opened, 0);
+}
+
+// Keep-alive
+
+#[tokio::test(start_paused = true)]
+async fn keep_alives_come_when_idle_and_only_then() {
+    let publisher = Publisher::new();
+    let mut stream = open(&layer(&publisher), get("/sse/a")).await;
+    let start = Instant::now();
+    for n in 1..=3 {
+        let frame = timeout(60 * SECOND, stream.frame()).await.unwrap().unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), ":\n");
+        assert_eq!(start.elapsed().as_secs(), 15 * n);
+    }
+    // As long as something is sent every ten seconds nothing else is.
+    for n in 0..10 {
+        assert!(timeout(10 * SECOND, stream.frame()).await.is_err(), "{n}");
+        publish(&publisher, "a", "tick").await;
+        assert_eq!(data(&next(&mut stream).await.unwrap()), ["tick"]);
+    }
+    let last = Instant::now();
+    let frame = timeout(60 * SECOND, stream.frame()).await.unwrap().unwrap().unwrap();
+    assert_eq!(frame.into_data().unwrap(), ":\n");
+    assert_eq!(last.elapsed().as_secs(), 15);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_sets_its_keep_alive_or_none() {
+    let publisher = Publisher::new();
+    let text = KeepAlive::every(2 * SECOND).text(Comment::from_static("still here"));
+    let layer = SseLayer::new(publisher)
+        .route(Route::new("/text/{channel}").keep_alive(text))
+        .and_then(|layer| layer.route(Route::new("/off/{channel}").keep_alive(KeepAlive::off())))
+        .and_then(|layer| layer.route(Route::new("/zero/{channel}").keep_alive(KeepAlive::every(Duration::ZERO))))
+        .unwrap();
+    let mut stream = open(&layer, get("/text/a")).await;
+    let frame = timeout(3 * SECOND, stream.frame()).await.unwrap().unwrap().unwrap();
+    assert_eq!(frame.into_data().unwrap(), ": still here\n");
+    for uri in ["/off/a", "/zero/a"] {
+        let mut stream = open(&layer, get(uri)).await;
+        assert!(timeout(10_000 * SECOND, stream.frame()).await.is_err(), "{uri}");
+    }
+}
+
+// A handler's own stream
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_answers_with_a_subscription() {
+    let publisher = Publisher::new();
+    let grant = || Grant::new([ChannelName::from_static("a")]);
+    let response: Response<SseBody> = OpenOptions::new().open(&publisher, grant(), None).unwrap().into();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    publish(&publisher, "a", "1").await;
+    publisher.channel("a").finish(Event::text("2")).await.unwrap();
+    let all = String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    assert!(all.starts_with(PREAMBLE));
+    assert_eq!(data(&all), ["1", "2"]);
+
+    let subscription = OpenOptions::new().open(&publisher, Grant::new([ChannelName::from_static("b")]), None).unwrap();
+    let keep_alive = KeepAlive::every(2 * SECOND).text(Comment::from_static("x"));
+    let mut body = Box::pin(SseBody::new(subscription).keep_alive(keep_alive).retry(None));
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), ":\n");
+    let frame = timeout(3 * SECOND, body.frame()).await.unwrap().unwrap().unwrap();
+    assert_eq!(frame.into_data().unwrap(), ": x\n");
+}
