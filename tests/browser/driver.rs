@@ -1,0 +1,148 @@
+//! Headless Chromium behind chromedriver, and what the tests ask of it.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{Ipv4Addr, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use fantoccini::{Client, ClientBuilder, Locator, key::Key};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+
+/// A browser of its own for each test, with a fresh profile.
+pub struct Browser {
+    pub client: Client,
+    _driver: Driver,
+}
+
+impl Browser {
+    /// `None`, said loudly, where there is no browser; a failure where `TOWER_SSE_REQUIRE_BROWSER` is 1.
+    pub async fn start() -> Option<Self> {
+        let (Some(driver), Some(chromium)) = (
+            program(&["chromedriver"]),
+            program(&["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]),
+        ) else {
+            let left_out = "chromium and chromedriver are not installed";
+            assert!(env::var_os("TOWER_SSE_REQUIRE_BROWSER").is_none_or(|value| value != "1"), "{left_out}");
+            // Not by `eprintln`, which the test harness hides when a test passes.
+            _ = writeln!(std::io::stderr(), "\nLEFT OUT: a browser test, since {left_out}\n");
+            return None;
+        };
+        let driver = Driver::start(driver);
+        let arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1200,860",
+        ];
+        let profile = format!("--user-data-dir={}", driver.profile.display());
+        let arguments: Vec<&str> = arguments.into_iter().chain([profile.as_str()]).collect();
+        let wanted = json!({ "goog:chromeOptions": { "binary": chromium, "args": arguments } });
+        let client = ClientBuilder::new(HttpConnector::new())
+            .capabilities(wanted.as_object().unwrap().clone())
+            .connect(&format!("http://127.0.0.1:{}", driver.port))
+            .await
+            .expect("chromedriver starts a session");
+        Some(Self { client, _driver: driver })
+    }
+
+    pub async fn open(&self, url: &str) {
+        self.client.goto(url).await.unwrap();
+    }
+
+    /// Waits in the page until the JavaScript expression is true in the sense of that language, and returns it. Looks
+    /// again every 10 ms; the driver gives up after 30 seconds.
+    pub async fn until(&self, expression: &str) -> Value {
+        let script = format!(
+            "const done = arguments[arguments.length - 1];
+             const look = () => {{ const value = ({expression}); value ? done(value) : setTimeout(look, 10); }};
+             look();"
+        );
+        match self.client.execute_async(&script, Vec::new()).await {
+            Ok(value) => value,
+            Err(error) => {
+                let page = self.client.execute("return document.body.innerText", Vec::new()).await;
+                panic!("never true: {expression}\n{error}\n{page:?}")
+            }
+        }
+    }
+
+    pub async fn run(&self, script: &str, arguments: Vec<Value>) -> Value {
+        self.client.execute(script, arguments).await.unwrap()
+    }
+
+    /// Types into the field of that id, in place of what is there.
+    pub async fn fill(&self, id: &str, text: &str) {
+        let field = self.client.find(Locator::Id(id)).await.unwrap();
+        field.clear().await.unwrap();
+        field.send_keys(text).await.unwrap();
+    }
+
+    /// Sends the form that the field of that id is in, as the Enter key does.
+    pub async fn enter(&self, id: &str) {
+        let field = self.client.find(Locator::Id(id)).await.unwrap();
+        field.send_keys(&char::from(Key::Enter).to_string()).await.unwrap();
+    }
+
+    /// The text of all elements that the selector finds.
+    pub async fn texts(&self, selector: &str) -> Vec<String> {
+        let script = "return [...document.querySelectorAll(arguments[0])].map((element) => element.textContent)";
+        serde_json::from_value(self.run(script, vec![json!(selector)]).await).unwrap()
+    }
+}
+
+/// The process; dropping it ends it and the browser that it started.
+struct Driver {
+    process: Child,
+    port: u16,
+    profile: PathBuf,
+}
+
+impl Driver {
+    fn start(program: PathBuf) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let profile = env::temp_dir().join(format!("tower-sse-browser-{}-{count}", std::process::id()));
+        fs::create_dir_all(&profile).unwrap();
+        let mut process = Command::new(program).arg("--port=0").stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let port = lines
+            .find_map(|line| line.unwrap().rsplit_once("successfully on port ")?.1.trim_end_matches('.').parse().ok())
+            .expect("chromedriver says its port");
+        // It goes on talking, and must not find the pipe closed.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { process, port, profile }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Killing the driver would leave the browser behind.
+        if let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) {
+            _ = write!(stream, "GET /shutdown HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n");
+            _ = stream.read_to_end(&mut Vec::new());
+        }
+        _ = self.process.kill();
+        _ = self.process.wait();
+        _ = fs::remove_dir_all(&self.profile);
+    }
+}
+
+/// The first of the names that is a file on the `PATH`.
+fn program(names: &[&str]) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    names
+        .iter()
+        .flat_map(|name| env::split_paths(&path).map(move |folder| folder.join(name)))
+        .find(|path| path.is_file())
+}

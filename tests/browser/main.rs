@@ -1,0 +1,7 @@
+//! What a person in front of a browser gets: the example's page and the raw `EventSource`, in Chromium.
+
+mod driver;
+mod example;
+mod page;
+mod proxy;
+mod round_trip;

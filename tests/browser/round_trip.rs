@@ -1,0 +1,109 @@
+//! Whatever is published, Chromium's own parser gets back what the standard says: the same text, each CR, LF and CRLF
+//! as LF.
+
+use axum::{Router, response::Html, routing::get};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tower_sse::{Event, EventName, Limits, Publisher, SseLayer};
+
+use crate::driver::Browser;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_text_arrives_as_itself() {
+    let Some(browser) = Browser::start().await else { return };
+    let publisher = Publisher::builder().limits(Limits::default().event_bytes(4 << 20)).build();
+    open(&browser, &publisher, &["message"]).await;
+    let texts = texts();
+    for text in &texts {
+        publisher.channel("any").send(Event::text(text)).await.unwrap();
+    }
+    let got = browser.until(&format!("got.length === {} && got", texts.len())).await;
+    for (text, got) in texts.iter().zip(got.as_array().unwrap()) {
+        let wanted = text.replace("\r\n", "\n").replace('\r', "\n");
+        assert!(got["data"] == *wanted, "of {:?} came {:?}", cut(text), cut(&got.to_string()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_name_is_listened_to() {
+    let Some(browser) = Browser::start().await else { return };
+    let publisher = Publisher::new();
+    let names = ["a", "agent.token", " leading", "trailing ", "a: b", ":", "data", "é 🦀", "\u{feff}", "open", "error"];
+    open(&browser, &publisher, &names).await;
+    for name in names {
+        // An event without data would not fire: "If the data buffer is an empty string, set the data buffer and the
+        // event type buffer to the empty string and return." Empty data is one empty line of it, which is not that.
+        publisher.channel("any").send(Event::text("").name(EventName::from_static(name))).await.unwrap();
+    }
+    let got = browser.until(&format!("got.length === {} && got", names.len())).await;
+    for (name, got) in names.iter().zip(got.as_array().unwrap()) {
+        assert_eq!((&got["name"], &got["data"]), (&json!(name), &json!("")));
+    }
+}
+
+/// Serves the hub, and opens a page that keeps what it hears in `got`.
+async fn open(browser: &Browser, publisher: &Publisher, names: &[&str]) {
+    let app = Router::new()
+        .route("/", get(|| async { Html("<!doctype html><title>round trip</title>") }))
+        .layer(SseLayer::new(publisher.clone()).route("/events/{channel}").unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async { axum::serve(listener, app).await });
+    browser.open(&url).await;
+    let script = "window.got = [];
+        window.source = new EventSource('/events/any');
+        for (const name of arguments[0]) {
+            source.addEventListener(name, (event) => {
+                if (event instanceof MessageEvent) got.push({ name: event.type, data: event.data });
+            });
+        }";
+    browser.run(script, vec![json!(names)]).await;
+    browser.until("source.readyState === EventSource.OPEN").await;
+}
+
+/// Sixty texts: those that a person thinks of, and some that chance puts together.
+fn texts() -> Vec<String> {
+    const PIECES: [&str; 20] = [
+        "\r",
+        "\n",
+        "\r\n",
+        "\0",
+        "\u{1}",
+        "\t",
+        "\u{b}",
+        "\u{7f}",
+        "\u{85}",
+        "\u{2028}",
+        "\u{feff}",
+        " ",
+        ":",
+        "x",
+        "é",
+        "🦀",
+        "data: ",
+        "id: 1",
+        "event: gap",
+        "retry: 1",
+    ];
+    let mut texts: Vec<String> = PIECES.iter().map(|&piece| piece.to_owned()).collect();
+    texts
+        .extend(["", "\n\n\n", "\r\r\n\n", "a\nb", "a\rb", "a\r\nb", "ends\n", "ends\r", "ends\r\n"].map(String::from));
+    texts.push((0u8..128).map(char::from).collect());
+    texts.push("0123456789abcde\n".repeat(1 << 16));
+    texts.push("x".repeat(1 << 20));
+    // A small generator with a fixed seed: the same texts in every run.
+    let mut state = 1u64;
+    while texts.len() < 60 {
+        let mut text = String::new();
+        for _ in 0..1 + texts.len() % 12 {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            text.push_str(PIECES[usize::try_from(state >> 33).unwrap() % PIECES.len()]);
+        }
+        texts.push(text);
+    }
+    texts
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(200).collect()
+}

@@ -1,0 +1,213 @@
+//! The example `chat` as a program: what it answers over HTTP/1.1 and HTTP/2, and how it ends.
+
+#[path = "browser/example.rs"]
+#[allow(dead_code)]
+mod example;
+
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use example::{Chat, request};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Request, Response,
+    body::{Bytes, Incoming},
+};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+
+/// More than anything here takes.
+const SOON: Duration = Duration::from_secs(20);
+
+/// A stream that is read up to what is waited for.
+struct Stream {
+    body: Incoming,
+    seen: String,
+}
+
+impl Stream {
+    async fn open(chat: &Chat, path: &str) -> Self {
+        Self::of(request(Request::get(chat.url(path)), String::new()).await)
+    }
+
+    fn of(response: Response<Incoming>) -> Self {
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self { body: response.into_body(), seen: String::new() }
+    }
+
+    /// Reads on until `wanted` has come, and returns all up to its end.
+    async fn read_to(&mut self, wanted: &str) -> String {
+        loop {
+            if let Some(at) = self.seen.find(wanted) {
+                return self.seen.drain(..at + wanted.len()).collect();
+            }
+            let frame =
+                timeout(SOON, self.body.frame()).await.unwrap_or_else(|_| panic!("{wanted:?}: {:?}", self.seen));
+            let frame = frame.unwrap_or_else(|| panic!("{wanted:?}: {:?}, and the end", self.seen)).unwrap();
+            self.seen.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+        }
+    }
+}
+
+async fn status(chat: &Chat, path: &str, authorization: Option<&str>) -> u16 {
+    let mut builder = Request::get(chat.url(path));
+    if let Some(value) = authorization {
+        builder = builder.header("authorization", value);
+    }
+    request(builder, String::new()).await.status().as_u16()
+}
+
+#[tokio::test]
+async fn serves_its_page() {
+    let response = request(Request::get(Chat::start().url("/")), String::new()).await;
+    assert_eq!(response.status(), 200);
+    assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
+    let page = response.into_body().collect().await.unwrap().to_bytes();
+    let page = std::str::from_utf8(&page).unwrap();
+    assert!(!page.contains("innerHTML"), "data never becomes markup");
+    assert!(!page.contains("//cdn") && !page.contains("src=\"http"), "nothing comes from elsewhere");
+}
+
+#[tokio::test]
+async fn what_is_sent_arrives_as_it_was_named_and_targeted() {
+    let chat = Chat::start();
+    let mut ana = Stream::open(&chat, "/sse/lobby/ana").await;
+    let mut bo = Stream::open(&chat, "/sse/lobby/bo").await;
+    let first = chat.publish("/send/lobby", json!({ "n": 1 })).await;
+    let second = chat.publish("/send/lobby?event=alarm&to=bo", json!("psst")).await;
+    let third = chat.publish("/send/lobby?event=alarm", json!([3])).await;
+    let seen = ana.read_to(&format!("id: {third}\n\n")).await;
+    assert!(seen.starts_with("retry: 1000\n:\n"), "{seen}");
+    assert!(seen.contains(&format!("event: message\ndata: {{\"n\":1}}\nid: {first}\n\n")), "{seen}");
+    assert!(!seen.contains("psst"), "{seen}");
+    let seen = bo.read_to(&format!("id: {third}\n\n")).await;
+    assert!(seen.contains(&format!("event: alarm\ndata: \"psst\"\nid: {second}\n\n")), "{seen}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_as_json() {
+    let chat = Chat::start();
+    let wrong = [
+        ("/send/lobby", "{\"a\":", 400),
+        ("/send/lobby", "", 400),
+        ("/send/lobby?event=gap", "1", 400),
+        ("/send/lobby?event=a%0Ab", "1", 400),
+        ("/send/lobby?to=", "1", 400),
+        ("/send/a%00b", "1", 400),
+        ("/agent/send/c1", "{}", 400),
+        ("/agent/send/c1", "[", 400),
+    ];
+    for (path, body, status) in wrong {
+        let (got, answer) = chat.post(path, body).await;
+        assert_eq!((got, &answer["status"]), (status, &json!("error")), "{path} {body} {answer}");
+        assert!(!answer["error"].as_str().unwrap().is_empty(), "{path} {body} {answer}");
+    }
+    let (status, answer) = chat.post("/send/lobby", format!("\"{}\"", "x".repeat(1 << 20))).await;
+    assert_eq!((status, &answer["status"]), (413, &json!("error")), "{answer}");
+}
+
+#[tokio::test]
+async fn an_agent_runs_on_its_channel_and_is_answered_at_once() {
+    let chat = Chat::start();
+    let mut stream = Stream::open(&chat, "/sse/agent/ana").await;
+    let (status, answer) = chat.post("/agent/send/c%2F7", json!({ "prompt": "a b\nc" }).to_string()).await;
+    assert_eq!((status, &answer["cid"]), (200, &json!("c/7")), "{answer}");
+    let seen = stream.read_to("event: agent.done\n").await + &stream.read_to("\n\n").await;
+    let events: Vec<(&str, Value)> = seen
+        .split("\n\n")
+        .filter_map(|event| {
+            let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+            Some((field("event: ")?, serde_json::from_str(field("data: ")?).unwrap()))
+        })
+        .collect();
+    assert!(events.iter().all(|(_, data)| data["cid"] == "c/7"), "{events:?}");
+    assert_eq!((events[0].0, &events[0].1["status"]), ("agent.start", &json!("started")));
+    assert_eq!(events.last().unwrap().1["status"], "done");
+    let tokens = &events[1..events.len() - 1];
+    assert!(tokens.len() > 4 && tokens.iter().all(|(name, _)| *name == "agent.token"), "{events:?}");
+    let text: String = tokens.iter().map(|(_, data)| data["token"].as_str().unwrap()).collect();
+    assert!(text.contains("a b\nc"), "{text}");
+}
+
+#[tokio::test]
+async fn speaks_http_2_with_prior_knowledge() {
+    let chat = Chat::start();
+    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Full<Bytes>>();
+    let get = Request::get(chat.url("/sse/lobby/ana")).body(Full::default()).unwrap();
+    let mut stream = Stream::of(client.request(get).await.unwrap());
+    let post = Request::post(chat.url("/send/lobby")).body(Full::from("2")).unwrap();
+    assert_eq!(client.request(post).await.unwrap().status(), 200);
+    stream.read_to("data: 2\n").await;
+}
+
+#[tokio::test]
+async fn any_origin_may_read_and_send() {
+    let chat = Chat::start();
+    let stream =
+        request(Request::get(chat.url("/sse/lobby/ana")).header("origin", "http://elsewhere"), String::new()).await;
+    assert_eq!(stream.headers()["access-control-allow-origin"], "*");
+    let preflight = Request::options(chat.url("/send/lobby"))
+        .header("origin", "http://elsewhere")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "content-type");
+    let preflight = request(preflight, String::new()).await;
+    assert_eq!(preflight.status(), 200);
+    assert_eq!(preflight.headers()["access-control-allow-origin"], "*");
+}
+
+#[tokio::test]
+async fn with_a_token_every_stream_needs_it() {
+    let chat = Chat::with(&[("AUTH_TOKEN", "s3cret")]);
+    assert_eq!(status(&chat, "/sse/lobby/ana", None).await, 401);
+    assert_eq!(status(&chat, "/sse/lobby/ana", Some("Bearer guess")).await, 401);
+    assert_eq!(status(&chat, "/sse/lobby/ana?access_token=guess", None).await, 401);
+    assert_eq!(status(&chat, "/sse/lobby/ana", Some("Bearer s3cret")).await, 200);
+    let mut stream = Stream::open(&chat, "/sse/lobby/ana?access_token=s3cret").await;
+    chat.publish("/send/lobby?to=ana", json!("for ana")).await;
+    stream.read_to("data: \"for ana\"\n").await;
+}
+
+#[tokio::test]
+async fn a_keep_alive_comes_when_idle() {
+    let chat = Chat::with(&[("KEEPALIVE_SECS", "1")]);
+    let mut stream = Stream::open(&chat, "/sse/lobby/ana").await;
+    stream.read_to("retry: 1000\n:\n").await;
+    stream.read_to(":\n").await;
+}
+
+/// Streams of both kinds are open, one client has stopped reading, and one is in the middle of a request.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_signal_ends_it_within_five_seconds_whatever_clients_do() {
+    for signal in ["TERM", "INT"] {
+        let mut chat = Chat::start();
+        let mut stream = Stream::open(&chat, "/sse/lobby/ana").await;
+        let mut stalled = TcpStream::connect(("127.0.0.1", chat.port)).await.unwrap();
+        stalled.write_all(b"GET /sse/lobby/bo HTTP/1.1\r\nhost: chat\r\n\r\n").await.unwrap();
+        stalled.readable().await.unwrap();
+        let mut slow = TcpStream::connect(("127.0.0.1", chat.port)).await.unwrap();
+        slow.write_all(b"POST /send/lobby HTTP/1.1\r\nhost: chat\r\ncontent-length: 9\r\n\r\n{").await.unwrap();
+        // More than sockets hold: the rest is for one that does not read.
+        let large = json!("x".repeat(900_000));
+        for _ in 0..12 {
+            chat.publish("/send/lobby", large.clone()).await;
+        }
+        let last = chat.publish("/send/lobby", json!("last")).await;
+
+        let began = Instant::now();
+        let pid = chat.process.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        // A reader that reads gets all, is told when to come back, and the end.
+        stream.read_to(&format!("id: {last}\n\n")).await;
+        stream.read_to("retry: ").await;
+        let end = timeout(SOON, stream.body.collect()).await.unwrap();
+        assert!(end.is_ok(), "{signal}: a clean end of the stream");
+        let status = tokio::task::spawn_blocking(move || chat.process.wait().unwrap()).await.unwrap();
+        assert!(status.success(), "{signal}: {status}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{signal}: {:?}", began.elapsed());
+    }
+}
