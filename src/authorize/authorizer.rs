@@ -13,8 +13,8 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 /// The decider: any [`tower_service::Service`] from an [`AuthorizeRequest`] to a [`Grant`]; implemented for all of them.
 ///
 /// It is cloned for each connection and made ready before it is called, so that tower's timeout, buffer and limit layers
-/// compose around it. [`authorizer_fn`] makes one of a closure, [`bearer`] one of a token lookup, and
-/// [`AllowAll`] is the one of a layer that was given none.
+/// compose around it. [`authorizer_fn`](crate::authorizer_fn) makes one of a closure, [`bearer`](crate::bearer) one of a
+/// token lookup, and [`AllowAll`](crate::AllowAll) is the one of a layer that was given none.
 ///
 /// ```
 /// use std::time::Duration;
