@@ -1,6 +1,9 @@
 //! Permission to read, as a value: a [`Subscription`](crate::Subscription) can't be opened without one.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::HashSet,
+    time::{Duration, SystemTime},
+};
 
 use tokio::time::Instant;
 
@@ -31,13 +34,9 @@ pub struct Grant {
 impl Grant {
     /// May read the broadcast events of these channels, until it disconnects. A channel named twice counts once.
     pub fn new(channels: impl IntoIterator<Item = ChannelName>) -> Self {
-        let mut unique: Vec<ChannelName> = Vec::new();
-        for channel in channels {
-            if !unique.contains(&channel) {
-                unique.push(channel);
-            }
-        }
-        Self { channels: unique, client: None, expires: None }
+        let mut seen = HashSet::new();
+        let channels = channels.into_iter().filter(|channel| seen.insert(channel.clone())).collect();
+        Self { channels, client: None, expires: None }
     }
 
     /// Binds the connection to a client: events that are sent to it, and to nobody else, arrive too. `None` is a reader

@@ -65,7 +65,7 @@ impl Server {
 }
 
 /// The routes that all stacks serve.
-fn layer(publisher: Publisher) -> SseLayer<impl tower_sse::Authorizer<Future: Send> + Clone + Send + Sync + 'static> {
+fn layer(publisher: Publisher) -> SseLayer<impl tower_sse::Authorizer<Future: Send> + Send + Sync + 'static> {
     let live = OpenOptions::new();
     SseLayer::new(publisher)
         .route("/sse/{channel}")
