@@ -1,4 +1,96 @@
-//! STUB docs
+//! Server-Sent Events for any [tower](tower_service) stack: named channels with history, exact resume after a lost
+//! connection, events for one client only, keep-alives and authorization. Embedded: there is no server to run beside
+//! the application.
+//!
+//! An application *publishes* through a cloned [`Publisher`]; an [`SseLayer`] around its service answers `GET` on the
+//! routes it was given with streams, and passes on everything else untouched.
+//!
+//! ```no_run
+//! use axum::{Router, routing::post};
+//! use tower_sse::{Event, Publisher, SseLayer};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let publisher = Publisher::new();
+//! let sse = SseLayer::new(publisher.clone()).route("/sse/{channel}/{client_id}")?;
+//! let say = move |text: String| async move {
+//!     // To everyone who reads the channel; `send_to("ana", ..)` is for one client.
+//!     let sent = publisher.channel("chat").send(Event::text(text)).await;
+//!     sent.map(|sent| sent.id.to_string()).map_err(|error| error.to_string())
+//! };
+//! let app = Router::new().route("/say", post(say)).layer(sse);
+//! axum::serve(tokio::net::TcpListener::bind("127.0.0.1:8000").await?, app).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it works
+//!
+//! A hub, which all clones of a publisher share, is one log; a **channel** is a view of it. Every event has an
+//! [`Offset`] in the hub, and with the hub's [`Epoch`] that is a [`Cursor`]: the id that stands on the wire, and that a
+//! browser sends back when it reconnects. A reader is a cursor into the log. To replay, to deliver and to notice that a
+//! reader is too slow are one question to the log: what is after this cursor? So an event is encoded once and held once,
+//! however many read it, a reader never misses what was published while it was away, and a slow one delays nobody.
+//!
+//! # Promises
+//!
+//! 1. **Order.** A reader, of however many channels, sees strictly increasing offsets, broadcast and targeted events in
+//!    the order in which they were published. One id resumes any set of channels.
+//! 2. **Exactly once within retention.** Who comes back with the last id it got sees every event that is
+//!    [held](Retention) and meant for it once.
+//! 3. **Never silent.** Who may have missed an event gets a [`Gap`] first: an event named `gap`, to which a plain
+//!    `EventSource` can listen. Who has missed nothing gets none, but for one case: what was dropped so long ago that
+//!    only the highest offset of it is remembered counts as missed.
+//! 4. **Private.** An event for one client reaches that client's connections and no others, live and in replay. With an
+//!    [`Authorizer`], its [`Grant`] decides who a connection is, and not the URL.
+//! 5. **Isolated.** A publish never waits for a reader.
+//! 6. **Encoded once**, however many readers there are.
+//! 7. **No injection, no panic.** Any string arrives as itself. What the format can't carry is a typed error.
+//! 8. **Bounded.** Everything that grows has a limit: see [`Limits`], [`Retention`] and [`OpenOptions`]. What is refused
+//!    or evicted is [counted](Stats).
+//! 9. **Fail closed.** An authorizer that fails, panics or times out denies; an expired grant ends the stream.
+//! 10. **Ends well.** [`Publisher::shutdown`] ends every stream, so that a server's graceful shutdown finishes.
+//!
+//! # What is sent
+//!
+//! | request on a [`Route`] | answer |
+//! | --- | --- |
+//! | `GET` | 200 and the stream |
+//! | `GET` with `Last-Event-ID`, or `last_event_id` in the query | the same, from after that id |
+//! | `HEAD` | the same headers, and no subscription |
+//! | another method | whatever the inner service answers |
+//! | with an `Accept` that rules out `text/event-stream` | 406 |
+//! | denied by the authorizer | its status, 401, 403 or 404 |
+//! | a channel or client that can't be one | 400 |
+//! | over a limit, or shutting down | 200, a random `retry:`, and the end: a browser gives up for good on a 503 |
+//! | nothing left, and nothing will come | 204, on which a browser stops reconnecting |
+//!
+//! # What a server should set
+//!
+//! Events are small: without `TCP_NODELAY` the kernel holds one back while another is on its way, by up to 40 ms. And a
+//! reader whose socket is full is not asked for anything by hyper, not even for the end: to close it takes a write
+//! timeout on the listener's I/O, or `TCP_USER_TIMEOUT`.
+//!
+//! # Features
+//!
+//! None is on by default. `tracing` emits an event of that crate, at level `DEBUG`, when a reader is refused, denied or
+//! lags, and at a shutdown.
+//!
+//! # The floors
+//!
+//! For who reads the source: a file uses its own floor and those below it.
+//!
+//! | floor | what | where |
+//! | --- | --- | --- |
+//! | 5 serve | the HTTP face | `serve` |
+//! | 4 authorize | who may read what | `authorize` |
+//! | 3 channel | publishing and reading at once | `channel`, `publisher` |
+//! | 2 backend | where the log lives | `backend` |
+//! | 1 log | events that are held, and those that are not | `log` |
+//! | 0 wire | events, ids and their bytes | `event`, `encode`, `cursor`, `name`, `notice`, `percent` |
+//!
+//! `error`, `observe`, `sync` and `trace` are ground, and known to all.
+
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -19,6 +111,11 @@ mod publisher;
 mod serve;
 mod sync;
 mod trace;
+
+/// The README's examples, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use crate::{
     authorize::{AllowAll, AuthorizeRequest, Authorizer, AuthorizerFn, Bearer, Denied, authorizer_fn, bearer},

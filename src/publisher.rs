@@ -270,7 +270,7 @@ impl Channel {
     /// How many connections read the channel.
     pub fn connections(&self) -> usize {
         let Ok(name) = &self.name else { return 0 };
-        self.hub.with_existing(name, |state| state.readers.len()).unwrap_or(0)
+        self.hub.with_existing(name, |state| state.readers.live()).unwrap_or(0)
     }
 
     /// The clients that are connected to the channel, and with how many connections each; in no order.

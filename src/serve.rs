@@ -9,12 +9,13 @@
 //! | `ask`, `accept` | what a request asks for, and whether it can be asked so |
 //! | `answer`, `response` | what the authorizer and the hub said, as an HTTP response |
 //! | `stream`, `keep_alive`, `idle` | what is sent, and what when there is nothing to send |
-//! | `layer`, `service`, `future`, `body` | the tower and http-body types around them |
+//! | `layer`, `config`, `service`, `future`, `body` | the tower and http-body types around them |
 
 mod accept;
 mod answer;
 mod ask;
 mod body;
+mod config;
 mod future;
 mod idle;
 mod keep_alive;

@@ -93,3 +93,45 @@ async fn around_anything_whatever_its_bodies_are() {
     let service = layer().layer_around(inner);
     assert_eq!(service.oneshot(Request::new(NoBodyAtAll)).await.err().unwrap(), "broken");
 }
+
+/// What a server on the layer answers to the bytes of an HTTP/1.1 request, until nothing more comes.
+async fn answer_to(request: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let inner =
+        service_fn(async |_: Request<Incoming>| Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("inner"))));
+    let service = TowerToHyperService::new(layer().layer_around(inner));
+    let (mut client, server) = tokio::io::duplex(64 * 1024);
+    let io = hyper_util::rt::TokioIo::new(server);
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.auto_date_header(false);
+    let server = tokio::spawn(builder.serve_connection(io, service).into_future());
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while let Ok(Ok(1..)) = tokio::time::timeout(Duration::from_secs(1), client.read_buf(&mut answer)).await {}
+    server.abort();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http_1_the_bytes_are_these() {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
+        cache-control: no-cache, no-transform\r\nx-accel-buffering: no\r\n";
+    let answer = answer_to("GET /sse/a/ana HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(answer, format!("{HEAD}transfer-encoding: chunked\r\n\r\nE\r\nretry: 3000\n:\n\r\n"));
+    assert_eq!(answer_to("HEAD /sse/a/ana HTTP/1.1\r\nhost: x\r\n\r\n").await, format!("{HEAD}\r\n"));
+
+    let answer = answer_to("GET /sse/a/%zz HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let (head, problem) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+    assert!(head.contains(&format!("content-length: {}", problem.len())), "{answer}");
+    assert!(serde_json::from_str::<serde_json::Value>(problem).is_ok(), "{answer}");
+
+    let answer = answer_to("POST /sse/a/ana HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await;
+    assert_eq!(answer, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\ninner");
+}
+
+#[test]
+fn an_idle_stream_costs_some_hundreds_of_bytes() {
+    let size = size_of::<SseBody<Full<Bytes>>>();
+    assert!(size <= 400, "{size}");
+}

@@ -489,7 +489,7 @@ async fn the_authorizer_sees_the_request_and_narrows_the_channels() {
         assert_eq!(request.headers()["x-user"], "ana");
         assert_eq!(request.extensions().get::<u32>(), Some(&7));
         assert_eq!(request.channels().len(), 3);
-        Ok::<_, Denied>(request.grant().only(|channel| channel != &"b"))
+        Ok::<_, Denied>(request.grant().only(|channel| channel.as_str() != "b"))
     }));
     let mut request = with(get("/events?channel=a&channel=b&channel=c"), "x-user", b"ana");
     request.extensions_mut().insert(7_u32);

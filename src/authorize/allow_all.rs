@@ -8,7 +8,7 @@ use std::{
 
 use tower_service::Service;
 
-use super::AuthorizeRequest;
+use super::request::AuthorizeRequest;
 use crate::channel::Grant;
 
 /// Grants everybody what they ask for, and believes the client id in the URL: the default of

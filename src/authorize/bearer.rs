@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{AuthorizeRequest, BoxError, Denied};
+use super::{authorizer::BoxError, denied::Denied, request::AuthorizeRequest};
 use crate::{channel::Grant, percent};
 
 /// Makes an [`Authorizer`](crate::Authorizer) of a lookup from a token to a grant. The token comes from the header

@@ -10,7 +10,11 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::{AuthorizeRequest, Authorizer, BoxError, Denied};
+use super::{
+    authorizer::{Authorizer, BoxError},
+    denied::Denied,
+    request::AuthorizeRequest,
+};
 use crate::{channel::Grant, name::ChannelName, trace::debug};
 
 /// Why there is no grant.
@@ -132,7 +136,7 @@ mod tests {
     }
 
     async fn refused<A: Authorizer>(authorizer: A) -> (StatusCode, bool) {
-        let refusal = Decide::new(&authorizer, request(&["a", "b"])).await.err().expect("refused");
+        let refusal = Decide::new(&authorizer, request(&["a", "b"])).await.expect_err("refused");
         (refusal.denied.status(), refusal.failed)
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use tower_service::Service;
 
-use super::AuthorizeRequest;
+use super::request::AuthorizeRequest;
 use crate::channel::Grant;
 
 /// Makes an [`Authorizer`](crate::Authorizer) of an async closure. It is cloned for each connection: capture what is

@@ -81,6 +81,13 @@ impl Memory {
         lock(&self.graves).bury(channel, tombstone);
     }
 
+    /// Forgets of a dropped channel that it was finished.
+    pub(crate) fn reopen(&self, channel: &ChannelName) {
+        if let Some((_, tombstone)) = lock(&self.graves).by_channel.get_mut(channel) {
+            tombstone.finished = false;
+        }
+    }
+
     /// What is known of a channel that was dropped; for one that nobody remembers, the hub-wide watermark.
     pub(crate) fn exhume(&self, channel: &ChannelName) -> Tombstone {
         lock(&self.graves).exhume(channel)
@@ -115,9 +122,17 @@ impl Graves {
             self.len -= before.len();
         }
         self.order.push_back((number, channel));
-        while self.len > Self::MAX || self.order.len() > Self::MAX {
-            let Some((number, channel)) = self.order.pop_front() else { break };
-            if self.by_channel.get(&channel).is_some_and(|(current, _)| *current == number) {
+        let current = |by_channel: &HashMap<_, (u64, _)>, (number, channel): &(u64, ChannelName)| {
+            by_channel.get(channel).is_some_and(|(current, _)| current == number)
+        };
+        // A channel that comes and goes leaves a void entry each time.
+        if self.order.len() > 2 * self.by_channel.len() + 64 {
+            self.order.retain(|entry| current(&self.by_channel, entry));
+        }
+        while self.len > Self::MAX {
+            let Some(oldest) = self.order.pop_front() else { break };
+            if current(&self.by_channel, &oldest) {
+                let channel = oldest.1;
                 let tombstone = self.remove(&channel);
                 self.watermark = self.watermark.max(tombstone.map_or(Offset::START, |gone| gone.highest()));
             }

@@ -187,7 +187,7 @@ impl Hub {
             log.finish();
         }
         let (reached, wakeups) = match target {
-            None => (readers.len(), readers.wake_all()),
+            None => (readers.live(), readers.wake_all()),
             Some(_) => (readers.of(lane), readers.wake_lane(lane)),
         };
         let id = match event.custom() {
@@ -241,7 +241,14 @@ impl Hub {
 
     /// Ends all readers of a channel and forgets its history, and that it was finished. Says how many readers there were.
     pub(crate) fn close(&self, name: &ChannelName) -> usize {
-        let Some(shared) = self.registry.get(name) else { return 0 };
+        let shared = loop {
+            match self.registry.get(name) {
+                Some(shared) => break shared,
+                // It may be a finished one that was dropped since.
+                None if self.registry.if_absent(name, || self.memory.reopen(name)) => return 0,
+                None => {}
+            }
+        };
         let mut closed = None;
         self.registry.remove_if(&shared, || {
             let mut state = shared.lock();

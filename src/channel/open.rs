@@ -6,7 +6,7 @@ use super::{
     State,
     hub::{Hub, now},
     options::{Duplicates, OpenOptions, Start},
-    subscription::{Position, Subscription},
+    subscription::{Position, Subscription, go_on_before},
     wait::Wakeups,
 };
 use crate::{
@@ -80,7 +80,6 @@ impl OpenOptions {
         if hub.is_shutting_down() {
             return Err(OpenErrorKind::ShuttingDown.into());
         }
-        // What was evicted by now is told by the gap, or is nothing to a fresh reader; what is evicted later is a lag.
         let missed = subscription.missed();
         let (cursor, reason) = match &id {
             None => (self.fresh(&subscription, last), None),
@@ -88,10 +87,9 @@ impl OpenOptions {
         };
         let first = subscription.first_after(cursor);
         // With a gap the reader goes on right before the first event that it still gets.
-        let cursor =
-            if reason.is_some() { first.map_or(last, |first| first.before().min(last)).max(cursor) } else { cursor };
+        let cursor = if reason.is_some() { go_on_before(first, last).max(cursor) } else { cursor };
         let gap = reason.map(|reason| Gap::new(reason, requested, first, hub.cursor(cursor)));
-        subscription.start_at(cursor, missed, gap);
+        subscription.start_at(cursor, gap);
         if subscription.is_over() {
             return Err(OpenErrorKind::Over.into());
         }
@@ -125,7 +123,8 @@ impl OpenOptions {
                 state.log.enter(lane);
             }
             let reader = state.readers.insert(lane);
-            Ok((Position { channel: shared.clone(), reader, view: View { client: lane } }, replaced))
+            let view = View { client: lane };
+            Ok((Position { channel: shared.clone(), reader, view, told: Offset::START }, replaced))
         });
         let (position, replaced) = entered.ok_or(OpenErrorKind::TooManySubscriptions)??;
         drop(replaced);

@@ -17,6 +17,8 @@ pub(crate) struct Readers {
     all: Slab<Reader>,
     /// The readers of each client, by its lane.
     by_lane: HashMap<LaneId, Vec<ReaderId>>,
+    /// How many are to end, and have not looked since.
+    ending: usize,
     pub(crate) waiters: Waiters,
 }
 
@@ -30,6 +32,11 @@ struct Reader {
 impl Readers {
     pub(crate) fn len(&self) -> usize {
         self.all.len()
+    }
+
+    /// How many there are that nothing has ended yet.
+    pub(crate) fn live(&self) -> usize {
+        self.all.len() - self.ending
     }
 
     /// The readers of a client that nothing has ended yet.
@@ -53,6 +60,7 @@ impl Readers {
     /// Forgets a reader. What it had parked comes back as a waker that is to be dropped, not woken, outside the lock.
     pub(crate) fn remove(&mut self, id: ReaderId) -> Option<std::task::Waker> {
         let mut reader = self.all.remove(id.0)?;
+        self.ending -= usize::from(reader.ending.is_some());
         if let Some(lane) = reader.lane
             && let Some(ids) = self.by_lane.get_mut(&lane)
         {
@@ -101,6 +109,7 @@ impl Readers {
             reader.ending = Some(reason);
             ended += 1;
         }
+        self.ending += ended;
         (ended, self.wake_all())
     }
 
@@ -113,6 +122,7 @@ impl Readers {
                 ended += 1;
             }
         }
+        self.ending += ended;
         (ended, self.wake_lane(lane))
     }
 }

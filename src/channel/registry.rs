@@ -71,6 +71,16 @@ impl Registry {
         }
     }
 
+    /// Does `work` if there is no channel of that name, with its shard locked: there is none until it is done.
+    pub(crate) fn if_absent(&self, name: &ChannelName, work: impl FnOnce()) -> bool {
+        let shard = lock(self.shard(name));
+        let absent = !shard.contains_key(name);
+        if absent {
+            work();
+        }
+        absent
+    }
+
     /// The channels of one shard, as they are now.
     pub(crate) fn in_shard(&self, shard: usize) -> Vec<Arc<Shared>> {
         lock(&self.shards[shard % SHARDS]).values().cloned().collect()

@@ -70,8 +70,6 @@ pub struct Subscription {
     positions: Vec<Position>,
     /// Everything up to here was delivered, or is lost and was told.
     cursor: Offset,
-    /// Evictions up to here are told already. Above the cursor only while other channels still hold earlier events.
-    told: Offset,
     /// A gap to deliver before anything else.
     gap: Option<Box<Gap>>,
     expires: Option<Pin<Box<Sleep>>>,
@@ -85,17 +83,16 @@ pub(super) struct Position {
     pub(super) channel: Arc<Shared>,
     pub(super) reader: ReaderId,
     pub(super) view: View,
+    /// Evictions of this channel up to here are told already, or happened before the reader came. Above the cursor only
+    /// while other channels still hold earlier events.
+    pub(super) told: Offset,
 }
 
 /// What one look at the channels gave.
 enum Found {
     Batch(Batch),
-    /// Events up to `missed` are gone, `first` is held.
-    Lagged {
-        missed: Offset,
-        first: Option<Offset>,
-        cursor: Offset,
-    },
+    /// Events after the cursor are gone.
+    Lagged,
     End(EndReason),
 }
 
@@ -127,9 +124,7 @@ impl Subscription {
             }
             match ready!(self.poll_found(cx, Limit::CHUNK)) {
                 Found::Batch(batch) => return Poll::Ready(Some(self.deliver(batch))),
-                Found::Lagged { missed, first, cursor } => {
-                    return Poll::Ready(Some(self.lag(missed, first, cursor).encode()));
-                }
+                Found::Lagged => return Poll::Ready(Some(self.lag().encode())),
                 Found::End(reason) => self.end(reason),
             }
         }
@@ -145,13 +140,20 @@ impl Subscription {
     }
 
     /// Goes on after what was lost.
-    fn lag(&mut self, missed: Offset, first: Option<Offset>, cursor: Offset) -> Gap {
-        self.cursor = cursor;
-        self.told = missed;
+    fn lag(&mut self) -> Gap {
+        // Asked first: whoever locks a channel from here on finds all that was published to it up to this.
+        let last = self.hub().memory.last();
+        let mut first = None;
+        for position in &mut self.positions {
+            let state = position.channel.lock();
+            position.told = position.missed(&state);
+            first = first.into_iter().chain(position.first_after(&state, self.cursor)).min();
+        }
+        self.cursor = go_on_before(first, last).max(self.cursor);
         let counters = &self.hub().counters;
         counters.gaps.add(1);
         counters.lagged.add(1);
-        debug!("a reader lagged", cursor = cursor);
+        debug!("a reader lagged", cursor = self.cursor);
         Gap::new(GapReason::Lagged, None, first, self.cursor())
     }
 
@@ -185,11 +187,8 @@ impl Subscription {
         let mut replaced = None;
         let mut state = position.channel.lock();
         let found = position.ended_at_once(&state).or_else(|| {
-            let missed = position.missed(&state);
-            if missed > self.cursor.max(self.told) {
-                let first = position.first_after(&state, self.cursor);
-                let cursor = first.map_or(missed, Offset::before).max(self.cursor);
-                return Some(Found::Lagged { missed, first, cursor });
+            if position.has_lagged(&state, self.cursor) {
+                return Some(Found::Lagged);
             }
             let shared = state.readers.len() > 1;
             let batch = state.log.read(position.view, self.cursor, limit, shared).map(Found::Batch);
@@ -221,15 +220,15 @@ impl Subscription {
         let shutting_down = self.hub().is_shutting_down();
         // Whoever locks a channel from here on finds all that was published to it up to this.
         let last = self.hub().memory.last();
-        let (mut missed, mut first) = (Offset::START, None);
-        let (mut events, mut upto, mut finished) = (Vec::new(), last, true);
+        let (mut lagged, mut level, mut finished) = (false, true, true);
+        let (mut events, mut upto) = (Vec::new(), last);
         for position in &self.positions {
             let state = position.channel.lock();
             if let Some(end) = position.ended_at_once(&state) {
                 return Some(end);
             }
-            missed = missed.max(position.missed(&state));
-            first = first.into_iter().chain(position.first_after(&state, self.cursor)).min();
+            lagged |= position.has_lagged(&state, self.cursor);
+            level &= position.first_after(&state, self.cursor).is_none();
             finished &= state.log.is_finished();
             let (some, more) = state.log.gather(position.view, self.cursor, last, limit);
             // A channel that has more than the limit hides what is after its last event here: so must the others.
@@ -238,26 +237,27 @@ impl Subscription {
             }
             events.extend(some);
         }
-        if missed > self.cursor.max(self.told) {
-            let cursor = first.map_or(last, |first| first.before().min(last)).max(self.cursor);
-            return Some(Found::Lagged { missed, first, cursor });
+        if lagged {
+            return Some(Found::Lagged);
         }
         events.retain(|event| event.offset() <= upto);
         events.sort_unstable_by_key(EncodedEvent::offset);
         if let Some(batch) = Batch::of(limit.cut(&events)) {
             return Some(Found::Batch(batch));
         }
-        match first {
-            Some(_) => None,
-            None if finished => Some(Found::End(EndReason::Finished)),
-            None => shutting_down.then_some(Found::End(EndReason::Shutdown)),
+        match (finished, shutting_down) {
+            // Published after `last` was asked.
+            _ if !level => None,
+            (true, _) => Some(Found::End(EndReason::Finished)),
+            (false, true) => Some(Found::End(EndReason::Shutdown)),
+            (false, false) => None,
         }
     }
 
     fn park_if_level(&self, position: &Position, cx: &mut Context<'_>) -> bool {
         let mut replaced = None;
         let mut state = position.channel.lock();
-        let level = position.missed(&state) <= self.cursor.max(self.told)
+        let level = !position.has_lagged(&state, self.cursor)
             && position.first_after(&state, self.cursor).is_none()
             && state.readers.ending(position.reader).is_none();
         if level {
@@ -287,7 +287,6 @@ impl Subscription {
             permit,
             positions: Vec::with_capacity(channels),
             cursor: Offset::START,
-            told: Offset::START,
             gap: None,
             expires: expires.map(|at| Box::pin(tokio::time::sleep_until(at))),
             end: None,
@@ -299,20 +298,24 @@ impl Subscription {
         self.positions.push(position);
     }
 
-    pub(super) fn start_at(&mut self, cursor: Offset, told: Offset, gap: Option<Gap>) {
+    pub(super) fn start_at(&mut self, cursor: Offset, gap: Option<Gap>) {
         if gap.is_some() {
             self.hub().counters.gaps.add(1);
         }
-        (self.cursor, self.told, self.gap) = (cursor, told, gap.map(Box::new));
+        (self.cursor, self.gap) = (cursor, gap.map(Box::new));
     }
 
     pub(super) fn epoch(&self) -> Epoch {
         self.hub().memory.epoch()
     }
 
-    /// The highest offset that is not held any more on any of its channels.
-    pub(super) fn missed(&self) -> Offset {
-        self.each(Position::missed).fold(Offset::START, Offset::max)
+    /// The highest offset that is not held any more on any of its channels. A gap tells of it, or it is nothing to a
+    /// fresh reader; what is evicted from now on is a lag.
+    pub(super) fn missed(&mut self) -> Offset {
+        for position in &mut self.positions {
+            position.told = position.missed(&position.channel.lock());
+        }
+        self.positions.iter().map(|position| position.told).max().unwrap_or_default()
     }
 
     pub(super) fn first_after(&self, cursor: Offset) -> Option<Offset> {
@@ -355,6 +358,11 @@ impl Subscription {
 impl Position {
     fn missed(&self, state: &State) -> Offset {
         state.log.missed(self.view)
+    }
+
+    /// Something was evicted that the reader was to get after `cursor`, and does not know of.
+    fn has_lagged(&self, state: &State, cursor: Offset) -> bool {
+        self.missed(state) > cursor.max(self.told)
     }
 
     fn first_after(&self, state: &State, cursor: Offset) -> Option<Offset> {
@@ -400,6 +408,11 @@ impl Position {
     }
 }
 
+/// After a gap a reader goes on right before the first event that it still gets; `last` stands for everything until now.
+pub(super) fn go_on_before(first: Option<Offset>, last: Offset) -> Offset {
+    first.map_or(last, |first| first.before().min(last))
+}
+
 impl Stream for Subscription {
     type Item = Delivery;
 
@@ -415,9 +428,7 @@ impl Stream for Subscription {
                 self.cursor = event.offset();
                 Poll::Ready(Some(Delivery::Event(event)))
             }
-            Found::Lagged { missed, first, cursor } => {
-                Poll::Ready(Some(Delivery::Gap(self.lag(missed, first, cursor))))
-            }
+            Found::Lagged => Poll::Ready(Some(Delivery::Gap(self.lag()))),
             Found::End(reason) => {
                 self.end(reason);
                 Poll::Ready(None)

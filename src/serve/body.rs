@@ -7,11 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::{keep_alive::KeepAlive, response, stream::EventStream};
+use super::{keep_alive::KeepAlive, stream::EventStream};
 use crate::channel::Subscription;
 
 pin_project! {
@@ -72,11 +71,6 @@ impl SseBody {
         self.map_stream(|stream| stream.retry(retry.into()))
     }
 
-    /// A response with the stream, and the headers that a stream needs.
-    pub fn into_response(self) -> Response<Self> {
-        response::stream(self)
-    }
-
     pub(crate) fn stream(stream: EventStream) -> Self {
         Self { kind: Kind::Stream { stream } }
     }
@@ -124,12 +118,6 @@ impl<B> Default for SseBody<B> {
 impl From<Subscription> for SseBody {
     fn from(subscription: Subscription) -> Self {
         Self::new(subscription)
-    }
-}
-
-impl From<Subscription> for Response<SseBody> {
-    fn from(subscription: Subscription) -> Self {
-        SseBody::new(subscription).into_response()
     }
 }
 

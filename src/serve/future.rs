@@ -9,7 +9,7 @@ use std::{
 use http::{Response, request::Parts};
 use pin_project_lite::pin_project;
 
-use super::{answer, ask::Ask, body::SseBody, layer::Config};
+use super::{answer, ask::Ask, body::SseBody, config::Config};
 use crate::authorize::{AllowAll, AuthorizeRequest, Authorizer, Decide};
 
 pin_project! {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use super::{
+    config::Config,
     route::{Route, Routes},
     service::SseService,
 };
@@ -33,13 +34,6 @@ use crate::{
 pub struct SseLayer<A = AllowAll> {
     config: Arc<Config>,
     authorizer: A,
-}
-
-/// What the services of a layer share.
-#[derive(Debug, Clone)]
-pub(crate) struct Config {
-    pub(crate) publisher: Publisher,
-    pub(crate) routes: Routes,
 }
 
 impl SseLayer {

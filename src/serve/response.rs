@@ -9,7 +9,20 @@ use http::{
 use serde_json::json;
 
 use super::body::SseBody;
-use crate::{authorize::Denied, encode::write_retry};
+use crate::{authorize::Denied, channel::Subscription, encode::write_retry};
+
+impl SseBody {
+    /// A response with the stream, and the headers that a stream needs.
+    pub fn into_response(self) -> Response<Self> {
+        stream(self)
+    }
+}
+
+impl From<Subscription> for Response<SseBody> {
+    fn from(subscription: Subscription) -> Self {
+        SseBody::new(subscription).into_response()
+    }
+}
 
 /// 200 with a stream. `no-transform` keeps compressing proxies from collecting it; `x-accel-buffering` is what nginx asks.
 pub(crate) fn stream(body: SseBody) -> Response<SseBody> {

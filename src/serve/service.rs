@@ -8,7 +8,7 @@ use std::{
 use http::{Method, Request, Response};
 use tower_service::Service;
 
-use super::{answer, ask::Ask, body::SseBody, future::SseFuture, layer::Config};
+use super::{answer, ask::Ask, body::SseBody, config::Config, future::SseFuture};
 use crate::authorize::{AllowAll, Authorizer};
 
 /// The service that [`SseLayer`](crate::SseLayer) makes of another: streams on its routes, and everything else from

@@ -1,0 +1,42 @@
+//! The contract of an authorizer.
+
+use std::error::Error;
+
+use tower_service::Service;
+
+use super::request::AuthorizeRequest;
+use crate::channel::Grant;
+
+/// What any error becomes.
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The decider: any [`tower_service::Service`] from an [`AuthorizeRequest`] to a [`Grant`]; implemented for all of them.
+///
+/// It is cloned for each connection and made ready before it is called, so that tower's timeout, buffer and limit layers
+/// compose around it. [`authorizer_fn`](crate::authorizer_fn) makes one of a closure, [`bearer`](crate::bearer) one of a
+/// token lookup, and [`AllowAll`](crate::AllowAll) is the one of a layer that was given none.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower::{ServiceBuilder, timeout::TimeoutLayer};
+/// use tower_sse::{AuthorizeRequest, Denied, Publisher, SseLayer, authorizer_fn};
+///
+/// let authorizer = ServiceBuilder::new().layer(TimeoutLayer::new(Duration::from_secs(2))).service(authorizer_fn(
+///     |request: AuthorizeRequest| async move {
+///         match request.headers().get("x-user") {
+///             Some(_) => Ok(request.grant()),
+///             None => Err(Denied::unauthorized()),
+///         }
+///     },
+/// ));
+/// let layer = SseLayer::new(Publisher::new()).authorizer(authorizer).route("/sse/{channel}")?;
+/// # Ok::<_, tower_sse::RouteError>(())
+/// ```
+pub trait Authorizer: Service<AuthorizeRequest, Response = Grant, Error: Into<BoxError>> + Clone {}
+
+impl<A> Authorizer for A
+where
+    A: Service<AuthorizeRequest, Response = Grant> + Clone,
+    A::Error: Into<BoxError>,
+{
+}

@@ -1,0 +1,185 @@
+//! What the tests of the engine share: publishing, opening and reading without a runtime, since in process nothing waits.
+#![allow(dead_code)]
+
+use std::{
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::Duration,
+};
+
+use futures_util::{FutureExt as _, Stream as _};
+use tower_sse::{
+    ChannelName, ClientId, Delivery, Event, Gap, GapReason, Grant, OpenError, OpenOptions, PublishError, Publisher,
+    Sent, Start, Subscription,
+};
+
+pub const EARLIEST: fn() -> OpenOptions = || OpenOptions::new().start(Start::Earliest);
+
+/// What a future gives that is ready at once.
+pub fn ready<F: Future>(future: F) -> F::Output {
+    future.now_or_never().expect("in process it is ready at once")
+}
+
+/// Publishes `text`, and gives the id.
+pub fn send(publisher: &Publisher, channel: &str, text: impl ToString) -> String {
+    try_send(publisher, channel, None, text).unwrap().id.to_string()
+}
+
+pub fn send_to(publisher: &Publisher, channel: &str, client: &str, text: impl ToString) -> String {
+    try_send(publisher, channel, Some(client), text).unwrap().id.to_string()
+}
+
+pub fn try_send(
+    publisher: &Publisher,
+    channel: &str,
+    client: Option<&str>,
+    text: impl ToString,
+) -> Result<Sent, PublishError> {
+    let (channel, event) = (publisher.channel(channel), Event::text(text.to_string()));
+    match client {
+        None => ready(channel.send(event)),
+        Some(client) => ready(channel.send_to(client, event)),
+    }
+}
+
+pub fn finish(publisher: &Publisher, channel: &str, text: impl ToString) -> String {
+    ready(publisher.channel(channel).finish(Event::text(text.to_string()))).unwrap().id.to_string()
+}
+
+pub fn grant(channels: &[&str], client: &str) -> Grant {
+    let client = (!client.is_empty()).then(|| ClientId::try_from(client).unwrap());
+    Grant::new(channels.iter().map(|name| ChannelName::try_from(*name).unwrap())).client(client)
+}
+
+/// A fresh reader, live; the client of no name is nobody.
+pub fn live(publisher: &Publisher, channels: &[&str], client: &str) -> Subscription {
+    Subscription::open(publisher, grant(channels, client)).unwrap()
+}
+
+pub fn earliest(publisher: &Publisher, channels: &[&str], client: &str) -> Subscription {
+    EARLIEST().open(publisher, grant(channels, client), None).unwrap()
+}
+
+pub fn try_resume(
+    publisher: &Publisher,
+    channels: &[&str],
+    client: &str,
+    id: impl AsRef<[u8]>,
+) -> Result<Subscription, OpenError> {
+    OpenOptions::new().open(publisher, grant(channels, client), Some(id.as_ref()))
+}
+
+pub fn resume(publisher: &Publisher, channels: &[&str], client: &str, id: impl AsRef<[u8]>) -> Subscription {
+    try_resume(publisher, channels, client, id).unwrap()
+}
+
+/// One look: pending, the end, or something.
+pub fn poll(subscription: &mut Subscription) -> Poll<Option<Delivery>> {
+    pin!(subscription).poll_next(&mut Context::from_waker(Waker::noop()))
+}
+
+/// All that there is now.
+pub fn drain(subscription: &mut Subscription) -> Vec<Delivery> {
+    let next = || match poll(subscription) {
+        Poll::Ready(delivery) => delivery,
+        Poll::Pending => None,
+    };
+    std::iter::from_fn(next).collect()
+}
+
+/// All that there is now, as texts: an event's data, or `gap:` and the reason.
+pub fn texts(subscription: &mut Subscription) -> Vec<String> {
+    drain(subscription).iter().map(text).collect()
+}
+
+pub fn text(delivery: &Delivery) -> String {
+    match delivery {
+        Delivery::Event(event) => event.data(),
+        Delivery::Gap(gap) => format!("gap:{}", gap.reason.as_str()),
+        other => unreachable!("{other:?}"),
+    }
+}
+
+/// The id that a browser would come back with.
+pub fn id(delivery: &Delivery) -> String {
+    match delivery {
+        Delivery::Event(event) => event.id().to_string(),
+        Delivery::Gap(gap) => gap.cursor.to_string(),
+        other => unreachable!("{other:?}"),
+    }
+}
+
+/// The gap that comes first.
+#[track_caller]
+pub fn gap(subscription: &mut Subscription) -> Gap {
+    match poll(subscription) {
+        Poll::Ready(Some(Delivery::Gap(gap))) => gap,
+        other => panic!("no gap, but {other:?}"),
+    }
+}
+
+/// Asserts all of a gap's fields: `first` is the id of the first event that is held, and the reader goes on before it.
+#[track_caller]
+pub fn assert_gap(gap: &Gap, reason: GapReason, requested: Option<&str>, first: Option<&str>) {
+    assert_eq!(gap.reason, reason);
+    assert_eq!(gap.requested.as_deref(), requested);
+    assert_eq!(gap.first.map(|offset| offset.get()), first.map(offset));
+    if let Some(first) = first {
+        assert_eq!(gap.cursor.offset.get(), offset(first) - 1);
+    }
+}
+
+/// The offset in an id of the hub's own.
+pub fn offset(id: &str) -> u64 {
+    id.split_once('-').unwrap().1.parse().unwrap()
+}
+
+/// The id of another offset of the same epoch.
+pub fn with_offset(id: &str, offset: u64) -> String {
+    format!("{}-{offset}", id.split_once('-').unwrap().0)
+}
+
+/// Runs a future on this thread, parking it in between: without a runtime. A wake-up that is lost fails the test.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    let mut lost = false;
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => {
+                assert!(!lost, "a wake-up was lost");
+                return output;
+            }
+            Poll::Pending => {
+                let parked = std::time::Instant::now();
+                thread::park_timeout(Duration::from_secs(20));
+                lost = parked.elapsed() >= Duration::from_secs(20);
+            }
+        }
+    }
+}
+
+/// The next delivery, waited for.
+pub async fn next(subscription: &mut Subscription) -> Option<Delivery> {
+    std::future::poll_fn(|cx| pin!(&mut *subscription).poll_next(cx)).await
+}
+
+/// Small numbers without a seed of the system's: xorshift.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+}

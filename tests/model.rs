@@ -1,0 +1,437 @@
+//! The engine against a model that is too simple to be wrong: all events ever, in one vector, each held or not.
+//!
+//! It checks promises 1 to 4 exactly: what a reader gets, in which order, and a gap when and only when an event that was
+//! meant for it and comes after where it stands is no longer held.
+
+mod common;
+
+use std::{collections::HashSet, task::Poll, time::Duration};
+
+use common::*;
+use proptest::prelude::*;
+use tower_sse::{
+    CustomId, Delivery, Duplicates, EndReason, Event, EventId, GapReason, OpenOptions, Publisher, Retention, Start,
+    Subscription,
+};
+
+const CHANNELS: [&str; 3] = ["red", "green", "blue"];
+const CLIENTS: [&str; 3] = ["", "ana", "bob"];
+const HELD: usize = 4;
+const AGE: u64 = 10;
+
+#[derive(Debug, Clone)]
+enum Op {
+    Publish { channel: usize, target: usize, custom: bool, last: bool },
+    Open { channels: usize, client: usize, options: (Start, Duplicates), id: Id },
+    Poll { reader: usize, times: usize },
+    Drop { reader: usize },
+    Age { seconds: u64 },
+    Close { channel: usize },
+    Disconnect { client: usize, channel: Option<usize> },
+    Recent { channel: usize, client: usize, n: usize },
+}
+
+#[derive(Debug, Clone)]
+enum Id {
+    None,
+    /// Of the n-th event ever published, as a browser would know it.
+    Of(usize),
+    /// The cursor at any offset, custom id or not.
+    At(usize),
+    /// Where the n-th reader stands.
+    Reader(usize),
+    Future,
+    OtherEpoch,
+    Unknown,
+    Garbage,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let start = prop_oneof![Just(Start::Live), Just(Start::Earliest), (0..4usize).prop_map(Start::Last)];
+    let duplicates =
+        prop_oneof![6 => Just(Duplicates::Keep), 1 => Just(Duplicates::Replace), 1 => Just(Duplicates::Refuse)];
+    let id = prop_oneof![
+        3 => Just(Id::None),
+        4 => any::<usize>().prop_map(Id::Of),
+        2 => any::<usize>().prop_map(Id::At),
+        4 => any::<usize>().prop_map(Id::Reader),
+        1 => prop_oneof![Just(Id::Future), Just(Id::OtherEpoch), Just(Id::Unknown), Just(Id::Garbage)],
+    ];
+    let op = prop_oneof![
+        12 => (0..3usize, 0..3usize, proptest::bool::weighted(0.3), proptest::bool::weighted(0.02))
+            .prop_map(|(channel, target, custom, last)| Op::Publish { channel, target, custom, last }),
+        5 => (1..8usize, 0..3usize, (start, duplicates), id)
+            .prop_map(|(channels, client, options, id)| Op::Open { channels, client, options, id }),
+        10 => (any::<usize>(), 1..5usize).prop_map(|(reader, times)| Op::Poll { reader, times }),
+        2 => any::<usize>().prop_map(|reader| Op::Drop { reader }),
+        2 => (1..AGE + 3).prop_map(|seconds| Op::Age { seconds }),
+        1 => (0..3usize).prop_map(|channel| Op::Close { channel }),
+        1 => (1..3usize, proptest::option::of(0..3usize))
+            .prop_map(|(client, channel)| Op::Disconnect { client, channel }),
+        1 => (0..3usize, 0..3usize, 0..6usize).prop_map(|(channel, client, n)| Op::Recent { channel, client, n }),
+    ];
+    proptest::collection::vec(op, 1..80)
+}
+
+/// The reference: offset `n` is `events[n - 1]`.
+#[derive(Default)]
+struct Model {
+    events: Vec<Published>,
+    finished: HashSet<usize>,
+    now: u64,
+}
+
+struct Published {
+    channel: usize,
+    target: usize,
+    custom: bool,
+    at: u64,
+    held: bool,
+}
+
+struct Reader {
+    real: Subscription,
+    channels: Vec<usize>,
+    client: usize,
+    /// Everything up to here was read.
+    cursor: usize,
+    /// What it knows to have lost.
+    told: HashSet<usize>,
+    /// By channel: why it is to end at once.
+    ending: Vec<Option<EndReason>>,
+    gap: Option<Expected>,
+    over: bool,
+}
+
+#[derive(Debug, PartialEq)]
+enum Expected {
+    Event(usize),
+    Gap { reason: GapReason, first: Option<usize>, cursor: usize },
+    Pending,
+    End(EndReason),
+}
+
+impl Model {
+    fn publish(&mut self, channel: usize, target: usize, custom: bool) -> usize {
+        self.events.push(Published { channel, target, custom, at: self.now, held: true });
+        self.expire();
+        let held: Vec<usize> = (1..=self.events.len()).filter(|n| self.is_held(*n, channel)).collect();
+        for n in &held[..held.len().saturating_sub(HELD)] {
+            self.events[n - 1].held = false;
+        }
+        self.events.len()
+    }
+
+    fn is_held(&self, n: usize, channel: usize) -> bool {
+        self.events[n - 1].held && self.events[n - 1].channel == channel
+    }
+
+    fn expire(&mut self) {
+        let now = self.now;
+        self.events.iter_mut().filter(|event| now - event.at > AGE).for_each(|event| event.held = false);
+    }
+
+    /// The offsets of what a reader is meant to see after `after`, held or not.
+    fn after(&self, channels: &[usize], client: usize, after: usize) -> Vec<usize> {
+        let seen = |n: &usize| {
+            let event = &self.events[n - 1];
+            channels.contains(&event.channel) && (event.target == 0 || event.target == client)
+        };
+        (after + 1..=self.events.len()).filter(seen).collect()
+    }
+
+    fn held_after(&self, channels: &[usize], client: usize, after: usize) -> Vec<usize> {
+        let mut held = self.after(channels, client, after);
+        held.retain(|n| self.events[n - 1].held);
+        held
+    }
+
+    fn lost_after(&self, channels: &[usize], client: usize, after: usize) -> Vec<usize> {
+        let mut lost = self.after(channels, client, after);
+        lost.retain(|n| !self.events[n - 1].held);
+        lost
+    }
+
+    fn all_finished(&self, channels: &[usize]) -> bool {
+        channels.iter().all(|channel| self.finished.contains(channel))
+    }
+}
+
+impl Reader {
+    /// What the next look has to give.
+    fn expect(&mut self, model: &Model) -> Expected {
+        if let Some(gap) = self.gap.take() {
+            return gap;
+        }
+        if let Some(reason) = self.channels.iter().find_map(|channel| self.ending[*channel]) {
+            return self.end(reason);
+        }
+        let (channels, client) = (&self.channels, self.client);
+        let lost = model.lost_after(channels, client, self.cursor);
+        let first = model.held_after(channels, client, self.cursor).first().copied();
+        if lost.iter().any(|n| !self.told.contains(n)) {
+            self.told.extend(lost);
+            self.cursor = first.map_or(model.events.len(), |first| first - 1).max(self.cursor);
+            return Expected::Gap { reason: GapReason::Lagged, first, cursor: self.cursor };
+        }
+        match first {
+            Some(first) => {
+                self.cursor = first;
+                Expected::Event(first)
+            }
+            None if model.all_finished(channels) => self.end(EndReason::Finished),
+            None => Expected::Pending,
+        }
+    }
+
+    fn end(&mut self, reason: EndReason) -> Expected {
+        self.over = true;
+        Expected::End(reason)
+    }
+
+    /// What the next look gives.
+    fn look(&mut self) -> Expected {
+        match poll(&mut self.real) {
+            Poll::Pending => Expected::Pending,
+            Poll::Ready(None) => Expected::End(self.real.end_reason().unwrap()),
+            Poll::Ready(Some(Delivery::Event(event))) => {
+                assert_eq!(event.data(), event.offset().to_string());
+                Expected::Event(number(event.offset().get()))
+            }
+            Poll::Ready(Some(Delivery::Gap(gap))) => Expected::Gap {
+                reason: gap.reason,
+                first: gap.first.map(|first| number(first.get())),
+                cursor: number(gap.cursor.offset.get()),
+            },
+            Poll::Ready(Some(other)) => unreachable!("{other:?}"),
+        }
+    }
+
+    /// A live connection of that client on that channel.
+    fn is_on(&self, channel: usize, client: usize) -> bool {
+        !self.over && self.client == client && self.channels.contains(&channel) && self.ending[channel].is_none()
+    }
+}
+
+fn number(offset: u64) -> usize {
+    usize::try_from(offset).unwrap()
+}
+
+struct World {
+    publisher: Publisher,
+    epoch: String,
+    model: Model,
+    readers: Vec<Reader>,
+}
+
+impl World {
+    fn new() -> Self {
+        let retention = Retention::new().events(HELD).age(Duration::from_secs(AGE));
+        let publisher = Publisher::builder().retention(retention).build();
+        let epoch = live(&publisher, &["other"], "").cursor().epoch.to_string();
+        Self { publisher, epoch, model: Model::default(), readers: Vec::new() }
+    }
+
+    async fn run(&mut self, op: Op) {
+        match op {
+            Op::Publish { channel, target, custom, last } => self.publish(channel, target, custom, last),
+            Op::Open { channels, client, options, id } => {
+                let channels = (0..CHANNELS.len()).filter(|channel| channels & (1 << channel) != 0).collect();
+                self.open(channels, client, options, &id);
+            }
+            Op::Poll { reader, times } => {
+                let count = self.readers.len().max(1);
+                let Some(reader) = self.readers.get_mut(reader % count) else { return };
+                for _ in 0..times {
+                    if reader.over {
+                        assert!(matches!(poll(&mut reader.real), Poll::Ready(None)));
+                        return;
+                    }
+                    let expected = reader.expect(&self.model);
+                    assert_eq!(reader.look(), expected);
+                }
+            }
+            Op::Drop { reader } => {
+                if !self.readers.is_empty() {
+                    self.readers.swap_remove(reader % self.readers.len());
+                }
+            }
+            Op::Age { seconds } => {
+                tokio::time::advance(Duration::from_secs(seconds)).await;
+                self.model.now += seconds;
+                self.model.expire();
+                // When the sweep comes by is its own affair: to look at a channel is to evict what is too old.
+                CHANNELS.iter().for_each(|channel| drop(self.publisher.channel(*channel).recent(0)));
+            }
+            Op::Close { channel } => {
+                self.publisher.channel(CHANNELS[channel]).close();
+                self.model.finished.remove(&channel);
+                self.model.events.iter_mut().filter(|event| event.channel == channel).for_each(|e| e.held = false);
+                self.end(EndReason::Closed, |reader| reader.channels.contains(&channel).then_some(vec![channel]));
+            }
+            Op::Disconnect { client, channel } => {
+                match channel {
+                    Some(channel) => self.publisher.channel(CHANNELS[channel]).disconnect(CLIENTS[client]),
+                    None => self.publisher.disconnect(CLIENTS[client]),
+                };
+                let on = channel.map_or(vec![0, 1, 2], |channel| vec![channel]);
+                self.end(EndReason::Disconnected, |reader| (reader.client == client).then(|| on.clone()));
+            }
+            Op::Recent { channel, client, n } => self.recent(channel, client, n),
+        }
+        assert_eq!(self.publisher.connections(), self.readers.len());
+        assert!(self.publisher.stats().channels <= CHANNELS.len() + 1);
+    }
+
+    fn publish(&mut self, channel: usize, target: usize, custom: bool, last: bool) {
+        let n = self.model.events.len() + 1;
+        let mut event = Event::text(n.to_string());
+        if custom {
+            event = event.id(custom_id(n));
+        }
+        let handle = self.publisher.channel(CHANNELS[channel]);
+        let (target, sent) = match target {
+            _ if last => (0, ready(handle.finish(event))),
+            0 => (0, ready(handle.send(event))),
+            _ => (target, ready(handle.send_to(CLIENTS[target], event))),
+        };
+        if self.model.finished.contains(&channel) {
+            assert!(sent.unwrap_err().is_finished());
+            return;
+        }
+        let sent = sent.unwrap();
+        assert_eq!(sent.id.to_string(), if custom { custom_id(n).to_string() } else { format!("{}-{n}", self.epoch) });
+        let on = |reader: &&Reader| match target {
+            0 => (0..CLIENTS.len()).any(|client| reader.is_on(channel, client)),
+            _ => reader.is_on(channel, target),
+        };
+        assert_eq!(sent.reached, self.readers.iter().filter(on).count());
+        self.model.publish(channel, target, custom);
+        if last {
+            self.model.finished.insert(channel);
+        }
+    }
+
+    fn open(&mut self, channels: Vec<usize>, client: usize, (start, duplicates): (Start, Duplicates), id: &Id) {
+        let names: Vec<&str> = channels.iter().map(|channel| CHANNELS[*channel]).collect();
+        let options = OpenOptions::new().start(start).duplicates(duplicates);
+        let id = self.id(id);
+        let opened = options.open(&self.publisher, grant(&names, CLIENTS[client]), id.as_ref().map(|id| id.as_bytes()));
+        self.model.expire();
+
+        if duplicates == Duplicates::Replace && client != 0 {
+            self.end(EndReason::Replaced, |reader| (reader.client == client).then(|| channels.clone()));
+        }
+        let connected = |channel: &usize| self.readers.iter().any(|reader| reader.is_on(*channel, client));
+        if duplicates == Duplicates::Refuse && client != 0 && channels.iter().any(connected) {
+            assert!(opened.unwrap_err().is_limit());
+            return;
+        }
+        let (cursor, reason) = self.start(&channels, client, start, id.as_deref());
+        let model = &self.model;
+        let first = model.held_after(&channels, client, cursor).first().copied();
+        if reason.is_none() && first.is_none() && model.all_finished(&channels) {
+            assert!(opened.unwrap_err().is_over());
+            return;
+        }
+        let told = model.lost_after(&channels, client, 0).into_iter().collect();
+        let (mut cursor, mut gap) = (cursor, None);
+        if let Some(reason) = reason {
+            cursor = first.map_or(model.events.len(), |first| first - 1).max(cursor);
+            gap = Some(Expected::Gap { reason, first, cursor });
+        }
+        let real = opened.unwrap();
+        assert_eq!(number(real.cursor().offset.get()), cursor);
+        self.readers.push(Reader { real, channels, client, cursor, told, ending: vec![None; 3], gap, over: false });
+    }
+
+    /// Where a reader starts, and why there is a gap.
+    fn start(&self, channels: &[usize], client: usize, start: Start, id: Option<&str>) -> (usize, Option<GapReason>) {
+        let model = &self.model;
+        let Some(id) = id else {
+            let held = model.held_after(channels, client, 0);
+            let cursor = match start {
+                Start::Live if !model.all_finished(channels) => model.events.len(),
+                Start::Last(n) if n == 0 || held.is_empty() => model.events.len(),
+                Start::Last(n) => held[held.len().saturating_sub(n)] - 1,
+                _ => 0,
+            };
+            return (cursor, None);
+        };
+        let cursor = match EventId::parse(id.as_bytes()) {
+            None => return (0, Some(GapReason::UnknownId)),
+            Some(id) if id.custom().is_some() => {
+                let held = model.held_after(channels, client, 0).into_iter();
+                let found =
+                    held.filter(|n| model.events[n - 1].custom).find(|n| *id.custom().unwrap() == custom_id(*n));
+                match found {
+                    Some(cursor) => cursor,
+                    None => return (0, Some(GapReason::UnknownId)),
+                }
+            }
+            Some(id) if id.cursor().unwrap().epoch.to_string() != self.epoch => {
+                return (0, Some(GapReason::OtherEpoch));
+            }
+            Some(id) => match number(id.cursor().unwrap().offset.get()) {
+                cursor if cursor > model.events.len() => return (0, Some(GapReason::UnknownId)),
+                cursor => cursor,
+            },
+        };
+        let lost = !model.lost_after(channels, client, cursor).is_empty();
+        (cursor, lost.then_some(GapReason::Evicted))
+    }
+
+    fn id(&self, id: &Id) -> Option<String> {
+        let count = self.model.events.len();
+        let at = |offset: usize| Some(format!("{}-{offset}", self.epoch));
+        match *id {
+            Id::None => None,
+            Id::Of(n) if count > 0 => match 1 + n % count {
+                n if self.model.events[n - 1].custom => Some(custom_id(n).to_string()),
+                n => at(n),
+            },
+            Id::Reader(n) if !self.readers.is_empty() => at(self.readers[n % self.readers.len()].cursor),
+            Id::Of(n) | Id::At(n) | Id::Reader(n) => at(n % (count + 1)),
+            Id::Future => at(count + 1),
+            Id::OtherEpoch => Some("0123456789ab-0".into()),
+            Id::Unknown => Some("nothing".into()),
+            Id::Garbage => Some("\u{1F980}\r\n".into()),
+        }
+    }
+
+    /// Ends readers on the channels that `on` says.
+    fn end(&mut self, reason: EndReason, on: impl Fn(&Reader) -> Option<Vec<usize>>) {
+        for reader in &mut self.readers {
+            for channel in on(reader).into_iter().flatten().filter(|channel| reader.channels.contains(channel)) {
+                reader.ending[channel].get_or_insert(reason);
+            }
+        }
+    }
+
+    fn recent(&self, channel: usize, client: usize, n: usize) {
+        let handle = self.publisher.channel(CHANNELS[channel]);
+        let recent = if client == 0 { handle.recent(n) } else { handle.recent_for(CLIENTS[client], n) };
+        let held = self.model.held_after(&[channel], client, 0);
+        let expected = &held[held.len().saturating_sub(n)..];
+        assert_eq!(recent.iter().map(|event| number(event.offset().get())).collect::<Vec<_>>(), expected);
+    }
+}
+
+fn custom_id(n: usize) -> CustomId {
+    CustomId::try_from(format!("custom.{n}")).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_reader_gets_what_the_model_says(ops in ops()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut world = World::new();
+            for op in ops {
+                world.run(op).await;
+            }
+        });
+    }
+}
