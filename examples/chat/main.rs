@@ -4,6 +4,7 @@
 //! `AUTH_TOKEN`, when set, what every stream has to bring: as a bearer token, or as `?access_token=`.
 
 mod agent;
+mod refused;
 
 use std::{env, error::Error, time::Duration};
 
@@ -11,17 +12,15 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::{Path, Query, State},
-    http::StatusCode,
-    response::{Html, IntoResponse, Response},
+    response::Html,
     routing::{get, post},
 };
+use refused::{Refused, bad_request};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use tokio::{net::TcpListener, time::sleep};
 use tower_http::cors::CorsLayer;
-use tower_sse::{
-    AuthorizeRequest, Denied, Event, EventName, KeepAlive, PublishError, Publisher, Route, SseLayer, bearer,
-};
+use tower_sse::{AuthorizeRequest, Denied, Event, EventName, KeepAlive, Publisher, Route, SseLayer, bearer};
 
 /// How long streams and requests may take to end.
 const GRACE: Duration = Duration::from_secs(3);
@@ -97,32 +96,6 @@ async fn start_agent(
     let prompt = serde_json::from_slice(&body).map_err(bad_request)?;
     tokio::spawn(agent::run(publisher.channel("agent"), cid.clone(), prompt));
     Ok(Json(json!({ "status": "ok", "cid": cid })))
-}
-
-/// What was wrong, told as JSON.
-struct Refused(StatusCode, String);
-
-fn bad_request(error: impl Error) -> Refused {
-    Refused(StatusCode::BAD_REQUEST, error.to_string())
-}
-
-impl From<PublishError> for Refused {
-    fn from(error: PublishError) -> Self {
-        let status = match &error {
-            error if error.is_invalid_text() => StatusCode::BAD_REQUEST,
-            error if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
-            error if error.is_finished() => StatusCode::CONFLICT,
-            _ => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-        Self(status, format!("{error}{cause}"))
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        (self.0, Json(json!({ "status": "error", "error": self.1 }))).into_response()
-    }
 }
 
 /// Ctrl-C, or SIGTERM where there is such a thing.
