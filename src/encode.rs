@@ -40,9 +40,11 @@ impl DataWriter {
     }
 
     pub(crate) fn push(&mut self, mut piece: &[u8]) {
-        if self.after_cr && piece.first() == Some(&b'\n') {
+        if piece.is_empty() {
+            return;
+        }
+        if std::mem::take(&mut self.after_cr) && piece[0] == b'\n' {
             piece = &piece[1..];
-            self.after_cr = false;
         }
         // "Lines must be separated by either a U+000D CARRIAGE RETURN U+000A LINE FEED (CRLF) character pair, a single
         // U+000A LINE FEED (LF) character, or a single U+000D CARRIAGE RETURN (CR) character": so each of them ends one
@@ -58,10 +60,7 @@ impl DataWriter {
                 _ => {}
             }
         }
-        if !piece.is_empty() {
-            self.out.extend_from_slice(piece);
-            self.after_cr = false;
-        }
+        self.out.extend_from_slice(piece);
     }
 
     pub(crate) fn finish(mut self) -> Vec<u8> {
@@ -262,7 +261,86 @@ fn write_line(out: &mut Vec<u8>, line: fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cursor::Epoch;
+    use crate::{cursor::Epoch, name::EventName};
+
+    const CURSOR: Cursor = Cursor { epoch: Epoch::from_bits(0xabc), offset: Offset::new(7) };
+
+    fn wire(event: Event) -> String {
+        let draft = Draft::new(event);
+        let len = draft.len();
+        let sealed = draft.seal(CURSOR);
+        assert!(sealed.as_bytes().len() <= len);
+        String::from_utf8(sealed.as_bytes().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn each_field_has_its_line() {
+        assert_eq!(wire(Event::text("hello")), "data: hello\nid: 000000000abc-7\n\n");
+        assert_eq!(wire(Event::default()), "data: \nid: 000000000abc-7\n\n");
+        let named = Event::text("x").name(EventName::from_static("agent.token"));
+        assert_eq!(wire(named), "event: agent.token\ndata: x\nid: 000000000abc-7\n\n");
+        let custom = Event::text("x").id(CustomId::from_static("order-1"));
+        assert_eq!(wire(custom), "data: x\nid: order-1\n\n");
+        let retry = Event::text("x").retry(Duration::from_millis(1500));
+        assert_eq!(wire(retry), "retry: 1500\ndata: x\nid: 000000000abc-7\n\n");
+        let comment = Event::text("x").comment(Comment::from_static("seen"));
+        assert_eq!(wire(comment), ": seen\ndata: x\nid: 000000000abc-7\n\n");
+    }
+
+    #[test]
+    fn the_fields_are_in_this_order_and_the_id_is_last() {
+        let event = Event::text("one\ntwo")
+            .id(CustomId::from_static("order-1"))
+            .name(EventName::from_static("news"))
+            .comment(Comment::from_static("seen"))
+            .retry(Duration::from_secs(2));
+        assert_eq!(wire(event), ": seen\nretry: 2000\nevent: news\ndata: one\ndata: two\nid: order-1\n\n");
+    }
+
+    #[test]
+    fn every_line_ending_starts_a_line_with_its_space() {
+        assert_eq!(wire(Event::text("a\nb\rc\r\nd")), "data: a\ndata: b\ndata: c\ndata: d\nid: 000000000abc-7\n\n");
+        assert_eq!(wire(Event::text("\n")), "data: \ndata: \nid: 000000000abc-7\n\n");
+        assert_eq!(wire(Event::text(" a\r\r")), "data:  a\ndata: \ndata: \nid: 000000000abc-7\n\n");
+        assert_eq!(wire(Event::text("a\n\rb")), "data: a\ndata: \ndata: b\nid: 000000000abc-7\n\n");
+    }
+
+    #[test]
+    fn a_retry_that_is_too_long_is_the_longest() {
+        assert!(wire(Event::text("").retry(Duration::MAX)).starts_with("retry: 4294967295\n"));
+        assert!(wire(Event::text("").retry(Duration::from_micros(999))).starts_with("retry: 0\n"));
+    }
+
+    fn in_pieces(pieces: &[&str]) -> String {
+        let mut lines = DataWriter::with_capacity(0);
+        pieces.iter().for_each(|piece| lines.push(piece.as_bytes()));
+        String::from_utf8(lines.finish()).unwrap()
+    }
+
+    #[test]
+    fn data_is_the_same_in_whatever_pieces_it_comes() {
+        // Every text of six out of these, cut at every two places.
+        let letters = ['\r', '\n', 'x'];
+        for n in 0..3_usize.pow(6) {
+            let text: String = (0..6).map(|place| letters[n / 3_usize.pow(place) % 3]).collect();
+            let whole = in_pieces(&[&text]);
+            for one in 0..=6 {
+                for two in one..=6 {
+                    let pieces = [&text[..one], "", &text[one..two], &text[two..]];
+                    assert_eq!(in_pieces(&pieces), whole, "{pieces:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_encoded_event_can_be_read_back() {
+        let event = Event::text("id: 1\nevent: x\n").name(EventName::from_static("news"));
+        let sealed = Draft::new(event).seal(CURSOR);
+        assert_eq!((sealed.name(), sealed.data().as_str()), (Some("news"), "id: 1\nevent: x\n"));
+        assert_eq!(sealed.id(), CURSOR.into());
+        assert_eq!(sealed.offset(), CURSOR.offset);
+    }
 
     #[test]
     fn a_cursor_written_by_hand_is_as_it_is_displayed() {

@@ -303,3 +303,118 @@ impl Evicted {
 pub(crate) fn cost(event: &EncodedEvent) -> usize {
     event.as_bytes().len() + EVENT_OVERHEAD
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        cursor::{Cursor, Epoch},
+        encode::Draft,
+        event::Event,
+    };
+
+    const EVERYBODY: View = View { client: None };
+
+    fn append(log: &mut Log, lane: LaneId, offset: u64, now: Instant) -> Evicted {
+        let cursor = Cursor { epoch: Epoch::from_bits(1), offset: Offset::new(offset) };
+        log.append(lane, Draft::new(Event::text("x")).seal(cursor), now)
+    }
+
+    fn client(n: usize) -> ClientId {
+        ClientId::try_from(format!("client{n}")).unwrap()
+    }
+
+    fn view(log: &mut Log, n: usize) -> View {
+        View { client: log.lane_for(&client(n), usize::MAX).ok() }
+    }
+
+    #[test]
+    fn events_are_evicted_in_order_whatever_their_lane() {
+        let (mut log, now) = (Log::new(Retention::new().events(3), Tombstone::default()), Instant::now());
+        for offset in 1..=6 {
+            let lane = if offset % 2 == 0 { log.lane_for(&client(0), 9).unwrap() } else { BROADCAST };
+            let evicted = append(&mut log, lane, offset, now);
+            assert_eq!(evicted.events, u64::from(offset > 3));
+            assert_eq!(log.oldest(), Some(Offset::new(offset.saturating_sub(2).max(1))));
+        }
+        let zero = view(&mut log, 0);
+        assert_eq!((log.missed(zero), log.missed(EVERYBODY)), (Offset::new(3), Offset::new(3)));
+        assert_eq!(log.bytes, log.order.len() * (cost(log.after(EVERYBODY, Offset::START).next().unwrap())));
+    }
+
+    #[test]
+    fn events_expire_when_they_are_older_than_the_age() {
+        let (mut log, now) =
+            (Log::new(Retention::new().age(Duration::from_secs(5)), Tombstone::default()), Instant::now());
+        append(&mut log, BROADCAST, 1, now);
+        append(&mut log, BROADCAST, 2, now + Duration::from_secs(2));
+        assert_eq!(log.enforce(now + Duration::from_secs(5)).events, 0);
+        assert_eq!(log.enforce(now + Duration::from_secs(6)).events, 1);
+        assert_eq!(log.enforce(now).events, 0, "a clock that goes back evicts nothing");
+        assert_eq!(log.enforce(now + Duration::from_secs(8)).events, 1);
+        assert!(log.is_empty() && log.bytes == 0);
+    }
+
+    #[test]
+    fn a_lane_that_is_gone_leaves_a_mark_for_its_client_only() {
+        let (mut log, now) = (Log::new(Retention::new().events(1), Tombstone::default()), Instant::now());
+        let lane = log.lane_for(&client(0), 9).unwrap();
+        append(&mut log, lane, 1, now);
+        append(&mut log, BROADCAST, 2, now);
+        assert_eq!(log.lane_of(&client(0)), None);
+        let (zero, one) = (view(&mut log, 0), view(&mut log, 1));
+        assert_eq!((log.missed(zero), log.missed(one)), (Offset::new(1), Offset::START));
+        for lane in [zero, one].map(|view| view.client.unwrap()) {
+            log.drop_if_idle(lane);
+        }
+        assert_eq!((log.lanes.len(), log.marks.by_client.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_lane_with_a_reader_keeps_its_place() {
+        let (mut log, now) = (Log::new(Retention::new().events(1), Tombstone::default()), Instant::now());
+        let lane = log.lane_for(&client(0), 9).unwrap();
+        log.enter(lane);
+        append(&mut log, lane, 1, now);
+        append(&mut log, BROADCAST, 2, now);
+        assert_eq!(log.lane_of(&client(0)), Some(lane));
+        assert_eq!(log.lane_for(&client(1), 1), Err(TooManyLanes));
+        log.leave(lane);
+        assert_eq!(log.lane_of(&client(0)), None);
+        assert!(log.lane_for(&client(1), 1).is_ok());
+    }
+
+    #[test]
+    fn too_many_marks_become_one_that_hides_no_loss() {
+        let mut marks = Marks::default();
+        for n in 0..=Marks::MAX {
+            marks.put(client(n), Offset::new(n as u64 + 1));
+            assert!(marks.by_client.len() <= Marks::MAX);
+        }
+        assert_eq!(marks.by_client.len(), 1);
+        assert_eq!(marks.take(&client(Marks::MAX)), Offset::new(Marks::MAX as u64 + 1));
+        // For all others the mark is at least their own.
+        assert_eq!(marks.take(&client(0)), Offset::new(Marks::MAX as u64));
+        assert_eq!(marks.take(&client(Marks::MAX - 1)), Offset::new(Marks::MAX as u64));
+        marks.put(client(3), Offset::new(5));
+        assert!(marks.by_client.is_empty(), "the common mark says it already");
+    }
+
+    #[test]
+    fn what_is_buried_is_known_again() {
+        let (mut log, now) = (Log::new(Retention::new(), Tombstone::default()), Instant::now());
+        let lane = log.lane_for(&client(0), 9).unwrap();
+        append(&mut log, BROADCAST, 1, now);
+        append(&mut log, lane, 2, now);
+        log.finish();
+        let (tombstone, evicted) = log.bury();
+        assert_eq!((evicted.events, log.bytes), (2, 0));
+        assert_eq!((tombstone.highest(), tombstone.len(), tombstone.finished), (Offset::new(2), 2, true));
+        let mut again = Log::new(Retention::new(), tombstone);
+        let (zero, one) = (view(&mut again, 0), view(&mut again, 1));
+        assert_eq!((again.missed(zero), again.missed(one)), (Offset::new(2), Offset::new(1)));
+        assert!(again.is_finished());
+    }
+}

@@ -73,8 +73,8 @@ impl Publisher {
     }
 
     /// Ends all connections of a client, and tells them not to come back: they get a `goodbye`, and a browser that
-    /// reconnects all the same gets a 204. Says how many. It looks at all channels. To keep the client away is the
-    /// authorizer's part.
+    /// reconnects all the same gets a 204. Says how many, a connection to several channels once for each. It looks at all
+    /// channels. To keep the client away is the authorizer's part.
     pub fn disconnect<C>(&self, client: C) -> usize
     where
         C: TryInto<ClientId>,

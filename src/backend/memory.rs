@@ -149,3 +149,55 @@ impl Graves {
         Some(tombstone)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channel(n: usize) -> ChannelName {
+        ChannelName::try_from(format!("channel{n}")).unwrap()
+    }
+
+    fn tombstone(offset: usize) -> Tombstone {
+        Tombstone { broadcast: Offset::new(offset as u64), ..Tombstone::default() }
+    }
+
+    #[test]
+    fn forgotten_tombstones_become_a_watermark_that_hides_no_loss() {
+        let mut graves = Graves::default();
+        let count = Graves::MAX + 100;
+        for n in 1..=count {
+            graves.bury(channel(n), tombstone(n));
+            assert!(graves.len <= Graves::MAX && graves.order.len() <= 2 * Graves::MAX + 64);
+        }
+        assert_eq!(graves.watermark, Offset::new(100));
+        assert_eq!(graves.exhume(&channel(1)), Tombstone::of_watermark(Offset::new(100)));
+        assert_eq!(graves.exhume(&channel(101)), tombstone(101));
+        assert_eq!(graves.exhume(&channel(count)), tombstone(count));
+        assert_eq!(graves.exhume(&channel(count + 1)), Tombstone::of_watermark(Offset::new(100)), "one never seen");
+    }
+
+    #[test]
+    fn a_channel_that_comes_and_goes_does_not_push_out_the_others() {
+        let mut graves = Graves::default();
+        (1..=10).for_each(|n| graves.bury(channel(n), tombstone(n)));
+        for _ in 0..2 * Graves::MAX {
+            let tombstone = graves.exhume(&channel(10));
+            graves.bury(channel(10), tombstone);
+            assert!(graves.order.len() <= 2 * graves.by_channel.len() + 64);
+        }
+        assert_eq!(graves.watermark, Offset::START);
+        assert_eq!(graves.len, 10);
+        (1..=10).for_each(|n| assert_eq!(graves.exhume(&channel(n)), tombstone(n)));
+        assert_eq!(graves.len, 0);
+    }
+
+    #[test]
+    fn what_the_watermark_says_already_needs_no_tombstone() {
+        let mut graves = Graves { watermark: Offset::new(7), ..Graves::default() };
+        graves.bury(channel(1), tombstone(7));
+        assert!(graves.by_channel.is_empty());
+        graves.bury(channel(1), Tombstone { finished: true, ..tombstone(7) });
+        assert!(graves.exhume(&channel(1)).finished, "that it was finished it does not say");
+    }
+}

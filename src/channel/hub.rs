@@ -78,7 +78,8 @@ pub(crate) struct Permit(pub(crate) Arc<Hub>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.0.subscriptions.fetch_sub(1, Ordering::AcqRel) == 1 && self.0.is_shutting_down() {
+        // Either this sees the shutdown, or the shutdown sees this: both write one flag and then read the other.
+        if self.0.subscriptions.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.is_shutting_down() {
             self.0.emptied.notify_waiters();
         }
     }
@@ -113,21 +114,27 @@ impl Hub {
         name: &ChannelName,
         work: impl FnOnce(&Arc<Shared>, &mut State) -> T,
     ) -> Option<T> {
-        let make = || Shared::new(name.clone(), Log::new((self.settings.retention)(name), self.memory.exhume(name)));
         loop {
-            let max = self.settings.limits.channels;
-            let shared = match self.registry.get_or_insert(name, max, make) {
+            let shared = match self.registry.get(name) {
                 Some(shared) => shared,
-                None => {
-                    self.sweep_all(now());
-                    self.registry.get_or_insert(name, max, make)?
-                }
+                None => self.make_channel(name)?,
             };
             let mut state = shared.lock();
             if !state.dropped {
                 return Some(work(&shared, &mut state));
             }
         }
+    }
+
+    fn make_channel(&self, name: &ChannelName) -> Option<Arc<Shared>> {
+        // The application's own code, so under no lock.
+        let retention = (self.settings.retention)(name);
+        let make = || Shared::new(name.clone(), Log::new(retention, self.memory.exhume(name)));
+        let max = self.settings.limits.channels;
+        self.registry.get_or_insert(name, max, make).or_else(|| {
+            self.sweep_all(now());
+            self.registry.get_or_insert(name, max, make)
+        })
     }
 
     /// Does `work` on the channel of that name, under its lock, if there is one.
@@ -227,7 +234,7 @@ impl Hub {
     }
 
     pub(crate) fn subscriptions(&self) -> usize {
-        self.subscriptions.load(Ordering::Relaxed)
+        self.subscriptions.load(Ordering::SeqCst)
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -399,6 +399,9 @@ impl Position {
             if let Some(lane) = self.view.client {
                 state.log.leave(lane);
             }
+            if state.readers.all_parked() {
+                state.log.all_level();
+            }
             (waker, state.is_idle())
         };
         drop(waker);
@@ -452,5 +455,106 @@ impl fmt::Debug for Subscription {
             .field("cursor", &self.cursor())
             .field("end", &self.end)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::{Event, log::Retention, name::ChannelName};
+
+    fn publish(publisher: &Publisher, text: &str) {
+        let sent = pin_ready(publisher.channel("a").send(Event::text(text)));
+        assert!(sent.is_ok());
+    }
+
+    fn pin_ready<T>(future: impl Future<Output = T>) -> T {
+        match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => value,
+            Poll::Pending => panic!("in process it is ready at once"),
+        }
+    }
+
+    fn open(publisher: &Publisher) -> Subscription {
+        Subscription::open(publisher, Grant::new([ChannelName::from_static("a")])).unwrap()
+    }
+
+    fn chunk(subscription: &mut Subscription) -> Option<Bytes> {
+        match subscription.poll_chunk(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(bytes) => bytes,
+            Poll::Pending => Some(Bytes::new()),
+        }
+    }
+
+    fn chunks_held(publisher: &Publisher) -> bool {
+        let name = ChannelName::from_static("a");
+        publisher.hub().with_existing(&name, |state| state.log.holds_chunks()).unwrap_or(false)
+    }
+
+    #[test]
+    fn readers_that_are_behind_share_one_chunk_and_a_level_reader_takes_the_event_itself() {
+        let publisher = Publisher::new();
+        let mut readers: Vec<_> = (0..20).map(|_| open(&publisher)).collect();
+        for n in 0..100 {
+            publish(&publisher, &format!("{n}"));
+        }
+        let chunks: Vec<_> = readers.iter_mut().map(|reader| chunk(reader).unwrap()).collect();
+        assert!(chunks.iter().all(|chunk| chunk.as_ptr() == chunks[0].as_ptr()));
+        let text = std::str::from_utf8(&chunks[0]).unwrap();
+        assert_eq!(text.matches("\n\n").count(), 100, "all of it in one chunk");
+        assert!(readers.iter_mut().all(|reader| chunk(reader).unwrap().is_empty()));
+
+        publish(&publisher, "one more");
+        let event = publisher.channel("a").recent(1).remove(0);
+        assert!(readers.iter_mut().all(|reader| chunk(reader).unwrap().as_ptr() == event.as_bytes().as_ptr()));
+    }
+
+    #[test]
+    fn shared_chunks_are_let_go_when_the_readers_are_level_or_gone() {
+        let publisher = Publisher::new();
+        let mut readers = vec![open(&publisher), open(&publisher)];
+        (0..5).for_each(|_| publish(&publisher, "x"));
+        chunk(&mut readers[0]);
+        assert!(chunks_held(&publisher));
+        chunk(&mut readers[0]);
+        assert!(chunks_held(&publisher), "one is behind still");
+        drop(readers.pop());
+        assert!(!chunks_held(&publisher), "the one that was behind is gone");
+    }
+
+    #[test]
+    fn a_stream_that_ends_says_so_in_its_last_bytes() {
+        let publisher = Publisher::builder()
+            .reconnect(std::time::Duration::from_secs(2), std::time::Duration::from_secs(4))
+            .retention(Retention::new())
+            .build();
+        let mut reader = open(&publisher);
+        assert_eq!(publisher.channel("a").close(), 1);
+        let last = chunk(&mut reader).unwrap();
+        let epoch = publisher.hub().memory.epoch();
+        let goodbye = format!("event: goodbye\ndata: {{\"reason\":\"closed\"}}\nid: {epoch}-end\n\n");
+        assert_eq!(last, goodbye);
+        assert_eq!(chunk(&mut reader), None);
+
+        let mut reader = open(&publisher);
+        publish(&publisher, "rest");
+        pin_poll(publisher.shutdown(std::time::Duration::MAX));
+        assert!(chunk(&mut reader).unwrap().starts_with(b"data: rest\n"));
+        let retry = chunk(&mut reader).unwrap();
+        let millis: u64 = std::str::from_utf8(&retry).unwrap()["retry: ".len()..].trim_end().parse().unwrap();
+        assert!((2_000..=4_000).contains(&millis), "within the spread");
+        assert_eq!(chunk(&mut reader), None);
+    }
+
+    /// Polls once, within a runtime that has time.
+    fn pin_poll(future: impl Future) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let mut future = std::pin::pin!(future);
+        runtime.block_on(std::future::poll_fn(|cx| {
+            let _ = future.as_mut().poll(cx);
+            Poll::Ready(())
+        }));
     }
 }

@@ -79,6 +79,8 @@ pub(super) struct Chunks(VecDeque<Chunk>);
 
 struct Chunk {
     after: Offset,
+    /// The first event's offset.
+    first: Offset,
     last: Offset,
     bytes: Bytes,
 }
@@ -87,17 +89,18 @@ impl Chunks {
     /// A replay of a few chunks by many readers at slightly different paces finds each of them.
     const MAX: usize = 4;
 
-    fn get(&self, after: Offset) -> Option<Batch> {
-        let chunk = self.0.iter().find(|chunk| chunk.after == after)?;
+    /// The chunk after `after`, if all of it is still held.
+    fn get(&self, after: Offset, evicted: Offset) -> Option<Batch> {
+        let chunk = self.0.iter().find(|chunk| chunk.after == after && chunk.first > evicted)?;
         Some(Batch::Many { bytes: chunk.bytes.clone(), last: chunk.last })
     }
 
-    fn put(&mut self, after: Offset, batch: &Batch) {
+    fn put(&mut self, after: Offset, first: Offset, batch: &Batch) {
         if let Batch::Many { bytes, last } = batch {
             if self.0.len() == Self::MAX {
                 self.0.pop_front();
             }
-            self.0.push_back(Chunk { after, last: *last, bytes: bytes.clone() });
+            self.0.push_back(Chunk { after, first, last: *last, bytes: bytes.clone() });
         }
     }
 }
@@ -118,7 +121,7 @@ impl Log {
     pub(crate) fn read(&mut self, view: View, after: Offset, limit: Limit, shared: bool) -> Option<Batch> {
         let shareable =
             shared && limit.events > 1 && view.client.is_none_or(|lane| self.lane(lane).after(after).next().is_none());
-        if shareable && let Some(batch) = self.chunks.get(after) {
+        if shareable && let Some(batch) = self.chunks.get(after, self.lane(BROADCAST).evicted()) {
             return Some(batch);
         }
         let mut events = self.after(view, after);
@@ -127,6 +130,7 @@ impl Log {
         let Some(second) = events.next().filter(|_| limit.events > 1) else {
             return Some(Batch::One(first.clone()));
         };
+        let first_offset = first.offset();
         let mut several = vec![first.clone()];
         let mut bytes = first.as_bytes().len();
         for event in std::iter::once(second).chain(events).take(limit.events - 1) {
@@ -138,16 +142,21 @@ impl Log {
         }
         let batch = Batch::of(&several)?;
         if shareable {
-            self.chunks.put(after, &batch);
+            self.chunks.put(after, first_offset, &batch);
         }
         Some(batch)
     }
 
-    /// Lets go of the shared chunks: every reader is level.
+    /// Lets go of the shared chunks: every reader is level, or gone.
     pub(crate) fn all_level(&mut self) {
         if !self.chunks.0.is_empty() {
             self.chunks = Chunks::default();
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn holds_chunks(&self) -> bool {
+        !self.chunks.0.is_empty()
     }
 
     /// The events after `after` and up to `upto`, within `limit`; and whether there are more of them.
@@ -171,5 +180,87 @@ impl Log {
         newest.sort_unstable_by_key(|event| std::cmp::Reverse(event.offset()));
         newest.truncate(n);
         newest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::{super::*, *};
+    use crate::{
+        cursor::{Cursor, Epoch},
+        encode::Draft,
+        event::Event,
+    };
+
+    const EVERYBODY: View = View { client: None };
+
+    fn append(log: &mut Log, offset: u64) {
+        let cursor = Cursor { epoch: Epoch::from_bits(1), offset: Offset::new(offset) };
+        log.append(BROADCAST, Draft::new(Event::text("x")).seal(cursor), Instant::now());
+    }
+
+    fn chunk(log: &mut Log, view: View, after: u64) -> (Bytes, Offset) {
+        match log.read(view, Offset::new(after), Limit::CHUNK, true) {
+            Some(Batch::Many { bytes, last }) => (bytes, last),
+            Some(Batch::One(event)) => (event.as_bytes().clone(), event.offset()),
+            None => panic!("nothing to read"),
+        }
+    }
+
+    #[test]
+    fn readers_that_are_behind_by_the_same_events_share_a_chunk() {
+        let mut log = Log::new(Retention::new(), Tombstone::default());
+        (1..=5).for_each(|offset| append(&mut log, offset));
+        let ana = View { client: log.lane_for(&ClientId::from_static("ana"), 9).ok() };
+        let (first, last) = chunk(&mut log, EVERYBODY, 2);
+        assert_eq!(last, Offset::new(5));
+        assert_eq!(chunk(&mut log, EVERYBODY, 2).0.as_ptr(), first.as_ptr());
+        assert_eq!(chunk(&mut log, ana, 2).0.as_ptr(), first.as_ptr());
+        log.all_level();
+        assert!(log.chunks.0.is_empty());
+    }
+
+    #[test]
+    fn a_chunk_is_no_larger_than_its_limit() {
+        let mut log = Log::new(Retention::new().events(usize::MAX), Tombstone::default());
+        (1..=5_000).for_each(|offset| append(&mut log, offset));
+        let (mut after, mut chunks) = (0, 0);
+        while after < 5_000 {
+            let (bytes, last) = chunk(&mut log, EVERYBODY, after);
+            assert!(bytes.len() <= Limit::CHUNK.bytes && last.get() > after);
+            (after, chunks) = (last.get(), chunks + 1);
+        }
+        assert!(chunks < 10 && log.chunks.0.len() <= Chunks::MAX);
+    }
+
+    #[test]
+    fn a_chunk_of_events_that_were_evicted_since_is_not_read() {
+        let mut log = Log::new(Retention::new().events(3), Tombstone::default());
+        (1..=3).for_each(|offset| append(&mut log, offset));
+        chunk(&mut log, EVERYBODY, 0);
+        append(&mut log, 4);
+        let (bytes, last) = chunk(&mut log, EVERYBODY, 0);
+        assert_eq!(last, Offset::new(4));
+        assert!(!bytes.windows(6).any(|window| window == b"0001-1"), "the first is gone");
+    }
+
+    #[test]
+    fn lanes_are_merged_by_offset_and_a_gather_ends_where_it_is_told() {
+        let mut log = Log::new(Retention::new(), Tombstone::default());
+        let lane = log.lane_for(&ClientId::from_static("ana"), 9).unwrap();
+        let ana = View { client: Some(lane) };
+        for offset in 1..=9 {
+            let cursor = Cursor { epoch: Epoch::from_bits(1), offset: Offset::new(offset) };
+            let lane = if offset % 2 == 0 { lane } else { BROADCAST };
+            log.append(lane, Draft::new(Event::text("x")).seal(cursor), Instant::now());
+        }
+        let offsets = |view| log.after(view, Offset::new(3)).map(|event| event.offset().get()).collect::<Vec<_>>();
+        assert_eq!((offsets(ana), offsets(EVERYBODY)), (vec![4, 5, 6, 7, 8, 9], vec![5, 7, 9]));
+        let (some, more) = log.gather(ana, Offset::new(1), Offset::new(6), Limit::CHUNK);
+        assert_eq!((some.len(), more), (5, false));
+        let (some, more) = log.gather(ana, Offset::new(1), Offset::new(6), Limit::ONE);
+        assert_eq!((some.len(), more), (1, true));
     }
 }

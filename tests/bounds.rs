@@ -1,0 +1,179 @@
+//! Promise 8: every limit, its error, and that it is counted.
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use tower_sse::{Limits, OpenOptions, Publisher, Retention, Subscription};
+
+fn with(limits: Limits) -> Publisher {
+    Publisher::builder().limits(limits).build()
+}
+
+#[test]
+fn channels() {
+    let publisher = with(Limits::new().channels(2));
+    send(&publisher, "a", 1);
+    let reader = live(&publisher, &["b"], "");
+    assert!(try_send(&publisher, "c", None, 1).unwrap_err().is_limit());
+    assert!(Subscription::open(&publisher, grant(&["a", "c"], "")).unwrap_err().is_limit());
+    send(&publisher, "a", 2);
+    send(&publisher, "b", 2);
+    let stats = publisher.stats();
+    assert_eq!((stats.channels, stats.subscriptions, stats.publish_refused, stats.limited), (2, 1, 1, 1));
+    publisher.channel("a").close();
+    send(&publisher, "c", 1);
+    drop(reader);
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_channels_make_room_for_others() {
+    let retention = Retention::new().age(Duration::from_secs(10));
+    let publisher = Publisher::builder().limits(Limits::new().channels(50)).retention(retention).build();
+    for round in 0..20 {
+        (0..50).for_each(|n| drop(send(&publisher, &format!("{round}-{n}"), 1)));
+        assert!(try_send(&publisher, "more", None, 1).unwrap_err().is_limit());
+        tokio::time::advance(Duration::from_secs(11)).await;
+    }
+}
+
+#[test]
+fn lanes() {
+    let publisher = with(Limits::new().lanes(2));
+    send_to(&publisher, "a", "ana", 1);
+    let bob = live(&publisher, &["a"], "bob");
+    assert!(try_send(&publisher, "a", Some("cid"), 1).unwrap_err().is_limit());
+    assert!(Subscription::open(&publisher, grant(&["a"], "cid")).unwrap_err().is_limit());
+    send_to(&publisher, "a", "bob", 1);
+    send_to(&publisher, "b", "cid", 1);
+    drop(live(&publisher, &["a"], ""));
+    assert_eq!((publisher.stats().publish_refused, publisher.stats().limited, publisher.connections()), (1, 1, 1));
+    drop(bob);
+}
+
+#[test]
+fn subscriptions() {
+    let publisher = with(Limits::new().subscriptions(2));
+    let one = live(&publisher, &["a"], "");
+    let _two = live(&publisher, &["b"], "");
+    assert!(Subscription::open(&publisher, grant(&["a"], "")).unwrap_err().is_limit());
+    assert_eq!((publisher.stats().limited, publisher.connections()), (1, 2));
+    drop(one);
+    drop(live(&publisher, &["a"], ""));
+}
+
+#[test]
+fn channels_per_subscription() {
+    let publisher = with(Limits::new().channels_per_subscription(2));
+    drop(live(&publisher, &["a", "b", "a"], ""));
+    let refused = Subscription::open(&publisher, grant(&["a", "b", "c"], "")).unwrap_err();
+    assert!(refused.is_channel_count() && !refused.is_limit());
+    assert!(Subscription::open(&publisher, grant(&[], "")).unwrap_err().is_channel_count());
+    assert_eq!((publisher.stats().channels, publisher.connections()), (0, 0));
+}
+
+#[test]
+fn event_bytes() {
+    let publisher = with(Limits::new().event_bytes(100));
+    assert!(try_send(&publisher, "a", None, "x".repeat(101)).unwrap_err().is_too_large());
+    // Line endings cost a field each on the wire.
+    assert!(try_send(&publisher, "a", None, "\n".repeat(20)).unwrap_err().is_too_large());
+    send(&publisher, "a", "x".repeat(40));
+    assert_eq!((publisher.stats().published, publisher.stats().publish_refused), (1, 2));
+}
+
+#[test]
+fn hub_bytes_evict_the_oldest_whatever_its_channel() {
+    let publisher = with(Limits::new().hub_bytes(10_000));
+    for n in 0..1_000 {
+        send(&publisher, &format!("channel{}", n % 7), format!("{n:0100}"));
+        assert!(publisher.stats().held_bytes <= 10_000);
+    }
+    let held = (0..7).flat_map(|n| publisher.channel(format!("channel{n}")).recent(1_000));
+    let mut held: Vec<_> = held.map(|event| event.offset().get()).collect();
+    held.sort_unstable();
+    assert!(held.len() > 40);
+    assert_eq!(held, (1_001 - held.len() as u64..=1_000).collect::<Vec<_>>());
+    assert_eq!(publisher.stats().evicted, 1_000 - held.len() as u64);
+}
+
+#[test]
+fn per_channel_and_per_client() {
+    let publisher = Publisher::new();
+    let options = OpenOptions::new().max_per_client(2).max_per_channel(3);
+    let open = |channel, client| options.open(&publisher, grant(&[channel], client), None);
+    let _ana = [open("a", "ana").unwrap(), open("a", "ana").unwrap()];
+    assert!(open("a", "ana").unwrap_err().is_limit());
+    let _other_channel = open("b", "ana").unwrap();
+    let bob = open("a", "bob").unwrap();
+    assert!(open("a", "").unwrap_err().is_limit());
+    drop(bob);
+    drop(open("a", "").unwrap());
+    assert_eq!(publisher.stats().limited, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retention_by_count_bytes_and_age() {
+    let held = |retention: Retention| {
+        let publisher = Publisher::builder().retention(retention).build();
+        (0..20).for_each(|n| drop(send(&publisher, "a", format!("{n:0100}"))));
+        (publisher.channel("a").recent(100).len(), publisher)
+    };
+    assert_eq!(held(Retention::new().events(7)).0, 7);
+    assert_eq!(held(Retention::new().events(0)).0, 1, "the newest is always held");
+    assert_eq!(held(Retention::new().bytes(1)).0, 1);
+    let (count, publisher) = held(Retention::new().bytes(1_000));
+    assert!(count == 5 && publisher.stats().held_bytes <= 1_000);
+    let (count, publisher) = held(Retention::new().age(Duration::from_secs(9)));
+    assert_eq!(count, 20);
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert!(publisher.channel("a").recent(100).is_empty());
+    assert_eq!((publisher.stats().held_bytes, publisher.stats().evicted), (0, 20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn retention_is_by_channel() {
+    let publisher = Publisher::builder()
+        .retention_by(|channel| Retention::new().events(if channel == "long" { 10 } else { 2 }))
+        .build();
+    for n in 0..20 {
+        send(&publisher, "long", n);
+        send(&publisher, "short", n);
+    }
+    assert_eq!((publisher.channel("long").recent(99).len(), publisher.channel("short").recent(99).len()), (10, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sweep_drops_idle_channels() {
+    let publisher = Publisher::builder().retention(Retention::new().age(Duration::from_secs(60))).build();
+    (0..200).for_each(|n| drop(send(&publisher, &format!("channel{n}"), n)));
+    let kept = live(&publisher, &["channel0"], "");
+    tokio::time::advance(Duration::from_secs(61)).await;
+    for _ in 0..16 {
+        send(&publisher, "busy", "keeps the hub going");
+        tokio::time::advance(Duration::from_secs(4)).await;
+    }
+    let mut channels = publisher.channels();
+    channels.sort();
+    assert_eq!(channels, ["busy", "channel0"]);
+    assert_eq!(publisher.stats().channels, 2);
+    drop(kept);
+}
+
+/// What an application is asked for under no lock: it may ask the hub in turn.
+#[test]
+fn the_retention_of_a_channel_may_look_at_the_hub() {
+    let slot = std::sync::Arc::new(std::sync::OnceLock::<Publisher>::new());
+    let hub = slot.clone();
+    let publisher = Publisher::builder()
+        .retention_by(move |channel| {
+            let channels = hub.get().map_or(0, |publisher| publisher.channels().len());
+            let held = hub.get().map_or(0, |publisher| publisher.channel(channel).recent(1).len());
+            Retention::new().events(10 + channels + held)
+        })
+        .build();
+    slot.set(publisher.clone()).unwrap();
+    send(&publisher, "a", 1);
+    assert_eq!(publisher.channels(), ["a"]);
+}

@@ -1,0 +1,176 @@
+//! Who is connected: duplicates of a client, disconnecting, closing, and that a dropped subscription frees its place.
+
+mod common;
+
+use std::{task::Poll, time::Duration};
+
+use common::*;
+use tower_sse::{ClientId, Duplicates, EndReason, EventId, GapReason, OpenError, OpenOptions, Publisher, Subscription};
+
+fn open(publisher: &Publisher, duplicates: Duplicates, channels: &[&str]) -> Result<Subscription, OpenError> {
+    OpenOptions::new().duplicates(duplicates).open(publisher, grant(channels, "ana"), None)
+}
+
+#[test]
+fn duplicates_are_kept_by_default() {
+    let publisher = Publisher::new();
+    let mut readers = [live(&publisher, &["a"], "ana"), live(&publisher, &["a"], "ana")];
+    assert_eq!(publisher.channel("a").clients(), [(ClientId::from_static("ana"), 2)]);
+    send_to(&publisher, "a", "ana", 1);
+    assert_eq!(readers.each_mut().map(texts), [["1"], ["1"]]);
+}
+
+#[test]
+fn a_newer_connection_replaces_the_older() {
+    let publisher = Publisher::new();
+    let mut older = open(&publisher, Duplicates::Replace, &["a"]).unwrap();
+    let mut other = live(&publisher, &["a"], "bob");
+    let mut newer = open(&publisher, Duplicates::Replace, &["b", "a"]).unwrap();
+    assert_eq!(publisher.channel("a").connections(), 2);
+    assert_eq!(try_send(&publisher, "a", Some("ana"), 1).unwrap().reached, 1);
+    assert!(matches!(poll(&mut older), Poll::Ready(None)));
+    assert_eq!(older.end_reason(), Some(EndReason::Replaced));
+    assert_eq!((texts(&mut newer), texts(&mut other)), (vec!["1".into()], vec![]));
+}
+
+#[test]
+fn a_newer_connection_is_refused() {
+    let publisher = Publisher::new();
+    let older = open(&publisher, Duplicates::Refuse, &["a"]).unwrap();
+    assert!(open(&publisher, Duplicates::Refuse, &["a"]).unwrap_err().is_limit());
+    assert!(open(&publisher, Duplicates::Refuse, &["b", "a"]).unwrap_err().is_limit());
+    assert!(open(&publisher, Duplicates::Refuse, &["b"]).is_ok());
+    assert_eq!((publisher.connections(), publisher.stats().limited, publisher.stats().channels), (1, 2, 1));
+    drop(older);
+    assert!(open(&publisher, Duplicates::Refuse, &["b", "a"]).is_ok());
+}
+
+#[test]
+fn readers_without_a_client_are_no_duplicates() {
+    let publisher = Publisher::new();
+    for duplicates in [Duplicates::Replace, Duplicates::Refuse] {
+        let open = || OpenOptions::new().duplicates(duplicates).open(&publisher, grant(&["a"], ""), None).unwrap();
+        let mut readers = [open(), open()];
+        assert!(readers.iter_mut().all(|reader| poll(reader).is_pending()));
+    }
+}
+
+#[test]
+fn a_disconnected_client_gets_the_end_at_once_and_others_nothing() {
+    let publisher = Publisher::new();
+    let mut ana: Vec<_> = [&["a"][..], &["a", "b"], &["b"]].map(|channels| live(&publisher, channels, "ana")).into();
+    let mut bob = live(&publisher, &["a"], "bob");
+    send(&publisher, "a", "unread");
+    assert_eq!(publisher.channel("a").disconnect("ana"), 2);
+    assert_eq!(publisher.channel("a").connections(), 1);
+    assert_eq!(publisher.disconnect("ana"), 2, "those on b");
+    assert_eq!(publisher.disconnect("ana"), 0);
+    for reader in &mut ana {
+        assert!(matches!(poll(reader), Poll::Ready(None)));
+        assert_eq!(reader.end_reason(), Some(EndReason::Disconnected));
+    }
+    assert_eq!(texts(&mut bob), ["unread"]);
+    assert_eq!(publisher.disconnect("nobody"), 0);
+    assert_eq!(publisher.disconnect("not\nvalid"), 0);
+}
+
+#[test]
+fn who_comes_back_with_the_id_of_a_goodbye_is_told_it_is_over() {
+    let publisher = Publisher::new();
+    let epoch = live(&publisher, &["a"], "").cursor().epoch;
+    let goodbye = format!("{epoch}-end");
+    assert!(EventId::parse(goodbye.as_bytes()).is_some());
+    assert!(try_resume(&publisher, &["a"], "ana", goodbye).unwrap_err().is_over());
+}
+
+#[test]
+fn a_parked_reader_is_woken_by_its_end() {
+    let publisher = Publisher::new();
+    let ends: [fn(&Publisher); 3] = [
+        |publisher| assert_eq!(publisher.disconnect("ana"), 3),
+        |publisher| assert_eq!(publisher.channel("a").close(), 2),
+        |publisher| drop(open(publisher, Duplicates::Replace, &["a"]).unwrap()),
+    ];
+    for end in ends {
+        let waiting = [&["a"][..], &["a", "b"]].map(|channels| {
+            let mut reader = live(&publisher, channels, "ana");
+            assert!(poll(&mut reader).is_pending());
+            std::thread::spawn(move || block_on(next(&mut reader)).is_none())
+        });
+        end(&publisher);
+        assert!(waiting.into_iter().all(|reader| reader.join().unwrap()));
+    }
+}
+
+#[test]
+fn a_closed_channel_ends_its_readers_and_forgets_its_history() {
+    let publisher = Publisher::new();
+    let id = send(&publisher, "a", "before");
+    let mut readers = [live(&publisher, &["a"], "ana"), live(&publisher, &["a", "b"], "")];
+    let unread = send(&publisher, "a", "unread");
+    assert_eq!(publisher.channel("a").close(), 2);
+    assert_eq!((publisher.stats().held_bytes, publisher.channel("a").connections()), (0, 0));
+    for reader in &mut readers {
+        assert!(matches!(poll(reader), Poll::Ready(None)));
+        assert_eq!(reader.end_reason(), Some(EndReason::Closed));
+    }
+    assert_eq!(publisher.channel("a").close(), 0);
+
+    // The name is usable anew, and who comes back late is told.
+    let anew = send(&publisher, "a", "anew");
+    let mut late = resume(&publisher, &["a"], "", &id);
+    assert_gap(&gap(&mut late), GapReason::Evicted, Some(&id), Some(&anew));
+    assert_eq!(texts(&mut late), ["anew"]);
+    assert_eq!(texts(&mut resume(&publisher, &["a"], "", &unread)), ["anew"], "it had read all");
+}
+
+#[test]
+fn a_dropped_subscription_frees_its_place_at_once() {
+    let publisher = Publisher::new();
+    let mut reader = live(&publisher, &["a", "b"], "ana");
+    let _ = poll(&mut reader);
+    assert_eq!((publisher.stats().subscriptions, publisher.channels().len()), (1, 2));
+    drop(reader);
+    let stats = publisher.stats();
+    assert_eq!((stats.subscriptions, stats.channels, publisher.channels().len()), (0, 0, 0));
+    assert_eq!(publisher.channel("a").clients(), []);
+    assert_eq!(try_send(&publisher, "a", None, 1).unwrap().reached, 0);
+}
+
+#[test]
+fn ten_thousand_opens_and_drops_leave_nothing() {
+    let publisher = Publisher::new();
+    for n in 0..10_000 {
+        let reader = live(&publisher, &[&format!("channel{}", n % 500), "all"], &format!("client{n}"));
+        assert_eq!(publisher.stats().subscriptions, 1);
+        drop(reader);
+    }
+    let readers: Vec<_> =
+        (0..10_000).map(|n| live(&publisher, &["all", &format!("channel{n}")], &format!("client{n}"))).collect();
+    assert_eq!((publisher.stats().subscriptions, publisher.stats().channels), (10_000, 10_001));
+    assert_eq!(publisher.channel("all").clients().len(), 10_000);
+    drop(readers);
+    let stats = publisher.stats();
+    assert_eq!((stats.subscriptions, stats.channels, stats.held_bytes), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_grant_ends_the_stream() {
+    let publisher = Publisher::new();
+    let grant = || grant(&["a"], "ana").expires_in(Duration::from_secs(60));
+    let mut reader = Subscription::open(&publisher, grant()).unwrap();
+    send(&publisher, "a", 1);
+    assert_eq!(texts(&mut reader), ["1"]);
+    let before = tokio::time::Instant::now();
+    assert!(next(&mut reader).await.is_none());
+    assert_eq!(reader.end_reason(), Some(EndReason::Expired));
+    assert!(before.elapsed() >= Duration::from_secs(60));
+    assert_eq!(publisher.channel("a").connections(), 0);
+
+    let late = grant();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert!(Subscription::open(&publisher, late).unwrap_err().is_expired());
+    let past = std::time::SystemTime::now() - Duration::from_secs(1);
+    let grant = common::grant(&["a"], "").expires_at(past);
+    assert!(Subscription::open(&publisher, grant).unwrap_err().is_expired());
+}

@@ -1,0 +1,75 @@
+//! Promises 5 and 6, as far as they show: nobody waits for a reader, and all readers share an event's bytes.
+
+mod common;
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use common::*;
+use tower_sse::{Delivery, Publisher, Retention};
+
+#[test]
+fn publishing_waits_for_no_reader() {
+    let publisher = Publisher::builder().retention(Retention::new().events(10)).build();
+    let stalled: Vec<_> = (0..200).map(|n| live(&publisher, &["a"], &format!("client{}", n % 7))).collect();
+    // `send` is ready at once or panics.
+    for n in 0..1_000 {
+        assert_eq!(try_send(&publisher, "a", None, n).unwrap().reached, 200);
+        send_to(&publisher, "a", "client0", n);
+    }
+    assert_eq!(stalled.len(), 200);
+}
+
+#[test]
+fn a_stalled_reader_holds_no_memory() {
+    let publisher = Publisher::builder().retention(Retention::new().events(10)).build();
+    let mut stalled = live(&publisher, &["a"], "ana");
+    let mut most = 0;
+    for n in 0..1_000 {
+        send(&publisher, "a", format!("{n:01000}"));
+        most = most.max(publisher.stats().held_bytes);
+    }
+    assert!(most < 10 * 1_200, "{most} bytes");
+    assert_eq!(texts(&mut stalled).len(), 11, "a gap and what is held");
+}
+
+#[test]
+fn a_stalled_reader_delays_no_other() {
+    let publisher = Publisher::builder().retention(Retention::new().events(2)).build();
+    let mut stalled = live(&publisher, &["a"], "");
+    let mut quick = live(&publisher, &["a"], "");
+    for n in 0..100 {
+        send(&publisher, "a", n);
+        assert_eq!(texts(&mut quick), [n.to_string()]);
+    }
+    assert_eq!(texts(&mut stalled), ["gap:lagged", "98", "99"]);
+    assert_eq!(publisher.stats().lagged, 1);
+}
+
+fn bytes(deliveries: Vec<Delivery>) -> Bytes {
+    match &deliveries[..] {
+        [Delivery::Event(event)] => event.as_bytes().clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn all_readers_get_the_same_allocation() {
+    let publisher = Publisher::new();
+    let mut readers: Vec<_> = (0..50).map(|n| live(&publisher, &["a"], ["", "ana"][n % 2])).collect();
+    readers.push(live(&publisher, &["a", "b"], "ana"));
+    send(&publisher, "a", "shared");
+    readers.push(earliest(&publisher, &["a"], ""));
+    let mut addresses: HashSet<_> = readers.iter_mut().map(|reader| bytes(drain(reader)).as_ptr()).collect();
+    addresses.insert(publisher.channel("a").recent(1)[0].as_bytes().as_ptr());
+    assert_eq!(addresses.len(), 1);
+}
+
+#[test]
+fn all_connections_of_a_client_get_the_same_allocation() {
+    let publisher = Publisher::new();
+    let mut readers: Vec<_> = (0..9).map(|_| live(&publisher, &["a"], "ana")).collect();
+    send_to(&publisher, "a", "ana", "shared");
+    let addresses: HashSet<_> = readers.iter_mut().map(|reader| bytes(drain(reader)).as_ptr()).collect();
+    assert_eq!(addresses.len(), 1);
+}

@@ -1,0 +1,102 @@
+//! Promise 10, in the engine: what was published is delivered, then the streams end, and nobody waits beyond the grace.
+
+mod common;
+
+use std::{task::Poll, time::Duration};
+
+use common::*;
+use tower_sse::{EndReason, Publisher};
+
+const GRACE: Duration = Duration::from_secs(5);
+
+#[tokio::test(start_paused = true)]
+async fn everything_published_before_is_delivered_and_then_the_end() {
+    let publisher = Publisher::new();
+    let mut readers = vec![live(&publisher, &["a"], "ana"), live(&publisher, &["a", "b"], "ana")];
+    let mut parked = live(&publisher, &["b"], "");
+    assert!(poll(&mut parked).is_pending());
+    send(&publisher, "a", 1);
+    send_to(&publisher, "a", "ana", 2);
+    let shutdown = tokio::spawn({
+        let publisher = publisher.clone();
+        async move { publisher.shutdown(GRACE).await }
+    });
+    tokio::task::yield_now().await;
+    for reader in &mut readers {
+        assert_eq!(texts(reader), ["1", "2"]);
+        assert_eq!(reader.end_reason(), Some(EndReason::Shutdown));
+        assert!(matches!(poll(reader), Poll::Ready(None)));
+    }
+    assert!(next(&mut parked).await.is_none());
+    assert!(!shutdown.is_finished());
+    drop((readers, parked));
+    assert!(shutdown.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn parked_readers_are_woken() {
+    let publisher = Publisher::new();
+    let readers: Vec<_> = (0..200)
+        .map(|n| {
+            let mut reader = live(&publisher, &["a", "b"][..1 + n % 2], "");
+            tokio::spawn(async move { next(&mut reader).await.is_none() })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    assert!(publisher.shutdown(GRACE).await);
+    for reader in readers {
+        assert!(reader.await.unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn publishes_and_readers_are_refused_from_then_on() {
+    let publisher = Publisher::new();
+    send(&publisher, "a", 1);
+    assert!(publisher.shutdown(GRACE).await);
+    assert!(try_send(&publisher, "a", None, 2).unwrap_err().is_shutting_down());
+    assert!(try_send(&publisher, "new", Some("ana"), 2).unwrap_err().is_shutting_down());
+    let refused = try_resume(&publisher, &["a"], "", "1").unwrap_err();
+    assert!(refused.is_shutting_down() && !refused.is_over());
+    assert_eq!(publisher.connections(), 0);
+    assert_eq!(publisher.stats().publish_refused, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_no_reader_it_is_done_at_once() {
+    let publisher = Publisher::new();
+    let before = tokio::time::Instant::now();
+    assert!(publisher.shutdown(GRACE).await);
+    assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_is_not_polled_is_waited_for_no_longer_than_the_grace() {
+    let publisher = Publisher::new();
+    let mut stalled = live(&publisher, &["a"], "");
+    send(&publisher, "a", 1);
+    let before = tokio::time::Instant::now();
+    assert!(!publisher.shutdown(GRACE).await);
+    assert!(before.elapsed() >= GRACE);
+    assert_eq!(texts(&mut stalled), ["1"], "and it gets its rest all the same");
+    drop(stalled);
+    assert!(publisher.shutdown(GRACE).await, "called again it looks again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_returns_as_soon_as_the_last_reader_is_gone() {
+    let publisher = Publisher::new();
+    let readers: Vec<_> = (0..10u64)
+        .map(|n| {
+            let mut reader = live(&publisher, &["a"], "");
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(100 * n)).await;
+                assert!(next(&mut reader).await.is_none());
+            })
+        })
+        .collect();
+    let before = tokio::time::Instant::now();
+    assert!(publisher.shutdown(GRACE).await);
+    assert!(before.elapsed() < GRACE);
+    assert!(readers.iter().all(|reader| reader.is_finished()));
+}

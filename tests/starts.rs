@@ -1,0 +1,125 @@
+//! Where a reader starts: fresh, or with a custom id.
+
+mod common;
+
+use common::*;
+use tower_sse::{CustomId, Event, OpenOptions, Publisher, Retention, Start, Subscription};
+
+fn start(publisher: &Publisher, channels: &[&str], client: &str, start: Start) -> Subscription {
+    OpenOptions::new().start(start).open(publisher, grant(channels, client), None).unwrap()
+}
+
+fn with_history() -> Publisher {
+    let publisher = Publisher::builder().retention(Retention::new().events(3)).build();
+    for n in 0..5 {
+        send(&publisher, "a", format!("a{n}"));
+        send_to(&publisher, "b", "ana", format!("b{n}"));
+    }
+    publisher
+}
+
+#[test]
+fn live_starts_with_the_next_event() {
+    let publisher = with_history();
+    let mut readers = [&["a"][..], &["a", "b"]].map(|channels| start(&publisher, channels, "ana", Start::Live));
+    send(&publisher, "a", "next");
+    assert_eq!(readers.each_mut().map(texts), [["next"], ["next"]]);
+}
+
+#[test]
+fn earliest_starts_with_the_first_that_is_held() {
+    let publisher = with_history();
+    assert_eq!(texts(&mut start(&publisher, &["a"], "", Start::Earliest)), ["a2", "a3", "a4"]);
+    let mut many = start(&publisher, &["a", "b"], "ana", Start::Earliest);
+    assert_eq!(texts(&mut many), ["a2", "b2", "a3", "b3", "a4", "b4"]);
+}
+
+#[test]
+fn last_n_counts_over_all_channels() {
+    let publisher = with_history();
+    let last = |channels: &[&str], client, n| texts(&mut start(&publisher, channels, client, Start::Last(n)));
+    assert_eq!(last(&["a"], "", 2), ["a3", "a4"]);
+    assert_eq!(last(&["a", "b"], "ana", 3), ["b3", "a4", "b4"]);
+    assert_eq!(last(&["a", "b"], "", 3), ["a2", "a3", "a4"]);
+    assert_eq!(last(&["a", "b"], "ana", 100), ["a2", "b2", "a3", "b3", "a4", "b4"]);
+    assert_eq!(last(&["a"], "", 0), [""; 0]);
+    assert_eq!(last(&["empty"], "", 5), [""; 0]);
+}
+
+#[test]
+fn last_n_goes_on_live() {
+    let publisher = with_history();
+    for n in [0, 1] {
+        let mut reader = start(&publisher, &["a", "b"], "ana", Start::Last(n));
+        send(&publisher, "a", "next");
+        let read = texts(&mut reader);
+        assert_eq!((read.len(), read.last().unwrap().as_str()), (n + 1, "next"));
+    }
+}
+
+fn send_with_id(publisher: &Publisher, channel: &str, client: Option<&str>, id: &str) -> bool {
+    let event = Event::text(id).id(CustomId::try_from(id).unwrap());
+    let channel = publisher.channel(channel);
+    let sent = match client {
+        None => ready(channel.send(event)),
+        Some(client) => ready(channel.send_to(client, event)),
+    };
+    match sent {
+        Ok(sent) => {
+            assert_eq!(sent.id.to_string(), id);
+            true
+        }
+        Err(error) => {
+            assert!(error.is_duplicate_id());
+            false
+        }
+    }
+}
+
+#[test]
+fn a_custom_id_resumes_after_its_event() {
+    let publisher = Publisher::new();
+    send(&publisher, "b", 0);
+    assert!(send_with_id(&publisher, "a", None, "one"));
+    send(&publisher, "b", 1);
+    assert!(send_with_id(&publisher, "a", Some("ana"), "two"));
+    send(&publisher, "a", 2);
+    assert_eq!(texts(&mut resume(&publisher, &["a"], "ana", "one")), ["two", "2"]);
+    assert_eq!(texts(&mut resume(&publisher, &["a"], "ana", "two")), ["2"]);
+    assert_eq!(texts(&mut resume(&publisher, &["a", "b"], "", "one")), ["1", "2"]);
+    assert_eq!(publisher.stats().gaps, 0);
+}
+
+#[test]
+fn a_custom_id_is_what_the_browser_comes_back_with() {
+    let publisher = Publisher::new();
+    assert!(send_with_id(&publisher, "a", None, "order-17"));
+    let held = &publisher.channel("a").recent(1)[0];
+    assert_eq!(held.id().to_string(), "order-17");
+    assert_eq!(held.as_bytes(), "data: order-17\nid: order-17\n\n");
+}
+
+#[test]
+fn a_custom_id_that_is_held_is_refused_for_the_same_readers() {
+    let publisher = Publisher::builder().retention(Retention::new().events(2)).build();
+    assert!(send_with_id(&publisher, "a", None, "x"));
+    assert!(!send_with_id(&publisher, "a", None, "x"));
+    assert!(send_with_id(&publisher, "b", None, "x"));
+    assert!(send_with_id(&publisher, "b", Some("ana"), "y"));
+    assert!(!send_with_id(&publisher, "b", Some("ana"), "y"));
+    assert!(send_with_id(&publisher, "b", Some("bob"), "y"));
+    // A refused event left nothing behind.
+    assert_eq!((publisher.channel("a").recent(9).len(), publisher.stats().publish_refused), (1, 2));
+    (0..2).for_each(|n| drop(send(&publisher, "a", n)));
+    assert!(send_with_id(&publisher, "a", None, "x"), "it is held no more");
+}
+
+#[test]
+fn a_custom_id_that_could_be_of_two_events_gives_a_gap() {
+    let publisher = Publisher::new();
+    assert!(send_with_id(&publisher, "a", None, "x"));
+    send(&publisher, "a", 1);
+    assert!(send_with_id(&publisher, "b", None, "x"));
+    assert_eq!(texts(&mut resume(&publisher, &["a"], "", "x")), ["1"]);
+    assert_eq!(texts(&mut resume(&publisher, &["a", "b"], "", "x")), ["gap:unknown-id", "x", "1", "x"]);
+}
