@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    encode::DataWriter,
+    encode::write::DataWriter,
     error::SerializeError,
     name::{Comment, CustomId, EventName},
 };

@@ -1,12 +1,12 @@
-//! The write handle: what an application does with a hub.
+//! The write handle: what an application does with a hub, and how it opens a subscription to it.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    channel::{Hub, HubSettings, Limits, end_client},
+    channel::{self, Grant, Hub, HubSettings, Limits, OpenOptions, State, Subscription, end_client},
     cursor::EventId,
     encode::EncodedEvent,
-    error::{InvalidText, PublishError, PublishErrorKind},
+    error::{InvalidText, OpenError, PublishError, PublishErrorKind},
     event::Event,
     log::Retention,
     name::{ChannelName, ClientId},
@@ -100,6 +100,7 @@ impl Publisher {
         self.hub.stats()
     }
 
+    #[cfg(test)]
     pub(crate) fn hub(&self) -> &Arc<Hub> {
         &self.hub
     }
@@ -182,6 +183,38 @@ impl PublisherBuilder {
 impl fmt::Debug for PublisherBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PublisherBuilder").field("limits", &self.0.limits).finish_non_exhaustive()
+    }
+}
+
+impl OpenOptions {
+    /// Opens a subscription to what `grant` allows: after `last_event_id` if the reader comes back with one, and where
+    /// [`start`](Self::start) says otherwise. An id that is empty is none; one that means nothing here gives a
+    /// [`Gap`](crate::Gap) and everything that is held.
+    ///
+    /// Events published from here on are not missed, however late the subscription is read first.
+    ///
+    /// # Errors
+    ///
+    /// If a limit is reached, the grant has expired or names no channel, the hub shuts down, or nothing will ever come:
+    /// see the predicates of [`OpenError`].
+    pub fn open(
+        &self,
+        publisher: &Publisher,
+        grant: Grant,
+        last_event_id: Option<&[u8]>,
+    ) -> Result<Subscription, OpenError> {
+        channel::open(&publisher.hub, self, grant, last_event_id)
+    }
+}
+
+impl Subscription {
+    /// Opens a subscription with the default [`OpenOptions`]: live, from the next event on.
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenOptions::open`].
+    pub fn open(publisher: &Publisher, grant: Grant) -> Result<Self, OpenError> {
+        OpenOptions::new().open(publisher, grant, None)
     }
 }
 
@@ -276,7 +309,7 @@ impl Channel {
     /// The clients that are connected to the channel, and with how many connections each; in no order.
     pub fn clients(&self) -> Vec<(ClientId, usize)> {
         let Ok(name) = &self.name else { return Vec::new() };
-        let clients = |state: &mut crate::channel::State| {
+        let clients = |state: &mut State| {
             let named = |(lane, n)| Some((state.log.client_of(lane)?.clone(), n));
             state.readers.lanes().filter_map(named).collect()
         };

@@ -11,9 +11,9 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    Shared, State,
     limits::Limits,
     registry::{Registry, SHARDS},
+    state::{Shared, State},
     wait::Wakeups,
 };
 use crate::{

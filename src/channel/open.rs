@@ -3,55 +3,44 @@
 use std::sync::Arc;
 
 use super::{
-    State,
+    grant::Grant,
     hub::{Hub, now},
     options::{Duplicates, OpenOptions, Start},
-    subscription::{Position, Subscription, go_on_before},
+    position::{Position, Positions, go_on_before},
+    state::State,
+    subscription::Subscription,
     wait::Wakeups,
 };
 use crate::{
-    cursor::{EventId, Id, Offset},
+    cursor::{Cursor, EventId, Id, Offset},
     error::{OpenError, OpenErrorKind},
     log::{LaneId, View},
     name::{ChannelName, ClientId},
     notice::{EndReason, Gap, GapReason},
-    publisher::Publisher,
     trace::debug,
 };
 
-use super::grant::Grant;
+/// Opens a subscription, and counts what became of it.
+pub(crate) fn open(
+    hub: &Arc<Hub>,
+    options: &OpenOptions,
+    grant: Grant,
+    last_event_id: Option<&[u8]>,
+) -> Result<Subscription, OpenError> {
+    let opened = options.open_in(hub, grant, last_event_id.filter(|id| !id.is_empty()));
+    match &opened {
+        Ok(_) => hub.counters.opened.add(1),
+        Err(error) if error.is_limit() => {
+            hub.counters.limited.add(1);
+            debug!("a subscription was refused", reason = error);
+        }
+        Err(_) => {}
+    }
+    hub.maintain(now());
+    opened
+}
 
 impl OpenOptions {
-    /// Opens a subscription to what `grant` allows: after `last_event_id` if the reader comes back with one, and where
-    /// [`start`](Self::start) says otherwise. An id that is empty is none; one that means nothing here gives a
-    /// [`Gap`] and everything that is held.
-    ///
-    /// Events published from here on are not missed, however late the subscription is read first.
-    ///
-    /// # Errors
-    ///
-    /// If a limit is reached, the grant has expired or names no channel, the hub shuts down, or nothing will ever come:
-    /// see the predicates of [`OpenError`].
-    pub fn open(
-        &self,
-        publisher: &Publisher,
-        grant: Grant,
-        last_event_id: Option<&[u8]>,
-    ) -> Result<Subscription, OpenError> {
-        let hub = publisher.hub();
-        let opened = self.open_in(hub, grant, last_event_id.filter(|id| !id.is_empty()));
-        match &opened {
-            Ok(_) => hub.counters.opened.add(1),
-            Err(error) if error.is_limit() => {
-                hub.counters.limited.add(1);
-                debug!("a subscription was refused", reason = error);
-            }
-            Err(_) => {}
-        }
-        hub.maintain(now());
-        opened
-    }
-
     fn open_in(&self, hub: &Arc<Hub>, grant: Grant, requested: Option<&[u8]>) -> Result<Subscription, OpenError> {
         let Grant { channels, client, expires } = grant;
         if channels.is_empty() {
@@ -73,43 +62,37 @@ impl OpenOptions {
         // Read before the channels are entered: what is published in between comes after it, and is not skipped.
         let last = hub.memory.last();
         let mut subscription = Subscription::new(permit, expires, channels.len());
+        let positions = subscription.positions();
         for channel in &channels {
-            self.enter(hub, channel, client.as_ref(), &mut subscription)?;
+            positions.add(self.enter(hub, channel, client.as_ref())?);
         }
         // Whoever shuts down sets this first and tells the readers then: if it is not set here, we are told.
         if hub.is_shutting_down() {
             return Err(OpenErrorKind::ShuttingDown.into());
         }
-        let missed = subscription.missed();
+        let missed = positions.tell_missed();
         let (cursor, reason) = match &id {
-            None => (self.fresh(&subscription, last), None),
-            Some(id) => resume(&subscription, id.as_ref(), last, missed),
+            None => (self.fresh(positions, last), None),
+            Some(id) => resume(positions, id.as_ref(), hub.cursor(last), missed),
         };
-        let first = subscription.first_after(cursor);
+        let first = positions.first_after(cursor);
         // With a gap the reader goes on right before the first event that it still gets.
         let cursor = if reason.is_some() { go_on_before(first, last).max(cursor) } else { cursor };
         let gap = reason.map(|reason| Gap::new(reason, requested, first, hub.cursor(cursor)));
-        subscription.start_at(cursor, gap);
-        if subscription.is_over() {
+        if gap.is_none() && first.is_none() && positions.all_finished() {
             return Err(OpenErrorKind::Over.into());
         }
-        if requested.is_some() {
-            hub.counters.resumed.add(1);
-        }
+        hub.counters.resumed.add(requested.is_some().into());
+        hub.counters.gaps.add(gap.is_some().into());
+        subscription.start_at(cursor, gap);
         Ok(subscription)
     }
 
     /// Takes a place in one channel.
-    fn enter(
-        &self,
-        hub: &Hub,
-        channel: &ChannelName,
-        client: Option<&ClientId>,
-        subscription: &mut Subscription,
-    ) -> Result<(), OpenErrorKind> {
+    fn enter(&self, hub: &Hub, channel: &ChannelName, client: Option<&ClientId>) -> Result<Position, OpenErrorKind> {
         let entered = hub.with_channel(channel, |shared, state| {
             hub.memory.release(state.log.enforce(now()), &hub.counters);
-            if state.readers.len() >= self.per_channel {
+            if state.readers.live() >= self.per_channel {
                 return Err(OpenErrorKind::TooManyOfChannel);
             }
             let max = hub.settings.limits.lanes;
@@ -128,8 +111,7 @@ impl OpenOptions {
         });
         let (position, replaced) = entered.ok_or(OpenErrorKind::TooManySubscriptions)??;
         drop(replaced);
-        subscription.add(position);
-        Ok(())
+        Ok(position)
     }
 
     /// Decides over one more connection of a client.
@@ -147,28 +129,23 @@ impl OpenOptions {
         Ok(Wakeups::default())
     }
 
-    fn fresh(&self, subscription: &Subscription, last: Offset) -> Offset {
+    fn fresh(&self, positions: &Positions, last: Offset) -> Offset {
         match self.start {
             // Who comes to channels that are all finished can only want what is left of them.
-            Start::Live if !subscription.all_finished() => last,
+            Start::Live if !positions.all_finished() => last,
             Start::Live | Start::Earliest => Offset::START,
-            Start::Last(n) => subscription.before_last(n).unwrap_or(last),
+            Start::Last(n) => positions.before_last(n).unwrap_or(last),
         }
     }
 }
 
 /// Where a reader goes on that came back with `id`, and why there is a gap, if there is one. `None` is no id at all.
-fn resume(
-    subscription: &Subscription,
-    id: Option<&EventId>,
-    last: Offset,
-    missed: Offset,
-) -> (Offset, Option<GapReason>) {
+fn resume(positions: &Positions, id: Option<&EventId>, last: Cursor, missed: Offset) -> (Offset, Option<GapReason>) {
     let from_start = |reason| (Offset::START, Some(reason));
     let cursor = match id.map(EventId::kind) {
-        Some(Id::Cursor(cursor)) if cursor.epoch != subscription.epoch() => return from_start(GapReason::OtherEpoch),
-        Some(Id::Cursor(cursor)) if cursor.offset <= last => cursor.offset,
-        Some(Id::Custom(id)) => match subscription.find(id) {
+        Some(Id::Cursor(cursor)) if cursor.epoch != last.epoch => return from_start(GapReason::OtherEpoch),
+        Some(Id::Cursor(cursor)) if cursor.offset <= last.offset => cursor.offset,
+        Some(Id::Custom(id)) => match positions.find(id) {
             Some(offset) => offset,
             None => return from_start(GapReason::UnknownId),
         },

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::Shared;
+use super::state::Shared;
 use crate::{
     name::ChannelName,
     sync::{AtomicUsize, Mutex, Ordering, lock},

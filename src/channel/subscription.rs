@@ -9,21 +9,17 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    Grant, OpenOptions, Shared, State,
     hub::{Hub, Permit},
-    readers::ReaderId,
+    position::{Position, Positions, go_on_before},
 };
 use crate::{
-    cursor::{Cursor, Epoch, Offset},
+    cursor::{Cursor, Offset},
     encode::{EncodedEvent, write_retry},
-    error::OpenError,
-    log::{Batch, Limit, View},
-    name::CustomId,
+    log::{Batch, Limit},
     notice::{EndReason, Gap, GapReason},
-    publisher::Publisher,
     trace::debug,
 };
 
@@ -67,25 +63,31 @@ pub enum Delivery {
 pub struct Subscription {
     permit: Permit,
     /// Its place in each channel; none once it has ended.
-    positions: Vec<Position>,
+    positions: Positions,
     /// Everything up to here was delivered, or is lost and was told.
     cursor: Offset,
     /// A gap to deliver before anything else.
     gap: Option<Box<Gap>>,
-    expires: Option<Pin<Box<Sleep>>>,
+    expires: Option<Expiry>,
     end: Option<EndReason>,
     /// The last bytes, on their way after the end was reached.
     farewell: Option<Bytes>,
 }
 
-/// A place in a channel.
-pub(super) struct Position {
-    pub(super) channel: Arc<Shared>,
-    pub(super) reader: ReaderId,
-    pub(super) view: View,
-    /// Evictions of this channel up to here are told already, or happened before the reader came. Above the cursor only
-    /// while other channels still hold earlier events.
-    pub(super) told: Offset,
+/// The end of a grant. The timer is made at the first poll: where a subscription is opened there may be no runtime.
+struct Expiry {
+    at: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Expiry {
+    fn new(at: Instant) -> Self {
+        Self { at, timer: None }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.timer.get_or_insert_with(|| Box::pin(sleep_until(self.at))).as_mut().poll(cx)
+    }
 }
 
 /// What one look at the channels gave.
@@ -97,15 +99,6 @@ enum Found {
 }
 
 impl Subscription {
-    /// Opens a subscription with the default [`OpenOptions`]: live, from the next event on.
-    ///
-    /// # Errors
-    ///
-    /// As [`OpenOptions::open`].
-    pub fn open(publisher: &Publisher, grant: Grant) -> Result<Self, OpenError> {
-        OpenOptions::new().open(publisher, grant, None)
-    }
-
     /// Where it stands: everything up to and with this was delivered, or is lost and was told.
     pub fn cursor(&self) -> Cursor {
         self.hub().cursor(self.cursor)
@@ -143,12 +136,8 @@ impl Subscription {
     fn lag(&mut self) -> Gap {
         // Asked first: whoever locks a channel from here on finds all that was published to it up to this.
         let last = self.hub().memory.last();
-        let mut first = None;
-        for position in &mut self.positions {
-            let state = position.channel.lock();
-            position.told = position.missed(&state);
-            first = first.into_iter().chain(position.first_after(&state, self.cursor)).min();
-        }
+        self.positions.tell_missed();
+        let first = self.positions.first_after(self.cursor);
         self.cursor = go_on_before(first, last).max(self.cursor);
         let counters = &self.hub().counters;
         counters.gaps.add(1);
@@ -167,16 +156,16 @@ impl Subscription {
             _ => reason.goodbye(self.hub().memory.epoch()),
         };
         self.end = Some(reason);
-        self.leave();
+        self.positions.leave(&self.permit.0);
     }
 
     fn poll_found(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
         if let Some(expires) = &mut self.expires
-            && expires.as_mut().poll(cx).is_ready()
+            && expires.poll(cx).is_ready()
         {
             return Poll::Ready(Found::End(EndReason::Expired));
         }
-        match &self.positions[..] {
+        match self.positions.as_slice() {
             [only] => self.poll_one(only, cx, limit),
             _ => self.poll_many(cx, limit),
         }
@@ -186,13 +175,13 @@ impl Subscription {
     fn poll_one(&self, position: &Position, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
         let mut replaced = None;
         let mut state = position.channel.lock();
-        let found = position.ended_at_once(&state).or_else(|| {
+        let found = position.ended_at_once(&state).map(Found::End).or_else(|| {
             if position.has_lagged(&state, self.cursor) {
                 return Some(Found::Lagged);
             }
             let shared = state.readers.len() > 1;
             let batch = state.log.read(position.view, self.cursor, limit, shared).map(Found::Batch);
-            batch.or_else(|| position.ended(&state))
+            batch.or_else(|| position.ended(&state).map(Found::End))
         });
         if found.is_none() {
             replaced = position.park(&mut state, cx);
@@ -209,7 +198,7 @@ impl Subscription {
             if let Some(found) = self.read_many(limit) {
                 return Poll::Ready(found);
             }
-            if self.positions.iter().all(|position| self.park_if_level(position, cx)) {
+            if self.positions.as_slice().iter().all(|position| self.park_if_level(position, cx)) {
                 return Poll::Pending;
             }
         }
@@ -222,10 +211,10 @@ impl Subscription {
         let last = self.hub().memory.last();
         let (mut lagged, mut level, mut finished) = (false, true, true);
         let (mut events, mut upto) = (Vec::new(), last);
-        for position in &self.positions {
+        for position in self.positions.as_slice() {
             let state = position.channel.lock();
-            if let Some(end) = position.ended_at_once(&state) {
-                return Some(end);
+            if let Some(reason) = position.ended_at_once(&state) {
+                return Some(Found::End(reason));
             }
             lagged |= position.has_lagged(&state, self.cursor);
             level &= position.first_after(&state, self.cursor).is_none();
@@ -271,149 +260,30 @@ impl Subscription {
     fn hub(&self) -> &Arc<Hub> {
         &self.permit.0
     }
-
-    /// Gives its places back.
-    fn leave(&mut self) {
-        for position in self.positions.drain(..) {
-            position.leave(&self.permit.0);
-        }
-    }
 }
 
 /// For `open`.
 impl Subscription {
+    /// A reader without a place yet. What it is given, it gives back when it is dropped.
     pub(super) fn new(permit: Permit, expires: Option<Instant>, channels: usize) -> Self {
         Self {
             permit,
-            positions: Vec::with_capacity(channels),
+            positions: Positions::with_capacity(channels),
             cursor: Offset::START,
             gap: None,
-            expires: expires.map(|at| Box::pin(tokio::time::sleep_until(at))),
+            expires: expires.map(Expiry::new),
             end: None,
             farewell: None,
         }
     }
 
-    pub(super) fn add(&mut self, position: Position) {
-        self.positions.push(position);
+    pub(super) fn positions(&mut self) -> &mut Positions {
+        &mut self.positions
     }
 
     pub(super) fn start_at(&mut self, cursor: Offset, gap: Option<Gap>) {
-        if gap.is_some() {
-            self.hub().counters.gaps.add(1);
-        }
         (self.cursor, self.gap) = (cursor, gap.map(Box::new));
     }
-
-    pub(super) fn epoch(&self) -> Epoch {
-        self.hub().memory.epoch()
-    }
-
-    /// The highest offset that is not held any more on any of its channels. A gap tells of it, or it is nothing to a
-    /// fresh reader; what is evicted from now on is a lag.
-    pub(super) fn missed(&mut self) -> Offset {
-        for position in &mut self.positions {
-            position.told = position.missed(&position.channel.lock());
-        }
-        self.positions.iter().map(|position| position.told).max().unwrap_or_default()
-    }
-
-    pub(super) fn first_after(&self, cursor: Offset) -> Option<Offset> {
-        self.each(|position, state| position.first_after(state, cursor)).flatten().min()
-    }
-
-    /// The offset right before the last `n` events that are held; `None` if there are none or none are wanted.
-    pub(super) fn before_last(&self, n: usize) -> Option<Offset> {
-        let newest = self.each(|position, state| state.log.newest(position.view, n));
-        let mut newest: Vec<_> = newest.flatten().map(|event| event.offset()).collect();
-        newest.sort_unstable_by_key(|offset| std::cmp::Reverse(*offset));
-        newest.truncate(n);
-        newest.last().map(|offset| offset.before())
-    }
-
-    /// The event with that custom id, if exactly one is held.
-    pub(super) fn find(&self, id: &CustomId) -> Option<Offset> {
-        let found: Vec<_> =
-            self.each(|position, state| state.log.find(position.view, id).collect::<Vec<_>>()).flatten().collect();
-        match found[..] {
-            [only] => Some(only),
-            _ => None,
-        }
-    }
-
-    pub(super) fn all_finished(&self) -> bool {
-        self.each(|_, state| state.log.is_finished()).all(|finished| finished)
-    }
-
-    /// Nothing is left to read and nothing will come.
-    pub(super) fn is_over(&self) -> bool {
-        self.gap.is_none() && self.all_finished() && self.first_after(self.cursor).is_none()
-    }
-
-    fn each<T>(&self, mut ask: impl FnMut(&Position, &State) -> T) -> impl Iterator<Item = T> {
-        self.positions.iter().map(move |position| ask(position, &position.channel.lock()))
-    }
-}
-
-impl Position {
-    fn missed(&self, state: &State) -> Offset {
-        state.log.missed(self.view)
-    }
-
-    /// Something was evicted that the reader was to get after `cursor`, and does not know of.
-    fn has_lagged(&self, state: &State, cursor: Offset) -> bool {
-        self.missed(state) > cursor.max(self.told)
-    }
-
-    fn first_after(&self, state: &State, cursor: Offset) -> Option<Offset> {
-        state.log.after(self.view, cursor).next().map(EncodedEvent::offset)
-    }
-
-    /// An end that does not wait for what is left.
-    fn ended_at_once(&self, state: &State) -> Option<Found> {
-        match state.readers.ending(self.reader)? {
-            EndReason::Shutdown | EndReason::Finished => None,
-            reason => Some(Found::End(reason)),
-        }
-    }
-
-    /// An end that comes when everything was read.
-    fn ended(&self, state: &State) -> Option<Found> {
-        let ending = state.readers.ending(self.reader);
-        ending.or(state.log.is_finished().then_some(EndReason::Finished)).map(Found::End)
-    }
-
-    /// Parks under the lock under which there was nothing to read. Gives back a waker to be dropped after it.
-    fn park(&self, state: &mut State, cx: &mut Context<'_>) -> Option<std::task::Waker> {
-        let replaced = state.readers.park(self.reader, cx.waker());
-        if state.readers.all_parked() {
-            state.log.all_level();
-        }
-        replaced
-    }
-
-    fn leave(self, hub: &Hub) {
-        let (waker, idle) = {
-            let mut state = self.channel.lock();
-            let waker = state.readers.remove(self.reader);
-            if let Some(lane) = self.view.client {
-                state.log.leave(lane);
-            }
-            if state.readers.all_parked() {
-                state.log.all_level();
-            }
-            (waker, state.is_idle())
-        };
-        drop(waker);
-        if idle {
-            hub.drop_if_idle(&self.channel);
-        }
-    }
-}
-
-/// After a gap a reader goes on right before the first event that it still gets; `last` stands for everything until now.
-pub(super) fn go_on_before(first: Option<Offset>, last: Offset) -> Offset {
-    first.map_or(last, |first| first.before().min(last))
 }
 
 impl Stream for Subscription {
@@ -443,13 +313,13 @@ impl Stream for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.leave();
+        self.positions.leave(&self.permit.0);
     }
 }
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let channels: Vec<_> = self.positions.iter().map(|position| &position.channel.name).collect();
+        let channels: Vec<_> = self.positions.as_slice().iter().map(|position| &position.channel.name).collect();
         f.debug_struct("Subscription")
             .field("channels", &channels)
             .field("cursor", &self.cursor())
@@ -463,7 +333,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::{Event, log::Retention, name::ChannelName};
+    use crate::{Event, Grant, Publisher, log::Retention, name::ChannelName};
 
     fn publish(publisher: &Publisher, text: &str) {
         let sent = pin_ready(publisher.channel("a").send(Event::text(text)));

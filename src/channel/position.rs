@@ -1,0 +1,145 @@
+//! A reader's place in a channel, and its places in all of them: what it asks them, with the lock that it asks under.
+
+use std::{
+    sync::Arc,
+    task::{Context, Waker},
+};
+
+use super::{
+    hub::Hub,
+    readers::ReaderId,
+    state::{Shared, State},
+};
+use crate::{cursor::Offset, encode::EncodedEvent, log::View, name::CustomId, notice::EndReason};
+
+/// A place in a channel.
+pub(super) struct Position {
+    pub(super) channel: Arc<Shared>,
+    pub(super) reader: ReaderId,
+    pub(super) view: View,
+    /// Evictions of this channel up to here are told already, or happened before the reader came. Above the cursor only
+    /// while other channels still hold earlier events.
+    pub(super) told: Offset,
+}
+
+/// A reader's places in all of its channels, asked one after the other: each is locked for its own answer only.
+#[derive(Default)]
+pub(super) struct Positions(Vec<Position>);
+
+impl Positions {
+    pub(super) fn with_capacity(channels: usize) -> Self {
+        Self(Vec::with_capacity(channels))
+    }
+
+    pub(super) fn add(&mut self, position: Position) {
+        self.0.push(position);
+    }
+
+    pub(super) fn as_slice(&self) -> &[Position] {
+        &self.0
+    }
+
+    /// Gives the places back.
+    pub(super) fn leave(&mut self, hub: &Hub) {
+        for position in self.0.drain(..) {
+            position.leave(hub);
+        }
+    }
+
+    /// The highest offset that is not held any more, which the reader is told of by this, or which is nothing to a fresh
+    /// one; what is evicted from now on is a lag.
+    pub(super) fn tell_missed(&mut self) -> Offset {
+        for position in &mut self.0 {
+            position.told = position.missed(&position.channel.lock());
+        }
+        self.0.iter().map(|position| position.told).max().unwrap_or_default()
+    }
+
+    pub(super) fn first_after(&self, cursor: Offset) -> Option<Offset> {
+        self.each(|position, state| position.first_after(state, cursor)).flatten().min()
+    }
+
+    /// The offset right before the last `n` events that are held; `None` if there are none or none are wanted.
+    pub(super) fn before_last(&self, n: usize) -> Option<Offset> {
+        let newest = self.each(|position, state| state.log.newest(position.view, n));
+        let mut newest: Vec<_> = newest.flatten().map(|event| event.offset()).collect();
+        newest.sort_unstable_by_key(|offset| std::cmp::Reverse(*offset));
+        newest.truncate(n);
+        newest.last().map(|offset| offset.before())
+    }
+
+    /// The event with that custom id, if exactly one is held.
+    pub(super) fn find(&self, id: &CustomId) -> Option<Offset> {
+        let found: Vec<_> =
+            self.each(|position, state| state.log.find(position.view, id).collect::<Vec<_>>()).flatten().collect();
+        match found[..] {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    pub(super) fn all_finished(&self) -> bool {
+        self.each(|_, state| state.log.is_finished()).all(|finished| finished)
+    }
+
+    fn each<T>(&self, mut ask: impl FnMut(&Position, &State) -> T) -> impl Iterator<Item = T> {
+        self.0.iter().map(move |position| ask(position, &position.channel.lock()))
+    }
+}
+
+impl Position {
+    pub(super) fn missed(&self, state: &State) -> Offset {
+        state.log.missed(self.view)
+    }
+
+    /// Something was evicted that the reader was to get after `cursor`, and does not know of.
+    pub(super) fn has_lagged(&self, state: &State, cursor: Offset) -> bool {
+        self.missed(state) > cursor.max(self.told)
+    }
+
+    pub(super) fn first_after(&self, state: &State, cursor: Offset) -> Option<Offset> {
+        state.log.after(self.view, cursor).next().map(EncodedEvent::offset)
+    }
+
+    /// An end that does not wait for what is left.
+    pub(super) fn ended_at_once(&self, state: &State) -> Option<EndReason> {
+        state.readers.ending(self.reader).filter(|reason| !matches!(reason, EndReason::Shutdown | EndReason::Finished))
+    }
+
+    /// An end that comes when everything was read.
+    pub(super) fn ended(&self, state: &State) -> Option<EndReason> {
+        state.readers.ending(self.reader).or(state.log.is_finished().then_some(EndReason::Finished))
+    }
+
+    /// Parks under the lock under which there was nothing to read. Gives back a waker to be dropped after it.
+    pub(super) fn park(&self, state: &mut State, cx: &mut Context<'_>) -> Option<Waker> {
+        let replaced = state.readers.park(self.reader, cx.waker());
+        if state.readers.all_parked() {
+            state.log.all_level();
+        }
+        replaced
+    }
+
+    pub(super) fn leave(self, hub: &Hub) {
+        let (waker, idle) = {
+            let mut state = self.channel.lock();
+            let waker = state.readers.remove(self.reader);
+            if let Some(lane) = self.view.client {
+                state.log.leave(lane);
+            }
+            if state.readers.all_parked() {
+                state.log.all_level();
+            }
+            (waker, state.is_idle())
+        };
+        drop(waker);
+        if idle {
+            hub.drop_if_idle(&self.channel);
+        }
+    }
+}
+
+/// After a gap a reader goes on right before the first event that it still gets; `last` stands for everything until now.
+pub(super) fn go_on_before(first: Option<Offset>, last: Offset) -> Offset {
+    first.map_or(last, |first| first.before().min(last))
+}
