@@ -131,3 +131,7 @@ impl<I: Iterator<Item = Waker>> Drop for Rest<I> {
         self.0.by_ref().for_each(Waker::wake);
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "wait/loom_tests.rs"]
+mod loom_tests;

@@ -159,6 +159,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
                 return output;
             }
             Poll::Pending => {
+                assert!(!lost, "never woken");
                 let parked = std::time::Instant::now();
                 thread::park_timeout(Duration::from_secs(20));
                 lost = parked.elapsed() >= Duration::from_secs(20);
