@@ -23,7 +23,7 @@ use tower_http::cors::CorsLayer;
 use tower_sse::{AuthorizeRequest, Denied, Event, EventName, KeepAlive, Publisher, Route, SseLayer, bearer};
 
 /// How long streams and requests may take to end.
-const GRACE: Duration = Duration::from_secs(3);
+const GRACE: Duration = Duration::from_secs(2);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
