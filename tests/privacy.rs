@@ -78,7 +78,7 @@ fn a_lane_that_is_used_again_keeps_nothing_of_its_client() {
     for n in 0..20 {
         let (client, other) = (format!("client{n}"), format!("client{}", n + 1));
         send_to(&publisher, "a", &client, &client);
-        assert_eq!(texts(&mut earliest(&publisher, &["a"], &client)), [client.clone()]);
+        assert_eq!(texts(&mut earliest(&publisher, &["a"], &client)), [client.as_str()]);
         assert_eq!(texts(&mut earliest(&publisher, &["a"], &other)), [""; 0]);
         send(&publisher, "a", "evicts it");
     }
