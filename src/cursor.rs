@@ -77,6 +77,11 @@ pub struct Cursor {
     pub offset: Offset,
 }
 
+impl Cursor {
+    /// How long its text is without the offset's digits.
+    pub(crate) const MIN_LEN: usize = "0123456789ab-".len();
+}
+
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.epoch, self.offset)

@@ -11,30 +11,32 @@ use std::fmt;
 
 use bytes::Bytes;
 
-pub(crate) use self::write::{DataWriter, write_comment, write_field, write_retry};
+use self::write::millis;
+pub(crate) use self::write::{write_comment, write_field, write_retry};
 use crate::{
     cursor::{Cursor, EventId, Offset},
     event::Event,
     name::CustomId,
 };
 
-/// Room for the `id:` line of a cursor and the blank line.
-const ID_ROOM: usize = "id: 0123456789ab-18446744073709551615\n\n".len();
-
 /// An event with all of its bytes but the id, which only the log can give. Made outside of any lock.
 pub(crate) struct Draft {
     bytes: Vec<u8>,
-    pub(crate) custom: Option<CustomId>,
+    /// How many bytes it will have with its id, give or take a digit.
+    len: usize,
+    custom: Option<CustomId>,
 }
 
 impl Draft {
-    pub(crate) fn new(event: Event) -> Self {
+    /// `next` is about the offset that it will have: with as many digits, the bytes need no more room than they have.
+    pub(crate) fn new(event: Event, next: Offset) -> Self {
         let Event { data, name, id, retry, comment } = event;
-        let id_room = id.as_ref().map_or(ID_ROOM, |id| "id: \n\n".len() + id.as_str().len());
-        let head_room = name.as_ref().map_or(0, |name| "event: \n".len() + name.as_str().len())
+        let id_len = id.as_ref().map_or(Cursor::MIN_LEN + digits(next), |id| id.as_str().len());
+        let head_len = name.as_ref().map_or(0, |name| "event: \n".len() + name.as_str().len())
             + comment.as_ref().map_or(0, |comment| ": \n".len() + comment.as_str().len())
-            + retry.map_or(0, |_| "retry: 4294967295\n".len());
-        let mut out = Vec::with_capacity(head_room + data.len() + id_room);
+            + retry.map_or(0, |retry| "retry: \n".len() + millis(retry).to_string().len());
+        let len = head_len + data.len() + "id: \n\n".len() + id_len;
+        let mut out = Vec::with_capacity(len);
         if let Some(comment) = &comment {
             write_comment(&mut out, Some(comment));
         }
@@ -45,24 +47,32 @@ impl Draft {
             write_field(&mut out, "event", name);
         }
         out.extend_from_slice(&data);
-        Self { bytes: out, custom: id }
+        Self { bytes: out, len, custom: id }
     }
 
-    /// How many bytes it has on the wire, with its id.
+    /// The application's own id.
+    pub(crate) fn custom(&self) -> Option<&CustomId> {
+        self.custom.as_ref()
+    }
+
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len() + self.custom.as_ref().map_or(ID_ROOM, |id| "id: \n\n".len() + id.as_str().len())
+        self.len
     }
 
     /// Gives it its place in the log. The id comes last: a client that commits an id at its line, and is cut off before
     /// the blank line, would not get the event again.
-    pub(crate) fn seal(mut self, cursor: Cursor) -> EncodedEvent {
+    pub(crate) fn seal(mut self, cursor: Cursor) -> (EncodedEvent, Option<CustomId>) {
         match &self.custom {
             Some(id) => write_field(&mut self.bytes, "id", id),
             None => write::write_cursor(&mut self.bytes, cursor),
         }
         self.bytes.push(b'\n');
-        EncodedEvent { offset: cursor.offset, custom: self.custom, bytes: self.bytes.into() }
+        (EncodedEvent { offset: cursor.offset, bytes: self.bytes.into() }, self.custom)
     }
+}
+
+fn digits(offset: Offset) -> usize {
+    offset.get().checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
 /// An event's bytes on the wire, made once and shared by all who read it.
@@ -85,7 +95,6 @@ impl Draft {
 #[derive(Clone)]
 pub struct EncodedEvent {
     offset: Offset,
-    custom: Option<CustomId>,
     bytes: Bytes,
 }
 
@@ -102,11 +111,8 @@ impl EncodedEvent {
 
     /// What stands behind `id:`.
     pub fn id(&self) -> EventId {
-        match &self.custom {
-            Some(id) => id.clone().into(),
-            // `seal` wrote it: a text that parses.
-            None => self.field("id").and_then(|id| EventId::parse(id.as_bytes())).unwrap_or_else(|| unreachable!()),
-        }
+        // `seal` wrote it: a text that parses.
+        self.field("id").and_then(|id| EventId::parse(id.as_bytes())).unwrap_or_else(|| unreachable!())
     }
 
     /// The name; `None` is what a browser calls `message`.
@@ -123,10 +129,6 @@ impl EncodedEvent {
         }
         data.pop();
         data
-    }
-
-    pub(crate) fn custom(&self) -> Option<&CustomId> {
-        self.custom.as_ref()
     }
 
     fn field<'a>(&'a self, name: &'a str) -> Option<&'a str> {
@@ -159,10 +161,10 @@ mod tests {
     const CURSOR: Cursor = Cursor { epoch: Epoch::from_bits(0xabc), offset: Offset::new(7) };
 
     fn wire(event: Event) -> String {
-        let draft = Draft::new(event);
+        let draft = Draft::new(event, CURSOR.offset);
         let len = draft.len();
-        let sealed = draft.seal(CURSOR);
-        assert!(sealed.as_bytes().len() <= len);
+        let (sealed, _) = draft.seal(CURSOR);
+        assert_eq!(sealed.as_bytes().len(), len);
         String::from_utf8(sealed.as_bytes().to_vec()).unwrap()
     }
 
@@ -207,7 +209,7 @@ mod tests {
     #[test]
     fn an_encoded_event_can_be_read_back() {
         let event = Event::text("id: 1\nevent: x\n").name(EventName::from_static("news"));
-        let sealed = Draft::new(event).seal(CURSOR);
+        let (sealed, _) = Draft::new(event, CURSOR.offset).seal(CURSOR);
         assert_eq!((sealed.name(), sealed.data().as_str()), (Some("news"), "id: 1\nevent: x\n"));
         assert_eq!(sealed.id(), CURSOR.into());
         assert_eq!(sealed.offset(), CURSOR.offset);

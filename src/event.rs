@@ -68,8 +68,11 @@ impl Event {
     }
 
     /// Gives the event an id of the application's own instead of the log's cursor. A reader that comes back with it
-    /// resumes after it as long as the event is held; later it gets a gap. Among the events that a channel holds for
-    /// the same readers it has to be unique.
+    /// resumes after it as long as the event is held; later, or if several of its channels hold the id, it gets a gap.
+    ///
+    /// Among the events that a channel holds for the same readers an id has to be unique, or the publish is an error.
+    /// One that is used anew after its first event was evicted means the new event: let ids be unique for as long as
+    /// readers may come back with them.
     pub fn id(mut self, id: CustomId) -> Self {
         self.id = Some(id);
         self

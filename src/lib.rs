@@ -39,8 +39,9 @@
 //! 2. **Exactly once within retention.** Who comes back with the last id it got sees every event that is
 //!    [held](Retention) and meant for it once.
 //! 3. **Never silent.** Who may have missed an event gets a [`Gap`] first: an event named `gap`, to which a plain
-//!    `EventSource` can listen. Who has missed nothing gets none, but for one case: what was dropped so long ago that
-//!    only the highest offset of it is remembered counts as missed.
+//!    `EventSource` can listen. Who has missed nothing gets none, but for one case: of channels, and of clients of a
+//!    channel, that were dropped so long ago that only the highest offset of them all is remembered, everything up to
+//!    that counts as missed.
 //! 4. **Private.** An event for one client reaches that client's connections and no others, live and in replay. With an
 //!    [`Authorizer`], its [`Grant`] decides who a connection is, and not the URL.
 //! 5. **Isolated.** A publish never waits for a reader.

@@ -246,6 +246,9 @@ validated_text! {
     /// The name of an event, on which a browser's `addEventListener` listens: 1 to 128 bytes of UTF-8 without control
     /// characters, and neither `gap` nor `goodbye`, which are the crate's own.
     ///
+    /// `open` and `error` are allowed, but a browser's `EventSource` fires events of these names by itself: better use
+    /// others.
+    ///
     /// ```
     /// use tower_sse::{Event, EventName};
     ///

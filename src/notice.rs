@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cursor::{Cursor, EventId, Offset},
-    encode::{DataWriter, write_field},
+    encode::{write::DataWriter, write_field},
 };
 
 /// Events meant for this reader may be lost: the resume point, or something after it, is no longer held.

@@ -20,7 +20,7 @@ macro_rules! counters {
             pub channels: usize,
             /// Subscriptions that there are now.
             pub subscriptions: usize,
-            /// Bytes of events that are held now, with [64 for each event](crate::Retention).
+            /// Bytes of events that are held now, with [128 for each event](crate::Retention).
             pub held_bytes: usize,
             $($(#[$doc])* pub $name: u64,)*
         }

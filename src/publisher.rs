@@ -323,7 +323,8 @@ impl Channel {
     }
 
     /// Ends all connections to the channel, which are told not to come back, and forgets its history. The name can be
-    /// used anew; a reader that comes back with an id of before gets a gap. Says how many connections there were.
+    /// used anew; a reader that comes back with an id of before gets a gap. A connection that reads other channels too ends
+    /// whole. Says how many connections there were.
     pub fn close(&self) -> usize {
         let Ok(name) = &self.name else { return 0 };
         self.hub.close(name)

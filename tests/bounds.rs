@@ -93,7 +93,7 @@ fn hub_bytes_evict_the_oldest_whatever_its_channel() {
     let held = (0..7).flat_map(|n| publisher.channel(format!("channel{n}")).recent(1_000));
     let mut held: Vec<_> = held.map(|event| event.offset().get()).collect();
     held.sort_unstable();
-    assert!(held.len() > 40);
+    assert!(held.len() > 30);
     assert_eq!(held, (1_001 - held.len() as u64..=1_000).collect::<Vec<_>>());
     assert_eq!(publisher.stats().evicted, 1_000 - held.len() as u64);
 }
@@ -123,8 +123,8 @@ async fn retention_by_count_bytes_and_age() {
     assert_eq!(held(Retention::new().events(7)).0, 7);
     assert_eq!(held(Retention::new().events(0)).0, 1, "the newest is always held");
     assert_eq!(held(Retention::new().bytes(1)).0, 1);
-    let (count, publisher) = held(Retention::new().bytes(1_000));
-    assert!(count == 5 && publisher.stats().held_bytes <= 1_000);
+    let (count, publisher) = held(Retention::new().bytes(1_300));
+    assert!(count == 5 && publisher.stats().held_bytes <= 1_300);
     let (count, publisher) = held(Retention::new().age(Duration::from_secs(9)));
     assert_eq!(count, 20);
     tokio::time::advance(Duration::from_secs(10)).await;

@@ -319,9 +319,6 @@ impl World {
         let opened = options.open(&self.publisher, grant(&names, CLIENTS[client]), id.as_ref().map(|id| id.as_bytes()));
         self.model.expire();
 
-        if duplicates == Duplicates::Replace && client != 0 {
-            self.end(EndReason::Replaced, |reader| (reader.client == client).then(|| channels.clone()));
-        }
         let connected = |channel: &usize| self.readers.iter().any(|reader| reader.is_on(*channel, client));
         if duplicates == Duplicates::Refuse && client != 0 && channels.iter().any(connected) {
             assert!(opened.unwrap_err().is_limit());
@@ -334,10 +331,13 @@ impl World {
             assert!(opened.unwrap_err().is_over());
             return;
         }
-        let told = model.lost_after(&channels, client, 0).into_iter().collect();
+        if duplicates == Duplicates::Replace && client != 0 {
+            self.end(EndReason::Replaced, |reader| (reader.client == client).then(|| channels.clone()));
+        }
+        let told = self.model.lost_after(&channels, client, 0).into_iter().collect();
         let (mut cursor, mut gap) = (cursor, None);
         if let Some(reason) = reason {
-            cursor = first.map_or(model.events.len(), |first| first - 1).max(cursor);
+            cursor = first.map_or(self.model.events.len(), |first| first - 1).max(cursor);
             gap = Some(Expected::Gap { reason, first, cursor });
         }
         let real = opened.unwrap();

@@ -61,9 +61,9 @@ impl Memory {
         counters: &Counters,
     ) -> EncodedEvent {
         let offset = Offset::new(self.last.fetch_add(1, Ordering::AcqRel) + 1);
-        let event = draft.seal(Cursor { epoch: self.epoch, offset });
+        let (event, custom) = draft.seal(Cursor { epoch: self.epoch, offset });
         self.bytes.fetch_add(crate::log::cost(&event), Ordering::Relaxed);
-        let evicted = log.append(lane, event.clone(), now);
+        let evicted = log.append(lane, event.clone(), custom, now);
         self.release(evicted, counters);
         event
     }

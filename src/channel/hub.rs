@@ -132,7 +132,7 @@ impl Hub {
     fn make_channel(&self, name: &ChannelName) -> Option<Arc<Shared>> {
         // The application's own code, so under no lock.
         let retention = (self.settings.retention)(name);
-        let make = || Shared::new(name.clone(), Log::new(retention, self.memory.exhume(name)));
+        let make = || Shared::new(name.clone(), Log::new(retention, self.memory.exhume(name), now()));
         let max = self.settings.limits.channels;
         self.registry.get_or_insert(name, max, make).or_else(|| {
             self.sweep_all(now());
@@ -155,7 +155,7 @@ impl Hub {
         event: Event,
         last: bool,
     ) -> Result<(EventId, usize), PublishError> {
-        let draft = Draft::new(event);
+        let draft = Draft::new(event, self.memory.last());
         let (len, max) = (draft.len(), self.settings.limits.event_bytes);
         if len > max {
             return Err(PublishErrorKind::TooLarge { len, max }.into());
@@ -189,9 +189,10 @@ impl Hub {
             None => BROADCAST,
             Some(client) => log.lane_for(client, max).map_err(|_| PublishErrorKind::TooManyLanes)?,
         };
-        if draft.custom.as_ref().is_some_and(|id| log.holds(lane, id)) {
+        if draft.custom().is_some_and(|id| log.holds(lane, id)) {
             return Err(PublishErrorKind::DuplicateId);
         }
+        let id = draft.custom().cloned();
         let event = self.memory.append(log, lane, draft, now, &self.counters);
         if last {
             log.finish();
@@ -200,11 +201,7 @@ impl Hub {
             None => (readers.live(), readers.wake_all()),
             Some(_) => (readers.of(lane), readers.wake_lane(lane)),
         };
-        let id = match event.custom() {
-            Some(id) => id.clone().into(),
-            None => self.cursor(event.offset()).into(),
-        };
-        Ok((id, reached, wakeups))
+        Ok((id.map_or_else(|| self.cursor(event.offset()).into(), EventId::from), reached, wakeups))
     }
 
     pub(crate) fn cursor(&self, offset: Offset) -> Cursor {
@@ -338,6 +335,8 @@ impl Hub {
             let idle = {
                 let mut state = shared.lock();
                 self.memory.release(state.log.enforce(now), &self.counters);
+                // A reader that is stalled would keep them for as long as it is.
+                state.log.drop_chunks();
                 state.is_idle()
             };
             if idle {

@@ -74,11 +74,13 @@ impl OpenOptions {
             None => (self.fresh(positions, last), None),
             Some(id) => resume(positions, id.as_ref(), hub.cursor(last), missed),
         };
+        // In this order: the last event of a channel comes before it is finished.
+        let finished = positions.all_finished();
         let first = positions.first_after(cursor);
         // With a gap the reader goes on right before the first event that it still gets.
         let cursor = if reason.is_some() { go_on_before(first, last).max(cursor) } else { cursor };
         let gap = reason.map(|reason| Gap::new(reason, requested, first, hub.cursor(cursor)));
-        if gap.is_none() && first.is_none() && positions.all_finished() {
+        if gap.is_none() && first.is_none() && finished {
             return Err(OpenErrorKind::Over.into());
         }
         // Only now: had this one been refused, the older would still be needed. Of two that come at once the higher

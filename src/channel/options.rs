@@ -4,7 +4,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Start {
-    /// With the next event. The default.
+    /// With the next event; on channels that are all finished with what is left of them, since nothing else will come. The
+    /// default.
     #[default]
     Live,
     /// With the earliest event that is held.

@@ -125,7 +125,7 @@ impl Position {
     pub(super) fn park(&self, state: &mut State, cx: &mut Context<'_>) -> Option<Waker> {
         let replaced = state.readers.park(self.reader, cx.waker());
         if state.readers.all_parked() {
-            state.log.all_level();
+            state.log.drop_chunks();
         }
         replaced
     }
@@ -138,7 +138,7 @@ impl Position {
                 state.log.leave(lane);
             }
             if state.readers.all_parked() {
-                state.log.all_level();
+                state.log.drop_chunks();
             }
             (waker, state.is_idle())
         };

@@ -20,6 +20,11 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
+    /// Without places, and room for so many.
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self { places: Vec::with_capacity(capacity), ..Self::default() }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }

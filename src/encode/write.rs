@@ -95,7 +95,11 @@ pub(crate) fn write_field(out: &mut Vec<u8>, name: &str, value: impl fmt::Displa
 /// integer in base ten, and set the event stream's reconnection time to that integer." In milliseconds; clients hold it
 /// in 32 bits. It counts as soon as its line is read, with no event around it.
 pub(crate) fn write_retry(out: &mut Vec<u8>, after: Duration) {
-    write_field(out, "retry", u32::try_from(after.as_millis()).unwrap_or(u32::MAX));
+    write_field(out, "retry", millis(after));
+}
+
+pub(super) fn millis(after: Duration) -> u32 {
+    u32::try_from(after.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// "If the line starts with a U+003A COLON character (:), ignore the line."

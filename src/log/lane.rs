@@ -1,9 +1,6 @@
 //! One lane of a channel's log: the broadcasts, or the events of one client.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::Instant,
-};
+use std::collections::{HashMap, VecDeque};
 
 use crate::{
     cursor::Offset,
@@ -18,8 +15,8 @@ pub(super) struct Lane {
     held: VecDeque<Held>,
     /// The highest offset that was evicted: below it a reader may have missed something.
     evicted: Offset,
-    /// The custom ids among the held events.
-    custom: HashMap<CustomId, Offset>,
+    /// The custom ids among the held events, if there are any: few channels have one.
+    custom: Option<Box<CustomIds>>,
     /// Whose it is; nobody's is the broadcast lane, or a free place.
     pub(super) client: Option<ClientId>,
     /// How many readers have it open. A lane with a reader keeps its place.
@@ -28,7 +25,26 @@ pub(super) struct Lane {
 
 struct Held {
     event: EncodedEvent,
-    at: Instant,
+    /// In the log's milliseconds.
+    at: u64,
+}
+
+#[derive(Default)]
+struct CustomIds {
+    by_id: HashMap<CustomId, Offset>,
+    /// In the order of their events.
+    held: VecDeque<(Offset, CustomId)>,
+}
+
+impl CustomIds {
+    /// Forgets the id of the oldest event, if that is the one that had this offset.
+    fn forget(&mut self, evicted: Offset) {
+        if self.held.front().is_some_and(|(offset, _)| *offset == evicted)
+            && let Some((_, id)) = self.held.pop_front()
+        {
+            self.by_id.remove(&id);
+        }
+    }
 }
 
 impl Lane {
@@ -36,9 +52,11 @@ impl Lane {
         Self { client, evicted, ..Self::default() }
     }
 
-    pub(super) fn push(&mut self, event: EncodedEvent, at: Instant) {
-        if let Some(id) = event.custom() {
-            self.custom.insert(id.clone(), event.offset());
+    pub(super) fn push(&mut self, event: EncodedEvent, custom: Option<CustomId>, at: u64) {
+        if let Some(id) = custom {
+            let custom = self.custom.get_or_insert_default();
+            custom.by_id.insert(id.clone(), event.offset());
+            custom.held.push_back((event.offset(), id));
         }
         self.held.push_back(Held { event, at });
     }
@@ -47,13 +65,15 @@ impl Lane {
     pub(super) fn evict(&mut self) -> Option<EncodedEvent> {
         let event = self.held.pop_front()?.event;
         self.evicted = event.offset();
-        if let Some(id) = event.custom() {
-            self.custom.remove(id);
+        if let Some(custom) = &mut self.custom {
+            custom.forget(self.evicted);
+            if custom.held.is_empty() {
+                self.custom = None;
+            }
         }
         if self.held.is_empty() {
             // An idle lane costs no more than a new one.
             self.held = VecDeque::new();
-            self.custom = HashMap::new();
         }
         Some(event)
     }
@@ -66,12 +86,16 @@ impl Lane {
         self.held.is_empty()
     }
 
-    pub(super) fn oldest_at(&self) -> Option<Instant> {
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    pub(super) fn oldest_at(&self) -> Option<u64> {
         self.held.front().map(|held| held.at)
     }
 
     pub(super) fn find(&self, id: &CustomId) -> Option<Offset> {
-        self.custom.get(id).copied()
+        self.custom.as_ref()?.by_id.get(id).copied()
     }
 
     /// The held events after `offset`, oldest first.

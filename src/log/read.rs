@@ -1,10 +1,8 @@
 //! Reading a log: what is after a cursor, for one reader, in publish order.
 
-use std::collections::VecDeque;
+use bytes::Bytes;
 
-use bytes::{Bytes, BytesMut};
-
-use super::{BROADCAST, LaneId, Log};
+use super::{LaneId, Log};
 use crate::{cursor::Offset, encode::EncodedEvent};
 
 /// What a reader sees of a log: the broadcasts, and the lane of its client if it has one.
@@ -56,11 +54,11 @@ impl Batch {
         if rest.is_empty() {
             return Some(Batch::One(last.clone()));
         }
-        let mut bytes = BytesMut::with_capacity(events.iter().map(|event| event.as_bytes().len()).sum());
+        let mut bytes = Vec::with_capacity(events.iter().map(|event| event.as_bytes().len()).sum());
         for event in events {
             bytes.extend_from_slice(event.as_bytes());
         }
-        Some(Batch::Many { bytes: bytes.freeze(), last: last.offset() })
+        Some(Batch::Many { bytes: bytes.into(), last: last.offset() })
     }
 
     pub(crate) fn last(&self) -> Offset {
@@ -75,7 +73,7 @@ impl Batch {
 ///
 /// Only chunks of broadcasts are kept, and only while some reader of the channel is behind.
 #[derive(Default)]
-pub(super) struct Chunks(VecDeque<Chunk>);
+pub(super) struct Chunks(Vec<Chunk>);
 
 struct Chunk {
     after: Offset,
@@ -95,20 +93,19 @@ impl Chunks {
         Some(Batch::Many { bytes: chunk.bytes.clone(), last: chunk.last })
     }
 
-    fn put(&mut self, after: Offset, first: Offset, batch: &Batch) {
-        if let Batch::Many { bytes, last } = batch {
-            if self.0.len() == Self::MAX {
-                self.0.pop_front();
-            }
-            self.0.push_back(Chunk { after, first, last: *last, bytes: bytes.clone() });
+    fn put(&mut self, chunk: Chunk) {
+        self.0.retain(|other| other.after != chunk.after);
+        if self.0.len() == Self::MAX {
+            self.0.remove(0);
         }
+        self.0.push(chunk);
     }
 }
 
 impl Log {
     /// What is held after `after` in `view`, oldest first: both lanes, merged by offset.
     pub(crate) fn after(&self, view: View, after: Offset) -> impl Iterator<Item = &EncodedEvent> {
-        let mut broadcasts = self.lane(BROADCAST).after(after).peekable();
+        let mut broadcasts = self.broadcast.after(after).peekable();
         let mut targeted = view.client.map(|lane| self.lane(lane).after(after)).into_iter().flatten().peekable();
         std::iter::from_fn(move || match (broadcasts.peek(), targeted.peek()) {
             (Some(broadcast), Some(own)) if own.offset() < broadcast.offset() => targeted.next(),
@@ -121,34 +118,39 @@ impl Log {
     pub(crate) fn read(&mut self, view: View, after: Offset, limit: Limit, shared: bool) -> Option<Batch> {
         let shareable =
             shared && limit.events > 1 && view.client.is_none_or(|lane| self.lane(lane).after(after).next().is_none());
-        if shareable && let Some(batch) = self.chunks.get(after, self.lane(BROADCAST).evicted()) {
+        if shareable && let Some(batch) = self.chunks.get(after, self.broadcast.evicted()) {
             return Some(batch);
         }
         let mut events = self.after(view, after);
         let first = events.next()?;
-        // The common case of a level reader: nothing to collect, nothing to copy.
-        let Some(second) = events.next().filter(|_| limit.events > 1) else {
-            return Some(Batch::One(first.clone()));
-        };
-        let first_offset = first.offset();
-        let mut several = vec![first.clone()];
-        let mut bytes = first.as_bytes().len();
-        for event in std::iter::once(second).chain(events).take(limit.events - 1) {
-            bytes += event.as_bytes().len();
-            if bytes > limit.bytes {
+        let (mut count, mut len) = (1, first.as_bytes().len());
+        for event in events.take(limit.events - 1) {
+            if len + event.as_bytes().len() > limit.bytes {
                 break;
             }
-            several.push(event.clone());
+            count += 1;
+            len += event.as_bytes().len();
         }
-        let batch = Batch::of(&several)?;
+        if count == 1 {
+            // The common case of a level reader: nothing to copy.
+            return Some(Batch::One(first.clone()));
+        }
+        let mut chunk = Chunk { after, first: first.offset(), last: first.offset(), bytes: Bytes::new() };
+        let mut bytes = Vec::with_capacity(len);
+        for event in self.after(view, after).take(count) {
+            bytes.extend_from_slice(event.as_bytes());
+            chunk.last = event.offset();
+        }
+        chunk.bytes = bytes.into();
+        let batch = Batch::Many { bytes: chunk.bytes.clone(), last: chunk.last };
         if shareable {
-            self.chunks.put(after, first_offset, &batch);
+            self.chunks.put(chunk);
         }
         Some(batch)
     }
 
-    /// Lets go of the shared chunks: every reader is level, or gone.
-    pub(crate) fn all_level(&mut self) {
+    /// Lets go of the shared chunks: every reader is level or gone, or they are kept for too long.
+    pub(crate) fn drop_chunks(&mut self) {
         if !self.chunks.0.is_empty() {
             self.chunks = Chunks::default();
         }
@@ -174,7 +176,7 @@ impl Log {
 
     /// The newest `n` events in `view`, newest first.
     pub(crate) fn newest(&self, view: View, n: usize) -> Vec<EncodedEvent> {
-        let broadcasts = self.lane(BROADCAST).newest().take(n);
+        let broadcasts = self.broadcast.newest().take(n);
         let targeted = view.client.map(|lane| self.lane(lane).newest().take(n)).into_iter().flatten();
         let mut newest: Vec<_> = broadcasts.chain(targeted).cloned().collect();
         newest.sort_unstable_by_key(|event| std::cmp::Reverse(event.offset()));
@@ -198,7 +200,8 @@ mod tests {
 
     fn append(log: &mut Log, offset: u64) {
         let cursor = Cursor { epoch: Epoch::from_bits(1), offset: Offset::new(offset) };
-        log.append(BROADCAST, Draft::new(Event::text("x")).seal(cursor), Instant::now());
+        let (event, custom) = Draft::new(Event::text("x"), cursor.offset).seal(cursor);
+        log.append(BROADCAST, event, custom, Instant::now());
     }
 
     fn chunk(log: &mut Log, view: View, after: u64) -> (Bytes, Offset) {
@@ -211,20 +214,20 @@ mod tests {
 
     #[test]
     fn readers_that_are_behind_by_the_same_events_share_a_chunk() {
-        let mut log = Log::new(Retention::new(), Tombstone::default());
+        let mut log = Log::new(Retention::new(), Tombstone::default(), Instant::now());
         (1..=5).for_each(|offset| append(&mut log, offset));
         let ana = View { client: log.lane_for(&ClientId::from_static("ana"), 9).ok() };
         let (first, last) = chunk(&mut log, EVERYBODY, 2);
         assert_eq!(last, Offset::new(5));
         assert_eq!(chunk(&mut log, EVERYBODY, 2).0.as_ptr(), first.as_ptr());
         assert_eq!(chunk(&mut log, ana, 2).0.as_ptr(), first.as_ptr());
-        log.all_level();
+        log.drop_chunks();
         assert!(log.chunks.0.is_empty());
     }
 
     #[test]
     fn a_chunk_is_no_larger_than_its_limit() {
-        let mut log = Log::new(Retention::new().events(usize::MAX), Tombstone::default());
+        let mut log = Log::new(Retention::new().events(usize::MAX), Tombstone::default(), Instant::now());
         (1..=5_000).for_each(|offset| append(&mut log, offset));
         let (mut after, mut chunks) = (0, 0);
         while after < 5_000 {
@@ -237,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_chunk_of_events_that_were_evicted_since_is_not_read() {
-        let mut log = Log::new(Retention::new().events(3), Tombstone::default());
+        let mut log = Log::new(Retention::new().events(3), Tombstone::default(), Instant::now());
         (1..=3).for_each(|offset| append(&mut log, offset));
         chunk(&mut log, EVERYBODY, 0);
         append(&mut log, 4);
@@ -248,13 +251,14 @@ mod tests {
 
     #[test]
     fn lanes_are_merged_by_offset_and_a_gather_ends_where_it_is_told() {
-        let mut log = Log::new(Retention::new(), Tombstone::default());
+        let mut log = Log::new(Retention::new(), Tombstone::default(), Instant::now());
         let lane = log.lane_for(&ClientId::from_static("ana"), 9).unwrap();
         let ana = View { client: Some(lane) };
         for offset in 1..=9 {
             let cursor = Cursor { epoch: Epoch::from_bits(1), offset: Offset::new(offset) };
             let lane = if offset % 2 == 0 { lane } else { BROADCAST };
-            log.append(lane, Draft::new(Event::text("x")).seal(cursor), Instant::now());
+            let (event, custom) = Draft::new(Event::text("x"), cursor.offset).seal(cursor);
+            log.append(lane, event, custom, Instant::now());
         }
         let offsets = |view| log.after(view, Offset::new(3)).map(|event| event.offset().get()).collect::<Vec<_>>();
         assert_eq!((offsets(ana), offsets(EVERYBODY)), (vec![4, 5, 6, 7, 8, 9], vec![5, 7, 9]));

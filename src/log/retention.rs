@@ -9,8 +9,10 @@ use std::time::Duration;
 /// [lagged](crate::GapReason::Lagged). So the newest event is always held until it is too old, and a channel should hold at
 /// least as much as its largest burst.
 ///
-/// Age is looked at when the channel is published to or opened, and by a sweep about once a minute, so that memory
-/// follows a little later. A channel that has neither a reader nor an event left is dropped.
+/// Age is looked at when the channel is published to, opened or asked for [recent](crate::Channel::recent) events: none
+/// that is older is replayed. Memory follows by a sweep, which looks at each channel about once a minute while the hub
+/// is used at all; a hub that nobody publishes to or opens keeps what it holds. A channel that has neither a reader nor
+/// an event left is dropped.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,7 +31,7 @@ pub struct Retention {
 }
 
 /// What an event costs besides its bytes, when bytes are limited: its place in the log and its allocation.
-pub(super) const EVENT_OVERHEAD: usize = 64;
+pub(super) const EVENT_OVERHEAD: usize = 128;
 
 impl Default for Retention {
     fn default() -> Self {
@@ -49,7 +51,7 @@ impl Retention {
         self
     }
 
-    /// At most so many bytes on the wire, counting 64 more for each event; 4 MiB by default. The newest event is held even
+    /// At most so many bytes on the wire, counting 128 more for each event; 4 MiB by default. The newest event is held even
     /// if it alone has more.
     pub fn bytes(mut self, max: usize) -> Self {
         self.bytes = max;

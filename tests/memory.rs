@@ -1,4 +1,4 @@
-//! Ten thousand connections that come and go leave nothing behind.
+//! What is allocated: connections that come and go leave nothing behind, and what is held is counted for what it costs.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -38,6 +38,9 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// What is allocated is this process's: one test at a time.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 const AT_ONCE: usize = 100;
 
 /// Connects a hundred readers, each to a channel and as a client of its own, sends each an event, and cuts all of them.
@@ -75,6 +78,7 @@ async fn come_and_go(publisher: &Publisher, listener: &TcpListener, round: usize
 
 #[tokio::test]
 async fn ten_thousand_connections_leave_memory_where_it_was() {
+    let _alone = ALONE.lock().await;
     let publisher = Publisher::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     // What is allocated once, by the runtime or the tombstones of the hundred channels, is allocated by then.
@@ -91,4 +95,24 @@ async fn ten_thousand_connections_leave_memory_where_it_was() {
     // Ten bytes for each connection would be 100 KB.
     assert!(after < before + 50_000, "{before} bytes before, {after} after");
     println!("{before} bytes before ten thousand connections, {after} after");
+}
+
+#[tokio::test]
+async fn held_bytes_are_about_what_is_allocated() {
+    let _alone = ALONE.lock().await;
+    for (channels, events, size) in [(1, 1_000, 10), (1, 1_000, 300), (10, 100, 100), (1_000, 10, 60)] {
+        let publisher = Publisher::new();
+        let before = ALLOCATED.load(Ordering::Relaxed);
+        for n in 0..channels * events {
+            let channel = publisher.channel(format!("channel{}", n % channels));
+            channel.send(Event::text("x".repeat(size))).await.unwrap();
+        }
+        let allocated = ALLOCATED.load(Ordering::Relaxed) - before;
+        let counted = publisher.stats().held_bytes;
+        let per_channel = (allocated.saturating_sub(counted)) / channels;
+        println!("{channels} channels of {events} events of {size} bytes: {counted} counted, {allocated} allocated");
+        // A channel is counted by `Limits::channels`; what it costs is in its documentation.
+        assert!(per_channel < 1_000, "{per_channel} bytes more for each channel than were counted");
+        assert!(counted < 2 * allocated, "far less than was counted");
+    }
 }
