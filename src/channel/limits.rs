@@ -40,8 +40,8 @@ impl Limits {
     }
 
     /// How many channels there may be; 100,000 by default. One costs less than a KiB besides its events and its readers;
-    /// with neither of them it does not count for long. At the limit a publish to a new channel is a [`PublishError`](crate::PublishError), and a reader of one is
-    /// told to come back later.
+    /// with neither of them it does not count for long. At the limit a publish to a new channel is a
+    /// [`PublishError`](crate::PublishError), and a reader of one is told to come back later.
     pub fn channels(mut self, max: usize) -> Self {
         self.channels = max;
         self
