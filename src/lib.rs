@@ -6,7 +6,7 @@
 //! routes it was given with streams, and passes on everything else untouched.
 //!
 //! ```no_run
-//! use axum::{Router, routing::post};
+//! use axum::{Router, http::StatusCode, routing::post, serve::ListenerExt};
 //! use tower_sse::{Event, Publisher, SseLayer};
 //!
 //! # #[tokio::main]
@@ -16,10 +16,13 @@
 //! let say = move |text: String| async move {
 //!     // To everyone who reads the channel; `send_to("ana", ..)` is for one client.
 //!     let sent = publisher.channel("chat").send(Event::text(text)).await;
-//!     sent.map(|sent| sent.id.to_string()).map_err(|error| error.to_string())
+//!     sent.map(|sent| sent.id.to_string()).map_err(|error| match error.is_too_large() {
+//!         true => (StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+//!         false => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+//!     })
 //! };
-//! let app = Router::new().route("/say", post(say)).layer(sse);
-//! axum::serve(tokio::net::TcpListener::bind("127.0.0.1:8000").await?, app).await?;
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?.tap_io(|tcp| _ = tcp.set_nodelay(true));
+//! axum::serve(listener, Router::new().route("/say", post(say)).layer(sse)).await?;
 //! # Ok(())
 //! # }
 //! ```
