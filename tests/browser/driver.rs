@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use fantoccini::{Client, ClientBuilder, Locator, key::Key};
+use fantoccini::{Client, ClientBuilder, Locator, error::CmdError, key::Key};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -62,7 +62,7 @@ impl Browser {
     }
 
     pub async fn open(&self, url: &str) {
-        self.client.goto(url).await.unwrap();
+        bounded(url, self.client.goto(url)).await;
     }
 
     /// Waits in the page until the JavaScript expression is true in the sense of that language, and returns it. Looks
@@ -90,21 +90,20 @@ impl Browser {
     }
 
     pub async fn run(&self, script: &str, arguments: Vec<Value>) -> Value {
-        let ran = timeout(SOON, self.client.execute(script, arguments)).await;
-        ran.unwrap_or_else(|_| panic!("the browser hangs in {script}")).unwrap()
+        bounded(script, self.client.execute(script, arguments)).await
     }
 
     /// Types into the field of that id, in place of what is there.
     pub async fn fill(&self, id: &str, text: &str) {
-        let field = self.client.find(Locator::Id(id)).await.unwrap();
-        field.clear().await.unwrap();
-        field.send_keys(text).await.unwrap();
+        let field = bounded(id, self.client.find(Locator::Id(id))).await;
+        bounded(id, field.clear()).await;
+        bounded(id, field.send_keys(text)).await;
     }
 
     /// Sends the form that the field of that id is in, as the Enter key does.
     pub async fn enter(&self, id: &str) {
-        let field = self.client.find(Locator::Id(id)).await.unwrap();
-        field.send_keys(&char::from(Key::Enter).to_string()).await.unwrap();
+        let field = bounded(id, self.client.find(Locator::Id(id))).await;
+        bounded(id, field.send_keys(&char::from(Key::Enter).to_string())).await;
     }
 
     /// The text of all elements that the selector finds.
@@ -112,6 +111,11 @@ impl Browser {
         let script = "return [...document.querySelectorAll(arguments[0])].map((element) => element.textContent)";
         serde_json::from_value(self.run(script, vec![json!(selector)]).await).unwrap()
     }
+}
+
+/// What the driver answers, or a failure: by itself it waits for minutes.
+async fn bounded<T>(what: &str, asked: impl Future<Output = Result<T, CmdError>>) -> T {
+    timeout(SOON, asked).await.unwrap_or_else(|_| panic!("the browser hangs at {what}")).unwrap()
 }
 
 /// The process; dropping it ends it and the browser that it started.
