@@ -1,8 +1,8 @@
 //! A chat and an agent on one page: `cargo run --example chat`, then open <http://127.0.0.1:8000>.
 //!
 //! `PORT` is where it listens (0 takes a free one), `KEEPALIVE_SECS` how long a stream idles before a comment (15), and
-//! `AUTH_TOKEN`, when set, what every stream has to bring: as a bearer token, which can't have spaces, or as
-//! `?access_token=`, which can.
+//! `AUTH_TOKEN`, when set, what every stream has to bring: visible ASCII without spaces, as a bearer token or as
+//! `?access_token=`.
 
 mod agent;
 mod refused;
