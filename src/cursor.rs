@@ -103,12 +103,12 @@ pub struct EventId(Id);
 pub(crate) enum Id {
     Cursor(Cursor),
     Custom(CustomId),
-    /// The id of a `goodbye`: who comes back with it was told to stay away.
-    Goodbye(Epoch),
+    /// The id of a `goodbye`: who comes back with it was told to stay away, at this position.
+    Goodbye(Cursor),
 }
 
-/// What a goodbye's id has in the place of the offset.
-const GOODBYE: &str = "end";
+/// What a goodbye's id has after its cursor.
+const GOODBYE: &str = "-end";
 
 impl EventId {
     /// Reads an id as it came back from a client. `None` for anything that this crate can't have sent: there is one
@@ -118,9 +118,10 @@ impl EventId {
         match text.split_at_checked(12) {
             Some((epoch, rest)) if rest.starts_with('-') && is_lower_hex(epoch) => {
                 let epoch = Epoch::from_bits(u64::from_str_radix(epoch, 16).ok()?);
-                let id = match &rest[1..] {
-                    GOODBYE => Id::Goodbye(epoch),
-                    offset => Id::Cursor(Cursor { epoch, offset: parse_offset(offset)? }),
+                let cursor = |offset| parse_offset(offset).map(|offset| Cursor { epoch, offset });
+                let id = match rest[1..].strip_suffix(GOODBYE) {
+                    Some(offset) => Id::Goodbye(cursor(offset)?),
+                    None => Id::Cursor(cursor(&rest[1..])?),
                 };
                 Some(Self(id))
             }
@@ -128,8 +129,8 @@ impl EventId {
         }
     }
 
-    pub(crate) fn goodbye(epoch: Epoch) -> Self {
-        Self(Id::Goodbye(epoch))
+    pub(crate) fn goodbye(cursor: Cursor) -> Self {
+        Self(Id::Goodbye(cursor))
     }
 
     pub(crate) fn kind(&self) -> &Id {
@@ -170,7 +171,7 @@ impl fmt::Display for EventId {
         match &self.0 {
             Id::Cursor(cursor) => fmt::Display::fmt(cursor, f),
             Id::Custom(id) => fmt::Display::fmt(id, f),
-            Id::Goodbye(epoch) => write!(f, "{epoch}-{GOODBYE}"),
+            Id::Goodbye(cursor) => write!(f, "{cursor}{GOODBYE}"),
         }
     }
 }
@@ -200,7 +201,7 @@ mod tests {
 
     #[test]
     fn there_is_one_text_for_each_cursor() {
-        for text in ["0123456789ab-0", "0123456789ab-18446744073709551615", "000000000000-7", "ffffffffffff-end"] {
+        for text in ["0123456789ab-0", "0123456789ab-18446744073709551615", "000000000000-7", "ffffffffffff-7-end"] {
             assert_eq!(EventId::parse(text.as_bytes()).unwrap().to_string(), text);
         }
         for text in [
@@ -210,7 +211,9 @@ mod tests {
             "0123456789ab--1",
             "0123456789ab-18446744073709551616",
             "0123456789ab-1 ",
-            "0123456789ab-End",
+            "0123456789ab-end",
+            "0123456789ab-01-end",
+            "0123456789ab-1-End",
             "",
             " ",
             "é23456789ab-1",

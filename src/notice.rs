@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::{
-    cursor::{Cursor, Epoch, EventId, Offset},
+    cursor::{Cursor, EventId, Offset},
     encode::{DataWriter, write_field},
 };
 
@@ -107,11 +107,12 @@ impl EndReason {
     }
 
     /// The event that tells the reader not to come back, if it is not to. Its id is one that the hub answers with 204
-    /// when it comes back all the same, as a browser does: "HTTP 204 No Content: tell the client to stop reconnecting".
-    pub(crate) fn goodbye(self, epoch: Epoch) -> Option<Bytes> {
+    /// when it comes back all the same, as a browser does: "a client can be told to stop reconnecting using the HTTP 204
+    /// No Content response code" (HTML, 9.2). It says where the reader was too, for a page that is let back in later.
+    pub(crate) fn goodbye(self, cursor: Cursor) -> Option<Bytes> {
         match self {
             EndReason::Disconnected | EndReason::Replaced | EndReason::Closed => {
-                Some(encode("goodbye", &json!({ "reason": self.as_str() }), EventId::goodbye(epoch)))
+                Some(encode("goodbye", &json!({ "reason": self.as_str() }), EventId::goodbye(cursor)))
             }
             EndReason::Finished | EndReason::Shutdown | EndReason::Expired => None,
         }

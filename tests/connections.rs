@@ -5,7 +5,7 @@ mod common;
 use std::{task::Poll, time::Duration};
 
 use common::*;
-use tower_sse::{ClientId, Duplicates, EndReason, EventId, GapReason, OpenError, OpenOptions, Publisher, Subscription};
+use tower_sse::{ClientId, Duplicates, EndReason, GapReason, OpenError, OpenOptions, Publisher, Subscription};
 
 fn open(publisher: &Publisher, duplicates: Duplicates, channels: &[&str]) -> Result<Subscription, OpenError> {
     OpenOptions::new().duplicates(duplicates).open(publisher, grant(channels, "ana"), None)
@@ -75,12 +75,45 @@ fn a_disconnected_client_gets_the_end_at_once_and_others_nothing() {
 }
 
 #[test]
+fn a_refused_newcomer_replaces_nobody() {
+    let publisher = Publisher::new();
+    let replace = |max| OpenOptions::new().duplicates(Duplicates::Replace).max_per_channel(max);
+    let mut older = replace(9).open(&publisher, grant(&["a"], "ana"), None).unwrap();
+    let _full = live(&publisher, &["b"], "bob");
+    assert!(replace(1).open(&publisher, grant(&["a", "b"], "ana"), None).unwrap_err().is_limit());
+    send(&publisher, "a", 1);
+    assert_eq!(texts(&mut older), ["1"]);
+    assert!(replace(1).open(&publisher, grant(&["a"], "ana"), None).is_ok(), "it takes the place of the older");
+    assert_eq!(older.end_reason(), None);
+    assert!(matches!(poll(&mut older), Poll::Ready(None)));
+}
+
+#[test]
+fn of_many_newcomers_at_once_one_stays() {
+    for _ in 0..200 {
+        let publisher = Publisher::new();
+        let channels: [&[&str]; 3] = [&["a", "b", "c"], &["c", "a", "b"], &["b", "c", "a"]];
+        let mut readers: Vec<_> = std::thread::scope(|scope| {
+            let open = |channels| open(&publisher, Duplicates::Replace, channels).unwrap();
+            let threads = channels.map(|channels| scope.spawn(move || open(channels)));
+            threads.map(|thread| thread.join().unwrap()).into()
+        });
+        readers.retain_mut(|reader| poll(reader).is_pending());
+        assert_eq!(readers.len(), 1);
+        assert_eq!(try_send(&publisher, "a", None, 1).unwrap().reached, 1);
+    }
+}
+
+#[test]
 fn who_comes_back_with_the_id_of_a_goodbye_is_told_it_is_over() {
     let publisher = Publisher::new();
-    let epoch = live(&publisher, &["a"], "").cursor().epoch;
-    let goodbye = format!("{epoch}-end");
-    assert!(EventId::parse(goodbye.as_bytes()).is_some());
-    assert!(try_resume(&publisher, &["a"], "ana", goodbye).unwrap_err().is_over());
+    send(&publisher, "a", "held");
+    let cursor = live(&publisher, &["a"], "").cursor();
+    assert!(try_resume(&publisher, &["a"], "ana", format!("{cursor}-end")).unwrap_err().is_over());
+    // Another hub, or the same application restarted, has said goodbye to nobody.
+    let other = Publisher::new();
+    let mut reader = resume(&other, &["a"], "ana", format!("{cursor}-end"));
+    assert_eq!(gap(&mut reader).reason, GapReason::OtherEpoch);
 }
 
 #[test]

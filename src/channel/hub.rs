@@ -44,6 +44,8 @@ pub(crate) struct Hub {
     pub(crate) registry: Registry,
     pub(crate) counters: Counters,
     subscriptions: AtomicUsize,
+    /// The number of the next subscription.
+    next_number: AtomicU64,
     /// Set before the readers are told: who publishes or opens under a channel's lock and finds it unset is told later.
     shutting_down: AtomicBool,
     /// The last subscription of a hub that shuts down is gone.
@@ -96,6 +98,7 @@ impl Hub {
             registry: Registry::new(),
             counters: Counters::default(),
             subscriptions: AtomicUsize::new(0),
+            next_number: AtomicU64::new(0),
             shutting_down: AtomicBool::new(false),
             emptied: Notify::new(),
             sweep: Sweep {
@@ -231,6 +234,10 @@ impl Hub {
         let before = self.subscriptions.fetch_add(1, Ordering::AcqRel);
         let permit = Permit(self.clone());
         (before < self.settings.limits.subscriptions).then_some(permit)
+    }
+
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn subscriptions(&self) -> usize {
@@ -373,7 +380,7 @@ impl Hub {
 /// Ends the readers of a client on one channel.
 pub(crate) fn end_client(state: &mut State, client: &ClientId) -> (usize, Wakeups) {
     match state.log.lane_of(client) {
-        Some(lane) => state.readers.end_lane(lane, EndReason::Disconnected),
+        Some(lane) => state.readers.end_lane(lane, u64::MAX, EndReason::Disconnected),
         None => (0, Wakeups::default()),
     }
 }

@@ -7,16 +7,14 @@ use super::{
     hub::{Hub, now},
     options::{Duplicates, OpenOptions, Start},
     position::{Position, Positions, go_on_before},
-    state::State,
     subscription::Subscription,
-    wait::Wakeups,
 };
 use crate::{
     cursor::{Cursor, EventId, Id, Offset},
     error::{OpenError, OpenErrorKind},
-    log::{LaneId, View},
+    log::View,
     name::{ChannelName, ClientId},
-    notice::{EndReason, Gap, GapReason},
+    notice::{Gap, GapReason},
     trace::debug,
 };
 
@@ -53,8 +51,9 @@ impl OpenOptions {
             return Err(OpenErrorKind::Expired.into());
         }
         let id = requested.map(EventId::parse);
+        // Told by this hub to stay away. By one of before, that is forgotten with the rest of it.
         if let Some(Some(id)) = &id
-            && matches!(id.kind(), Id::Goodbye(_))
+            && matches!(id.kind(), Id::Goodbye(cursor) if cursor.epoch == hub.memory.epoch())
         {
             return Err(OpenErrorKind::Over.into());
         }
@@ -62,9 +61,9 @@ impl OpenOptions {
         // Read before the channels are entered: what is published in between comes after it, and is not skipped.
         let last = hub.memory.last();
         let mut subscription = Subscription::new(permit, expires, channels.len());
-        let positions = subscription.positions();
+        let (positions, number) = (subscription.positions(), hub.next_number());
         for channel in &channels {
-            positions.add(self.enter(hub, channel, client.as_ref())?);
+            positions.add(self.enter(hub, channel, client.as_ref(), number)?);
         }
         // Whoever shuts down sets this first and tells the readers then: if it is not set here, we are told.
         if hub.is_shutting_down() {
@@ -82,6 +81,11 @@ impl OpenOptions {
         if gap.is_none() && first.is_none() && positions.all_finished() {
             return Err(OpenErrorKind::Over.into());
         }
+        // Only now: had this one been refused, the older would still be needed. Of two that come at once the higher
+        // number stays, on every channel.
+        if self.duplicates == Duplicates::Replace {
+            positions.replace_older(number);
+        }
         hub.counters.resumed.add(requested.is_some().into());
         hub.counters.gaps.add(gap.is_some().into());
         subscription.start_at(cursor, gap);
@@ -89,44 +93,45 @@ impl OpenOptions {
     }
 
     /// Takes a place in one channel.
-    fn enter(&self, hub: &Hub, channel: &ChannelName, client: Option<&ClientId>) -> Result<Position, OpenErrorKind> {
+    fn enter(
+        &self,
+        hub: &Hub,
+        channel: &ChannelName,
+        client: Option<&ClientId>,
+        number: u64,
+    ) -> Result<Position, OpenErrorKind> {
         let entered = hub.with_channel(channel, |shared, state| {
             hub.memory.release(state.log.enforce(now()), &hub.counters);
-            if state.readers.live() >= self.per_channel {
-                return Err(OpenErrorKind::TooManyOfChannel);
-            }
+            let connected =
+                client.and_then(|client| state.log.lane_of(client)).map_or(0, |lane| state.readers.of(lane));
+            self.admit(connected, state.readers.live())?;
             let max = hub.settings.limits.lanes;
             let lane = client.map(|client| state.log.lane_for(client, max)).transpose();
             let lane = lane.map_err(|_| OpenErrorKind::TooManyLanes)?;
-            let replaced = match lane {
-                Some(lane) => self.admit(state, lane)?,
-                None => Wakeups::default(),
-            };
             if let Some(lane) = lane {
                 state.log.enter(lane);
             }
-            let reader = state.readers.insert(lane);
-            let view = View { client: lane };
-            Ok((Position { channel: shared.clone(), reader, view, told: Offset::START }, replaced))
+            let reader = state.readers.insert(lane, number);
+            Ok(Position { channel: shared.clone(), reader, view: View { client: lane }, told: Offset::START })
         });
-        let (position, replaced) = entered.ok_or(OpenErrorKind::TooManySubscriptions)??;
-        drop(replaced);
-        Ok(position)
+        entered.ok_or(OpenErrorKind::TooManySubscriptions)?
     }
 
-    /// Decides over one more connection of a client.
-    fn admit(&self, state: &mut State, lane: LaneId) -> Result<Wakeups, OpenErrorKind> {
-        let connected = state.readers.of(lane);
-        let refused = match self.duplicates {
-            Duplicates::Replace => return Ok(state.readers.end_lane(lane, EndReason::Replaced).1),
-            Duplicates::Refuse => connected > 0,
-            Duplicates::Keep => connected >= self.per_client,
+    /// Decides over one more connection to a channel that has `all`, `connected` of which are the same client's.
+    fn admit(&self, connected: usize, all: usize) -> Result<(), OpenErrorKind> {
+        let (connected, all) = match self.duplicates {
+            Duplicates::Refuse if connected > 0 => return Err(OpenErrorKind::TooManyOfClient),
+            // These make room.
+            Duplicates::Replace => (0, all - connected),
+            Duplicates::Keep | Duplicates::Refuse => (connected, all),
         };
-        if refused {
-            state.log.drop_if_idle(lane);
+        if connected >= self.per_client {
             return Err(OpenErrorKind::TooManyOfClient);
         }
-        Ok(Wakeups::default())
+        if all >= self.per_channel {
+            return Err(OpenErrorKind::TooManyOfChannel);
+        }
+        Ok(())
     }
 
     fn fresh(&self, positions: &Positions, last: Offset) -> Offset {
@@ -143,7 +148,9 @@ impl OpenOptions {
 fn resume(positions: &Positions, id: Option<&EventId>, last: Cursor, missed: Offset) -> (Offset, Option<GapReason>) {
     let from_start = |reason| (Offset::START, Some(reason));
     let cursor = match id.map(EventId::kind) {
-        Some(Id::Cursor(cursor)) if cursor.epoch != last.epoch => return from_start(GapReason::OtherEpoch),
+        Some(Id::Cursor(cursor) | Id::Goodbye(cursor)) if cursor.epoch != last.epoch => {
+            return from_start(GapReason::OtherEpoch);
+        }
         Some(Id::Cursor(cursor)) if cursor.offset <= last.offset => cursor.offset,
         Some(Id::Custom(id)) => match positions.find(id) {
             Some(offset) => offset,

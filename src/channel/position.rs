@@ -46,6 +46,16 @@ impl Positions {
         }
     }
 
+    /// Ends the reader's client's older readers.
+    pub(super) fn replace_older(&self, number: u64) {
+        for position in &self.0 {
+            if let Some(lane) = position.view.client {
+                let replaced = position.channel.lock().readers.end_lane(lane, number, EndReason::Replaced);
+                drop(replaced);
+            }
+        }
+    }
+
     /// The highest offset that is not held any more, which the reader is told of by this, or which is nothing to a fresh
     /// one; what is evicted from now on is a lag.
     pub(super) fn tell_missed(&mut self) -> Offset {

@@ -24,6 +24,8 @@ pub(crate) struct Readers {
 
 struct Reader {
     lane: Option<LaneId>,
+    /// Grows from one subscription of the hub to the next: who is newer is the same in all of their channels.
+    number: u64,
     ticket: Ticket,
     /// Why it is to end, once it is.
     ending: Option<EndReason>,
@@ -49,8 +51,8 @@ impl Readers {
         self.by_lane.keys().map(|lane| (*lane, self.of(*lane)))
     }
 
-    pub(crate) fn insert(&mut self, lane: Option<LaneId>) -> ReaderId {
-        let id = ReaderId(self.all.insert(Reader { lane, ticket: Ticket::default(), ending: None }));
+    pub(crate) fn insert(&mut self, lane: Option<LaneId>, number: u64) -> ReaderId {
+        let id = ReaderId(self.all.insert(Reader { lane, number, ticket: Ticket::default(), ending: None }));
         if let Some(lane) = lane {
             self.by_lane.entry(lane).or_default().push(id);
         }
@@ -113,16 +115,19 @@ impl Readers {
         (ended, self.wake_all())
     }
 
-    /// Ends the readers of one client that nothing has ended yet. Says how many.
-    pub(crate) fn end_lane(&mut self, lane: LaneId, reason: EndReason) -> (usize, Wakeups) {
+    /// Ends the readers of one client that have a number below `before` and that nothing has ended yet. Says how many.
+    pub(crate) fn end_lane(&mut self, lane: LaneId, before: u64, reason: EndReason) -> (usize, Wakeups) {
         let mut ended = 0;
+        let mut wakeups = Wakeups::default();
         for id in self.by_lane.get(&lane).into_iter().flatten() {
-            if let Some(reader) = self.all.get_mut(id.0).filter(|reader| reader.ending.is_none()) {
+            let Some(reader) = self.all.get_mut(id.0) else { continue };
+            if reader.number < before && reader.ending.is_none() {
                 reader.ending = Some(reason);
+                wakeups.add(self.waiters.take(&mut reader.ticket));
                 ended += 1;
             }
         }
         self.ending += ended;
-        (ended, self.wake_lane(lane))
+        (ended, wakeups)
     }
 }

@@ -153,7 +153,7 @@ impl Subscription {
                 write_retry(&mut retry, self.hub().reconnect_after());
                 Some(retry.into())
             }
-            _ => reason.goodbye(self.hub().memory.epoch()),
+            _ => reason.goodbye(self.cursor()),
         };
         self.end = Some(reason);
         self.positions.leave(&self.permit.0);
@@ -403,8 +403,8 @@ mod tests {
         let mut reader = open(&publisher);
         assert_eq!(publisher.channel("a").close(), 1);
         let last = chunk(&mut reader).unwrap();
-        let epoch = publisher.hub().memory.epoch();
-        let goodbye = format!("event: goodbye\ndata: {{\"reason\":\"closed\"}}\nid: {epoch}-end\n\n");
+        let cursor = reader.cursor();
+        let goodbye = format!("event: goodbye\ndata: {{\"reason\":\"closed\"}}\nid: {cursor}-end\n\n");
         assert_eq!(last, goodbye);
         assert_eq!(chunk(&mut reader), None);
 
