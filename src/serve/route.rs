@@ -137,7 +137,10 @@ impl Routes {
 
     /// The route of a path, and the parameters in it as they came.
     pub(crate) fn at<'r, 'p>(&'r self, path: &'p str) -> Option<(&'r Arc<Route>, matchit::Params<'r, 'p>)> {
-        self.0.at(path).ok().map(|found| (found.value, found.params))
+        let found = self.0.at(path).ok()?;
+        // matchit 0.8.4, which axum pins, takes an empty segment for a parameter that another follows.
+        let whole = found.params.iter().all(|(_, value)| !value.is_empty());
+        whole.then_some((found.value, found.params))
     }
 }
 
