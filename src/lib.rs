@@ -132,5 +132,5 @@ pub use crate::{
     notice::{EndReason, Gap, GapReason},
     observe::Stats,
     publisher::{Channel, Publisher, PublisherBuilder, Sent},
-    serve::{KeepAlive, NoBody, Route, SseBody, SseFuture, SseLayer, SseService},
+    serve::{KeepAlive, NoBody, NotFound, Route, SseBody, SseFuture, SseLayer, SseService, last_event_id},
 };
