@@ -51,7 +51,8 @@
 //! 7. **No injection, no panic.** Any string arrives as itself. What the format can't carry is a typed error.
 //! 8. **Bounded.** Everything that grows has a limit: see [`Limits`], [`Retention`] and [`OpenOptions`]. What is refused
 //!    or evicted is [counted](Stats).
-//! 9. **Fail closed.** An authorizer that fails, panics or times out denies; an expired grant ends the stream.
+//! 9. **Fail closed.** An authorizer that fails, panics or runs into the timeout that you put around it denies; an expired
+//!    grant ends the stream.
 //! 10. **Ends well.** [`Publisher::shutdown`] ends every stream, so that a server's graceful shutdown finishes.
 //!
 //! # What is sent
@@ -121,7 +122,9 @@ mod trace;
 struct Readme;
 
 pub use crate::{
-    authorize::{AllowAll, AuthorizeRequest, Authorizer, AuthorizerFn, Bearer, Denied, authorizer_fn, bearer},
+    authorize::{
+        AllowAll, AuthorizeRequest, Authorizer, AuthorizerFn, Bearer, BearerFuture, Denied, authorizer_fn, bearer,
+    },
     channel::{Delivery, Duplicates, Grant, Limits, OpenOptions, Start, Subscription},
     cursor::{Cursor, Epoch, EventId, Offset},
     encode::EncodedEvent,
@@ -132,5 +135,5 @@ pub use crate::{
     notice::{EndReason, Gap, GapReason},
     observe::Stats,
     publisher::{Channel, Publisher, PublisherBuilder, Sent},
-    serve::{KeepAlive, NoBody, Route, SseBody, SseFuture, SseLayer, SseService},
+    serve::{KeepAlive, NoBody, NotFound, Route, SseBody, SseFuture, SseLayer, SseService, last_event_id},
 };
