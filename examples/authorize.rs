@@ -11,7 +11,7 @@
 
 use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, serve::ListenerExt};
 use tokio::{net::TcpListener, time::interval};
 use tower_sse::{AuthorizeRequest, ClientId, Denied, Event, Grant, PublishError, Publisher, SseLayer, bearer};
 
@@ -36,7 +36,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let publisher = Publisher::new();
     let streams = SseLayer::new(publisher.clone()).route("/events")?.authorizer(authorizer);
     tokio::spawn(talk(publisher));
-    axum::serve(TcpListener::bind("127.0.0.1:8000").await?, Router::new().layer(streams)).await?;
+    let listener = TcpListener::bind("127.0.0.1:8000").await?.tap_io(|tcp| _ = tcp.set_nodelay(true));
+    axum::serve(listener, Router::new().layer(streams)).await?;
     Ok(())
 }
 

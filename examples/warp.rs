@@ -3,7 +3,7 @@
 //! `cargo run --example warp`, then `curl -N http://127.0.0.1:8000/events/news/ana` and, elsewhere,
 //! `curl -d hello http://127.0.0.1:8000/publish/news`.
 
-use std::error::Error;
+use std::{error::Error, str};
 
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -12,7 +12,7 @@ use hyper_util::{
 };
 use tokio::net::TcpListener;
 use tower::Layer;
-use tower_sse::{Event, Publisher, SseLayer};
+use tower_sse::{Event, PublishError, Publisher, SseLayer};
 use warp::{Filter, Reply, http::StatusCode};
 
 #[tokio::main]
@@ -30,6 +30,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:8000").await?;
     loop {
         let (stream, _) = listener.accept().await?;
+        // Without it the kernel may hold a small event back, by up to 40 ms.
+        _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(service.clone());
         tokio::spawn(async move {
             if let Err(error) = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await
@@ -41,9 +43,26 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn publish(publisher: Publisher, channel: String, body: warp::hyper::body::Bytes) -> impl Reply {
-    let event = Event::text(String::from_utf8_lossy(&body));
-    match publisher.channel(channel).send(event).await {
-        Ok(sent) => warp::reply::with_status(format!("{}\n", sent.id), StatusCode::OK),
-        Err(error) => warp::reply::with_status(format!("{error}\n"), StatusCode::BAD_REQUEST),
+    let (status, text) = match str::from_utf8(&body) {
+        Err(error) => (StatusCode::BAD_REQUEST, error.to_string()),
+        Ok(text) => match publisher.channel(channel).send(Event::text(text)).await {
+            Ok(sent) => (StatusCode::OK, sent.id.to_string()),
+            Err(error) => (status(&error), with_cause(&error)),
+        },
+    };
+    warp::reply::with_status(text + "\n", status)
+}
+
+fn status(error: &PublishError) -> StatusCode {
+    match error {
+        error if error.is_invalid_text() => StatusCode::BAD_REQUEST,
+        error if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
+        error if error.is_finished() => StatusCode::CONFLICT,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
     }
+}
+
+/// What is wrong with the channel's name is in the error's source.
+fn with_cause(error: &PublishError) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }

@@ -19,7 +19,7 @@ pub(crate) use self::decide::{Decide, Refusal};
 pub use self::{
     allow_all::AllowAll,
     authorizer::Authorizer,
-    bearer::{Bearer, bearer},
+    bearer::{Bearer, BearerFuture, bearer},
     denied::Denied,
     function::{AuthorizerFn, authorizer_fn},
     request::AuthorizeRequest,

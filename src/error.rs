@@ -255,6 +255,18 @@ pub(crate) enum RouteErrorKind {
     ChannelTwice,
 }
 
+impl RouteError {
+    /// The path pattern is malformed, does not begin with a slash, or conflicts with one that the layer has.
+    pub fn is_pattern(&self) -> bool {
+        matches!(self.0, RouteErrorKind::Pattern(_) | RouteErrorKind::NotAbsolute)
+    }
+
+    /// The route has both a fixed channel and a `{channel}` in its pattern.
+    pub fn is_channel_twice(&self) -> bool {
+        matches!(self.0, RouteErrorKind::ChannelTwice)
+    }
+}
+
 impl fmt::Display for RouteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {

@@ -6,7 +6,7 @@
 //! routes it was given with streams, and passes on everything else untouched.
 //!
 //! ```no_run
-//! use axum::{Router, routing::post};
+//! use axum::{Router, http::StatusCode, routing::post, serve::ListenerExt};
 //! use tower_sse::{Event, Publisher, SseLayer};
 //!
 //! # #[tokio::main]
@@ -16,10 +16,13 @@
 //! let say = move |text: String| async move {
 //!     // To everyone who reads the channel; `send_to("ana", ..)` is for one client.
 //!     let sent = publisher.channel("chat").send(Event::text(text)).await;
-//!     sent.map(|sent| sent.id.to_string()).map_err(|error| error.to_string())
+//!     sent.map(|sent| sent.id.to_string()).map_err(|error| match error.is_too_large() {
+//!         true => (StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+//!         false => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+//!     })
 //! };
-//! let app = Router::new().route("/say", post(say)).layer(sse);
-//! axum::serve(tokio::net::TcpListener::bind("127.0.0.1:8000").await?, app).await?;
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?.tap_io(|tcp| _ = tcp.set_nodelay(true));
+//! axum::serve(listener, Router::new().route("/say", post(say)).layer(sse)).await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -49,7 +52,8 @@
 //! 7. **No injection, no panic.** Any string arrives as itself. What the format can't carry is a typed error.
 //! 8. **Bounded.** Everything that grows has a limit: see [`Limits`], [`Retention`] and [`OpenOptions`]. What is refused
 //!    or evicted is [counted](Stats).
-//! 9. **Fail closed.** An authorizer that fails, panics or times out denies; an expired grant ends the stream.
+//! 9. **Fail closed.** An authorizer that fails, panics or runs into the timeout that you put around it denies; an expired
+//!    grant ends the stream.
 //! 10. **Ends well.** [`Publisher::shutdown`] ends every stream, so that a server's graceful shutdown finishes.
 //!
 //! # What is sent
@@ -119,7 +123,9 @@ mod trace;
 struct Readme;
 
 pub use crate::{
-    authorize::{AllowAll, AuthorizeRequest, Authorizer, AuthorizerFn, Bearer, Denied, authorizer_fn, bearer},
+    authorize::{
+        AllowAll, AuthorizeRequest, Authorizer, AuthorizerFn, Bearer, BearerFuture, Denied, authorizer_fn, bearer,
+    },
     channel::{Delivery, Duplicates, Grant, Limits, OpenOptions, Start, Subscription},
     cursor::{Cursor, Epoch, EventId, Offset},
     encode::EncodedEvent,
@@ -130,5 +136,5 @@ pub use crate::{
     notice::{EndReason, Gap, GapReason},
     observe::Stats,
     publisher::{Channel, Publisher, PublisherBuilder, Sent},
-    serve::{KeepAlive, NoBody, Route, SseBody, SseFuture, SseLayer, SseService},
+    serve::{KeepAlive, NoBody, NotFound, Route, SseBody, SseFuture, SseLayer, SseService, last_event_id},
 };

@@ -9,7 +9,7 @@
 //! | `ask`, `accept` | what a request asks for, and whether it can be asked so |
 //! | `answer`, `response` | what the authorizer and the hub said, as an HTTP response |
 //! | `stream`, `keep_alive`, `idle` | what is sent, and what when there is nothing to send |
-//! | `layer`, `config`, `service`, `future`, `body` | the tower and http-body types around them |
+//! | `layer`, `config`, `service`, `future`, `body`, `not_found` | the tower and http-body types around them |
 
 mod accept;
 mod answer;
@@ -20,16 +20,19 @@ mod future;
 mod idle;
 mod keep_alive;
 mod layer;
+mod not_found;
 mod response;
 mod route;
 mod service;
 mod stream;
 
 pub use self::{
+    ask::last_event_id,
     body::{NoBody, SseBody},
     future::SseFuture,
     keep_alive::KeepAlive,
     layer::SseLayer,
+    not_found::NotFound,
     route::Route,
     service::SseService,
 };

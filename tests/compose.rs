@@ -130,8 +130,188 @@ async fn over_http_1_the_bytes_are_these() {
     assert_eq!(answer, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\ninner");
 }
 
+// In axum: every claim of `SseLayer`'s documentation.
+
+/// What a router answers to a GET, as `sse` for a stream, or its status and text.
+async fn answer_of(app: axum::Router, path: &str) -> String {
+    let response = app.oneshot(Request::get(path).body(axum::body::Body::empty()).unwrap()).await.unwrap();
+    let status = response.status();
+    if response.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream") {
+        assert_eq!(status, 200);
+        return "sse".to_owned();
+    }
+    let text = String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    format!("{} {text}", status.as_u16())
+}
+
+const STREAM: &str = "/sse/a/ana";
+
+async fn page() -> &'static str {
+    "page"
+}
+
+async fn fallback() -> &'static str {
+    "fallback"
+}
+
+fn router() -> axum::Router {
+    axum::Router::new().route("/page", axum::routing::get(page))
+}
+
+/// As [`router`], of another path.
+fn other() -> axum::Router {
+    axum::Router::new().route("/other", axum::routing::get(page))
+}
+
+#[tokio::test]
+async fn in_axum_the_layer_comes_last() {
+    for (app, else_) in
+        [(router().layer(layer()), "404 "), (router().fallback(fallback).layer(layer()), "200 fallback")]
+    {
+        assert_eq!(answer_of(app.clone(), STREAM).await, "sse");
+        assert_eq!(answer_of(app.clone(), "/page").await, "200 page");
+        assert_eq!(answer_of(app, "/else").await, else_);
+    }
+    let app = router().layer(layer()).route("/later", axum::routing::get(page));
+    assert_eq!(answer_of(app, STREAM).await, "sse", "a route that comes later takes nothing away");
+}
+
+#[tokio::test]
+async fn in_axum_a_router_with_the_layer_goes_into_another() {
+    assert_eq!(answer_of(other().merge(router().layer(layer())), STREAM).await, "sse");
+    let own_fallback = router().fallback(fallback).layer(layer());
+    assert_eq!(answer_of(other().merge(own_fallback.clone()), STREAM).await, "sse");
+    assert_eq!(answer_of(other().nest("/live", own_fallback), &format!("/live{STREAM}")).await, "sse");
+    for outer in [other(), other().fallback(fallback)] {
+        let app = outer.nest_service("/live", router().layer(layer()));
+        assert_eq!(answer_of(app.clone(), &format!("/live{STREAM}")).await, "sse");
+        assert_ne!(answer_of(app, STREAM).await, "sse");
+    }
+}
+
+#[tokio::test]
+async fn in_axum_these_have_no_streams() {
+    for (app, path, answer) in [
+        (router().route_layer(layer()), STREAM, "404 "),
+        (router().fallback(fallback).route_layer(layer()), STREAM, "200 fallback"),
+        (router().layer(layer()).fallback(fallback), STREAM, "200 fallback"),
+        (other().nest("/live", router().layer(layer())), "/live/sse/a/ana", "404 "),
+        (router().layer(layer()).merge(other()), STREAM, "404 "),
+        (router().layer(layer()).merge(other().fallback(fallback)), STREAM, "200 fallback"),
+        (other().fallback(fallback).merge(router().layer(layer())), STREAM, "200 fallback"),
+    ] {
+        assert_eq!(answer_of(app, path).await, answer);
+    }
+}
+
+#[tokio::test]
+async fn in_axum_streams_are_a_service_of_their_own() {
+    let service = || layer().into_service();
+    is_shareable(&service());
+    is_servable(service());
+    let app = router().route_service("/sse/{channel}/{client_id}", service()).nest_service("/live", service());
+    assert_eq!(answer_of(app.clone(), STREAM).await, "sse");
+    assert_eq!(answer_of(app.clone(), &format!("/live{STREAM}")).await, "sse");
+    assert_eq!(answer_of(app.clone(), "/page").await, "200 page");
+    assert_eq!(
+        answer_of(app.clone(), "/live/else").await,
+        r#"404 {"status":404,"title":"Not Found","type":"about:blank"}"#
+    );
+    assert_eq!(answer_of(app, "/else").await, "404 ");
+}
+
+#[tokio::test]
+async fn a_service_of_streams_alone_says_what_else_it_takes() {
+    for (method, path, status, allow, empty) in [
+        ("POST", STREAM, 405, Some("GET,HEAD"), false),
+        ("OPTIONS", STREAM, 405, Some("GET,HEAD"), false),
+        ("POST", "/else", 404, None, false),
+        ("HEAD", "/else", 404, None, true),
+        ("HEAD", STREAM, 200, None, true),
+    ] {
+        let request = Request::builder().method(method).uri(path).body(()).unwrap();
+        let response = layer().into_service().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), status, "{method} {path}");
+        assert_eq!(response.headers().get("allow").map(|allow| allow.to_str().unwrap()), allow, "{method} {path}");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body.is_empty(), empty, "{method} {path}");
+    }
+}
+
+/// The documented example of a handler's own stream, through axum.
+#[tokio::test]
+async fn in_axum_a_handler_has_its_own_streams() {
+    use axum::extract::{Path, State};
+    async fn own(
+        State(publisher): State<Publisher>,
+        Path(channel): Path<String>,
+        headers: http::HeaderMap,
+        uri: http::Uri,
+    ) -> Response<SseBody> {
+        let grant = Grant::new([ChannelName::try_from(channel).unwrap()]);
+        match OpenOptions::new().open(&publisher, grant, last_event_id(&headers, &uri).as_deref()) {
+            Ok(subscription) => SseBody::new(subscription).announce_cursor(true).into_response(),
+            Err(error) => SseBody::refused(&publisher, &error),
+        }
+    }
+    let publisher = Publisher::new();
+    let id = publisher.channel("a").finish(Event::text("last")).await.unwrap().id;
+    let app = axum::Router::new().route("/own/{channel}", axum::routing::get(own)).with_state(publisher);
+    assert_eq!(answer_of(app.clone(), "/own/b").await, "sse");
+    assert_eq!(answer_of(app.clone(), "/own/a").await, "sse");
+    assert_eq!(answer_of(app, &format!("/own/a?last_event_id={id}")).await, "204 ");
+}
+
+#[tokio::test]
+async fn axum_takes_an_authorizer_that_is_sync() {
+    let yes = || authorizer_fn(|request: AuthorizeRequest| async move { Ok::<_, Denied>(request.grant()) });
+    let erased = tower::util::BoxCloneSyncService::new(yes());
+    // The worker is the one that has what is not `Sync`.
+    let buffered = tower::buffer::Buffer::new(tower::util::BoxCloneService::new(yes()), 16);
+    assert_eq!(answer_of(router().layer(layer().authorizer(erased)), STREAM).await, "sse");
+    assert_eq!(answer_of(router().layer(layer().authorizer(buffered)), STREAM).await, "sse");
+}
+
 #[test]
-fn an_idle_stream_costs_some_hundreds_of_bytes() {
-    let size = size_of::<SseBody<Full<Bytes>>>();
-    assert!(size <= 400, "{size}");
+fn what_is_sent_between_threads_can_be() {
+    fn send_sync_unpin<T: Send + Sync + Unpin>() {}
+    type Fut = std::future::Ready<Result<Response<Full<Bytes>>, Infallible>>;
+    send_sync_unpin::<Publisher>();
+    send_sync_unpin::<Subscription>();
+    send_sync_unpin::<SseBody>();
+    send_sync_unpin::<SseBody<Full<Bytes>>>();
+    send_sync_unpin::<SseLayer>();
+    send_sync_unpin::<SseService<()>>();
+    send_sync_unpin::<SseService<NotFound>>();
+    send_sync_unpin::<SseFuture<Fut>>();
+    send_sync_unpin::<BearerFuture<std::future::Ready<Result<Grant, Denied>>>>();
+    send_sync_unpin::<Event>();
+    send_sync_unpin::<EncodedEvent>();
+    send_sync_unpin::<Grant>();
+    send_sync_unpin::<Denied>();
+    send_sync_unpin::<Route>();
+    send_sync_unpin::<AuthorizeRequest>();
+    // Boxed, a future of any kind in it leaves the body movable; one that is only `Send` leaves it that.
+    fn send<T: Send>(_: &T) {}
+    send(&SseBody::<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>>::default());
+}
+
+#[tokio::test]
+async fn a_future_tells_where_it_is() {
+    let mut service = layer().into_service();
+    let mut debug = |method: &str, path: &str| {
+        format!("{:?}", service.call(Request::builder().method(method).uri(path).body(()).unwrap()))
+    };
+    assert_eq!(debug("GET", STREAM), r#"SseFuture { state: "asking", .. }"#);
+    assert_eq!(debug("GET", "/sse/%zz/ana"), r#"SseFuture { state: "answered", .. }"#);
+    assert_eq!(debug("POST", STREAM), r#"SseFuture { state: "inner", .. }"#);
+}
+
+#[test]
+fn what_passes_through_carries_no_stream() {
+    let (inner, body) = (size_of::<Full<Bytes>>(), size_of::<SseBody<Full<Bytes>>>());
+    assert!(body <= inner + 8, "{body}");
+    // The request's parts, on their way to the authorizer, are most of it.
+    let future = size_of::<SseFuture<std::future::Ready<()>>>();
+    assert!(future <= 368, "{future}");
 }

@@ -81,7 +81,10 @@ async fn drain(stream: &mut Stream) -> String {
     all
 }
 
-async fn whole(response: Reply) -> Bytes {
+async fn whole<B>(response: Response<SseBody<B>>) -> Bytes
+where
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,
+{
     response.into_body().collect().await.unwrap().to_bytes()
 }
 
@@ -94,7 +97,7 @@ fn data(text: &str) -> Vec<&str> {
     text.lines().filter_map(|line| line.strip_prefix("data: ")).collect()
 }
 
-fn assert_stream_headers(response: &Reply) {
+fn assert_stream_headers<B: http_body::Body<Data = Bytes>>(response: &Response<SseBody<B>>) {
     assert_eq!(response.status(), 200);
     let headers = response.headers();
     assert_eq!(headers["content-type"], "text/event-stream");
@@ -104,7 +107,10 @@ fn assert_stream_headers(response: &Reply) {
     assert_eq!(response.body().size_hint().exact(), None);
 }
 
-async fn assert_problem(response: Reply, status: StatusCode) -> serde_json::Value {
+async fn assert_problem<B>(response: Response<SseBody<B>>, status: StatusCode) -> serde_json::Value
+where
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,
+{
     assert_eq!(response.status(), status);
     assert_eq!(response.headers()["content-type"], "application/problem+json");
     assert_eq!(response.headers()["cache-control"], "no-store");
@@ -116,7 +122,10 @@ async fn assert_problem(response: Reply, status: StatusCode) -> serde_json::Valu
 }
 
 /// A stream that only says when to come back, within the hub's spread.
-async fn assert_come_back(response: Reply, millis: std::ops::RangeInclusive<u64>) {
+async fn assert_come_back<B>(response: Response<SseBody<B>>, millis: std::ops::RangeInclusive<u64>)
+where
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,
+{
     assert_stream_headers(&response);
     let body = String::from_utf8(whole(response).await.to_vec()).unwrap();
     let retry = body.strip_prefix("retry: ").and_then(|rest| rest.strip_suffix('\n')).unwrap();
@@ -669,6 +678,25 @@ async fn a_reader_that_was_sent_away_and_comes_back_is_a_204() {
     assert_eq!(response.status(), 204);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_page_that_starts_anew_from_a_goodbyes_id_goes_on_where_it_was_sent_away() {
+    let publisher = Publisher::new();
+    let layer = layer(&publisher);
+    let mut stream = open(&layer, get("/sse/a/ana")).await;
+    publish(&publisher, "a", "1").await;
+    assert_eq!(data(&next(&mut stream).await.unwrap()), ["1"]);
+    publisher.disconnect("ana");
+    let rest = drain(&mut stream).await;
+    let id = rest.lines().rev().find_map(|line| line.strip_prefix("id: ")).unwrap();
+    publish(&publisher, "a", "2").await;
+    // The query is the page's own decision; the header is the browser's, also with the page's old query.
+    let uri = format!("/sse/a/ana?last_event_id={id}");
+    let mut stream = open(&layer, get(&uri)).await;
+    assert_eq!(drain(&mut stream).await.lines().next().unwrap(), "data: 2");
+    let response = send(&layer, with(get(&uri), "last-event-id", id.as_bytes())).await;
+    assert_eq!(response.status(), 204);
+}
+
 // Bad names
 
 #[tokio::test]
@@ -762,4 +790,104 @@ async fn a_handler_answers_with_a_subscription() {
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), ":\n");
     let frame = timeout(3 * SECOND, body.frame()).await.unwrap().unwrap().unwrap();
     assert_eq!(frame.into_data().unwrap(), ": x\n");
+}
+
+/// What the layer does, done by a handler.
+fn own(publisher: &Publisher, grant: Grant, request: Request<&'static str>) -> Response<SseBody> {
+    let last_event_id = last_event_id(request.headers(), request.uri());
+    match OpenOptions::new().open(publisher, grant, last_event_id.as_deref()) {
+        Ok(subscription) => SseBody::new(subscription).announce_cursor(true).into_response(),
+        Err(error) => SseBody::refused(publisher, &error),
+    }
+}
+
+fn grant(channels: &[&'static str]) -> Grant {
+    Grant::new(channels.iter().map(|name| ChannelName::from_static(name)))
+}
+
+#[tokio::test]
+async fn a_handler_answers_what_was_not_opened_as_the_layer_does() {
+    let hub = |limits: Limits| Publisher::builder().limits(limits).reconnect(2 * SECOND, 4 * SECOND).build();
+    let publisher = hub(Limits::default().channels_per_subscription(2).subscriptions(1));
+    let last = publisher.channel("over").finish(Event::text("last")).await.unwrap().id.to_string();
+    let over = own(&publisher, grant(&["over"]), with(get("/"), "last-event-id", last.as_bytes()));
+    assert_eq!((over.status().as_u16(), &over.headers()["cache-control"]), (204, &"no-store".parse().unwrap()));
+    assert_eq!(whole(over).await, "");
+
+    for channels in [&[][..], &["a", "b", "c"]] {
+        assert_problem(own(&publisher, grant(channels), get("/")), StatusCode::BAD_REQUEST).await;
+    }
+    assert_eq!(publisher.stats().bad_requests, 2);
+
+    let expired = own(&publisher, grant(&["a"]).expires_at(SystemTime::UNIX_EPOCH), get("/"));
+    assert_eq!(expired.headers()["www-authenticate"], "Bearer");
+    let problem = assert_problem(expired, StatusCode::UNAUTHORIZED).await;
+    assert_eq!(problem["detail"], "the grant has expired");
+    assert_eq!(publisher.stats().denied, 1);
+
+    let first = own(&publisher, grant(&["a"]), get("/"));
+    assert_stream_headers(&first);
+    assert_come_back(own(&publisher, grant(&["a"]), get("/")), 2000..=4000).await;
+    drop(first);
+    assert!(publisher.shutdown(SECOND).await);
+    assert_come_back(own(&publisher, grant(&["a"]), get("/")), 2000..=4000).await;
+}
+
+/// All that a handler's stream gives until nothing does for a second.
+async fn own_text(publisher: &Publisher, request: Request<&'static str>) -> String {
+    let mut body = own(publisher, grant(&["a"]), request).into_body();
+    let mut all = String::new();
+    while let Ok(Some(frame)) = timeout(SECOND, body.frame()).await {
+        all.push_str(std::str::from_utf8(frame.unwrap().data_ref().unwrap()).unwrap());
+    }
+    all
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handlers_stream_announces_its_cursor_unless_a_gap_is_owed() {
+    let publisher = Publisher::builder().retention(Retention::default().events(2)).build();
+    let first = publish(&publisher, "a", "1").await;
+    assert_eq!(own_text(&publisher, get("/")).await, format!("retry: 3000\nid: {first}\n\n"));
+    let second = publish(&publisher, "a", "2").await;
+    let resumed = own_text(&publisher, get(&format!("/?last_event_id={first}"))).await;
+    assert_eq!(resumed, format!("retry: 3000\nid: {first}\n\ndata: 2\nid: {second}\n\n"));
+    for text in ["3", "4"] {
+        publish(&publisher, "a", text).await;
+    }
+    // A reader that is cut off before the gap has no newer id than the one it came with.
+    let gap = own_text(&publisher, get(&format!("/?last_event_id={first}"))).await;
+    assert!(gap.starts_with("retry: 3000\n:\nevent: gap\n"), "{gap}");
+    assert_eq!(data(&gap)[1..], ["3", "4"]);
+    publisher.channel("a").finish(Event::text("5")).await.unwrap();
+    let rest = own_text(&publisher, get("/")).await;
+    assert!(rest.starts_with("retry: 3000\nid: ") && data(&rest).ends_with(&["5"]), "{rest}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_between_the_opening_and_the_first_poll_is_after_the_announced_cursor() {
+    let publisher = Publisher::new();
+    let first = publish(&publisher, "a", "1").await;
+    let subscription = OpenOptions::new().open(&publisher, grant(&["a"]), None).unwrap();
+    let mut body = SseBody::new(subscription).announce_cursor(true).retry(None);
+    let second = publish(&publisher, "a", "2").await;
+    let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(frame, format!("id: {first}\n\ndata: 2\nid: {second}\n\n"));
+    assert!(timeout(SECOND, body.frame()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_count_in_any_order_and_until_the_first_poll() {
+    let publisher = Publisher::new();
+    let subscription = || OpenOptions::new().open(&publisher, grant(&["a"]), None).unwrap();
+    let id = subscription().cursor();
+    let bodies = [
+        SseBody::new(subscription()).announce_cursor(true).keep_alive(KeepAlive::off()).retry(SECOND),
+        SseBody::new(subscription()).retry(SECOND).keep_alive(KeepAlive::off()).announce_cursor(true),
+    ];
+    for mut body in bodies {
+        let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(frame, format!("retry: 1000\nid: {id}\n\n"));
+        let mut body = body.retry(None).announce_cursor(false);
+        assert!(timeout(100 * SECOND, body.frame()).await.is_err());
+    }
 }

@@ -21,23 +21,23 @@ use tower_sse::{Event, Publisher, SseLayer};
 
 #[tokio::test]
 async fn events_arrive_at_once_through_nginx_with_its_defaults() {
-    through_nginx("").await;
+    through_nginx("", "").await;
 }
 
 /// What the README says.
 #[tokio::test]
 async fn events_arrive_at_once_through_nginx_as_advised() {
-    through_nginx("proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_read_timeout 1h;").await;
+    through_nginx("keepalive 32;", "proxy_http_version 1.1; proxy_set_header Connection \"\";").await;
 }
 
-async fn through_nginx(settings: &str) {
+async fn through_nginx(upstream_settings: &str, location_settings: &str) {
     let Some(program) = nginx() else { return };
     let publisher = Publisher::new();
     let app = Router::new().layer(SseLayer::new(publisher.clone()).route("/events/{channel}").unwrap());
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let upstream = listener.local_addr().unwrap().port();
+    let upstream = format!("server {}; {upstream_settings}", listener.local_addr().unwrap());
     tokio::spawn(async { axum::serve(listener, app).await });
-    let nginx = Nginx::start(&program, upstream, settings).await;
+    let nginx = Nginx::start(&program, &upstream, location_settings).await;
 
     let url = format!("http://127.0.0.1:{}/events/news", nginx.port);
     let client = Client::builder(TokioExecutor::new()).build_http();
@@ -88,7 +88,7 @@ struct Nginx {
 }
 
 impl Nginx {
-    async fn start(program: &Path, upstream: u16, settings: &str) -> Self {
+    async fn start(program: &Path, upstream: &str, location: &str) -> Self {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let folder = env::temp_dir().join(format!("tower-sse-nginx-{}-{port}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
@@ -101,9 +101,10 @@ impl Nginx {
             http {{
                 access_log off;
                 {temporary}
+                upstream application {{ {upstream} }}
                 server {{
                     listen 127.0.0.1:{port};
-                    location / {{ proxy_pass http://127.0.0.1:{upstream}; {settings} }}
+                    location / {{ proxy_pass http://application; {location} }}
                 }}
             }}"
         );

@@ -1,7 +1,8 @@
 //! A chat and an agent on one page: `cargo run --example chat`, then open <http://127.0.0.1:8000>.
 //!
 //! `PORT` is where it listens (0 takes a free one), `KEEPALIVE_SECS` how long a stream idles before a comment (15), and
-//! `AUTH_TOKEN`, when set, what every stream has to bring: as a bearer token, or as `?access_token=`.
+//! `AUTH_TOKEN`, when set, what every stream has to bring: visible ASCII without spaces, as a bearer token or as
+//! `?access_token=`.
 
 mod agent;
 mod refused;
@@ -14,6 +15,7 @@ use axum::{
     extract::{Path, Query, State},
     response::Html,
     routing::{get, post},
+    serve::ListenerExt,
 };
 use refused::{Refused, bad_request};
 use serde::Deserialize;
@@ -54,6 +56,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
+    let listener = listener.tap_io(|tcp| _ = tcp.set_nodelay(true));
     let server = axum::serve(listener, app.layer(CorsLayer::permissive())).with_graceful_shutdown(interrupted());
     tokio::select! {
         result = server => result?,

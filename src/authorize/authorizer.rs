@@ -16,6 +16,8 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 /// compose around it. [`authorizer_fn`](crate::authorizer_fn) makes one of a closure, [`bearer`](crate::bearer) one of a
 /// token lookup, and [`AllowAll`](crate::AllowAll) is the one of a layer that was given none.
 ///
+/// Nothing limits how long it may take but a timeout that you put around it: a client waits for its headers until then.
+///
 /// ```
 /// use std::time::Duration;
 /// use tower::{ServiceBuilder, timeout::TimeoutLayer};
@@ -30,6 +32,22 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 ///     },
 /// ));
 /// let layer = SseLayer::new(Publisher::new()).authorizer(authorizer).route("/sse/{channel}")?;
+/// # Ok::<_, tower_sse::RouteError>(())
+/// ```
+///
+/// What is around the layer may ask for more: axum wants a layer, and so the authorizer in it, that is `Send`, `Sync` and
+/// `'static`, and a future that is `Send`. Of tower's type-erased services `BoxCloneSyncService` is that, and so is a
+/// `Buffer`, which makes any service one; `BoxCloneService` is not `Sync`.
+///
+/// ```
+/// use axum::Router;
+/// use tower::util::BoxCloneSyncService;
+/// use tower_sse::{AuthorizeRequest, Denied, Publisher, SseLayer, authorizer_fn};
+///
+/// let authorizer = authorizer_fn(|request: AuthorizeRequest| async move { Ok::<_, Denied>(request.grant()) });
+/// let authorizer = BoxCloneSyncService::new(authorizer);
+/// let layer = SseLayer::new(Publisher::new()).authorizer(authorizer).route("/sse/{channel}")?;
+/// let app: Router = Router::new().layer(layer);
 /// # Ok::<_, tower_sse::RouteError>(())
 /// ```
 pub trait Authorizer: Service<AuthorizeRequest, Response = Grant, Error: Into<BoxError>> + Clone {}

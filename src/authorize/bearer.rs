@@ -84,8 +84,8 @@ where
 
     fn call(&mut self, request: AuthorizeRequest) -> Self::Future {
         match self.token(&request) {
-            Some(token) => BearerFuture::Lookup { future: (self.lookup)(token, request) },
-            None => BearerFuture::Missing,
+            Some(token) => BearerFuture { lookup: Some((self.lookup)(token, request)) },
+            None => BearerFuture { lookup: None },
         }
     }
 }
@@ -97,13 +97,18 @@ impl<F> fmt::Debug for Bearer<F> {
 }
 
 pin_project! {
-    /// What a [`Bearer`] answers.
-    #[project = BearerFutureProj]
-    pub enum BearerFuture<Fut> {
-        #[doc(hidden)]
-        Lookup { #[pin] future: Fut },
-        #[doc(hidden)]
-        Missing,
+    /// What a [`Bearer`] answers: `Fut` is the lookup's future.
+    #[must_use = "a future does nothing until it is polled"]
+    pub struct BearerFuture<Fut> {
+        // `None` without a token.
+        #[pin]
+        lookup: Option<Fut>,
+    }
+}
+
+impl<Fut> fmt::Debug for BearerFuture<Fut> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BearerFuture").field("has_token", &self.lookup.is_some()).finish_non_exhaustive()
     }
 }
 
@@ -115,9 +120,9 @@ where
     type Output = Result<Grant, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            BearerFutureProj::Lookup { future } => future.poll(cx).map_err(Into::into),
-            BearerFutureProj::Missing => Poll::Ready(Err(Denied::unauthorized().into())),
+        match self.project().lookup.as_pin_mut() {
+            Some(lookup) => lookup.poll(cx).map_err(Into::into),
+            None => Poll::Ready(Err(Denied::unauthorized().into())),
         }
     }
 }

@@ -16,6 +16,7 @@ use http::{HeaderValue, StatusCode};
 /// assert_eq!(expired.status(), StatusCode::UNAUTHORIZED);
 /// ```
 #[derive(Debug, Clone)]
+#[must_use = "nothing is denied until an authorizer returns it"]
 pub struct Denied {
     status: StatusCode,
     challenge: Option<HeaderValue>,

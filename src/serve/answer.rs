@@ -6,7 +6,6 @@ use super::{
     ask::{Ask, Rejection},
     body::SseBody,
     response,
-    stream::EventStream,
 };
 use crate::{
     authorize::{Denied, Refusal},
@@ -15,6 +14,22 @@ use crate::{
     publisher::Publisher,
     trace::debug,
 };
+
+impl SseBody {
+    /// The whole response for a [`Subscription`](crate::Subscription) that was not opened, as the layer gives it:
+    ///
+    /// | [`OpenError`] | response |
+    /// | --- | --- |
+    /// | [`is_over`](OpenError::is_over) | 204, on which a browser stops reconnecting |
+    /// | [`is_channel_count`](OpenError::is_channel_count) | 400 |
+    /// | [`is_expired`](OpenError::is_expired) | 401 |
+    /// | all others: a limit, the shutdown | 200, a random `retry:` of the hub, and the end |
+    ///
+    /// It is counted in the [`Stats`](crate::Stats) of `publisher` as the layer's are.
+    pub fn refused(publisher: &Publisher, error: &OpenError) -> Response<Self> {
+        not_opened(publisher, error)
+    }
+}
 
 /// Answers a request that was not even asked.
 pub(crate) fn rejected(publisher: &Publisher, rejection: &Rejection, head: bool) -> Response<SseBody> {
@@ -33,7 +48,7 @@ pub(crate) fn decided(publisher: &Publisher, ask: &Ask, verdict: Result<Grant, R
     let response = match verdict {
         Err(refusal) => refused(publisher, &refusal),
         Ok(_) if ask.head => response::stream(SseBody::rest(None)),
-        Ok(grant) => open(publisher, ask, grant).unwrap_or_else(|error| not_opened(publisher, &error)),
+        Ok(grant) => open(publisher, ask, grant).unwrap_or_else(|error| SseBody::refused(publisher, &error)),
     };
     for_method(ask.head, response)
 }
@@ -41,13 +56,10 @@ pub(crate) fn decided(publisher: &Publisher, ask: &Ask, verdict: Result<Grant, R
 fn open(publisher: &Publisher, ask: &Ask, grant: Grant) -> Result<Response<SseBody>, OpenError> {
     let route = &*ask.route;
     let subscription = route.options.open(publisher, grant, ask.last_event_id.as_deref())?;
-    let stream = EventStream::new(subscription).keep_alive(route.keep_alive.clone());
-    // A reader that resumes has an id, and may be owed a gap: a newer id before that would take it away.
-    let stream = match ask.last_event_id {
-        None if route.announce_cursor => stream.retry_and_cursor(route.retry),
-        _ => stream.retry(route.retry),
-    };
-    Ok(response::stream(SseBody::stream(stream)))
+    // Who resumes has an id already.
+    let announce = route.announce_cursor && ask.last_event_id.is_none();
+    let body = SseBody::new(subscription).keep_alive(route.keep_alive.clone()).retry(route.retry);
+    Ok(body.announce_cursor(announce).into_response())
 }
 
 fn not_opened(publisher: &Publisher, error: &OpenError) -> Response<SseBody> {

@@ -11,6 +11,7 @@ use super::{
     route::{CHANNEL, CLIENT_ID, Route, Routes},
 };
 use crate::{
+    cursor::EventId,
     error::InvalidText,
     name::{ChannelName, ClientId},
     percent,
@@ -52,24 +53,28 @@ impl Ask {
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Option<Result<Self, Rejection>> {
+        let head = match *method {
+            Method::GET => false,
+            Method::HEAD => true,
+            _ => return None,
+        };
         let (route, params) = routes.at(uri.path())?;
-        let head = method == Method::HEAD;
-        (head || method == Method::GET).then(|| Self::read_match(route, &params, head, uri.query(), headers))
+        Some(Self::read_match(route, &params, head, uri, headers))
     }
 
     fn read_match(
         route: &Arc<Route>,
         params: &Params<'_, '_>,
         head: bool,
-        query: Option<&str>,
+        uri: &Uri,
         headers: &HeaderMap,
     ) -> Result<Self, Rejection> {
-        let channels = read_channels(route, params, query)?;
+        let channels = read_channels(route, params, uri.query())?;
         let client = params.get(CLIENT_ID).map(read_client).transpose()?;
         if !accepts_event_stream(headers) {
             return Err(Rejection::NotAcceptable);
         }
-        Ok(Self { route: route.clone(), channels, client, last_event_id: last_event_id(headers, query), head })
+        Ok(Self { route: route.clone(), channels, client, last_event_id: last_event_id(headers, uri), head })
     }
 }
 
@@ -97,15 +102,44 @@ fn read_channels(route: &Route, params: &Params<'_, '_>, query: Option<&str>) ->
     if channels.is_empty() { Err(Rejection::NoChannel) } else { Ok(channels.into()) }
 }
 
-/// The header, which a browser sends when it reconnects, with the old query; or else the query, which a page sets that
-/// starts anew from an id it has kept. Neither has to be anything: what is no id of the hub's is answered with a gap.
-fn last_event_id(headers: &HeaderMap, query: Option<&str>) -> Option<Vec<u8>> {
+/// The last event id that a request brings, for [`OpenOptions::open`](crate::OpenOptions::open): what the layer reads
+/// itself.
+///
+/// The header `Last-Event-ID`, which a browser sends when it reconnects, with the old query; or else `last_event_id` in
+/// the query, percent-decoded, which a page sets that starts anew from an id it has kept. It need not be anything: what
+/// is no id of the hub's is answered with a gap.
+///
+/// The id of a `goodbye` in the header is a browser's that was told not to reconnect. In the query it is a page's own
+/// decision to start anew, and stands for the position at which the reader was sent away.
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue, Uri};
+/// use tower_sse::last_event_id;
+///
+/// let uri = Uri::from_static("/answers?last_event_id=3fa94c01b2d7-41");
+/// let mut headers = HeaderMap::new();
+/// assert_eq!(last_event_id(&headers, &uri).unwrap(), b"3fa94c01b2d7-41");
+/// headers.insert("last-event-id", HeaderValue::from_static("3fa94c01b2d7-42"));
+/// assert_eq!(last_event_id(&headers, &uri).unwrap(), b"3fa94c01b2d7-42");
+/// ```
+pub fn last_event_id(headers: &HeaderMap, uri: &Uri) -> Option<Vec<u8>> {
     let header = headers.get("last-event-id").map(|value| value.as_bytes().to_vec());
     let from_query = || {
-        let raw = percent::query_values(query, "last_event_id").next()?;
-        Some(percent::decode_value_bytes(raw).map_or_else(|| raw.as_bytes().to_vec(), Into::into))
+        let raw = percent::query_values(uri.query(), "last_event_id").next()?;
+        Some(reopened(percent::decode_value_bytes(raw).map_or_else(|| raw.as_bytes().to_vec(), Into::into)))
     };
     header.filter(|id| !id.is_empty()).or_else(from_query).filter(|id| !id.is_empty())
+}
+
+/// Of a goodbye's id the cursor in it; any other id as it is.
+fn reopened(mut id: Vec<u8>) -> Vec<u8> {
+    let Some(rest) = id.strip_suffix(b"-end") else { return id };
+    // Compared too, so that what stands before the end is a cursor's own text.
+    let cursor = EventId::parse(rest).and_then(|id| id.cursor());
+    if cursor.is_some_and(|cursor| cursor.to_string().as_bytes() == rest) {
+        id.truncate(rest.len());
+    }
+    id
 }
 
 #[cfg(test)]
@@ -186,6 +220,24 @@ mod tests {
         assert_eq!(id("/sse/a?last_event_id=%ff%00", None).unwrap(), b"\xff\0");
         assert_eq!(id("/sse/a?last_event_id=%zz", None).unwrap(), b"%zz");
         assert_eq!(id("/sse/a", Some(b"\xff")).unwrap(), b"\xff");
+    }
+
+    #[test]
+    fn a_goodbyes_id_is_its_cursor_in_the_query_only() {
+        let id = |query: &str, header: Option<&'static str>| {
+            let headers =
+                header.map(|id| ("last-event-id".parse().unwrap(), id.parse().unwrap())).into_iter().collect();
+            let id = last_event_id(&headers, &format!("/?last_event_id={query}").parse().unwrap());
+            String::from_utf8(id.unwrap()).unwrap()
+        };
+        assert_eq!(id("0123456789ab-7-end", None), "0123456789ab-7");
+        assert_eq!(id("0123456789ab%2D7-en%64", None), "0123456789ab-7");
+        assert_eq!(id("0123456789ab-7-end", Some("")), "0123456789ab-7");
+        assert_eq!(id("x", Some("0123456789ab-7-end")), "0123456789ab-7-end");
+        for other in ["-end", "end", "order-1-end", "0123456789ab-end", "0123456789ab-07-end", "0123456789ab-7-end-end"]
+        {
+            assert_eq!(id(other, None), other);
+        }
     }
 
     #[test]

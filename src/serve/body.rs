@@ -14,19 +14,34 @@ use super::{keep_alive::KeepAlive, stream::EventStream};
 use crate::channel::Subscription;
 
 pin_project! {
-    /// The body of the layer's responses, over an inner body `B` that passes through untouched.
+    /// The body of the layer's responses, over an inner body `B` that passes through untouched. It is a body itself if
+    /// `B` is one of [`Bytes`]: `http_body::Body<Data = Bytes>`, as those of hyper, axum and warp are. An inner service
+    /// with other data needs its body mapped before, as with `http_body_util::BodyExt::map_frame`.
     ///
     /// Without `B` it is the stream of a [`Subscription`], with which any handler can answer, a `POST` too. It needs a
     /// tokio runtime with its timer enabled, unless keep-alive is off.
     ///
-    /// ```
-    /// use tower_sse::{ChannelName, Grant, OpenError, OpenOptions, Publisher, SseBody};
+    /// A handler can do whatever the layer does:
     ///
-    /// async fn handler(publisher: Publisher) -> Result<http::Response<SseBody>, OpenError> {
-    ///     let grant = Grant::new([ChannelName::from_static("answers")]);
-    ///     let subscription = OpenOptions::new().open(&publisher, grant, None)?;
-    ///     Ok(SseBody::new(subscription).retry(None).into_response())
+    /// ```
+    /// use axum::{Router, extract::{Path, State}, http::{HeaderMap, Response, Uri}, routing::get};
+    /// use tower_sse::{ChannelName, Grant, OpenOptions, Publisher, SseBody, last_event_id};
+    ///
+    /// async fn answers(
+    ///     State(publisher): State<Publisher>,
+    ///     Path(channel): Path<String>,
+    ///     headers: HeaderMap,
+    ///     uri: Uri,
+    /// ) -> Result<Response<SseBody>, String> {
+    ///     let channel = ChannelName::try_from(channel).map_err(|error| error.to_string())?;
+    ///     let last_event_id = last_event_id(&headers, &uri);
+    ///     Ok(match OpenOptions::new().open(&publisher, Grant::new([channel]), last_event_id.as_deref()) {
+    ///         Ok(subscription) => SseBody::new(subscription).announce_cursor(true).into_response(),
+    ///         Err(error) => SseBody::refused(&publisher, &error),
+    ///     })
     /// }
+    ///
+    /// let app: Router = Router::new().route("/answers/{channel}", get(answers)).with_state(Publisher::new());
     /// ```
     #[derive(Debug)]
     #[must_use = "a body does nothing until it is sent"]
@@ -42,7 +57,8 @@ pin_project! {
     enum Kind<B> {
         /// The inner service's.
         Inner { #[pin] body: B },
-        Stream { #[pin] stream: EventStream },
+        /// Boxed, so that a body that passes through does not carry its size.
+        Stream { stream: Pin<Box<EventStream>> },
         /// A stream that is over after these bytes, if any. Its size is not told: what it stands for has none.
         Rest { bytes: Option<Bytes> },
         /// An answer whose size is known.
@@ -57,22 +73,26 @@ pub enum NoBody {}
 impl SseBody {
     /// The stream of a subscription, with the default [`KeepAlive`] and a reconnection time of three seconds.
     pub fn new(subscription: Subscription) -> Self {
-        Self::stream(EventStream::new(subscription))
+        Self { kind: Kind::Stream { stream: Box::pin(EventStream::new(subscription)) } }
     }
 
     /// What is sent when there is nothing to send; every 15 seconds a bare comment by default.
     pub fn keep_alive(self, keep_alive: KeepAlive) -> Self {
-        self.map_stream(|stream| stream.keep_alive(keep_alive))
+        self.set(|stream| stream.set_keep_alive(keep_alive))
     }
 
     /// How long a client is to wait before it reconnects; three seconds by default, `None` leaves it to the client. In
     /// whole milliseconds.
     pub fn retry(self, retry: impl Into<Option<Duration>>) -> Self {
-        self.map_stream(|stream| stream.retry(retry.into()))
+        self.set(|stream| stream.set_retry(retry.into()))
     }
 
-    pub(crate) fn stream(stream: EventStream) -> Self {
-        Self { kind: Kind::Stream { stream } }
+    /// Sends the id of the place where the reader starts, in a block of its own, so that it resumes there too when it is
+    /// cut off before its first event; off by default. A reader that is owed a [`Gap`](crate::Gap) gets the gap's id only.
+    ///
+    /// Browsers fire no event for such a block. Several other clients do, an empty one.
+    pub fn announce_cursor(self, announce: bool) -> Self {
+        self.set(|stream| stream.set_announce_cursor(announce))
     }
 
     pub(crate) fn rest(bytes: Option<Bytes>) -> Self {
@@ -94,11 +114,12 @@ impl SseBody {
         SseBody { kind }
     }
 
-    fn map_stream(self, change: impl FnOnce(EventStream) -> EventStream) -> Self {
-        match self.kind {
-            Kind::Stream { stream } => Self::stream(change(stream)),
-            kind => Self { kind },
+    /// Changes a stream, before it is polled; what is no stream has no settings.
+    fn set(mut self, change: impl FnOnce(Pin<&mut EventStream>)) -> Self {
+        if let Kind::Stream { stream } = &mut self.kind {
+            change(stream.as_mut());
         }
+        self
     }
 }
 
@@ -130,7 +151,7 @@ impl<B: Body<Data = Bytes>> Body for SseBody<B> {
         let bytes = match kind.as_mut().project() {
             KindProj::Inner { body } => return body.poll_frame(cx),
             KindProj::Stream { stream } => {
-                let bytes = ready!(stream.poll_chunk(cx));
+                let bytes = ready!(stream.as_mut().poll_chunk(cx));
                 if bytes.is_none() {
                     // Frees the subscription at once, however long the server keeps the body.
                     kind.set(Kind::Rest { bytes: None });

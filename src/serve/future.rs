@@ -1,6 +1,7 @@
 //! The way from a request to its response: through the inner service, or through the authorizer.
 
 use std::{
+    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -43,6 +44,17 @@ impl<F, A: Authorizer> SseFuture<F, A> {
     pub(crate) fn asking(config: Arc<Config>, authorizer: &A, ask: Ask, parts: Parts) -> Self {
         let request = AuthorizeRequest::of(parts, ask.channels.clone(), ask.client.clone());
         Self { state: State::Asking { config, ask, decide: Decide::new(authorizer, request) } }
+    }
+}
+
+impl<F, A: Authorizer> fmt::Debug for SseFuture<F, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Inner { .. } => "inner",
+            State::Asking { .. } => "asking",
+            State::Answered { .. } => "answered",
+        };
+        f.debug_struct("SseFuture").field("state", &state).finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is sent to a reader when there is nothing to send; `idle` knows when.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -22,18 +22,18 @@ use crate::{encode::write_comment, name::Comment};
 ///
 /// [notes]: https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a keep-alive does nothing until a route or a body has it"]
 pub struct KeepAlive {
     /// `None` is never; never zero.
     interval: Option<Duration>,
-    /// The whole line.
-    line: Bytes,
+    line: Line,
 }
 
 impl KeepAlive {
     /// A bare comment after each `interval` without anything else. An interval of zero turns it off. The runtime's timer
     /// counts in milliseconds.
     pub fn every(interval: Duration) -> Self {
-        Self { interval: Some(interval).filter(|interval| !interval.is_zero()), line: Bytes::from_static(b":\n") }
+        Self { interval: Some(interval).filter(|interval| !interval.is_zero()), line: Line::default() }
     }
 
     /// None: for streams that nothing stands in front of. Such a stream needs no timer of the runtime either.
@@ -45,7 +45,7 @@ impl KeepAlive {
     pub fn text(mut self, text: Comment) -> Self {
         let mut line = Vec::new();
         write_comment(&mut line, Some(&text));
-        self.line = line.into();
+        self.line = Line(Some(Arc::new(line.into())));
         self
     }
 
@@ -53,7 +53,7 @@ impl KeepAlive {
         self.interval
     }
 
-    pub(crate) fn into_line(self) -> Bytes {
+    pub(crate) fn into_line(self) -> Line {
         self.line
     }
 }
@@ -62,5 +62,15 @@ impl KeepAlive {
 impl Default for KeepAlive {
     fn default() -> Self {
         Self::every(Duration::from_secs(15))
+    }
+}
+
+/// The whole line, shared by all streams that send it; by default a bare comment. A pointer, for each stream holds one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Line(Option<Arc<Bytes>>);
+
+impl Line {
+    pub(crate) fn bytes(&self) -> Bytes {
+        self.0.as_deref().cloned().unwrap_or(Bytes::from_static(b":\n"))
     }
 }

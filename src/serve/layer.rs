@@ -6,6 +6,7 @@ use tower_layer::Layer;
 
 use super::{
     config::Config,
+    not_found::NotFound,
     route::{Route, Routes},
     service::SseService,
 };
@@ -29,8 +30,53 @@ use crate::{
 /// # Ok::<_, tower_sse::RouteError>(())
 /// ```
 ///
+/// An inner service has to answer with a body of `Bytes`, that is a `http_body::Body<Data = Bytes>`, for the response to be
+/// servable: see [`SseBody`](crate::SseBody).
+///
+/// # In axum
+///
+/// [`axum::Router::layer`](https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer) wraps what the router has at
+/// that moment, its fallback included, and it is as the fallback that a router takes a path it does not know to the
+/// layer. So the layer comes last, after all routes and after `fallback`, on the router that is served:
+///
+/// ```
+/// # use axum::{Router, routing::get};
+/// # use tower_sse::{Publisher, SseLayer};
+/// # let sse = SseLayer::new(Publisher::new()).route("/sse/{channel}")?;
+/// let app: Router = Router::new()
+///     .route("/", get(async || "the page"))
+///     .fallback(async || "what else there is")
+///     .layer(sse);
+/// # Ok::<_, tower_sse::RouteError>(())
+/// ```
+///
+/// Without a layer around the whole, streams are a service of their own, on a route or under a prefix; a prefix is cut
+/// off before the layer's patterns see the path:
+///
+/// ```
+/// # use axum::Router;
+/// # use tower_sse::{Publisher, SseLayer};
+/// # let publisher = Publisher::new();
+/// let on_a_route = SseLayer::new(publisher.clone()).route("/sse/{channel}")?.into_service();
+/// let under_a_prefix = SseLayer::new(publisher).route("/{channel}")?.into_service();
+/// let app: Router = Router::new().route_service("/sse/{channel}", on_a_route).nest_service("/live", under_a_prefix);
+/// # Ok::<_, tower_sse::RouteError>(())
+/// ```
+///
+/// A router that has the layer can be put into another by `nest_service`, and by `other.merge(it)` as long as `other` has
+/// no fallback. These compile as well, and answer the layer's paths with the router's 404 or its fallback, without any
+/// warning:
+///
+/// - `route_layer` instead of `layer`: it leaves the fallback alone,
+/// - `.layer(sse)` before `.fallback(..)`: the fallback is not within the layer,
+/// - `nest` of a router that has the layer and no fallback of its own: the outer router's is used instead,
+/// - `it.merge(other)`, or `other` with a fallback: the fallback that stays is the other's.
+///
+/// # Who may read
+///
 /// The client and its [authorizer](SseLayer::authorizer) decide what is read; without one everybody reads everything.
 #[derive(Debug, Clone)]
+#[must_use = "a layer does nothing until a service is within it"]
 pub struct SseLayer<A = AllowAll> {
     config: Arc<Config>,
     authorizer: A,
@@ -56,8 +102,18 @@ impl<A> SseLayer<A> {
     }
 
     /// Sets who decides; [`AllowAll`] by default. It is cloned for each connection.
+    ///
+    /// Nothing limits how long it may take but a timeout that you put around it: see [`Authorizer`]. axum asks of it that
+    /// it is `Sync`.
     pub fn authorizer<D: Authorizer>(self, authorizer: D) -> SseLayer<D> {
         SseLayer { config: self.config, authorizer }
+    }
+
+    /// A service of the streams alone, for a router's `route_service` or `nest_service`. What is no stream is answered
+    /// with 404, and another method on a stream's path with 405.
+    pub fn into_service(self) -> SseService<NotFound, A> {
+        let inner = NotFound { config: self.config.clone() };
+        SseService::new(inner, self.config, self.authorizer)
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn come_back(after: Duration) -> Response<SseBody> {
     stream(SseBody::rest(Some(line.into())))
 }
 
-/// "HTTP 204 No Content can be used to tell the client to stop reconnecting" (HTML, 9.2.3).
+/// "a client can be told to stop reconnecting using the HTTP 204 No Content response code" (HTML, 9.2.1).
 pub(crate) fn stop() -> Response<SseBody> {
     not_stored(StatusCode::NO_CONTENT, SseBody::whole(None))
 }

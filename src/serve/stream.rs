@@ -9,7 +9,10 @@ use std::{
 use bytes::Bytes;
 use pin_project_lite::pin_project;
 
-use super::{idle::Idle, keep_alive::KeepAlive};
+use super::{
+    idle::Idle,
+    keep_alive::{KeepAlive, Line},
+};
 use crate::{
     channel::Subscription,
     cursor::Cursor,
@@ -22,44 +25,66 @@ pub(crate) const DEFAULT_RETRY: Duration = Duration::from_secs(3);
 pin_project! {
     #[derive(Debug)]
     pub(crate) struct EventStream {
-        // Sent at once, so that the client, and every proxy on the way, sees that the stream is open.
-        preamble: Option<Bytes>,
+        // Sent at once, so that the client, and every proxy on the way, sees that the stream is open. `None` once it is.
+        preamble: Option<Preamble>,
         subscription: Subscription,
-        // The keep-alive's line.
-        line: Bytes,
+        // The keep-alive's.
+        line: Line,
         #[pin]
         idle: Idle,
     }
 }
 
+/// What the first bytes say.
+#[derive(Debug, Clone, Copy)]
+struct Preamble {
+    /// In milliseconds, of which no more count than fit here.
+    retry: Option<u32>,
+    /// Where the reader starts, too.
+    announce_cursor: bool,
+}
+
 impl EventStream {
     pub(crate) fn new(subscription: Subscription) -> Self {
-        let preamble = Some(preamble(Some(DEFAULT_RETRY), None));
+        let preamble = Some(Preamble { retry: Some(millis(DEFAULT_RETRY)), announce_cursor: false });
         let (line, idle) = idle(KeepAlive::default());
         Self { preamble, subscription, line, idle }
     }
 
-    /// Has to be set before the first poll, as `keep_alive`.
-    pub(crate) fn retry(self, retry: Option<Duration>) -> Self {
-        Self { preamble: Some(preamble(retry, None)), ..self }
+    /// Counts until the first poll, as `announce_cursor`.
+    pub(crate) fn set_retry(self: Pin<&mut Self>, retry: Option<Duration>) {
+        if let Some(preamble) = self.project().preamble {
+            preamble.retry = retry.map(millis);
+        }
     }
 
-    /// The same, with the position at which the reader starts.
-    pub(crate) fn retry_and_cursor(self, retry: Option<Duration>) -> Self {
-        Self { preamble: Some(preamble(retry, Some(self.subscription.cursor()))), ..self }
+    pub(crate) fn set_announce_cursor(self: Pin<&mut Self>, announce: bool) {
+        if let Some(preamble) = self.project().preamble {
+            preamble.announce_cursor = announce;
+        }
     }
 
-    pub(crate) fn keep_alive(self, keep_alive: KeepAlive) -> Self {
+    pub(crate) fn set_keep_alive(self: Pin<&mut Self>, keep_alive: KeepAlive) {
+        let mut this = self.project();
         let (line, idle) = idle(keep_alive);
-        Self { line, idle, ..self }
+        *this.line = line;
+        this.idle.set(idle);
     }
 
     /// The next bytes; `None` is the end, after which it is not polled again.
-    pub(crate) fn poll_chunk(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let this = self.project();
-        if let Some(preamble) = this.preamble.take() {
-            return Poll::Ready(Some(preamble));
+    pub(crate) fn poll_chunk(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let this = self.as_mut().project();
+        match this.preamble.take() {
+            Some(Preamble { retry, announce_cursor: false }) => Poll::Ready(Some(preamble(retry, None).into())),
+            Some(Preamble { retry, announce_cursor: true }) => {
+                Poll::Ready(Some(announced(this.subscription, retry, cx)))
+            }
+            None => self.poll_delivery(cx),
         }
+    }
+
+    fn poll_delivery(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let this = self.project();
         match this.subscription.poll_chunk(cx) {
             Poll::Ready(chunk) => {
                 this.idle.sent();
@@ -68,24 +93,43 @@ impl EventStream {
             // Both have the waker now.
             Poll::Pending => {
                 ready!(this.idle.poll(cx));
-                Poll::Ready(Some(this.line.clone()))
+                Poll::Ready(Some(this.line.bytes()))
             }
         }
     }
 }
 
-fn idle(keep_alive: KeepAlive) -> (Bytes, Idle) {
+/// The preamble with the position at which the reader starts, and what there is for it already. A reader that is owed a
+/// gap is told no position: it may be cut off before the gap, and would come back with an id after what it has missed.
+fn announced(subscription: &mut Subscription, retry: Option<u32>, cx: &mut Context<'_>) -> Bytes {
+    let start = subscription.cursor();
+    match subscription.poll_chunk(cx) {
+        Poll::Pending => preamble(retry, Some(start)).into(),
+        // What leaves the position where it was is that gap, or the end.
+        Poll::Ready(chunk) => {
+            let mut bytes = preamble(retry, Some(start).filter(|&start| subscription.cursor() != start));
+            bytes.extend_from_slice(&chunk.unwrap_or_default());
+            bytes.into()
+        }
+    }
+}
+
+fn idle(keep_alive: KeepAlive) -> (Line, Idle) {
     let interval = keep_alive.interval();
     (keep_alive.into_line(), Idle::new(interval))
+}
+
+fn millis(retry: Duration) -> u32 {
+    retry.as_millis().try_into().unwrap_or(u32::MAX)
 }
 
 /// `retry:` counts as soon as its line is read. With a cursor an id-only block follows: "If the data buffer is an empty
 /// string, set the data buffer and the event type buffer to the empty string and return", but the last event id is set
 /// before that. Without one it is a comment, and no blank line.
-fn preamble(retry: Option<Duration>, cursor: Option<Cursor>) -> Bytes {
+fn preamble(retry: Option<u32>, cursor: Option<Cursor>) -> Vec<u8> {
     let mut out = Vec::with_capacity("retry: 4294967295\nid: 0123456789ab-18446744073709551615\n\n".len());
     if let Some(retry) = retry {
-        write_retry(&mut out, retry);
+        write_retry(&mut out, Duration::from_millis(retry.into()));
     }
     match cursor {
         Some(cursor) => {
@@ -94,7 +138,7 @@ fn preamble(retry: Option<Duration>, cursor: Option<Cursor>) -> Bytes {
         }
         None => write_comment(&mut out, None),
     }
-    out.into()
+    out
 }
 
 #[cfg(test)]
@@ -103,11 +147,18 @@ mod tests {
     use crate::cursor::{Epoch, Offset};
 
     #[test]
+    fn an_idle_stream_costs_some_hundreds_of_bytes() {
+        // With the 40 bytes of a body and its box's header: what it was when it stood in the body.
+        let size = size_of::<EventStream>();
+        assert!(size <= 280, "{size}");
+    }
+
+    #[test]
     fn only_the_cursors_block_ends_in_a_blank_line() {
-        assert_eq!(preamble(Some(DEFAULT_RETRY), None), "retry: 3000\n:\n");
-        assert_eq!(preamble(None, None), ":\n");
-        assert_eq!(preamble(Some(Duration::MAX), None), "retry: 4294967295\n:\n");
+        assert_eq!(preamble(Some(millis(DEFAULT_RETRY)), None), b"retry: 3000\n:\n");
+        assert_eq!(preamble(None, None), b":\n");
+        assert_eq!(preamble(Some(millis(Duration::MAX)), None), b"retry: 4294967295\n:\n");
         let cursor = Cursor { epoch: Epoch::from_bits(0xabc), offset: Offset::new(7) };
-        assert_eq!(preamble(Some(Duration::ZERO), Some(cursor)), "retry: 0\nid: 000000000abc-7\n\n");
+        assert_eq!(preamble(Some(0), Some(cursor)), b"retry: 0\nid: 000000000abc-7\n\n");
     }
 }

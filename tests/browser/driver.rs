@@ -7,11 +7,16 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
-use fantoccini::{Client, ClientBuilder, Locator, key::Key};
+use fantoccini::{Client, ClientBuilder, Locator, error::CmdError, key::Key};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
+use tokio::time::timeout;
+
+/// More than anything here takes.
+const SOON: Duration = Duration::from_secs(20);
 
 /// A browser of its own for each test, with a fresh profile.
 pub struct Browser {
@@ -57,41 +62,48 @@ impl Browser {
     }
 
     pub async fn open(&self, url: &str) {
-        self.client.goto(url).await.unwrap();
+        bounded(url, self.client.goto(url)).await;
     }
 
     /// Waits in the page until the JavaScript expression is true in the sense of that language, and returns it. Looks
-    /// again every 10 ms; the driver gives up after 30 seconds.
+    /// again every 10 ms; fails after [`SOON`], with what the page shows.
     pub async fn until(&self, expression: &str) -> Value {
         let script = format!(
             "const done = arguments[arguments.length - 1];
-             const look = () => {{ const value = ({expression}); value ? done(value) : setTimeout(look, 10); }};
-             look();"
+             const end = performance.now() + {};
+             const look = () => {{
+                 const value = ({expression});
+                 if (value) done({{ value }});
+                 else if (performance.now() > end) done({{ page: document.body.innerText }});
+                 else setTimeout(look, 10);
+             }};
+             look();",
+            SOON.as_millis()
         );
-        match self.client.execute_async(&script, Vec::new()).await {
-            Ok(value) => value,
-            Err(error) => {
-                let page = self.client.execute("return document.body.innerText", Vec::new()).await;
-                panic!("never true: {expression}\n{error}\n{page:?}")
-            }
+        // The page's own limit comes first, unless it hangs.
+        let answer = timeout(SOON + Duration::from_secs(5), self.client.execute_async(&script, Vec::new())).await;
+        let mut answer = answer.unwrap_or_else(|_| panic!("the browser hangs before {expression}")).unwrap();
+        match answer.get_mut("value") {
+            Some(value) => value.take(),
+            None => panic!("never true: {expression}\n{}", answer["page"].as_str().unwrap_or_default()),
         }
     }
 
     pub async fn run(&self, script: &str, arguments: Vec<Value>) -> Value {
-        self.client.execute(script, arguments).await.unwrap()
+        bounded(script, self.client.execute(script, arguments)).await
     }
 
     /// Types into the field of that id, in place of what is there.
     pub async fn fill(&self, id: &str, text: &str) {
-        let field = self.client.find(Locator::Id(id)).await.unwrap();
-        field.clear().await.unwrap();
-        field.send_keys(text).await.unwrap();
+        let field = bounded(id, self.client.find(Locator::Id(id))).await;
+        bounded(id, field.clear()).await;
+        bounded(id, field.send_keys(text)).await;
     }
 
     /// Sends the form that the field of that id is in, as the Enter key does.
     pub async fn enter(&self, id: &str) {
-        let field = self.client.find(Locator::Id(id)).await.unwrap();
-        field.send_keys(&char::from(Key::Enter).to_string()).await.unwrap();
+        let field = bounded(id, self.client.find(Locator::Id(id))).await;
+        bounded(id, field.send_keys(&char::from(Key::Enter).to_string())).await;
     }
 
     /// The text of all elements that the selector finds.
@@ -99,6 +111,11 @@ impl Browser {
         let script = "return [...document.querySelectorAll(arguments[0])].map((element) => element.textContent)";
         serde_json::from_value(self.run(script, vec![json!(selector)]).await).unwrap()
     }
+}
+
+/// What the driver answers, or a failure: by itself it waits for minutes.
+async fn bounded<T>(what: &str, asked: impl Future<Output = Result<T, CmdError>>) -> T {
+    timeout(SOON, asked).await.unwrap_or_else(|_| panic!("the browser hangs at {what}")).unwrap()
 }
 
 /// The process; dropping it ends it and the browser that it started.
@@ -129,6 +146,8 @@ impl Drop for Driver {
     fn drop(&mut self) {
         // Killing the driver would leave the browser behind.
         if let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) {
+            // One that hangs is killed; the browser may be left.
+            _ = stream.set_read_timeout(Some(SOON));
             _ = write!(stream, "GET /shutdown HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n");
             _ = stream.read_to_end(&mut Vec::new());
         }

@@ -4,12 +4,14 @@ use std::{
     env,
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Incoming};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::Value;
+use tokio::time::timeout;
 
 /// A running `chat`; dropping it kills it.
 pub struct Chat {
@@ -68,5 +70,6 @@ impl Drop for Chat {
 
 pub async fn request(builder: http::request::Builder, body: String) -> Response<Incoming> {
     let client = Client::builder(TokioExecutor::new()).build_http();
-    client.request(builder.body(Full::<hyper::body::Bytes>::from(body)).unwrap()).await.unwrap()
+    let response = client.request(builder.body(Full::<hyper::body::Bytes>::from(body)).unwrap());
+    timeout(Duration::from_secs(20), response).await.expect("chat answers").unwrap()
 }
