@@ -379,7 +379,6 @@ async fn other_methods_and_paths_are_the_inner_services_untouched() {
         (Method::GET, "/"),
         (Method::GET, "/sse"),
         (Method::GET, "/sse/"),
-        (Method::GET, "/sse//ana"),
         (Method::GET, "/sse/a/b/c"),
         (Method::GET, "/SSE/a"),
         (Method::HEAD, "/other"),
@@ -705,6 +704,7 @@ async fn bad_names_are_a_400_and_counted() {
     let layer = layer(&publisher);
     let long = format!("/sse/{}", "x".repeat(256));
     let uris = [
+        "/sse//ana",
         "/sse/%zz",
         "/sse/%",
         "/sse/%ff",
