@@ -122,7 +122,7 @@ impl Hub {
                 Some(shared) => shared,
                 None => self.make_channel(name)?,
             };
-            let mut state = shared.lock();
+            let mut state = shared.change();
             if !state.dropped {
                 return Some(work(&shared, &mut state));
             }
@@ -143,7 +143,7 @@ impl Hub {
     /// Does `work` on the channel of that name, under its lock, if there is one.
     pub(crate) fn with_existing<T>(&self, name: &ChannelName, work: impl FnOnce(&mut State) -> T) -> Option<T> {
         let shared = self.registry.get(name)?;
-        let mut state = shared.lock();
+        let mut state = shared.change();
         (!state.dropped).then(|| work(&mut state))
     }
 
@@ -210,7 +210,7 @@ impl Hub {
 
     /// The channels that have a reader or an event.
     pub(crate) fn channels(&self) -> Vec<ChannelName> {
-        let used = self.registry.all().filter(|shared| !shared.lock().is_idle());
+        let used = self.registry.all().filter(|shared| !shared.look().is_idle());
         used.map(|shared| shared.name.clone()).collect()
     }
 
@@ -247,7 +247,7 @@ impl Hub {
 
     /// Ends the readers of a client on all channels. Says how many.
     pub(crate) fn disconnect(&self, client: &ClientId) -> usize {
-        self.registry.all().map(|shared| end_client(&mut shared.lock(), client)).map(|(ended, _)| ended).sum()
+        self.registry.all().map(|shared| end_client(&mut shared.change(), client)).map(|(ended, _)| ended).sum()
     }
 
     /// Ends all readers of a channel and forgets its history, and that it was finished. Says how many readers there were.
@@ -262,7 +262,7 @@ impl Hub {
         };
         let mut closed = None;
         self.registry.remove_if(&shared, || {
-            let mut state = shared.lock();
+            let mut state = shared.change();
             closed = Some(state.readers.end_all(EndReason::Closed));
             let (mut tombstone, evicted) = state.bury();
             tombstone.finished = false;
@@ -276,7 +276,7 @@ impl Hub {
     /// Drops a channel if it is idle.
     pub(crate) fn drop_if_idle(&self, shared: &Arc<Shared>) {
         self.registry.remove_if(shared, || {
-            let mut state = shared.lock();
+            let mut state = shared.change();
             let idle = state.is_idle();
             if idle {
                 let (tombstone, _) = state.bury();
@@ -296,7 +296,7 @@ impl Hub {
         self.shutting_down.store(true, Ordering::SeqCst);
         debug!("shutdown", subscriptions = self.subscriptions());
         for shared in self.registry.all() {
-            let ended = shared.lock().readers.end_all(EndReason::Shutdown);
+            let ended = shared.change().readers.end_all(EndReason::Shutdown);
             drop(ended);
         }
         let emptied = async {
@@ -333,7 +333,7 @@ impl Hub {
     fn sweep(&self, shard: usize, now: Instant) {
         for shared in self.registry.in_shard(shard) {
             let idle = {
-                let mut state = shared.lock();
+                let mut state = shared.change();
                 self.memory.release(state.log.enforce(now), &self.counters);
                 // A reader that is stalled would keep them for as long as it is.
                 state.log.drop_chunks();
@@ -360,14 +360,14 @@ impl Hub {
         let max = self.settings.limits.hub_bytes;
         let goal = max - max / 16;
         let channels: Vec<Arc<Shared>> = self.registry.all().collect();
-        let oldest = |index: usize| channels[index].lock().log.oldest().map(|offset| Reverse((offset, index)));
+        let oldest = |index: usize| channels[index].look().log.oldest().map(|offset| Reverse((offset, index)));
         let mut oldest_first: BinaryHeap<_> = (0..channels.len()).filter_map(oldest).collect();
         debug!("the hub is full", bytes = self.memory.bytes(), channels = channels.len());
         while self.memory.bytes() > goal
             && let Some(Reverse((_, index))) = oldest_first.pop()
         {
             let until = oldest_first.peek().map_or(Offset::new(u64::MAX), |Reverse((offset, _))| *offset);
-            let mut state = channels[index].lock();
+            let mut state = channels[index].change();
             while self.memory.bytes() > goal && state.log.oldest().is_some_and(|offset| offset < until) {
                 self.memory.release(state.log.evict(), &self.counters);
             }

@@ -114,7 +114,7 @@ impl OpenOptions {
                 state.log.enter(lane);
             }
             let reader = state.readers.insert(lane, number);
-            Ok(Position { channel: shared.clone(), reader, view: View { client: lane }, told: Offset::START })
+            Ok(Position::new(shared.clone(), reader, View { client: lane }))
         });
         entered.ok_or(OpenErrorKind::TooManySubscriptions)?
     }

@@ -20,6 +20,10 @@ pub(super) struct Position {
     /// Evictions of this channel up to here are told already, or happened before the reader came. Above the cursor only
     /// while other channels still hold earlier events.
     pub(super) told: Offset,
+    /// The version of the channel at which there was nothing to read and the reader was parked; 0 if it has to look.
+    level_at: u64,
+    /// The channel was finished by then.
+    finished: bool,
 }
 
 /// A reader's places in all of its channels, asked one after the other: each is locked for its own answer only.
@@ -39,6 +43,10 @@ impl Positions {
         &self.0
     }
 
+    pub(super) fn as_mut_slice(&mut self) -> &mut [Position] {
+        &mut self.0
+    }
+
     /// Gives the places back.
     pub(super) fn leave(&mut self, hub: &Hub) {
         for position in self.0.drain(..) {
@@ -50,7 +58,7 @@ impl Positions {
     pub(super) fn replace_older(&self, number: u64) {
         for position in &self.0 {
             if let Some(lane) = position.view.client {
-                let replaced = position.channel.lock().readers.end_lane(lane, number, EndReason::Replaced);
+                let replaced = position.channel.change().readers.end_lane(lane, number, EndReason::Replaced);
                 drop(replaced);
             }
         }
@@ -60,7 +68,7 @@ impl Positions {
     /// one; what is evicted from now on is a lag.
     pub(super) fn tell_missed(&mut self) -> Offset {
         for position in &mut self.0 {
-            position.told = position.missed(&position.channel.lock());
+            position.told = position.missed(&position.channel.look());
         }
         self.0.iter().map(|position| position.told).max().unwrap_or_default()
     }
@@ -93,11 +101,49 @@ impl Positions {
     }
 
     fn each<T>(&self, mut ask: impl FnMut(&Position, &State) -> T) -> impl Iterator<Item = T> {
-        self.0.iter().map(move |position| ask(position, &position.channel.lock()))
+        self.0.iter().map(move |position| ask(position, &position.channel.look()))
     }
 }
 
 impl Position {
+    pub(super) fn new(channel: Arc<Shared>, reader: ReaderId, view: View) -> Self {
+        Self { channel, reader, view, told: Offset::START, level_at: 0, finished: false }
+    }
+
+    /// Nothing has changed since the reader was parked: there is nothing to read, and it is parked still. Of several
+    /// channels most are like this at any time, and need no lock.
+    pub(super) fn is_level(&self) -> bool {
+        self.level_at == self.channel.version()
+    }
+
+    /// Whether the channel was finished when this was found to be level.
+    pub(super) fn was_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Has to look, whatever the channel's version.
+    pub(super) fn look_again(&mut self) {
+        self.level_at = 0;
+    }
+
+    /// Parks if there is nothing after `cursor`, and says whether.
+    pub(super) fn park_if_level(&mut self, cursor: Offset, cx: &mut Context<'_>) -> bool {
+        let mut replaced = None;
+        let mut state = self.channel.look();
+        let level = !self.has_lagged(&state, cursor)
+            && self.first_after(&state, cursor).is_none()
+            && state.readers.ending(self.reader).is_none();
+        if level {
+            replaced = self.park(&mut state, cx);
+            self.finished = state.log.is_finished();
+            // Under the lock, so that it is the version of what was seen.
+            self.level_at = self.channel.version();
+        }
+        drop(state);
+        drop(replaced);
+        level
+    }
+
     pub(super) fn missed(&self, state: &State) -> Offset {
         state.log.missed(self.view)
     }
@@ -132,7 +178,7 @@ impl Position {
 
     pub(super) fn leave(self, hub: &Hub) {
         let (waker, idle) = {
-            let mut state = self.channel.lock();
+            let mut state = self.channel.look();
             let waker = state.readers.remove(self.reader);
             if let Some(lane) = self.view.client {
                 state.log.leave(lane);

@@ -4,13 +4,15 @@ use super::readers::Readers;
 use crate::{
     log::{Evicted, Log, Tombstone},
     name::ChannelName,
-    sync::{Mutex, MutexGuard, lock},
+    sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock},
 };
 
 /// A channel, as its publishers and its readers share it.
 pub(crate) struct Shared {
     pub(super) name: ChannelName,
     state: Mutex<State>,
+    /// Grows with each change, under the lock and before anything else: who finds it as it was has nothing new to see.
+    version: AtomicU64,
 }
 
 pub(crate) struct State {
@@ -22,11 +24,25 @@ pub(crate) struct State {
 
 impl Shared {
     pub(super) fn new(name: ChannelName, log: Log) -> Self {
-        Self { name, state: Mutex::new(State { log, readers: Readers::default(), dropped: false }) }
+        let state = State { log, readers: Readers::default(), dropped: false };
+        Self { name, state: Mutex::new(state), version: AtomicU64::new(1) }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    /// Locks it for a change that its readers may have to know of: events come or go, a reader is to end.
+    pub(super) fn change(&self) -> MutexGuard<'_, State> {
+        let state = lock(&self.state);
+        self.version.fetch_add(1, Ordering::AcqRel);
+        state
+    }
+
+    /// Locks it for a look, and for what is a reader's own: that it parks, or leaves.
+    pub(super) fn look(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// Never 0.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 }
 

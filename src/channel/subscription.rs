@@ -4,7 +4,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -69,6 +69,8 @@ pub struct Subscription {
     /// A gap to deliver before anything else.
     gap: Option<Box<Gap>>,
     expires: Option<Expiry>,
+    /// On several channels: as whom it is parked in those that are level.
+    parked_as: Option<Waker>,
     end: Option<EndReason>,
     /// The last bytes, on their way after the end was reached.
     farewell: Option<Bytes>,
@@ -174,7 +176,7 @@ impl Subscription {
     /// On one channel: one lock, under which there is something, or it parks.
     fn poll_one(&self, position: &Position, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
         let mut replaced = None;
-        let mut state = position.channel.lock();
+        let mut state = position.channel.look();
         let found = position.ended_at_once(&state).map(Found::End).or_else(|| {
             if position.has_lagged(&state, self.cursor) {
                 return Some(Found::Lagged);
@@ -193,12 +195,18 @@ impl Subscription {
 
     /// On several channels: each is read up to the same offset, and merged. If there is nothing up to it, it parks in each,
     /// and starts over if there is something in one by then.
-    fn poll_many(&self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
+    fn poll_many(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
+        if !self.parked_as.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.parked_as = Some(cx.waker().clone());
+            self.positions.as_mut_slice().iter_mut().for_each(Position::look_again);
+        }
         loop {
             if let Some(found) = self.read_many(limit) {
                 return Poll::Ready(found);
             }
-            if self.positions.as_slice().iter().all(|position| self.park_if_level(position, cx)) {
+            let cursor = self.cursor;
+            let mut positions = self.positions.as_mut_slice().iter_mut();
+            if positions.all(|position| position.is_level() || position.park_if_level(cursor, cx)) {
                 return Poll::Pending;
             }
         }
@@ -207,12 +215,16 @@ impl Subscription {
     fn read_many(&self, limit: Limit) -> Option<Found> {
         // Asked before any channel is: what was published to one of them before a shutdown is seen below then.
         let shutting_down = self.hub().is_shutting_down();
-        // Whoever locks a channel from here on finds all that was published to it up to this.
+        // Whoever looks at a channel from here on finds all that was published to it up to this.
         let last = self.hub().memory.last();
         let (mut lagged, mut level, mut finished) = (false, true, true);
         let (mut events, mut upto) = (Vec::new(), last);
         for position in self.positions.as_slice() {
-            let state = position.channel.lock();
+            if !shutting_down && position.is_level() {
+                finished &= position.was_finished();
+                continue;
+            }
+            let state = position.channel.look();
             if let Some(reason) = position.ended_at_once(&state) {
                 return Some(Found::End(reason));
             }
@@ -243,20 +255,6 @@ impl Subscription {
         }
     }
 
-    fn park_if_level(&self, position: &Position, cx: &mut Context<'_>) -> bool {
-        let mut replaced = None;
-        let mut state = position.channel.lock();
-        let level = !position.has_lagged(&state, self.cursor)
-            && position.first_after(&state, self.cursor).is_none()
-            && state.readers.ending(position.reader).is_none();
-        if level {
-            replaced = position.park(&mut state, cx);
-        }
-        drop(state);
-        drop(replaced);
-        level
-    }
-
     fn hub(&self) -> &Arc<Hub> {
         &self.permit.0
     }
@@ -272,6 +270,7 @@ impl Subscription {
             cursor: Offset::START,
             gap: None,
             expires: expires.map(Expiry::new),
+            parked_as: None,
             end: None,
             farewell: None,
         }
