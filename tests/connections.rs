@@ -5,7 +5,9 @@ mod common;
 use std::{task::Poll, time::Duration};
 
 use common::*;
-use tower_sse::{ClientId, Duplicates, EndReason, GapReason, OpenError, OpenOptions, Publisher, Subscription};
+use tower_sse::{
+    ClientId, Duplicates, EndReason, GapReason, OpenError, OpenOptions, Publisher, Retention, Subscription,
+};
 
 fn open(publisher: &Publisher, duplicates: Duplicates, channels: &[&str]) -> Result<Subscription, OpenError> {
     OpenOptions::new().duplicates(duplicates).open(publisher, grant(channels, "ana"), None)
@@ -102,6 +104,36 @@ fn of_many_newcomers_at_once_one_stays() {
         assert_eq!(readers.len(), 1);
         assert_eq!(try_send(&publisher, "a", None, 1).unwrap().reached, 1);
     }
+}
+
+#[test]
+fn a_newcomer_that_is_overtaken_gives_way() {
+    use std::sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    };
+    static PUBLISHER: OnceLock<Publisher> = OnceLock::new();
+    static FASTER: Mutex<Option<Subscription>> = Mutex::new(None);
+    static ASKED: AtomicBool = AtomicBool::new(false);
+    // The retention is asked in the middle of an open: there the faster one comes in.
+    let publisher = Publisher::builder().retention_by(|_| {
+        if !ASKED.swap(true, Ordering::SeqCst) {
+            let faster = open(PUBLISHER.get().unwrap(), Duplicates::Replace, &["a"]).unwrap();
+            *FASTER.lock().unwrap() = Some(faster);
+        }
+        Retention::new()
+    });
+    let publisher = PUBLISHER.get_or_init(|| publisher.build());
+    let _slower = open(publisher, Duplicates::Replace, &["a"]).unwrap();
+    assert_eq!(publisher.channel("a").connections(), 1);
+}
+
+#[test]
+fn a_client_that_was_disconnected_is_not_among_the_clients() {
+    let publisher = Publisher::new();
+    let _reader = live(&publisher, &["a"], "ana");
+    assert_eq!(publisher.channel("a").disconnect("ana"), 1);
+    assert_eq!(publisher.channel("a").clients(), []);
 }
 
 #[test]

@@ -2,11 +2,20 @@
 
 mod common;
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Wake, Waker},
+};
 
 use bytes::Bytes;
 use common::*;
-use tower_sse::{Delivery, Publisher, Retention};
+use futures_util::Stream as _;
+use tower_sse::{Delivery, Event, Publisher, Retention};
 
 #[test]
 fn publishing_waits_for_no_reader() {
@@ -72,4 +81,25 @@ fn all_connections_of_a_client_get_the_same_allocation() {
     send_to(&publisher, "a", "ana", "shared");
     let addresses: HashSet<_> = readers.iter_mut().map(|reader| bytes(drain(reader)).as_ptr()).collect();
     assert_eq!(addresses.len(), 1);
+}
+
+#[test]
+fn a_publisher_that_blocks_on_a_runtime_of_its_own_wakes_everybody() {
+    struct Count(AtomicUsize);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    let publisher = Publisher::new();
+    let mut readers: Vec<_> = (0..1_000).map(|_| live(&publisher, &["a"], "")).collect();
+    let woken = Arc::new(Count(AtomicUsize::new(0)));
+    let waker = Waker::from(woken.clone());
+    for reader in &mut readers {
+        assert!(pin!(reader).poll_next(&mut Context::from_waker(&waker)).is_pending());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(publisher.channel("a").send(Event::text("x"))).unwrap();
+    assert_eq!(woken.0.load(Ordering::SeqCst), 1_000);
 }

@@ -354,7 +354,7 @@ impl World {
                 Start::Live if !model.all_finished(channels) => model.events.len(),
                 Start::Last(n) if n == 0 || held.is_empty() => model.events.len(),
                 Start::Last(n) => held[held.len().saturating_sub(n)] - 1,
-                _ => 0,
+                _ => held.first().map_or(model.events.len(), |first| first - 1),
             };
             return (cursor, None);
         };

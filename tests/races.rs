@@ -10,7 +10,7 @@ use std::{
 };
 
 use common::*;
-use tower_sse::{Delivery, EndReason, Event, OpenOptions, Publisher, Retention, Start, Subscription};
+use tower_sse::{Delivery, EndReason, Event, Limits, OpenOptions, Publisher, Retention, Start, Subscription};
 
 const CLIENTS: [&str; 3] = ["", "ana", "bob"];
 
@@ -381,4 +381,41 @@ fn opening_and_dropping_on_many_threads_leaves_nothing() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     let stats = publisher.stats();
     assert_eq!((stats.channels, stats.subscriptions, stats.held_bytes), (0, 0, 0));
+}
+
+#[test]
+fn closing_against_dropping_forgets_that_a_channel_was_finished() {
+    for _ in 0..5_000 {
+        // Whatever is published is evicted at once: a finished channel is idle, and dropped by whoever leaves it.
+        let publisher = Publisher::builder().limits(Limits::new().hub_bytes(0)).build();
+        common::finish(&publisher, "a", "x");
+        let barrier = Barrier::new(2);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                barrier.wait();
+                drop(OpenOptions::new().open(&publisher, common::grant(&["a"], ""), None));
+            });
+            barrier.wait();
+            publisher.channel("a").close();
+        });
+        assert!(common::try_send(&publisher, "a", None, "y").is_ok());
+    }
+}
+
+#[test]
+fn a_channel_is_not_over_for_who_lost_its_last_event_meanwhile() {
+    for _ in 0..5_000 {
+        let publisher = Publisher::builder().limits(Limits::new().hub_bytes(600)).build();
+        let id = common::send(&publisher, "a", "1");
+        common::finish(&publisher, "a", "2");
+        let barrier = Barrier::new(2);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                barrier.wait();
+                common::send(&publisher, "b", "x".repeat(500));
+            });
+            barrier.wait();
+            assert!(common::try_resume(&publisher, &["a"], "", &id).is_ok());
+        });
+    }
 }

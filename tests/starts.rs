@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use tower_sse::{CustomId, Event, OpenOptions, Publisher, Retention, Start, Subscription};
+use tower_sse::{CustomId, Event, EventId, OpenOptions, Publisher, Retention, Start, Subscription};
 
 fn start(publisher: &Publisher, channels: &[&str], client: &str, start: Start) -> Subscription {
     OpenOptions::new().start(start).open(publisher, grant(channels, client), None).unwrap()
@@ -122,4 +122,12 @@ fn a_custom_id_that_could_be_of_two_events_gives_a_gap() {
     assert!(send_with_id(&publisher, "b", None, "x"));
     assert_eq!(texts(&mut resume(&publisher, &["a"], "", "x")), ["1"]);
     assert_eq!(texts(&mut resume(&publisher, &["a", "b"], "", "x")), ["gap:unknown-id", "x", "1", "x"]);
+}
+
+#[test]
+fn where_a_reader_of_everything_starts_is_an_id_to_come_back_with() {
+    let publisher = Publisher::builder().retention(Retention::new().events(1)).build();
+    (0..3).for_each(|n| drop(send(&publisher, "a", n)));
+    let start = EventId::from(earliest(&publisher, &["a"], "").cursor());
+    assert_eq!(texts(&mut resume(&publisher, &["a"], "", start.to_string())), ["2"]);
 }

@@ -252,25 +252,27 @@ impl Hub {
 
     /// Ends all readers of a channel and forgets its history, and that it was finished. Says how many readers there were.
     pub(crate) fn close(&self, name: &ChannelName) -> usize {
-        let shared = loop {
-            match self.registry.get(name) {
-                Some(shared) => break shared,
-                // It may be a finished one that was dropped since.
-                None if self.registry.if_absent(name, || self.memory.reopen(name)) => return 0,
-                None => {}
+        loop {
+            let Some(shared) = self.registry.get(name) else {
+                if self.registry.if_absent(name, || self.memory.reopen(name)) {
+                    return 0;
+                }
+                continue;
+            };
+            let mut closed = None;
+            self.registry.remove_if(&shared, || {
+                let mut state = shared.change();
+                closed = Some(state.readers.end_all(EndReason::Closed));
+                let (mut tombstone, evicted) = state.bury();
+                tombstone.finished = false;
+                self.memory.bury(name.clone(), tombstone);
+                self.memory.release(evicted, &self.counters);
+                true
+            });
+            if let Some((ended, _)) = closed {
+                return ended;
             }
-        };
-        let mut closed = None;
-        self.registry.remove_if(&shared, || {
-            let mut state = shared.change();
-            closed = Some(state.readers.end_all(EndReason::Closed));
-            let (mut tombstone, evicted) = state.bury();
-            tombstone.finished = false;
-            self.memory.bury(name.clone(), tombstone);
-            self.memory.release(evicted, &self.counters);
-            true
-        });
-        closed.map_or(0, |(ended, _)| ended)
+        }
     }
 
     /// Drops a channel if it is idle.
@@ -379,7 +381,7 @@ impl Hub {
 /// Ends the readers of a client on one channel.
 pub(crate) fn end_client(state: &mut State, client: &ClientId) -> (usize, Wakeups) {
     match state.log.lane_of(client) {
-        Some(lane) => state.readers.end_lane(lane, u64::MAX, EndReason::Disconnected),
+        Some(lane) => state.readers.end_lane(lane, None, EndReason::Disconnected),
         None => (0, Wakeups::default()),
     }
 }

@@ -61,9 +61,9 @@ impl OpenOptions {
         // Read before the channels are entered: what is published in between comes after it, and is not skipped.
         let last = hub.memory.last();
         let mut subscription = Subscription::new(permit, expires, channels.len());
-        let (positions, number) = (subscription.positions(), hub.next_number());
+        let positions = subscription.positions();
         for channel in &channels {
-            positions.add(self.enter(hub, channel, client.as_ref(), number)?);
+            positions.add(self.enter(hub, channel, client.as_ref())?);
         }
         // Whoever shuts down sets this first and tells the readers then: if it is not set here, we are told.
         if hub.is_shutting_down() {
@@ -80,14 +80,12 @@ impl OpenOptions {
         // With a gap the reader goes on right before the first event that it still gets.
         let cursor = if reason.is_some() { go_on_before(first, last).max(cursor) } else { cursor };
         let gap = reason.map(|reason| Gap::new(reason, requested, first, hub.cursor(cursor)));
-        if gap.is_none() && first.is_none() && finished {
+        if gap.is_none() && first.is_none() && finished && !positions.any_lagged(cursor) {
             return Err(OpenErrorKind::Over.into());
         }
         // Only now: had this one been refused, the older would still be needed. Of two that come at once the higher
         // number stays, on every channel.
-        if self.duplicates == Duplicates::Replace {
-            positions.replace_older(number);
-        }
+        positions.settle(hub.next_number(), self.duplicates == Duplicates::Replace);
         hub.counters.resumed.add(requested.is_some().into());
         hub.counters.gaps.add(gap.is_some().into());
         subscription.start_at(cursor, gap);
@@ -95,13 +93,7 @@ impl OpenOptions {
     }
 
     /// Takes a place in one channel.
-    fn enter(
-        &self,
-        hub: &Hub,
-        channel: &ChannelName,
-        client: Option<&ClientId>,
-        number: u64,
-    ) -> Result<Position, OpenErrorKind> {
+    fn enter(&self, hub: &Hub, channel: &ChannelName, client: Option<&ClientId>) -> Result<Position, OpenErrorKind> {
         let entered = hub.with_channel(channel, |shared, state| {
             hub.memory.release(state.log.enforce(now()), &hub.counters);
             let connected =
@@ -113,7 +105,7 @@ impl OpenOptions {
             if let Some(lane) = lane {
                 state.log.enter(lane);
             }
-            let reader = state.readers.insert(lane, number);
+            let reader = state.readers.insert(lane);
             Ok(Position::new(shared.clone(), reader, View { client: lane }))
         });
         entered.ok_or(OpenErrorKind::TooManySubscriptions)?
@@ -140,7 +132,7 @@ impl OpenOptions {
         match self.start {
             // Who comes to channels that are all finished can only want what is left of them.
             Start::Live if !positions.all_finished() => last,
-            Start::Live | Start::Earliest => Offset::START,
+            Start::Live | Start::Earliest => go_on_before(positions.first_after(Offset::START), last),
             Start::Last(n) => positions.before_last(n).unwrap_or(last),
         }
     }

@@ -54,13 +54,11 @@ impl Positions {
         }
     }
 
-    /// Ends the reader's client's older readers.
-    pub(super) fn replace_older(&self, number: u64) {
+    /// The reader is in: see [`Readers::settle`](super::readers::Readers::settle).
+    pub(super) fn settle(&self, number: u64, replace: bool) {
         for position in &self.0 {
-            if let Some(lane) = position.view.client {
-                let replaced = position.channel.change().readers.end_lane(lane, number, EndReason::Replaced);
-                drop(replaced);
-            }
+            let replaced = position.channel.change().readers.settle(position.reader, number, replace);
+            drop(replaced);
         }
     }
 
@@ -94,6 +92,10 @@ impl Positions {
             [only] => Some(only),
             _ => None,
         }
+    }
+
+    pub(super) fn any_lagged(&self, cursor: Offset) -> bool {
+        self.each(|position, state| position.has_lagged(state, cursor)).any(|lagged| lagged)
     }
 
     pub(super) fn all_finished(&self) -> bool {

@@ -24,8 +24,9 @@ pub(crate) struct Readers {
 
 struct Reader {
     lane: Option<LaneId>,
-    /// Grows from one subscription of the hub to the next: who is newer is the same in all of their channels.
-    number: u64,
+    /// Grows from one subscription of the hub to the next: who is newer is the same in all of their channels. None as long
+    /// as it may still be refused.
+    number: Option<u64>,
     ticket: Ticket,
     /// Why it is to end, once it is.
     ending: Option<EndReason>,
@@ -48,11 +49,11 @@ impl Readers {
     }
 
     pub(crate) fn lanes(&self) -> impl Iterator<Item = (LaneId, usize)> {
-        self.by_lane.keys().map(|lane| (*lane, self.of(*lane)))
+        self.by_lane.keys().map(|lane| (*lane, self.of(*lane))).filter(|(_, live)| *live > 0)
     }
 
-    pub(crate) fn insert(&mut self, lane: Option<LaneId>, number: u64) -> ReaderId {
-        let id = ReaderId(self.all.insert(Reader { lane, number, ticket: Ticket::default(), ending: None }));
+    pub(crate) fn insert(&mut self, lane: Option<LaneId>) -> ReaderId {
+        let id = ReaderId(self.all.insert(Reader { lane, number: None, ticket: Ticket::default(), ending: None }));
         if let Some(lane) = lane {
             self.by_lane.entry(lane).or_default().push(id);
         }
@@ -62,6 +63,11 @@ impl Readers {
     /// Forgets a reader. What it had parked comes back as a waker that is to be dropped, not woken, outside the lock.
     pub(crate) fn remove(&mut self, id: ReaderId) -> Option<std::task::Waker> {
         let mut reader = self.all.remove(id.0)?;
+        let waker = self.waiters.take(&mut reader.ticket);
+        if self.all.len() == 0 {
+            // The set may have room for all who were there.
+            self.waiters = Waiters::default();
+        }
         self.ending -= usize::from(reader.ending.is_some());
         if let Some(lane) = reader.lane
             && let Some(ids) = self.by_lane.get_mut(&lane)
@@ -74,7 +80,7 @@ impl Readers {
                 self.by_lane = HashMap::new();
             }
         }
-        self.waiters.take(&mut reader.ticket)
+        waker
     }
 
     pub(crate) fn ending(&self, id: ReaderId) -> Option<EndReason> {
@@ -115,13 +121,25 @@ impl Readers {
         (ended, self.wake_all())
     }
 
-    /// Ends the readers of one client that have a number below `before` and that nothing has ended yet. Says how many.
-    pub(crate) fn end_lane(&mut self, lane: LaneId, before: u64, reason: EndReason) -> (usize, Wakeups) {
+    /// Gives a reader its number, now that nothing refuses it any more. If it replaces others it ends its client's older
+    /// ones, or itself if a newer one was faster. One without a number is not in yet, and will look for itself.
+    pub(crate) fn settle(&mut self, id: ReaderId, number: u64, replace: bool) -> Wakeups {
+        let Some(reader) = self.all.get_mut(id.0) else { return Wakeups::default() };
+        reader.number = Some(number);
+        let Some(lane) = reader.lane.filter(|_| replace) else { return Wakeups::default() };
+        let newest = self.by_lane.get(&lane).into_iter().flatten().filter_map(|id| self.all.get(id.0)?.number).max();
+        self.end_lane(lane, newest, EndReason::Replaced).1
+    }
+
+    /// Ends the readers of one client that nothing has ended yet; only those that have a number below `before`, if there
+    /// is one. Says how many.
+    pub(crate) fn end_lane(&mut self, lane: LaneId, before: Option<u64>, reason: EndReason) -> (usize, Wakeups) {
         let mut ended = 0;
         let mut wakeups = Wakeups::default();
         for id in self.by_lane.get(&lane).into_iter().flatten() {
             let Some(reader) = self.all.get_mut(id.0) else { continue };
-            if reader.number < before && reader.ending.is_none() {
+            let concerned = before.is_none_or(|before| reader.number.is_some_and(|number| number < before));
+            if concerned && reader.ending.is_none() {
                 reader.ending = Some(reason);
                 wakeups.add(self.waiters.take(&mut reader.ticket));
                 ended += 1;

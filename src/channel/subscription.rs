@@ -231,19 +231,24 @@ impl Subscription {
             lagged |= position.has_lagged(&state, self.cursor);
             level &= position.first_after(&state, self.cursor).is_none();
             finished &= state.log.is_finished();
-            let (some, more) = state.log.gather(position.view, self.cursor, last, limit);
-            // A channel that has more than the limit hides what is after its last event here: so must the others.
+            let (some, more) = state.log.gather(position.view, self.cursor, upto, limit);
             if more && let Some(last) = some.last() {
                 upto = upto.min(last.offset());
             }
+            drop(state);
             events.extend(some);
+            events.retain(|event: &EncodedEvent| event.offset() <= upto);
+            events.sort_by_key(EncodedEvent::offset);
+            let fit = limit.cut(&events).len();
+            if fit < events.len() {
+                events.truncate(fit);
+                upto = events[fit - 1].offset();
+            }
         }
         if lagged {
             return Some(Found::Lagged);
         }
-        events.retain(|event| event.offset() <= upto);
-        events.sort_unstable_by_key(EncodedEvent::offset);
-        if let Some(batch) = Batch::of(limit.cut(&events)) {
+        if let Some(batch) = Batch::of(&events) {
             return Some(Found::Batch(batch));
         }
         match (finished, shutting_down) {

@@ -102,10 +102,15 @@ fn wake(wakers: impl Iterator<Item = Waker>) {
 /// wake-ups. Outside of a runtime there is no such task, and it does wait.
 #[cfg(not(loom))]
 fn wake(wakers: impl Iterator<Item = Waker> + Send + 'static) {
+    use tokio::runtime::RuntimeFlavor;
+
     let mut wakers = Rest(wakers.fuse().peekable());
     wakers.slice();
+    // A runtime of one thread runs only while somebody drives it, which is sure from within one of its tasks; a publisher
+    // that blocks on no more than this publish wakes all by itself.
     if wakers.0.peek().is_some()
         && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        && (runtime.runtime_flavor() != RuntimeFlavor::CurrentThread || tokio::task::try_id().is_some())
     {
         runtime.spawn(async move {
             while wakers.0.peek().is_some() {

@@ -148,9 +148,9 @@ mod tests {
 
     #[test]
     fn an_idle_stream_costs_some_hundreds_of_bytes() {
-        // With the 40 bytes of a body and its box's header: what it was when it stood in the body.
+        // And the 40 bytes of a body, and the header of its box.
         let size = size_of::<EventStream>();
-        assert!(size <= 280, "{size}");
+        assert!(size <= 296, "{size}");
     }
 
     #[test]
