@@ -107,7 +107,7 @@ fn of_many_newcomers_at_once_one_stays() {
 }
 
 #[test]
-fn a_newcomer_that_is_overtaken_gives_way() {
+fn one_that_comes_in_while_another_is_coming_in_does_not_stay_beside_it() {
     use std::sync::{
         Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},

@@ -149,3 +149,27 @@ impl Readers {
         (ended, wakeups)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::BROADCAST;
+
+    #[test]
+    fn of_two_that_replace_each_other_the_one_with_the_higher_number_stays() {
+        for faster in [true, false] {
+            let mut readers = Readers::default();
+            let [older, newer] = [(); 2].map(|()| readers.insert(Some(BROADCAST)));
+            let mut settle = |id, number| drop(readers.settle(id, number, true));
+            if faster {
+                settle(newer, 6);
+                settle(older, 5);
+            } else {
+                settle(older, 5);
+                settle(newer, 6);
+            }
+            assert_eq!((readers.ending(older), readers.ending(newer)), (Some(EndReason::Replaced), None));
+            assert_eq!((readers.live(), readers.len()), (1, 2));
+        }
+    }
+}
