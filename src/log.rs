@@ -232,13 +232,13 @@ impl Log {
         }
     }
 
-    /// Forgets everything, and says what was forgotten.
+    /// Forgets everything, and says what was forgotten. The log is of no use any more.
     pub(crate) fn bury(&mut self) -> (Tombstone, Evicted) {
         let mut evicted = Evicted::default();
         while !self.is_empty() {
             evicted.add(self.evict());
         }
-        let marks = self.clients.as_ref().map_or_else(Marks::default, |clients| clients.all_marks());
+        let marks = self.clients.as_mut().map_or_else(Marks::default, |clients| clients.take_marks());
         (Tombstone { broadcast: self.broadcast.evicted(), marks, finished: self.finished }, evicted)
     }
 

@@ -93,9 +93,9 @@ impl Clients {
         }
     }
 
-    /// The marks of all lanes, those that there are too.
-    pub(super) fn all_marks(&self) -> Marks {
-        let mut marks = self.marks.clone();
+    /// Takes out the marks of all lanes, those that there are too.
+    pub(super) fn take_marks(&mut self) -> Marks {
+        let mut marks = std::mem::take(&mut self.marks);
         for (client, lane) in &self.by_client {
             marks.put(client.clone(), self.lane(*lane).evicted());
         }
