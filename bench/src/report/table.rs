@@ -1,0 +1,93 @@
+//! Results as Markdown tables.
+
+use std::fmt::Write as _;
+
+use super::{Cell, Results};
+use crate::{
+    scenario::{Metric, SCENARIOS, Scenario},
+    server::Kind,
+};
+
+/// All of them: the medians, and the ratios with their spread.
+pub fn tables(results: &Results) -> String {
+    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| has(results, *kind)).collect();
+    let mut out = String::new();
+    // Writing to a `String` does not fail, here and below.
+    let _ = writeln!(out, "{}; medians of {} rounds.\n", results.machine, results.rounds);
+    medians(&mut out, results, &kinds);
+    for to in [Kind::AxumBroadcast, Kind::RawEpoll] {
+        ratios(&mut out, results, &kinds, to);
+    }
+    for (scenario, servers) in &results.faults {
+        let _ = writeln!(out, "- {scenario}: lost, repeated or refused: {servers:?}");
+    }
+    for failure in &results.failures {
+        let _ = writeln!(out, "- not measured: {failure}");
+    }
+    out
+}
+
+fn has(results: &Results, kind: Kind) -> bool {
+    lines().any(|(scenario, metric)| results.cell(scenario, metric, kind).is_some())
+}
+
+fn lines() -> impl Iterator<Item = (&'static Scenario, Metric)> {
+    SCENARIOS.iter().flat_map(|scenario| scenario.metrics.iter().map(move |metric| (scenario, *metric)))
+}
+
+fn medians(out: &mut String, results: &Results, kinds: &[Kind]) {
+    head(out, "| scenario | measure |", kinds);
+    for (scenario, metric) in lines() {
+        let cells: Vec<_> = kinds.iter().map(|kind| results.cell(scenario, metric, *kind)).collect();
+        if cells.iter().any(Option::is_some) {
+            let cells = cells.iter().map(|cell| cell.map_or(String::new(), |cell| number(cell.median)));
+            row(out, &format!("{} | {}", scenario.title, metric.unit()), cells);
+        }
+    }
+    out.push('\n');
+}
+
+fn ratios(out: &mut String, results: &Results, kinds: &[Kind], to: Kind) {
+    let others: Vec<Kind> = kinds.iter().copied().filter(|kind| *kind != to).collect();
+    let mut rows = String::new();
+    for (scenario, metric) in lines() {
+        let cells: Vec<_> = others.iter().map(|kind| results.ratio(scenario, metric, *kind, to)).collect();
+        if cells.iter().any(Option::is_some) {
+            let cells = cells.iter().map(|cell| cell.map_or(String::new(), spread));
+            row(&mut rows, &format!("{} | {}", scenario.title, metric.unit()), cells);
+        }
+    }
+    if !rows.is_empty() {
+        let _ = writeln!(out, "As a ratio to `{}`: median (least to most of the rounds).\n", to.name());
+        head(out, "| scenario | measure |", &others);
+        out.push_str(&rows);
+        out.push('\n');
+    }
+}
+
+fn head(out: &mut String, first: &str, kinds: &[Kind]) {
+    let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+    let _ = writeln!(out, "{first} {} |", names.join(" | "));
+    let _ = writeln!(out, "| --- | --- |{}", " ---: |".repeat(kinds.len()));
+}
+
+fn row(out: &mut String, first: &str, cells: impl Iterator<Item = String>) {
+    let cells: Vec<_> = cells.collect();
+    let _ = writeln!(out, "| {first} | {} |", cells.join(" | "));
+}
+
+fn spread(cell: Cell) -> String {
+    format!("{:.2} ({:.2} to {:.2})", cell.median, cell.min, cell.max)
+}
+
+/// Three significant digits.
+fn number(value: f64) -> String {
+    match value {
+        value if value >= 1e6 => format!("{:.2} M", value / 1e6),
+        value if value >= 1e5 => format!("{:.0},{:03}", (value / 1e3).floor(), value % 1e3),
+        value if value >= 100.0 => format!("{value:.0}"),
+        value if value >= 10.0 => format!("{value:.1}"),
+        value if value >= 0.1 => format!("{value:.2}"),
+        value => format!("{value:.3}"),
+    }
+}
