@@ -48,6 +48,11 @@ impl Tally {
     }
 }
 
+/// Of nanoseconds, up to a minute.
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_max(60_000_000_000, 3).unwrap_or_else(|_| unreachable!("these bounds are allowed"))
+}
+
 /// When events of one stream came.
 pub struct Timing {
     /// How many readers each event has.
@@ -64,7 +69,6 @@ pub struct Timing {
 
 impl Timing {
     pub fn new(readers: u32, each: bool) -> Self {
-        let histogram = || Histogram::new(3).unwrap_or_else(|_| unreachable!("3 digits are allowed"));
         Self { readers, got: Vec::new(), complete: 0, each: each.then(histogram), last: histogram() }
     }
 

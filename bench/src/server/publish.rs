@@ -13,6 +13,7 @@ use tokio::{
 use super::Settings;
 use crate::{
     control::{Command, Publish},
+    load::histogram,
     mark::Mark,
     sys,
 };
@@ -63,7 +64,7 @@ async fn obey<H: Hub>(listener: TcpListener, hub: H, settings: Settings) -> io::
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         let mut stream = BufReader::new(stream);
-        let mut publishing = Publishing { hub: &hub, settings, numbers: HashMap::new(), times: times() };
+        let mut publishing = Publishing { hub: &hub, settings, numbers: HashMap::new(), times: histogram() };
         let mut line = String::new();
         while stream.read_line(&mut line).await? > 0 {
             let answer = match Command::read(&line) {
@@ -77,10 +78,6 @@ async fn obey<H: Hub>(listener: TcpListener, hub: H, settings: Settings) -> io::
             line.clear();
         }
     }
-}
-
-fn times() -> Histogram<u64> {
-    Histogram::new(3).unwrap_or_else(|_| unreachable!("3 digits are allowed"))
 }
 
 struct Publishing<'a, H> {
