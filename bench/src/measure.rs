@@ -135,7 +135,7 @@ impl Run<'_> {
         }
         let complete = |load: &Load| load.timing.as_ref().map_or(0, |timing| timing.complete);
         let (came, completed) = (self.load.tally.deliveries, complete(&self.load));
-        let (cpu, begin) = (self.server.cpu()?, Instant::now());
+        let meter = self.meter()?;
         let (mut issued, mut progress) = (0, Instant::now());
         let mut turn = 0;
         loop {
@@ -143,7 +143,7 @@ impl Run<'_> {
                 1 => u32::try_from((self.load.tally.deliveries - came) / per_round).unwrap_or(u32::MAX),
                 _ => (complete(&self.load) - completed) / burst,
             };
-            let over = issued == rounds || begin.elapsed() > AT_MOST;
+            let over = issued == rounds || meter.begin.elapsed() > AT_MOST;
             if over && done >= issued {
                 break;
             }
@@ -159,8 +159,7 @@ impl Run<'_> {
             self.load.poll(1000)?;
         }
         if counts {
-            let wall = begin.elapsed();
-            self.per_delivery(self.server.cpu()? - cpu, self.load.tally.deliveries - came, wall);
+            self.per_delivery(&meter, self.load.tally.deliveries - came)?;
         }
         Ok(())
     }
@@ -170,10 +169,19 @@ impl Run<'_> {
         (turn + 7) % self.scenario.audience.streams()
     }
 
-    fn per_delivery(&mut self, cpu: Duration, deliveries: u64, wall: Duration) {
+    fn meter(&self) -> io::Result<Meter> {
+        Ok(Meter { cpu: self.server.cpu()?, user: self.server.user()?, begin: Instant::now() })
+    }
+
+    /// What was used since `meter` was read.
+    fn per_delivery(&mut self, meter: &Meter, deliveries: u64) -> io::Result<()> {
+        let wall = meter.begin.elapsed();
+        let (cpu, user) = (self.server.cpu()? - meter.cpu, self.server.user()? - meter.user);
         let deliveries = deliveries.max(1) as f64;
         self.set(Metric::CpuPerDelivery, cpu.as_secs_f64() * 1e6 / deliveries);
+        self.set(Metric::UserPerDelivery, user.as_secs_f64() * 1e6 / deliveries);
         self.set(Metric::DeliveriesPerSecond, deliveries / wall.as_secs_f64());
+        Ok(())
     }
 
     fn rate(&mut self, rounds: u32, interval: Duration) -> io::Result<()> {
@@ -209,7 +217,7 @@ impl Run<'_> {
             }
         }
         self.server.settle()?;
-        let (cpu, begin) = (self.server.cpu()?, Instant::now());
+        let meter = self.meter()?;
         for key in 0..self.load.readers() {
             self.load.request(key)?;
         }
@@ -217,29 +225,27 @@ impl Run<'_> {
         if !self.load.until(10 * AT_MOST, |load| load.tally.deliveries >= expected)? {
             return self.fail("not everything came");
         }
-        self.per_delivery(self.server.cpu()? - cpu, expected, begin.elapsed());
-        Ok(())
+        self.per_delivery(&meter, expected)
     }
 
     fn replay_live(&mut self, events: u32, live: u32, interval: Duration) -> io::Result<()> {
         let id = self.prefill(1, events + 1)?;
         self.server.settle()?;
-        let (cpu, begin) = (self.server.cpu()?, Instant::now());
+        let meter = self.meter()?;
         let publish = Publish { rounds: live, interval, ..Publish::one_to(0) };
         self.server.control.send(Command::Publish(publish))?;
         let readers = self.scenario.audience.readers();
         for (nth, ask) in (1..).zip(self.asks(1, Some(&id))) {
             self.load.open(self.server.addr, [ask])?;
             // Spread over the first three quarters of the time.
-            let due = begin + interval * live * nth / readers * 3 / 4;
+            let due = meter.begin + interval * live * nth / readers * 3 / 4;
             self.load.until(due.saturating_duration_since(Instant::now()), |_| false)?;
         }
         let expected = u64::from(events + live) * u64::from(readers);
         if !self.load.until(10 * AT_MOST, |load| load.tally.deliveries >= expected)? {
             return self.fail("not everything came");
         }
-        self.per_delivery(self.server.cpu()? - cpu, expected, begin.elapsed());
-        Ok(())
+        self.per_delivery(&meter, expected)
     }
 
     fn idle(&mut self) -> io::Result<()> {
@@ -298,6 +304,13 @@ impl Run<'_> {
         self.set(Metric::BytesPerChannel, grown as f64 / f64::from(channels));
         Ok(())
     }
+}
+
+/// What a server had used, and when.
+struct Meter {
+    cpu: Duration,
+    user: Duration,
+    begin: Instant,
 }
 
 #[derive(Clone, Copy)]

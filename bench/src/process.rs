@@ -47,6 +47,10 @@ impl Server {
         sys::cpu_of(self.child.id())
     }
 
+    pub fn user(&self) -> io::Result<Duration> {
+        sys::user_of(self.child.id())
+    }
+
     pub fn memory(&self) -> io::Result<u64> {
         sys::memory_of(self.child.id())
     }

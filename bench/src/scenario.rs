@@ -92,6 +92,7 @@ pub enum Work {
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
     CpuPerDelivery,
+    UserPerDelivery,
     DeliveriesPerSecond,
     BytesPerConnection,
     BytesPerChannel,
@@ -107,6 +108,7 @@ impl Metric {
     pub fn unit(self) -> &'static str {
         match self {
             Self::CpuPerDelivery => "µs of CPU per delivery",
+            Self::UserPerDelivery => "µs of it outside the kernel",
             Self::DeliveriesPerSecond => "deliveries per second",
             Self::BytesPerConnection => "bytes per connection",
             Self::BytesPerChannel => "bytes per channel",
@@ -125,14 +127,14 @@ use Cores::{One, Two};
 use Kind::{AxumBroadcast, AxumQueue, NeverAxum, NeverHyper, RawEpoll, TowerSseAxum, TowerSseHyper};
 use Metric::{
     BytesPerChannel, BytesPerConnection, CpuPerDelivery, CpuPerKeepAlive, CpuPerPublish, CpuPerVisit,
-    DeliveriesPerSecond, LatencyMedian, LatencyOfLast, LatencyP99,
+    DeliveriesPerSecond, LatencyMedian, LatencyOfLast, LatencyP99, UserPerDelivery,
 };
 use Work::{Churn, Closed, Idle, Rate, Replay, ReplayLive};
 
 const ALL: &[Kind] = &[RawEpoll, TowerSseHyper, TowerSseAxum, AxumBroadcast, AxumQueue];
 const MAIN: &[Kind] = &[RawEpoll, TowerSseHyper, TowerSseAxum, AxumBroadcast];
 const PAIR: &[Kind] = &[TowerSseHyper, AxumBroadcast];
-const CPU: &[Metric] = &[CpuPerDelivery];
+const CPU: &[Metric] = &[CpuPerDelivery, UserPerDelivery];
 const TIMES: &[Metric] = &[LatencyMedian, LatencyP99, LatencyOfLast, CpuPerPublish];
 
 const fn with_history(history: usize) -> Settings {

@@ -63,6 +63,15 @@ pub fn cpu_of(pid: u32) -> io::Result<Duration> {
     clock(id)
 }
 
+/// The part of a process's CPU time that was not the kernel's. The kernel samples it: it means something from some tenths of
+/// a second on.
+pub fn user_of(pid: u32) -> io::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // Behind the name, which is in parentheses, it is the twelfth field, in hundredths of a second.
+    let ticks = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(11)?.parse::<u64>().ok());
+    ticks.map(|ticks| Duration::from_millis(10 * ticks)).ok_or_else(|| io::Error::other("no utime in stat"))
+}
+
 /// The CPU time that this thread has used.
 pub fn cpu_of_thread() -> Duration {
     clock(libc::CLOCK_THREAD_CPUTIME_ID).unwrap_or_default()
@@ -79,6 +88,19 @@ pub fn memory_of(pid: u32) -> io::Result<u64> {
     let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
     let kilobytes = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse::<u64>().ok());
     kilobytes.map(|kilobytes| kilobytes * 1024).ok_or_else(|| io::Error::other("no Pss in smaps_rollup"))
+}
+
+/// Has a listener's connections send at once: a machine's default may be a congestion control that paces with timers, whose
+/// work is charged to whatever process runs then. Reno is in every kernel.
+pub fn send_at_once(listener: &impl AsRawFd) -> io::Result<()> {
+    let name = b"reno";
+    let len = libc::socklen_t::try_from(name.len()).map_err(io::Error::other)?;
+    // SAFETY: the call reads `len` bytes of a name that has as many.
+    let result = unsafe {
+        let option = (libc::IPPROTO_TCP, libc::TCP_CONGESTION);
+        libc::setsockopt(listener.as_raw_fd(), option.0, option.1, name.as_ptr().cast(), len)
+    };
+    check(result).map(drop)
 }
 
 /// What is ready, and for what.

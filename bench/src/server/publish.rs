@@ -46,6 +46,7 @@ where
 
 fn listen() -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
+    sys::send_at_once(&socket)?;
     socket.bind(([127, 0, 0, 1], 0).into())?;
     socket.listen(4096)
 }

@@ -54,6 +54,7 @@ struct Connection {
 
 pub fn run(settings: Settings) -> io::Result<()> {
     let (http, control) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+    sys::send_at_once(&http)?;
     println!("{} {}", http.local_addr()?, control.local_addr()?);
     http.set_nonblocking(true)?;
     let mut server = Server {
