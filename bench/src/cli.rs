@@ -8,9 +8,12 @@ use crate::{
 };
 
 pub const HELP: &str = "\
-bench run [--scenario NAME]... [--server NAME]... [--rounds 5] [--quick] [--cores 0,1] [--out DIR]
+bench run [--scenario NAME]... [--server NAME]... [--rounds 5] [--quick] [--scale 1] [--cores 0,1]
+          [--patience 20] [--out DIR]
     measures, prints the tables, and writes results.json, tables.md and plots to DIR, by default bench-results.
-    --scenario takes a beginning too: `--scenario fanout`. --quick does a fifth of the work in 3 rounds.
+    --scenario takes a beginning too: `--scenario fanout`. --quick does a fifth of the work in 3 rounds; --scale does
+    that part of the work. --patience is how many seconds it waits for other processes to be quiet, before each sample
+    and for a better one after a disturbed one.
 bench report [DIR]
     the tables and plots of a results.json once more
 bench list
@@ -31,6 +34,7 @@ pub struct RunArgs {
     pub servers: Vec<Kind>,
     pub rounds: usize,
     pub scale: f64,
+    pub patience: Duration,
     /// The server's, and the load generator's.
     pub cores: (usize, usize),
     pub out: PathBuf,
@@ -68,6 +72,7 @@ fn parse_run(mut args: impl Iterator<Item = String>) -> Result<RunArgs, String> 
         servers: Vec::new(),
         rounds: 5,
         scale: 1.0,
+        patience: Duration::from_secs(20),
         cores: (0, 1),
         out: DEFAULT_OUT.into(),
     };
@@ -78,6 +83,8 @@ fn parse_run(mut args: impl Iterator<Item = String>) -> Result<RunArgs, String> 
             "--server" => run.servers.push(server(&value()?)?),
             "--rounds" => run.rounds = number(&value()?)?,
             "--quick" => (run.rounds, run.scale) = (3, 0.2),
+            "--patience" => run.patience = Duration::from_secs(number(&value()?)? as u64),
+            "--scale" => run.scale = value()?.parse().map_err(|_| "--scale needs a number")?,
             "--cores" => {
                 let value = value()?;
                 let (server, generator) = value.split_once(',').ok_or("--cores needs two numbers")?;

@@ -8,6 +8,7 @@ mod load;
 mod mark;
 mod measure;
 mod process;
+mod quiet;
 mod report;
 mod run;
 mod scenario;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
 
 fn serve(kind: server::Kind, core: Option<usize>, settings: server::Settings) -> io::Result<()> {
     sys::raise_file_limit()?;
+    sys::name(kind.name())?;
     // It has the load generator's scheduling, from which it was started.
     sys::batch(false)?;
     if let Some(core) = core {

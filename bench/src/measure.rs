@@ -30,7 +30,7 @@ pub struct Machine {
     pub generator: usize,
 }
 
-/// `scale`: how much of the work is done, between 0 and 1.
+/// `scale`: how much of the work is done.
 pub fn sample(scenario: &Scenario, kind: Kind, machine: Machine, scale: f64) -> io::Result<Sample> {
     let shared = scenario.cores == Cores::One;
     sys::pin(if shared { machine.server } else { machine.generator })?;
@@ -75,7 +75,7 @@ impl Run<'_> {
     }
 
     fn scaled(&self, count: u32) -> u32 {
-        // Between 1 and `count`.
+        // What is beyond a `u32` saturates.
         ((f64::from(count) * self.scale) as u32).max(1)
     }
 

@@ -26,6 +26,11 @@ pub struct Results {
     /// Events lost, repeated, foreign or refused, by scenario and server; none is not noted.
     pub faults: BTreeMap<String, BTreeMap<String, u64>>,
     pub failures: Vec<String>,
+    /// Samples during which other processes worked.
+    #[serde(default)]
+    pub disturbed: usize,
+    #[serde(default)]
+    pub samples: usize,
 }
 
 /// One measure of one scenario on one server.
@@ -53,11 +58,12 @@ impl Results {
     }
 
     pub fn add(&mut self, scenario: &str, kind: Kind, round: usize, sample: Sample) {
-        for (metric, value) in sample.values {
+        for (metric, value) in &sample.values {
             let metrics = self.values.entry(scenario.to_owned()).or_default();
-            let servers = metrics.entry(name(metric)).or_default();
-            servers.entry(kind.name().to_owned()).or_default().insert(round, value);
+            let servers = metrics.entry(name(*metric)).or_default();
+            servers.entry(kind.name().to_owned()).or_default().insert(round, *value);
         }
+        self.samples += 1;
         if sample.faults > 0 {
             let servers = self.faults.entry(scenario.to_owned()).or_default();
             *servers.entry(kind.name().to_owned()).or_default() += sample.faults;

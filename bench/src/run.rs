@@ -4,7 +4,8 @@ use std::{io, path::Path, time::Instant};
 
 use crate::{
     cli::RunArgs,
-    measure::{self, Machine},
+    measure::{self, Machine, Sample},
+    quiet::{self, Others},
     report::{self, Results},
     scenario::{SCENARIOS, Scenario},
     server::Kind,
@@ -30,7 +31,7 @@ pub fn run(args: &RunArgs) -> io::Result<()> {
             let first = round % kinds.len();
             kinds.rotate_left(first);
             for kind in kinds {
-                one(scenario, kind, machine, args.scale, round, &mut results);
+                one(scenario, kind, machine, args, round, &mut results);
             }
         }
         eprintln!("round {} of {}, {:.0?}", round + 1, args.rounds, begin.elapsed());
@@ -41,16 +42,37 @@ pub fn run(args: &RunArgs) -> io::Result<()> {
     Ok(())
 }
 
-fn one(scenario: &Scenario, kind: Kind, machine: Machine, scale: f64, round: usize, results: &mut Results) {
-    match measure::sample(scenario, kind, machine, scale) {
-        Ok(sample) => {
+fn one(scenario: &Scenario, kind: Kind, machine: Machine, args: &RunArgs, round: usize, results: &mut Results) {
+    match undisturbed(scenario, kind, machine, args) {
+        Ok((sample, others)) => {
             let values = sample.values.iter().map(|(metric, value)| format!("{value:.3} {}", metric.unit()));
-            eprintln!("{:20} {:16} {}", scenario.name, kind.name(), values.collect::<Vec<_>>().join(", "));
+            let disturbed = if others < quiet::TOO_MUCH { String::new() } else { format!(" (disturbed: {others:.2})") };
+            let values = values.collect::<Vec<_>>().join(", ");
+            eprintln!("{:20} {:16} {values}{disturbed}", scenario.name, kind.name());
+            results.disturbed += usize::from(others >= quiet::TOO_MUCH);
             results.add(scenario.name, kind, round, sample);
         }
         Err(error) => {
             eprintln!("{:20} {:16} {error}", scenario.name, kind.name());
             results.failed(scenario.name, kind, &error);
+        }
+    }
+}
+
+/// Takes a sample while nobody else works, or the least disturbed of several.
+fn undisturbed(scenario: &Scenario, kind: Kind, machine: Machine, args: &RunArgs) -> io::Result<(Sample, f64)> {
+    let begin = Instant::now();
+    let mut best: Option<(Sample, f64)> = None;
+    loop {
+        quiet::wait(args.patience)?;
+        let others = Others::watch()?;
+        let sample = measure::sample(scenario, kind, machine, args.scale)?;
+        let share = others.share()?;
+        if best.as_ref().is_none_or(|(_, least)| share < *least) {
+            best = Some((sample, share));
+        }
+        if let Some(best) = best.take_if(|(_, share)| *share < quiet::TOO_MUCH || begin.elapsed() > args.patience) {
+            return Ok(best);
         }
     }
 }

@@ -31,6 +31,13 @@ pub fn batch(on: bool) -> io::Result<()> {
     }
 }
 
+/// Names this process, so that `perf` and `top` tell the servers apart.
+pub fn name(name: &str) -> io::Result<()> {
+    let name = std::ffi::CString::new(name).map_err(io::Error::other)?;
+    // SAFETY: the call reads a string that ends in a zero and lives as long as it runs.
+    check(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) }).map(drop)
+}
+
 /// As many open files as may be.
 pub fn raise_file_limit() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -61,6 +68,25 @@ pub fn cpu_of(pid: u32) -> io::Result<Duration> {
         return Err(io::Error::from_raw_os_error(error));
     }
     clock(id)
+}
+
+/// The CPU time of this process and of its children that are gone.
+pub fn cpu_of_us() -> io::Result<Duration> {
+    let seconds = |time: libc::timeval| {
+        let micros = time.tv_sec * 1_000_000 + time.tv_usec;
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    };
+    let mut sum = Duration::ZERO;
+    for whose in [libc::RUSAGE_SELF, libc::RUSAGE_CHILDREN] {
+        // SAFETY: a `rusage` is plain integers, for which zeros are values; the call writes one that lives as long as it runs.
+        let usage = unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            check(libc::getrusage(whose, &mut usage))?;
+            usage
+        };
+        sum += seconds(usage.ru_utime) + seconds(usage.ru_stime);
+    }
+    Ok(sum)
 }
 
 /// The part of a process's CPU time that was not the kernel's. The kernel samples it: it means something from some tenths of

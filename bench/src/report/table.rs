@@ -14,6 +14,9 @@ pub fn tables(results: &Results) -> String {
     let mut out = String::new();
     // Writing to a `String` does not fail, here and below.
     let _ = writeln!(out, "{}; medians of {} rounds.\n", results.machine, results.rounds);
+    if results.disturbed > 0 {
+        let _ = writeln!(out, "Other processes worked during {} of {} samples.\n", results.disturbed, results.samples);
+    }
     medians(&mut out, results, &kinds);
     for to in [Kind::AxumBroadcast, Kind::RawEpoll] {
         ratios(&mut out, results, &kinds, to);
