@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, BufRead, BufReader, Write},
-    net::{SocketAddr, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     time::Duration,
 };
 
@@ -96,6 +96,10 @@ impl Control {
         self.0.read_line(&mut line)?;
         line.pop();
         Ok(line)
+    }
+
+    pub fn close(&self) {
+        let _ = self.0.get_ref().shutdown(Shutdown::Both);
     }
 
     pub fn ask(&mut self, command: Command) -> io::Result<String> {

@@ -204,7 +204,10 @@ impl Run<'_> {
         }
         self.set(Metric::LatencyOfLast, timing.last.value_at_quantile(0.5) as f64 / 1e6);
         let publish = self.server.control.ask(Command::Times)?;
-        self.set(Metric::CpuPerPublish, publish.parse().unwrap_or(0.0) / 1e3);
+        // 0: it does not note them.
+        if let Ok(nanos @ 1.0..) = publish.parse::<f64>() {
+            self.set(Metric::CpuPerPublish, nanos / 1e3);
+        }
         Ok(())
     }
 

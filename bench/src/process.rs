@@ -16,6 +16,8 @@ use crate::{
 /// Killed when it is dropped.
 pub struct Server {
     child: Child,
+    /// The one that is measured: the child, or the server that it is the publisher of.
+    pid: u32,
     pub addr: SocketAddr,
     pub control: Control,
 }
@@ -40,19 +42,21 @@ impl Server {
         let (Some(addr), Some(control)) = (addrs.next(), addrs.next()) else {
             return Err(io::Error::other(format!("{} did not start: {line:?}", kind.name())));
         };
-        Ok(Self { child, addr, control: Control::connect(control)? })
+        let pid = line.split_whitespace().nth(2).and_then(|pid| pid.parse().ok());
+        let pid = pid.unwrap_or(child.id());
+        Ok(Self { child, pid, addr, control: Control::connect(control)? })
     }
 
     pub fn cpu(&self) -> io::Result<Duration> {
-        sys::cpu_of(self.child.id())
+        sys::cpu_of(self.pid)
     }
 
     pub fn user(&self) -> io::Result<Duration> {
-        sys::user_of(self.child.id())
+        sys::user_of(self.pid)
     }
 
     pub fn memory(&self) -> io::Result<u64> {
-        sys::memory_of(self.child.id())
+        sys::memory_of(self.pid)
     }
 
     /// Waits until it has nothing to do.
@@ -72,6 +76,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if self.pid != self.child.id() {
+            // It ends the other one when nobody tells it anything any more.
+            self.control.close();
+            let _ = self.child.wait();
+            return;
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

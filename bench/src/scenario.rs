@@ -124,7 +124,7 @@ impl Metric {
 
 use Audience::{Channel, Clients, Merged, OneEach};
 use Cores::{One, Two};
-use Kind::{AxumBroadcast, AxumQueue, NeverAxum, NeverHyper, RawEpoll, TowerSseAxum, TowerSseHyper};
+use Kind::{AxumBroadcast, AxumQueue, Nchan, NeverAxum, NeverHyper, RawEpoll, TowerSseAxum, TowerSseHyper};
 use Metric::{
     BytesPerChannel, BytesPerConnection, CpuPerDelivery, CpuPerKeepAlive, CpuPerPublish, CpuPerVisit,
     DeliveriesPerSecond, LatencyMedian, LatencyOfLast, LatencyP99, UserPerDelivery,
@@ -132,6 +132,7 @@ use Metric::{
 use Work::{Churn, Closed, Idle, Rate, Replay, ReplayLive};
 
 const ALL: &[Kind] = &[RawEpoll, TowerSseHyper, TowerSseAxum, AxumBroadcast, AxumQueue];
+const ALL_AND_NCHAN: &[Kind] = &[RawEpoll, TowerSseHyper, TowerSseAxum, AxumBroadcast, AxumQueue, Nchan];
 const MAIN: &[Kind] = &[RawEpoll, TowerSseHyper, TowerSseAxum, AxumBroadcast];
 const PAIR: &[Kind] = &[TowerSseHyper, AxumBroadcast];
 const CPU: &[Metric] = &[CpuPerDelivery, UserPerDelivery];
@@ -153,9 +154,9 @@ const fn burst(rounds: u32, burst: u32) -> Work {
     Closed { rounds, burst, window: 1, at_once: false, history: 0 }
 }
 
-/// As much as goes, with at most 256 events on their way.
-const fn saturated(rounds: u32) -> Work {
-    Closed { rounds, burst: 32, window: 8, at_once: false, history: 0 }
+/// As much as goes, with at most so many events on their way, published one by one.
+const fn saturated(rounds: u32, window: u32) -> Work {
+    Closed { rounds, burst: 1, window, at_once: false, history: 0 }
 }
 
 const fn after(rounds: u32, history: u32) -> Work {
@@ -188,12 +189,12 @@ const SECOND: Duration = Duration::from_secs(1);
 
 scenarios! {
     "fanout-10" "one event at a time to 10 readers": MAIN, One, Channel(10), single(5_000), CPU;
-    "fanout-100" "one event at a time to 100 readers": ALL, One, Channel(100), single(2_000), CPU;
-    "fanout-1k" "one event at a time to 1,000 readers": ALL, One, Channel(1_000), single(400), CPU;
+    "fanout-100" "one event at a time to 100 readers": ALL_AND_NCHAN, One, Channel(100), single(2_000), CPU;
+    "fanout-1k" "one event at a time to 1,000 readers": ALL_AND_NCHAN, One, Channel(1_000), single(400), CPU;
     "fanout-10k" "one event at a time to 10,000 readers": ALL, One, Channel(10_000), single(40), CPU;
     "burst-100" "bursts of 100 events to 100 readers": MAIN, One, Channel(100), burst(100, 100), CPU;
     "burst-1k" "bursts of 100 events to 1,000 readers": ALL, One, Channel(1_000), burst(15, 100), CPU;
-    "channels-1k" "1,000 channels, one reader each, one event in flight": ALL, One, OneEach(1_000), single(10_000), CPU;
+    "channels-1k" "1,000 channels, one reader each, one event in flight": ALL_AND_NCHAN, One, OneEach(1_000), single(10_000), CPU;
     "channels-1k-at-once" "1,000 channels, one reader each, an event to all at once": ALL, One, OneEach(1_000),
         Closed { rounds: 60, burst: 1, window: 1, at_once: true, history: 0 }, CPU;
     "channels-10" "10 channels, one reader each, one event in flight": MAIN, One, OneEach(10), single(10_000), CPU;
@@ -207,8 +208,12 @@ scenarios! {
         EVERY, Two, Channel(10_000), Idle, &[BytesPerConnection];
     "keepalive-10k" "keep-alives of 10,000 idle readers, each second": MAIN, One, Channel(10_000),
         Work::KeepAlive { lasting: Duration::from_secs(4) }, &[CpuPerKeepAlive], TICKING;
-    "saturated-1k" "1,000 readers, as much as goes": ALL, Two, Channel(1_000), saturated(120), &[DeliveriesPerSecond];
-    "saturated-10k" "10,000 readers, as much as goes": ALL, Two, Channel(10_000), saturated(20), &[DeliveriesPerSecond];
+    "saturated-1k" "1,000 readers, saturated, at most 4 events on their way": ALL_AND_NCHAN, Two, Channel(1_000),
+        saturated(2_000, 4), &[DeliveriesPerSecond];
+    "saturated-10k" "10,000 readers, saturated, at most 4 events on their way": ALL, Two, Channel(10_000),
+        saturated(200, 4), &[DeliveriesPerSecond];
+    "saturated-10k-64" "10,000 readers, saturated, at most 64 events on their way": ALL, Two, Channel(10_000),
+        saturated(600, 64), &[DeliveriesPerSecond];
     "rate-1k" "100 events per second to 1,000 readers": ALL, Two, Channel(1_000), Rate { rounds: 200, interval: Duration::from_millis(10) }, TIMES;
     "rate-10k" "10 events per second to 10,000 readers": ALL, Two, Channel(10_000), Rate { rounds: 30, interval: Duration::from_millis(100) }, TIMES;
     "merged-1" "1 channel on each of 100 connections": MAIN, One, Merged { readers: 100, channels: 1 }, single(1_000), CPU;
@@ -225,7 +230,7 @@ scenarios! {
         &[BytesPerChannel];
 }
 
-const EVERY: &[Kind] = &[RawEpoll, NeverHyper, NeverAxum, TowerSseHyper, TowerSseAxum, AxumBroadcast, AxumQueue];
+const EVERY: &[Kind] = &[RawEpoll, NeverHyper, NeverAxum, TowerSseHyper, TowerSseAxum, AxumBroadcast, AxumQueue, Nchan];
 const OURS: &[Kind] = &[TowerSseHyper, AxumBroadcast];
 /// Where the limit of `Work` is time: no measurement goes on longer.
 pub const AT_MOST: Duration = SECOND.saturating_mul(3);

@@ -54,7 +54,7 @@ const BARS: &[Bars] = &[
     Bars {
         file: "throughput.svg",
         title: "Deliveries per second, saturated, two cores (more is better)",
-        scenarios: &["saturated-1k", "saturated-10k"],
+        scenarios: &["saturated-1k", "saturated-10k", "saturated-10k-64"],
         metric: Metric::DeliveriesPerSecond,
         to: None,
     },

@@ -74,7 +74,10 @@ fn medians(out: &mut String, results: &Results, kinds: &[Kind]) {
 fn ratios(out: &mut String, results: &Results, kinds: &[Kind], to: Kind) {
     let others: Vec<Kind> = kinds.iter().copied().filter(|kind| *kind != to).collect();
     let mut rows = String::new();
-    for (scenario, metric) in lines() {
+    // The limit has no part outside the kernel worth a ratio, and no connections to speak of.
+    let means =
+        |metric| to != Kind::RawEpoll || !matches!(metric, Metric::UserPerDelivery | Metric::BytesPerConnection);
+    for (scenario, metric) in lines().filter(|(_, metric)| means(*metric)) {
         let cells: Vec<_> = others.iter().map(|kind| results.ratio(scenario, metric, *kind, to)).collect();
         if cells.iter().any(Option::is_some) {
             let cells = cells.iter().map(|cell| cell.map_or(String::new(), spread));
@@ -101,7 +104,11 @@ fn row(out: &mut String, first: &str, cells: impl Iterator<Item = String>) {
 }
 
 fn spread(cell: Cell) -> String {
-    format!("{:.2} ({:.2} to {:.2})", cell.median, cell.min, cell.max)
+    format!("{} ({} to {})", ratio(cell.median), ratio(cell.min), ratio(cell.max))
+}
+
+fn ratio(value: f64) -> String {
+    if value < 0.05 { format!("{value:.4}") } else { format!("{value:.2}") }
 }
 
 /// Three significant digits, or all before the point.
