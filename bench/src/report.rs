@@ -15,6 +15,9 @@ use crate::{
     server::Kind,
 };
 
+type ByName<T> = BTreeMap<String, T>;
+type Rounds = BTreeMap<usize, f64>;
+
 /// What all rounds gave, by names, so that an older file can be read.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Results {
@@ -22,9 +25,9 @@ pub struct Results {
     pub rounds: usize,
     pub scale: f64,
     /// By scenario, metric, server and round.
-    pub values: BTreeMap<String, BTreeMap<String, BTreeMap<String, BTreeMap<usize, f64>>>>,
+    pub values: ByName<ByName<ByName<Rounds>>>,
     /// Events lost, repeated, foreign or refused, by scenario and server; none is not noted.
-    pub faults: BTreeMap<String, BTreeMap<String, u64>>,
+    pub faults: ByName<ByName<u64>>,
     pub failures: Vec<String>,
     /// Samples during which other processes worked.
     #[serde(default)]
@@ -74,7 +77,7 @@ impl Results {
         self.failures.push(format!("{scenario} on {}: {error}", kind.name()));
     }
 
-    fn rounds_of(&self, scenario: &Scenario, metric: Metric, kind: Kind) -> Option<&BTreeMap<usize, f64>> {
+    fn rounds_of(&self, scenario: &Scenario, metric: Metric, kind: Kind) -> Option<&Rounds> {
         self.values.get(scenario.name)?.get(&name(metric))?.get(kind.name())
     }
 

@@ -59,26 +59,25 @@ pub async fn serve_axum(listener: TcpListener, router: axum::Router) -> io::Resu
     axum::serve(listener, router).await
 }
 
-/// Does what the load generator says.
+/// Does what the load generator says, until that is gone: then the server ends too.
 async fn obey<H: Hub>(listener: TcpListener, hub: H, settings: Settings) -> io::Result<()> {
-    loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
-        let mut stream = BufReader::new(stream);
-        let mut publishing = Publishing { hub: &hub, settings, numbers: HashMap::new(), times: histogram() };
-        let mut line = String::new();
-        while stream.read_line(&mut line).await? > 0 {
-            let answer = match Command::read(&line) {
-                Some(Command::Publish(publish)) => publishing.run(publish).await,
-                Some(Command::Times) => Some(publishing.median().to_string()),
-                None => Some(format!("not a command: {line}")),
-            };
-            if let Some(answer) = answer {
-                stream.write_all(format!("{}\n", answer.trim()).as_bytes()).await?;
-            }
-            line.clear();
+    let (stream, _) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    let mut stream = BufReader::new(stream);
+    let mut publishing = Publishing { hub: &hub, settings, numbers: HashMap::new(), times: histogram() };
+    let mut line = String::new();
+    while stream.read_line(&mut line).await? > 0 {
+        let answer = match Command::read(&line) {
+            Some(Command::Publish(publish)) => publishing.run(publish).await,
+            Some(Command::Times) => Some(publishing.median().to_string()),
+            None => Some(format!("not a command: {line}")),
+        };
+        if let Some(answer) = answer {
+            stream.write_all(format!("{}\n", answer.trim()).as_bytes()).await?;
         }
+        line.clear();
     }
+    Ok(())
 }
 
 struct Publishing<'a, H> {

@@ -96,6 +96,10 @@ impl Server {
                     COMMANDS => {
                         let Some(stream) = &mut commands else { continue };
                         let read = stream.read(&mut buffer)?;
+                        if read == 0 {
+                            // The load generator is gone.
+                            return Ok(());
+                        }
                         pending.extend_from_slice(&buffer[..read]);
                         self.obey(&mut pending, stream)?;
                     }
