@@ -1,0 +1,109 @@
+//! The servers: one HTTP contract, one way to be told what to publish.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `GET /sse/{channel}` | the channel's events |
+//! | `GET /sse/{channel}/{client}` | and those for that client |
+//! | `GET /multi?channel=..&channel=..` | the events of several channels |
+//! | with `Last-Event-ID` | what is held after that id first |
+
+mod axum_broadcast;
+mod axum_queue;
+mod history;
+mod never;
+mod nginx;
+mod publish;
+mod raw_epoll;
+mod raw_log;
+mod tower_sse;
+
+use std::{io, time::Duration};
+
+use serde::Serialize;
+
+/// Which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The limit: hand-written for this benchmark, no HTTP library, one thread, one slice of history per write.
+    RawEpoll,
+    /// This crate on a bare hyper.
+    TowerSseHyper,
+    /// This crate in front of an axum router, with `axum::serve`.
+    TowerSseAxum,
+    /// axum's `Sse` over a `tokio::sync::broadcast` for each channel, with the history that a careful user writes.
+    AxumBroadcast,
+    /// axum's `Sse` over a queue for each connection, with the same history.
+    AxumQueue,
+    /// nginx with nchan, if it is there.
+    Nchan,
+    /// hyper with a body that never yields: what an open connection costs without us.
+    NeverHyper,
+    /// The same under axum.
+    NeverAxum,
+}
+
+impl Kind {
+    pub const ALL: [Self; 8] = [
+        Self::RawEpoll,
+        Self::TowerSseHyper,
+        Self::TowerSseAxum,
+        Self::AxumBroadcast,
+        Self::AxumQueue,
+        Self::Nchan,
+        Self::NeverHyper,
+        Self::NeverAxum,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RawEpoll => "raw-epoll",
+            Self::TowerSseHyper => "tower-sse-hyper",
+            Self::TowerSseAxum => "tower-sse-axum",
+            Self::AxumBroadcast => "axum-broadcast",
+            Self::AxumQueue => "axum-queue",
+            Self::Nchan => "nchan",
+            Self::NeverHyper => "never-hyper",
+            Self::NeverAxum => "never-axum",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether it can run on this machine.
+    pub fn is_there(self) -> bool {
+        self != Self::Nchan || nginx::is_there()
+    }
+}
+
+/// What a server is started with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Events that each channel holds; also how far a reader may be behind.
+    pub history: usize,
+    pub keep_alive: Duration,
+    /// Bytes of data in each event.
+    pub event_size: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { history: 1_024, keep_alive: Duration::from_secs(15), event_size: 100 }
+    }
+}
+
+/// Runs a server for ever. It prints its two addresses, for HTTP and for control, on one line first.
+pub fn run(kind: Kind, settings: Settings) -> io::Result<()> {
+    match kind {
+        Kind::RawEpoll => raw_epoll::run(settings),
+        Kind::TowerSseHyper => tower_sse::run_hyper(settings),
+        Kind::TowerSseAxum => tower_sse::run_axum(settings),
+        Kind::AxumBroadcast => axum_broadcast::run(settings),
+        Kind::AxumQueue => axum_queue::run(settings),
+        Kind::Nchan => nginx::run(settings),
+        Kind::NeverHyper => never::run_hyper(settings),
+        Kind::NeverAxum => never::run_axum(settings),
+    }
+}
