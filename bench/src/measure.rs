@@ -215,7 +215,7 @@ impl Run<'_> {
         let id = self.prefill(1, events + 1)?;
         for ask in self.asks(1, Some(&id)) {
             self.load.connect(self.server.addr, ask)?;
-            if self.load.readers() % 64 == 0 {
+            if self.load.readers().is_multiple_of(64) {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
