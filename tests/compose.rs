@@ -41,12 +41,19 @@ async fn around_an_axum_router() {
     let app: axum::Router = axum::Router::new()
         .route("/send", axum::routing::post(async |body: String| body))
         // A handler's own stream.
-        .route("/own", axum::routing::post(async || -> Response<SseBody> { todo!() }))
+        .route("/own", axum::routing::post(own_stream))
         .layer(layer)
         .layer(CorsLayer::permissive())
         .layer(TraceLayer::new_for_http());
-    let response = app.oneshot(Request::post("/send").body("hello".to_owned()).unwrap()).await.unwrap();
+    let response = app.clone().oneshot(Request::post("/send").body("hello".to_owned()).unwrap()).await.unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello");
+    let response = app.oneshot(Request::post("/own").body(String::new()).unwrap()).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+}
+
+async fn own_stream() -> Response<SseBody> {
+    let grant = Grant::new([ChannelName::from_static("own")]);
+    Subscription::open(&Publisher::new(), grant).unwrap().into()
 }
 
 #[tokio::test]
