@@ -1,38 +1,20 @@
 //! Whatever is published, an independent parser gets back what the standard says: the same text, each CR, LF and CRLF
 //! as LF. `sseer` is that parser; `tests/browser` asks Chromium's.
 
+#[path = "common/pieces.rs"]
+mod pieces;
+
 use std::convert::Infallible;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
+use pieces::PIECES;
 use proptest::{collection::vec, prelude::*, sample::select};
 use sseer::event_stream::EventStream;
 use tower_sse::{Comment, CustomId, Event, EventName, Limits, Publisher};
 
 /// Text of every kind: what the format cares about, and any characters.
 fn text() -> impl Strategy<Value = String> {
-    const PIECES: [&str; 20] = [
-        "\r",
-        "\n",
-        "\r\n",
-        "\0",
-        "\u{1}",
-        "\t",
-        "\u{b}",
-        "\u{7f}",
-        "\u{85}",
-        "\u{2028}",
-        "\u{feff}",
-        " ",
-        ":",
-        "x",
-        "é",
-        "🦀",
-        "data: ",
-        "id: 1",
-        "event: gap",
-        "retry: 1",
-    ];
     prop_oneof![
         20 => vec(select(&PIECES[..]), 0..24).prop_map(|pieces| pieces.concat()),
         20 => vec(any::<char>(), 0..64).prop_map(String::from_iter),

@@ -6,7 +6,11 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tower_sse::{Event, EventName, Limits, Publisher, SseLayer};
 
+use self::pieces::PIECES;
 use crate::driver::Browser;
+
+#[path = "../common/pieces.rs"]
+mod pieces;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_text_arrives_as_itself() {
@@ -63,28 +67,6 @@ async fn open(browser: &Browser, publisher: &Publisher, names: &[&str]) {
 
 /// Sixty texts: those that a person thinks of, and some that chance puts together.
 fn texts() -> Vec<String> {
-    const PIECES: [&str; 20] = [
-        "\r",
-        "\n",
-        "\r\n",
-        "\0",
-        "\u{1}",
-        "\t",
-        "\u{b}",
-        "\u{7f}",
-        "\u{85}",
-        "\u{2028}",
-        "\u{feff}",
-        " ",
-        ":",
-        "x",
-        "é",
-        "🦀",
-        "data: ",
-        "id: 1",
-        "event: gap",
-        "retry: 1",
-    ];
     let mut texts: Vec<String> = PIECES.iter().map(|&piece| piece.to_owned()).collect();
     texts
         .extend(["", "\n\n\n", "\r\r\n\n", "a\nb", "a\rb", "a\r\nb", "ends\n", "ends\r", "ends\r\n"].map(String::from));

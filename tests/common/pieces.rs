@@ -1,0 +1,24 @@
+//! Of what texts of every kind are put together: what the format cares about, and what it does not.
+
+pub const PIECES: [&str; 20] = [
+    "\r",
+    "\n",
+    "\r\n",
+    "\0",
+    "\u{1}",
+    "\t",
+    "\u{b}",
+    "\u{7f}",
+    "\u{85}",
+    "\u{2028}",
+    "\u{feff}",
+    " ",
+    ":",
+    "x",
+    "é",
+    "🦀",
+    "data: ",
+    "id: 1",
+    "event: gap",
+    "retry: 1",
+];
