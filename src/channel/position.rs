@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use super::{
@@ -10,7 +10,21 @@ use super::{
     readers::ReaderId,
     state::{Shared, State},
 };
-use crate::{cursor::Offset, encode::EncodedEvent, log::View, name::CustomId, notice::EndReason};
+use crate::{
+    cursor::Offset,
+    encode::EncodedEvent,
+    log::{Batch, Limit, View},
+    name::CustomId,
+    notice::EndReason,
+};
+
+/// What one look at the channels gave.
+pub(super) enum Found {
+    Batch(Batch),
+    /// Events after the cursor are gone.
+    Lagged,
+    End(EndReason),
+}
 
 /// A place in a channel.
 pub(super) struct Position {
@@ -20,7 +34,7 @@ pub(super) struct Position {
     /// Evictions of this channel up to here are told already, or happened before the reader came. Above the cursor only
     /// while other channels still hold earlier events.
     pub(super) told: Offset,
-    /// The version of the channel at which there was nothing to read and the reader was parked; 0 if it has to look.
+    /// The version of the channel at which there was nothing more to read and the reader was parked; 0 if it has to look.
     level_at: u64,
     /// The channel was finished by then.
     finished: bool,
@@ -112,8 +126,47 @@ impl Position {
         Self { channel, reader, view, told: Offset::START, level_at: 0, finished: false }
     }
 
-    /// Nothing has changed since the reader was parked: there is nothing to read, and it is parked still. Of several
-    /// channels most are like this at any time, and need no lock.
+    /// What comes next for a reader of this channel alone, after `cursor`: one lock, under which there is something, or it
+    /// parks. Who takes the last there is parks by the same lock: a server asks once more after each delivery, and that
+    /// costs no lock then.
+    pub(super) fn poll(&mut self, cursor: Offset, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
+        if self.is_level() {
+            return Poll::Pending;
+        }
+        let mut state = self.channel.look();
+        let found = self.find(&mut state, cursor, limit);
+        let level = match &found {
+            None => true,
+            Some(Found::Batch(batch)) => {
+                self.first_after(&state, batch.last()).is_none() && self.ended(&state).is_none()
+            }
+            Some(Found::Lagged | Found::End(_)) => false,
+        };
+        let mut replaced = None;
+        if level {
+            replaced = self.park(&mut state, cx);
+            // Under the lock, so that it is the version of what was seen.
+            self.level_at = self.channel.version();
+        }
+        drop(state);
+        drop(replaced);
+        found.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn find(&self, state: &mut State, cursor: Offset, limit: Limit) -> Option<Found> {
+        if let Some(reason) = self.ended_at_once(state) {
+            return Some(Found::End(reason));
+        }
+        if self.has_lagged(state, cursor) {
+            return Some(Found::Lagged);
+        }
+        let shared = state.readers.len() > 1;
+        let batch = state.log.read(self.view, cursor, limit, shared).map(Found::Batch);
+        batch.or_else(|| self.ended(state).map(Found::End))
+    }
+
+    /// Nothing has changed since the reader was parked: there is nothing to read, and it is parked still. It needs no lock
+    /// to know: who changes something later finds its waker.
     pub(super) fn is_level(&self) -> bool {
         self.level_at == self.channel.version()
     }
@@ -201,3 +254,7 @@ impl Position {
 pub(super) fn go_on_before(first: Option<Offset>, last: Offset) -> Offset {
     first.map_or(last, |first| first.before().min(last))
 }
+
+#[cfg(all(test, loom))]
+#[path = "position/loom_tests.rs"]
+mod loom_tests;

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
     hub::{Hub, Permit},
-    position::{Position, Positions, go_on_before},
+    position::{Found, Position, Positions, go_on_before},
 };
 use crate::{
     cursor::{Cursor, Offset},
@@ -69,7 +69,7 @@ pub struct Subscription {
     /// A gap to deliver before anything else.
     gap: Option<Box<Gap>>,
     expires: Option<Expiry>,
-    /// On several channels: as whom it is parked in those that are level.
+    /// As whom it is parked in the channels that are level.
     parked_as: Option<Waker>,
     end: Option<EndReason>,
     /// The last bytes, on their way after the end was reached.
@@ -90,14 +90,6 @@ impl Expiry {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.timer.get_or_insert_with(|| Box::pin(sleep_until(self.at))).as_mut().poll(cx)
     }
-}
-
-/// What one look at the channels gave.
-enum Found {
-    Batch(Batch),
-    /// Events after the cursor are gone.
-    Lagged,
-    End(EndReason),
 }
 
 impl Subscription {
@@ -167,39 +159,19 @@ impl Subscription {
         {
             return Poll::Ready(Found::End(EndReason::Expired));
         }
-        match self.positions.as_slice() {
-            [only] => self.poll_one(only, cx, limit),
+        if !self.parked_as.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.parked_as = Some(cx.waker().clone());
+            self.positions.as_mut_slice().iter_mut().for_each(Position::look_again);
+        }
+        match self.positions.as_mut_slice() {
+            [only] => only.poll(self.cursor, cx, limit),
             _ => self.poll_many(cx, limit),
         }
-    }
-
-    /// On one channel: one lock, under which there is something, or it parks.
-    fn poll_one(&self, position: &Position, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
-        let mut replaced = None;
-        let mut state = position.channel.look();
-        let found = position.ended_at_once(&state).map(Found::End).or_else(|| {
-            if position.has_lagged(&state, self.cursor) {
-                return Some(Found::Lagged);
-            }
-            let shared = state.readers.len() > 1;
-            let batch = state.log.read(position.view, self.cursor, limit, shared).map(Found::Batch);
-            batch.or_else(|| position.ended(&state).map(Found::End))
-        });
-        if found.is_none() {
-            replaced = position.park(&mut state, cx);
-        }
-        drop(state);
-        drop(replaced);
-        found.map_or(Poll::Pending, Poll::Ready)
     }
 
     /// On several channels: each is read up to the same offset, and merged. If there is nothing up to it, it parks in each,
     /// and starts over if there is something in one by then.
     fn poll_many(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
-        if !self.parked_as.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            self.parked_as = Some(cx.waker().clone());
-            self.positions.as_mut_slice().iter_mut().for_each(Position::look_again);
-        }
         loop {
             if let Some(found) = self.read_many(limit) {
                 return Poll::Ready(found);
@@ -334,7 +306,10 @@ impl fmt::Debug for Subscription {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Waker,
+    };
 
     use super::*;
     use crate::{Event, Grant, Publisher, log::Retention, name::ChannelName};
@@ -420,6 +395,87 @@ mod tests {
         let millis: u64 = std::str::from_utf8(&retry).unwrap()["retry: ".len()..].trim_end().parse().unwrap();
         assert!((2_000..=4_000).contains(&millis), "within the spread");
         assert_eq!(chunk(&mut reader), None);
+    }
+
+    /// A waker, and how often it was used.
+    fn counting() -> (Waker, Arc<AtomicUsize>) {
+        struct Count(Arc<AtomicUsize>);
+        impl std::task::Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let count = Arc::new(AtomicUsize::new(0));
+        (Arc::new(Count(count.clone())).into(), count)
+    }
+
+    fn offset_of(polled: Poll<Option<Delivery>>) -> Option<u64> {
+        match polled {
+            Poll::Ready(Some(Delivery::Event(event))) => Some(event.offset().get()),
+            Poll::Pending => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn who_takes_the_newest_event_is_woken_for_the_next_and_once() {
+        for channels in [1, 2] {
+            let publisher = Publisher::new();
+            let names = ["a", "b"].into_iter().take(channels).map(ChannelName::from_static);
+            let mut reader = Subscription::open(&publisher, Grant::new(names)).unwrap();
+            let (waker, woken) = counting();
+            let mut cx = Context::from_waker(&waker);
+            let mut next = || offset_of(Pin::new(&mut reader).poll_next(&mut cx));
+            assert_eq!(next(), None);
+            publish(&publisher, "1");
+            assert_eq!(woken.load(Ordering::SeqCst), 1);
+            assert_eq!(next(), Some(1));
+            (2..=4).for_each(|n| publish(&publisher, &n.to_string()));
+            assert_eq!(woken.load(Ordering::SeqCst), 2, "it did not have to ask again, and the others find it woken");
+            assert_eq!((next(), next()), (Some(2), Some(3)));
+            publish(&publisher, "5");
+            assert_eq!(woken.load(Ordering::SeqCst), 2, "there was more for it");
+            assert_eq!((next(), next(), next(), next()), (Some(4), Some(5), None, None));
+            publish(&publisher, "6");
+            assert_eq!(woken.load(Ordering::SeqCst), 3);
+        }
+    }
+
+    #[test]
+    fn who_asks_last_is_woken() {
+        let publisher = Publisher::new();
+        let mut reader = open(&publisher);
+        let ([first, second], [of_first, of_second]) = {
+            let (first, second) = (counting(), counting());
+            ([first.0, second.0], [first.1, second.1])
+        };
+        let mut next = |waker: &Waker| offset_of(Pin::new(&mut reader).poll_next(&mut Context::from_waker(waker)));
+        publish(&publisher, "1");
+        assert_eq!((next(&first), next(&second)), (Some(1), None));
+        publish(&publisher, "2");
+        assert_eq!((of_first.load(Ordering::SeqCst), of_second.load(Ordering::SeqCst)), (0, 1));
+        assert_eq!((next(&second), next(&first)), (Some(2), None));
+        publish(&publisher, "3");
+        assert_eq!((of_first.load(Ordering::SeqCst), of_second.load(Ordering::SeqCst)), (1, 1));
+    }
+
+    #[test]
+    fn who_takes_the_last_event_of_a_channel_need_not_be_woken_for_the_end() {
+        let publisher = Publisher::new();
+        let mut reader = open(&publisher);
+        assert!(pin_ready(publisher.channel("a").finish(Event::text("bye"))).is_ok());
+        assert!(chunk(&mut reader).unwrap().starts_with(b"data: bye\n"));
+        assert_eq!(chunk(&mut reader), None);
+        assert_eq!(reader.end_reason(), Some(EndReason::Finished));
+
+        let mut reader = Subscription::open(&publisher, Grant::new([ChannelName::from_static("b")])).unwrap();
+        assert!(pin_ready(publisher.channel("b").send(Event::text("1"))).is_ok());
+        let (waker, woken) = counting();
+        let mut next = || Pin::new(&mut reader).poll_next(&mut Context::from_waker(&waker));
+        assert_eq!(offset_of(next()), Some(2));
+        publisher.channel("b").close();
+        assert_eq!(woken.load(Ordering::SeqCst), 1);
+        assert!(matches!(next(), Poll::Ready(None)));
     }
 
     /// Polls once, within a runtime that has time.

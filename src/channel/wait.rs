@@ -141,4 +141,4 @@ impl<I: Iterator<Item = Waker>> Drop for Rest<I> {
 
 #[cfg(all(test, loom))]
 #[path = "wait/loom_tests.rs"]
-mod loom_tests;
+pub(super) mod loom_tests;
