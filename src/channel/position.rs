@@ -26,6 +26,18 @@ pub(super) enum Found {
     End(EndReason),
 }
 
+/// What one of several channels gave.
+pub(super) struct Gathered {
+    pub(super) events: Vec<EncodedEvent>,
+    /// There are more than fit.
+    pub(super) more: bool,
+    /// There is nothing after them; the reader is parked, unless it is to end.
+    pub(super) level: bool,
+    pub(super) lagged: bool,
+    /// An end that does not wait for what is left.
+    pub(super) ended: Option<EndReason>,
+}
+
 /// A place in a channel.
 pub(super) struct Position {
     pub(super) channel: Arc<Shared>,
@@ -36,7 +48,7 @@ pub(super) struct Position {
     pub(super) told: Offset,
     /// The version of the channel at which there was nothing more to read and the reader was parked; 0 if it has to look.
     level_at: u64,
-    /// The channel was finished by then.
+    /// The channel was finished at the last look.
     finished: bool,
 }
 
@@ -171,7 +183,7 @@ impl Position {
         self.level_at == self.channel.version()
     }
 
-    /// Whether the channel was finished when this was found to be level.
+    /// Whether the channel was finished at the last look.
     pub(super) fn was_finished(&self) -> bool {
         self.finished
     }
@@ -181,22 +193,25 @@ impl Position {
         self.level_at = 0;
     }
 
-    /// Parks if there is nothing after `cursor`, and says whether.
-    pub(super) fn park_if_level(&mut self, cursor: Offset, cx: &mut Context<'_>) -> bool {
-        let mut replaced = None;
+    /// What one of several channels holds after `cursor`, up to `upto` and within `limit`. If that is all, the reader parks
+    /// by the same lock; if it is not given all of it then, it has to [look again](Self::look_again).
+    pub(super) fn gather(&mut self, cursor: Offset, upto: Offset, cx: &mut Context<'_>, limit: Limit) -> Gathered {
         let mut state = self.channel.look();
-        let level = !self.has_lagged(&state, cursor)
-            && self.first_after(&state, cursor).is_none()
-            && state.readers.ending(self.reader).is_none();
-        if level {
+        let (events, more) = state.log.gather(self.view, cursor, upto, limit);
+        let last = events.last().map_or(cursor, EncodedEvent::offset);
+        let level = self.first_after(&state, last).is_none();
+        self.finished = state.log.is_finished();
+        let ended = self.ended_at_once(&state);
+        let lagged = self.has_lagged(&state, cursor);
+        let mut replaced = None;
+        if level && state.readers.ending(self.reader).is_none() {
             replaced = self.park(&mut state, cx);
-            self.finished = state.log.is_finished();
             // Under the lock, so that it is the version of what was seen.
             self.level_at = self.channel.version();
         }
         drop(state);
         drop(replaced);
-        level
+        Gathered { events, more, level, lagged, ended }
     }
 
     pub(super) fn missed(&self, state: &State) -> Offset {

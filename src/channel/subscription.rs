@@ -169,53 +169,46 @@ impl Subscription {
         }
     }
 
-    /// On several channels: each is read up to the same offset, and merged. If there is nothing up to it, it parks in each,
-    /// and starts over if there is something in one by then.
+    /// On several channels: each is read up to the same offset, and merged. It parks in each that has nothing more, and
+    /// starts over if there is something in one by the time it was in all of them.
     fn poll_many(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
         loop {
-            if let Some(found) = self.read_many(limit) {
+            if let Some(found) = self.read_many(cx, limit) {
                 return Poll::Ready(found);
             }
-            let cursor = self.cursor;
-            let mut positions = self.positions.as_mut_slice().iter_mut();
-            if positions.all(|position| position.is_level() || position.park_if_level(cursor, cx)) {
+            if self.positions.as_slice().iter().all(Position::is_level) {
                 return Poll::Pending;
             }
         }
     }
 
-    fn read_many(&self, limit: Limit) -> Option<Found> {
+    fn read_many(&mut self, cx: &mut Context<'_>, limit: Limit) -> Option<Found> {
         // Asked before any channel is: what was published to one of them before a shutdown is seen below then.
         let shutting_down = self.hub().is_shutting_down();
         // Whoever looks at a channel from here on finds all that was published to it up to this.
         let last = self.hub().memory.last();
         let (mut lagged, mut level, mut finished) = (false, true, true);
         let (mut events, mut upto) = (Vec::new(), last);
-        for position in self.positions.as_slice() {
-            if !shutting_down && position.is_level() {
-                finished &= position.was_finished();
-                continue;
+        for position in self.positions.as_mut_slice() {
+            if shutting_down || !position.is_level() {
+                let gathered = position.gather(self.cursor, upto, cx, limit);
+                if let Some(reason) = gathered.ended {
+                    return Some(Found::End(reason));
+                }
+                lagged |= gathered.lagged;
+                level &= gathered.level;
+                if gathered.more
+                    && let Some(last) = gathered.events.last()
+                {
+                    upto = upto.min(last.offset());
+                }
+                merge(&mut events, gathered.events, &mut upto, limit);
             }
-            let state = position.channel.look();
-            if let Some(reason) = position.ended_at_once(&state) {
-                return Some(Found::End(reason));
-            }
-            lagged |= position.has_lagged(&state, self.cursor);
-            level &= position.first_after(&state, self.cursor).is_none();
-            finished &= state.log.is_finished();
-            let (some, more) = state.log.gather(position.view, self.cursor, upto, limit);
-            if more && let Some(last) = some.last() {
-                upto = upto.min(last.offset());
-            }
-            drop(state);
-            events.extend(some);
-            events.retain(|event: &EncodedEvent| event.offset() <= upto);
-            events.sort_by_key(EncodedEvent::offset);
-            let fit = limit.cut(&events).len();
-            if fit < events.len() {
-                events.truncate(fit);
-                upto = events[fit - 1].offset();
-            }
+            finished &= position.was_finished();
+        }
+        if lagged || upto < last {
+            // Not all that was gathered is given.
+            self.positions.as_mut_slice().iter_mut().for_each(Position::look_again);
         }
         if lagged {
             return Some(Found::Lagged);
@@ -234,6 +227,18 @@ impl Subscription {
 
     fn hub(&self) -> &Arc<Hub> {
         &self.permit.0
+    }
+}
+
+/// Adds the events of one more channel to those of the others, and lowers `upto` to what is within `limit`.
+fn merge(events: &mut Vec<EncodedEvent>, more: Vec<EncodedEvent>, upto: &mut Offset, limit: Limit) {
+    events.extend(more);
+    events.retain(|event| event.offset() <= *upto);
+    events.sort_by_key(EncodedEvent::offset);
+    let fit = limit.cut(events).len();
+    if fit < events.len() {
+        events.truncate(fit);
+        *upto = events[fit - 1].offset();
     }
 }
 
