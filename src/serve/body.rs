@@ -57,12 +57,12 @@ pin_project! {
     enum Kind<B> {
         /// The inner service's.
         Inner { #[pin] body: B },
-        /// Boxed, so that a body that passes through does not carry its size.
+        /// Boxed as the short answers are, so that a body that passes through does not carry its size.
         Stream { stream: Pin<Box<EventStream>> },
         /// A stream that is over after these bytes, if any. Its size is not told: what it stands for has none.
-        Rest { bytes: Option<Bytes> },
+        Rest { bytes: Option<Box<Bytes>> },
         /// An answer whose size is known.
-        Whole { bytes: Option<Bytes> },
+        Whole { bytes: Option<Box<Bytes>> },
     }
 }
 
@@ -96,11 +96,11 @@ impl SseBody {
     }
 
     pub(crate) fn rest(bytes: Option<Bytes>) -> Self {
-        Self { kind: Kind::Rest { bytes } }
+        Self { kind: Kind::Rest { bytes: bytes.map(Box::new) } }
     }
 
     pub(crate) fn whole(bytes: Option<Bytes>) -> Self {
-        Self { kind: Kind::Whole { bytes } }
+        Self { kind: Kind::Whole { bytes: bytes.map(Box::new) } }
     }
 
     /// The same, in a place where there can also be an inner body.
@@ -158,7 +158,7 @@ impl<B: Body<Data = Bytes>> Body for SseBody<B> {
                 }
                 bytes
             }
-            KindProj::Rest { bytes } | KindProj::Whole { bytes } => bytes.take(),
+            KindProj::Rest { bytes } | KindProj::Whole { bytes } => bytes.take().map(|bytes| *bytes),
         };
         Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
@@ -176,7 +176,7 @@ impl<B: Body<Data = Bytes>> Body for SseBody<B> {
         match &self.kind {
             Kind::Inner { body } => body.size_hint(),
             // A `usize` fits on every platform that there is; where it would not, the size is not told.
-            Kind::Whole { bytes } => u64::try_from(bytes.as_ref().map_or(0, Bytes::len))
+            Kind::Whole { bytes } => u64::try_from(bytes.as_ref().map_or(0, |bytes| bytes.len()))
                 .map_or_else(|_| SizeHint::default(), SizeHint::with_exact),
             Kind::Stream { .. } | Kind::Rest { .. } => SizeHint::default(),
         }
