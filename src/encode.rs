@@ -104,6 +104,10 @@ impl EncodedEvent {
         &self.bytes
     }
 
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
     /// Its place in the hub's log.
     pub fn offset(&self) -> Offset {
         self.offset

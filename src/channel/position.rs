@@ -53,36 +53,54 @@ pub(super) struct Position {
 }
 
 /// A reader's places in all of its channels, asked one after the other: each is locked for its own answer only.
-#[derive(Default)]
-pub(super) struct Positions(Vec<Position>);
+pub(super) enum Positions {
+    /// Most readers have one channel: in place, it costs no allocation.
+    One(Position),
+    /// Any number of them.
+    Several(Vec<Position>),
+}
 
 impl Positions {
-    pub(super) fn with_capacity(channels: usize) -> Self {
-        Self(Vec::with_capacity(channels))
+    pub(super) fn none() -> Self {
+        Self::Several(Vec::new())
     }
 
     pub(super) fn add(&mut self, position: Position) {
-        self.0.push(position);
+        *self = match std::mem::replace(self, Self::none()) {
+            Self::Several(none) if none.is_empty() => Self::One(position),
+            Self::Several(mut several) => {
+                several.push(position);
+                Self::Several(several)
+            }
+            Self::One(first) => Self::Several(vec![first, position]),
+        };
     }
 
     pub(super) fn as_slice(&self) -> &[Position] {
-        &self.0
+        match self {
+            Self::One(only) => std::slice::from_ref(only),
+            Self::Several(several) => several,
+        }
     }
 
     pub(super) fn as_mut_slice(&mut self) -> &mut [Position] {
-        &mut self.0
+        match self {
+            Self::One(only) => std::slice::from_mut(only),
+            Self::Several(several) => several,
+        }
     }
 
     /// Gives the places back.
     pub(super) fn leave(&mut self, hub: &Hub) {
-        for position in self.0.drain(..) {
-            position.leave(hub);
+        match std::mem::replace(self, Self::none()) {
+            Self::One(only) => only.leave(hub),
+            Self::Several(several) => several.into_iter().for_each(|position| position.leave(hub)),
         }
     }
 
     /// The reader is in: see [`Readers::settle`](super::readers::Readers::settle).
     pub(super) fn settle(&self, number: u64, replace: bool) {
-        for position in &self.0 {
+        for position in self.as_slice() {
             let replaced = position.channel.change().readers.settle(position.reader, number, replace);
             drop(replaced);
         }
@@ -91,10 +109,10 @@ impl Positions {
     /// The highest offset that is not held any more, which the reader is told of by this, or which is nothing to a fresh
     /// one; what is evicted from now on is a lag.
     pub(super) fn tell_missed(&mut self) -> Offset {
-        for position in &mut self.0 {
+        for position in self.as_mut_slice() {
             position.told = position.missed(&position.channel.look());
         }
-        self.0.iter().map(|position| position.told).max().unwrap_or_default()
+        self.as_slice().iter().map(|position| position.told).max().unwrap_or_default()
     }
 
     pub(super) fn first_after(&self, cursor: Offset) -> Option<Offset> {
@@ -129,7 +147,7 @@ impl Positions {
     }
 
     fn each<T>(&self, mut ask: impl FnMut(&Position, &State) -> T) -> impl Iterator<Item = T> {
-        self.0.iter().map(move |position| ask(position, &position.channel.look()))
+        self.as_slice().iter().map(move |position| ask(position, &position.channel.look()))
     }
 }
 

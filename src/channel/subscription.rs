@@ -68,27 +68,28 @@ pub struct Subscription {
     cursor: Offset,
     /// A gap to deliver before anything else.
     gap: Option<Box<Gap>>,
-    expires: Option<Expiry>,
+    expires: Expiry,
     /// As whom it is parked in the channels that are level.
     parked_as: Option<Waker>,
     end: Option<EndReason>,
-    /// The last bytes, on their way after the end was reached.
-    farewell: Option<Bytes>,
 }
 
 /// The end of a grant. The timer is made at the first poll: where a subscription is opened there may be no runtime.
-struct Expiry {
-    at: Instant,
-    timer: Option<Pin<Box<Sleep>>>,
+enum Expiry {
+    Never,
+    At(Instant),
+    Timed(Pin<Box<Sleep>>),
 }
 
 impl Expiry {
-    fn new(at: Instant) -> Self {
-        Self { at, timer: None }
-    }
-
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.timer.get_or_insert_with(|| Box::pin(sleep_until(self.at))).as_mut().poll(cx)
+        if let Self::At(at) = *self {
+            *self = Self::Timed(Box::pin(sleep_until(at)));
+        }
+        match self {
+            Self::Timed(timer) => timer.as_mut().poll(cx),
+            Self::Never | Self::At(_) => Poll::Pending,
+        }
     }
 }
 
@@ -105,23 +106,26 @@ impl Subscription {
 
     /// The next bytes for the wire: one or several whole events, or the lines that end the stream.
     pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if self.end.is_none() {
-            if let Some(gap) = self.gap.take() {
-                return Poll::Ready(Some(gap.encode()));
-            }
-            match ready!(self.poll_found(cx, Limit::CHUNK)) {
-                Found::Batch(batch) => return Poll::Ready(Some(self.deliver(batch))),
-                Found::Lagged => return Poll::Ready(Some(self.lag().encode())),
-                Found::End(reason) => self.end(reason),
-            }
+        if self.end.is_some() {
+            return Poll::Ready(None);
         }
-        Poll::Ready(self.farewell.take())
+        if let Some(gap) = self.gap.take() {
+            return Poll::Ready(Some(gap.encode()));
+        }
+        Poll::Ready(match ready!(self.poll_found(cx, Limit::CHUNK)) {
+            Found::Batch(batch) => Some(self.deliver(batch)),
+            Found::Lagged => Some(self.lag().encode()),
+            Found::End(reason) => {
+                self.end(reason);
+                self.farewell(reason)
+            }
+        })
     }
 
     fn deliver(&mut self, batch: Batch) -> Bytes {
         self.cursor = batch.last();
         match batch {
-            Batch::One(event) => event.as_bytes().clone(),
+            Batch::One(event) => event.into_bytes(),
             Batch::Many { bytes, .. } => bytes,
         }
     }
@@ -141,22 +145,22 @@ impl Subscription {
     }
 
     fn end(&mut self, reason: EndReason) {
-        self.farewell = match reason {
-            EndReason::Shutdown => {
-                let mut retry = Vec::new();
-                write_retry(&mut retry, self.hub().reconnect_after());
-                Some(retry.into())
-            }
-            _ => reason.goodbye(self.cursor()),
-        };
         self.end = Some(reason);
         self.positions.leave(&self.permit.0);
     }
 
+    /// The last bytes for one that ended so, if there is something to tell it.
+    fn farewell(&self, reason: EndReason) -> Option<Bytes> {
+        if reason != EndReason::Shutdown {
+            return reason.goodbye(self.cursor());
+        }
+        let mut retry = Vec::new();
+        write_retry(&mut retry, self.hub().reconnect_after());
+        Some(retry.into())
+    }
+
     fn poll_found(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
-        if let Some(expires) = &mut self.expires
-            && expires.poll(cx).is_ready()
-        {
+        if self.expires.poll(cx).is_ready() {
             return Poll::Ready(Found::End(EndReason::Expired));
         }
         if !self.parked_as.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -245,16 +249,15 @@ fn merge(events: &mut Vec<EncodedEvent>, more: Vec<EncodedEvent>, upto: &mut Off
 /// For `open`.
 impl Subscription {
     /// A reader without a place yet. What it is given, it gives back when it is dropped.
-    pub(super) fn new(permit: Permit, expires: Option<Instant>, channels: usize) -> Self {
+    pub(super) fn new(permit: Permit, expires: Option<Instant>) -> Self {
         Self {
             permit,
-            positions: Positions::with_capacity(channels),
+            positions: Positions::none(),
             cursor: Offset::START,
             gap: None,
-            expires: expires.map(Expiry::new),
+            expires: expires.map_or(Expiry::Never, Expiry::At),
             parked_as: None,
             end: None,
-            farewell: None,
         }
     }
 
