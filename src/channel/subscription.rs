@@ -122,6 +122,15 @@ impl Subscription {
         })
     }
 
+    /// Nothing has come since all was read, and it is parked as the one who asks; also once it has ended. Asks no lock.
+    pub(crate) fn is_level(&self, cx: &Context<'_>) -> bool {
+        self.gap.is_none() && self.is_parked_as(cx.waker()) && self.positions.as_slice().iter().all(Position::is_level)
+    }
+
+    fn is_parked_as(&self, waker: &Waker) -> bool {
+        self.parked_as.as_ref().is_some_and(|parked_as| parked_as.will_wake(waker))
+    }
+
     fn deliver(&mut self, batch: Batch) -> Bytes {
         self.cursor = batch.last();
         match batch {
@@ -163,7 +172,7 @@ impl Subscription {
         if self.expires.poll(cx).is_ready() {
             return Poll::Ready(Found::End(EndReason::Expired));
         }
-        if !self.parked_as.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        if !self.is_parked_as(cx.waker()) {
             self.parked_as = Some(cx.waker().clone());
             self.positions.as_mut_slice().iter_mut().for_each(Position::look_again);
         }

@@ -19,7 +19,7 @@ pin_project! {
     /// with other data needs its body mapped before, as with `http_body_util::BodyExt::map_frame`.
     ///
     /// Without `B` it is the stream of a [`Subscription`], with which any handler can answer, a `POST` too. It needs a
-    /// tokio runtime with its timer enabled, unless keep-alive is off.
+    /// tokio runtime with its timer enabled, unless keep-alive and coalescing are off.
     ///
     /// A handler can do whatever the layer does:
     ///
@@ -79,6 +79,12 @@ impl SseBody {
     /// What is sent when there is nothing to send; every 15 seconds a bare comment by default.
     pub fn keep_alive(self, keep_alive: KeepAlive) -> Self {
         self.set(|stream| stream.set_keep_alive(keep_alive))
+    }
+
+    /// Sends at most one chunk in each `pause`: off by default, as with zero. See
+    /// [`Route::coalesce`](crate::Route::coalesce).
+    pub fn coalesce(self, pause: Duration) -> Self {
+        self.set(|stream| stream.set_coalesce(pause))
     }
 
     /// How long a client is to wait before it reconnects; three seconds by default, `None` leaves it to the client. In
