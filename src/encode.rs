@@ -67,7 +67,7 @@ impl Draft {
             None => write::write_cursor(&mut self.bytes, cursor),
         }
         self.bytes.push(b'\n');
-        (EncodedEvent { offset: cursor.offset, bytes: self.bytes.into() }, self.custom)
+        (EncodedEvent::new(cursor.offset, self.bytes.into()), self.custom)
     }
 }
 
@@ -99,6 +99,11 @@ pub struct EncodedEvent {
 }
 
 impl EncodedEvent {
+    /// Of bytes that a [`Draft`] has made.
+    pub(crate) fn new(offset: Offset, bytes: Bytes) -> Self {
+        Self { offset, bytes }
+    }
+
     /// The bytes as they go to every reader: whole lines, with the blank line at the end.
     pub fn as_bytes(&self) -> &Bytes {
         &self.bytes

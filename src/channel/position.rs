@@ -10,7 +10,7 @@ use super::{
     readers::ReaderId,
     state::{Shared, State},
 };
-use crate::{cursor::Offset, encode::EncodedEvent, log::View, name::CustomId, notice::EndReason};
+use crate::{cursor::Offset, log::View, name::CustomId, notice::EndReason};
 
 /// A place in a channel.
 pub(super) struct Position {
@@ -77,8 +77,8 @@ impl Positions {
 
     /// The offset right before the last `n` events that are held; `None` if there are none or none are wanted.
     pub(super) fn before_last(&self, n: usize) -> Option<Offset> {
-        let newest = self.each(|position, state| state.log.newest(position.view, n));
-        let mut newest: Vec<_> = newest.flatten().map(|event| event.offset()).collect();
+        let newest = self.each(|position, state| state.log.newest_offsets(position.view, n));
+        let mut newest: Vec<_> = newest.flatten().collect();
         newest.sort_unstable_by_key(|offset| std::cmp::Reverse(*offset));
         newest.truncate(n);
         newest.last().map(|offset| offset.before())
@@ -156,7 +156,7 @@ impl Position {
     }
 
     pub(super) fn first_after(&self, state: &State, cursor: Offset) -> Option<Offset> {
-        state.log.after(self.view, cursor).next().map(EncodedEvent::offset)
+        state.log.first_after(self.view, cursor)
     }
 
     /// An end that does not wait for what is left.
@@ -171,11 +171,7 @@ impl Position {
 
     /// Parks under the lock under which there was nothing to read. Gives back a waker to be dropped after it.
     pub(super) fn park(&self, state: &mut State, cx: &mut Context<'_>) -> Option<Waker> {
-        let replaced = state.readers.park(self.reader, cx.waker());
-        if state.readers.all_parked() {
-            state.log.drop_chunks();
-        }
-        replaced
+        state.readers.park(self.reader, cx.waker())
     }
 
     pub(super) fn leave(self, hub: &Hub) {
@@ -184,9 +180,6 @@ impl Position {
             let waker = state.readers.remove(self.reader);
             if let Some(lane) = self.view.client {
                 state.log.leave(lane);
-            }
-            if state.readers.all_parked() {
-                state.log.drop_chunks();
             }
             (waker, state.is_idle())
         };

@@ -91,11 +91,6 @@ impl Readers {
         self.waiters.park(&mut self.all.get_mut(id.0)?.ticket, waker)
     }
 
-    /// Whether every reader is parked, and so has read all there is for it.
-    pub(crate) fn all_parked(&self) -> bool {
-        self.waiters.len() == self.all.len()
-    }
-
     pub(crate) fn wake_all(&mut self) -> Wakeups {
         Wakeups::of_all(self.waiters.take_all())
     }

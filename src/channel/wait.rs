@@ -41,6 +41,7 @@ impl Default for Waiters {
 
 impl Waiters {
     /// How many are parked.
+    #[cfg(all(test, loom))]
     pub(crate) fn len(&self) -> usize {
         self.parked.len()
     }
