@@ -18,7 +18,11 @@ use std::time::Instant;
 
 pub(crate) use self::clients::Marks;
 pub(crate) use self::read::{Batch, Limit, View};
-use self::{clients::Clients, lane::Lane, retention::EVENT_OVERHEAD};
+use self::{
+    clients::Clients,
+    lane::Lane,
+    retention::{Bounds, EVENT_OVERHEAD},
+};
 use crate::{
     cursor::Offset,
     encode::EncodedEvent,
@@ -30,6 +34,13 @@ pub use self::retention::Retention;
 /// A lane's place in its log. It stays the same as long as the lane has a reader or an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct LaneId(u32);
+
+impl LaneId {
+    /// Small: below the number of clients that there were at once.
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// The lane that everybody reads.
 pub(crate) const BROADCAST: LaneId = LaneId(0);
@@ -47,7 +58,7 @@ pub(crate) struct Evicted {
 }
 
 pub(crate) struct Log {
-    retention: Retention,
+    retention: Bounds,
     /// Ages are counted from here.
     began: Instant,
     broadcast: Lane,
@@ -93,7 +104,7 @@ impl Log {
         let Tombstone { broadcast, marks, finished } = before;
         let clients = (marks != Marks::default()).then(|| Box::new(Clients::new(0, marks)));
         Self {
-            retention,
+            retention: retention.into(),
             began: now,
             broadcast: Lane::new(broadcast),
             clients,
@@ -129,8 +140,8 @@ impl Log {
 
     /// Evicts what the retention no longer allows.
     pub(crate) fn enforce(&mut self, now: Instant) -> Evicted {
-        let Retention { events, bytes, age } = self.retention;
-        let (now, age) = (self.millis(now), u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        let Bounds { events, bytes, age } = self.retention;
+        let now = self.millis(now);
         let mut evicted = Evicted::default();
         while now.saturating_sub(self.oldest_at) > age {
             // It was that of an event that is gone, perhaps.

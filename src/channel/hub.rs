@@ -4,6 +4,7 @@ use std::{
     cmp::Reverse,
     collections::BinaryHeap,
     hash::{BuildHasher, RandomState},
+    num::NonZeroU64,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -237,8 +238,9 @@ impl Hub {
         (before < self.settings.limits.subscriptions).then_some(permit)
     }
 
-    pub(crate) fn next_number(&self) -> u64 {
-        self.next_number.fetch_add(1, Ordering::Relaxed)
+    pub(crate) fn next_number(&self) -> NonZeroU64 {
+        // It comes round to 0 in some thousand years.
+        NonZeroU64::MIN.saturating_add(self.next_number.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(crate) fn subscriptions(&self) -> usize {

@@ -1,6 +1,7 @@
 //! A reader's place in a channel, and its places in all of them: what it asks them, with the lock that it asks under.
 
 use std::{
+    num::NonZeroU64,
     sync::Arc,
     task::{Context, Waker},
 };
@@ -55,7 +56,7 @@ impl Positions {
     }
 
     /// The reader is in: see [`Readers::settle`](super::readers::Readers::settle).
-    pub(super) fn settle(&self, number: u64, replace: bool) {
+    pub(super) fn settle(&self, number: NonZeroU64, replace: bool) {
         for position in &self.0 {
             let replaced = position.channel.change().readers.settle(position.reader, number, replace);
             drop(replaced);

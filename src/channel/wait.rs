@@ -68,7 +68,7 @@ impl Waiters {
     pub(crate) fn take_all(&mut self) -> Slab<Waker> {
         self.generation += 1;
         // Most of them will park again: in one allocation instead of one at each doubling.
-        let room = Slab::with_capacity(self.parked.len());
+        let room = Slab::with_room_of(&self.parked);
         std::mem::replace(&mut self.parked, room)
     }
 }

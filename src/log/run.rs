@@ -106,7 +106,7 @@ impl<B: AsRef<[u8]>> Run<B> {
 
     /// Where the event's bytes begin, or the run ends.
     pub(super) fn start(&self, index: usize) -> usize {
-        index.checked_sub(1).map_or(0, |before| self.places[before].end as usize)
+        index.checked_sub(1).map_or(0, |before| self.places[before].end())
     }
 
     pub(super) fn offset(&self, index: usize) -> Offset {
@@ -119,8 +119,8 @@ impl<B: AsRef<[u8]>> Run<B> {
         let rest = &rest[..rest.len().min(limit.events)];
         let max = self.start(from).saturating_add(limit.bytes);
         let fit = match rest.last() {
-            Some(last) if last.end as usize <= max => rest.len(),
-            _ => rest.partition_point(|place| place.end as usize <= max),
+            Some(last) if last.end() <= max => rest.len(),
+            _ => rest.partition_point(|place| place.end() <= max),
         };
         from + fit.max(1)
     }
@@ -159,34 +159,13 @@ impl<B: AsRef<[u8]>> Run<B> {
     fn dead_cost(&self) -> usize {
         self.dead() + self.gone * EVENT_OVERHEAD
     }
-
-    /// Most of it is dead.
-    fn is_wasteful(&self) -> bool {
-        2 * self.dead() > self.size()
-    }
-
-    /// The places of what is not dead, as they are in a run behind `before` bytes that began at `since`.
-    fn moved(&self, before: usize, since: u64) -> Option<impl Iterator<Item = Place>> {
-        let dead = self.dead();
-        let later = u32::try_from(self.since.checked_sub(since)?).ok()?;
-        let last = self.places.last()?;
-        last.at.checked_add(later)?;
-        u32::try_from(before + self.size() - dead).ok()?;
-        let moved = move |place: &Place| Place {
-            offset: place.offset,
-            // Neither can be out of range if the last one's is not.
-            end: u32::try_from(before + (place.end as usize) - dead).unwrap_or(u32::MAX),
-            at: place.at.saturating_add(later),
-        };
-        Some(self.held().iter().map(moved))
-    }
 }
 
 impl Run<Vec<u8>> {
     /// Room for what comes next: not twice as much as there is, which is what a `Vec` takes by itself, since most channels
     /// are small and there are many of them; and none behind a first event, which may be the only one.
     fn room(&self, len: usize) -> usize {
-        let more = if self.places.is_empty() { 0 } else { (len / 4).max(256) };
+        let more = if self.places.is_empty() { 0 } else { (len / 8).max(384) };
         (len + more).min(CHUNK.max(len))
     }
 
@@ -208,12 +187,12 @@ impl Run<Vec<u8>> {
         }
         self.bytes.extend_from_slice(event.as_bytes());
         if self.places.len() == self.places.capacity() {
-            self.places.reserve_exact((self.places.len() / 4).max(3));
+            self.places.reserve_exact((self.places.len() / 8).max(4));
         }
         self.places.push(Place::new(event.offset(), len, at.saturating_sub(self.since)));
     }
 
-    /// Forgets the oldest event.
+    /// Forgets the oldest event. No more than an eighth is ever dead: it is moved where it is, and most channels are small.
     pub(super) fn evict_and_compact(&mut self) -> Option<Gone> {
         let mut gone = self.evict()?;
         if self.is_empty() {
@@ -221,7 +200,7 @@ impl Run<Vec<u8>> {
             self.bytes.clear();
             self.places.clear();
             self.gone = 0;
-        } else if self.is_wasteful() {
+        } else if 8 * self.dead() > self.size() {
             gone.released += self.compact();
         }
         Some(gone)
@@ -230,11 +209,10 @@ impl Run<Vec<u8>> {
     /// Lets go of what is dead, and says what that cost.
     pub(super) fn compact(&mut self) -> usize {
         let released = self.dead_cost();
-        let Some(places) = self.moved(0, self.since) else { return 0 };
-        let places: Vec<Place> = places.collect();
-        let dead = self.dead();
+        let dead = self.start(self.gone);
         self.bytes.drain(..dead);
-        (self.places, self.gone) = (places, 0);
+        self.places.drain(..std::mem::take(&mut self.gone));
+        self.places.iter_mut().for_each(|place| place.move_back(dead));
         if self.bytes.capacity() > 2 * self.bytes.len() {
             self.bytes.shrink_to(self.room(self.bytes.len()));
         }
@@ -268,13 +246,15 @@ impl Run<Bytes> {
 
     /// Puts `other` behind this one, into memory of both, if that is no more than a chunk and nothing in it is dead.
     pub(super) fn merge(&mut self, other: &Run<Vec<u8>>) -> bool {
-        let size = self.size() + other.size();
-        if size > CHUNK || self.gone + other.gone > 0 {
+        let (size, before) = (self.size() + other.size(), self.size());
+        let Some(later) = other.since.checked_sub(self.since) else { return false };
+        let fits = other.places.last().is_none_or(|last| u32::try_from(u64::from(last.at) + later).is_ok());
+        if size > CHUNK || self.gone + other.gone > 0 || !fits {
             return false;
         }
-        let Some(places) = other.moved(self.size(), self.since) else { return false };
         self.places.reserve_exact(other.places.len());
-        self.places.extend(places);
+        let at = |place: &Place| u64::from(place.at) + later;
+        self.places.extend(other.places.iter().map(|place| Place::new(place.offset, before + place.end(), at(place))));
         let mut bytes = Vec::with_capacity(size);
         bytes.extend_from_slice(&self.bytes);
         bytes.extend_from_slice(&other.bytes);
@@ -282,10 +262,10 @@ impl Run<Bytes> {
         true
     }
 
-    /// Forgets the oldest event.
+    /// Forgets the oldest event. No more than half is ever dead: what is held is copied once in all.
     pub(super) fn evict_and_compact(&mut self) -> Option<Gone> {
         let mut gone = self.evict()?;
-        if !self.is_empty() && self.is_wasteful() {
+        if !self.is_empty() && 2 * self.dead() > self.size() {
             gone.released += self.compact();
         }
         Some(gone)
@@ -293,18 +273,31 @@ impl Run<Bytes> {
 
     /// Lets go of what is dead, and says what that cost.
     pub(super) fn compact(&mut self) -> usize {
+        if self.gone == 0 {
+            return 0;
+        }
         let released = self.dead_cost();
-        let Some(places) = self.moved(0, self.since) else { return 0 };
-        let places: Vec<Place> = places.collect();
-        self.bytes = Bytes::copy_from_slice(&self.bytes[self.dead()..]);
-        (self.places, self.gone) = (places, 0);
+        let dead = self.start(self.gone);
+        self.bytes = Bytes::copy_from_slice(&self.bytes[dead..]);
+        self.places = self.held().to_vec();
+        self.places.iter_mut().for_each(|place| place.move_back(dead));
+        self.gone = 0;
         released
     }
 }
 
 impl Place {
-    /// A run's ends and ages fit by what it takes, but for an event of more than 4 GiB.
+    /// A run takes only what fits; and no event is larger than [`Limits`](crate::Limits) allow, which is less than 4 GiB.
     fn new(offset: Offset, end: usize, at: u64) -> Self {
         Self { offset, end: u32::try_from(end).unwrap_or(u32::MAX), at: u32::try_from(at).unwrap_or(u32::MAX) }
+    }
+
+    fn end(&self) -> usize {
+        self.end as usize
+    }
+
+    /// After `dead` bytes before it were cut, which are less than 4 GiB as its end is.
+    fn move_back(&mut self, dead: usize) {
+        self.end -= u32::try_from(dead).unwrap_or(self.end);
     }
 }
