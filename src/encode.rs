@@ -36,6 +36,10 @@ impl Draft {
             + comment.as_ref().map_or(0, |comment| ": \n".len() + comment.as_str().len())
             + retry.map_or(0, |retry| "retry: \n".len() + millis(retry).to_string().len());
         let len = head_len + data.len() + "id: \n\n".len() + id_len;
+        // The data's own memory will do, if nothing goes before it and what is too much is not held for long.
+        if head_len == 0 && (len..=len + len / 8 + 128).contains(&data.capacity()) {
+            return Self { bytes: data, len, custom: id };
+        }
         let mut out = Vec::with_capacity(len);
         if let Some(comment) = &comment {
             write_comment(&mut out, Some(comment));
