@@ -1,6 +1,7 @@
 //! A reader's place in a channel, and its places in all of them: what it asks them, with the lock that it asks under.
 
 use std::{
+    num::NonZeroU64,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
@@ -99,7 +100,7 @@ impl Positions {
     }
 
     /// The reader is in: see [`Readers::settle`](super::readers::Readers::settle).
-    pub(super) fn settle(&self, number: u64, replace: bool) {
+    pub(super) fn settle(&self, number: NonZeroU64, replace: bool) {
         for position in self.as_slice() {
             let replaced = position.channel.change().readers.settle(position.reader, number, replace);
             drop(replaced);
@@ -121,8 +122,8 @@ impl Positions {
 
     /// The offset right before the last `n` events that are held; `None` if there are none or none are wanted.
     pub(super) fn before_last(&self, n: usize) -> Option<Offset> {
-        let newest = self.each(|position, state| state.log.newest(position.view, n));
-        let mut newest: Vec<_> = newest.flatten().map(|event| event.offset()).collect();
+        let newest = self.each(|position, state| state.log.newest_offsets(position.view, n));
+        let mut newest: Vec<_> = newest.flatten().collect();
         newest.sort_unstable_by_key(|offset| std::cmp::Reverse(*offset));
         newest.truncate(n);
         newest.last().map(|offset| offset.before())
@@ -190,8 +191,7 @@ impl Position {
         if self.has_lagged(state, cursor) {
             return Some(Found::Lagged);
         }
-        let shared = state.readers.len() > 1;
-        let batch = state.log.read(self.view, cursor, limit, shared).map(Found::Batch);
+        let batch = state.log.read(self.view, cursor, limit).map(Found::Batch);
         batch.or_else(|| self.ended(state).map(Found::End))
     }
 
@@ -242,7 +242,7 @@ impl Position {
     }
 
     pub(super) fn first_after(&self, state: &State, cursor: Offset) -> Option<Offset> {
-        state.log.after(self.view, cursor).next().map(EncodedEvent::offset)
+        state.log.first_after(self.view, cursor)
     }
 
     /// An end that does not wait for what is left.
@@ -257,11 +257,7 @@ impl Position {
 
     /// Parks under the lock under which there was nothing to read. Gives back a waker to be dropped after it.
     pub(super) fn park(&self, state: &mut State, cx: &mut Context<'_>) -> Option<Waker> {
-        let replaced = state.readers.park(self.reader, cx.waker());
-        if state.readers.all_parked() {
-            state.log.drop_chunks();
-        }
-        replaced
+        state.readers.park(self.reader, cx.waker())
     }
 
     pub(super) fn leave(self, hub: &Hub) {
@@ -270,9 +266,6 @@ impl Position {
             let waker = state.readers.remove(self.reader);
             if let Some(lane) = self.view.client {
                 state.log.leave(lane);
-            }
-            if state.readers.all_parked() {
-                state.log.drop_chunks();
             }
             (waker, state.is_idle())
         };

@@ -37,7 +37,7 @@ fn publish(channel: &Shared) {
         Offset::new(state.log.newest(View { client: None }, 1).first().map_or(1, |last| last.offset().get() + 1));
     let cursor = Cursor { epoch: Epoch::from_bits(1), offset };
     let (event, custom) = Draft::new(Event::text("x"), offset).seal(cursor);
-    state.log.append(BROADCAST, event, custom, Instant::now());
+    state.log.append(BROADCAST, &event, custom, Instant::now());
     let wakeups = state.readers.wake_all();
     drop(state);
     drop(wakeups);
