@@ -239,7 +239,6 @@ impl Hub {
     }
 
     pub(crate) fn next_number(&self) -> NonZeroU64 {
-        // It comes round to 0 in some thousand years.
         NonZeroU64::MIN.saturating_add(self.next_number.fetch_add(1, Ordering::Relaxed))
     }
 
@@ -369,7 +368,7 @@ impl Hub {
         let oldest = |index: usize| channels[index].look().log.oldest().map(|offset| Reverse((offset, index)));
         let mut oldest_first: BinaryHeap<_> = (0..channels.len()).filter_map(oldest).collect();
         debug!("the hub is full", bytes = self.memory.bytes(), channels = channels.len());
-        // Of what is held: what is evicted may be given back a little later.
+        // In what is held: what is evicted may be given back a little later, at the latest below.
         let mut excess = self.memory.bytes().saturating_sub(goal);
         while excess > 0
             && let Some(Reverse((_, index))) = oldest_first.pop()

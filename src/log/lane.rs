@@ -116,18 +116,23 @@ impl Lane {
 
     /// The held events after `offset`, oldest first.
     pub(super) fn after(&self, offset: Offset) -> impl DoubleEndedIterator<Item = Held<'_>> {
-        self.runs.as_ref().map(|runs| runs.after(offset)).into_iter().flatten()
+        let held = self.runs.as_ref().map(|runs| runs.after(offset)).into_iter().flatten();
+        let newest = self.newest.as_ref().map(|newest| (newest.offset(), newest.as_bytes()));
+        held.map(move |held| match newest {
+            Some((offset, bytes)) if offset == held.offset => Held { offset, bytes, shared: Some(bytes) },
+            _ => held,
+        })
     }
 
-    /// What is after `offset`, from its first event on as far as it lies in one piece and within `limit`.
-    pub(super) fn read(&mut self, offset: Offset, limit: Limit) -> Option<Batch> {
+    /// What is after `offset` and before `end`, from its first event on as far as it lies in one piece and within `limit`.
+    pub(super) fn read(&mut self, offset: Offset, end: Offset, limit: Limit) -> Option<Batch> {
         match self.newest_after(offset)? {
             Some(newest) => Some(Batch::One(newest.clone())),
-            None => self.runs.as_mut()?.read(offset, limit),
+            None => self.runs.as_mut()?.read(offset, end, limit),
         }
     }
 
-    /// The offset up to which [`read`](Self::read) would come.
+    /// The offset up to which [`read`](Self::read) comes at least, if nothing ends it.
     pub(super) fn reach(&self, offset: Offset, limit: Limit) -> Option<Offset> {
         match self.newest_after(offset)? {
             Some(newest) => Some(newest.offset()),

@@ -97,7 +97,8 @@ impl Log {
 
     /// The next batch after `after`: as much as lies in one piece, without a copy.
     pub(crate) fn read(&mut self, view: View, after: Offset, limit: Limit) -> Option<Batch> {
-        let Some(own) = view.client else { return self.broadcast.read(after, limit) };
+        let end = Offset::new(u64::MAX);
+        let Some(own) = view.client else { return self.broadcast.read(after, end, limit) };
         let (broadcast, targeted) = (self.broadcast.first_after(after), self.lane(own).first_after(after));
         let (first, other) = match (broadcast, targeted) {
             (Some(broadcast), Some(targeted)) if targeted < broadcast => (own, Some(broadcast)),
@@ -107,7 +108,7 @@ impl Log {
         let lane = self.lane_mut(first);
         match other {
             Some(other) if lane.reach(after, limit).is_some_and(|last| last > other) => self.merge(view, after, limit),
-            _ => lane.read(after, limit),
+            _ => lane.read(after, other.unwrap_or(end), limit),
         }
     }
 

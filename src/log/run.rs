@@ -99,6 +99,11 @@ impl<B: AsRef<[u8]>> Run<B> {
         }
     }
 
+    /// How many events are held.
+    pub(super) fn len(&self) -> usize {
+        self.held().len()
+    }
+
     /// The index behind the last event.
     pub(super) fn end(&self) -> usize {
         self.places.len()
@@ -142,6 +147,11 @@ impl<B: AsRef<[u8]>> Run<B> {
         })
     }
 
+    /// When an event came, counted from another time before it.
+    fn age_of(&self, place: &Place, since: u64) -> Option<u64> {
+        Some(self.since.checked_sub(since)? + u64::from(place.at))
+    }
+
     /// Forgets the oldest event. The caller lets go of a run that is empty then.
     fn evict(&mut self) -> Option<Gone> {
         let offset = self.first()?;
@@ -162,30 +172,25 @@ impl<B: AsRef<[u8]>> Run<B> {
 }
 
 impl Run<Vec<u8>> {
-    /// Room for what comes next: not twice as much as there is, which is what a `Vec` takes by itself, since most channels
-    /// are small and there are many of them; and none behind a first event, which may be the only one.
-    fn room(&self, len: usize) -> usize {
-        let more = if self.places.is_empty() { 0 } else { (len / 8).max(384) };
-        (len + more).min(CHUNK.max(len))
-    }
-
-    /// Whether an event goes in behind the others.
-    pub(super) fn takes(&self, event: &EncodedEvent, at: u64) -> bool {
+    /// Whether an event of this size goes in behind the others, of which there may be `max` bytes.
+    pub(super) fn takes(&self, len: usize, at: u64, max: usize) -> bool {
         self.places.is_empty()
-            || (self.bytes.len() + event.as_bytes().len() <= CHUNK
-                && at.checked_sub(self.since).is_some_and(|at| u32::try_from(at).is_ok()))
+            || (self.bytes.len() + len <= max && at.checked_sub(self.since).is_some_and(|at| u32::try_from(at).is_ok()))
     }
 
-    /// Copies an event that it takes behind the others.
-    pub(super) fn push(&mut self, event: &EncodedEvent, at: u64) {
+    /// Copies an event that it takes behind the others. `room` is how much is taken at once: not twice as much as there is,
+    /// which is what a `Vec` does by itself, since most channels are small and there are many of them; and nothing behind a
+    /// first event, which may be the only one.
+    pub(super) fn push(&mut self, event: &EncodedEvent, at: u64, room: usize) {
+        let len = self.bytes.len() + event.as_bytes().len();
+        if len > self.bytes.capacity() {
+            let room = if self.places.is_empty() { 0 } else { room };
+            self.bytes.reserve_exact((len + room).min(CHUNK.max(len)) - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(event.as_bytes());
         if self.places.is_empty() {
             self.since = at;
         }
-        let len = self.bytes.len() + event.as_bytes().len();
-        if len > self.bytes.capacity() {
-            self.bytes.reserve_exact(self.room(len) - self.bytes.len());
-        }
-        self.bytes.extend_from_slice(event.as_bytes());
         if self.places.len() == self.places.capacity() {
             self.places.reserve_exact((self.places.len() / 8).max(4));
         }
@@ -214,7 +219,7 @@ impl Run<Vec<u8>> {
         self.places.drain(..std::mem::take(&mut self.gone));
         self.places.iter_mut().for_each(|place| place.move_back(dead));
         if self.bytes.capacity() > 2 * self.bytes.len() {
-            self.bytes.shrink_to(self.room(self.bytes.len()));
+            self.bytes.shrink_to(self.bytes.len() + self.bytes.len() / 8);
         }
         released
     }
@@ -244,20 +249,27 @@ impl Run<Bytes> {
         self.after(offset, Some(&self.bytes))
     }
 
-    /// Puts `other` behind this one, into memory of both, if that is no more than a chunk and nothing in it is dead.
-    pub(super) fn merge(&mut self, other: &Run<Vec<u8>>) -> bool {
-        let (size, before) = (self.size() + other.size(), self.size());
-        let Some(later) = other.since.checked_sub(self.since) else { return false };
-        let fits = other.places.last().is_none_or(|last| u32::try_from(u64::from(last.at) + later).is_ok());
-        if size > CHUNK || self.gone + other.gone > 0 || !fits {
+    /// Puts others behind this one, into memory of all of them, if that is no more than a chunk and nothing in it is dead.
+    pub(super) fn join<B: AsRef<[u8]>>(&mut self, others: &[&Run<B>]) -> bool {
+        let size = self.size() + others.iter().map(|other| other.size()).sum::<usize>();
+        let since = self.since;
+        let fits = |other: &&Run<B>| {
+            let last = other.places.last().and_then(|last| other.age_of(last, since));
+            other.gone == 0 && last.is_some_and(|age| u32::try_from(age).is_ok())
+        };
+        if size > CHUNK || self.gone > 0 || !others.iter().all(fits) {
             return false;
         }
-        self.places.reserve_exact(other.places.len());
-        let at = |place: &Place| u64::from(place.at) + later;
-        self.places.extend(other.places.iter().map(|place| Place::new(place.offset, before + place.end(), at(place))));
         let mut bytes = Vec::with_capacity(size);
         bytes.extend_from_slice(&self.bytes);
-        bytes.extend_from_slice(&other.bytes);
+        self.places.reserve_exact(others.iter().map(|other| other.places.len()).sum());
+        for other in others {
+            let before = bytes.len();
+            let age = |place: &Place| other.age_of(place, since).unwrap_or_default();
+            let moved = |place: &Place| Place::new(place.offset, before + place.end(), age(place));
+            self.places.extend(other.places.iter().map(moved));
+            bytes.extend_from_slice(other.bytes.as_ref());
+        }
         self.bytes = bytes.into();
         true
     }

@@ -4,6 +4,9 @@
 //! is behind takes many of them as one slice. A run that still grows can't be shared: what is wanted of it is copied, and
 //! once that was as much as it costs to freeze it, it is frozen. So a channel with one reader that is now and then a little
 //! behind does not fall to pieces, and of many readers that are behind at once most copy nothing.
+//!
+//! The more a lane holds, the larger the run that grows may become before a new one begins: so that growing copies little,
+//! and room that is not used is little too. The first who reads several small ones puts them together.
 
 use std::collections::VecDeque;
 
@@ -17,16 +20,24 @@ use crate::{cursor::Offset, encode::EncodedEvent};
 
 #[derive(Default)]
 pub(super) struct Runs {
-    /// None of them is empty. Two neighbours are more than a chunk together, but for a few that were dead in part.
+    /// None of them is empty.
     frozen: VecDeque<Run<Bytes>>,
     /// After all of them. May be empty.
     tail: Run<Vec<u8>>,
     /// How many bytes of the tail were copied for readers.
     copied: usize,
+    /// How many bytes there are in all of them.
+    size: usize,
 }
 
 /// An event of this size is a run of its own, for which it need not be copied.
 const LARGE: usize = CHUNK / 4;
+
+/// A run may always become this large.
+const SMALL: usize = 2 << 10;
+
+/// What is taken at once for a run that grows, of a lane that holds little: some events of an agent.
+const ROOM: usize = 384;
 
 /// Where an event is.
 enum Place {
@@ -36,30 +47,52 @@ enum Place {
 
 impl Runs {
     pub(super) fn push(&mut self, event: &EncodedEvent, at: u64) {
-        if event.as_bytes().len() >= LARGE {
+        let len = event.as_bytes().len();
+        self.size += len;
+        if len >= LARGE {
             self.freeze();
             self.frozen.push_back(Run::of(event, at));
             return;
         }
-        if !self.tail.takes(event, at) {
+        if !self.tail.takes(len, at, (self.size / 4).clamp(SMALL, CHUNK)) {
             self.freeze();
         }
-        self.tail.push(event, at);
+        self.tail.push(event, at, (self.size / 16).clamp(ROOM, LARGE));
     }
 
     /// Forgets the oldest event.
     pub(super) fn evict(&mut self) -> Option<Gone> {
-        let Some(first) = self.frozen.front_mut() else { return self.tail.evict_and_compact() };
+        let Some(first) = self.frozen.front_mut() else {
+            let gone = self.tail.evict_and_compact();
+            self.size = self.tail.size();
+            return gone;
+        };
+        let before = first.size();
         let gone = first.evict_and_compact();
+        self.size -= before;
         if first.is_empty() {
             self.frozen.pop_front();
+        } else {
+            self.size += first.size();
         }
         gone
     }
 
     /// Lets go of the memory of evicted events, and says what that cost. Only the oldest run has any.
     pub(super) fn compact(&mut self) -> usize {
-        self.frozen.front_mut().map_or_else(|| self.tail.compact(), Run::<Bytes>::compact)
+        match self.frozen.front_mut() {
+            Some(first) => {
+                let before = first.size();
+                let released = first.compact();
+                self.size -= before - first.size();
+                released
+            }
+            None => {
+                let released = self.tail.compact();
+                self.size = self.tail.size();
+                released
+            }
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -84,8 +117,8 @@ impl Runs {
         frozen.chain(self.tail.after(offset, None))
     }
 
-    /// The events after `offset`, as far as they lie in one piece and within `limit`.
-    pub(super) fn read(&mut self, offset: Offset, limit: Limit) -> Option<Batch> {
+    /// The events after `offset` and before `end`, as far as they lie in one piece and within `limit`.
+    pub(super) fn read(&mut self, offset: Offset, end: Offset, limit: Limit) -> Option<Batch> {
         let mut place = self.place_after(offset)?;
         if let Place::Tail(index) = place
             && self.freeze_if_wanted(index, limit)
@@ -94,19 +127,20 @@ impl Runs {
         }
         Some(match place {
             Place::Frozen { run, index } => {
+                self.join(run, index, limit);
                 let run = &self.frozen[run];
-                let stop = run.stop(index, limit);
+                let stop = run.stop(index, limit).min(run.first_after(end.before()));
                 Batch::of_bytes(run.share(index, stop), stop - index, run.offset(stop - 1))
             }
             Place::Tail(index) => {
-                let stop = self.tail.stop(index, limit);
+                let stop = self.tail.stop(index, limit).min(self.tail.first_after(end.before()));
                 let bytes = Bytes::copy_from_slice(self.tail.slice(index, stop));
                 Batch::of_bytes(bytes, stop - index, self.tail.offset(stop - 1))
             }
         })
     }
 
-    /// The offset up to which [`read`](Self::read) would come.
+    /// The offset up to which [`read`](Self::read) comes at least, if nothing ends it.
     pub(super) fn reach(&self, offset: Offset, limit: Limit) -> Option<Offset> {
         Some(match self.place_after(offset)? {
             Place::Frozen { run, index } => self.frozen[run].offset(self.frozen[run].stop(index, limit) - 1),
@@ -125,10 +159,39 @@ impl Runs {
     fn freeze_if_wanted(&mut self, index: usize, limit: Limit) -> bool {
         self.copied += self.tail.slice(index, self.tail.stop(index, limit)).len();
         let freeze = self.copied >= self.cost_of_freezing();
-        if freeze {
+        if freeze && !self.frozen.back_mut().is_some_and(|last| last.join(&[&self.tail])) {
             self.freeze();
+        } else if freeze {
+            (self.tail, self.copied) = (Run::default(), 0);
         }
         freeze
+    }
+
+    /// Puts a run and those after it together, if a reader that begins within it wants all of them as one chunk. The next
+    /// one who does finds them so.
+    fn join(&mut self, run: usize, index: usize, limit: Limit) {
+        let start = self.frozen[run].start(index);
+        let rest = self.frozen.range(run..).map(Run::size).sum::<usize>() - start;
+        if rest + self.tail.size() <= limit.bytes && !self.tail.is_empty() {
+            self.freeze_if_wanted(self.tail.end() - self.tail.len(), limit);
+        }
+        let (mut size, mut wanted) = (self.frozen[run].size(), self.frozen[run].size() - start);
+        let fit = self.frozen.range(run + 1..).take_while(|next| {
+            (size, wanted) = (size + next.size(), wanted + next.size());
+            size <= CHUNK && wanted <= limit.bytes
+        });
+        let fit = fit.count();
+        // Where reading goes on behind what was read in part, the rest is too little to copy the whole for.
+        if fit == 0 || limit.events == 1 {
+            return;
+        }
+        let mut joined = std::mem::take(&mut self.frozen[run]);
+        let others: Vec<&Run<Bytes>> = self.frozen.range(run + 1..=run + fit).collect();
+        let done = joined.join(&others);
+        self.frozen[run] = joined;
+        if done {
+            self.frozen.drain(run + 1..=run + fit);
+        }
     }
 
     /// How many bytes it takes to freeze the tail. None are copied if there is nothing to merge it with; but a tail of which
@@ -138,11 +201,11 @@ impl Runs {
         if last + tail > CHUNK { tail } else { last + tail }
     }
 
-    /// Turns the tail into a frozen run, or a part of the one before it.
+    /// Turns the tail into a frozen run.
     fn freeze(&mut self) {
         self.copied = 0;
         let tail = std::mem::take(&mut self.tail);
-        if !tail.is_empty() && !self.frozen.back_mut().is_some_and(|last| last.merge(&tail)) {
+        if !tail.is_empty() {
             self.frozen.push_back(tail.freeze());
         }
     }
