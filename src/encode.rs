@@ -109,6 +109,9 @@ impl EncodedEvent {
     }
 
     /// The bytes as they go to every reader: whole lines, with the blank line at the end.
+    ///
+    /// They may be a part of the memory of several events, at most 32 KiB, which is kept as long as they are: copy what is
+    /// to be kept for long.
     pub fn as_bytes(&self) -> &Bytes {
         &self.bytes
     }

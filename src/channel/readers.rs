@@ -213,4 +213,19 @@ mod tests {
             assert_eq!((readers.live(), readers.len()), (1, 2));
         }
     }
+
+    #[test]
+    fn a_client_keeps_its_other_readers_whichever_of_them_goes() {
+        for gone in 0..3 {
+            let mut readers = Readers::default();
+            let all = [(); 3].map(|()| readers.insert(Some(BROADCAST)));
+            readers.insert(None);
+            readers.remove(all[gone]);
+            assert_eq!(readers.lanes().collect::<Vec<_>>(), [(BROADCAST, 2)]);
+            assert_eq!(readers.end_lane(BROADCAST, None, EndReason::Disconnected).0, 2);
+            assert_eq!((readers.live(), readers.len()), (1, 3));
+            all.into_iter().for_each(|id| drop(readers.remove(id)));
+            assert!(readers.by_lane.is_none() && readers.len() == 1);
+        }
+    }
 }

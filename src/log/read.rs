@@ -268,6 +268,16 @@ mod tests {
         assert!(chunks <= 2 * (bytes.len() / Limit::CHUNK.bytes + 1), "{chunks} chunks for {} bytes", bytes.len());
     }
 
+    #[test]
+    fn what_nobody_has_read_is_put_together_by_the_first_who_does() {
+        let mut log = log(Retention::new().events(usize::MAX));
+        (1..=5_000).for_each(|offset| append(&mut log, offset));
+        let (bytes, _) = read_all(&mut log, EVERYBODY, 0);
+        let (again, chunks) = read_all(&mut log, EVERYBODY, 0);
+        assert!(chunks <= bytes.len() / Limit::CHUNK.bytes + 3, "{chunks} chunks for {} bytes", bytes.len());
+        assert!(bytes == again);
+    }
+
     /// Events of all sizes in both lanes, read and evicted in between, against a vector.
     #[test]
     fn a_log_reads_as_the_events_that_it_holds_one_after_the_other() {
@@ -319,9 +329,14 @@ mod tests {
         let (began, days) = (Instant::now(), |n: u64| std::time::Duration::from_secs(86_400 * n));
         let mut log = Log::new(Retention::new().age(days(70)), Tombstone::default(), began);
         for (offset, day) in [(1, 0), (2, 1), (3, 55), (4, 56), (5, 60)] {
-            log.append(BROADCAST, &event(offset, "x"), None, began + days(day));
+            // So large that each is in a run of its own, until they are read.
+            log.append(BROADCAST, &event(offset, &"x".repeat(1_500)), None, began + days(day));
+            if offset == 2 || offset == 5 {
+                freeze(&mut log, offset - offset.min(3));
+            }
         }
-        freeze(&mut log, 0);
+        assert_eq!(chunk(&mut log, EVERYBODY, 0).1, Offset::new(2), "the third does not fit beside the first");
+        assert_eq!(chunk(&mut log, EVERYBODY, 2).1, Offset::new(5));
         for (day, held) in [(70, 5), (71, 4), (72, 3), (126, 2), (127, 1), (131, 0)] {
             log.enforce(began + days(day) - std::time::Duration::from_millis(1 - u64::from(day == 70)));
             log.enforce(began + days(day));

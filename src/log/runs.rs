@@ -47,6 +47,7 @@ enum Place {
 
 impl Runs {
     pub(super) fn push(&mut self, event: &EncodedEvent, at: u64) {
+        debug_assert_eq!(self.size, self.frozen.iter().map(Run::size).sum::<usize>() + self.tail.size());
         let len = event.as_bytes().len();
         self.size += len;
         if len >= LARGE {
