@@ -30,6 +30,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut builder = Builder::new(TokioExecutor::new());
     // Who takes longer to send a head is slow on purpose.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(stall);
+    // What is kept for a reader that does not read, until it is hung up on; by default some 400 KiB. A head has to fit too.
+    builder.http1().max_buf_size(16 << 10);
     // Over HTTP/2 a peer that is gone is one that leaves a ping unanswered; a stream costs a subscription.
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(stall / 2).keep_alive_timeout(stall / 2);
     builder.http2().max_concurrent_streams(20);
