@@ -5,3 +5,4 @@ mod example;
 mod page;
 mod proxy;
 mod round_trip;
+mod standard;

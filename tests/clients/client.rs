@@ -1,0 +1,213 @@
+//! The clients: a browser, and programs that print what they receive.
+
+use std::{env, io::Write as _, path::PathBuf, process::Stdio};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+use sseer::event_stream::EventStream;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
+
+use crate::{driver::Browser, server::Received};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Chromium,
+    CurlHttp1,
+    CurlHttp2,
+    NpmEventsource,
+    NpmEventsourceClient,
+    NpmFetchEventSource,
+    PythonHttpxSse,
+    RustEventsourceClient,
+}
+
+impl Kind {
+    /// It comes back with an id of which it has not seen the whole event: "If the field name is "id": [..] set the last
+    /// event ID buffer to the field value"; it is only when the event is dispatched that the standard has one "set the
+    /// last event ID string of the event source to the value of the last event ID buffer".
+    pub fn commits_early(self) -> bool {
+        self == Self::NpmFetchEventSource
+    }
+
+    /// It takes a head that breaks off within for a whole one.
+    pub fn takes_half_a_head(self) -> bool {
+        self == Self::Chromium
+    }
+
+    /// "HTTP 204 No Content: [..] a client can be told to stop reconnecting".
+    pub fn stops_at_204(self) -> bool {
+        self != Self::RustEventsourceClient
+    }
+
+    fn browser(self) -> bool {
+        self == Self::Chromium
+    }
+
+    /// The command, but for curl, which is started anew for each connection.
+    fn command(self) -> Option<Command> {
+        let folder = env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from)
+            .join("clients");
+        let here = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
+        let node = |package: &str| {
+            let installed = folder.join("node_modules").join(package).exists();
+            installed.then(|| {
+                let mut node = Command::new("node");
+                node.arg(here.join("node/client.cjs")).arg(&folder).arg(package);
+                node
+            })
+        };
+        let program = |path: PathBuf| path.exists().then(|| Command::new(path));
+        match self {
+            Self::Chromium | Self::CurlHttp1 | Self::CurlHttp2 => None,
+            Self::NpmEventsource => node("eventsource"),
+            Self::NpmEventsourceClient => node("eventsource-client"),
+            Self::NpmFetchEventSource => node("@microsoft/fetch-event-source"),
+            Self::PythonHttpxSse => program(folder.join("python/bin/python")).map(|mut python| {
+                python.arg(here.join("python/client.py"));
+                python
+            }),
+            Self::RustEventsourceClient => program(folder.join("rust/debug/tower-sse-rust-client")),
+        }
+    }
+}
+
+pub enum Client {
+    Browser(Browser),
+    Curl(Curl),
+    Program { lines: Lines<BufReader<ChildStdout>>, _process: Child },
+}
+
+impl Client {
+    /// `None`, said loudly, where it is not installed. A page of `origin` is where a browser starts from.
+    pub async fn start(kind: Kind, url: &str, origin: &str) -> Option<Self> {
+        let client = match kind {
+            _ if kind.browser() => Self::browse(url, origin).await,
+            Kind::CurlHttp1 => Curl::new(url, "--http1.1").await.map(Self::Curl),
+            Kind::CurlHttp2 => Curl::new(url, "--http2-prior-knowledge").await.map(Self::Curl),
+            _ => kind.command().and_then(|mut command| {
+                let spawned = command.arg(url).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn();
+                let mut process = spawned.ok()?;
+                let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+                Some(Self::Program { lines, _process: process })
+            }),
+        };
+        if client.is_none() {
+            let required = env::var_os("TOWER_SSE_REQUIRE_CLIENTS").is_some_and(|value| value == "1");
+            assert!(!required, "{kind:?} is not installed");
+            // Not by `eprintln`, which the test harness hides when a test passes.
+            _ = writeln!(std::io::stderr(), "\nLEFT OUT: a test with {kind:?}, which is not installed\n");
+        }
+        client
+    }
+
+    async fn browse(url: &str, origin: &str) -> Option<Self> {
+        let browser = Browser::start().await?;
+        browser.open(origin).await;
+        let script = "window.got = [];
+            window.source = new EventSource(arguments[0]);
+            for (const name of ['message', 'token', 'gap', 'goodbye', 'end']) {
+                source.addEventListener(name, (event) => {
+                    got.push({ name: event.type, data: event.data, id: event.lastEventId });
+                });
+            }";
+        browser.run(script, vec![json!(url)]).await;
+        Some(Self::Browser(browser))
+    }
+
+    /// Everything that it received, once it has the event named `end`.
+    pub async fn until_end(&mut self) -> Vec<Received> {
+        match self {
+            Self::Browser(browser) => {
+                let got = browser.until("got.at(-1)?.name === 'end' && got").await;
+                serde_json::from_value(got).unwrap()
+            }
+            Self::Curl(curl) => curl.until_end().await,
+            Self::Program { lines, .. } => {
+                let mut got: Vec<Received> = Vec::new();
+                while got.last().is_none_or(|event| event.name != "end") {
+                    let line = lines.next_line().await.unwrap().expect("it goes on until the end");
+                    got.push(serde_json::from_str(&line).unwrap());
+                }
+                got
+            }
+        }
+    }
+
+    /// Waits until it knows that nothing more will come.
+    pub async fn until_closed(&mut self) {
+        match self {
+            Self::Browser(browser) => _ = browser.until("source.readyState === EventSource.CLOSED").await,
+            Self::Curl(curl) => while !curl.ask().await {},
+            Self::Program { lines, .. } => {
+                let line = lines.next_line().await.unwrap().expect("it says that it is closed");
+                assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), "closed");
+            }
+        }
+    }
+}
+
+/// curl in a loop, as a script would have it: each answer is read whole, and the id of its last event is what the next
+/// request comes with. The parser is not curl's.
+pub struct Curl {
+    url: String,
+    protocol: &'static str,
+    got: Vec<Received>,
+    task: Option<tokio::task::JoinHandle<Self>>,
+}
+
+impl Curl {
+    async fn new(url: &str, protocol: &'static str) -> Option<Self> {
+        Command::new("curl").arg("--version").output().await.ok()?;
+        let mut curl = Self { url: url.to_owned(), protocol, got: Vec::new(), task: None };
+        let mut asking = Self { url: curl.url.clone(), protocol, got: Vec::new(), task: None };
+        curl.task = Some(tokio::spawn(async move {
+            while asking.got.last().is_none_or(|event| event.name != "end") {
+                asking.ask().await;
+            }
+            asking
+        }));
+        Some(curl)
+    }
+
+    async fn until_end(&mut self) -> Vec<Received> {
+        *self = self.task.take().expect("asked for once").await.unwrap();
+        self.got.clone()
+    }
+
+    /// One request; whether it was told to stop.
+    async fn ask(&mut self) -> bool {
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--no-buffer", "--write-out", "%{stderr}%{http_code}", self.protocol]);
+        command.args(["--header", "Accept: text/event-stream"]);
+        if let Some(last) = self.got.last() {
+            command.arg("--header").arg(format!("Last-Event-ID: {}", last.id));
+        }
+        command.arg(&self.url).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut process = command.spawn().unwrap();
+        let (mut body, mut status) = (Vec::new(), String::new());
+        let (mut out, mut err) = (process.stdout.take().unwrap(), process.stderr.take().unwrap());
+        let (read, told) = tokio::join!(out.read_to_end(&mut body), err.read_to_string(&mut status));
+        (_, _) = (read.unwrap(), told.unwrap());
+        process.wait().await.unwrap();
+        self.take(body).await;
+        status == "204"
+    }
+
+    async fn take(&mut self, body: Vec<u8>) {
+        let pieces = stream::iter([Ok::<_, std::convert::Infallible>(Bytes::from(body))]);
+        let mut events = EventStream::new(pieces);
+        while let Some(event) = events.next().await {
+            let event = event.unwrap();
+            self.got.push(Received {
+                name: event.event.to_string(),
+                data: event.data.to_string(),
+                id: event.id.to_string(),
+            });
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The clients that people use, each through a network that cuts, stalls and trickles: whatever is published, each of
+//! them ends up with every event once and in order.
+//!
+//! `scripts/install-clients` installs those that are not part of a system; a test says loudly that it is left out where
+//! its client is missing, and fails where `TOWER_SSE_REQUIRE_CLIENTS` is 1.
+
+mod client;
+#[path = "../browser/driver.rs"]
+#[allow(dead_code)]
+mod driver;
+mod network;
+mod server;
+
+use std::time::Duration;
+
+use client::Client;
+use network::{Fault, Network};
+use server::Server;
+use tokio::time::timeout;
+
+/// A test that waits this long has failed: it is no measure of anything.
+const STUCK: Duration = Duration::from_secs(60);
+
+/// Cuts after every byte of a response's first events, then what is worse than a cut.
+fn faults(kind: client::Kind) -> Vec<Fault> {
+    // The head is between 180 and 320 bytes: a cut is the same for most of them.
+    let in_head = (20..180).step_by(20).map(Fault::Cut).filter(|_| !kind.takes_half_a_head());
+    let from = if kind.takes_half_a_head() { 320 } else { 180 };
+    // What a reset takes away may begin before a blank line.
+    let resets = !kind.commits_early();
+    let in_events = (from..520).flat_map(|bytes| {
+        let reset = (resets && bytes % 10 == 0).then_some(Fault::Reset(bytes));
+        [Some(Fault::Cut(bytes)), reset].into_iter().flatten()
+    });
+    let slow = [Fault::Stall(400), Fault::Trickle(3_000), Fault::Stall(0), Fault::Trickle(500), Fault::Trickle(501)];
+    // First the client learns how soon it may come back.
+    [Fault::Cut(400), Fault::Cut(0)].into_iter().chain(in_head).chain(in_events).chain(slow).collect()
+}
+
+/// Runs a client through all of it.
+async fn gets_every_event_once_and_in_order(kind: client::Kind) {
+    let server = Server::start().await;
+    let network = Network::to(server.port, faults(kind), kind.commits_early()).await;
+    let url = format!("http://127.0.0.1:{}/all/chat", network.port);
+    let Some(mut client) = Client::start(kind, &url, &server.url("/")).await else { return };
+    timeout(STUCK, network.spent()).await.unwrap_or_else(|_| panic!("{} faults are left", network.left()));
+    server.finish().await;
+    let got = timeout(STUCK, client.until_end()).await.expect("the last event comes");
+    let sent = server.sent();
+    assert!(sent.len() > 500, "only {} events for so many connections", sent.len());
+    for (n, (got, sent)) in got.iter().zip(&sent).enumerate() {
+        assert_eq!(got, sent, "event {n}");
+    }
+    assert_eq!(got.len(), sent.len());
+    if kind.stops_at_204() {
+        timeout(STUCK, client.until_closed()).await.expect("it stops at a 204");
+    } else {
+        // It asks again and again, and is told the same.
+        timeout(STUCK, server.until_answered(204, 3)).await.expect("it asks again");
+    }
+    assert!(server.answered(204) > 0, "it was told to stop");
+}
+
+/// A cut at the one place where a client that keeps an id as soon as its line is there loses the event: before the blank
+/// line. For those that do, this says that the table in docs/reliability.md is still true.
+async fn is_cut_before_a_blank_line(kind: client::Kind) {
+    let server = Server::start().await;
+    let network = Network::to(server.port, vec![Fault::BeforeBlankLine], false).await;
+    let url = format!("http://127.0.0.1:{}/all/chat", network.port);
+    let Some(mut client) = Client::start(kind, &url, &server.url("/")).await else { return };
+    timeout(STUCK, network.spent()).await.expect("the client comes back");
+    server.finish().await;
+    let got = timeout(STUCK, client.until_end()).await.expect("the last event comes");
+    let lost = usize::from(kind.commits_early());
+    assert_eq!(got, server.sent()[lost..]);
+}
+
+/// Over plain HTTP/1.1, Chromium takes a head that breaks off for a whole one, without a content type, and that is "fail the
+/// connection": the page has to make a new `EventSource`. Over TLS, and over HTTP/2, it is a connection that was lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn chromium_gives_up_where_a_head_breaks_off() {
+    let server = Server::start().await;
+    let network = Network::to(server.port, vec![Fault::Cut(20)], false).await;
+    let url = format!("http://127.0.0.1:{}/all/chat", network.port);
+    let Some(mut client) = Client::start(client::Kind::Chromium, &url, &server.url("/")).await else { return };
+    timeout(STUCK, client.until_closed()).await.expect("it gives up");
+    assert_eq!(network.left(), 0);
+}
+
+macro_rules! clients {
+    ($($name:ident: $kind:ident,)*) => {
+        $(mod $name {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn gets_every_event_once_and_in_order() {
+                super::gets_every_event_once_and_in_order(client::Kind::$kind).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn is_cut_before_a_blank_line() {
+                super::is_cut_before_a_blank_line(client::Kind::$kind).await;
+            }
+        })*
+    };
+}
+
+clients! {
+    chromium: Chromium,
+    curl_http1: CurlHttp1,
+    curl_http2: CurlHttp2,
+    npm_eventsource: NpmEventsource,
+    npm_eventsource_client: NpmEventsourceClient,
+    npm_fetch_event_source: NpmFetchEventSource,
+    python_httpx_sse: PythonHttpxSse,
+    rust_eventsource_client: RustEventsourceClient,
+}

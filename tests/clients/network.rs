@@ -1,0 +1,153 @@
+//! The network between a client and the server: a TCP proxy with a list of faults, one for each connection.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+};
+
+/// What happens to what the server sends on a connection.
+#[derive(Debug, Clone, Copy)]
+pub enum Fault {
+    /// The end, after so many bytes.
+    Cut(usize),
+    /// A reset, after so many bytes; of what was on its way some is lost.
+    Reset(usize),
+    /// Nothing more after so many bytes, for a while, and then the end.
+    Stall(usize),
+    /// So many bytes one by one, and then the end.
+    Trickle(usize),
+    /// The end, right before the blank line of the first event.
+    BeforeBlankLine,
+}
+
+/// How long a stalled connection says nothing.
+const STALL: Duration = Duration::from_millis(300);
+
+pub struct Network {
+    pub port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    upstream: u16,
+    faults: std::sync::Mutex<VecDeque<Fault>>,
+    left: AtomicUsize,
+    changed: watch::Sender<()>,
+    /// No cut before a blank line: there is a client to which that is a loss, by its own fault.
+    spare_blank_lines: bool,
+}
+
+impl Network {
+    pub async fn to(upstream: u16, faults: Vec<Fault>, spare_blank_lines: bool) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Shared {
+            upstream,
+            left: AtomicUsize::new(faults.len()),
+            faults: std::sync::Mutex::new(faults.into()),
+            changed: watch::Sender::new(()),
+            spare_blank_lines,
+        });
+        tokio::spawn({
+            let shared = shared.clone();
+            async move {
+                while let Ok((client, _)) = listener.accept().await {
+                    let shared = shared.clone();
+                    // A client that goes away is an error here, and nothing that matters.
+                    tokio::spawn(async move { shared.carry(client).await.unwrap_or_default() });
+                }
+            }
+        });
+        Self { port, shared }
+    }
+
+    /// How many faults have not happened yet.
+    pub fn left(&self) -> usize {
+        self.shared.left.load(Ordering::SeqCst)
+    }
+
+    /// Waits until all faults have happened.
+    pub async fn spent(&self) {
+        self.shared.changed.subscribe().wait_for(|()| self.left() == 0).await.unwrap();
+    }
+}
+
+impl Shared {
+    async fn carry(&self, client: TcpStream) -> io::Result<()> {
+        // A browser opens connections that it may never use.
+        client.readable().await?;
+        let server = TcpStream::connect((Ipv4Addr::LOCALHOST, self.upstream)).await?;
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        let (mut from_client, mut to_client) = client.into_split();
+        let (mut from_server, mut to_server) = server.into_split();
+        let up = async { copy(&mut from_client, &mut to_server).await.map(drop) };
+        let fault = self.faults.lock().unwrap().pop_front();
+        let down = async {
+            match fault {
+                Some(fault) => self.suffer(fault, &mut from_server, &mut to_client).await,
+                None => copy(&mut from_server, &mut to_client).await.map(drop),
+            }
+        };
+        let result = tokio::select! { result = up => result, result = down => result };
+        // Whole again: a half that is dropped ends its direction, and there would be no reset.
+        let client = from_client.reunite(to_client).expect("they are of one socket");
+        if let Some(Fault::Reset(_)) = fault {
+            SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
+        }
+        drop(client);
+        if fault.is_some() {
+            self.left.fetch_sub(1, Ordering::SeqCst);
+            self.changed.send_replace(());
+        }
+        result
+    }
+
+    async fn suffer(&self, fault: Fault, from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf) -> io::Result<()> {
+        let (bytes, at_once) = match fault {
+            Fault::Cut(bytes) | Fault::Reset(bytes) | Fault::Stall(bytes) => (bytes, true),
+            Fault::Trickle(bytes) => (bytes, false),
+            Fault::BeforeBlankLine => (usize::MAX, false),
+        };
+        let mut line = Vec::new();
+        let mut sent = 0;
+        while sent < bytes || (self.spare_blank_lines && line == b"\n") {
+            let byte = from.read_u8().await?;
+            // Where a line that is an id has ended, the line is for now its end alone.
+            match byte {
+                b'\n' if line.starts_with(b"id: ") => line = b"\n".to_vec(),
+                b'\n' => line.clear(),
+                byte if line == b"\n" => line = vec![byte],
+                byte => line.push(byte),
+            }
+            to.write_all(&[byte]).await?;
+            sent += 1;
+            if matches!(fault, Fault::BeforeBlankLine) && line == b"\n" {
+                break;
+            }
+            if !at_once {
+                tokio::task::yield_now().await;
+            }
+        }
+        if let Fault::Stall(_) = fault {
+            tokio::time::sleep(STALL).await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,63 @@
+// One of npm's clients, as its own documentation has it used: `node client.cjs <modules> <package> <url>`. Prints each
+// event as a line of JSON, and `"closed"` once it knows that nothing more will come.
+const { createRequire } = require("node:module");
+
+const [modules, name, url] = process.argv.slice(2);
+const load = createRequire(`${modules}/package.json`);
+const print = (value) => process.stdout.write(JSON.stringify(value) + "\n");
+const NAMES = ["message", "token", "gap", "goodbye", "end"];
+
+const clients = {
+  eventsource() {
+    const { EventSource } = load("eventsource");
+    const source = new EventSource(url);
+    for (const name of NAMES) {
+      source.addEventListener(name, (event) => print({ name: event.type, data: event.data, id: event.lastEventId }));
+    }
+    source.addEventListener("error", () => {
+      if (source.readyState === EventSource.CLOSED) print("closed");
+    });
+  },
+
+  async "eventsource-client"() {
+    const { createEventSource } = load("eventsource-client");
+    for await (const { data, event, id } of createEventSource({ url })) {
+      print({ name: event ?? "message", data, id });
+    }
+    print("closed");
+  },
+
+  // Made for browsers, of which it needs these.
+  async "@microsoft/fetch-event-source"() {
+    globalThis.window = globalThis;
+    globalThis.document = { addEventListener() {}, removeEventListener() {}, hidden: false };
+    const { fetchEventSource } = load("@microsoft/fetch-event-source");
+    // It has no word for a 204: "use a custom error", its documentation says, and what `onerror` throws ends it.
+    class Over extends Error {}
+    // Resolved when a response ended as it should: whether to ask again is the caller's to say, and the last id too.
+    const headers = {};
+    const ask = () =>
+      fetchEventSource(url, {
+        openWhenHidden: true,
+        headers,
+        async onopen(response) {
+          if (response.status === 204) throw new Over();
+        },
+        onmessage({ id, event, data }) {
+          headers["last-event-id"] = id;
+          print({ name: event || "message", data, id });
+        },
+        onerror(error) {
+          if (error instanceof Over) throw error;
+        },
+      });
+    try {
+      for (;;) await ask();
+    } catch (error) {
+      if (!(error instanceof Over)) throw error;
+    }
+    print("closed");
+  },
+};
+
+clients[name]();

@@ -1,0 +1,396 @@
+//! Peers that mean no good, over real sockets: names and ids of any bytes, heads at the server's limits, who asks slowly,
+//! resets, leaves, or never reads. Each time a good reader goes on. What takes more of them stands in `tests/load`.
+
+use std::{
+    env,
+    io::{BufRead as _, BufReader},
+    net::Ipv4Addr,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::Request;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
+    time::timeout,
+};
+use tower_sse::{Event, Publisher, SseLayer};
+
+/// A test that waits this long has failed: it is no measure of anything.
+const STUCK: Duration = Duration::from_secs(30);
+
+struct Server {
+    publisher: Publisher,
+    port: u16,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let publisher = Publisher::new();
+        let layer = SseLayer::new(publisher.clone()).route("/events/{channel}").unwrap();
+        let layer = layer.route("/events").unwrap().route("/rest/{*channel}").unwrap();
+        let service = TowerToHyperService::new(layer.into_service());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let mut builder = Builder::new(TokioExecutor::new());
+            builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(300));
+            loop {
+                let stream = listener.accept().await.unwrap().0;
+                stream.set_nodelay(true).unwrap();
+                let connection = builder.serve_connection(TokioIo::new(stream), service.clone()).into_owned();
+                tokio::spawn(async move { connection.await.unwrap_or_default() });
+            }
+        });
+        Self { publisher, port }
+    }
+
+    async fn connect(&self) -> Peer {
+        Peer(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.unwrap())
+    }
+
+    /// Asks on a connection of its own.
+    async fn ask(&self, target: impl AsRef<[u8]>, headers: &[u8]) -> Peer {
+        let mut peer = self.connect().await;
+        peer.ask(target.as_ref(), headers).await;
+        peer
+    }
+
+    async fn send(&self, channel: &str, text: impl ToString) -> usize {
+        self.publisher.channel(channel).send(Event::text(text.to_string())).await.unwrap().reached
+    }
+
+    /// Waits until there are so many subscriptions.
+    async fn until_connections(&self, count: usize) {
+        let there = async {
+            while self.publisher.connections() != count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(STUCK, there).await.unwrap_or_else(|_| panic!("{} connections", self.publisher.connections()));
+    }
+
+    /// A good reader gets what is published: whatever was done to it, the server goes on.
+    async fn serves(&self) {
+        let before = self.publisher.connections();
+        let mut good = self.ask("/events/good", b"").await;
+        good.read_to("\r\n:\n").await;
+        self.send("good", "still here").await;
+        good.read_to("data: still here\n").await;
+        drop(good);
+        self.until_connections(before).await;
+    }
+}
+
+struct Peer(TcpStream);
+
+impl Peer {
+    async fn ask(&mut self, target: &[u8], headers: &[u8]) {
+        let request = [b"GET ", target, b" HTTP/1.1\r\nhost: localhost\r\n", headers, b"\r\n"].concat();
+        // A server that has seen enough may be gone before the end of it.
+        _ = self.0.write_all(&request).await;
+    }
+
+    /// Reads until `wanted` has come, and returns all of it.
+    async fn read_to(&mut self, wanted: &str) -> String {
+        let mut seen = Vec::new();
+        let read = async {
+            while !String::from_utf8_lossy(&seen).replace("\r\n", "\n").contains(&wanted.replace("\r\n", "\n")) {
+                let read = self.0.read_buf(&mut seen).await.unwrap();
+                assert_ne!(read, 0, "no {wanted:?}, but {:?}", String::from_utf8_lossy(&seen));
+            }
+        };
+        timeout(STUCK, read).await.expect("it comes");
+        String::from_utf8_lossy(&seen).into_owned()
+    }
+
+    /// The status; 0 where the server hung up.
+    async fn status(&mut self) -> u16 {
+        let mut seen = Vec::new();
+        let read = async {
+            while !seen.windows(2).any(|end| end == b"\r\n") {
+                if self.0.read_buf(&mut seen).await.unwrap_or(0) == 0 {
+                    return 0;
+                }
+            }
+            String::from_utf8_lossy(&seen)[9..12].parse().unwrap()
+        };
+        timeout(STUCK, read).await.expect("it is answered")
+    }
+
+    /// Waits until the server has hung up.
+    async fn until_closed(&mut self) {
+        let read = async { while self.0.read_buf(&mut Vec::new()).await.unwrap_or(0) > 0 {} };
+        timeout(STUCK, read).await.expect("the server hangs up");
+    }
+
+    /// Closes it by a reset, and not by an end.
+    fn reset(self) {
+        SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_named_by_any_byte_is_a_channel_or_a_400() {
+    let server = Server::start().await;
+    for byte in 0..=255u8 {
+        let name = String::from_utf8(vec![b'a', byte]).ok();
+        let valid = name.as_ref().is_some_and(|name| !name.chars().any(char::is_control));
+        for target in [
+            format!("/events/a%{byte:02x}"),
+            format!("/events/a%{byte:02X}"),
+            format!("/events?channel=a%{byte:02x}"),
+            format!("/rest/a%{byte:02x}"),
+        ] {
+            let mut peer = server.ask(&target, b"").await;
+            assert_eq!(peer.status().await, if valid { 200 } else { 400 }, "{target}");
+            if valid {
+                assert_eq!(server.send(name.as_deref().unwrap(), byte).await, 1, "{target}");
+                peer.read_to(&format!("data: {byte}\n")).await;
+                drop(peer);
+                server.until_connections(0).await;
+            }
+        }
+        // As it is: what may not stand in a path is hyper's to refuse.
+        let raw = server.ask([b"/events/a", &[byte][..]].concat(), b"").await.status().await;
+        assert!([200, 400, 404].contains(&raw), "{raw} to {byte:#x}");
+    }
+    for long in [256, 1_000, 60_000] {
+        let status = server.ask(format!("/events/{}", "x".repeat(long)), b"").await.status().await;
+        assert_eq!(status, 400, "{long}");
+    }
+    server.until_connections(0).await;
+    server.serves().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_kilobytes_of_garbage_as_an_id_are_a_gap() {
+    let server = Server::start().await;
+    server.send("a", "held").await;
+    let legal: Vec<u8> = (0x21..=0x7e).chain(0x80..=0xff).collect();
+    for byte in legal {
+        let id: Vec<u8> = std::iter::repeat_n(byte, 8 << 10).collect();
+        let mut peer = server.ask("/events/a", &[b"last-event-id: ", &id[..], b"\r\n"].concat()).await;
+        let answer = peer.read_to("data: held\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"reason\":\"unknown-id\""), "{answer}");
+        // Repeated is only the beginning: 128 bytes, of which each may have become three, and each of these six.
+        assert!(answer.len() < 2_000, "{} bytes for {byte:#x}", answer.len());
+    }
+    for byte in 0..=255u8 {
+        let id = format!("%{byte:02x}").repeat(8 << 10);
+        let mut peer = server.ask(format!("/events/a?last_event_id={id}"), b"").await;
+        let answer = peer.read_to("data: held\n").await;
+        assert!(answer.contains("\"reason\":\"unknown-id\""), "{answer}");
+        assert!(answer.len() < 2_000, "{} bytes for {byte:#x}", answer.len());
+    }
+    server.until_connections(0).await;
+    server.serves().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_at_the_servers_limits_are_answered() {
+    let server = Server::start().await;
+    let query = |count: usize| (0..count).map(|n| format!("channel=c{n}&")).collect::<String>();
+    for (count, status) in [(100, 200), (101, 400), (4_000, 400)] {
+        assert_eq!(server.ask(format!("/events?{}", query(count)), b"").await.status().await, status, "{count}");
+    }
+    // hyper takes a hundred headers, and `host` is one.
+    for (count, status) in [(99, 200), (100, 431), (5_000, 431)] {
+        let headers: String = (0..count).map(|n| format!("x-{n}: x\r\n")).collect();
+        assert_eq!(server.ask("/events/a", headers.as_bytes()).await.status().await, status, "{count} headers");
+    }
+    for length in [10_000, 300_000] {
+        let header = format!("x: {}\r\n", "x".repeat(length));
+        assert_eq!(server.ask("/events/a", header.as_bytes()).await.status().await, 200, "{length} bytes of header");
+    }
+    let status = server.ask("/events/a", &vec![b'x'; 2 << 20]).await.status().await;
+    assert!([0, 431].contains(&status), "{status} to two megabytes of header");
+    let status = server.ask(format!("/events/a?{}", "x".repeat(70_000)), b"").await.status().await;
+    assert_eq!(status, 414);
+    // The first of several ids is the id, and an `Accept` in many pieces is one.
+    let ids = "last-event-id: ?\r\n".repeat(50);
+    assert_eq!(server.ask("/events/a", ids.as_bytes()).await.status().await, 200);
+    let accept = format!("accept: {}text/event-stream\r\n", "a/b;q=\"\\\",\", ".repeat(5_000));
+    assert_eq!(server.ask("/events/a", accept.as_bytes()).await.status().await, 200);
+    server.until_connections(0).await;
+    server.serves().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_slowly_is_no_subscription_and_is_hung_up_on() {
+    let server = Server::start().await;
+    let mut slow = Vec::new();
+    for _ in 0..200 {
+        let mut peer = server.connect().await;
+        peer.0.write_all(b"GET /events/a HTTP/1.1\r\nhost: localhost\r\nx").await.unwrap();
+        slow.push(peer);
+    }
+    assert_eq!(server.publisher.connections(), 0);
+    server.serves().await;
+    for peer in &mut slow {
+        _ = peer.0.write_all(b"y").await;
+        peer.until_closed().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resets_and_half_closed_sockets_leave_nothing_behind() {
+    let server = Server::start().await;
+    let mut peers = Vec::new();
+    for _ in 0..200 {
+        let mut peer = server.ask("/events/a", b"").await;
+        peer.read_to("\r\n:\n").await;
+        peers.push(peer);
+    }
+    server.until_connections(200).await;
+    for (n, mut peer) in peers.into_iter().enumerate() {
+        server.send("a", "x".repeat(5_000)).await;
+        match n % 3 {
+            0 => peer.reset(),
+            1 => drop(peer),
+            // It could still read, but hyper takes it for gone; kept until the others are too.
+            _ => {
+                peer.0.shutdown().await.unwrap();
+                tokio::spawn(async move { peer.until_closed().await });
+            }
+        }
+    }
+    server.until_connections(0).await;
+    server.serves().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_hangs_up_at_once_leaves_nothing_behind() {
+    let server = Server::start().await;
+    let request = b"GET /events/a HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    for n in 0..=request.len() {
+        let mut peer = server.connect().await;
+        peer.0.write_all(&request[..n]).await.unwrap();
+        if n % 2 == 0 { peer.reset() } else { drop(peer) }
+    }
+    server.serves().await;
+    server.until_connections(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http_2_stream_that_is_not_read_delays_no_other_on_its_connection() {
+    let server = Server::start().await;
+    let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)).await.unwrap();
+    let (mut client, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(1_000)
+        .initial_connection_window_size(1 << 20)
+        .handshake::<_, Empty<Bytes>>(TokioIo::new(socket))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let mut ask = async || {
+        let uri = format!("http://127.0.0.1:{}/events/a", server.port);
+        client.send_request(Request::get(uri).body(Empty::new()).unwrap()).await.unwrap().into_body()
+    };
+    let mut stalled = Vec::new();
+    for _ in 0..50 {
+        stalled.push(ask().await);
+    }
+    let mut good = ask().await;
+    let mut seen = String::new();
+    for n in 0..200 {
+        server.send("a", format!("{n}: {}", "x".repeat(500))).await;
+        while !seen.contains(&format!("data: {n}: ")) {
+            let frame = timeout(STUCK, good.frame()).await.expect("it is not delayed").unwrap().unwrap();
+            seen.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+        }
+    }
+    // One that reads on after all gets what it was owed, or a gap.
+    let mut late = String::new();
+    while !late.contains("data: 199: ") {
+        let frame = timeout(STUCK, stalled[0].frame()).await.expect("it goes on").unwrap().unwrap();
+        late.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+    }
+    assert_eq!(late.matches("\ndata: ").count(), 200);
+    drop((stalled, good));
+    server.until_connections(0).await;
+}
+
+/// The example `hardened`; dropping it kills it.
+struct Hardened {
+    process: Child,
+    port: u16,
+}
+
+impl Hardened {
+    /// Cargo builds the examples for `cargo test`, but not for `cargo test --test ..`: then it is the one of last time.
+    fn start() -> Self {
+        let program = env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join("hardened");
+        let mut process = Command::new(&program)
+            .env("PORT", "0")
+            .env("STALL_MILLIS", "400")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}; `cargo build --examples` builds it", program.display()));
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port = line.trim().rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        Self { process, port: port.unwrap_or_else(|| panic!("it says its port, not {line:?}")) }
+    }
+}
+
+impl Drop for Hardened {
+    fn drop(&mut self) {
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_hangs_up_on_who_never_reads() {
+    let example = Hardened::start();
+    let address = (Ipv4Addr::LOCALHOST, example.port).into();
+    let mut good = Peer(TcpStream::connect(address).await.unwrap());
+    good.ask(b"/events/clock", b"").await;
+    let mut idle = Peer(TcpStream::connect(address).await.unwrap());
+    idle.ask(b"/events/nothing", b"").await;
+    idle.read_to("\r\n:\n").await;
+    // With little room, so that it is full soon.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    let mut stalled = Peer(socket.connect(address).await.unwrap());
+    stalled.ask(b"/events/clock", b"").await;
+    stalled.0.readable().await.unwrap();
+
+    let reading = tokio::spawn(async move {
+        while good.0.read_buf(&mut Vec::with_capacity(1 << 16)).await.unwrap() > 0 {}
+        panic!("one that reads is hung up on");
+    });
+    // The kernel gives up without a word to the peer: the server's end shows it.
+    let sockets = || std::fs::read_dir(format!("/proc/{}/fd", example.process.id())).unwrap().count();
+    let before = sockets();
+    let hung_up = async {
+        while sockets() == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(STUCK, hung_up).await.expect("the server hangs up");
+    assert_eq!(sockets(), before - 1);
+    assert!(!reading.is_finished());
+    // One that has nothing to read is none that stalls.
+    assert!(idle.0.try_read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
+    reading.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_hangs_up_on_who_asks_slowly() {
+    let example = Hardened::start();
+    let mut slow = Peer(TcpStream::connect((Ipv4Addr::LOCALHOST, example.port)).await.unwrap());
+    slow.0.write_all(b"GET /events/clock HTTP/1.1\r\nhost: ").await.unwrap();
+    slow.until_closed().await;
+}

@@ -1,0 +1,95 @@
+//! The server's process, from outside.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdout, Command, Stdio},
+    time::Duration,
+};
+
+/// A running server; dropping it kills it.
+pub struct Process {
+    pub port: u16,
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Stats {
+    /// By the allocator.
+    pub allocated: u64,
+    /// By the kernel: what is resident.
+    pub resident: u64,
+    pub files: usize,
+    pub connections: usize,
+    /// What the hub counts of its events.
+    pub held: u64,
+}
+
+impl Process {
+    /// With so many events as a channel's history.
+    pub fn start(grace: Duration, history: usize) -> Self {
+        Self::with_buffer(grace, history, 0)
+    }
+
+    /// With so many bytes that hyper may buffer for a connection; 0 is its default.
+    pub fn with_buffer(grace: Duration, history: usize, buffer: usize) -> Self {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "server::serve", "--nocapture"])
+            .env("TOWER_SSE_LOAD_SERVER", format!("{} {history} {buffer}", grace.as_millis()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut process = Self { port: 0, child, lines };
+        process.port = process.answer().parse().unwrap();
+        process
+    }
+
+    fn answer(&mut self) -> String {
+        self.lines
+            .by_ref()
+            .find_map(|line| line.unwrap().strip_prefix("> ").map(str::to_owned))
+            .expect("the server lives")
+    }
+
+    pub fn tell(&mut self, line: &str) -> String {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
+        self.answer()
+    }
+
+    pub fn stats(&mut self) -> Stats {
+        let answer = self.tell("stats");
+        let mut numbers = answer.split(' ').map(|number| number.parse::<u64>().unwrap());
+        let mut next = || numbers.next().unwrap();
+        let (allocated, connections, held) = (next(), usize::try_from(next()).unwrap(), next());
+        let pid = self.child.id();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let resident = line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10;
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+        Stats { allocated, resident, files, connections, held }
+    }
+
+    pub fn terminate(&self) {
+        let sent = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for the end, and returns what it said last: whether all readers were gone, how many events were taken, and
+    /// how many refused.
+    pub fn farewell(&mut self) -> (bool, u64, u64) {
+        let answer = self.answer();
+        assert!(self.child.wait().unwrap().success());
+        let words: Vec<&str> = answer.split(' ').collect();
+        (words[0] == "true", words[1].parse().unwrap(), words[2].parse().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}

@@ -1,0 +1,179 @@
+//! The server, which is this very program again: `TOWER_SSE_LOAD_SERVER` is its grace in milliseconds, its history, and
+//! how many bytes hyper may buffer for a connection, 0 for hyper's default. It is told what to
+//! do by lines on its standard input, and answers each with one; on SIGTERM it shuts down.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    collections::HashMap,
+    env,
+    io::Write as _,
+    net::Ipv4Addr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::{conn::auto::Builder, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::TcpSocket,
+    signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tower_sse::{Event, KeepAlive, OpenOptions, Publisher, Retention, Route, SseLayer, Start};
+
+use crate::now;
+
+/// Counts the bytes that are allocated.
+struct Counting;
+
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: the system's allocator does the work, with the arguments as they came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The server's `main`, for this program has one already; as a test it is nothing.
+#[test]
+fn serve() {
+    let Ok(settings) = env::var("TOWER_SSE_LOAD_SERVER") else { return };
+    let settings: Vec<usize> = settings.split(' ').map(|number| number.parse().unwrap()).collect();
+    let [grace, history, buffer] = settings[..] else { panic!("{settings:?}") };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(run(Duration::from_millis(grace.try_into().unwrap()), history, buffer));
+    // Whatever still runs, the standard input's thread among it, ends with the process.
+    std::process::exit(0);
+}
+
+/// What the publishing tasks did: how many events were taken, by channel, and how many refused.
+#[derive(Default)]
+struct Told {
+    taken: Mutex<HashMap<String, u64>>,
+    refused: AtomicU64,
+}
+
+impl Told {
+    fn taken(&self, channel: &str) -> u64 {
+        self.taken.lock().unwrap().get(channel).copied().unwrap_or_default()
+    }
+}
+
+async fn run(grace: Duration, history: usize, buffer: usize) {
+    let retention = Retention::new().events(history).bytes(64 << 20);
+    let publisher = Publisher::builder().retention(retention).build();
+    let route = |pattern| Route::new(pattern).keep_alive(KeepAlive::every(Duration::from_secs(5)));
+    let layer = SseLayer::new(publisher.clone())
+        .route(route("/events/{channel}"))
+        .and_then(|layer| {
+            let earliest = OpenOptions::new().start(Start::Earliest);
+            layer.route(route("/all/{channel}/{client_id}").options(earliest))
+        })
+        .unwrap();
+    let service = TowerToHyperService::new(layer.into_service());
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let listener = socket.listen(16_384).unwrap();
+    say(&listener.local_addr().unwrap().port().to_string());
+    let told = Arc::new(Told::default());
+    tokio::spawn(obey(publisher.clone(), told.clone()));
+
+    let (mut builder, connections) = (Builder::new(TokioExecutor::new()), GracefulShutdown::new());
+    if buffer > 0 {
+        builder.http1().max_buf_size(buffer);
+    }
+    let mut terminated = signal(SignalKind::terminate()).unwrap();
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted.unwrap().0,
+            _ = terminated.recv() => break,
+        };
+        _ = stream.set_nodelay(true);
+        let connection =
+            connections.watch(builder.serve_connection(TokioIo::new(stream), service.clone()).into_owned());
+        tokio::spawn(async move { connection.await.unwrap_or_default() });
+    }
+    let (all, _) = tokio::join!(publisher.shutdown(grace), timeout(grace, connections.shutdown()));
+    say(&format!("{all} {} {}", told.taken("chat"), told.refused.load(Ordering::SeqCst)));
+}
+
+fn say(line: &str) {
+    // Behind a mark, for the test harness writes here too.
+    println!("\n> {line}");
+    std::io::stdout().flush().unwrap();
+}
+
+/// `send <channel> <client, or -> <text>`; `many <channel> <count> <bytes>`; `every <channel> <milliseconds> <bytes>`;
+/// `quiet`, after which these stop; `stats`.
+async fn obey(publisher: Publisher, told: Arc<Told>) {
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let mut ticking = tokio::task::JoinSet::new();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let words: Vec<&str> = line.split(' ').collect();
+        let number = |at: usize| words[at].parse::<usize>().unwrap();
+        match words[0] {
+            "send" => {
+                let channel = publisher.channel(words[1]);
+                let sent = match words[2] {
+                    "-" => channel.send(Event::text(words[3])).await,
+                    client => channel.send_to(client, Event::text(words[3])).await,
+                };
+                sent.unwrap();
+            }
+            "many" => {
+                for _ in 0..number(2) {
+                    publish(&publisher, words[1], number(3), &told).await;
+                }
+            }
+            "every" => {
+                let (publisher, told, channel, bytes) =
+                    (publisher.clone(), told.clone(), words[1].to_owned(), number(3));
+                let mut interval = interval(Duration::from_millis(words[2].parse().unwrap()));
+                interval.set_missed_tick_behavior(MissedTickBehavior::Burst);
+                ticking.spawn(async move {
+                    loop {
+                        interval.tick().await;
+                        publish(&publisher, &channel, bytes, &told).await;
+                    }
+                });
+            }
+            "quiet" => ticking.shutdown().await,
+            "stats" => {
+                let connections = publisher.connections();
+                say(&format!("{} {connections} {}", ALLOCATED.load(Ordering::Relaxed), publisher.stats().held_bytes));
+                continue;
+            }
+            other => panic!("{other}"),
+        }
+        say("ok");
+    }
+}
+
+/// `<number> <when> <padding>`. Numbers are of those that were taken, of which one task alone publishes where they count.
+async fn publish(publisher: &Publisher, channel: &str, bytes: usize, told: &Told) {
+    let text = format!("{} {} {}", told.taken(channel) + 1, now(), "x".repeat(bytes));
+    match publisher.channel(channel).send(Event::text(text)).await {
+        Ok(_) => *told.taken.lock().unwrap().entry(channel.to_owned()).or_default() += 1,
+        Err(error) => {
+            assert!(error.is_shutting_down(), "{error}");
+            told.refused.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A thousand readers that never read, beside a hundred that do.
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::{
+    now,
+    process::Process,
+    quantile,
+    reader::{Reader, numbers, stalled},
+};
+
+const GOOD: usize = 100;
+const STALLED: usize = 1_000;
+/// hyper's default of what it buffers for a connection.
+const HYPERS: usize = 8_192 + 4_096 * 100;
+/// What the body gives hyper at once, at most.
+const CHUNK: usize = 64 << 10;
+const EVENTS: usize = 1_000;
+
+#[test]
+#[ignore = "a minute, and a machine of its own"]
+fn a_thousand_readers_that_never_read_cost_what_hyper_buffers() {
+    costs_no_more_than(0, HYPERS + CHUNK);
+}
+
+/// As the example `hardened` sets it.
+#[test]
+#[ignore = "a minute, and a machine of its own"]
+fn a_thousand_readers_that_never_read_cost_what_hyper_is_told_to_buffer() {
+    costs_no_more_than(16 << 10, (16 << 10) + CHUNK);
+}
+
+/// What one that never reads may cost, above what its connection costs: what hyper takes from the body while it can't
+/// write.
+fn costs_no_more_than(buffer: usize, bound: usize) {
+    let bound = u64::try_from(bound).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut server = Process::with_buffer(Duration::from_secs(5), 20_000, buffer);
+        let good = open_good(&server).await;
+        // What the history holds is held with or without readers.
+        let mut good = flood(&mut server, good, 20).await;
+        let (alone, again);
+        (good, alone) = latency(&mut server, good).await;
+        let before = server.stats();
+
+        let mut peers = Vec::new();
+        for _ in 0..STALLED {
+            peers.push(stalled(server.port, "/events/chat").await);
+        }
+        let open = server.stats();
+        // More than their sockets hold, and more than the history.
+        good = flood(&mut server, good, 25).await;
+        let (good, beside) = latency(&mut server, good).await;
+        let after = server.stats();
+        assert_eq!(after.connections, GOOD + STALLED);
+        drop(peers);
+        (_, again) = latency(&mut server, good).await;
+
+        let each = |later: u64, earlier: u64| later.saturating_sub(earlier) / STALLED as u64;
+        println!("{STALLED} readers that never read beside {GOOD}: {before:?}, open {open:?}, stalled {after:?}");
+        println!(
+            "each: {} bytes to open, {} more stalled",
+            each(open.allocated, before.allocated),
+            each(after.allocated, open.allocated)
+        );
+        println!("median latency, 95th percentile: {alone:?} alone, {beside:?} beside them, {again:?} after, in ns");
+        assert!(each(after.allocated, open.allocated) < bound, "more than the bound of {bound} bytes each");
+        assert!(after.resident - before.resident < STALLED as u64 * (bound + (40 << 10)), "more than is allocated");
+    });
+}
+
+async fn open_good(server: &Process) -> Vec<Reader> {
+    let mut good = Vec::new();
+    for _ in 0..GOOD {
+        good.push(Reader::open(server.port, "/events/chat", "").await.unwrap());
+    }
+    good
+}
+
+/// So many thousand events of a thousand bytes, no faster than the good ones read them.
+async fn flood(server: &mut Process, mut good: Vec<Reader>, thousands: usize) -> Vec<Reader> {
+    for _ in 0..thousands {
+        server.tell("many chat 1000 1000");
+        good = read(good, 1_000).await.0;
+    }
+    good
+}
+
+/// Reads so many events, of which none may be missing.
+async fn read(good: Vec<Reader>, events: usize) -> (Vec<Reader>, Vec<u64>) {
+    let mut reading = JoinSet::new();
+    for mut reader in good {
+        reading.spawn(async move {
+            let (mut last, mut waits) = (None, Vec::with_capacity(events));
+            for _ in 0..events {
+                let event = reader.next().await.unwrap();
+                assert_eq!(event.name, "", "a good reader is told of no gap: {}", event.data);
+                let (number, sent) = numbers(&event.data);
+                waits.push(now().saturating_sub(sent));
+                assert!(last.is_none_or(|last| number == last + 1), "{number} after {last:?}");
+                last = Some(number);
+            }
+            (reader, waits)
+        });
+    }
+    let (mut good, mut waits) = (Vec::new(), Vec::new());
+    while let Some(read) = reading.join_next().await {
+        let (reader, its) = read.unwrap();
+        good.push(reader);
+        waits.extend(its);
+    }
+    (good, waits)
+}
+
+/// The median, and the 95th percentile, of a hundred events a second.
+async fn latency(server: &mut Process, good: Vec<Reader>) -> (Vec<Reader>, (u64, u64)) {
+    server.tell("every chat 10 100");
+    let (good, _) = read(good, 50).await;
+    let (good, mut waits) = read(good, EVENTS).await;
+    server.tell("quiet");
+    // What was sent until then.
+    let good = catch_up(good).await;
+    (good, (quantile(&mut waits, 0.5), quantile(&mut waits, 0.95)))
+}
+
+async fn catch_up(good: Vec<Reader>) -> Vec<Reader> {
+    let mut caught_up = Vec::new();
+    for mut reader in good {
+        while tokio::time::timeout(Duration::from_millis(20), reader.next()).await.is_ok() {}
+        caught_up.push(reader);
+    }
+    caught_up
+}
