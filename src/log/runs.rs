@@ -47,7 +47,8 @@ enum Place {
 
 impl Runs {
     pub(super) fn push(&mut self, event: &EncodedEvent, at: u64) {
-        debug_assert_eq!(self.size, self.frozen.iter().map(Run::size).sum::<usize>() + self.tail.size());
+        #[cfg(test)]
+        assert_eq!(self.size, self.frozen.iter().map(Run::size).sum::<usize>() + self.tail.size());
         let len = event.as_bytes().len();
         self.size += len;
         if len >= LARGE {
@@ -159,31 +160,35 @@ impl Runs {
     /// Freezes the tail if what is wanted of it from `index` on, and was before, is as much as that costs.
     fn freeze_if_wanted(&mut self, index: usize, limit: Limit) -> bool {
         self.copied += self.tail.slice(index, self.tail.stop(index, limit)).len();
-        let freeze = self.copied >= self.cost_of_freezing();
-        if freeze && !self.frozen.back_mut().is_some_and(|last| last.join(&[&self.tail])) {
-            self.freeze();
-        } else if freeze {
-            (self.tail, self.copied) = (Run::default(), 0);
+        if self.copied < self.cost_of_freezing() {
+            return false;
         }
-        freeze
+        if self.frozen.back_mut().is_some_and(|last| last.join(&[&self.tail])) {
+            (self.tail, self.copied) = (Run::default(), 0);
+        } else {
+            self.freeze();
+        }
+        true
     }
 
     /// Puts a run and those after it together, if a reader that begins within it wants all of them as one chunk. The next
     /// one who does finds them so.
     fn join(&mut self, run: usize, index: usize, limit: Limit) {
-        let start = self.frozen[run].start(index);
-        let rest = self.frozen.range(run..).map(Run::size).sum::<usize>() - start;
-        if rest + self.tail.size() <= limit.bytes && !self.tail.is_empty() {
+        // No further than a chunk, however many there are: a lane may hold many runs.
+        let end = self.frozen[run].start(index).saturating_add(limit.bytes);
+        let fits = |size: usize, next: &Run<Bytes>| Some(size + next.size()).filter(|size| *size <= end);
+        let all = self.frozen.range(run..).try_fold(self.tail.size(), fits);
+        if all.is_some() && !self.tail.is_empty() {
             self.freeze_if_wanted(self.tail.end() - self.tail.len(), limit);
         }
-        let (mut size, mut wanted) = (self.frozen[run].size(), self.frozen[run].size() - start);
+        // With what was read of the first already: behind that the rest may be too little to copy the whole for.
+        let mut size = self.frozen[run].size();
         let fit = self.frozen.range(run + 1..).take_while(|next| {
-            (size, wanted) = (size + next.size(), wanted + next.size());
-            size <= CHUNK && wanted <= limit.bytes
+            size += next.size();
+            size <= limit.bytes
         });
         let fit = fit.count();
-        // Where reading goes on behind what was read in part, the rest is too little to copy the whole for.
-        if fit == 0 || limit.events == 1 {
+        if fit == 0 {
             return;
         }
         let mut joined = std::mem::take(&mut self.frozen[run]);
