@@ -39,8 +39,8 @@ const SMALL: usize = 2 << 10;
 /// What is taken at once for a run that grows, of a lane that holds little: some events of an agent.
 const ROOM: usize = 384;
 
-/// Where an event is.
-enum Place {
+/// Where an event is: in which run, and by what index.
+enum Spot {
     Frozen { run: usize, index: usize },
     Tail(usize),
 }
@@ -107,9 +107,9 @@ impl Runs {
 
     /// The offset of the first event after `offset`.
     pub(super) fn first_after(&self, offset: Offset) -> Option<Offset> {
-        Some(match self.place_after(offset)? {
-            Place::Frozen { run, index } => self.frozen[run].offset(index),
-            Place::Tail(index) => self.tail.offset(index),
+        Some(match self.spot_after(offset)? {
+            Spot::Frozen { run, index } => self.frozen[run].offset(index),
+            Spot::Tail(index) => self.tail.offset(index),
         })
     }
 
@@ -121,20 +121,20 @@ impl Runs {
 
     /// The events after `offset` and before `end`, as far as they lie in one piece and within `limit`.
     pub(super) fn read(&mut self, offset: Offset, end: Offset, limit: Limit) -> Option<Batch> {
-        let mut place = self.place_after(offset)?;
-        if let Place::Tail(index) = place
+        let mut spot = self.spot_after(offset)?;
+        if let Spot::Tail(index) = spot
             && self.freeze_if_wanted(index, limit)
         {
-            place = self.place_after(offset)?;
+            spot = self.spot_after(offset)?;
         }
-        Some(match place {
-            Place::Frozen { run, index } => {
+        Some(match spot {
+            Spot::Frozen { run, index } => {
                 self.join(run, index, limit);
                 let run = &self.frozen[run];
                 let stop = run.stop(index, limit).min(run.first_after(end.before()));
                 Batch::of_bytes(run.share(index, stop), stop - index, run.offset(stop - 1))
             }
-            Place::Tail(index) => {
+            Spot::Tail(index) => {
                 let stop = self.tail.stop(index, limit).min(self.tail.first_after(end.before()));
                 let bytes = Bytes::copy_from_slice(self.tail.slice(index, stop));
                 Batch::of_bytes(bytes, stop - index, self.tail.offset(stop - 1))
@@ -144,15 +144,15 @@ impl Runs {
 
     /// The offset up to which [`read`](Self::read) comes at least, if nothing ends it.
     pub(super) fn reach(&self, offset: Offset, limit: Limit) -> Option<Offset> {
-        Some(match self.place_after(offset)? {
-            Place::Frozen { run, index } => self.frozen[run].offset(self.frozen[run].stop(index, limit) - 1),
-            Place::Tail(index) => self.tail.offset(self.tail.stop(index, limit) - 1),
+        Some(match self.spot_after(offset)? {
+            Spot::Frozen { run, index } => self.frozen[run].offset(self.frozen[run].stop(index, limit) - 1),
+            Spot::Tail(index) => self.tail.offset(self.tail.stop(index, limit) - 1),
         })
     }
 
     /// Before single events after `offset` are taken out.
     pub(super) fn share_if_wanted(&mut self, offset: Offset, limit: Limit) {
-        if let Some(Place::Tail(index)) = self.place_after(offset) {
+        if let Some(Spot::Tail(index)) = self.spot_after(offset) {
             self.freeze_if_wanted(index, limit);
         }
     }
@@ -217,15 +217,15 @@ impl Runs {
     }
 
     /// Where the first event after `offset` is.
-    fn place_after(&self, offset: Offset) -> Option<Place> {
+    fn spot_after(&self, offset: Offset) -> Option<Spot> {
         if self.tail.first().is_none_or(|first| first > offset) {
             let run = self.run_after(offset);
             if let Some(found) = self.frozen.get(run) {
-                return Some(Place::Frozen { run, index: found.first_after(offset) });
+                return Some(Spot::Frozen { run, index: found.first_after(offset) });
             }
         }
         let index = self.tail.first_after(offset);
-        (index < self.tail.end()).then_some(Place::Tail(index))
+        (index < self.tail.end()).then_some(Spot::Tail(index))
     }
 
     /// The first frozen run with an event after `offset`; where it would be, if there is none.
