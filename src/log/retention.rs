@@ -74,6 +74,26 @@ impl Retention {
         self
     }
 
+    /// At most so many events.
+    pub fn max_events(&self) -> usize {
+        self.events
+    }
+
+    /// At most so many bytes, as [`cost`](Self::cost) counts them.
+    pub fn max_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// None older than this.
+    pub fn max_age(&self) -> Duration {
+        self.age
+    }
+
+    /// What an event of `len` bytes on the wire counts.
+    pub const fn cost(len: usize) -> usize {
+        len + EVENT_OVERHEAD
+    }
+
     /// None older than this; one hour by default. With [`Duration::MAX`] a channel is never dropped by itself.
     pub fn age(mut self, max: Duration) -> Self {
         self.age = max;
