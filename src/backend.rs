@@ -8,8 +8,13 @@ mod contract;
 mod entry;
 mod feed;
 pub(crate) mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 
 pub(crate) use self::feed::channels as feed_channels;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::{Redis, RedisBuilder};
 pub use self::{
     contract::{Append, Appended, Backend, BackendFuture, Connected, Present},
     entry::{Entry, Held, Marks},

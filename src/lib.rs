@@ -122,6 +122,9 @@ mod trace;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use crate::backend::{Redis, RedisBuilder};
 pub use crate::{
     authorize::{
         AllowAll, AuthorizeRequest, Authorizer, AuthorizerFn, Bearer, BearerFuture, Denied, authorizer_fn, bearer,

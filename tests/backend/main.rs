@@ -9,6 +9,10 @@ mod faulty;
 mod file;
 mod memory;
 mod reader;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "redis")]
+mod server;
 mod store;
 
 /// Each case as a test of its own.
@@ -72,6 +76,12 @@ macro_rules! all_faults {
 
 mod in_process {
     all_cases!(crate::memory::MemoryStore);
+}
+
+#[cfg(feature = "redis")]
+mod in_redis {
+    all_cases!(crate::redis::RedisStore);
+    all_faults!(crate::redis::RedisStore);
 }
 
 mod in_a_file {
