@@ -70,11 +70,27 @@ impl Server {
         }
     }
 
+    #[allow(dead_code)]
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// Loses what it has on disk.
+    #[allow(dead_code)]
+    pub fn empty(&self) {
+        for entry in std::fs::read_dir(&self.folder).unwrap().flatten() {
+            let _ = std::fs::remove_dir_all(entry.path());
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+
+    #[allow(dead_code)]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// What a command answers, by the client that comes with the server.
+    #[allow(dead_code)]
     pub fn command(&self, words: &[&str]) -> String {
         let output = Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(words).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim_end().to_string()
