@@ -17,6 +17,10 @@ use crate::{
 /// A hub's cloneable write handle. All clones are the same hub; the hub lives as long as one of them, a layer with one,
 /// or a subscription.
 ///
+/// With a remote [backend](PublisherBuilder::backend) this is one node of several: what is published reaches the readers of
+/// all, [`Channel::close`] ends them on all, and [`Channel::present`] counts them on all. Everything else here is of this
+/// node: its connections, its mirrors of the channels that it has readers of, `disconnect`, `shutdown` and `stats`.
+///
 /// It works outside of a runtime too. What reads is an [`SseLayer`](crate::SseLayer) with a clone of it, or a
 /// [`Subscription`](crate::Subscription).
 ///

@@ -82,6 +82,29 @@ async fn a_killed_server_loses_nothing_that_it_acknowledged() {
     late.nothing_before(&other, "b").await;
 }
 
+/// Two nodes of a cluster, each with half of the slots. The hub's are on one of them, and both are asked first.
+#[tokio::test]
+async fn it_runs_on_a_cluster_and_finds_its_slot() {
+    if !is_installed() {
+        return;
+    }
+    let servers = [(); 2].map(|()| Server::start_with(&["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]));
+    servers[0].command(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"]);
+    servers[1].command(&["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]);
+    servers[0].command(&["CLUSTER", "MEET", "127.0.0.1", &servers[1].port().to_string()]);
+    let is_ready = |server: &Server| server.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok");
+    eventually(async || servers.iter().all(is_ready)).await;
+    let nodes =
+        servers.each_ref().map(|server| Publisher::builder().backend(Redis::new(&server.url()).unwrap()).build());
+    let mut reader = live(&nodes[0], &["a", "b"], "").await;
+    let mut other = live(&nodes[1], &["b", "a"], "").await;
+    for n in 0..20 {
+        send(&nodes[n % 2], ["a", "b"][n % 3 % 2], n).await;
+    }
+    let all: Vec<_> = (0..20).map(|n| n.to_string()).collect();
+    assert_eq!((reader.texts(20).await, other.texts(20).await), (all.clone(), all));
+}
+
 #[tokio::test]
 async fn keys_are_gone_when_retention_and_tombstones_have_passed() {
     let Some(store) = RedisStore::begin().await else { return };

@@ -12,6 +12,8 @@ pub struct Server {
     child: Option<Child>,
     folder: PathBuf,
     port: u16,
+    /// What it is told besides.
+    settings: Vec<String>,
 }
 
 /// Whether there is a server to run. If not that is said, or an error where it is required.
@@ -27,12 +29,18 @@ pub fn is_installed() -> bool {
 }
 
 impl Server {
+    /// One that has on disk whatever it acknowledged.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    pub fn start_with(settings: &[&str]) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("tower-sse-redis-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let mut server = Self { child: None, folder, port: 0 };
+        let mut server =
+            Self { child: None, folder, port: 0, settings: settings.iter().map(|word| word.to_string()).collect() };
         // Between the moment at which the port is found and the one at which it is taken another may take it.
         while server.child.is_none() {
             server.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -47,6 +55,7 @@ impl Server {
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
             .args(["--appendonly", "yes", "--appendfsync", "always", "--dir"])
             .arg(&self.folder)
+            .args(&self.settings)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -21,6 +21,7 @@ mod server;
 mod check;
 mod faults;
 mod http;
+mod measure;
 mod node;
 mod proxy;
 mod publisher;

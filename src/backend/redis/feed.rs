@@ -20,6 +20,8 @@ use crate::{
 const AT_ONCE: usize = 500;
 
 pub(super) async fn run(redis: &Inner, requests: Requests, messages: Messages) -> Result<(), BackendError> {
+    // By this a cluster says where the hub's slot is, if it is elsewhere: what is pushed there comes in its order.
+    redis.level("").await?;
     let (mut sink, stream) = redis.link.subscriber().await?.split();
     let levels = redis.keys.levels(RandomState::new().hash_one(Instant::now()));
     sink.subscribe(&levels).await.map_err(BackendError::new)?;

@@ -81,7 +81,9 @@ impl Link {
     }
 
     fn redirect(&self, error: &RedisError) {
-        let Some((host, port)) = error.redirect_node() else { return };
+        let Some((addr, _slot)) = error.redirect_node() else { return };
+        let Some((host, port)) = addr.rsplit_once(':') else { return };
+        let Ok(port) = port.parse() else { return };
         let info = self.client().get_connection_info().clone();
         let addr = match info.addr() {
             ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
