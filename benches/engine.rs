@@ -23,20 +23,24 @@ struct Token<'a> {
 const TEXT: &str =
     "a hundred bytes of data, which is what the benchmark of whole servers sends too; it has no line ends";
 
+fn ready<F: Future>(future: F) -> F::Output {
+    match poll(future) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("in memory it is ready at once"),
+    }
+}
+
 /// Polls something that is ready, or is not to wait.
 fn poll<F: Future>(future: F) -> Poll<F::Output> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 fn publish(publisher: &Publisher, channel: &'static str) {
-    match poll(publisher.channel(channel).send(Event::text(TEXT))) {
-        Poll::Ready(sent) => drop(black_box(sent.unwrap())),
-        Poll::Pending => panic!("in memory a publish is ready at once"),
-    }
+    drop(black_box(ready(publisher.channel(channel).send(Event::text(TEXT))).unwrap()));
 }
 
 fn open(publisher: &Publisher, channel: &'static str) -> Subscription {
-    Subscription::open(publisher, Grant::new([ChannelName::from_static(channel)])).unwrap()
+    ready(Subscription::open(publisher, Grant::new([ChannelName::from_static(channel)]))).unwrap()
 }
 
 fn is_level(subscription: &mut Subscription) -> bool {
@@ -98,7 +102,7 @@ fn publish_to_one_client(c: &mut Criterion) {
             let name = |client: usize| tower_sse::ClientId::try_from(&*format!("u{client}")).unwrap();
             let grant = |client: usize| Grant::new([ChannelName::from_static("c")]).client(name(client));
             let mut subscriptions: Vec<_> =
-                (0..clients).map(|client| Subscription::open(&publisher, grant(client)).unwrap()).collect();
+                (0..clients).map(|client| ready(Subscription::open(&publisher, grant(client))).unwrap()).collect();
             subscriptions.iter_mut().for_each(read_to_the_end);
             b.iter(|| {
                 let sent = poll(publisher.channel("c").send_to("u5", Event::text(TEXT)));
@@ -125,7 +129,7 @@ fn read(c: &mut Criterion) {
     let behind = || {
         let options = OpenOptions::new().start(Start::Earliest);
         let grant = Grant::new([ChannelName::from_static("hundred")]);
-        Box::pin(SseBody::new(options.open(&publisher, grant, None).unwrap()))
+        Box::pin(SseBody::new(ready(options.open(&publisher, grant, None)).unwrap()))
     };
     let read = |mut body: Pin<Box<SseBody>>| {
         let mut bytes = 0;
@@ -151,7 +155,7 @@ fn read_of_many(c: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(channels), |b| {
             let publisher = Publisher::new();
             let name = |channel: usize| ChannelName::try_from(&*format!("c{channel}")).unwrap();
-            let mut subscription = Subscription::open(&publisher, Grant::new((0..channels).map(name))).unwrap();
+            let mut subscription = ready(Subscription::open(&publisher, Grant::new((0..channels).map(name)))).unwrap();
             read_to_the_end(&mut subscription);
             b.iter(|| {
                 publish(&publisher, "c0");

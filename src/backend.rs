@@ -1,15 +1,22 @@
-//! Where the log lives.
+//! Where the log lives: the contract that every backend keeps, and the adapters.
 //!
-//! A backend gives each event its place. What it promises to the floors above, whatever it is made of:
-//!
-//! - **Append** assigns the offset and puts the event in the channel's log in one step: in a channel, offsets only grow,
-//!   and over the hub each is given once. An event that was refused left nothing behind.
-//! - **Last** is an offset up to which every event is in its log, or will be before its log can be read again. That is
-//!   what lets one cursor stand for a position in many channels.
-//! - **Epoch** names one incarnation of all that; it changes when, and only when, the log was lost.
-//! - **Gaps are exact**: for a channel that is gone there is a tombstone that says what had been evicted, for whom.
-//!
-//! The in-process backend, [`memory`], is the only one; the logs themselves are held by the channels, so that a read
-//! takes one lock.
+//! The in-process one, [`memory`], keeps it without the trait's calls in its way: the logs are held by the channels, so
+//! that a publish or a read takes one lock. For every other [`Backend`] the same logs are a node's mirror of what its
+//! readers read.
 
+mod contract;
+mod entry;
+mod feed;
 pub(crate) mod memory;
+#[cfg(feature = "redis")]
+mod redis;
+
+pub(crate) use self::feed::channels as feed_channels;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::{Redis, RedisBuilder};
+pub use self::{
+    contract::{Append, Appended, Backend, BackendFuture, Connected, Present},
+    entry::{Entry, Held, Marks},
+    feed::{Incoming, Message, Messages, Request, Requests},
+};

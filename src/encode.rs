@@ -16,7 +16,7 @@ pub(crate) use self::write::{write_comment, write_field, write_retry};
 use crate::{
     cursor::{Cursor, EventId, Offset},
     event::Event,
-    name::CustomId,
+    name::{CustomId, IdempotencyKey},
 };
 
 /// An event with all of its bytes but the id, which only the log can give. Made outside of any lock.
@@ -25,20 +25,20 @@ pub(crate) struct Draft {
     /// How many bytes it will have with its id, give or take a digit.
     len: usize,
     custom: Option<CustomId>,
+    key: Option<IdempotencyKey>,
 }
 
 impl Draft {
     /// `next` is about the offset that it will have: with as many digits, the bytes need no more room than they have.
     pub(crate) fn new(event: Event, next: Offset) -> Self {
-        let Event { data, name, id, retry, comment } = event;
-        let id_len = id.as_ref().map_or(Cursor::MIN_LEN + digits(next), |id| id.as_str().len());
+        let Event { data, name, id, retry, comment, key } = event;
         let head_len = name.as_ref().map_or(0, |name| "event: \n".len() + name.as_str().len())
             + comment.as_ref().map_or(0, |comment| ": \n".len() + comment.as_str().len())
             + retry.map_or(0, |retry| "retry: \n".len() + millis(retry).to_string().len());
-        let len = head_len + data.len() + "id: \n\n".len() + id_len;
+        let len = head_len + data.len() + Self::id_len(id.as_ref(), next);
         // The data's own memory will do, if nothing goes before it and what is too much is not held for long.
         if head_len == 0 && (len..=len + len / 8 + 128).contains(&data.capacity()) {
-            return Self { bytes: data, len, custom: id };
+            return Self { bytes: data, len, custom: id, key };
         }
         let mut out = Vec::with_capacity(len);
         if let Some(comment) = &comment {
@@ -51,7 +51,29 @@ impl Draft {
             write_field(&mut out, "event", name);
         }
         out.extend_from_slice(&data);
-        Self { bytes: out, len, custom: id }
+        Self { bytes: out, len, custom: id, key }
+    }
+
+    /// One that was stored without its id.
+    pub(crate) fn stored(bytes: &[u8], custom: Option<CustomId>, offset: Offset) -> Self {
+        let len = bytes.len() + Self::id_len(custom.as_ref(), offset);
+        let mut out = Vec::with_capacity(len);
+        out.extend_from_slice(bytes);
+        Self { bytes: out, len, custom, key: None }
+    }
+
+    /// What is stored of it: its bytes without the id, and what else there is.
+    pub(crate) fn into_parts(self) -> (Bytes, Option<CustomId>, Option<IdempotencyKey>) {
+        (self.bytes.into(), self.custom, self.key)
+    }
+
+    /// How many bytes the id adds, its line and the blank one.
+    pub(crate) fn id_len(custom: Option<&CustomId>, offset: Offset) -> usize {
+        "id: \n\n".len() + custom.map_or(Cursor::MIN_LEN + digits(offset), |id| id.as_str().len())
+    }
+
+    pub(crate) fn take_key(&mut self) -> Option<IdempotencyKey> {
+        self.key.take()
     }
 
     /// The application's own id.

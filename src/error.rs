@@ -89,7 +89,7 @@ impl Error for SerializeError {
     }
 }
 
-/// An event was not published; nothing of it reached anybody.
+/// An event was not published; nothing of it reached anybody, unless [a backend](Self::is_unavailable) did not answer.
 #[derive(Debug)]
 pub struct PublishError(pub(crate) PublishErrorKind);
 
@@ -102,6 +102,7 @@ pub(crate) enum PublishErrorKind {
     TooManyChannels,
     TooManyLanes,
     ShuttingDown,
+    Unavailable(BackendError),
 }
 
 impl PublishError {
@@ -134,6 +135,13 @@ impl PublishError {
     pub fn is_shutting_down(&self) -> bool {
         matches!(self.0, PublishErrorKind::ShuttingDown)
     }
+
+    /// The [`Backend`](crate::Backend) did not answer, or failed; its error is in `source()`. It may be tried again. Unlike
+    /// with any other error the event may have been published all the same: with an
+    /// [idempotency key](crate::Event::idempotency_key) to try again publishes it once.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self.0, PublishErrorKind::Unavailable(_))
+    }
 }
 
 impl From<InvalidText> for PublishError {
@@ -160,6 +168,7 @@ impl fmt::Display for PublishError {
                 f.write_str("the channel has targeted events for as many clients as it may")
             }
             PublishErrorKind::ShuttingDown => f.write_str("the hub is shutting down"),
+            PublishErrorKind::Unavailable(_) => f.write_str("the backend is not available"),
         }
     }
 }
@@ -168,7 +177,44 @@ impl Error for PublishError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0 {
             PublishErrorKind::InvalidText(error) => Some(error),
+            PublishErrorKind::Unavailable(error) => Some(error),
             _ => None,
+        }
+    }
+}
+
+/// A [`Backend`](crate::Backend) failed, or did not answer in time. To try again is always right; what failed may have
+/// happened all the same.
+#[derive(Debug)]
+pub struct BackendError(Option<Box<dyn Error + Send + Sync>>);
+
+impl BackendError {
+    /// For this cause, which is in `source()`; a text will do.
+    pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(Some(cause.into()))
+    }
+
+    pub(crate) fn timed_out() -> Self {
+        Self(None)
+    }
+
+    /// It did not answer in time.
+    pub fn is_timeout(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl fmt::Display for BackendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_timeout() { "the backend did not answer in time" } else { "the backend failed" })
+    }
+}
+
+impl Error for BackendError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0 {
+            Some(cause) => Some(&**cause),
+            None => None,
         }
     }
 }
@@ -188,6 +234,7 @@ pub(crate) enum OpenErrorKind {
     ShuttingDown,
     Expired,
     Over,
+    Unavailable,
 }
 
 impl OpenError {
@@ -217,6 +264,11 @@ impl OpenError {
     pub fn is_over(&self) -> bool {
         self.0 == OpenErrorKind::Over
     }
+
+    /// The [`Backend`](crate::Backend) did not answer in time; trying again later may succeed.
+    pub fn is_unavailable(&self) -> bool {
+        self.0 == OpenErrorKind::Unavailable
+    }
 }
 
 impl From<OpenErrorKind> for OpenError {
@@ -237,6 +289,7 @@ impl fmt::Display for OpenError {
             OpenErrorKind::ShuttingDown => "the hub is shutting down",
             OpenErrorKind::Expired => "the grant has expired",
             OpenErrorKind::Over => "nothing is left to read, and nothing will come",
+            OpenErrorKind::Unavailable => "the backend is not available",
         })
     }
 }

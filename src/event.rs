@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     encode::write::DataWriter,
     error::SerializeError,
-    name::{Comment, CustomId, EventName},
+    name::{Comment, CustomId, EventName, IdempotencyKey},
 };
 
 /// An event to publish: data, and optionally a name, a custom id, a reconnection time and a comment.
@@ -35,6 +35,7 @@ pub struct Event {
     pub(crate) id: Option<CustomId>,
     pub(crate) retry: Option<Duration>,
     pub(crate) comment: Option<Comment>,
+    pub(crate) key: Option<IdempotencyKey>,
 }
 
 impl Event {
@@ -58,7 +59,7 @@ impl Event {
     }
 
     fn of(data: DataWriter) -> Self {
-        Self { data: data.finish(), name: None, id: None, retry: None, comment: None }
+        Self { data: data.finish(), name: None, id: None, retry: None, comment: None, key: None }
     }
 
     /// Names the event; without a name a browser calls it `message`.
@@ -90,6 +91,30 @@ impl Event {
         self.comment = Some(comment);
         self
     }
+
+    /// Makes it safe to publish the event again when it is not known whether it was: within a window, five minutes by
+    /// default, a channel takes one event of each key. The same again changes nothing and is answered with the id of the
+    /// first, [`Sent::repeated`](crate::Sent::repeated). It does not go on the wire.
+    ///
+    /// In process a hub remembers the last 16,384 keys at most.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use tower_sse::{Event, IdempotencyKey, Publisher};
+    ///
+    /// let orders = Publisher::new().channel("orders");
+    /// let paid = Event::text("17 is paid").idempotency_key(IdempotencyKey::from_static("paid-17"));
+    /// let first = orders.send(paid.clone()).await?;
+    /// let again = orders.send(paid).await?;
+    /// assert!(again.repeated && again.id == first.id);
+    /// assert_eq!(orders.recent(9).len(), 1);
+    /// # Ok::<_, tower_sse::PublishError>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
+        self.key = Some(key);
+        self
+    }
 }
 
 /// The event with empty data.
@@ -106,6 +131,7 @@ impl fmt::Debug for Event {
             .field("id", &self.id)
             .field("retry", &self.retry)
             .field("comment", &self.comment)
+            .field("key", &self.key)
             .field("data_len", &self.data.len())
             .finish()
     }

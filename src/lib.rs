@@ -35,6 +35,9 @@
 //! reader is too slow are one question to the log: what is after this cursor? So an event is encoded once and held once,
 //! however many read it, a reader never misses what was published while it was away, and a slow one delays nobody.
 //!
+//! That is in process. With a [`Backend`] the log lives in a store that several nodes share, and a node has a mirror of what
+//! its readers read; all that is said here holds over all of them.
+//!
 //! # Promises
 //!
 //! 1. **Order.** A reader, of however many channels, sees strictly increasing offsets, broadcast and targeted events in
@@ -79,7 +82,7 @@
 //! # Features
 //!
 //! None is on by default. `tracing` emits an event of that crate, at level `DEBUG`, when a reader is refused, denied or
-//! lags, and at a shutdown.
+//! lags, and at a shutdown. `redis` brings a [`Backend`] in Redis or Valkey, and `redis-tls` TLS for it.
 //!
 //! # The floors
 //!
@@ -122,17 +125,24 @@ mod trace;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use crate::backend::{Redis, RedisBuilder};
 pub use crate::{
     authorize::{
         AllowAll, AuthorizeRequest, Authorizer, AuthorizerFn, Bearer, BearerFuture, Denied, authorizer_fn, bearer,
     },
-    channel::{Delivery, Duplicates, Grant, Limits, OpenOptions, Start, Subscription},
+    backend::{
+        Append, Appended, Backend, BackendFuture, Connected, Entry, Held, Incoming, Marks, Message, Messages, Present,
+        Request, Requests,
+    },
+    channel::{Delivery, Duplicates, Grant, Limits, OpenOptions, Opening, Start, Subscription},
     cursor::{Cursor, Epoch, EventId, Offset},
     encode::EncodedEvent,
-    error::{InvalidText, OpenError, PublishError, RouteError, SerializeError},
+    error::{BackendError, InvalidText, OpenError, PublishError, RouteError, SerializeError},
     event::Event,
     log::Retention,
-    name::{ChannelName, ClientId, Comment, CustomId, EventName},
+    name::{ChannelName, ClientId, Comment, CustomId, EventName, IdempotencyKey},
     notice::{EndReason, Gap, GapReason},
     observe::Stats,
     publisher::{Channel, Publisher, PublisherBuilder, Sent},

@@ -125,6 +125,7 @@ impl Log {
             clients.order.push_back(lane);
         }
         let at = self.millis(now);
+        self.oldest_at = self.oldest_at.min(at);
         self.lane_mut(lane).push(event, custom, at);
         self.enforce(now)
     }
@@ -277,6 +278,23 @@ impl Log {
         }
         let marks = self.clients.as_mut().map_or_else(Marks::default, |clients| clients.take_marks());
         (Tombstone { broadcast: self.broadcast.evicted(), marks, finished: self.finished }, evicted)
+    }
+
+    /// Empty again, with what is known of `before`; lanes that have readers keep their places.
+    pub(crate) fn restart(&mut self, before: Tombstone) -> Evicted {
+        let mut evicted = Evicted::default();
+        while !self.is_empty() {
+            evicted.add(self.evict());
+        }
+        evicted.add(self.compact());
+        let Tombstone { broadcast, marks, finished } = before;
+        self.broadcast = Lane::new(broadcast);
+        if self.clients.is_some() || marks != Marks::default() {
+            self.clients.get_or_insert_with(|| Box::new(Clients::new(0, Marks::default()))).restart(marks);
+        }
+        // What comes may be older than what was there.
+        (self.finished, self.oldest_at) = (finished, 0);
+        evicted
     }
 
     fn lane(&self, id: LaneId) -> &Lane {

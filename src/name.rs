@@ -274,6 +274,18 @@ validated_text! {
 }
 
 validated_text! {
+    /// By which a repeated publish is known: 1 to 255 bytes of UTF-8 without control characters, such as a UUID or the name
+    /// of what the event tells of. See [`Event::idempotency_key`](crate::Event::idempotency_key).
+    ///
+    /// ```
+    /// use tower_sse::IdempotencyKey;
+    ///
+    /// assert!(IdempotencyKey::try_from("order 17, paid").is_ok());
+    /// ```
+    IdempotencyKey, "idempotency key", 255, Printable
+}
+
+validated_text! {
     /// A comment, which clients skip: 1 to 1,024 bytes of UTF-8 without control characters.
     ///
     /// ```

@@ -15,14 +15,14 @@ use crate::{
 /// Events meant for this reader may be lost: the resume point, or something after it, is no longer held.
 ///
 /// On the wire it is an event named `gap` whose data is JSON: `reason`, `requested` (the id that the reader came with, cut
-/// to 128 bytes; `null` for a reader that lagged), `first` (the offset of the first event still held for it, or `null`).
+/// to 128 bytes; `null` for a reader that was there), `first` (the offset of the first event still held for it, or `null`).
 /// The events that are still held follow it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
     /// Why.
     pub reason: GapReason,
-    /// The last event id that the reader came with, cut to 128 bytes. `None` if it was lagged.
+    /// The last event id that the reader came with, cut to 128 bytes. `None` if it happened to a reader that was there.
     pub requested: Option<String>,
     /// The first event that is still held for this reader.
     pub first: Option<Offset>,

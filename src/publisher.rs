@@ -3,10 +3,11 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    channel::{self, Grant, Hub, HubSettings, Limits, OpenOptions, State, Subscription, end_client},
+    backend::{Backend, Connected},
+    channel::{self, Grant, Hub, HubSettings, Limits, OpenOptions, Opening, State, Subscription, end_client},
     cursor::EventId,
     encode::EncodedEvent,
-    error::{InvalidText, OpenError, PublishError, PublishErrorKind},
+    error::{InvalidText, PublishError, PublishErrorKind},
     event::Event,
     log::Retention,
     name::{ChannelName, ClientId},
@@ -15,6 +16,10 @@ use crate::{
 
 /// A hub's cloneable write handle. All clones are the same hub; the hub lives as long as one of them, a layer with one,
 /// or a subscription.
+///
+/// With a remote [backend](PublisherBuilder::backend) this is one node of several: what is published reaches the readers of
+/// all, [`Channel::close`] ends them on all, and [`Channel::present`] counts them on all. Everything else here is of this
+/// node: its connections, its mirrors of the channels that it has readers of, `disconnect`, `shutdown` and `stats`.
 ///
 /// It works outside of a runtime too. What reads is an [`SseLayer`](crate::SseLayer) with a clone of it, or a
 /// [`Subscription`](crate::Subscription).
@@ -140,6 +145,8 @@ impl Default for PublisherBuilder {
             limits: Limits::default(),
             retention: Box::new(move |_| retention),
             reconnect: (Duration::from_secs(1), Duration::from_secs(5)),
+            backend: None,
+            timeout: Duration::from_secs(5),
         })
     }
 }
@@ -169,6 +176,24 @@ impl PublisherBuilder {
         self
     }
 
+    /// Where the log lives; in process by default. Hubs with the same backend, in as many processes as there are, are one
+    /// hub to those who publish and read.
+    ///
+    /// Give all of them the same settings. Publishing and opening then need a tokio runtime with time; a publisher that
+    /// nobody reads from runs no task.
+    pub fn backend(mut self, backend: impl Backend) -> Self {
+        self.0.backend = Some(Arc::new(backend));
+        self
+    }
+
+    /// How long a remote [backend](Self::backend) is waited for: then a publish is an
+    /// [error](PublishError::is_unavailable), and a reader whose channel is not loaded is told to come back later; 5 s by
+    /// default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.0.timeout = timeout;
+        self
+    }
+
     /// The hub, and its first handle.
     pub fn build(self) -> Publisher {
         Publisher { hub: Arc::new(Hub::new(self.0)) }
@@ -186,18 +211,14 @@ impl OpenOptions {
     /// [`start`](Self::start) says otherwise. An id that is empty is none; one that means nothing here gives a
     /// [`Gap`](crate::Gap) and everything that is held.
     ///
-    /// Events published from here on are not missed, however late the subscription is read first.
+    /// Events published from here on are not missed, however late the subscription is read first. In process the future is
+    /// ready at once.
     ///
     /// # Errors
     ///
-    /// If a limit is reached, the grant has expired or names no channel, the hub shuts down, or nothing will ever come:
-    /// see the predicates of [`OpenError`].
-    pub fn open(
-        &self,
-        publisher: &Publisher,
-        grant: Grant,
-        last_event_id: Option<&[u8]>,
-    ) -> Result<Subscription, OpenError> {
+    /// If a limit is reached, the grant has expired or names no channel, the hub shuts down, nothing will ever come, or a
+    /// remote backend does not answer: see the predicates of [`OpenError`](crate::OpenError).
+    pub fn open(&self, publisher: &Publisher, grant: Grant, last_event_id: Option<&[u8]>) -> Opening {
         channel::open(&publisher.hub, self, grant, last_event_id)
     }
 }
@@ -208,7 +229,7 @@ impl Subscription {
     /// # Errors
     ///
     /// As [`OpenOptions::open`].
-    pub fn open(publisher: &Publisher, grant: Grant) -> Result<Self, OpenError> {
+    pub fn open(publisher: &Publisher, grant: Grant) -> Opening {
         OpenOptions::new().open(publisher, grant, None)
     }
 }
@@ -226,21 +247,26 @@ pub struct Channel {
 pub struct Sent {
     /// Its id on the wire.
     pub id: EventId,
-    /// How many connections read the channel, or are the client's there: each of them gets it, or a gap if it is too slow.
+    /// How many connections read the channel on this node, or are the client's there: each of them gets it, or a gap if it
+    /// is too slow.
     pub reached: usize,
+    /// An event with its [idempotency key](Event::idempotency_key) had been sent before, whose id this is; nobody gets it
+    /// again.
+    pub repeated: bool,
 }
 
 impl Channel {
     /// Sends an event to everyone who reads the channel, and who comes back within its [`Retention`].
     ///
-    /// It never waits for a reader; in process it is ready at once.
+    /// It never waits for a reader; in process it is ready at once. A remote backend acknowledges it.
     ///
     /// # Errors
     ///
     /// If the channel's name is not valid or it is finished, the event is too large or its custom id is held already, a
-    /// limit is reached, or the hub shuts down: see the predicates of [`PublishError`]. Then nobody gets it.
+    /// limit is reached, or the hub shuts down: see the predicates of [`PublishError`]. Then nobody gets it. If a remote
+    /// backend [does not answer](PublishError::is_unavailable) it is not known whether somebody does.
     pub async fn send(&self, event: Event) -> Result<Sent, PublishError> {
-        self.publish(None, event, false)
+        self.publish(None, event, false).await
     }
 
     /// Sends an event to the connections of one client on the channel, now and when it comes back, and to nobody else.
@@ -254,7 +280,7 @@ impl Channel {
         C::Error: Into<InvalidText>,
     {
         match client.try_into() {
-            Ok(client) => self.publish(Some(&client), event, false),
+            Ok(client) => self.publish(Some(&client), event, false).await,
             Err(error) => {
                 self.hub.counters.publish_refused.add(1);
                 Err(PublishError::from(error.into()))
@@ -271,16 +297,19 @@ impl Channel {
     ///
     /// As [`send`](Self::send).
     pub async fn finish(&self, event: Event) -> Result<Sent, PublishError> {
-        self.publish(None, event, true)
+        self.publish(None, event, true).await
     }
 
-    fn publish(&self, target: Option<&ClientId>, event: Event, last: bool) -> Result<Sent, PublishError> {
-        let name = self.name.as_ref().map_err(|error| PublishErrorKind::InvalidText(error.clone()).into());
-        let sent = name.and_then(|name| self.hub.publish(name, target, event, last));
+    async fn publish(&self, target: Option<&ClientId>, event: Event, last: bool) -> Result<Sent, PublishError> {
+        let sent = match (&self.name, &self.hub.remote) {
+            (Err(error), _) => Err(PublishErrorKind::InvalidText(error.clone()).into()),
+            (Ok(name), None) => self.hub.publish(name, target, event, last),
+            (Ok(name), Some(remote)) => self.hub.publish_to(remote, name, target, event, last).await,
+        };
         if sent.is_err() {
             self.hub.counters.publish_refused.add(1);
         }
-        sent.map(|(id, reached)| Sent { id, reached })
+        sent.map(|(id, reached, repeated)| Sent { id, reached, repeated })
     }
 
     /// The last `n` broadcast events that are held, oldest first.
@@ -319,10 +348,32 @@ impl Channel {
 
     /// Ends all connections to the channel, which are told not to come back, and forgets its history. The name can be
     /// used anew; a reader that comes back with an id of before gets a gap. A connection that reads other channels too ends
-    /// whole. Says how many connections there were.
-    pub fn close(&self) -> usize {
-        let Ok(name) = &self.name else { return 0 };
-        self.hub.close(name)
+    /// whole. Says how many connections there were on this node; with a remote backend those of others end too.
+    ///
+    /// # Errors
+    ///
+    /// If a remote backend [does not answer](PublishError::is_unavailable). To try again is right.
+    pub async fn close(&self) -> Result<usize, PublishError> {
+        match (&self.name, &self.hub.remote) {
+            (Err(_), _) => Ok(0),
+            (Ok(name), None) => Ok(self.hub.close(name)),
+            (Ok(name), Some(remote)) => self.hub.close_in(remote, name).await,
+        }
+    }
+
+    /// Who is connected to the channel on all nodes of a remote backend: each client, and `None` for those without one,
+    /// with the number of its connections. It may lag by [`Present::EVERY`](crate::Present::EVERY), and by three times that
+    /// after a node was killed. In process it is exact.
+    ///
+    /// # Errors
+    ///
+    /// If a remote backend [does not answer](PublishError::is_unavailable).
+    pub async fn present(&self) -> Result<Connected, PublishError> {
+        match (&self.name, &self.hub.remote) {
+            (Err(_), _) => Ok(Vec::new()),
+            (Ok(name), None) => Ok(self.hub.with_existing(name, |state| state.present()).unwrap_or_default()),
+            (Ok(name), Some(remote)) => self.hub.present_in(remote, name).await,
+        }
     }
 }
 

@@ -17,12 +17,12 @@ fn channels() {
     send(&publisher, "a", 1);
     let reader = live(&publisher, &["b"], "");
     assert!(try_send(&publisher, "c", None, 1).unwrap_err().is_limit());
-    assert!(Subscription::open(&publisher, grant(&["a", "c"], "")).unwrap_err().is_limit());
+    assert!(ready(Subscription::open(&publisher, grant(&["a", "c"], ""))).unwrap_err().is_limit());
     send(&publisher, "a", 2);
     send(&publisher, "b", 2);
     let stats = publisher.stats();
     assert_eq!((stats.channels, stats.subscriptions, stats.publish_refused, stats.limited), (2, 1, 1, 1));
-    publisher.channel("a").close();
+    close(&publisher, "a");
     send(&publisher, "c", 1);
     drop(reader);
 }
@@ -44,7 +44,7 @@ fn lanes() {
     send_to(&publisher, "a", "ana", 1);
     let bob = live(&publisher, &["a"], "bob");
     assert!(try_send(&publisher, "a", Some("cid"), 1).unwrap_err().is_limit());
-    assert!(Subscription::open(&publisher, grant(&["a"], "cid")).unwrap_err().is_limit());
+    assert!(ready(Subscription::open(&publisher, grant(&["a"], "cid"))).unwrap_err().is_limit());
     send_to(&publisher, "a", "bob", 1);
     send_to(&publisher, "b", "cid", 1);
     drop(live(&publisher, &["a"], ""));
@@ -57,7 +57,7 @@ fn subscriptions() {
     let publisher = with(Limits::new().subscriptions(2));
     let one = live(&publisher, &["a"], "");
     let _two = live(&publisher, &["b"], "");
-    assert!(Subscription::open(&publisher, grant(&["a"], "")).unwrap_err().is_limit());
+    assert!(ready(Subscription::open(&publisher, grant(&["a"], ""))).unwrap_err().is_limit());
     assert_eq!((publisher.stats().limited, publisher.connections()), (1, 2));
     drop(one);
     drop(live(&publisher, &["a"], ""));
@@ -67,9 +67,9 @@ fn subscriptions() {
 fn channels_per_subscription() {
     let publisher = with(Limits::new().channels_per_subscription(2));
     drop(live(&publisher, &["a", "b", "a"], ""));
-    let refused = Subscription::open(&publisher, grant(&["a", "b", "c"], "")).unwrap_err();
+    let refused = ready(Subscription::open(&publisher, grant(&["a", "b", "c"], ""))).unwrap_err();
     assert!(refused.is_channel_count() && !refused.is_limit());
-    assert!(Subscription::open(&publisher, grant(&[], "")).unwrap_err().is_channel_count());
+    assert!(ready(Subscription::open(&publisher, grant(&[], ""))).unwrap_err().is_channel_count());
     assert_eq!((publisher.stats().channels, publisher.connections()), (0, 0));
 }
 
@@ -102,7 +102,7 @@ fn hub_bytes_evict_the_oldest_whatever_its_channel() {
 fn per_channel_and_per_client() {
     let publisher = Publisher::new();
     let options = OpenOptions::new().max_per_client(2).max_per_channel(3);
-    let open = |channel, client| options.open(&publisher, grant(&[channel], client), None);
+    let open = |channel, client| ready(options.open(&publisher, grant(&[channel], client), None));
     let _ana = [open("a", "ana").unwrap(), open("a", "ana").unwrap()];
     assert!(open("a", "ana").unwrap_err().is_limit());
     let _other_channel = open("b", "ana").unwrap();

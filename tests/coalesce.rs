@@ -119,7 +119,7 @@ async fn who_is_behind_gets_it_without_waiting() {
 async fn an_end_waits_no_longer_than_an_event() {
     type End = fn(&Publisher);
     let finish: End = |publisher| _ = finish(publisher, "a", "bye");
-    let close: End = |publisher| _ = publisher.channel("a").close();
+    let close: End = |publisher| _ = close(publisher, "a");
     let shutdown: End = |publisher| {
         let publisher = publisher.clone();
         tokio::spawn(async move { publisher.shutdown(Duration::from_secs(1)).await });
@@ -148,7 +148,7 @@ async fn an_end_waits_no_longer_than_an_event() {
 async fn a_grant_expires_in_time() {
     let publisher = Publisher::new();
     let grant = grant(&["a"], "").expires_in(5 * MS);
-    let subscription = tower_sse::Subscription::open(&publisher, grant).unwrap();
+    let subscription = tower_sse::Subscription::open(&publisher, grant).await.unwrap();
     let mut reader = read(SseBody::new(subscription).retry(None).coalesce(10 * MS));
     assert_eq!(settle(&mut reader).await, chunks([(0, &[":"]), (5, &["end"])]));
 }

@@ -53,7 +53,7 @@ async fn around_an_axum_router() {
 
 async fn own_stream() -> Response<SseBody> {
     let grant = Grant::new([ChannelName::from_static("own")]);
-    Subscription::open(&Publisher::new(), grant).unwrap().into()
+    Subscription::open(&Publisher::new(), grant).await.unwrap().into()
 }
 
 #[tokio::test]
@@ -256,7 +256,7 @@ async fn in_axum_a_handler_has_its_own_streams() {
         uri: http::Uri,
     ) -> Response<SseBody> {
         let grant = Grant::new([ChannelName::try_from(channel).unwrap()]);
-        match OpenOptions::new().open(&publisher, grant, last_event_id(&headers, &uri).as_deref()) {
+        match OpenOptions::new().open(&publisher, grant, last_event_id(&headers, &uri).as_deref()).await {
             Ok(subscription) => SseBody::new(subscription).announce_cursor(true).into_response(),
             Err(error) => SseBody::refused(&publisher, &error),
         }

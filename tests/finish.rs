@@ -51,7 +51,7 @@ fn a_fresh_reader_gets_what_is_held_wherever_it_was_to_start() {
     for (start, expected) in
         [(Start::Live, &["1", "last"][..]), (Start::Earliest, &["1", "last"]), (Start::Last(1), &["last"])]
     {
-        let mut reader = OpenOptions::new().start(start).open(&publisher, grant(&["a"], ""), None).unwrap();
+        let mut reader = ready(OpenOptions::new().start(start).open(&publisher, grant(&["a"], ""), None)).unwrap();
         assert_eq!(texts(&mut reader), expected);
         assert!(matches!(poll(&mut reader), Poll::Ready(None)));
     }
@@ -63,7 +63,7 @@ async fn when_nothing_is_held_any_more_it_is_over_for_fresh_readers_too() {
     let first = send(&publisher, "a", 1);
     let last = finish(&publisher, "a", "last");
     tokio::time::advance(Duration::from_secs(61)).await;
-    assert!(Subscription::open(&publisher, grant(&["a"], "")).unwrap_err().is_over());
+    assert!(ready(Subscription::open(&publisher, grant(&["a"], ""))).unwrap_err().is_over());
     assert!(try_resume(&publisher, &["a"], "", last).unwrap_err().is_over());
     // Who missed something is told so before the end.
     let mut reader = resume(&publisher, &["a"], "", first);
@@ -79,12 +79,12 @@ async fn when_nothing_is_held_any_more_it_is_over_for_fresh_readers_too() {
 async fn closing_makes_the_name_usable_again_also_when_the_channel_was_dropped() {
     let publisher = Publisher::builder().retention(Retention::new().age(Duration::from_secs(60))).build();
     let first = finish(&publisher, "a", "last");
-    publisher.channel("a").close();
+    close(&publisher, "a");
     finish(&publisher, "a", "last");
     tokio::time::advance(Duration::from_secs(61)).await;
-    assert!(Subscription::open(&publisher, grant(&["a"], "")).unwrap_err().is_over());
+    assert!(ready(Subscription::open(&publisher, grant(&["a"], ""))).unwrap_err().is_over());
     assert_eq!(publisher.stats().channels, 0, "it was dropped");
-    publisher.channel("a").close();
+    close(&publisher, "a");
     let again = send(&publisher, "a", "again");
     let mut reader = resume(&publisher, &["a"], "", &first);
     assert_gap(&gap(&mut reader), tower_sse::GapReason::Evicted, Some(&first), Some(&again));

@@ -214,7 +214,7 @@ fn a_fresh_reader_has_no_gap() {
     (0..5).for_each(|n| drop(send(&publisher, "a", n)));
     assert_eq!(texts(&mut live(&publisher, &["a"], "")), [""; 0]);
     assert_eq!(texts(&mut earliest(&publisher, &["a"], "ana")), ["3", "4"]);
-    let empty_id = tower_sse::OpenOptions::new().open(&publisher, grant(&["a"], ""), Some(b"")).unwrap();
+    let empty_id = ready(tower_sse::OpenOptions::new().open(&publisher, grant(&["a"], ""), Some(b""))).unwrap();
     assert_eq!(texts(&mut { empty_id }), [""; 0]);
     assert_eq!(publisher.stats().gaps, 0);
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
@@ -776,7 +777,7 @@ async fn a_route_sets_its_keep_alive_or_none() {
 async fn a_handler_answers_with_a_subscription() {
     let publisher = Publisher::new();
     let grant = || Grant::new([ChannelName::from_static("a")]);
-    let response: Response<SseBody> = OpenOptions::new().open(&publisher, grant(), None).unwrap().into();
+    let response: Response<SseBody> = OpenOptions::new().open(&publisher, grant(), None).await.unwrap().into();
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     publish(&publisher, "a", "1").await;
     publisher.channel("a").finish(Event::text("2")).await.unwrap();
@@ -784,7 +785,8 @@ async fn a_handler_answers_with_a_subscription() {
     assert!(all.starts_with(PREAMBLE));
     assert_eq!(data(&all), ["1", "2"]);
 
-    let subscription = OpenOptions::new().open(&publisher, Grant::new([ChannelName::from_static("b")]), None).unwrap();
+    let subscription =
+        OpenOptions::new().open(&publisher, Grant::new([ChannelName::from_static("b")]), None).await.unwrap();
     let keep_alive = KeepAlive::every(2 * SECOND).text(Comment::from_static("x"));
     let mut body = Box::pin(SseBody::new(subscription).keep_alive(keep_alive).retry(None));
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), ":\n");
@@ -792,10 +794,15 @@ async fn a_handler_answers_with_a_subscription() {
     assert_eq!(frame.into_data().unwrap(), ": x\n");
 }
 
+/// In process it is ready at once.
+fn ready<F: Future>(future: F) -> F::Output {
+    future.now_or_never().unwrap()
+}
+
 /// What the layer does, done by a handler.
 fn own(publisher: &Publisher, grant: Grant, request: Request<&'static str>) -> Response<SseBody> {
     let last_event_id = last_event_id(request.headers(), request.uri());
-    match OpenOptions::new().open(publisher, grant, last_event_id.as_deref()) {
+    match ready(OpenOptions::new().open(publisher, grant, last_event_id.as_deref())) {
         Ok(subscription) => SseBody::new(subscription).announce_cursor(true).into_response(),
         Err(error) => SseBody::refused(publisher, &error),
     }
@@ -867,7 +874,7 @@ async fn a_handlers_stream_announces_its_cursor_unless_a_gap_is_owed() {
 async fn what_comes_between_the_opening_and_the_first_poll_is_after_the_announced_cursor() {
     let publisher = Publisher::new();
     let first = publish(&publisher, "a", "1").await;
-    let subscription = OpenOptions::new().open(&publisher, grant(&["a"]), None).unwrap();
+    let subscription = OpenOptions::new().open(&publisher, grant(&["a"]), None).await.unwrap();
     let mut body = SseBody::new(subscription).announce_cursor(true).retry(None);
     let second = publish(&publisher, "a", "2").await;
     let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
@@ -878,7 +885,7 @@ async fn what_comes_between_the_opening_and_the_first_poll_is_after_the_announce
 #[tokio::test(start_paused = true)]
 async fn settings_count_in_any_order_and_until_the_first_poll() {
     let publisher = Publisher::new();
-    let subscription = || OpenOptions::new().open(&publisher, grant(&["a"]), None).unwrap();
+    let subscription = || ready(OpenOptions::new().open(&publisher, grant(&["a"]), None)).unwrap();
     let id = subscription().cursor();
     let bodies = [
         SseBody::new(subscription()).announce_cursor(true).keep_alive(KeepAlive::off()).retry(SECOND),

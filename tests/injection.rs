@@ -144,7 +144,7 @@ proptest! {
         let _ = (try_send(&publisher, &text, None, ""), try_send(&publisher, "a", Some(&text), ""));
         let channel = publisher.channel(text.as_str());
         let _ = (channel.recent(1), channel.recent_for(text.as_str(), 1), channel.clients(), channel.connections());
-        let _ = (channel.disconnect(text.as_str()), channel.close(), publisher.disconnect(text.as_str()));
+        let _ = (channel.disconnect(text.as_str()), ready(channel.close()).unwrap(), publisher.disconnect(text.as_str()));
         if let Some(parsed) = EventId::parse(&id) {
             prop_assert_eq!(parsed.to_string().into_bytes(), id.clone());
         }

@@ -73,7 +73,7 @@ async fn come_and_go(publisher: &Publisher, listener: &TcpListener, round: usize
     while served.join_next().await.is_some() {}
     assert_eq!(publisher.connections(), 0);
     for n in 0..AT_ONCE {
-        publisher.channel(n.to_string()).close();
+        publisher.channel(n.to_string()).close().await.unwrap();
     }
 }
 

@@ -271,7 +271,7 @@ impl World {
                 CHANNELS.iter().for_each(|channel| drop(self.publisher.channel(*channel).recent(0)));
             }
             Op::Close { channel } => {
-                self.publisher.channel(CHANNELS[channel]).close();
+                close(&self.publisher, CHANNELS[channel]);
                 self.model.finished.remove(&channel);
                 self.model.events.iter_mut().filter(|event| event.channel == channel).for_each(|e| e.held = false);
                 self.end(EndReason::Closed, |reader| reader.channels.contains(&channel).then_some(vec![channel]));
@@ -323,7 +323,8 @@ impl World {
         let names: Vec<&str> = channels.iter().map(|channel| CHANNELS[*channel]).collect();
         let options = OpenOptions::new().start(start).duplicates(duplicates);
         let id = self.id(id);
-        let opened = options.open(&self.publisher, grant(&names, CLIENTS[client]), id.as_ref().map(|id| id.as_bytes()));
+        let opened =
+            ready(options.open(&self.publisher, grant(&names, CLIENTS[client]), id.as_ref().map(|id| id.as_bytes())));
         self.model.expire();
 
         let connected = |channel: &usize| self.readers.iter().any(|reader| reader.is_on(*channel, client));

@@ -39,7 +39,8 @@ fn a_start_at_the_last_n_does_not_count_the_events_of_others() {
     let publisher = Publisher::new();
     send(&publisher, "a", "all");
     (0..5).for_each(|_| drop(send_to(&publisher, "a", "ana", "secret")));
-    let last = |client| OpenOptions::new().start(Start::Last(2)).open(&publisher, grant(&["a"], client), None).unwrap();
+    let last =
+        |client| ready(OpenOptions::new().start(Start::Last(2)).open(&publisher, grant(&["a"], client), None)).unwrap();
     assert_eq!(texts(&mut last("bob")), ["all"]);
     assert_eq!(texts(&mut last("ana")), ["secret", "secret"]);
 }

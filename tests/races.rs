@@ -87,7 +87,7 @@ impl Reader {
         let names: Vec<_> = self.channels.iter().map(|channel| name(*channel)).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         let options = OpenOptions::new().start(Start::Earliest);
-        match options.open(publisher, grant(&names, self.client), id.map(str::as_bytes)) {
+        match ready(options.open(publisher, grant(&names, self.client), id.map(str::as_bytes))) {
             Ok(subscription) => Some(subscription),
             Err(error) => {
                 assert!(error.is_over() || error.is_shutting_down(), "{error}");
@@ -393,10 +393,10 @@ fn closing_against_dropping_forgets_that_a_channel_was_finished() {
         thread::scope(|scope| {
             scope.spawn(|| {
                 barrier.wait();
-                drop(OpenOptions::new().open(&publisher, common::grant(&["a"], ""), None));
+                drop(ready(OpenOptions::new().open(&publisher, common::grant(&["a"], ""), None)));
             });
             barrier.wait();
-            publisher.channel("a").close();
+            close(&publisher, "a");
         });
         assert!(common::try_send(&publisher, "a", None, "y").is_ok());
     }

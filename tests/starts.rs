@@ -6,7 +6,7 @@ use common::*;
 use tower_sse::{CustomId, Event, EventId, OpenOptions, Publisher, Retention, Start, Subscription};
 
 fn start(publisher: &Publisher, channels: &[&str], client: &str, start: Start) -> Subscription {
-    OpenOptions::new().start(start).open(publisher, grant(channels, client), None).unwrap()
+    ready(OpenOptions::new().start(start).open(publisher, grant(channels, client), None)).unwrap()
 }
 
 fn with_history() -> Publisher {

@@ -1,28 +1,33 @@
 //! The in-process backend: offsets from one counter, logs in memory, gone with the process.
 
+mod keys;
+
 use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
     time::Instant,
 };
 
+use self::keys::Keys;
 use crate::{
     cursor::{Cursor, Epoch, Offset},
     encode::{Draft, EncodedEvent},
     log::{Evicted, LaneId, Log, Tombstone},
-    name::ChannelName,
+    name::{ChannelName, CustomId, IdempotencyKey},
     observe::Counters,
     sync::{AtomicU64, AtomicUsize, Mutex, Ordering, lock},
 };
 
-/// What the logs of a hub share.
+/// What the logs of a hub share. Of a hub with a remote backend, whose logs are mirrors, it is what the node knows.
 pub(crate) struct Memory {
-    epoch: Epoch,
-    /// The offset that was given last.
+    /// Changes only where the backend is remote.
+    epoch: AtomicU64,
+    /// The offset that was given last; of mirrors the one up to which they are whole.
     last: AtomicU64,
     /// What all held events cost.
     bytes: AtomicUsize,
     graves: Mutex<Graves>,
+    keys: Mutex<Keys>,
 }
 
 impl Memory {
@@ -30,21 +35,31 @@ impl Memory {
         // Keyed by the operating system's randomness: another number in every process, and for every hub.
         let random = RandomState::new().hash_one(Instant::now());
         Self {
-            epoch: Epoch::from_bits(random),
+            epoch: AtomicU64::new(Epoch::from_bits(random).bits()),
             last: AtomicU64::new(0),
             bytes: AtomicUsize::new(0),
             graves: Mutex::new(Graves::default()),
+            keys: Mutex::new(Keys::default()),
         }
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
-        self.epoch
+        Epoch::from_bits(self.epoch.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_epoch(&self, epoch: Epoch) {
+        self.epoch.store(epoch.bits(), Ordering::Release);
     }
 
     /// Every event up to this offset is in its log for whoever locks that log from now on: the offset is given, and the
     /// event put in, under the log's lock.
     pub(crate) fn last(&self) -> Offset {
         Offset::new(self.last.load(Ordering::Acquire))
+    }
+
+    /// For mirrors: they are whole up to here.
+    pub(crate) fn set_last(&self, last: Offset) {
+        self.last.store(last.get(), Ordering::Release);
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -61,11 +76,38 @@ impl Memory {
         counters: &Counters,
     ) -> EncodedEvent {
         let offset = Offset::new(self.last.fetch_add(1, Ordering::AcqRel) + 1);
-        let (event, custom) = draft.seal(Cursor { epoch: self.epoch, offset });
-        self.bytes.fetch_add(crate::log::cost(&event), Ordering::Relaxed);
-        let evicted = log.append(lane, &event, custom, now);
-        self.release(evicted, counters);
+        let (event, custom) = draft.seal(Cursor { epoch: self.epoch(), offset });
+        self.put(log, lane, (&event, custom), now, counters);
         event
+    }
+
+    /// Puts an event that has its offset in `log`, whose lock the caller holds.
+    pub(crate) fn put(
+        &self,
+        log: &mut Log,
+        lane: LaneId,
+        (event, custom): (&EncodedEvent, Option<CustomId>),
+        now: Instant,
+        counters: &Counters,
+    ) {
+        self.bytes.fetch_add(crate::log::cost(event), Ordering::Relaxed);
+        let evicted = log.append(lane, event, custom, now);
+        self.release(evicted, counters);
+    }
+
+    /// Where the event with this key is in the channel, or was, whose lock the caller holds.
+    pub(crate) fn repeated(&self, channel: &ChannelName, key: &IdempotencyKey, now: Instant) -> Option<Offset> {
+        lock(&self.keys).get(channel, key, now)
+    }
+
+    /// Remembers where it is; the channel's lock is held since it was [asked](Self::repeated).
+    pub(crate) fn remember(&self, channel: &ChannelName, key: IdempotencyKey, offset: Offset, now: Instant) {
+        lock(&self.keys).put(channel.clone(), key, offset, now);
+    }
+
+    /// Gives back what a mirror held, which is not evicted by that.
+    pub(crate) fn forget(&self, dropped: Evicted) {
+        self.bytes.fetch_sub(dropped.bytes, Ordering::Relaxed);
     }
 
     /// Counts what a log evicted.

@@ -1,8 +1,6 @@
 //! The hub: all channels, what they share, and what is done to many of them at once.
 
 use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
     hash::{BuildHasher, RandomState},
     num::NonZeroU64,
     sync::Arc,
@@ -12,13 +10,17 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
+    driver::Command,
     limits::Limits,
-    registry::{Registry, SHARDS},
+    mirror::Mirror,
+    registry::Registry,
+    remote::Remote,
     state::{Shared, State},
+    sweep::Sweep,
     wait::Wakeups,
 };
 use crate::{
-    backend::memory::Memory,
+    backend::{Backend, memory::Memory},
     cursor::{Cursor, EventId, Offset},
     encode::{Draft, EncodedEvent},
     error::{PublishError, PublishErrorKind},
@@ -27,7 +29,7 @@ use crate::{
     name::{ChannelName, ClientId},
     notice::EndReason,
     observe::{Counters, Stats},
-    sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering},
+    sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     trace::debug,
 };
 
@@ -37,11 +39,15 @@ pub(crate) struct HubSettings {
     pub(crate) retention: Box<dyn Fn(&ChannelName) -> Retention + Send + Sync>,
     /// Readers that are sent away come back after a random time between these.
     pub(crate) reconnect: (Duration, Duration),
+    /// Where the log lives, if that is elsewhere, and how long it is waited for.
+    pub(crate) backend: Option<Arc<dyn Backend>>,
+    pub(crate) timeout: Duration,
 }
 
 pub(crate) struct Hub {
     pub(crate) settings: HubSettings,
     pub(crate) memory: Memory,
+    pub(crate) remote: Option<Remote>,
     pub(crate) registry: Registry,
     pub(crate) counters: Counters,
     subscriptions: AtomicUsize,
@@ -51,29 +57,7 @@ pub(crate) struct Hub {
     shutting_down: AtomicBool,
     /// The last subscription of a hub that shuts down is gone.
     emptied: Notify,
-    sweep: Sweep,
-    /// Held by the one who makes room in the hub.
-    reclaiming: Mutex<()>,
-}
-
-/// When the next shard is due to be swept, and which; and when all of them may be because the hub has too many channels.
-/// In milliseconds since the hub began, so that a publish looks at no more than a number.
-struct Sweep {
-    began: Instant,
-    next: AtomicU64,
-    shard: AtomicUsize,
-    next_of_all: AtomicU64,
-}
-
-impl Sweep {
-    /// Whether it is time, for the one who is asked so first; then it is again in `every`.
-    fn is_due(&self, next: &AtomicU64, now: Instant, every: Duration) -> bool {
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let now = millis(now.saturating_duration_since(self.began));
-        let due = next.load(Ordering::Relaxed);
-        let then = now.saturating_add(millis(every));
-        due <= now && next.compare_exchange(due, then, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
+    pub(super) sweep: Sweep,
 }
 
 /// A place among the hub's subscriptions.
@@ -88,27 +72,20 @@ impl Drop for Permit {
     }
 }
 
-/// A shard is swept this often at most, and all of them in sixteen times this.
-const SWEEP_EVERY: Duration = Duration::from_secs(4);
-
 impl Hub {
     pub(crate) fn new(settings: HubSettings) -> Self {
+        let remote = settings.backend.clone().map(|backend| Remote::new(backend, settings.timeout));
         Self {
             settings,
             memory: Memory::new(),
+            remote,
             registry: Registry::new(),
             counters: Counters::default(),
             subscriptions: AtomicUsize::new(0),
             next_number: AtomicU64::new(0),
             shutting_down: AtomicBool::new(false),
             emptied: Notify::new(),
-            sweep: Sweep {
-                began: now(),
-                next: AtomicU64::new(0),
-                shard: AtomicUsize::new(0),
-                next_of_all: AtomicU64::new(0),
-            },
-            reclaiming: Mutex::new(()),
+            sweep: Sweep::new(now()),
         }
     }
 
@@ -133,7 +110,10 @@ impl Hub {
     fn make_channel(&self, name: &ChannelName) -> Option<Arc<Shared>> {
         // The application's own code, so under no lock.
         let retention = (self.settings.retention)(name);
-        let make = || Shared::new(name.clone(), Log::new(retention, self.memory.exhume(name), now()));
+        let make = || match self.remote {
+            None => Shared::new(name.clone(), Log::new(retention, self.memory.exhume(name), now()), None),
+            Some(_) => Shared::new(name.clone(), Mirror::log(retention), Some(Mirror::new(self.memory.epoch()).into())),
+        };
         let max = self.settings.limits.channels;
         self.registry.get_or_insert(name, max, make).or_else(|| {
             self.sweep_all(now());
@@ -148,26 +128,46 @@ impl Hub {
         (!state.dropped).then(|| work(&mut state))
     }
 
-    /// Appends an event and wakes who waits for it. The id, and how many connections read it.
+    /// An event's bytes, if they are not too many.
+    pub(super) fn draft(&self, event: Event) -> Result<Draft, PublishError> {
+        let draft = Draft::new(event, self.memory.last());
+        let (len, max) = (draft.len(), self.settings.limits.event_bytes);
+        if len > max {
+            return Err(PublishErrorKind::TooLarge { len, max }.into());
+        }
+        Ok(draft)
+    }
+
+    /// Appends an event and wakes who waits for it. The id, how many connections read it, and whether it was there already.
     pub(crate) fn publish(
         &self,
         name: &ChannelName,
         target: Option<&ClientId>,
         event: Event,
         last: bool,
-    ) -> Result<(EventId, usize), PublishError> {
-        let draft = Draft::new(event, self.memory.last());
-        let (len, max) = (draft.len(), self.settings.limits.event_bytes);
-        if len > max {
-            return Err(PublishErrorKind::TooLarge { len, max }.into());
-        }
+    ) -> Result<(EventId, usize, bool), PublishError> {
+        let mut draft = self.draft(event)?;
         let now = now();
-        let appended = self.with_channel(name, |_, state| self.append(state, target, draft, last, now));
+        let key = draft.take_key();
+        let appended = self.with_channel(name, |_, state| {
+            if let Some(key) = &key
+                && let Some(offset) = self.memory.repeated(name, key, now)
+            {
+                let id = draft.custom().cloned().map_or_else(|| self.cursor(offset).into(), EventId::from);
+                return Ok((id, 0, None));
+            }
+            let (id, offset, reached, wakeups) = self.append(state, target, draft, last, now)?;
+            if let Some(key) = key {
+                self.memory.remember(name, key, offset, now);
+            }
+            Ok::<_, PublishErrorKind>((id, reached, Some(wakeups)))
+        });
         let (id, reached, wakeups) = appended.ok_or(PublishErrorKind::TooManyChannels)??;
+        let repeated = wakeups.is_none();
         drop(wakeups);
-        self.counters.published.add(1);
+        self.counters.published.add(u64::from(!repeated));
         self.maintain(now);
-        Ok((id, reached))
+        Ok((id, reached, repeated))
     }
 
     fn append(
@@ -177,7 +177,7 @@ impl Hub {
         draft: Draft,
         last: bool,
         now: Instant,
-    ) -> Result<(EventId, usize, Wakeups), PublishErrorKind> {
+    ) -> Result<(EventId, Offset, usize, Wakeups), PublishErrorKind> {
         if self.is_shutting_down() {
             return Err(PublishErrorKind::ShuttingDown);
         }
@@ -202,11 +202,12 @@ impl Hub {
             None => (readers.live(), readers.wake_all()),
             Some(_) => (readers.of(lane), readers.wake_lane(lane)),
         };
-        let id = id.map_or_else(|| self.cursor(event.offset()).into(), EventId::from);
+        let offset = event.offset();
+        let id = id.map_or_else(|| self.cursor(offset).into(), EventId::from);
         if reached > 0 {
             log.keep(lane, event);
         }
-        Ok((id, reached, wakeups))
+        Ok((id, offset, reached, wakeups))
     }
 
     pub(crate) fn cursor(&self, offset: Offset) -> Cursor {
@@ -282,6 +283,11 @@ impl Hub {
 
     /// Drops a channel if it is idle.
     pub(crate) fn drop_if_idle(&self, shared: &Arc<Shared>) {
+        if let Some(remote) = &self.remote {
+            // Its last reader may be back in a moment.
+            remote.mention(Command::Unread(shared.clone()));
+            return;
+        }
         self.registry.remove_if(shared, || {
             let mut state = shared.change();
             let idle = state.is_idle();
@@ -324,65 +330,6 @@ impl Hub {
         let spread = u64::try_from(max.saturating_sub(min).as_millis()).unwrap_or(u64::MAX);
         let random = RandomState::new().hash_one(self.subscriptions());
         min.saturating_add(Duration::from_millis(random % spread.saturating_add(1)))
-    }
-
-    /// What has to be done now and then, done by those who publish and open: there is no task behind a hub.
-    pub(crate) fn maintain(&self, now: Instant) {
-        if self.memory.bytes() > self.settings.limits.hub_bytes {
-            self.reclaim();
-        }
-        if self.sweep.is_due(&self.sweep.next, now, SWEEP_EVERY) {
-            self.sweep(self.sweep.shard.fetch_add(1, Ordering::Relaxed), now);
-        }
-    }
-
-    /// Evicts what is too old, and drops channels that are idle.
-    fn sweep(&self, shard: usize, now: Instant) {
-        for shared in self.registry.in_shard(shard) {
-            let idle = {
-                let mut state = shared.change();
-                self.memory.release(state.log.enforce(now), &self.counters);
-                state.is_idle()
-            };
-            if idle {
-                self.drop_if_idle(&shared);
-            }
-        }
-    }
-
-    /// Makes room for another channel, if that was not tried a moment ago.
-    fn sweep_all(&self, now: Instant) {
-        if !self.sweep.is_due(&self.sweep.next_of_all, now, Duration::from_secs(1)) {
-            return;
-        }
-        (0..SHARDS).for_each(|shard| self.sweep(shard, now));
-    }
-
-    /// Evicts the oldest events of the hub, whatever their channel, until a sixteenth of its bytes is free. It looks at
-    /// every channel, which is why it frees so much at once; publishers that come meanwhile don't wait for it.
-    fn reclaim(&self) {
-        let Ok(_only_one) = self.reclaiming.try_lock() else { return };
-        let max = self.settings.limits.hub_bytes;
-        let goal = max - max / 16;
-        let channels: Vec<Arc<Shared>> = self.registry.all().collect();
-        let oldest = |index: usize| channels[index].look().log.oldest().map(|offset| Reverse((offset, index)));
-        let mut oldest_first: BinaryHeap<_> = (0..channels.len()).filter_map(oldest).collect();
-        debug!("the hub is full", bytes = self.memory.bytes(), channels = channels.len());
-        // In what is held: what is evicted may be given back a little later, at the latest below.
-        let mut excess = self.memory.bytes().saturating_sub(goal);
-        while excess > 0
-            && let Some(Reverse((_, index))) = oldest_first.pop()
-        {
-            let until = oldest_first.peek().map_or(Offset::new(u64::MAX), |Reverse((offset, _))| *offset);
-            let mut state = channels[index].change();
-            let before = state.log.bytes();
-            while before - state.log.bytes() < excess && state.log.oldest().is_some_and(|offset| offset < until) {
-                self.memory.release(state.log.evict(), &self.counters);
-            }
-            excess = excess.saturating_sub(before - state.log.bytes());
-            oldest_first.extend(state.log.oldest().map(|offset| Reverse((offset, index))));
-        }
-        channels.iter().for_each(|shared| self.memory.release(shared.look().log.compact(), &self.counters));
     }
 }
 

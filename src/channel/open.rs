@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::{
+    driver::Command,
     grant::Grant,
     hub::{Hub, now},
+    opening::Opening,
     options::{Duplicates, OpenOptions, Start},
     position::{Position, Positions, go_on_before},
     subscription::Subscription,
@@ -18,14 +20,21 @@ use crate::{
     trace::debug,
 };
 
-/// Opens a subscription, and counts what became of it.
-pub(crate) fn open(
-    hub: &Arc<Hub>,
-    options: &OpenOptions,
-    grant: Grant,
-    last_event_id: Option<&[u8]>,
-) -> Result<Subscription, OpenError> {
-    let opened = options.open_in(hub, grant, last_event_id.filter(|id| !id.is_empty()));
+/// Opens a subscription: at once, or when its channels are loaded.
+pub(crate) fn open(hub: &Arc<Hub>, options: &OpenOptions, grant: Grant, last_event_id: Option<&[u8]>) -> Opening {
+    let requested = last_event_id.filter(|id| !id.is_empty());
+    let entered = options.enter_all(hub, grant, requested);
+    match entered {
+        Ok((subscription, last)) => match &hub.remote {
+            None => Opening::ready(opened(hub, options.start_in(subscription, requested, last))),
+            Some(remote) => Opening::waiting(subscription, remote, options.clone(), requested),
+        },
+        Err(error) => Opening::ready(opened(hub, Err(error))),
+    }
+}
+
+/// Counts what became of an opening.
+pub(super) fn opened(hub: &Hub, opened: Result<Subscription, OpenError>) -> Result<Subscription, OpenError> {
     match &opened {
         Ok(_) => hub.counters.opened.add(1),
         Err(error) if error.is_limit() => {
@@ -39,7 +48,13 @@ pub(crate) fn open(
 }
 
 impl OpenOptions {
-    fn open_in(&self, hub: &Arc<Hub>, grant: Grant, requested: Option<&[u8]>) -> Result<Subscription, OpenError> {
+    /// Takes a place in each channel, and says up to where all that was published is in their logs.
+    fn enter_all(
+        &self,
+        hub: &Arc<Hub>,
+        grant: Grant,
+        requested: Option<&[u8]>,
+    ) -> Result<(Subscription, Cursor), OpenError> {
         let Grant { channels, client, expires } = grant;
         if channels.is_empty() {
             return Err(OpenErrorKind::NoChannel.into());
@@ -50,36 +65,56 @@ impl OpenOptions {
         if expires.is_some_and(|at| at <= tokio::time::Instant::now()) {
             return Err(OpenErrorKind::Expired.into());
         }
-        let id = requested.map(EventId::parse);
         // Told by this hub to stay away. By one of before, that is forgotten with the rest of it.
-        if let Some(Some(id)) = &id
+        if let Some(id) = requested.and_then(EventId::parse)
             && matches!(id.kind(), Id::Goodbye(cursor) if cursor.epoch == hub.memory.epoch())
         {
             return Err(OpenErrorKind::Over.into());
         }
         let permit = hub.permit().ok_or(OpenErrorKind::TooManySubscriptions)?;
         // Read before the channels are entered: what is published in between comes after it, and is not skipped.
-        let last = hub.memory.last();
+        let last = hub.cursor(hub.memory.last());
         let mut subscription = Subscription::new(permit, expires);
         let positions = subscription.positions();
         for channel in &channels {
             positions.add(self.enter(hub, channel, client.as_ref())?);
         }
+        Ok((subscription, last))
+    }
+
+    /// Finds out where a subscription that has its places starts. All that was published up to `last` is in the logs.
+    pub(super) fn start_in(
+        &self,
+        mut subscription: Subscription,
+        requested: Option<&[u8]>,
+        last: Cursor,
+    ) -> Result<Subscription, OpenError> {
+        let hub = subscription.hub().clone();
         // Whoever shuts down sets this first and tells the readers then: if it is not set here, we are told.
         if hub.is_shutting_down() {
             return Err(OpenErrorKind::ShuttingDown.into());
         }
+        let id = requested.map(EventId::parse);
+        // Where the channels had to be loaded it was not known before whether this means anything.
+        if let Some(Some(id)) = &id
+            && matches!(id.kind(), Id::Goodbye(cursor) if cursor.epoch == last.epoch)
+        {
+            return Err(OpenErrorKind::Over.into());
+        }
+        let Cursor { epoch, offset: last } = last;
+        let at = |offset| Cursor { epoch, offset };
+        let positions = subscription.positions();
         let missed = positions.tell_missed();
         let (cursor, reason) = match &id {
             None => (self.fresh(positions, last), None),
-            Some(id) => resume(positions, id.as_ref(), hub.cursor(last), missed),
+            Some(id) => resume(positions, id.as_ref(), at(last), missed),
         };
         // In this order: the last event of a channel comes before it is finished.
         let finished = positions.all_finished();
         let first = positions.first_after(cursor);
         // With a gap the reader goes on right before the first event that it still gets.
         let cursor = if reason.is_some() { go_on_before(first, last).max(cursor) } else { cursor };
-        let gap = reason.map(|reason| Gap::new(reason, requested, first, hub.cursor(cursor)));
+        let gap = reason.map(|reason| Gap::new(reason, requested, first, at(cursor)));
         if gap.is_none() && first.is_none() && finished && !positions.any_lagged(cursor) {
             return Err(OpenErrorKind::Over.into());
         }
@@ -88,12 +123,17 @@ impl OpenOptions {
         positions.settle(hub.next_number(), self.duplicates == Duplicates::Replace);
         hub.counters.resumed.add(requested.is_some().into());
         hub.counters.gaps.add(gap.is_some().into());
-        subscription.start_at(cursor, gap);
+        subscription.start_at(at(cursor), gap);
         Ok(subscription)
     }
 
     /// Takes a place in one channel.
-    fn enter(&self, hub: &Hub, channel: &ChannelName, client: Option<&ClientId>) -> Result<Position, OpenErrorKind> {
+    fn enter(
+        &self,
+        hub: &Arc<Hub>,
+        channel: &ChannelName,
+        client: Option<&ClientId>,
+    ) -> Result<Position, OpenErrorKind> {
         let entered = hub.with_channel(channel, |shared, state| {
             hub.memory.release(state.log.enforce(now()), &hub.counters);
             let connected =
@@ -106,6 +146,11 @@ impl OpenOptions {
                 state.log.enter(lane);
             }
             let reader = state.readers.insert(lane);
+            if let (Some(remote), Some(mirror)) = (&hub.remote, &mut state.mirror)
+                && !std::mem::replace(&mut mirror.wanted, true)
+            {
+                remote.order(hub, Command::Watch(shared.clone()));
+            }
             Ok(Position::new(shared.clone(), reader, View { client: lane }))
         });
         entered.ok_or(OpenErrorKind::TooManySubscriptions)?

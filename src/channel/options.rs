@@ -30,12 +30,14 @@ pub enum Duplicates {
 /// How to open a [`Subscription`](crate::Subscription), in the manner of [`std::fs::OpenOptions`].
 ///
 /// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// use tower_sse::{ChannelName, Grant, OpenOptions, Publisher, Start};
 ///
 /// let publisher = Publisher::new();
 /// let grant = Grant::new([ChannelName::from_static("chat")]);
-/// let subscription = OpenOptions::new().start(Start::Last(10)).open(&publisher, grant, None)?;
+/// let subscription = OpenOptions::new().start(Start::Last(10)).open(&publisher, grant, None).await?;
 /// # Ok::<_, tower_sse::OpenError>(())
+/// # }).unwrap();
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenOptions {

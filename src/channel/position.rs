@@ -12,7 +12,7 @@ use super::{
     state::{Shared, State},
 };
 use crate::{
-    cursor::Offset,
+    cursor::{Cursor, Epoch, Offset},
     encode::EncodedEvent,
     log::{Batch, Limit, View},
     name::CustomId,
@@ -24,10 +24,13 @@ pub(super) enum Found {
     Batch(Batch),
     /// Events after the cursor are gone.
     Lagged,
+    /// The log was lost, and begins anew in this epoch.
+    Lost(Epoch),
     End(EndReason),
 }
 
 /// What one of several channels gave.
+#[derive(Default)]
 pub(super) struct Gathered {
     pub(super) events: Vec<EncodedEvent>,
     /// There are more than fit.
@@ -37,12 +40,14 @@ pub(super) struct Gathered {
     pub(super) lagged: bool,
     /// An end that does not wait for what is left.
     pub(super) ended: Option<EndReason>,
+    /// The log is not the one that the cursor is of.
+    pub(super) another: bool,
 }
 
 /// A place in a channel.
 pub(super) struct Position {
     pub(super) channel: Arc<Shared>,
-    reader: ReaderId,
+    pub(super) reader: ReaderId,
     view: View,
     /// Evictions of this channel up to here are told already, or happened before the reader came. Above the cursor only
     /// while other channels still hold earlier events.
@@ -51,6 +56,8 @@ pub(super) struct Position {
     level_at: u64,
     /// The channel was finished at the last look.
     finished: bool,
+    /// How often events had come late to it when the reader was last told what it missed.
+    late: u8,
 }
 
 /// A reader's places in all of its channels, asked one after the other: each is locked for its own answer only.
@@ -111,9 +118,25 @@ impl Positions {
     /// one; what is evicted from now on is a lag.
     pub(super) fn tell_missed(&mut self) -> Offset {
         for position in self.as_mut_slice() {
-            position.told = position.missed(&position.channel.look());
+            let state = position.channel.look();
+            (position.told, position.late) = (position.missed(&state), state.late());
         }
         self.as_slice().iter().map(|position| position.told).max().unwrap_or_default()
+    }
+
+    /// Parks in all of them, whatever there is to read.
+    pub(super) fn park(&self, cx: &mut Context<'_>) {
+        for position in self.as_slice() {
+            let mut state = position.channel.look();
+            let replaced = position.park(&mut state, cx);
+            drop(state);
+            drop(replaced);
+        }
+    }
+
+    /// One of them is of another epoch.
+    pub(super) fn is_of_another(&self, epoch: Epoch) -> bool {
+        self.each(|_, state| state.is_of_another(epoch)).any(|another| another)
     }
 
     pub(super) fn first_after(&self, cursor: Offset) -> Option<Offset> {
@@ -154,13 +177,13 @@ impl Positions {
 
 impl Position {
     pub(super) fn new(channel: Arc<Shared>, reader: ReaderId, view: View) -> Self {
-        Self { channel, reader, view, told: Offset::START, level_at: 0, finished: false }
+        Self { channel, reader, view, told: Offset::START, level_at: 0, finished: false, late: 0 }
     }
 
     /// What comes next for a reader of this channel alone, after `cursor`: one lock, under which there is something, or it
     /// parks. Who takes the last there is parks by the same lock: a server asks once more after each delivery, and that
     /// costs no lock then.
-    pub(super) fn poll(&mut self, cursor: Offset, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
+    pub(super) fn poll(&mut self, cursor: Cursor, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
         if self.is_level() {
             return Poll::Pending;
         }
@@ -171,7 +194,7 @@ impl Position {
             Some(Found::Batch(batch)) => {
                 self.first_after(&state, batch.last()).is_none() && self.ended(&state).is_none()
             }
-            Some(Found::Lagged | Found::End(_)) => false,
+            Some(Found::Lagged | Found::Lost(_) | Found::End(_)) => false,
         };
         let mut replaced = None;
         if level {
@@ -184,9 +207,13 @@ impl Position {
         found.map_or(Poll::Pending, Poll::Ready)
     }
 
-    fn find(&self, state: &mut State, cursor: Offset, limit: Limit) -> Option<Found> {
+    fn find(&self, state: &mut State, Cursor { epoch, offset: cursor }: Cursor, limit: Limit) -> Option<Found> {
         if let Some(reason) = self.ended_at_once(state) {
             return Some(Found::End(reason));
+        }
+        if state.is_of_another(epoch) {
+            // Until it is loaded there is nothing to tell.
+            return state.loaded().map(Found::Lost).or(state.readers.ending(self.reader).map(Found::End));
         }
         if self.has_lagged(state, cursor) {
             return Some(Found::Lagged);
@@ -213,14 +240,18 @@ impl Position {
 
     /// What one of several channels holds after `cursor`, up to `upto` and within `limit`. If that is all, the reader parks
     /// by the same lock; if it is not given all of it then, it has to [look again](Self::look_again).
-    pub(super) fn gather(&mut self, cursor: Offset, upto: Offset, cx: &mut Context<'_>, limit: Limit) -> Gathered {
+    pub(super) fn gather(&mut self, cursor: Cursor, upto: Offset, cx: &mut Context<'_>, limit: Limit) -> Gathered {
         let mut state = self.channel.look();
+        if state.is_of_another(cursor.epoch) {
+            return Gathered { another: true, ended: self.ended_at_once(&state), ..Gathered::default() };
+        }
+        let cursor = cursor.offset;
         let (events, more) = state.log.gather(self.view, cursor, upto, limit);
         let last = events.last().map_or(cursor, EncodedEvent::offset);
         let level = self.first_after(&state, last).is_none();
         self.finished = state.log.is_finished();
         let ended = self.ended_at_once(&state);
-        let lagged = self.has_lagged(&state, cursor);
+        let lagged = self.has_lagged(&state, cursor) || state.has_passed_late(self.late, cursor);
         let mut replaced = None;
         if level && state.readers.ending(self.reader).is_none() {
             replaced = self.park(&mut state, cx);
@@ -229,7 +260,7 @@ impl Position {
         }
         drop(state);
         drop(replaced);
-        Gathered { events, more, level, lagged, ended }
+        Gathered { events, more, level, lagged, ended, another: false }
     }
 
     fn missed(&self, state: &State) -> Offset {
@@ -246,7 +277,7 @@ impl Position {
     }
 
     /// An end that does not wait for what is left.
-    fn ended_at_once(&self, state: &State) -> Option<EndReason> {
+    pub(super) fn ended_at_once(&self, state: &State) -> Option<EndReason> {
         state.readers.ending(self.reader).filter(|reason| !matches!(reason, EndReason::Shutdown | EndReason::Finished))
     }
 

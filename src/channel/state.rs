@@ -1,7 +1,8 @@
 //! What a channel's publishers and readers share: its log and its readers, under one lock.
 
-use super::readers::Readers;
+use super::{mirror::Mirror, readers::Readers};
 use crate::{
+    backend::Connected,
     log::{Evicted, Log, Tombstone},
     name::ChannelName,
     sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock},
@@ -20,11 +21,13 @@ pub(crate) struct State {
     pub(crate) readers: Readers,
     /// It is no longer in the registry: who finds it like this looks there again.
     pub(super) dropped: bool,
+    /// What is known of it where the log lives elsewhere.
+    pub(super) mirror: Option<Box<Mirror>>,
 }
 
 impl Shared {
-    pub(super) fn new(name: ChannelName, log: Log) -> Self {
-        let state = State { log, readers: Readers::default(), dropped: false };
+    pub(super) fn new(name: ChannelName, log: Log, mirror: Option<Box<Mirror>>) -> Self {
+        let state = State { log, readers: Readers::default(), dropped: false, mirror };
         Self { name, state: Mutex::new(state), version: AtomicU64::new(1) }
     }
 
@@ -47,9 +50,18 @@ impl Shared {
 }
 
 impl State {
-    /// Nobody reads it and nothing is held: there is nothing to keep it for but its tombstone.
+    /// Nobody reads it and nothing is held but elsewhere: there is nothing to keep it for but its tombstone.
     pub(super) fn is_idle(&self) -> bool {
-        self.readers.len() == 0 && self.log.is_empty()
+        self.readers.len() == 0 && (self.mirror.is_some() || self.log.is_empty())
+    }
+
+    /// Who is connected: each client, and `None` for those without one, and how often.
+    pub(crate) fn present(&self) -> Connected {
+        let named = self.readers.lanes().filter_map(|(lane, n)| Some((Some(self.log.client_of(lane)?.clone()), n)));
+        let mut present: Vec<_> = named.collect();
+        let nameless = self.readers.live().saturating_sub(present.iter().map(|(_, n)| n).sum());
+        present.extend((nameless > 0).then_some((None, nameless)));
+        present
     }
 
     /// Marks it as dropped and says what is to be remembered of it.

@@ -1,5 +1,7 @@
 //! A reader's live position: reading what is after its cursor, telling it what it missed, ending it.
 
+mod anew;
+
 use std::{
     fmt,
     pin::Pin,
@@ -16,7 +18,7 @@ use super::{
     position::{Found, Position, Positions, go_on_before},
 };
 use crate::{
-    cursor::{Cursor, Offset},
+    cursor::{Cursor, Epoch, Offset},
     encode::{EncodedEvent, write_retry},
     log::{Batch, Limit},
     notice::{EndReason, Gap, GapReason},
@@ -47,7 +49,7 @@ pub enum Delivery {
 ///
 /// let publisher = Publisher::new();
 /// let grant = Grant::new([ChannelName::from_static("news")]);
-/// let mut subscription = Subscription::open(&publisher, grant)?;
+/// let mut subscription = Subscription::open(&publisher, grant).await?;
 /// publisher.channel("news").finish(Event::text("that was all")).await?;
 ///
 /// while let Some(delivery) = subscription.next().await {
@@ -66,6 +68,8 @@ pub struct Subscription {
     positions: Positions,
     /// Everything up to here was delivered, or is lost and was told.
     cursor: Offset,
+    /// In which the cursor means something.
+    epoch: Epoch,
     /// A gap to deliver before anything else.
     gap: Option<Box<Gap>>,
     expires: Expiry,
@@ -96,7 +100,7 @@ impl Expiry {
 impl Subscription {
     /// Where it stands: everything up to and with this was delivered, or is lost and was told.
     pub fn cursor(&self) -> Cursor {
-        self.hub().cursor(self.cursor)
+        Cursor { epoch: self.epoch, offset: self.cursor }
     }
 
     /// Why it ended, once it has.
@@ -115,6 +119,7 @@ impl Subscription {
         Poll::Ready(match ready!(self.poll_found(cx, Limit::CHUNK)) {
             Found::Batch(batch) => Some(self.deliver(batch)),
             Found::Lagged => Some(self.lag().encode()),
+            Found::Lost(epoch) => Some(self.begin_anew(epoch).encode()),
             Found::End(reason) => {
                 self.end(reason);
                 self.farewell(reason)
@@ -176,8 +181,9 @@ impl Subscription {
             self.parked_as = Some(cx.waker().clone());
             self.positions.as_mut_slice().iter_mut().for_each(Position::look_again);
         }
+        let cursor = self.cursor();
         match self.positions.as_mut_slice() {
-            [only] => only.poll(self.cursor, cx, limit),
+            [only] => only.poll(cursor, cx, limit),
             _ => self.poll_many(cx, limit),
         }
     }
@@ -192,6 +198,17 @@ impl Subscription {
             if self.positions.as_slice().iter().all(Position::is_level) {
                 return Poll::Pending;
             }
+            if let Some(remote) = &self.hub().remote {
+                if self.positions.is_of_another(self.epoch) {
+                    return self.poll_anew(cx);
+                }
+                // What is beyond the level is not to be read yet.
+                self.positions.park(cx);
+                let first = self.positions.first_after(self.cursor);
+                if first.is_some_and(|first| remote.level.wait(first.get(), cx.waker())) {
+                    return self.read_many(cx, limit).map_or(Poll::Pending, Poll::Ready);
+                }
+            }
         }
     }
 
@@ -204,9 +221,12 @@ impl Subscription {
         let (mut events, mut upto) = (Vec::new(), last);
         for position in self.positions.as_mut_slice() {
             if shutting_down || !position.is_level() {
-                let gathered = position.gather(self.cursor, upto, cx, limit);
+                let gathered = position.gather(Cursor { epoch: self.epoch, offset: self.cursor }, upto, cx, limit);
                 if let Some(reason) = gathered.ended {
                     return Some(Found::End(reason));
+                }
+                if gathered.another {
+                    return None;
                 }
                 lagged |= gathered.lagged;
                 level &= gathered.level;
@@ -238,7 +258,7 @@ impl Subscription {
         }
     }
 
-    fn hub(&self) -> &Arc<Hub> {
+    pub(super) fn hub(&self) -> &Arc<Hub> {
         &self.permit.0
     }
 }
@@ -263,6 +283,7 @@ impl Subscription {
             permit,
             positions: Positions::none(),
             cursor: Offset::START,
+            epoch: Epoch::from_bits(0),
             gap: None,
             expires: expires.map_or(Expiry::Never, Expiry::At),
             parked_as: None,
@@ -274,8 +295,8 @@ impl Subscription {
         &mut self.positions
     }
 
-    pub(super) fn start_at(&mut self, cursor: Offset, gap: Option<Gap>) {
-        (self.cursor, self.gap) = (cursor, gap.map(Box::new));
+    pub(super) fn start_at(&mut self, cursor: Cursor, gap: Option<Gap>) {
+        (self.epoch, self.cursor, self.gap) = (cursor.epoch, cursor.offset, gap.map(Box::new));
     }
 }
 
@@ -295,6 +316,7 @@ impl Stream for Subscription {
                 Poll::Ready(Some(Delivery::Event(event)))
             }
             Found::Lagged => Poll::Ready(Some(Delivery::Gap(self.lag()))),
+            Found::Lost(epoch) => Poll::Ready(Some(Delivery::Gap(self.begin_anew(epoch)))),
             Found::End(reason) => {
                 self.end(reason);
                 Poll::Ready(None)
@@ -344,7 +366,7 @@ mod tests {
     }
 
     fn open(publisher: &Publisher) -> Subscription {
-        Subscription::open(publisher, Grant::new([ChannelName::from_static("a")])).unwrap()
+        pin_ready(Subscription::open(publisher, Grant::new([ChannelName::from_static("a")]))).unwrap()
     }
 
     fn chunk(subscription: &mut Subscription) -> Option<Bytes> {
@@ -381,7 +403,7 @@ mod tests {
             .retention(Retention::new())
             .build();
         let mut reader = open(&publisher);
-        assert_eq!(publisher.channel("a").close(), 1);
+        assert_eq!(pin_ready(publisher.channel("a").close()).unwrap(), 1);
         let last = chunk(&mut reader).unwrap();
         let cursor = reader.cursor();
         let goodbye = format!("event: goodbye\ndata: {{\"reason\":\"closed\"}}\nid: {cursor}-end\n\n");
@@ -423,7 +445,7 @@ mod tests {
         for channels in [1, 2] {
             let publisher = Publisher::new();
             let names = ["a", "b"].into_iter().take(channels).map(ChannelName::from_static);
-            let mut reader = Subscription::open(&publisher, Grant::new(names)).unwrap();
+            let mut reader = pin_ready(Subscription::open(&publisher, Grant::new(names))).unwrap();
             let (waker, woken) = counting();
             let mut cx = Context::from_waker(&waker);
             let mut next = || offset_of(Pin::new(&mut reader).poll_next(&mut cx));
@@ -471,11 +493,12 @@ mod tests {
         assert!(matches!(next(), Poll::Ready(None)));
         assert_eq!(woken.load(Ordering::SeqCst), 0);
 
-        let mut reader = Subscription::open(&publisher, Grant::new([ChannelName::from_static("b")])).unwrap();
+        let mut reader =
+            pin_ready(Subscription::open(&publisher, Grant::new([ChannelName::from_static("b")]))).unwrap();
         assert!(pin_ready(publisher.channel("b").send(Event::text("1"))).is_ok());
         let mut next = || Pin::new(&mut reader).poll_next(&mut Context::from_waker(&waker));
         assert_eq!(offset_of(next()), Some(2));
-        publisher.channel("b").close();
+        pin_ready(publisher.channel("b").close()).unwrap();
         assert_eq!(woken.load(Ordering::SeqCst), 1);
         assert!(matches!(next(), Poll::Ready(None)));
     }

@@ -109,6 +109,14 @@ impl Clients {
         self.lanes.iter_mut().map(|lane| lane.lane.compact()).sum()
     }
 
+    /// Every lane is empty, and has evicted what these marks say.
+    pub(super) fn restart(&mut self, mut marks: Marks) {
+        for (client, lane) in &self.by_client {
+            self.lanes[lane.index() - 1].lane = Lane::new(marks.take(client));
+        }
+        self.marks = marks;
+    }
+
     /// Takes out the marks of all lanes, those that there are too.
     pub(super) fn take_marks(&mut self) -> Marks {
         let mut marks = std::mem::take(&mut self.marks);
@@ -122,6 +130,10 @@ impl Clients {
 impl Marks {
     /// More than this become one. A mark is some forty bytes and the client's name.
     const MAX: usize = 10_000;
+
+    pub(crate) fn of(by_client: HashMap<ClientId, Offset>, others: Offset) -> Self {
+        Self { by_client, others }
+    }
 
     fn take(&mut self, client: &ClientId) -> Offset {
         self.by_client.remove(client).unwrap_or(self.others)

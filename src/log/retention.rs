@@ -14,6 +14,10 @@ use std::time::Duration;
 /// is used at all; a hub that nobody publishes to or opens keeps what it holds. A channel that has neither a reader nor
 /// an event left is dropped.
 ///
+/// With a remote [`Backend`](crate::Backend) it is the store's, and that of each node's mirror of it: give all nodes the
+/// same. What a node evicts from a mirror for its own [`Limits::hub_bytes`](crate::Limits::hub_bytes) the store still has,
+/// but readers on this node get a gap.
+///
 /// ```
 /// use std::time::Duration;
 /// use tower_sse::{Publisher, Retention};
@@ -57,6 +61,26 @@ impl Retention {
     pub fn bytes(mut self, max: usize) -> Self {
         self.bytes = max;
         self
+    }
+
+    /// At most so many events.
+    pub fn max_events(&self) -> usize {
+        self.events
+    }
+
+    /// At most so many bytes, as [`cost`](Self::cost) counts them.
+    pub fn max_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// None older than this.
+    pub fn max_age(&self) -> Duration {
+        Duration::from_millis(self.age_millis)
+    }
+
+    /// What an event of `len` bytes on the wire counts.
+    pub const fn cost(len: usize) -> usize {
+        len + EVENT_OVERHEAD
     }
 
     /// None older than this, in whole milliseconds; one hour by default. With [`Duration::MAX`] a channel is never dropped

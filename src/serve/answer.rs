@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     authorize::{Denied, Refusal},
-    channel::Grant,
+    channel::{Grant, Opening, Subscription},
     error::OpenError,
     publisher::Publisher,
     trace::debug,
@@ -23,7 +23,7 @@ impl SseBody {
     /// | [`is_over`](OpenError::is_over) | 204, on which a browser stops reconnecting |
     /// | [`is_channel_count`](OpenError::is_channel_count) | 400 |
     /// | [`is_expired`](OpenError::is_expired) | 401 |
-    /// | all others: a limit, the shutdown | 200, a random `retry:` of the hub, and the end |
+    /// | all others: a limit, the shutdown, a remote backend that does not answer | 200, a random `retry:` of the hub, and the end |
     ///
     /// It is counted in the [`Stats`](crate::Stats) of `publisher` as the layer's are.
     pub fn refused(publisher: &Publisher, error: &OpenError) -> Response<Self> {
@@ -43,23 +43,35 @@ pub(crate) fn rejected(publisher: &Publisher, rejection: &Rejection, head: bool)
     for_method(head, response)
 }
 
-/// Answers what was asked, after the authorizer.
-pub(crate) fn decided(publisher: &Publisher, ask: &Ask, verdict: Result<Grant, Refusal>) -> Response<SseBody> {
+/// What the authorizer decided.
+pub(crate) enum Decided {
+    Open(Opening),
+    Answer(Response<SseBody>),
+}
+
+/// Opens what was asked for, or answers.
+pub(crate) fn decided(publisher: &Publisher, ask: &Ask, verdict: Result<Grant, Refusal>) -> Decided {
     let response = match verdict {
         Err(refusal) => refused(publisher, &refusal),
         Ok(_) if ask.head => response::stream(SseBody::rest(None)),
-        Ok(grant) => open(publisher, ask, grant).unwrap_or_else(|error| SseBody::refused(publisher, &error)),
+        Ok(grant) => {
+            return Decided::Open(ask.route.options.open(publisher, grant, ask.last_event_id.as_deref()));
+        }
     };
-    for_method(ask.head, response)
+    Decided::Answer(for_method(ask.head, response))
 }
 
-fn open(publisher: &Publisher, ask: &Ask, grant: Grant) -> Result<Response<SseBody>, OpenError> {
+/// Answers with what was opened.
+pub(crate) fn opened(publisher: &Publisher, ask: &Ask, opened: Result<Subscription, OpenError>) -> Response<SseBody> {
+    opened.map_or_else(|error| SseBody::refused(publisher, &error), |subscription| stream(ask, subscription))
+}
+
+fn stream(ask: &Ask, subscription: Subscription) -> Response<SseBody> {
     let route = &*ask.route;
-    let subscription = route.options.open(publisher, grant, ask.last_event_id.as_deref())?;
     // Who resumes has an id already.
     let announce = route.announce_cursor && ask.last_event_id.is_none();
     let body = SseBody::new(subscription).keep_alive(route.keep_alive.clone()).retry(route.retry);
-    Ok(body.coalesce(route.coalesce).announce_cursor(announce).into_response())
+    body.coalesce(route.coalesce).announce_cursor(announce).into_response()
 }
 
 fn not_opened(publisher: &Publisher, error: &OpenError) -> Response<SseBody> {
@@ -72,7 +84,7 @@ fn not_opened(publisher: &Publisher, error: &OpenError) -> Response<SseBody> {
         let denied = Denied::unauthorized().detail(error.to_string());
         refused(publisher, &Refusal { denied, failed: false })
     } else {
-        // A limit, or the shutdown; and whatever else there may be once, a reader can try again.
+        // A limit, the shutdown, a backend that is away; and whatever else there may be once, a reader can try again.
         response::come_back(publisher.reconnect_after())
     }
 }

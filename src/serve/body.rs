@@ -35,7 +35,7 @@ pin_project! {
     /// ) -> Result<Response<SseBody>, String> {
     ///     let channel = ChannelName::try_from(channel).map_err(|error| error.to_string())?;
     ///     let last_event_id = last_event_id(&headers, &uri);
-    ///     Ok(match OpenOptions::new().open(&publisher, Grant::new([channel]), last_event_id.as_deref()) {
+    ///     Ok(match OpenOptions::new().open(&publisher, Grant::new([channel]), last_event_id.as_deref()).await {
     ///         Ok(subscription) => SseBody::new(subscription).announce_cursor(true).into_response(),
     ///         Err(error) => SseBody::refused(&publisher, &error),
     ///     })

@@ -10,8 +10,17 @@ use std::{
 use http::{Response, request::Parts};
 use pin_project_lite::pin_project;
 
-use super::{answer, ask::Ask, body::SseBody, config::Config};
-use crate::authorize::{AllowAll, AuthorizeRequest, Authorizer, Decide};
+use super::{
+    answer::{self, Decided},
+    ask::Ask,
+    body::SseBody,
+    config::Config,
+};
+use crate::{
+    authorize::{AllowAll, AuthorizeRequest, Authorizer, Decide},
+    channel::Opening,
+    publisher::Publisher,
+};
 
 pin_project! {
     /// What [`SseService`](crate::SseService) answers: `F` is the inner service's future, `A` the authorizer.
@@ -26,9 +35,18 @@ pin_project! {
     #[project = StateProj]
     enum State<F, A: Authorizer> {
         Inner { #[pin] future: F },
-        Asking { config: Arc<Config>, ask: Ask, #[pin] decide: Decide<A> },
+        Asked { config: Arc<Config>, ask: Ask, #[pin] step: Step<A> },
         /// `None` once it is given.
         Answered { response: Option<Response<SseBody>> },
+    }
+}
+
+pin_project! {
+    #[project = StepProj]
+    enum Step<A: Authorizer> {
+        Deciding { #[pin] decide: Decide<A> },
+        // Ready at once where the log lives in process.
+        Opening { #[pin] opening: Opening },
     }
 }
 
@@ -43,7 +61,29 @@ impl<F, A: Authorizer> SseFuture<F, A> {
 
     pub(crate) fn asking(config: Arc<Config>, authorizer: &A, ask: Ask, parts: Parts) -> Self {
         let request = AuthorizeRequest::of(parts, ask.channels.clone(), ask.client.clone());
-        Self { state: State::Asking { config, ask, decide: Decide::new(authorizer, request) } }
+        Self { state: State::Asked { config, ask, step: Step::Deciding { decide: Decide::new(authorizer, request) } } }
+    }
+}
+
+impl<A: Authorizer> Step<A> {
+    fn poll_response(
+        mut self: Pin<&mut Self>,
+        publisher: &Publisher,
+        ask: &Ask,
+        cx: &mut Context<'_>,
+    ) -> Poll<Response<SseBody>> {
+        loop {
+            let decided = match self.as_mut().project() {
+                StepProj::Deciding { decide } => answer::decided(publisher, ask, ready!(decide.poll(cx))),
+                StepProj::Opening { opening } => {
+                    return opening.poll(cx).map(|opened| answer::opened(publisher, ask, opened));
+                }
+            };
+            match decided {
+                Decided::Open(opening) => self.set(Step::Opening { opening }),
+                Decided::Answer(response) => return Poll::Ready(response),
+            }
+        }
     }
 }
 
@@ -51,7 +91,8 @@ impl<F, A: Authorizer> fmt::Debug for SseFuture<F, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Inner { .. } => "inner",
-            State::Asking { .. } => "asking",
+            State::Asked { step: Step::Deciding { .. }, .. } => "asking",
+            State::Asked { step: Step::Opening { .. }, .. } => "opening",
             State::Answered { .. } => "answered",
         };
         f.debug_struct("SseFuture").field("state", &state).finish_non_exhaustive()
@@ -69,9 +110,8 @@ where
         let mut state = self.project().state;
         let response = match state.as_mut().project() {
             StateProj::Inner { future } => return future.poll(cx).map_ok(|response| response.map(SseBody::inner)),
-            StateProj::Asking { config, ask, decide } => {
-                let verdict = ready!(decide.poll(cx));
-                let response = answer::decided(&config.publisher, ask, verdict);
+            StateProj::Asked { config, ask, step } => {
+                let response = ready!(step.poll_response(&config.publisher, ask, cx));
                 state.set(State::Answered { response: None });
                 response
             }

@@ -281,7 +281,8 @@ async fn who_is_over_a_limit_comes_back_until_there_is_room() {
     let publisher = Publisher::builder().reconnect(Duration::from_millis(5), Duration::from_millis(20)).build();
     let port = serve(publisher.clone(), world.requests.clone(), None).await;
     world.browser.open(&format!("http://127.0.0.1:{port}/")).await;
-    let first = tower_sse::Subscription::open(&publisher, Grant::new([ChannelName::from_static("chat")])).unwrap();
+    let first =
+        tower_sse::Subscription::open(&publisher, Grant::new([ChannelName::from_static("chat")])).await.unwrap();
     world.listen("/one/chat", false).await;
     world.browser.until("errors > 3 && source.readyState !== EventSource.CLOSED").await;
     drop(first);

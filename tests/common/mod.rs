@@ -44,6 +44,11 @@ pub fn try_send(
     }
 }
 
+/// Closes a channel, and says how many readers it had.
+pub fn close(publisher: &Publisher, channel: &str) -> usize {
+    ready(publisher.channel(channel).close()).unwrap()
+}
+
 pub fn finish(publisher: &Publisher, channel: &str, text: impl ToString) -> String {
     ready(publisher.channel(channel).finish(Event::text(text.to_string()))).unwrap().id.to_string()
 }
@@ -55,11 +60,11 @@ pub fn grant(channels: &[&str], client: &str) -> Grant {
 
 /// A fresh reader, live; the client of no name is nobody.
 pub fn live(publisher: &Publisher, channels: &[&str], client: &str) -> Subscription {
-    Subscription::open(publisher, grant(channels, client)).unwrap()
+    ready(Subscription::open(publisher, grant(channels, client))).unwrap()
 }
 
 pub fn earliest(publisher: &Publisher, channels: &[&str], client: &str) -> Subscription {
-    EARLIEST().open(publisher, grant(channels, client), None).unwrap()
+    ready(EARLIEST().open(publisher, grant(channels, client), None)).unwrap()
 }
 
 pub fn try_resume(
@@ -68,7 +73,7 @@ pub fn try_resume(
     client: &str,
     id: impl AsRef<[u8]>,
 ) -> Result<Subscription, OpenError> {
-    OpenOptions::new().open(publisher, grant(channels, client), Some(id.as_ref()))
+    ready(OpenOptions::new().open(publisher, grant(channels, client), Some(id.as_ref())))
 }
 
 pub fn resume(publisher: &Publisher, channels: &[&str], client: &str, id: impl AsRef<[u8]>) -> Subscription {

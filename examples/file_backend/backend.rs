@@ -1,0 +1,353 @@
+//! A backend of one file: everything is appended to it, and read back when it is opened.
+//!
+//! It is here to show what a [`Backend`] has to do, and it does all of it. The hubs of one process may share it; to share it
+//! between processes would take a lock on the file and a way to tell the others. What was acknowledged is in the operating
+//! system's hands: it survives the end of the process, and not that of the machine.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    fs::{File, OpenOptions},
+    io::{self, BufReader},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{sync::oneshot, time::Instant};
+use tower_sse::{
+    Append, Appended, Backend, BackendError, BackendFuture, ChannelName, ClientId, Cursor, Entry, Epoch, Held,
+    IdempotencyKey, Marks, Message, Messages, Offset, Present, Request, Requests, Retention,
+};
+
+use super::record::Record;
+
+/// A repeated append is known for this long.
+const WINDOW: Duration = Duration::from_secs(300);
+
+/// The log of a hub in a file. Clones are the same.
+#[derive(Clone)]
+pub struct FileBackend(Arc<Mutex<Store>>);
+
+struct Store {
+    file: File,
+    epoch: Epoch,
+    last: Offset,
+    channels: HashMap<ChannelName, Channel>,
+    keys: HashMap<(ChannelName, IdempotencyKey), (Instant, Offset)>,
+    watchers: Vec<Watcher>,
+    nodes: HashMap<u64, (Instant, Present)>,
+}
+
+/// What is held of a channel, and what is known of it. A store that is to run for years would forget the channels that hold
+/// nothing any more, and answer for them with the highest offset that any of them had.
+#[derive(Default)]
+struct Channel {
+    held: VecDeque<Kept>,
+    bytes: usize,
+    head: Offset,
+    marks: Marks,
+    finished: bool,
+    closed: u64,
+}
+
+struct Kept {
+    entry: Entry,
+    at: Instant,
+    cost: usize,
+}
+
+/// A node's feed.
+struct Watcher {
+    channels: HashSet<ChannelName>,
+    messages: Messages,
+    /// Dropped when the node takes no more messages: it has to begin anew.
+    _lost: oneshot::Sender<()>,
+    number: u64,
+}
+
+impl FileBackend {
+    /// Opens the file, or makes it.
+    pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        let mut store = Store {
+            epoch: new_epoch(),
+            file: file.try_clone()?,
+            last: Offset::START,
+            channels: HashMap::new(),
+            keys: HashMap::new(),
+            watchers: Vec::new(),
+            nodes: HashMap::new(),
+        };
+        let (mut records, mut whole, mut empty) = (BufReader::new(&file), 0, true);
+        while let Some((record, len)) = Record::read(&mut records) {
+            whole += len;
+            empty = false;
+            store.recall(record);
+        }
+        // What was cut off while it was written was not acknowledged.
+        file.set_len(whole)?;
+        if empty {
+            Record::Epoch(store.epoch).write(&mut file)?;
+        }
+        Ok(Self(Arc::new(Mutex::new(store))))
+    }
+
+    /// Loses everything, for tests.
+    #[allow(dead_code)]
+    pub fn lose(&self) {
+        let mut store = self.store();
+        store.begin(new_epoch());
+        store.watchers.clear();
+    }
+
+    /// How many channels the nodes watch, for tests.
+    #[allow(dead_code)]
+    pub fn watched(&self) -> usize {
+        self.store().watchers.iter().map(|watcher| watcher.channels.len()).sum()
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers at once: with the store locked nothing waits.
+    fn answer<T: Send + 'static>(&self, ask: impl FnOnce(&mut Store) -> io::Result<T>) -> BackendFuture<'_, T> {
+        let answer = ask(&mut self.store()).map_err(BackendError::new);
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+impl Backend for FileBackend {
+    fn append(&self, append: Append) -> BackendFuture<'_, Appended> {
+        self.answer(|store| store.append(append))
+    }
+
+    fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> BackendFuture<'_, Held> {
+        self.answer(|store| Ok(store.read(channel, after, &retention)))
+    }
+
+    fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Vec<Offset>> {
+        let head = |store: &Store, name| store.channels.get(name).map_or(Offset::START, |channel| channel.head);
+        self.answer(|store| Ok(channels.iter().map(|name| head(store, name)).collect()))
+    }
+
+    fn close(&self, channel: ChannelName) -> BackendFuture<'_, ()> {
+        self.answer(|store| store.close(channel))
+    }
+
+    fn renew(&self, lost: Epoch) -> BackendFuture<'_, Epoch> {
+        self.answer(|store| {
+            if store.epoch == lost {
+                store.begin(new_epoch());
+                Record::Epoch(store.epoch).write(&mut store.file)?;
+            }
+            Ok(store.epoch)
+        })
+    }
+
+    fn feed(&self, mut requests: Requests, messages: Messages) -> BackendFuture<'_, ()> {
+        Box::pin(async move {
+            let (sender, mut lost) = oneshot::channel();
+            let number = self.store().watch(messages, sender);
+            let feed = Feed { backend: self, number };
+            loop {
+                let next = std::future::poll_fn(|cx| match requests.poll_next(cx) {
+                    Poll::Pending => std::pin::Pin::new(&mut lost).poll(cx).map(|_| Err("too slow")),
+                    Poll::Ready(request) => Poll::Ready(Ok(request)),
+                });
+                match next.await.map_err(BackendError::new)? {
+                    Some(request) => self.store().request(feed.number, request),
+                    None => return Ok(()),
+                }
+            }
+        })
+    }
+
+    fn refresh(&self, present: Present) -> BackendFuture<'_, ()> {
+        self.answer(|store| {
+            store.nodes.insert(present.node, (Instant::now(), present));
+            store.nodes.retain(|_, (at, present)| !present.channels.is_empty() && at.elapsed() < 3 * Present::EVERY);
+            Ok(())
+        })
+    }
+
+    fn present(&self, channel: ChannelName) -> BackendFuture<'_, Vec<(Option<ClientId>, usize)>> {
+        self.answer(|store| {
+            let mut all: HashMap<Option<ClientId>, usize> = HashMap::new();
+            let nodes = store.nodes.values().filter(|(at, _)| at.elapsed() < 3 * Present::EVERY);
+            for (name, clients) in nodes.flat_map(|(_, present)| &present.channels) {
+                for (client, n) in clients.iter().filter(|_| *name == channel) {
+                    *all.entry(client.clone()).or_default() += n;
+                }
+            }
+            Ok(all.into_iter().collect())
+        })
+    }
+}
+
+/// Takes its place among the watchers away, however the feed ends.
+struct Feed<'a> {
+    backend: &'a FileBackend,
+    number: u64,
+}
+
+impl Drop for Feed<'_> {
+    fn drop(&mut self) {
+        self.backend.store().watchers.retain(|watcher| watcher.number != self.number);
+    }
+}
+
+impl Store {
+    /// What the file says happened.
+    fn recall(&mut self, record: Record) {
+        match record {
+            Record::Epoch(epoch) => self.begin(epoch),
+            Record::Append { offset, at, append } => {
+                let age = SystemTime::now().duration_since(at).unwrap_or_default();
+                self.put(append, Offset::new(offset), Instant::now().checked_sub(age).unwrap_or_else(Instant::now));
+            }
+            Record::Close(channel) => self.channel(channel).close(),
+        }
+    }
+
+    /// Everything of before is void, and the offsets begin anew.
+    fn begin(&mut self, epoch: Epoch) {
+        (self.epoch, self.last) = (epoch, Offset::START);
+        self.channels.clear();
+        self.keys.clear();
+    }
+
+    fn channel(&mut self, name: ChannelName) -> &mut Channel {
+        self.channels.entry(name).or_default()
+    }
+
+    fn append(&mut self, append: Append) -> io::Result<Appended> {
+        let now = Instant::now();
+        self.keys.retain(|_, (at, _)| now.duration_since(*at) < WINDOW);
+        let epoch = self.epoch;
+        let at = |offset| Cursor { epoch, offset };
+        // First of all: that of a channel's last event is known though the channel takes no more.
+        let key = append.key.clone().map(|key| (append.channel.clone(), key));
+        if let Some((_, offset)) = key.as_ref().and_then(|key| self.keys.get(key)) {
+            return Ok(Appended::Before(at(*offset)));
+        }
+        let channel = self.channel(append.channel.clone());
+        channel.evict(&append.retention, now);
+        if channel.finished {
+            return Ok(Appended::Finished);
+        }
+        if append.id.is_some()
+            && channel.held.iter().any(|kept| kept.entry.id == append.id && kept.entry.client == append.client)
+        {
+            return Ok(Appended::DuplicateId);
+        }
+        let offset = Offset::new(self.last.get() + 1);
+        Record::write_append(&mut self.file, offset, &append)?;
+        let name = append.channel.clone();
+        let entry = self.put(append, offset, now);
+        self.tell(&name, &Message::Entry { channel: name.clone(), epoch, entry });
+        Ok(Appended::At(at(offset)))
+    }
+
+    /// Gives it its place, now that nothing can fail any more.
+    fn put(&mut self, append: Append, offset: Offset, at: Instant) -> Entry {
+        self.last = offset;
+        if let Some(key) = &append.key {
+            self.keys.insert((append.channel.clone(), key.clone()), (at, offset));
+        }
+        let epoch = self.epoch;
+        let channel = self.channel(append.channel.clone());
+        let retention = append.retention;
+        let entry = Entry::new(append, offset, std::mem::replace(&mut channel.head, offset));
+        let cost = entry.cost(epoch);
+        channel.finished = entry.last;
+        channel.bytes += cost;
+        channel.held.push_back(Kept { entry: entry.clone(), at, cost });
+        channel.evict(&retention, at);
+        entry
+    }
+
+    fn read(&mut self, name: ChannelName, after: Offset, retention: &Retention) -> Held {
+        let (epoch, last) = (self.epoch, self.last);
+        let mut held = Held::new(epoch, last);
+        let Some(channel) = self.channels.get_mut(&name) else { return held };
+        channel.evict(retention, Instant::now());
+        held.head = channel.head;
+        held.marks = channel.marks.clone();
+        (held.finished, held.closed) = (channel.finished, channel.closed);
+        let kept = channel.held.iter().filter(|kept| kept.entry.offset > after);
+        held.entries = kept.map(|kept| kept.entry.clone().aged(kept.at.elapsed())).collect();
+        held
+    }
+
+    fn close(&mut self, name: ChannelName) -> io::Result<()> {
+        Record::Close(name.clone()).write(&mut self.file)?;
+        self.channel(name.clone()).close();
+        self.tell(&name, &Message::Closed(name.clone()));
+        Ok(())
+    }
+
+    fn watch(&mut self, messages: Messages, lost: oneshot::Sender<()>) -> u64 {
+        let number = self.watchers.iter().map(|watcher| watcher.number).max().unwrap_or_default() + 1;
+        self.watchers.push(Watcher { channels: HashSet::new(), messages, _lost: lost, number });
+        number
+    }
+
+    fn request(&mut self, number: u64, request: Request) {
+        let level = Message::Level { epoch: self.epoch, last: self.last };
+        let Some(watcher) = self.watchers.iter_mut().find(|watcher| watcher.number == number) else { return };
+        let answer = match request {
+            Request::Watch(channel) => {
+                watcher.channels.insert(channel.clone());
+                Message::Watching(channel)
+            }
+            Request::Unwatch(channel) => {
+                watcher.channels.remove(&channel);
+                return;
+            }
+            Request::Sync => level,
+            _ => return,
+        };
+        if !watcher.messages.try_send(answer) {
+            self.watchers.retain(|watcher| watcher.number != number);
+        }
+    }
+
+    /// Tells who watches the channel. Whoever has no room for it begins anew.
+    fn tell(&mut self, channel: &ChannelName, message: &Message) {
+        self.watchers
+            .retain(|watcher| !watcher.channels.contains(channel) || watcher.messages.try_send(message.clone()));
+    }
+}
+
+impl Channel {
+    /// Evicts what the retention no longer allows. The newest stays, unless it is too old.
+    fn evict(&mut self, retention: &Retention, now: Instant) {
+        while self.held.front().is_some_and(|oldest| now.saturating_duration_since(oldest.at) > retention.max_age())
+            || self.held.len() > 1 && (self.held.len() > retention.max_events() || self.bytes > retention.max_bytes())
+        {
+            self.evict_oldest();
+        }
+    }
+
+    fn evict_oldest(&mut self) {
+        if let Some(Kept { entry, cost, .. }) = self.held.pop_front() {
+            self.bytes -= cost;
+            self.marks.evict(entry.client.as_ref(), entry.offset);
+        }
+    }
+
+    fn close(&mut self) {
+        while !self.held.is_empty() {
+            self.evict_oldest();
+        }
+        self.finished = false;
+        self.closed += 1;
+    }
+}
+
+fn new_epoch() -> Epoch {
+    use std::hash::{BuildHasher as _, RandomState};
+    Epoch::from_bits(RandomState::new().hash_one(SystemTime::now()))
+}

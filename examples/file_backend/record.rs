@@ -1,0 +1,110 @@
+//! What stands in the file: one record after the other, each a line of numbers and the texts that they are the lengths of.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, Write as _},
+    time::{Duration, SystemTime},
+};
+
+use tower_sse::{Append, ChannelName, Epoch, Offset, Retention};
+
+pub enum Record {
+    /// Everything of before is void.
+    Epoch(Epoch),
+    Append {
+        offset: u64,
+        at: SystemTime,
+        append: Append,
+    },
+    Close(ChannelName),
+}
+
+impl Record {
+    pub fn write(&self, file: &mut File) -> io::Result<()> {
+        match self {
+            Record::Epoch(epoch) => write(file, "epoch", &[], &[epoch.to_string().as_bytes()]),
+            Record::Close(channel) => write(file, "close", &[], &[channel.as_str().as_bytes()]),
+            Record::Append { offset, append, .. } => Self::write_append(file, Offset::new(*offset), append),
+        }
+    }
+
+    pub fn write_append(file: &mut File, offset: Offset, append: &Append) -> io::Result<()> {
+        let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let retention = append.retention;
+        let numbers = [
+            u128::from(offset.get()),
+            at.as_millis(),
+            u128::from(append.last),
+            retention.max_events() as u128,
+            retention.max_bytes() as u128,
+            retention.max_age().as_millis(),
+        ];
+        let client = append.client.as_ref().map_or("", |client| client.as_str());
+        let id = append.id.as_ref().map_or("", |id| id.as_str());
+        let key = append.key.as_ref().map_or("", |key| key.as_str());
+        let texts = [append.channel.as_str(), client, id, key].map(str::as_bytes);
+        write(file, "append", &numbers, &[&texts[..], &[&append.bytes]].concat())
+    }
+
+    /// The next record and its length; `None` at the end, or where the last one was cut off.
+    pub fn read(file: &mut impl BufRead) -> Option<(Self, u64)> {
+        let mut line = String::new();
+        file.read_line(&mut line).ok()?;
+        let mut words = line.strip_suffix('\n')?.split(' ');
+        let (kind, count) = (words.next()?, words.next()?.parse::<usize>().ok()?);
+        let mut numbers = Vec::new();
+        for _ in 0..count {
+            numbers.push(words.next()?.parse::<u64>().ok()?);
+        }
+        let (mut texts, mut len) = (Vec::new(), line.len());
+        for word in words {
+            let mut text = vec![0; word.parse().ok()?];
+            file.read_exact(&mut text).ok()?;
+            len += text.len();
+            texts.push(String::from_utf8(text).ok()?);
+        }
+        let mut end = [0];
+        file.read_exact(&mut end).ok()?;
+        Some((Self::of(kind, &numbers, texts)?, len as u64 + 1))
+    }
+
+    fn of(kind: &str, numbers: &[u64], texts: Vec<String>) -> Option<Self> {
+        match (kind, numbers, <[String; 5]>::try_from(texts)) {
+            ("append", &[offset, at, last, events, bytes, age], Ok([channel, client, id, key, data])) => {
+                let retention = Retention::new()
+                    .events(usize::try_from(events).ok()?)
+                    .bytes(usize::try_from(bytes).ok()?)
+                    .age(Duration::from_millis(age));
+                let mut append = Append::new(ChannelName::try_from(channel).ok()?, data.into(), retention);
+                append.client = given(client)?;
+                append.id = given(id)?;
+                append.key = given(key)?;
+                append.last = last == 1;
+                Some(Record::Append { offset, at: SystemTime::UNIX_EPOCH + Duration::from_millis(at), append })
+            }
+            ("epoch", [], Err(texts)) => {
+                let bits = u64::from_str_radix(texts.first()?, 16).ok()?;
+                Some(Record::Epoch(Epoch::from_bits(bits)))
+            }
+            ("close", [], Err(texts)) => Some(Record::Close(ChannelName::try_from(texts.first()?).ok()?)),
+            _ => None,
+        }
+    }
+}
+
+/// An empty text is none.
+fn given<T: TryFrom<String>>(text: String) -> Option<Option<T>> {
+    if text.is_empty() { Some(None) } else { T::try_from(text).ok().map(Some) }
+}
+
+/// In one call, so that a record is cut off at its end if at all.
+fn write(file: &mut File, kind: &str, numbers: &[u128], texts: &[&[u8]]) -> io::Result<()> {
+    let mut record = format!("{kind} {}", numbers.len()).into_bytes();
+    for number in numbers.iter().copied().chain(texts.iter().map(|text| text.len() as u128)) {
+        write!(record, " {}", number.min(u128::from(u64::MAX)))?;
+    }
+    record.push(b'\n');
+    texts.iter().for_each(|text| record.extend_from_slice(text));
+    record.push(b'\n');
+    file.write_all(&record)
+}

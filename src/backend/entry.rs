@@ -1,0 +1,145 @@
+//! What a backend gives back: events with their places, and marks of those that are gone.
+
+use std::{collections::HashMap, fmt, time::Duration};
+
+use bytes::Bytes;
+
+use super::contract::Append;
+use crate::{
+    cursor::{Cursor, Epoch, Offset},
+    encode::{Draft, EncodedEvent},
+    log::{Retention, Tombstone},
+    name::{ClientId, CustomId},
+};
+
+/// An event in the log, as it was [appended](Append).
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Entry {
+    /// Its place.
+    pub offset: Offset,
+    /// The offset of the event before it in its channel, whether that is still held or not; [`Offset::START`] if there was
+    /// none that the store knows of.
+    pub previous: Offset,
+    /// For whom it is, if it is for one client only.
+    pub client: Option<ClientId>,
+    /// The application's own id.
+    pub id: Option<CustomId>,
+    /// Its bytes on the wire but for the id.
+    pub bytes: Bytes,
+    /// How long it has been in the log.
+    pub age: Duration,
+    /// It is the channel's last.
+    pub last: bool,
+}
+
+impl Entry {
+    /// An event just appended.
+    pub fn new(append: Append, offset: Offset, previous: Offset) -> Self {
+        let Append { client, bytes, id, last, .. } = append;
+        Self { offset, previous, client, id, bytes, age: Duration::ZERO, last }
+    }
+
+    /// An event of these bytes: a broadcast without an id of its own, and not the last.
+    pub fn of_bytes(bytes: Bytes, offset: Offset, previous: Offset) -> Self {
+        Self { offset, previous, client: None, id: None, bytes, age: Duration::ZERO, last: false }
+    }
+
+    /// The same, so long in the log.
+    pub fn aged(self, age: Duration) -> Self {
+        Self { age, ..self }
+    }
+
+    /// What it counts against [`Retention::max_bytes`].
+    pub fn cost(&self, epoch: Epoch) -> usize {
+        cost(self.bytes.len(), self.id.as_ref(), Cursor { epoch, offset: self.offset })
+    }
+
+    /// With its id, as it goes on the wire: the only copy that is made of its bytes.
+    pub(crate) fn seal(self, epoch: Epoch) -> (EncodedEvent, Option<CustomId>) {
+        let cursor = Cursor { epoch, offset: self.offset };
+        Draft::stored(&self.bytes, self.id, self.offset).seal(cursor)
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("offset", &self.offset)
+            .field("previous", &self.previous)
+            .field("len", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn cost(len: usize, id: Option<&CustomId>, cursor: Cursor) -> usize {
+    Retention::cost(len + Draft::id_len(id, cursor.offset))
+}
+
+/// What is held of a channel, and what is not.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Held {
+    /// The epoch of all these offsets.
+    pub epoch: Epoch,
+    /// The offset that the hub had given last when this was read, to whatever channel.
+    pub level: Offset,
+    /// The offset that the channel has given last; [`Offset::START`] if the store knows of none.
+    pub head: Offset,
+    /// The events that are held after the offset that was asked for, in order.
+    pub entries: Vec<Entry>,
+    /// What was evicted.
+    pub marks: Marks,
+    /// The channel takes no more events.
+    pub finished: bool,
+    /// How often the channel was [closed](super::Backend::close), as far as the store knows: by this a node that missed
+    /// it sees it.
+    pub closed: u64,
+}
+
+impl Held {
+    /// A channel that nothing is known of.
+    pub fn new(epoch: Epoch, level: Offset) -> Self {
+        let (entries, marks) = (Vec::new(), Marks::default());
+        Self { epoch, level, head: Offset::START, entries, marks, finished: false, closed: 0 }
+    }
+}
+
+/// The highest offsets of a channel that are no longer held: a reader that comes with a lower cursor has missed something.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Marks {
+    /// Of its broadcasts.
+    pub broadcast: Offset,
+    /// Of the events for a client.
+    pub clients: HashMap<ClientId, Offset>,
+    /// Of the events for clients that are not listed, if they are too many or too long ago.
+    pub others: Offset,
+}
+
+impl Marks {
+    /// Nothing up to `offset` is held for anybody.
+    pub fn of_everybody(offset: Offset) -> Self {
+        Self { broadcast: offset, clients: HashMap::new(), others: offset }
+    }
+
+    /// Marks an event for `client`, or a broadcast, as evicted.
+    pub fn evict(&mut self, client: Option<&ClientId>, offset: Offset) {
+        match client {
+            None => self.broadcast = self.broadcast.max(offset),
+            Some(client) => {
+                let mark = self.clients.entry(client.clone()).or_default();
+                *mark = offset.max(*mark);
+            }
+        }
+    }
+
+    /// The highest of them all.
+    pub fn highest(&self) -> Offset {
+        self.clients.values().copied().fold(self.broadcast.max(self.others), Offset::max)
+    }
+
+    pub(crate) fn into_tombstone(self, finished: bool) -> Tombstone {
+        Tombstone { broadcast: self.broadcast, marks: crate::log::Marks::of(self.clients, self.others), finished }
+    }
+}

@@ -1,0 +1,318 @@
+//! A backend in Redis, or in whatever speaks its protocol and runs its scripts, such as Valkey.
+//!
+//! All of a hub lives under one prefix, in one hash slot, so that a script can append, evict and push in one step, and so
+//! that it runs on a Redis Cluster too. There are:
+//!
+//! | key, after `{prefix}:` | what |
+//! | --- | --- |
+//! | `hub` | hash: the epoch, the last offset, how long it is to live |
+//! | `t:<epoch>` | sorted set: which offset had been given when, some sixty-four times |
+//! | `s:<epoch>:<channel>` | stream: the events that are held, by offset |
+//! | `m:<epoch>:<channel>` | hash: what is known of the channel, its marks and custom ids; outlives the stream |
+//! | `i:<epoch>:<channel>\0<key>` | an idempotency key's offset |
+//! | `nodes`, `p:<node>` | who is connected |
+//!
+//! and the push channels `f:<channel>`, of a channel's events, and `l:<number>`, of one node's levels.
+
+mod builder;
+mod feed;
+mod keys;
+mod link;
+mod scripts;
+mod value;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use redis::Value;
+
+pub use self::builder::RedisBuilder;
+use self::{keys::Keys, link::Link, scripts::Scripts};
+use super::{Append, Appended, Backend, BackendFuture, Connected, Held, Messages, Present, Requests};
+use crate::{
+    cursor::{Cursor, Epoch, Offset},
+    error::BackendError,
+    log::Retention,
+    name::{ChannelName, ClientId},
+    sync::{AtomicU64, Mutex, Ordering, lock},
+};
+
+/// A [`Backend`] in Redis, version 6.2 or later, or Valkey.
+///
+/// It takes one connection, and a second one as long as somebody reads here. Clones share them.
+///
+/// ```no_run
+/// use tower_sse::{Publisher, Redis};
+///
+/// let publisher = Publisher::builder().backend(Redis::new("redis://127.0.0.1")?).build();
+/// # drop(publisher);
+/// # Ok::<_, tower_sse::BackendError>(())
+/// ```
+///
+/// What Redis acknowledges it may lose when it crashes, as it is configured: `appendonly yes` loses up to the last second,
+/// with `appendfsync always` nothing. When a node sees that acknowledged events are gone, or the data are gone altogether,
+/// a new [`Epoch`] begins, and every reader gets a gap. Set `maxmemory-policy noeviction`.
+///
+/// See the repository's `docs/scaling.md` for what it costs, and what saturates first.
+#[derive(Clone)]
+pub struct Redis(Arc<Inner>);
+
+struct Inner {
+    link: Link,
+    keys: Keys,
+    scripts: Scripts,
+    tombstones: Duration,
+    window: Duration,
+    /// As far as it is known; 0 if it is not.
+    epoch: AtomicU64,
+    /// What the node has said of who is connected, as far as it was taken over.
+    said: Mutex<HashMap<ChannelName, String>>,
+}
+
+impl Inner {
+    /// Asks the hub for its epoch, and makes one if there is none; tells `node` of the last offset by push.
+    async fn level(&self, node: &str) -> Result<(), BackendError> {
+        let mut ask = self.scripts.level.key(self.keys.hub());
+        // The index is the epoch's, which is not known yet: what is kept of it is kept when something is appended.
+        ask.key(self.keys.index(self.known_epoch()));
+        ask.arg(random_epoch().to_string()).arg(millis(self.tombstones)).arg(node);
+        let answer = self.link.ask(&ask).await?;
+        let epoch = value::list(&answer).first().and_then(value::epoch).ok_or_else(value::unexpected)?;
+        self.epoch.store(epoch.bits(), Ordering::Release);
+        Ok(())
+    }
+
+    fn known_epoch(&self) -> Epoch {
+        Epoch::from_bits(self.epoch.load(Ordering::Acquire))
+    }
+
+    /// Asks something of an epoch, and again if that was not the current one.
+    async fn ask<'a>(
+        &'a self,
+        make: impl Fn(Epoch) -> redis::ScriptInvocation<'a>,
+    ) -> Result<(Epoch, Value), BackendError> {
+        for _ in 0..3 {
+            if self.epoch.load(Ordering::Acquire) == 0 {
+                self.level("").await?;
+            }
+            let epoch = self.known_epoch();
+            let answer = self.link.ask(&make(epoch)).await?;
+            match value::list(&answer) {
+                [kind, other] if value::is(kind, "epoch") => {
+                    let other = value::epoch(other).map_or(0, Epoch::bits);
+                    self.epoch.store(other, Ordering::Release);
+                }
+                _ => return Ok((epoch, answer)),
+            }
+        }
+        Err(BackendError::new("the epoch changes again and again"))
+    }
+
+    async fn append(&self, append: Append) -> Result<Appended, BackendError> {
+        let Append { channel, client, bytes, id, key, retention, last } = &append;
+        let window = if key.is_some() { millis(self.window) } else { String::new() };
+        let (epoch, answer) = self
+            .ask(|epoch| {
+                let mut ask = self.scripts.append.key(self.keys.hub());
+                ask.key(self.keys.index(epoch))
+                    .key(self.keys.stream(epoch, channel))
+                    .key(self.keys.meta(epoch, channel));
+                ask.key(key.as_ref().map_or_else(|| self.keys.hub(), |key| self.keys.once(epoch, channel, key)));
+                ask.arg(epoch.to_string()).arg(self.keys.feed(channel)).arg(&bytes[..]);
+                ask.arg(client.as_ref().map_or("", |client| client.as_str()));
+                ask.arg(id.as_ref().map_or("", |id| id.as_str()));
+                ask.arg(retention.max_events()).arg(retention.max_bytes());
+                ask.arg(age(retention)).arg(self.life(retention)).arg(u8::from(*last));
+                ask.arg(Retention::cost(0)).arg(&window);
+                ask
+            })
+            .await?;
+        let at = |offset: &Value| Some(Cursor { epoch, offset: value::offset(offset)? });
+        let appended = match value::list(&answer) {
+            [kind, offset] if value::is(kind, "at") => at(offset).map(Appended::At),
+            [kind, offset] if value::is(kind, "before") => at(offset).map(Appended::Before),
+            [kind] if value::is(kind, "finished") => Some(Appended::Finished),
+            [kind] if value::is(kind, "duplicate") => Some(Appended::DuplicateId),
+            _ => None,
+        };
+        appended.ok_or_else(value::unexpected)
+    }
+
+    async fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> Result<Held, BackendError> {
+        let (epoch, answer) = self
+            .ask(|epoch| {
+                let mut ask = self.scripts.read.key(self.keys.hub());
+                ask.key(self.keys.index(epoch))
+                    .key(self.keys.stream(epoch, &channel))
+                    .key(self.keys.meta(epoch, &channel));
+                ask.arg(epoch.to_string()).arg(after.get()).arg(age(&retention)).arg(self.life(&retention));
+                ask.arg(Retention::cost(0));
+                ask
+            })
+            .await?;
+        value::held(epoch, &answer).ok_or_else(value::unexpected)
+    }
+
+    async fn heads(&self, channels: Vec<ChannelName>) -> Result<Vec<Offset>, BackendError> {
+        let (_, answer) = self
+            .ask(|epoch| {
+                let mut ask = self.scripts.heads.key(self.keys.hub());
+                for channel in &channels {
+                    ask.key(self.keys.meta(epoch, channel));
+                }
+                ask.arg(epoch.to_string());
+                ask
+            })
+            .await?;
+        let heads = value::list(&answer).iter().skip(1).map(value::offset).collect::<Option<Vec<_>>>();
+        heads.filter(|heads| heads.len() == channels.len()).ok_or_else(value::unexpected)
+    }
+
+    async fn close(&self, channel: ChannelName) -> Result<(), BackendError> {
+        // For as long as anything may be remembered of it.
+        let life = millis(self.tombstones.saturating_mul(2));
+        self.ask(|epoch| {
+            let mut ask = self.scripts.close.key(self.keys.hub());
+            ask.key(self.keys.index(epoch)).key(self.keys.stream(epoch, &channel)).key(self.keys.meta(epoch, &channel));
+            ask.arg(epoch.to_string()).arg(self.keys.feed(&channel)).arg(&life);
+            ask
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn renew(&self, lost: Epoch) -> Result<Epoch, BackendError> {
+        let mut ask = self.scripts.renew.key(self.keys.hub());
+        ask.arg(lost.to_string()).arg(random_epoch().to_string());
+        let answer = self.link.ask(&ask).await?;
+        let epoch = value::epoch(&answer).ok_or_else(value::unexpected)?;
+        self.epoch.store(0, Ordering::Release);
+        Ok(epoch)
+    }
+
+    /// Says what has changed since the last time; everything, if Redis does not know of that.
+    async fn refresh(&self, present: Present) -> Result<(), BackendError> {
+        let now: HashMap<_, _> =
+            present.channels.into_iter().map(|(channel, clients)| (channel, value::write_clients(&clients))).collect();
+        let before = std::mem::take(&mut *lock(&self.said));
+        let gone = before.keys().filter(|channel| !now.contains_key(*channel)).map(|channel| (channel, ""));
+        let new = now.iter().filter(|(channel, clients)| before.get(*channel) != Some(clients));
+        let changes: Vec<_> = gone.chain(new.map(|(channel, clients)| (channel, clients.as_str()))).collect();
+        let mut known = !before.is_empty();
+        if known {
+            known = self.say(present.node, &changes, true).await?;
+        }
+        if !known {
+            let all: Vec<_> = now.iter().map(|(channel, clients)| (channel, clients.as_str())).collect();
+            let (first, rest) = all.split_at(all.len().min(AT_ONCE));
+            self.say(present.node, first, false).await?;
+            self.say(present.node, rest, true).await?;
+        }
+        *lock(&self.said) = now;
+        Ok(())
+    }
+
+    /// Says some of it, in pieces. `false`: Redis does not know of what was said before.
+    async fn say(&self, node: u64, changes: &[(&ChannelName, &str)], known: bool) -> Result<bool, BackendError> {
+        let none: &[_] = &[];
+        let pieces = if changes.is_empty() { vec![none] } else { changes.chunks(AT_ONCE).collect() };
+        for piece in pieces {
+            let mut ask = self.scripts.refresh.key(self.keys.nodes());
+            ask.key(self.keys.node(node));
+            ask.arg(node).arg(millis(Present::EVERY * 3)).arg(u8::from(known));
+            for (channel, clients) in piece {
+                ask.arg(channel.as_str()).arg(*clients);
+            }
+            if self.link.ask(&ask).await? != Value::Int(1) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn present(&self, channel: ChannelName) -> Result<Connected, BackendError> {
+        let mut ask = self.scripts.present.key(self.keys.nodes());
+        ask.arg(self.keys.nodes_begin()).arg(channel.as_str());
+        let answer = self.link.ask(&ask).await?;
+        let mut all: HashMap<Option<ClientId>, usize> = HashMap::new();
+        for (client, n) in value::list(&answer).iter().flat_map(value::read_clients) {
+            *all.entry(client).or_default() += n;
+        }
+        Ok(all.into_iter().collect())
+    }
+
+    /// How long something is known of a channel after its last event, in milliseconds; nothing is for ever.
+    fn life(&self, retention: &Retention) -> String {
+        match age(retention).is_empty() {
+            true => String::new(),
+            false => millis(retention.max_age().saturating_add(self.tombstones)),
+        }
+    }
+}
+
+/// So many channels in one command.
+const AT_ONCE: usize = 500;
+
+/// In milliseconds; nothing if it is as good as for ever.
+fn age(retention: &Retention) -> String {
+    match retention.max_age() {
+        age if age > Duration::from_secs(10 * 365 * 24 * 3600) => String::new(),
+        age => millis(age),
+    }
+}
+
+fn millis(duration: Duration) -> String {
+    // At least one, since Redis takes none for an error; and exact in Lua.
+    duration.as_millis().clamp(1, 1 << 52).to_string()
+}
+
+fn random_epoch() -> Epoch {
+    // Never 0, which stands for none.
+    Epoch::from_bits(RandomState::new().hash_one(Instant::now()) | 1)
+}
+
+impl Backend for Redis {
+    fn append(&self, append: Append) -> BackendFuture<'_, Appended> {
+        Box::pin(self.0.append(append))
+    }
+
+    fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> BackendFuture<'_, Held> {
+        Box::pin(self.0.read(channel, after, retention))
+    }
+
+    fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Vec<Offset>> {
+        Box::pin(self.0.heads(channels))
+    }
+
+    fn close(&self, channel: ChannelName) -> BackendFuture<'_, ()> {
+        Box::pin(self.0.close(channel))
+    }
+
+    fn renew(&self, lost: Epoch) -> BackendFuture<'_, Epoch> {
+        Box::pin(self.0.renew(lost))
+    }
+
+    fn feed(&self, requests: Requests, messages: Messages) -> BackendFuture<'_, ()> {
+        Box::pin(feed::run(&self.0, requests, messages))
+    }
+
+    fn refresh(&self, present: Present) -> BackendFuture<'_, ()> {
+        Box::pin(self.0.refresh(present))
+    }
+
+    fn present(&self, channel: ChannelName) -> BackendFuture<'_, Connected> {
+        Box::pin(self.0.present(channel))
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the address, which may have a password in it.
+        f.debug_struct("Redis").field("keys", &self.0.keys).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,14 @@
+-- KEYS: hub, index, stream, meta. ARGV: epoch, feed, life.
+local hub, index, stream, meta, life = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[3]
+local h = redis.call('HMGET', hub, 'e', 'n', 'x')
+if h[1] ~= ARGV[1] then return { 'epoch', h[1] or '' } end
+local now = clock()
+local c = enter_channel(meta, index, h[2], now, life)
+evict_all(stream, meta, c)
+save(meta, c)
+redis.call('HDEL', meta, 'f')
+redis.call('HINCRBY', meta, 'c', 1)
+if life == '' then redis.call('PERSIST', meta) else redis.call('PEXPIRE', meta, tonumber(life)) end
+keep_hub(hub, index, h[3], now, life)
+redis.call('PUBLISH', ARGV[2], 'C')
+return { 'closed' }

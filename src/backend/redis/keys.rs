@@ -1,0 +1,66 @@
+//! The names of keys and push channels. All have the prefix in braces, and so are in one hash slot.
+
+use crate::{
+    cursor::Epoch,
+    name::{ChannelName, IdempotencyKey},
+};
+
+#[derive(Debug)]
+pub(super) struct Keys {
+    /// In braces, with a colon.
+    prefix: String,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str) -> Self {
+        // What is between the first pair of braces is hashed: within them there may be none.
+        let prefix: String = prefix.chars().filter(|char| !matches!(char, '{' | '}')).collect();
+        Self { prefix: format!("{{{prefix}}}:") }
+    }
+
+    pub(super) fn hub(&self) -> String {
+        format!("{}hub", self.prefix)
+    }
+
+    pub(super) fn index(&self, epoch: Epoch) -> String {
+        format!("{}t:{epoch}", self.prefix)
+    }
+
+    pub(super) fn stream(&self, epoch: Epoch, channel: &ChannelName) -> String {
+        format!("{}s:{epoch}:{channel}", self.prefix)
+    }
+
+    pub(super) fn meta(&self, epoch: Epoch, channel: &ChannelName) -> String {
+        format!("{}m:{epoch}:{channel}", self.prefix)
+    }
+
+    /// No name has a control character.
+    pub(super) fn once(&self, epoch: Epoch, channel: &ChannelName, key: &IdempotencyKey) -> String {
+        format!("{}i:{epoch}:{channel}\0{key}", self.prefix)
+    }
+
+    pub(super) fn nodes(&self) -> String {
+        format!("{}nodes", self.prefix)
+    }
+
+    pub(super) fn nodes_begin(&self) -> String {
+        format!("{}p:", self.prefix)
+    }
+
+    pub(super) fn node(&self, number: u64) -> String {
+        format!("{}p:{number}", self.prefix)
+    }
+
+    pub(super) fn feed(&self, channel: &ChannelName) -> String {
+        format!("{}f:{channel}", self.prefix)
+    }
+
+    /// The channel whose feed it is.
+    pub(super) fn channel_of(&self, feed: &str) -> Option<ChannelName> {
+        ChannelName::try_from(feed.strip_prefix(&self.prefix)?.strip_prefix("f:")?).ok()
+    }
+
+    pub(super) fn levels(&self, number: u64) -> String {
+        format!("{}l:{number}", self.prefix)
+    }
+}

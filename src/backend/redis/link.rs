@@ -1,0 +1,107 @@
+//! The connection for commands: one, made when it is needed, and given up when it does not answer.
+//!
+//! The client crate's own `ConnectionManager` keeps a connection on which commands run into the timeout, and one that is
+//! cut off without a word stays so for as long as the kernel retries. Here the first timeout ends it.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, RedisError, ScriptInvocation, Value,
+    aio::{MultiplexedConnection, PubSub},
+};
+use tokio::{sync::Mutex, time::timeout};
+
+use crate::error::BackendError;
+
+pub(super) struct Link {
+    /// Another one after a cluster has said that the hub's slot is elsewhere.
+    client: RwLock<Client>,
+    timeout: Duration,
+    /// Locked while one is made, so that there is only one.
+    current: Mutex<Option<Arc<MultiplexedConnection>>>,
+}
+
+impl Link {
+    pub(super) fn new(client: Client, timeout: Duration) -> Self {
+        Self { client: RwLock::new(client), timeout, current: Mutex::new(None) }
+    }
+
+    /// Runs a script.
+    pub(super) async fn ask(&self, script: &ScriptInvocation<'_>) -> Result<Value, BackendError> {
+        match self.try_ask(script).await {
+            // Nothing was done: the hub's slot is elsewhere, to where the link has moved.
+            Err(error) if error.redirect_node().is_some() => self.try_ask(script).await.map_err(BackendError::new),
+            answer => answer.map_err(BackendError::new),
+        }
+    }
+
+    async fn try_ask(&self, script: &ScriptInvocation<'_>) -> Result<Value, RedisError> {
+        let connection = self.connection().await?;
+        let answer = script.invoke_async(&mut (*connection).clone()).await;
+        if let Err(error) = &answer
+            && is_useless(error)
+        {
+            let mut current = self.current.lock().await;
+            if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &connection)) {
+                *current = None;
+                self.redirect(error);
+            }
+        }
+        answer
+    }
+
+    async fn connection(&self) -> Result<Arc<MultiplexedConnection>, RedisError> {
+        let mut current = self.current.lock().await;
+        if let Some(connection) = &*current {
+            return Ok(connection.clone());
+        }
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.timeout))
+            .set_response_timeout(Some(self.timeout));
+        let client = self.client();
+        let connection = Arc::new(client.get_multiplexed_async_connection_with_config(&config).await?);
+        *current = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// A connection of its own, for a feed.
+    pub(super) async fn subscriber(&self) -> Result<PubSub, BackendError> {
+        let client = self.client();
+        match timeout(self.timeout, client.get_async_pubsub()).await {
+            Ok(subscriber) => subscriber.map_err(BackendError::new),
+            Err(_) => Err(BackendError::timed_out()),
+        }
+    }
+
+    fn client(&self) -> Client {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn redirect(&self, error: &RedisError) {
+        let Some((addr, _slot)) = error.redirect_node() else { return };
+        let Some((host, port)) = addr.rsplit_once(':') else { return };
+        let Ok(port) = port.parse() else { return };
+        let info = self.client().get_connection_info().clone();
+        let addr = match info.addr() {
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+                ConnectionAddr::TcpTls { host: host.into(), port, insecure: *insecure, tls_params: tls_params.clone() }
+            }
+            _ => ConnectionAddr::Tcp(host.into(), port),
+        };
+        if let Ok(client) = Client::open(info.set_addr(addr)) {
+            *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+        }
+    }
+}
+
+/// The connection, or what is at its other end, will not do.
+fn is_useless(error: &RedisError) -> bool {
+    error.is_timeout()
+        || error.is_connection_dropped()
+        || error.is_unrecoverable_error()
+        || error.redirect_node().is_some()
+        || error.code() == Some("READONLY")
+}

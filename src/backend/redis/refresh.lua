@@ -1,0 +1,20 @@
+-- KEYS: nodes, the node's. ARGV: node, how long it counts, 1 if the node's key must be there, channels and who they have;
+-- nobody is the empty text. 0: say it all.
+local now = clock()
+if ARGV[3] == '1' and redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
+if ARGV[3] == '0' then redis.call('DEL', KEYS[2]) end
+-- So that it is there when nobody is.
+redis.call('HSET', KEYS[2], '', '')
+for i = 4, #ARGV, 2 do
+  if ARGV[i + 1] == '' then redis.call('HDEL', KEYS[2], ARGV[i]) else redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
+end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now))
+if redis.call('HLEN', KEYS[2]) == 1 then
+  redis.call('DEL', KEYS[2])
+  redis.call('ZREM', KEYS[1], ARGV[1])
+  return 1
+end
+redis.call('PEXPIRE', KEYS[2], tonumber(ARGV[2]))
+redis.call('ZADD', KEYS[1], text(now + tonumber(ARGV[2])), ARGV[1])
+redis.call('PEXPIRE', KEYS[1], tonumber(ARGV[2]))
+return 1

@@ -1,0 +1,182 @@
+//! What the scripts answer and push, read.
+
+use std::{fmt::Write as _, time::Duration};
+
+use bytes::Bytes;
+use redis::Value;
+
+use crate::{
+    backend::{Connected, Entry, Held, Marks, Message},
+    cursor::{Epoch, Offset},
+    error::BackendError,
+    name::{ChannelName, ClientId, CustomId},
+};
+
+/// The answer is none of a script of this crate.
+pub(super) fn unexpected() -> BackendError {
+    BackendError::new("an answer that was not expected")
+}
+
+pub(super) fn list(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(list) => list,
+        _ => &[],
+    }
+}
+
+fn bytes(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    std::str::from_utf8(bytes(value)?).ok()
+}
+
+pub(super) fn is(value: &Value, word: &str) -> bool {
+    text(value) == Some(word)
+}
+
+pub(super) fn offset(value: &Value) -> Option<Offset> {
+    text(value)?.parse().ok().map(Offset::new)
+}
+
+pub(super) fn epoch(value: &Value) -> Option<Epoch> {
+    read_epoch(text(value)?)
+}
+
+fn read_epoch(text: &str) -> Option<Epoch> {
+    u64::from_str_radix(text, 16).ok().map(Epoch::from_bits)
+}
+
+/// An empty text is none; one that is not valid is an error.
+fn given<'a, T: TryFrom<&'a str>>(text: &'a str) -> Option<Option<T>> {
+    if text.is_empty() { Some(None) } else { T::try_from(text).ok().map(Some) }
+}
+
+/// What is held of a channel, from `read`.
+pub(super) fn held(epoch: Epoch, answer: &Value) -> Option<Held> {
+    match list(answer) {
+        [kind, level, watermark] if is(kind, "none") => {
+            let mut held = Held::new(epoch, offset(level)?);
+            held.marks = Marks::of_everybody(offset(watermark)?);
+            Some(held)
+        }
+        [kind, level, now, meta, entries] if is(kind, "held") => {
+            let mut held = Held::new(epoch, offset(level)?);
+            for pair in list(meta).chunks_exact(2) {
+                read_meta(&mut held, text(&pair[0])?, text(&pair[1])?)?;
+            }
+            let now = text(now)?.parse().ok()?;
+            held.entries = list(entries).iter().map(|entry| self::entry(entry, now)).collect::<Option<_>>()?;
+            Some(held)
+        }
+        _ => None,
+    }
+}
+
+fn read_meta(held: &mut Held, field: &str, value: &str) -> Option<()> {
+    let offset = || value.parse().ok().map(Offset::new);
+    match field {
+        "l" => held.head = offset()?,
+        "f" => held.finished = value == "1",
+        "c" => held.closed = value.parse().ok()?,
+        "eb" => held.marks.broadcast = offset()?,
+        "o" => held.marks.others = offset()?,
+        _ => {
+            if let Some(client) = field.strip_prefix("e:") {
+                held.marks.clients.insert(ClientId::try_from(client).ok()?, offset()?);
+            }
+        }
+    }
+    Some(())
+}
+
+/// One of a stream's: its id, and its fields in their order.
+fn entry(value: &Value, now: u64) -> Option<Entry> {
+    let [id, fields] = list(value) else { return None };
+    let [_, data, _, client, _, custom, _, previous, _, time] = list(fields) else { return None };
+    let at = text(id)?.split('-').next()?.parse().ok()?;
+    let mut entry = Entry::of_bytes(Bytes::copy_from_slice(bytes(data)?), Offset::new(at), offset(previous)?);
+    entry.client = given(text(client)?)?;
+    entry.id = given(text(custom)?)?;
+    entry.age = Duration::from_millis(now.saturating_sub(text(time)?.parse().ok()?));
+    Some(entry)
+}
+
+/// What is pushed to a channel's feed: `C`, or an event with its head in a line before it.
+pub(super) fn pushed(channel: ChannelName, payload: &[u8]) -> Option<Message> {
+    if payload == b"C" {
+        return Some(Message::Closed(channel));
+    }
+    let end = memchr::memchr(b'\n', payload)?;
+    let mut head = std::str::from_utf8(&payload[..end]).ok()?.strip_prefix("E ")?.split(' ');
+    let epoch = read_epoch(head.next()?)?;
+    let mut number = || head.next()?.parse::<u64>().ok();
+    let (at, previous, last) = (number()?, number()?, number()?);
+    let mut length = || usize::try_from(number()?).ok();
+    let (client, custom) = (length()?, length()?);
+    let (client, rest) = payload[end + 1..].split_at_checked(client)?;
+    let (custom, data) = rest.split_at_checked(custom)?;
+    let mut entry = Entry::of_bytes(Bytes::copy_from_slice(data), Offset::new(at), Offset::new(previous));
+    entry.client = given(std::str::from_utf8(client).ok()?)?;
+    entry.id = given::<CustomId>(std::str::from_utf8(custom).ok()?)?;
+    entry.last = last == 1;
+    Some(Message::Entry { channel, epoch, entry })
+}
+
+/// What is pushed to a node: `L`, the epoch and the last offset.
+pub(super) fn level(payload: &[u8]) -> Option<Message> {
+    let (epoch, last) = std::str::from_utf8(payload).ok()?.strip_prefix("L ")?.split_once(' ')?;
+    Some(Message::Level { epoch: read_epoch(epoch)?, last: Offset::new(last.parse().ok()?) })
+}
+
+/// A line for each client: how often, and who; nobody has no name.
+pub(super) fn write_clients(clients: &Connected) -> String {
+    let mut text = String::new();
+    for (client, n) in clients {
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "{n} {}", client.as_ref().map_or("", |client| client.as_str()));
+    }
+    text
+}
+
+pub(super) fn read_clients(value: &Value) -> Vec<(Option<ClientId>, usize)> {
+    let line = |line: &str| {
+        let (n, client) = line.split_once(' ')?;
+        Some((given(client)?, n.parse().ok()?))
+    };
+    text(value).unwrap_or_default().lines().filter_map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_pushed_is_read_whatever_is_in_it() {
+        let channel = ChannelName::from_static("a");
+        let Some(Message::Entry { epoch, entry, .. }) =
+            pushed(channel.clone(), "E 00000000000a 7 5 1 4 2\na\u{e9} c42data: E x\n\n".as_bytes())
+        else {
+            panic!("an event")
+        };
+        assert_eq!((epoch.bits(), entry.offset.get(), entry.previous.get(), entry.last), (10, 7, 5, true));
+        assert_eq!((entry.client.unwrap().as_str(), entry.id.unwrap().as_str()), ("a\u{e9} ", "c4"));
+        assert_eq!(&entry.bytes[..], b"2data: E x\n\n");
+        for garbage in ["", "E", "E \n", "E x 1 1 0 0 0\n", "E a 1 1 0 9 0\nx", "E a 1 1 0 1 0\n\u{1}x", "C ", "L a 1"]
+        {
+            assert!(pushed(channel.clone(), garbage.as_bytes()).is_none(), "{garbage:?}");
+        }
+        assert!(level(b"L a 1").is_some() && level(b"L a").is_none() && level(b"\xff").is_none());
+    }
+
+    #[test]
+    fn who_is_connected_is_read_as_it_was_written() {
+        let clients = vec![(None, 3), (Some(ClientId::from_static("ana b")), 1)];
+        let value = Value::BulkString(write_clients(&clients).into_bytes());
+        assert_eq!(read_clients(&value), clients);
+    }
+}

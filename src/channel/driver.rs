@@ -1,0 +1,174 @@
+//! The task of a hub whose backend is not in process: runs the feed, fills the mirrors, and says who is connected.
+//!
+//! It begins with the first reader, and ends with the hub. As long as there is a channel to watch it has a *session*: one
+//! feed, and all that is asked of the store meanwhile. A session is of one epoch; when anything contradicts it, or the feed
+//! ends, or nothing came for too long, the next one begins anew: it watches all channels, and reads what each of them
+//! missed. Until that is done the level stands still, and with it the readers of several channels; all readers stay where
+//! they are, and none sees a hole.
+
+mod calls;
+mod session;
+mod watched;
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Weak},
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, Sleep, sleep},
+};
+
+use self::{calls::Calls, session::Session, watched::AllWatched};
+use super::{hub::Hub, remote::Remote, state::Shared};
+use crate::{backend::Backend, name::ChannelName, trace::debug};
+
+/// What the driver is told by those who open and leave.
+pub(super) enum Command {
+    /// A channel has its first reader.
+    Watch(Arc<Shared>),
+    /// A channel has none any more, or so it was.
+    Unread(Arc<Shared>),
+    /// Somebody wants to know the hub's last offset.
+    Sync(u64),
+}
+
+/// A mirror is kept this long after its last reader, who may be reloading a page.
+const LINGER: Duration = Duration::from_secs(5);
+/// How often what is due is looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// The longest pause before the backend is tried again.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) struct Driver {
+    hub: Weak<Hub>,
+    backend: Arc<dyn Backend>,
+    timeout: Duration,
+    commands: mpsc::UnboundedReceiver<Command>,
+    watched: AllWatched,
+    /// Those that nobody reads, and since when.
+    unread: Vec<(Instant, Arc<Shared>)>,
+    /// The last ticket that was given out for the hub's last offset.
+    ticket: u64,
+    /// The store knows of connections here.
+    present: bool,
+}
+
+/// Why there is nothing more to do.
+pub(super) enum Over {
+    /// The hub is gone.
+    Hub,
+    /// No channel is watched.
+    Idle,
+    /// The feed is of no use any more, after it was of some or not.
+    Feed { useful: bool },
+}
+
+/// Drives the hub until it is gone.
+pub(super) fn run(
+    hub: &Arc<Hub>,
+    remote: &Remote,
+    commands: mpsc::UnboundedReceiver<Command>,
+) -> impl Future<Output = ()> + use<> {
+    let mut driver = Driver {
+        backend: remote.backend.clone(),
+        timeout: remote.timeout,
+        commands,
+        watched: AllWatched::default(),
+        unread: Vec::new(),
+        hub: Arc::downgrade(hub),
+        ticket: 0,
+        present: false,
+    };
+    // Those of a driver before, whose runtime is gone.
+    for shared in hub.registry.all() {
+        driver.watched.add(shared.clone());
+        driver.unread.push((Instant::now(), shared));
+    }
+    driver.run()
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let mut failures = 0;
+        loop {
+            while self.watched.is_empty() && !self.present && self.ticket == 0 {
+                let Some(command) = self.commands.recv().await else { return };
+                self.obey(command, None);
+            }
+            match Session::new(&mut self).run().await {
+                Over::Hub => return,
+                Over::Idle => {
+                    failures = 0;
+                    self.ticket = 0;
+                }
+                Over::Feed { useful } => {
+                    failures = if useful { 0 } else { failures + 1 };
+                    debug!("the feed of the backend ended", failures = failures);
+                    if !self.pause(failures).await {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits before the next try, longer from one to the next. `false`: the hub is gone.
+    async fn pause(&mut self, failures: u32) -> bool {
+        let most = TICK.saturating_mul(1 << failures.min(6)).min(PATIENCE);
+        let random = RandomState::new().hash_one(failures) % 1_000;
+        let pause = most / 2 + most / 2_000 * u32::try_from(random).unwrap_or(0);
+        let mut timer: std::pin::Pin<Box<Sleep>> = Box::pin(sleep(pause));
+        loop {
+            let command = std::future::poll_fn(|cx| match self.commands.poll_recv(cx) {
+                Poll::Ready(command) => Poll::Ready(Some(command)),
+                Poll::Pending => timer.as_mut().poll(cx).map(|()| None),
+            });
+            match command.await {
+                Some(Some(command)) => self.obey(command, None),
+                Some(None) => return false,
+                None => return true,
+            }
+        }
+    }
+
+    /// Does what it was told; in a session what is to be watched is asked for at once.
+    fn obey(&mut self, command: Command, session: Option<&mut Calls>) {
+        match command {
+            Command::Watch(shared) => {
+                if self.watched.has(&shared) {
+                    return;
+                }
+                if let Some(calls) = session {
+                    calls.watch(&shared.name);
+                }
+                self.watched.add(shared);
+            }
+            Command::Unread(shared) => self.unread.push((Instant::now(), shared)),
+            Command::Sync(ticket) => {
+                self.ticket = self.ticket.max(ticket);
+                if let Some(calls) = session {
+                    calls.sync(self.ticket);
+                }
+            }
+        }
+    }
+
+    /// Drops the mirrors that nobody has read for a while. Gives their names.
+    fn drop_unread(&mut self, hub: &Hub) -> Vec<ChannelName> {
+        let due = Instant::now().checked_sub(LINGER);
+        let is_due = |(since, _): &(Instant, Arc<Shared>)| due.is_some_and(|due| *since <= due);
+        let left: Vec<_> = self.unread.extract_if(.., |unread| is_due(unread)).collect();
+        let mut dropped = Vec::new();
+        for (_, shared) in left {
+            if self.watched.has(&shared) && hub.drop_unread(&shared) {
+                self.watched.remove(&shared.name);
+                dropped.push(shared.name.clone());
+            }
+        }
+        dropped
+    }
+}

@@ -1,0 +1,57 @@
+//! What a subscription does where its log lives elsewhere: waits for it, and goes on when it was lost.
+
+use std::task::{Context, Poll, Waker};
+
+use super::{Found, Subscription};
+use crate::{
+    channel::position::{Position, go_on_before},
+    cursor::{Epoch, Offset},
+    name::CustomId,
+    notice::{Gap, GapReason},
+    trace::debug,
+};
+
+impl Subscription {
+    /// The epochs of its channels' logs, as far as they are loaded; `waker` is told when they are. `None`: one is gone.
+    pub(in crate::channel) fn loaded(&self, waker: &Waker) -> Option<Vec<Option<Epoch>>> {
+        let loaded = |position: &Position| {
+            let mut state = position.channel.look();
+            (!state.dropped).then(|| state.poll_loaded(waker))
+        };
+        self.positions.as_slice().iter().map(loaded).collect()
+    }
+
+    /// One of its channels holds an event with this id.
+    pub(in crate::channel) fn holds(&self, id: &CustomId) -> bool {
+        self.positions.find(id).is_some()
+    }
+
+    /// When the log was lost: waits until all of its channels are known of the same new one.
+    pub(super) fn poll_anew(&self, cx: &mut Context<'_>) -> Poll<Found> {
+        self.positions.park(cx);
+        let (mut ended, mut epochs) = (None, Vec::new());
+        for position in self.positions.as_slice() {
+            let state = position.channel.look();
+            ended = ended.or(position.ended_at_once(&state)).or(state.readers.ending(position.reader));
+            epochs.push(state.loaded());
+        }
+        match (ended, epochs.first()) {
+            (Some(reason), _) => Poll::Ready(Found::End(reason)),
+            (None, Some(&Some(epoch))) if epochs.iter().all(|other| *other == Some(epoch)) => {
+                Poll::Ready(Found::Lost(epoch))
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Goes on in a log that knows nothing of what was delivered.
+    pub(super) fn begin_anew(&mut self, epoch: Epoch) -> Gap {
+        let last = self.hub().memory.last();
+        self.positions.tell_missed();
+        let first = self.positions.first_after(Offset::START);
+        (self.epoch, self.cursor) = (epoch, go_on_before(first, last));
+        self.hub().counters.gaps.add(1);
+        debug!("a reader's epoch is over", cursor = self.cursor());
+        Gap::new(GapReason::OtherEpoch, None, first, self.cursor())
+    }
+}

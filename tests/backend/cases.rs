@@ -1,0 +1,350 @@
+//! What holds for every backend, in process or not.
+
+use std::time::Duration;
+
+use tower_sse::{
+    ClientId, CustomId, EndReason, Event, GapReason, IdempotencyKey, OpenOptions, PublisherBuilder, Retention, Start,
+};
+
+use crate::{
+    common::{self, Random},
+    reader::*,
+    store::{Store, defaults},
+};
+
+fn three_events(builder: PublisherBuilder) -> PublisherBuilder {
+    builder.retention(Retention::new().events(3))
+}
+
+fn five_hundred_bytes(builder: PublisherBuilder) -> PublisherBuilder {
+    builder.retention(Retention::new().bytes(500))
+}
+
+fn short_lived(builder: PublisherBuilder) -> PublisherBuilder {
+    builder.retention(Retention::new().age(Duration::from_millis(300)))
+}
+
+pub async fn readers_on_every_node_see_one_order(store: impl Store) {
+    let nodes: [_; 3] = store.nodes(defaults);
+    let channels = ["a", "b", "c"];
+    let mut readers = Vec::new();
+    for node in &nodes {
+        readers.push(live(node, &channels, "ana").await);
+    }
+    let mut sent = Vec::new();
+    for n in 0..60 {
+        match n % 5 {
+            0 => send_to(&nodes[n % 3], channels[n % 3], "ana", n).await,
+            1 => send_to(&nodes[n % 3], channels[n % 3], "bo", "not for ana").await,
+            _ => send(&nodes[n % 3], channels[(n + 1) % 3], n).await,
+        };
+        if n % 5 != 1 {
+            sent.push(n.to_string());
+        }
+    }
+    for reader in &mut readers {
+        assert_eq!(reader.texts(sent.len()).await, sent);
+    }
+}
+
+pub async fn one_cursor_resumes_any_set_of_channels_on_any_node(store: impl Store) {
+    let [one, other] = store.nodes(defaults);
+    let mut reader = live(&one, &["a"], "").await;
+    for n in 0..12 {
+        send(&one, ["a", "b", "c"][n % 3], n).await;
+    }
+    assert_eq!(reader.texts(2).await, ["0", "3"]);
+    // Up to the event 3: what comes after it on whatever channel.
+    let mut reader = resume(&other, &["b", "c", "a"], "", &reader.id()).await;
+    assert_eq!(reader.texts(3).await, ["4", "5", "6"]);
+    let mut reader = resume(&one, &["c", "d"], "", &reader.id()).await;
+    assert_eq!(reader.texts(2).await, ["8", "11"]);
+    reader.nothing_before(&other, "d").await;
+}
+
+pub async fn a_reader_that_hops_between_nodes_gets_everything_once(store: impl Store) {
+    const EVENTS: usize = 400;
+    let nodes: [_; 3] = store.nodes(defaults);
+    let publisher = nodes[0].clone();
+    let first = live(&nodes[1], &["a", "b"], "").await;
+    let publishing = tokio::spawn(async move {
+        for n in 0..EVENTS {
+            send(&publisher, ["a", "b"][n % 2], n).await;
+            if n % 7 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    let (mut reader, mut random, mut got) = (first, Random(7), Vec::new());
+    while got.len() < EVENTS {
+        for _ in 0..=random.below(20).min((EVENTS - got.len()) as u64 - 1) {
+            got.push(reader.text().await);
+        }
+        let id = reader.id();
+        drop(reader);
+        reader = resume(&nodes[random.below(3) as usize], &["a", "b"], "", &id).await;
+    }
+    publishing.await.unwrap();
+    assert_eq!(got, (0..EVENTS).map(|n| n.to_string()).collect::<Vec<_>>());
+    reader.nothing_before(&nodes[2], "b").await;
+}
+
+pub async fn publishers_on_all_nodes_at_once_are_in_one_order(store: impl Store) {
+    const EACH: usize = 100;
+    let nodes: [_; 3] = store.nodes(defaults);
+    let mut readers = Vec::new();
+    for node in &nodes {
+        readers.push(live(node, &["a", "b"], "").await);
+    }
+    let publishing: Vec<_> = (0..6)
+        .map(|publisher| {
+            let node = nodes[publisher % 3].clone();
+            tokio::spawn(async move {
+                for n in 0..EACH {
+                    send(&node, ["a", "b"][(n + publisher) % 2], format!("{publisher} {n}")).await;
+                }
+            })
+        })
+        .collect();
+    for task in publishing {
+        task.await.unwrap();
+    }
+    let order = readers[0].texts(6 * EACH).await;
+    for publisher in 0..6 {
+        let own: Vec<_> = order.iter().filter_map(|text| text.strip_prefix(&format!("{publisher} "))).collect();
+        assert_eq!(own, (0..EACH).map(|n| n.to_string()).collect::<Vec<_>>(), "each is in its own order");
+    }
+    for reader in &mut readers[1..] {
+        assert_eq!(reader.texts(6 * EACH).await, order);
+    }
+}
+
+pub async fn a_live_reader_starts_after_what_was_acknowledged(store: impl Store) {
+    let [one, other] = store.nodes(defaults);
+    // The channel is watched already, on both.
+    let _kept = [live(&one, &["a"], "").await, live(&other, &["a"], "").await];
+    for n in 0..50 {
+        send(&one, "a", "before").await;
+        let mut reader = live(&one, &["a"], "").await;
+        send(&other, "a", n).await;
+        assert_eq!(reader.text().await, n.to_string());
+    }
+    let mut last = try_open(&other, OpenOptions::new().start(Start::Last(2)), &["a"], "", None).await.unwrap();
+    assert_eq!(last.texts(2).await, ["before", "49"]);
+}
+
+pub async fn eviction_by_count_is_a_gap_for_whom_it_concerns(store: impl Store) {
+    let [one, other, late] = store.nodes(three_events);
+    let first = send(&one, "a", 1).await;
+    send_to(&one, "a", "ana", 2).await;
+    let third = send(&one, "a", 3).await;
+    for n in 4..=6 {
+        send(&other, "a", n).await;
+    }
+    for node in [&one, &other, &late] {
+        let mut reader = resume(node, &["a"], "", &first).await;
+        let gap = reader.gap(GapReason::Evicted).await;
+        assert_eq!(gap.first.map(|first| first.get()), Some(common::offset(&third) + 1));
+        assert_eq!(reader.texts(3).await, ["4", "5", "6"]);
+        // It missed nothing.
+        let mut reader = resume(node, &["a"], "", &third).await;
+        assert_eq!(reader.texts(3).await, ["4", "5", "6"]);
+        // The third is known to all, and the second was not for it.
+        let mut bo = resume(node, &["a"], "bo", &third).await;
+        assert_eq!(bo.text().await, "4");
+    }
+}
+
+pub async fn eviction_by_bytes_is_a_gap_for_whom_it_concerns(store: impl Store) {
+    let [one, other, late] = store.nodes(five_hundred_bytes);
+    let first = send(&one, "a", "x").await;
+    let large = send(&one, "a", "y".repeat(300)).await;
+    let mut reader = resume(&other, &["a"], "", &first).await;
+    assert_eq!(reader.text().await.len(), 300, "nothing after it is gone");
+    send_to(&one, "a", "ana", "z".repeat(400)).await;
+    // The other node may have the large one still.
+    let mut reader = resume(&late, &["a"], "", &first).await;
+    reader.gap(GapReason::Evicted).await;
+    let mut ana = resume(&late, &["a"], "ana", &large).await;
+    assert_eq!(ana.text().await.len(), 400, "the newest is held, however large");
+}
+
+pub async fn eviction_by_age_is_a_gap_for_whom_it_concerns(store: impl Store) {
+    let [one, other] = store.nodes(short_lived);
+    let first = send(&one, "a", 1).await;
+    let second = send_to(&one, "a", "ana", 2).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    send(&one, "a", 3).await;
+    let mut ana = resume(&other, &["a"], "ana", &first).await;
+    ana.gap(GapReason::Evicted).await;
+    assert_eq!(ana.text().await, "3");
+    let mut bo = resume(&other, &["a"], "bo", &first).await;
+    assert_eq!(bo.text().await, "3", "the second was not for it");
+    let mut ana = resume(&one, &["a"], "ana", &second).await;
+    assert_eq!(ana.text().await, "3");
+}
+
+pub async fn targeted_events_are_private_live_and_in_replay(store: impl Store) {
+    let [one, other] = store.nodes(defaults);
+    let mut live_ana = live(&other, &["a"], "ana").await;
+    let mut live_bo = live(&other, &["a"], "bo").await;
+    let start = send(&one, "a", "start").await;
+    send_to(&one, "a", "ana", "for ana").await;
+    send_to(&one, "a", "bo", "for bo").await;
+    let private = CustomId::from_static("secret");
+    one.channel("a").send_to("ana", Event::text("for ana too").id(private)).await.unwrap();
+    send(&one, "a", "end").await;
+    let expected = |client: &str| match client {
+        "ana" => vec!["for ana", "for ana too", "end"],
+        "bo" => vec!["for bo", "end"],
+        _ => vec!["end"],
+    };
+    for (reader, client) in [(&mut live_ana, "ana"), (&mut live_bo, "bo")] {
+        assert_eq!(reader.text().await, "start");
+        assert_eq!(reader.until("end").await, expected(client));
+    }
+    drop((live_ana, live_bo));
+    for node in [&one, &other] {
+        for client in ["ana", "bo", "cid", ""] {
+            let mut reader = resume(node, &["a"], client, &start).await;
+            assert_eq!(reader.until("end").await, expected(client));
+        }
+    }
+    // That somebody else's id is held is nobody's to know.
+    let mut bo = resume(&other, &["a"], "bo", "secret").await;
+    bo.gap(GapReason::UnknownId).await;
+}
+
+pub async fn custom_ids_resume_anywhere_and_are_unique_while_held(store: impl Store) {
+    let [one, other] = store.nodes(three_events);
+    let event = |text: &str, id: &'static str| Event::text(text).id(CustomId::from_static(id));
+    assert_eq!(one.channel("a").send(event("1", "first")).await.unwrap().id.to_string(), "first");
+    assert!(other.channel("a").send(event("2", "first")).await.unwrap_err().is_duplicate_id());
+    other.channel("a").send_to("ana", event("2", "first")).await.unwrap();
+    let mut reader = resume(&other, &["a"], "bo", "first").await;
+    reader.nothing_before(&one, "a").await;
+    // Two of them: which one ana means is not known.
+    let mut ana = resume(&one, &["a"], "ana", "first").await;
+    ana.gap(GapReason::UnknownId).await;
+    for n in 3..=5 {
+        send(&one, "a", n).await;
+    }
+    other.channel("a").send(event("6", "first")).await.unwrap();
+    let mut reader = resume(&one, &["a"], "", "first").await;
+    reader.nothing_before(&other, "a").await;
+}
+
+pub async fn an_unknown_id_is_a_gap(store: impl Store) {
+    let [one, other] = store.nodes(defaults);
+    let id = send(&one, "a", 1).await;
+    let beyond = common::with_offset(&id, common::offset(&id) + 1_000);
+    for (id, reason) in [
+        (beyond.as_str(), GapReason::UnknownId),
+        ("no-id", GapReason::UnknownId),
+        ("\u{fffd}", GapReason::UnknownId),
+        ("000000000001-1", GapReason::OtherEpoch),
+    ] {
+        let mut reader = resume(&other, &["a"], "", id).await;
+        assert_eq!(reader.gap(reason).await.requested.as_deref(), Some(id));
+        assert_eq!(reader.text().await, "1");
+    }
+}
+
+pub async fn a_finished_channel_ends_everywhere(store: impl Store) {
+    let [one, other] = store.nodes(defaults);
+    let mut reader = live(&other, &["a"], "").await;
+    let first = send(&one, "a", 1).await;
+    let last = one.channel("a").finish(Event::text("2")).await.unwrap().id.to_string();
+    assert!(other.channel("a").send(Event::text("3")).await.unwrap_err().is_finished());
+    assert_eq!(reader.texts(2).await, ["1", "2"]);
+    assert!(reader.next().await.is_none());
+    assert_eq!(reader.subscription.end_reason(), Some(EndReason::Finished));
+    drop(reader);
+    for node in [&one, &other] {
+        let over = try_open(node, OpenOptions::new(), &["a"], "", Some(&last)).await;
+        assert!(over.err().unwrap().is_over());
+        let mut rest = resume(node, &["a"], "", &first).await;
+        assert_eq!(rest.text().await, "2");
+        assert!(rest.next().await.is_none());
+    }
+}
+
+pub async fn a_closed_channel_ends_everywhere_and_begins_anew(store: impl Store) {
+    let [one, other] = store.nodes(defaults);
+    let mut reader = live(&other, &["a", "b"], "").await;
+    let first = send(&one, "a", 1).await;
+    one.channel("a").finish(Event::text("2")).await.unwrap();
+    assert_eq!(reader.texts(2).await, ["1", "2"]);
+    one.channel("a").close().await.unwrap();
+    assert!(reader.next().await.is_none());
+    assert_eq!(reader.subscription.end_reason(), Some(EndReason::Closed));
+    drop(reader);
+    send(&other, "a", 3).await;
+    let mut reader = resume(&other, &["a"], "", &first).await;
+    reader.gap(GapReason::Evicted).await;
+    assert_eq!(reader.text().await, "3");
+}
+
+pub async fn a_repeated_publish_changes_nothing(store: impl Store) {
+    let [one, other] = store.nodes(three_events);
+    let event = |text: &str| Event::text(text).idempotency_key(IdempotencyKey::from_static("once"));
+    let mut reader = live(&other, &["a", "b"], "").await;
+    let first = one.channel("a").send(event("1")).await.unwrap();
+    let again = other.channel("a").send(event("1")).await.unwrap();
+    assert!(!first.repeated && again.repeated && again.id == first.id);
+    assert!(!one.channel("b").send(event("2")).await.unwrap().repeated, "another channel");
+    assert_eq!(reader.texts(2).await, ["1", "2"]);
+    // Evicted or finished: it was published once.
+    for n in 3..=6 {
+        send(&one, "a", n).await;
+        assert_eq!(reader.text().await, n.to_string());
+    }
+    let last = Event::text("7").idempotency_key(IdempotencyKey::from_static("last"));
+    let finished = one.channel("a").finish(last.clone()).await.unwrap();
+    assert_eq!(other.channel("a").finish(last).await.unwrap().id, finished.id);
+    assert_eq!(other.channel("a").send(event("1")).await.unwrap().id, first.id);
+    assert_eq!(reader.text().await, "7");
+    reader.nothing_before(&one, "b").await;
+}
+
+pub async fn repeated_publishes_on_all_nodes_at_once_are_one(store: impl Store) {
+    let nodes: [_; 3] = store.nodes(defaults);
+    let mut reader = live(&nodes[0], &["a"], "").await;
+    for round in 0..20 {
+        let tries: Vec<_> = (0..9)
+            .map(|n| {
+                let node = nodes[n % 3].clone();
+                let key = IdempotencyKey::try_from(format!("round {round}")).unwrap();
+                tokio::spawn(async move {
+                    node.channel("a").send(Event::text(round.to_string()).idempotency_key(key)).await.unwrap()
+                })
+            })
+            .collect();
+        let mut sent = Vec::new();
+        for task in tries {
+            sent.push(task.await.unwrap());
+        }
+        assert_eq!(sent.iter().filter(|sent| !sent.repeated).count(), 1);
+        assert!(sent.iter().all(|other| other.id == sent[0].id));
+        assert_eq!(reader.text().await, round.to_string());
+    }
+    reader.nothing_before(&nodes[1], "a").await;
+}
+
+pub async fn whoever_is_connected_is_present_on_every_node(store: impl Store) {
+    let [one, other] = store.nodes(defaults);
+    let ana = ClientId::from_static("ana");
+    let readers =
+        [live(&one, &["a"], "ana").await, live(&other, &["a", "b"], "ana").await, live(&other, &["a"], "").await];
+    let present = async |channel: &str| {
+        let mut present = one.channel(channel).present().await.unwrap();
+        present.sort();
+        present
+    };
+    eventually(async || {
+        present("a").await == [(None, 1), (Some(ana.clone()), 2)] && present("b").await == [(Some(ana.clone()), 1)]
+    })
+    .await;
+    drop(readers);
+    eventually(async || present("a").await.is_empty() && present("b").await.is_empty()).await;
+}

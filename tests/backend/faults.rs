@@ -1,0 +1,228 @@
+//! What holds when a store is shared and anything on the way to it fails.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use tower_sse::{Event, GapReason, IdempotencyKey, OpenOptions, Present, Publisher, PublisherBuilder};
+
+use crate::{
+    faulty::{Faults, Faulty},
+    reader::*,
+    store::{Shared, defaults},
+};
+
+fn impatient(builder: PublisherBuilder) -> PublisherBuilder {
+    builder.timeout(Duration::from_secs(1))
+}
+
+/// A node with faults between it and the store.
+fn faulty_node(store: &impl Shared) -> (Publisher, Arc<Faults>) {
+    let backend = Faulty::new(store.backend());
+    let faults = backend.faults.clone();
+    (impatient(Publisher::builder().backend(backend)).build(), faults)
+}
+
+pub async fn an_empty_store_is_another_epoch_and_a_gap_for_all(store: impl Shared) {
+    let [one, other] = store.nodes(impatient);
+    let mut reader = live(&one, &["a"], "ana").await;
+    let mut several = live(&one, &["a", "b", "c"], "").await;
+    let id = send(&other, "a", 1).await;
+    send(&other, "b", 2).await;
+    assert_eq!(reader.text().await, "1");
+    assert_eq!(several.texts(2).await, ["1", "2"]);
+    store.lose().await;
+    for n in 3..6 {
+        eventually(async || other.channel("a").send(Event::text(n.to_string())).await.is_ok()).await;
+    }
+    reader.gap(GapReason::OtherEpoch).await;
+    assert_eq!(reader.texts(3).await, ["3", "4", "5"]);
+    several.gap(GapReason::OtherEpoch).await;
+    assert_eq!(several.texts(3).await, ["3", "4", "5"]);
+    for node in [&one, &other] {
+        let mut reader = resume(node, &["a"], "", &id).await;
+        reader.gap(GapReason::OtherEpoch).await;
+        assert_eq!(reader.texts(3).await, ["3", "4", "5"]);
+    }
+    send_to(&other, "a", "ana", 6).await;
+    assert_eq!(reader.text().await, "6");
+    several.nothing_before(&other, "c").await;
+}
+
+pub async fn a_store_that_lost_its_last_events_begins_another_epoch(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut reader = live(&one, &["a"], "").await;
+    send(&other, "a", 1).await;
+    send(&other, "a", 2).await;
+    assert_eq!(reader.texts(2).await, ["1", "2"]);
+    faults.forgot.store(1, SeqCst);
+    faults.cut();
+    let gap = reader.gap(GapReason::OtherEpoch).await;
+    assert_eq!(faults.renewed.load(SeqCst), 1);
+    send(&other, "a", 3).await;
+    assert_eq!(reader.until("3").await.last().unwrap(), "3");
+    assert_eq!(reader.subscription.cursor().epoch, gap.cursor.epoch);
+}
+
+pub async fn a_feed_that_drops_messages_is_repaired(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut reader = live(&one, &["a"], "ana").await;
+    faults.drop_every.store(3, SeqCst);
+    for n in 0..100 {
+        match n % 2 {
+            0 => send(&other, "a", n).await,
+            _ => send_to(&other, "a", "ana", n).await,
+        };
+    }
+    assert_eq!(reader.texts(100).await, (0..100).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+pub async fn a_feed_that_drops_the_last_message_is_repaired(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut reader = live(&one, &["a"], "").await;
+    faults.drop_next.store(1, SeqCst);
+    send(&other, "a", "dropped").await;
+    let begun = Instant::now();
+    assert_eq!(reader.text().await, "dropped");
+    assert!(begun.elapsed() < 4 * Present::EVERY, "the node looks now and then");
+}
+
+pub async fn readers_of_many_channels_miss_nothing_silently_when_the_feed_drops(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut reader = live(&one, &["a", "b"], "").await;
+    send(&other, "a", 1).await;
+    assert_eq!(reader.text().await, "1");
+    faults.drop_next.store(1, SeqCst);
+    send(&other, "a", "dropped").await;
+    // The reader goes past it, before anybody can know.
+    send(&other, "b", 2).await;
+    assert_eq!(reader.text().await, "2");
+    reader.gap(GapReason::Lagged).await;
+    reader.nothing_before(&other, "a").await;
+}
+
+pub async fn a_slow_feed_delays_and_loses_nothing(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut reader = live(&one, &["a", "b"], "").await;
+    faults.delay.store(2, SeqCst);
+    for n in 0..100 {
+        send(&other, ["a", "b"][n % 2], n).await;
+    }
+    let id = send(&other, "b", "last").await;
+    // Opened where the feed is behind, with an id of where it is not.
+    let mut ahead = resume(&one, &["a", "b"], "", &id).await;
+    assert_eq!(reader.texts(100).await, (0..100).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_eq!(reader.text().await, "last");
+    faults.delay.store(0, SeqCst);
+    ahead.nothing_before(&other, "a").await;
+}
+
+pub async fn a_feed_that_is_cut_again_and_again_loses_nothing(store: impl Shared) {
+    const EVENTS: usize = 300;
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut reader = live(&one, &["a", "b", "c"], "").await;
+    let mut single = live(&one, &["b"], "").await;
+    let publishing = tokio::spawn(async move {
+        for n in 0..EVENTS {
+            send(&other, ["a", "b", "c"][n % 3], n).await;
+            if n % 20 == 10 {
+                faults.cut();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    });
+    assert_eq!(reader.texts(EVENTS).await, (0..EVENTS).map(|n| n.to_string()).collect::<Vec<_>>());
+    let own: Vec<_> = (0..EVENTS).filter(|n| n % 3 == 1).map(|n| n.to_string()).collect();
+    assert_eq!(single.texts(own.len()).await, own);
+    publishing.await.unwrap();
+}
+
+pub async fn while_the_store_is_away_publishing_fails_and_readers_stay(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut reader = live(&one, &["a", "b"], "").await;
+    send(&one, "a", 1).await;
+    assert_eq!(reader.text().await, "1");
+    faults.go_away(true);
+    let error = one.channel("a").send(Event::text("nobody gets this")).await.unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+    for n in 2..20 {
+        send(&other, ["a", "b"][n % 2], n).await;
+    }
+    assert_eq!(one.connections(), 1);
+    faults.go_away(false);
+    assert_eq!(reader.texts(18).await, (2..20).map(|n| n.to_string()).collect::<Vec<_>>());
+    eventually(async || one.channel("a").send(Event::text("back")).await.is_ok()).await;
+    assert_eq!(reader.text().await, "back");
+}
+
+pub async fn a_lost_acknowledgement_may_be_retried(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let mut reader = live(&store.node(defaults), &["a"], "").await;
+    for n in 0..10 {
+        let event = Event::text(n.to_string()).idempotency_key(IdempotencyKey::try_from(n.to_string()).unwrap());
+        faults.lose_answers.store(2, SeqCst);
+        let tries = AtomicUsize::new(0);
+        let sent = loop {
+            tries.fetch_add(1, SeqCst);
+            match one.channel("a").send(event.clone()).await {
+                Ok(sent) => break sent,
+                Err(error) => assert!(error.is_unavailable()),
+            }
+        };
+        assert!(sent.repeated && tries.load(SeqCst) == 3);
+        assert_eq!(reader.text().await, n.to_string());
+        assert_eq!(reader.id(), sent.id.to_string());
+    }
+    reader.nothing_before(&one, "a").await;
+}
+
+pub async fn a_reader_that_opens_while_the_store_is_away_is_told_to_come_back(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let mut reader = live(&one, &["a"], "").await;
+    faults.go_away(true);
+    let refused = try_open(&one, OpenOptions::new(), &["b"], "", None).await.err().unwrap();
+    assert!(refused.is_unavailable(), "{refused}");
+    assert_eq!(one.connections(), 1, "it left nothing behind");
+    // What is loaded is there.
+    let mut second = live(&one, &["a"], "").await;
+    faults.go_away(false);
+    eventually(async || one.channel("a").send(Event::text("back")).await.is_ok()).await;
+    assert_eq!((reader.text().await, second.text().await), ("back".into(), "back".into()));
+    eventually(async || try_open(&one, OpenOptions::new(), &["b"], "", None).await.is_ok()).await;
+}
+
+pub async fn a_channel_without_readers_is_watched_no_more(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let readers = [live(&one, &["a", "b"], "").await, live(&one, &["b"], "ana").await];
+    send(&one, "a", 1).await;
+    assert!(store.watched().await.is_none_or(|watched| watched == 2));
+    assert_eq!(faults.feeds.load(SeqCst), 1);
+    drop(readers);
+    eventually(async || faults.feeds.load(SeqCst) == 0).await;
+    assert_eq!(store.watched().await.unwrap_or(0), 0);
+    assert_eq!((one.stats().channels, one.stats().held_bytes), (0, 0));
+    // And again.
+    let mut reader = live(&one, &["a"], "").await;
+    reader.nothing_before(&one, "a").await;
+    drop((reader, one));
+    eventually(async || faults.feeds.load(SeqCst) == 0).await;
+}
+
+pub async fn a_publisher_without_readers_has_no_feed(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    for n in 0..10 {
+        send(&one, "a", n).await;
+    }
+    assert_eq!((faults.feeds.load(SeqCst), one.stats().channels), (0, 0));
+}

@@ -1,0 +1,77 @@
+//! The example's backend, which is written with nothing but the public API.
+
+#[path = "../../examples/file_backend/backend.rs"]
+mod backend;
+#[path = "../../examples/file_backend/record.rs"]
+mod record;
+
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use tower_sse::{Publisher, PublisherBuilder};
+
+use self::backend::FileBackend;
+use crate::store::{Shared, Store};
+
+pub struct FileStore {
+    backend: FileBackend,
+    path: PathBuf,
+}
+
+impl Store for FileStore {
+    async fn begin() -> Option<Self> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("tower-sse-suite-{}-{number}.log", std::process::id()));
+        let backend = FileBackend::open(&path).unwrap();
+        Some(Self { backend, path })
+    }
+
+    fn node(&self, settings: fn(PublisherBuilder) -> PublisherBuilder) -> Publisher {
+        settings(Publisher::builder().backend(self.backend.clone())).build()
+    }
+}
+
+impl Shared for FileStore {
+    type Backend = FileBackend;
+
+    fn backend(&self) -> FileBackend {
+        self.backend.clone()
+    }
+
+    async fn lose(&self) {
+        self.backend.lose();
+    }
+
+    async fn watched(&self) -> Option<usize> {
+        Some(self.backend.watched())
+    }
+}
+
+impl Drop for FileStore {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_the_file_is_there_when_it_is_opened_again() {
+    use crate::{common, reader::*};
+
+    let store = FileStore::begin().await.unwrap();
+    let node = store.node(|builder| builder);
+    let first = send(&node, "a", "1\nand more").await;
+    send_to(&node, "a", "ana", "2").await;
+    drop(node);
+    // Cut off while it was written.
+    use std::io::Write as _;
+    std::fs::OpenOptions::new().append(true).open(&store.path).unwrap().write_all(b"append 6 3 17").unwrap();
+    let again = Publisher::builder().backend(FileBackend::open(&store.path).unwrap()).build();
+    let mut ana = resume(&again, &["a"], "ana", &first).await;
+    assert_eq!(ana.text().await, "2");
+    send(&again, "a", "3").await;
+    assert_eq!(ana.text().await, "3");
+    assert_eq!(common::offset(&ana.id()), 3);
+}

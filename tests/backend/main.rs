@@ -1,0 +1,90 @@
+//! One suite that every backend runs: what a hub promises, over several nodes that share a store.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod cases;
+mod faults;
+mod faulty;
+mod file;
+mod memory;
+mod reader;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "redis")]
+mod server;
+mod store;
+
+/// Each case as a test of its own.
+macro_rules! suite {
+    ($Store:ty: $($(#[$attribute:meta])* $module:ident::$case:ident,)*) => {
+        $(
+            #[tokio::test]
+            $(#[$attribute])*
+            async fn $case() {
+                if let Some(store) = <$Store as $crate::store::Store>::begin().await {
+                    Box::pin($crate::$module::$case(store)).await;
+                }
+            }
+        )*
+    };
+}
+
+/// What holds for every backend.
+macro_rules! all_cases {
+    ($Store:ty) => {
+        suite! { $Store:
+            cases::readers_on_every_node_see_one_order,
+            cases::one_cursor_resumes_any_set_of_channels_on_any_node,
+            cases::a_reader_that_hops_between_nodes_gets_everything_once,
+            cases::publishers_on_all_nodes_at_once_are_in_one_order,
+            cases::a_live_reader_starts_after_what_was_acknowledged,
+            cases::eviction_by_count_is_a_gap_for_whom_it_concerns,
+            cases::eviction_by_bytes_is_a_gap_for_whom_it_concerns,
+            cases::eviction_by_age_is_a_gap_for_whom_it_concerns,
+            cases::targeted_events_are_private_live_and_in_replay,
+            cases::custom_ids_resume_anywhere_and_are_unique_while_held,
+            cases::an_unknown_id_is_a_gap,
+            cases::a_finished_channel_ends_everywhere,
+            cases::a_closed_channel_ends_everywhere_and_begins_anew,
+            cases::a_repeated_publish_changes_nothing,
+            cases::repeated_publishes_on_all_nodes_at_once_are_one,
+            cases::whoever_is_connected_is_present_on_every_node,
+        }
+    };
+}
+
+/// What holds where nodes can be cut off from the store, and the store can lose its data.
+macro_rules! all_faults {
+    ($Store:ty) => {
+        suite! { $Store:
+            faults::an_empty_store_is_another_epoch_and_a_gap_for_all,
+            faults::a_store_that_lost_its_last_events_begins_another_epoch,
+            faults::a_feed_that_drops_messages_is_repaired,
+            faults::a_feed_that_drops_the_last_message_is_repaired,
+            faults::readers_of_many_channels_miss_nothing_silently_when_the_feed_drops,
+            faults::a_slow_feed_delays_and_loses_nothing,
+            faults::a_feed_that_is_cut_again_and_again_loses_nothing,
+            faults::while_the_store_is_away_publishing_fails_and_readers_stay,
+            faults::a_lost_acknowledgement_may_be_retried,
+            faults::a_reader_that_opens_while_the_store_is_away_is_told_to_come_back,
+            faults::a_channel_without_readers_is_watched_no_more,
+            faults::a_publisher_without_readers_has_no_feed,
+        }
+    };
+}
+
+mod in_process {
+    all_cases!(crate::memory::MemoryStore);
+}
+
+#[cfg(feature = "redis")]
+mod in_redis {
+    all_cases!(crate::redis::RedisStore);
+    all_faults!(crate::redis::RedisStore);
+}
+
+mod in_a_file {
+    all_cases!(crate::file::FileStore);
+    all_faults!(crate::file::FileStore);
+}

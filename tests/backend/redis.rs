@@ -1,0 +1,176 @@
+//! Redis, each test with a server of its own.
+
+use std::{sync::Mutex, time::Duration};
+
+use tower_sse::{Event, IdempotencyKey, Publisher, PublisherBuilder, Redis, Retention};
+
+use crate::{
+    reader::*,
+    server::{Server, is_installed},
+    store::{Shared, Store},
+};
+
+pub struct RedisStore {
+    server: Mutex<Server>,
+}
+
+impl RedisStore {
+    fn redis(&self) -> Redis {
+        Redis::new(&self.server.lock().unwrap().url()).unwrap()
+    }
+
+    fn command(&self, words: &[&str]) -> String {
+        self.server.lock().unwrap().command(words)
+    }
+}
+
+impl Store for RedisStore {
+    async fn begin() -> Option<Self> {
+        is_installed().then(|| Self { server: Mutex::new(Server::start()) })
+    }
+
+    /// Each with connections of its own, as in a process of its own.
+    fn node(&self, settings: fn(PublisherBuilder) -> PublisherBuilder) -> Publisher {
+        settings(Publisher::builder().backend(self.redis())).build()
+    }
+}
+
+impl Shared for RedisStore {
+    type Backend = Redis;
+
+    fn backend(&self) -> Redis {
+        self.redis()
+    }
+
+    async fn lose(&self) {
+        self.command(&["FLUSHALL"]);
+    }
+
+    async fn watched(&self) -> Option<usize> {
+        let feeds = self.command(&["PUBSUB", "CHANNELS", "*:f:*"]);
+        Some(feeds.lines().filter(|line| !line.is_empty()).count())
+    }
+}
+
+fn short(builder: PublisherBuilder) -> PublisherBuilder {
+    builder.retention(Retention::new().age(Duration::from_millis(200)))
+}
+
+#[tokio::test]
+async fn a_killed_server_loses_nothing_that_it_acknowledged() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let [one, other] = store.nodes(|builder| builder.timeout(Duration::from_secs(1)));
+    let mut reader = live(&other, &["a", "b"], "").await;
+    let mut sent = Vec::new();
+    for round in 0..3 {
+        for n in 0..20 {
+            let text = format!("{round} {n}");
+            let key = IdempotencyKey::try_from(text.clone()).unwrap();
+            let event = Event::text(&text).idempotency_key(key);
+            if n == 10 {
+                store.server.lock().unwrap().kill();
+                let error = one.channel("a").send(event.clone()).await.unwrap_err();
+                assert!(error.is_unavailable(), "{error}");
+                store.server.lock().unwrap().run();
+            }
+            eventually(async || one.channel(["a", "b"][n % 2]).send(event.clone()).await.is_ok()).await;
+            sent.push(text);
+        }
+    }
+    assert_eq!(reader.texts(sent.len()).await, sent);
+    let mut late = resume(&one, &["b", "a"], "", &reader.id()).await;
+    late.nothing_before(&other, "b").await;
+}
+
+/// Two nodes of a cluster, each with half of the slots. The hub's are on one of them, and both are asked first.
+#[tokio::test]
+async fn it_runs_on_a_cluster_and_finds_its_slot() {
+    if !is_installed() {
+        return;
+    }
+    let servers = [(); 2].map(|()| Server::start_with(&["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]));
+    servers[0].command(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"]);
+    servers[1].command(&["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]);
+    servers[0].command(&["CLUSTER", "MEET", "127.0.0.1", &servers[1].port().to_string()]);
+    let is_ready = |server: &Server| server.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok");
+    eventually(async || servers.iter().all(is_ready)).await;
+    let nodes =
+        servers.each_ref().map(|server| Publisher::builder().backend(Redis::new(&server.url()).unwrap()).build());
+    let mut reader = live(&nodes[0], &["a", "b"], "").await;
+    let mut other = live(&nodes[1], &["b", "a"], "").await;
+    for n in 0..20 {
+        send(&nodes[n % 2], ["a", "b"][n % 3 % 2], n).await;
+    }
+    let all: Vec<_> = (0..20).map(|n| n.to_string()).collect();
+    assert_eq!((reader.texts(20).await, other.texts(20).await), (all.clone(), all));
+}
+
+#[tokio::test]
+async fn keys_are_gone_when_retention_and_tombstones_have_passed() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let redis = || {
+        let url = store.server.lock().unwrap().url();
+        let builder = Redis::builder(&url).unwrap().prefix("short").tombstones(Duration::from_millis(300));
+        builder.idempotency_window(Duration::from_millis(300)).build().unwrap()
+    };
+    let node = short(Publisher::builder().backend(redis())).build();
+    let reader = live(&node, &["a"], "ana").await;
+    for n in 0..10 {
+        let key = IdempotencyKey::try_from(n.to_string()).unwrap();
+        node.channel("a").send_to("ana", Event::text("x").idempotency_key(key)).await.unwrap();
+    }
+    assert!(store.command(&["KEYS", "{short}:*"]).lines().count() > 10);
+    drop((reader, node));
+    eventually(async || store.command(&["DBSIZE"]) == "0").await;
+}
+
+#[tokio::test]
+async fn a_node_asks_no_more_often_however_many_readers_it_has() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let node = store.node(|builder| builder);
+    let commands = || {
+        let stats = store.command(&["INFO", "stats"]);
+        let line = stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:")).unwrap();
+        line.trim().parse::<u64>().unwrap()
+    };
+    let mut counts = Vec::new();
+    let mut readers = Vec::new();
+    for more in [1, 299] {
+        for n in 0..more {
+            readers.push(live(&node, &["a", "b"], &format!("client{}", n % 50)).await);
+        }
+        // The first refresh says who came.
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let before = commands();
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        counts.push(commands() - before);
+    }
+    assert!(counts[1] <= counts[0] + 30, "{counts:?}");
+}
+
+#[tokio::test]
+async fn a_channel_that_redis_has_forgotten_is_a_gap_only_for_whom_it_may_be_one() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let node = || {
+        let url = store.server.lock().unwrap().url();
+        let redis = Redis::builder(&url).unwrap().tombstones(Duration::from_millis(300)).build().unwrap();
+        short(Publisher::builder().backend(redis)).build()
+    };
+    let one = node();
+    // Something else keeps the hub.
+    let _reader = live(&one, &["b"], "").await;
+    let first = send(&one, "a", 1).await;
+    send(&one, "a", 2).await;
+    send(&one, "b", 3).await;
+    eventually(async || {
+        send(&one, "b", "still").await;
+        !store.command(&["KEYS", "*"]).lines().any(|key| key.ends_with(":a"))
+    })
+    .await;
+    let other = node();
+    let mut reader = resume(&other, &["a"], "", &first).await;
+    reader.gap(tower_sse::GapReason::Evicted).await;
+    let newest = send(&one, "b", 4).await;
+    let mut reader = resume(&other, &["a"], "", &newest).await;
+    reader.nothing_before(&one, "a").await;
+}

@@ -1,0 +1,134 @@
+//! Real nodes, processes of their own, with one Redis, and whatever can happen to them: a proxy before each node cuts, stalls
+//! and delays its connections, nodes and Redis are killed, and Redis comes back with its data or without. A checker that
+//! knows every acknowledged publish then looks at what each reader got, on whatever nodes it was.
+//!
+//! A few seconds of it by default. Ten minutes, and four nodes with many readers and no faults but reconnects:
+//!
+//! ```sh
+//! CLUSTER_SECONDS=600 cargo test --release --features redis --test cluster faults -- --nocapture
+//! CLUSTER_SECONDS=300 CLUSTER_NODES=4 CLUSTER_READERS=2000 CLUSTER_CHANNELS=1000 \
+//!     cargo test --release --features redis --test cluster reconnects -- --nocapture
+//! ```
+//!
+//! `CLUSTER_SEED` repeats what was random, as far as time allows.
+#![cfg(feature = "redis")]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../backend/server.rs"]
+mod server;
+
+mod check;
+mod faults;
+mod http;
+mod measure;
+mod node;
+mod proxy;
+mod publisher;
+mod reader;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use self::{check::Ledger, common::Random, node::Nodes, publisher::publish, reader::Reader, server::Server};
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    seed: u64,
+    time: Duration,
+    nodes: usize,
+    readers: usize,
+    channels: usize,
+    publishers: usize,
+    faults: bool,
+    /// A reader goes elsewhere by itself after so many milliseconds at most.
+    hop_within: u64,
+}
+
+impl Settings {
+    fn new(time: u64, faults: bool) -> Self {
+        let given = |name: &str, default: u64| {
+            std::env::var(format!("CLUSTER_{name}")).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+        };
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        Self {
+            seed: given("SEED", u64::from(now.subsec_nanos()) | 1),
+            time: Duration::from_secs(given("SECONDS", time)),
+            nodes: given("NODES", 3) as usize,
+            readers: given("READERS", 40) as usize,
+            channels: given("CHANNELS", 12) as usize,
+            publishers: given("PUBLISHERS", 4) as usize,
+            faults,
+            hop_within: given("HOP_MS", 8_000),
+        }
+    }
+
+    pub fn random(&self, salt: u64) -> Random {
+        let mut random = Random(self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(salt * 7_919) | 1);
+        random.below(9);
+        random
+    }
+}
+
+/// What all tasks share.
+pub struct Cluster {
+    settings: Settings,
+    nodes: Nodes,
+    server: Mutex<Server>,
+    ledger: Mutex<Ledger>,
+    /// Publishers and faults stop.
+    over: AtomicBool,
+}
+
+impl Cluster {
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_lose_repeat_and_reorder_nothing() {
+    run(Settings::new(12, true)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reconnects_between_nodes_lose_repeat_and_leak_nothing() {
+    run(Settings::new(5, false)).await;
+}
+
+async fn run(settings: Settings) {
+    if !server::is_installed() {
+        return;
+    }
+    println!("{settings:?}");
+    let server = Server::start();
+    let nodes = Nodes::start(settings.nodes, &server).await;
+    let cluster = Arc::new(Cluster {
+        settings: settings.clone(),
+        nodes,
+        server: Mutex::new(server),
+        ledger: Mutex::new(Ledger::default()),
+        over: AtomicBool::new(false),
+    });
+    let readers: Vec<_> = (0..settings.readers).map(|n| tokio::spawn(Reader::new(cluster.clone(), n).run())).collect();
+    let publishers: Vec<_> = (0..settings.publishers).map(|n| tokio::spawn(publish(cluster.clone(), n))).collect();
+    let trouble = tokio::spawn(faults::make(cluster.clone()));
+    tokio::time::sleep(settings.time).await;
+    cluster.over.store(true, Ordering::SeqCst);
+    trouble.await.unwrap();
+    for publisher in publishers {
+        publisher.await.unwrap();
+    }
+    publisher::last_words(&cluster).await;
+    let mut seen = Vec::new();
+    for reader in readers {
+        seen.push(reader.await.unwrap());
+    }
+    let ledger = std::mem::take(&mut *cluster.ledger.lock().unwrap());
+    ledger.check(&seen, &settings);
+}

@@ -1,0 +1,131 @@
+//! A node: this test's own program once more, as a server on a port of its own.
+
+use std::{
+    collections::HashMap,
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+    sync::{
+        Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::{Query, State},
+    http::StatusCode,
+    routing::post,
+    serve::ListenerExt as _,
+};
+use tower_sse::{Event, IdempotencyKey, KeepAlive, Limits, Publisher, Redis, Retention, Route, Sent, SseLayer};
+
+use crate::{common::Random, proxy::Proxy, server::Server};
+
+pub struct Nodes(Vec<Node>);
+
+pub struct Node {
+    child: Mutex<Option<Child>>,
+    port: AtomicU16,
+    /// Its way to Redis.
+    pub proxy: Proxy,
+}
+
+impl Nodes {
+    pub async fn start(count: usize, server: &Server) -> Self {
+        let mut nodes = Vec::new();
+        for _ in 0..count {
+            let proxy = Proxy::start(server.port()).await;
+            let node = Node { child: Mutex::new(None), port: AtomicU16::new(0), proxy };
+            node.start();
+            nodes.push(node);
+        }
+        Self(nodes)
+    }
+
+    pub fn any(&self, random: &mut Random) -> &Node {
+        &self.0[random.below(self.0.len() as u64) as usize]
+    }
+}
+
+impl Node {
+    pub fn port(&self) -> u16 {
+        self.port.load(Ordering::SeqCst)
+    }
+
+    /// Runs until it is killed, or this process is gone: its standard input ends then.
+    pub fn start(&self) {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["node::node_process", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+            .env("CLUSTER_NODE_REDIS", format!("redis://127.0.0.1:{}", self.proxy.port))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let port = lines.find_map(|line| line.ok()?.split_once("listening on ")?.1.parse().ok()).unwrap();
+        // What else it says is of no interest, but has to go somewhere.
+        std::thread::spawn(move || lines.for_each(drop));
+        self.port.store(port, Ordering::SeqCst);
+        *self.child.lock().unwrap() = Some(child);
+    }
+
+    pub fn kill(&self) {
+        if let Some(mut child) = self.child.lock().unwrap().take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+#[test]
+#[ignore = "the nodes of the other tests"]
+fn node_process() {
+    let Ok(redis) = std::env::var("CLUSTER_NODE_REDIS") else { return };
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().lines().last();
+        std::process::exit(0);
+    });
+    tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().unwrap().block_on(serve(&redis));
+}
+
+async fn serve(redis: &str) {
+    let publisher = Publisher::builder()
+        .backend(Redis::builder(redis).unwrap().timeout(Duration::from_secs(1)).build().unwrap())
+        .timeout(Duration::from_secs(2))
+        .retention(Retention::new().events(1_000_000).bytes(1 << 30))
+        .limits(Limits::new().hub_bytes(2 << 30))
+        .reconnect(Duration::from_millis(100), Duration::from_millis(300))
+        .build();
+    let route =
+        Route::new("/events/{client_id}").announce_cursor(true).keep_alive(KeepAlive::every(Duration::from_secs(1)));
+    let sse = SseLayer::new(publisher.clone()).route(route).unwrap();
+    let app = Router::new().route("/publish", post(publish)).with_state(publisher).layer(sse);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    println!("\nlistening on {}", listener.local_addr().unwrap().port());
+    axum::serve(listener.tap_io(|tcp| _ = tcp.set_nodelay(true)), app).await.unwrap();
+}
+
+async fn publish(
+    State(publisher): State<Publisher>,
+    Query(asked): Query<HashMap<String, String>>,
+    text: String,
+) -> Result<String, (StatusCode, String)> {
+    let key = IdempotencyKey::try_from(&asked["key"]).unwrap();
+    let (channel, event) = (publisher.channel(&asked["channel"]), Event::text(text).idempotency_key(key));
+    let sent: Result<Sent, _> = match asked.get("client") {
+        Some(client) => channel.send_to(client.as_str(), event).await,
+        None => channel.send(event).await,
+    };
+    match sent {
+        Ok(sent) => Ok(sent.id.to_string()),
+        Err(error) if error.is_unavailable() => Err((StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
+        Err(error) => Err((StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+    }
+}

@@ -1,0 +1,74 @@
+//! A node's way to Redis, which can be cut, stalled and slowed down.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream, tcp},
+    sync::watch,
+};
+
+pub struct Proxy {
+    pub port: u16,
+    mode: watch::Sender<Mode>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mode {
+    Pass,
+    /// All connections end, and new ones too.
+    Cut,
+    /// Nothing goes on, and nothing ends.
+    Stall,
+    /// Everything takes so long.
+    Delay(Duration),
+}
+
+impl Proxy {
+    pub async fn start(to: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (mode, modes) = watch::channel(Mode::Pass);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(forward(client, to, modes.clone()));
+            }
+        });
+        Self { port, mode }
+    }
+
+    pub fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+}
+
+async fn forward(client: TcpStream, to: u16, mut modes: watch::Receiver<Mode>) {
+    if *modes.borrow() == Mode::Cut {
+        return;
+    }
+    let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { return };
+    let (_, _) = (client.set_nodelay(true), server.set_nodelay(true));
+    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    tokio::select! {
+        () = copy(from_client, to_server, modes.clone()) => {}
+        () = copy(from_server, to_client, modes.clone()) => {}
+        _ = modes.wait_for(|mode| *mode == Mode::Cut) => {}
+    }
+}
+
+async fn copy(mut from: tcp::OwnedReadHalf, mut to: tcp::OwnedWriteHalf, mut modes: watch::Receiver<Mode>) {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let Ok(n @ 1..) = from.read(&mut buffer).await else { return };
+        if modes.wait_for(|mode| *mode != Mode::Stall).await.is_err() {
+            return;
+        }
+        let mode = *modes.borrow();
+        if let Mode::Delay(by) = mode {
+            tokio::time::sleep(by).await;
+        }
+        if to.write_all(&buffer[..n]).await.is_err() {
+            return;
+        }
+    }
+}

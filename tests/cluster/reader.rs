@@ -1,0 +1,129 @@
+//! Reads some channels as one client, now on this node and then on that, and notes what it gets.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use http_body_util::BodyExt as _;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::{Cluster, common::Random, http::request};
+
+/// Keep-alives come every second: when nothing does for this long, the node is gone.
+const SILENCE: Duration = Duration::from_secs(10);
+
+pub fn client_of(reader: usize) -> String {
+    format!("client{}", reader % 20)
+}
+
+/// What a reader has got.
+pub struct Seen {
+    pub client: String,
+    pub channels: Vec<usize>,
+    /// Where it began.
+    pub start: String,
+    pub got: Vec<Got>,
+    pub connections: usize,
+    /// It was told nothing for too long.
+    pub silences: usize,
+}
+
+pub enum Got {
+    Event { id: String, text: String },
+    Gap { id: String, reason: String },
+}
+
+pub struct Reader {
+    cluster: Arc<Cluster>,
+    random: Random,
+    seen: Seen,
+    last_id: Option<String>,
+    missing: HashSet<String>,
+}
+
+impl Reader {
+    pub fn new(cluster: Arc<Cluster>, number: usize) -> Self {
+        let mut random = cluster.settings.random(2_000_000 + number as u64);
+        let mut channels: Vec<_> =
+            (0..=random.below(3)).map(|_| random.below(cluster.settings.channels as u64) as usize).collect();
+        channels.sort_unstable();
+        channels.dedup();
+        let missing = channels.iter().map(|channel| format!("last:{channel}")).collect();
+        let client = client_of(number);
+        let seen = Seen { client, channels, start: String::new(), got: Vec::new(), connections: 0, silences: 0 };
+        Self { cluster, random, seen, last_id: None, missing }
+    }
+
+    pub async fn run(mut self) -> Seen {
+        // Those who get nothing for minutes after the end have lost something.
+        let mut patience = None;
+        while !self.missing.is_empty() {
+            self.connect().await;
+            if self.cluster.is_over() {
+                let patience = *patience.get_or_insert_with(|| Instant::now() + Duration::from_secs(90));
+                if Instant::now() > patience {
+                    break;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(self.random.below(100))).await;
+        }
+        self.seen
+    }
+
+    async fn connect(&mut self) {
+        let channels: Vec<_> = self.seen.channels.iter().map(|channel| format!("channel=c{channel}")).collect();
+        let uri = format!("/events/{}?{}", self.seen.client, channels.join("&"));
+        let port = self.cluster.nodes.any(&mut self.random).port();
+        let id = self.last_id.clone();
+        let header = id.as_deref().map(|id| ("last-event-id", id));
+        let Some(response) = request(port, "GET", &uri, header, String::new()).await else { return };
+        if response.status() != 200 {
+            panic!("{}", response.status());
+        }
+        self.seen.connections += 1;
+        let mut body = response.into_body();
+        let leave = Instant::now() + Duration::from_millis(self.random.below(self.cluster.settings.hop_within));
+        let mut buffer = Vec::new();
+        while !self.missing.is_empty() {
+            let next = timeout(SILENCE, body.frame());
+            let frame = match timeout_at(leave, next).await {
+                // It is time to go elsewhere.
+                Err(_) => return,
+                Ok(Err(_)) => {
+                    self.seen.silences += 1;
+                    return;
+                }
+                Ok(Ok(Some(Ok(frame)))) => frame,
+                Ok(Ok(_)) => return,
+            };
+            buffer.extend_from_slice(frame.data_ref().map_or(&[][..], |data| &data[..]));
+            // Only whole events count.
+            while let Some(end) = buffer.windows(2).position(|two| two == b"\n\n") {
+                let block: Vec<u8> = buffer.drain(..end + 2).collect();
+                self.take(std::str::from_utf8(&block).unwrap());
+            }
+        }
+    }
+
+    fn take(&mut self, block: &str) {
+        let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        let id = field("id").expect("every block has an id").to_string();
+        match (field("event"), field("data")) {
+            (None, None) if self.last_id.is_none() => self.seen.start = id.clone(),
+            (None, None) => {}
+            (Some("gap"), Some(data)) => {
+                if self.last_id.is_none() {
+                    self.seen.start = id.clone();
+                }
+                let reason = data.split('"').nth(3).unwrap_or_default();
+                let data: serde_json::Value = serde_json::from_str(data).unwrap();
+                let reason = data["reason"].as_str().unwrap_or(reason).to_string();
+                self.seen.got.push(Got::Gap { id: id.clone(), reason });
+            }
+            (None, Some(text)) => {
+                self.missing.remove(text);
+                self.seen.got.push(Got::Event { id: id.clone(), text: text.to_string() });
+            }
+            other => panic!("{other:?}"),
+        }
+        self.last_id = Some(id);
+    }
+}
