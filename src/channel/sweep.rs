@@ -89,6 +89,9 @@ impl Hub {
         let max = self.settings.limits.hub_bytes;
         let goal = max - max / 16;
         let channels: Vec<Arc<Shared>> = self.registry.all().collect();
+        let compact = || channels.iter().for_each(|shared| self.memory.release(shared.look().log.compact(), &self.counters));
+        // What was evicted before and not given back yet may be enough.
+        compact();
         let oldest = |index: usize| channels[index].look().log.oldest().map(|offset| Reverse((offset, index)));
         let mut oldest_first: BinaryHeap<_> = (0..channels.len()).filter_map(oldest).collect();
         debug!("the hub is full", bytes = self.memory.bytes(), channels = channels.len());
@@ -106,6 +109,6 @@ impl Hub {
             excess = excess.saturating_sub(before - state.log.bytes());
             oldest_first.extend(state.log.oldest().map(|offset| Reverse((offset, index))));
         }
-        channels.iter().for_each(|shared| self.memory.release(shared.look().log.compact(), &self.counters));
+        compact();
     }
 }
