@@ -36,6 +36,10 @@ impl Draft {
             + comment.as_ref().map_or(0, |comment| ": \n".len() + comment.as_str().len())
             + retry.map_or(0, |retry| "retry: \n".len() + millis(retry).to_string().len());
         let len = head_len + data.len() + "id: \n\n".len() + id_len;
+        // The data's own memory will do, if nothing goes before it and what is too much is not held for long.
+        if head_len == 0 && (len..=len + len / 8 + 128).contains(&data.capacity()) {
+            return Self { bytes: data, len, custom: id };
+        }
         let mut out = Vec::with_capacity(len);
         if let Some(comment) = &comment {
             write_comment(&mut out, Some(comment));
@@ -67,7 +71,7 @@ impl Draft {
             None => write::write_cursor(&mut self.bytes, cursor),
         }
         self.bytes.push(b'\n');
-        (EncodedEvent { offset: cursor.offset, bytes: self.bytes.into() }, self.custom)
+        (EncodedEvent::new(cursor.offset, self.bytes.into()), self.custom)
     }
 }
 
@@ -99,9 +103,21 @@ pub struct EncodedEvent {
 }
 
 impl EncodedEvent {
+    /// Of bytes that a [`Draft`] has made.
+    pub(crate) fn new(offset: Offset, bytes: Bytes) -> Self {
+        Self { offset, bytes }
+    }
+
     /// The bytes as they go to every reader: whole lines, with the blank line at the end.
+    ///
+    /// They may be a part of the memory of several events, at most 32 KiB, which is kept as long as they are: copy what is
+    /// to be kept for long.
     pub fn as_bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.bytes
     }
 
     /// Its place in the hub's log.

@@ -11,12 +11,18 @@ mod clients;
 mod lane;
 mod read;
 mod retention;
+mod run;
+mod runs;
 
 use std::time::Instant;
 
 pub(crate) use self::clients::Marks;
 pub(crate) use self::read::{Batch, Limit, View};
-use self::{clients::Clients, lane::Lane, read::Chunks, retention::EVENT_OVERHEAD};
+use self::{
+    clients::Clients,
+    lane::Lane,
+    retention::{Bounds, EVENT_OVERHEAD},
+};
 use crate::{
     cursor::Offset,
     encode::EncodedEvent,
@@ -29,6 +35,13 @@ pub use self::retention::Retention;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct LaneId(u32);
 
+impl LaneId {
+    /// Small: below the number of clients that there were at once.
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// The lane that everybody reads.
 pub(crate) const BROADCAST: LaneId = LaneId(0);
 
@@ -40,21 +53,25 @@ pub(crate) struct TooManyLanes;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Evicted {
     pub(crate) events: u64,
+    /// Of memory, by the [`cost`] of the events that it was for: those of now, or others that went before them.
     pub(crate) bytes: usize,
 }
 
 pub(crate) struct Log {
-    retention: Retention,
+    retention: Bounds,
     /// Ages are counted from here.
     began: Instant,
     broadcast: Lane,
     /// None as long as there is nothing to say of any client.
     clients: Option<Box<Clients>>,
-    /// What the held events cost.
+    /// How many events are held.
+    events: usize,
+    /// What they cost.
     bytes: usize,
+    /// None of them is older: in the log's milliseconds.
+    oldest_at: u64,
     /// No event will follow.
     finished: bool,
-    chunks: Chunks,
 }
 
 /// What remains of a log that was dropped: enough to know later whether a reader has missed something.
@@ -87,13 +104,14 @@ impl Log {
         let Tombstone { broadcast, marks, finished } = before;
         let clients = (marks != Marks::default()).then(|| Box::new(Clients::new(0, marks)));
         Self {
-            retention,
+            retention: retention.into(),
             began: now,
-            broadcast: Lane::new(None, broadcast),
+            broadcast: Lane::new(broadcast),
             clients,
+            events: 0,
             bytes: 0,
+            oldest_at: 0,
             finished,
-            chunks: Chunks::default(),
         }
     }
 
@@ -101,11 +119,12 @@ impl Log {
     pub(crate) fn append(
         &mut self,
         lane: LaneId,
-        event: EncodedEvent,
+        event: &EncodedEvent,
         custom: Option<CustomId>,
         now: Instant,
     ) -> Evicted {
-        self.bytes += cost(&event);
+        self.events += 1;
+        self.bytes += cost(event);
         if let Some(clients) = &mut self.clients {
             clients.order.push_back(lane);
         }
@@ -114,15 +133,24 @@ impl Log {
         self.enforce(now)
     }
 
+    /// Keeps the event that came last as it was published, until the next one comes: for readers that wait for it.
+    pub(crate) fn keep(&mut self, lane: LaneId, event: EncodedEvent) {
+        self.lane_mut(lane).keep(event);
+    }
+
     /// Evicts what the retention no longer allows.
     pub(crate) fn enforce(&mut self, now: Instant) -> Evicted {
-        let Retention { events, bytes, age } = self.retention;
-        let (now, age) = (self.millis(now), u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        let Bounds { events, bytes, age } = self.retention;
+        let now = self.millis(now);
         let mut evicted = Evicted::default();
-        while self.oldest_lane().oldest_at().is_some_and(|at| now.saturating_sub(at) > age) {
-            evicted.add(self.evict());
+        while now.saturating_sub(self.oldest_at) > age {
+            // It was that of an event that is gone, perhaps.
+            self.oldest_at = self.oldest_lane().oldest_at().unwrap_or(now);
+            if now.saturating_sub(self.oldest_at) > age {
+                evicted.add(self.evict());
+            }
         }
-        while self.len() > 1 && (self.len() > events || self.bytes > bytes) {
+        while self.events > 1 && (self.events > events || self.bytes > bytes) {
             evicted.add(self.evict());
         }
         evicted
@@ -134,11 +162,18 @@ impl Log {
             Some(clients) => clients.order.pop_front().unwrap_or(BROADCAST),
             None => BROADCAST,
         };
-        let Some(event) = self.lane_mut(oldest).evict() else { return Evicted::default() };
-        let bytes = cost(&event);
-        self.bytes -= bytes;
+        let Some(gone) = self.lane_mut(oldest).evict() else { return Evicted::default() };
+        self.events -= 1;
+        self.bytes -= gone.cost;
         self.drop_if_idle(oldest);
-        Evicted { events: 1, bytes }
+        Evicted { events: 1, bytes: gone.released }
+    }
+
+    /// Gives back the memory of evicted events that has not been yet, because others lie behind it. It is no more than
+    /// that of the events of the same run, of a chunk at most.
+    pub(crate) fn compact(&mut self) -> Evicted {
+        let of_clients = self.clients.as_mut().map_or(0, |clients| clients.compact());
+        Evicted { events: 0, bytes: self.broadcast.compact() + of_clients }
     }
 
     /// Takes no more events.
@@ -151,16 +186,17 @@ impl Log {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.events == 0
     }
 
-    fn len(&self) -> usize {
-        self.clients.as_ref().map_or(self.broadcast.len(), |clients| clients.order.len())
+    /// What the held events cost.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The offset of the oldest event that is held.
     pub(crate) fn oldest(&self) -> Option<Offset> {
-        self.oldest_lane().after(Offset::START).next().map(EncodedEvent::offset)
+        self.oldest_lane().first_after(Offset::START)
     }
 
     /// The lane of the oldest event that is held, if any is.
@@ -196,26 +232,31 @@ impl Log {
 
     /// Whose lane it is.
     pub(crate) fn client_of(&self, lane: LaneId) -> Option<&ClientId> {
-        self.lane(lane).client.as_ref()
+        self.clients.as_ref()?.lane(lane).client.as_ref()
     }
 
     /// The lane of a client, made if need be.
     ///
     /// One that gets neither an event nor a reader afterwards has to be given back with [`Log::drop_if_idle`].
     pub(crate) fn lane_for(&mut self, client: &ClientId, max: usize) -> Result<LaneId, TooManyLanes> {
-        let broadcasts = self.broadcast.len();
+        // Without clients they are all broadcasts.
+        let broadcasts = self.events;
         let clients = self.clients.get_or_insert_with(|| Box::new(Clients::new(broadcasts, Marks::default())));
         clients.lane_for(client, max)
     }
 
     /// A reader of this lane has come.
     pub(crate) fn enter(&mut self, lane: LaneId) {
-        self.lane_mut(lane).readers += 1;
+        if let Some(clients) = &mut self.clients {
+            clients.lane_mut(lane).readers += 1;
+        }
     }
 
     /// A reader of this lane is gone.
     pub(crate) fn leave(&mut self, lane: LaneId) {
-        self.lane_mut(lane).readers -= 1;
+        if let Some(clients) = &mut self.clients {
+            clients.lane_mut(lane).readers -= 1;
+        }
         self.drop_if_idle(lane);
     }
 
@@ -244,14 +285,14 @@ impl Log {
 
     fn lane(&self, id: LaneId) -> &Lane {
         match &self.clients {
-            Some(clients) if id != BROADCAST => clients.lane(id),
+            Some(clients) if id != BROADCAST => &clients.lane(id).lane,
             _ => &self.broadcast,
         }
     }
 
     fn lane_mut(&mut self, id: LaneId) -> &mut Lane {
         match &mut self.clients {
-            Some(clients) if id != BROADCAST => clients.lane_mut(id),
+            Some(clients) if id != BROADCAST => &mut clients.lane_mut(id).lane,
             _ => &mut self.broadcast,
         }
     }
@@ -285,7 +326,7 @@ mod tests {
     fn append(log: &mut Log, lane: LaneId, offset: u64, now: Instant) -> Evicted {
         let cursor = Cursor { epoch: Epoch::from_bits(1), offset: Offset::new(offset) };
         let (event, custom) = Draft::new(Event::text("x"), cursor.offset).seal(cursor);
-        log.append(lane, event, custom, now)
+        log.append(lane, &event, custom, now)
     }
 
     fn client(n: usize) -> ClientId {
@@ -308,7 +349,7 @@ mod tests {
         }
         let zero = view(&mut log, 0);
         assert_eq!((log.missed(zero), log.missed(EVERYBODY)), (Offset::new(3), Offset::new(3)));
-        assert_eq!(log.bytes, log.len() * (cost(log.after(EVERYBODY, Offset::START).next().unwrap())));
+        assert_eq!(log.bytes, 3 * cost(&log.newest(EVERYBODY, 1)[0]));
     }
 
     #[test]

@@ -20,7 +20,8 @@ macro_rules! counters {
             pub channels: usize,
             /// Subscriptions that there are now.
             pub subscriptions: usize,
-            /// Bytes of events that are held now, with [128 for each event](crate::Retention).
+            /// What the events that are held now cost in memory: their bytes, with [32 more for each](crate::Retention::bytes).
+            /// An evicted one is counted until its memory is given back, which is that of several.
             pub held_bytes: usize,
             $($(#[$doc])* pub $name: u64,)*
         }

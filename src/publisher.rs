@@ -100,11 +100,6 @@ impl Publisher {
         self.hub.stats()
     }
 
-    #[cfg(test)]
-    pub(crate) fn hub(&self) -> &Arc<Hub> {
-        &self.hub
-    }
-
     pub(crate) fn reconnect_after(&self) -> Duration {
         self.hub.reconnect_after()
     }

@@ -8,13 +8,14 @@
 //! | `route` | which paths are streams, and how each is set |
 //! | `ask`, `accept` | what a request asks for, and whether it can be asked so |
 //! | `answer`, `response` | what the authorizer and the hub said, as an HTTP response |
-//! | `stream`, `keep_alive`, `idle` | what is sent, and what when there is nothing to send |
+//! | `stream`, `keep_alive`, `idle`, `coalesce` | what is sent and when, and what when there is nothing to send |
 //! | `layer`, `config`, `service`, `future`, `body`, `not_found` | the tower and http-body types around them |
 
 mod accept;
 mod answer;
 mod ask;
 mod body;
+mod coalesce;
 mod config;
 mod future;
 mod idle;

@@ -31,7 +31,7 @@ fn evicted_by_count() {
 
 #[test]
 fn evicted_by_bytes() {
-    let publisher = Publisher::builder().retention(Retention::new().bytes(800)).build();
+    let publisher = Publisher::builder().retention(Retention::new().bytes(500)).build();
     let ids: Vec<_> = (0..6).map(|n| send(&publisher, "a", n.to_string().repeat(100))).collect();
     let mut reader = resume(&publisher, &["a"], "", &ids[0]);
     assert_gap(&gap(&mut reader), GapReason::Evicted, Some(&ids[0]), Some(&ids[3]));

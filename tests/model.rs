@@ -16,12 +16,15 @@ use tower_sse::{
 
 const CHANNELS: [&str; 3] = ["red", "green", "blue"];
 const CLIENTS: [&str; 3] = ["", "ana", "bob"];
-const HELD: usize = 4;
+/// What a channel holds: a few events, of which a run is dead soon, or many, which runs are made of.
+const HELD: [usize; 2] = [4, 40];
+/// Some are large enough to be held by themselves.
+const SIZES: [usize; 4] = [0, 10, 700, 9_000];
 const AGE: u64 = 10;
 
 #[derive(Debug, Clone)]
 enum Op {
-    Publish { channel: usize, target: usize, custom: bool, last: bool },
+    Publish { channel: usize, target: usize, custom: bool, last: bool, size: usize },
     Open { channels: usize, client: usize, options: (Start, Duplicates), id: Id },
     Poll { reader: usize, times: usize },
     Drop { reader: usize },
@@ -58,8 +61,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => prop_oneof![Just(Id::Future), Just(Id::OtherEpoch), Just(Id::Unknown), Just(Id::Garbage)],
     ];
     let op = prop_oneof![
-        12 => (0..3usize, 0..3usize, proptest::bool::weighted(0.3), proptest::bool::weighted(0.02))
-            .prop_map(|(channel, target, custom, last)| Op::Publish { channel, target, custom, last }),
+        12 => (0..3usize, 0..3usize, proptest::bool::weighted(0.3), proptest::bool::weighted(0.02), 0..SIZES.len())
+            .prop_map(|(channel, target, custom, last, size)| Op::Publish { channel, target, custom, last, size }),
         5 => (1..8usize, 0..3usize, (start, duplicates), id)
             .prop_map(|(channels, client, options, id)| Op::Open { channels, client, options, id }),
         10 => (any::<usize>(), 1..5usize).prop_map(|(reader, times)| Op::Poll { reader, times }),
@@ -76,6 +79,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 /// The reference: offset `n` is `events[n - 1]`.
 #[derive(Default)]
 struct Model {
+    /// How many events each channel holds.
+    max: usize,
     events: Vec<Published>,
     finished: HashSet<usize>,
     now: u64,
@@ -116,7 +121,7 @@ impl Model {
         self.events.push(Published { channel, target, custom, at: self.now, held: true });
         self.expire();
         let held: Vec<usize> = (1..=self.events.len()).filter(|n| self.is_held(*n, channel)).collect();
-        for n in &held[..held.len().saturating_sub(HELD)] {
+        for n in &held[..held.len().saturating_sub(self.max)] {
             self.events[n - 1].held = false;
         }
         self.events.len()
@@ -195,7 +200,7 @@ impl Reader {
             Poll::Pending => Expected::Pending,
             Poll::Ready(None) => Expected::End(self.real.end_reason().unwrap()),
             Poll::Ready(Some(Delivery::Event(event))) => {
-                assert_eq!(event.data(), event.offset().to_string());
+                assert_eq!(event.data().split(' ').next().unwrap(), event.offset().to_string());
                 Expected::Event(number(event.offset().get()))
             }
             Poll::Ready(Some(Delivery::Gap(gap))) => Expected::Gap {
@@ -225,16 +230,18 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
-        let retention = Retention::new().events(HELD).age(Duration::from_secs(AGE));
+    fn new(max: usize) -> Self {
+        let retention = Retention::new().events(max).age(Duration::from_secs(AGE));
         let publisher = Publisher::builder().retention(retention).build();
         let epoch = live(&publisher, &["other"], "").cursor().epoch.to_string();
-        Self { publisher, epoch, model: Model::default(), readers: Vec::new() }
+        Self { publisher, epoch, model: Model { max, ..Model::default() }, readers: Vec::new() }
     }
 
     async fn run(&mut self, op: Op) {
         match op {
-            Op::Publish { channel, target, custom, last } => self.publish(channel, target, custom, last),
+            Op::Publish { channel, target, custom, last, size } => {
+                self.publish(channel, target, custom, last, SIZES[size]);
+            }
             Op::Open { channels, client, options, id } => {
                 let channels = (0..CHANNELS.len()).filter(|channel| channels & (1 << channel) != 0).collect();
                 self.open(channels, client, options, &id);
@@ -283,9 +290,9 @@ impl World {
         assert!(self.publisher.stats().channels <= CHANNELS.len() + 1);
     }
 
-    fn publish(&mut self, channel: usize, target: usize, custom: bool, last: bool) {
+    fn publish(&mut self, channel: usize, target: usize, custom: bool, last: bool, size: usize) {
         let n = self.model.events.len() + 1;
-        let mut event = Event::text(n.to_string());
+        let mut event = Event::text(format!("{n} {}", "x".repeat(size)));
         if custom {
             event = event.id(custom_id(n));
         }
@@ -425,10 +432,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_reader_gets_what_the_model_says(ops in ops()) {
+    fn every_reader_gets_what_the_model_says(held in 0..HELD.len(), ops in ops()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let mut world = World::new();
+            let mut world = World::new(HELD[held]);
             for op in ops {
                 world.run(op).await;
             }

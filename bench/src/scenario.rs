@@ -223,6 +223,8 @@ scenarios! {
     "churn-readers" "connect and leave beside 10,000 readers": MAIN, One, Channel(10_000), churn(0, 0), &[CpuPerVisit];
     "churn-channels" "connect and leave beside 10,000 channels": MAIN, One, Channel(0), churn(10_000, 0), &[CpuPerVisit];
     "churn-history" "connect and leave, 10,000 events held": MAIN, One, Channel(0), churn(0, 10_000), &[CpuPerVisit], with_history(10_000);
+    "history-1k" "one event at a time to 1,000 readers, 1,000 events held": PAIR, One, Channel(1_000), after(200, 1_000), CPU;
+    "history-10k" "one event at a time to 1,000 readers, 10,000 events held": PAIR, One, Channel(1_000), after(200, 10_000), CPU, with_history(10_000);
     "history-100k" "one event at a time to 1,000 readers, 100,000 events held": PAIR, One, Channel(1_000), after(200, 100_000), CPU, with_history(100_000);
     "channel-memory" "100,000 channels with 10 events each": OURS, Two, Channel(0), Work::Channels { channels: 100_000, events: 10 },
         &[BytesPerChannel];

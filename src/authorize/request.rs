@@ -30,7 +30,9 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct AuthorizeRequest {
-    parts: Parts,
+    /// Boxed, for whatever holds a request while it is decided on: the box of the future that a server keeps for as long as
+    /// the connection is open.
+    parts: Box<Parts>,
     /// Each once.
     channels: Arc<[ChannelName]>,
     client: Option<ClientId>,
@@ -48,7 +50,7 @@ impl AuthorizeRequest {
 
     /// Of channels that are known to be unique.
     pub(crate) fn of(parts: Parts, channels: Arc<[ChannelName]>, client: Option<ClientId>) -> Self {
-        Self { parts, channels, client }
+        Self { parts: Box::new(parts), channels, client }
     }
 
     /// `GET`, or `HEAD`.
@@ -78,7 +80,7 @@ impl AuthorizeRequest {
 
     /// The request's parts.
     pub fn into_parts(self) -> Parts {
-        self.parts
+        *self.parts
     }
 
     /// The channels that are asked for, each once.

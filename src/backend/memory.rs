@@ -63,14 +63,14 @@ impl Memory {
         let offset = Offset::new(self.last.fetch_add(1, Ordering::AcqRel) + 1);
         let (event, custom) = draft.seal(Cursor { epoch: self.epoch, offset });
         self.bytes.fetch_add(crate::log::cost(&event), Ordering::Relaxed);
-        let evicted = log.append(lane, event.clone(), custom, now);
+        let evicted = log.append(lane, &event, custom, now);
         self.release(evicted, counters);
         event
     }
 
     /// Counts what a log evicted.
     pub(crate) fn release(&self, evicted: Evicted, counters: &Counters) {
-        if evicted.events > 0 {
+        if evicted != Evicted::default() {
             self.bytes.fetch_sub(evicted.bytes, Ordering::Relaxed);
             counters.evicted.add(evicted.events);
         }

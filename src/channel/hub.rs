@@ -4,6 +4,7 @@ use std::{
     cmp::Reverse,
     collections::BinaryHeap,
     hash::{BuildHasher, RandomState},
+    num::NonZeroU64,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -201,7 +202,11 @@ impl Hub {
             None => (readers.live(), readers.wake_all()),
             Some(_) => (readers.of(lane), readers.wake_lane(lane)),
         };
-        Ok((id.map_or_else(|| self.cursor(event.offset()).into(), EventId::from), reached, wakeups))
+        let id = id.map_or_else(|| self.cursor(event.offset()).into(), EventId::from);
+        if reached > 0 {
+            log.keep(lane, event);
+        }
+        Ok((id, reached, wakeups))
     }
 
     pub(crate) fn cursor(&self, offset: Offset) -> Cursor {
@@ -233,8 +238,8 @@ impl Hub {
         (before < self.settings.limits.subscriptions).then_some(permit)
     }
 
-    pub(crate) fn next_number(&self) -> u64 {
-        self.next_number.fetch_add(1, Ordering::Relaxed)
+    pub(crate) fn next_number(&self) -> NonZeroU64 {
+        NonZeroU64::MIN.saturating_add(self.next_number.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(crate) fn subscriptions(&self) -> usize {
@@ -337,8 +342,6 @@ impl Hub {
             let idle = {
                 let mut state = shared.change();
                 self.memory.release(state.log.enforce(now), &self.counters);
-                // A reader that is stalled would keep them for as long as it is.
-                state.log.drop_chunks();
                 state.is_idle()
             };
             if idle {
@@ -365,16 +368,21 @@ impl Hub {
         let oldest = |index: usize| channels[index].look().log.oldest().map(|offset| Reverse((offset, index)));
         let mut oldest_first: BinaryHeap<_> = (0..channels.len()).filter_map(oldest).collect();
         debug!("the hub is full", bytes = self.memory.bytes(), channels = channels.len());
-        while self.memory.bytes() > goal
+        // In what is held: what is evicted may be given back a little later, at the latest below.
+        let mut excess = self.memory.bytes().saturating_sub(goal);
+        while excess > 0
             && let Some(Reverse((_, index))) = oldest_first.pop()
         {
             let until = oldest_first.peek().map_or(Offset::new(u64::MAX), |Reverse((offset, _))| *offset);
             let mut state = channels[index].change();
-            while self.memory.bytes() > goal && state.log.oldest().is_some_and(|offset| offset < until) {
+            let before = state.log.bytes();
+            while before - state.log.bytes() < excess && state.log.oldest().is_some_and(|offset| offset < until) {
                 self.memory.release(state.log.evict(), &self.counters);
             }
+            excess = excess.saturating_sub(before - state.log.bytes());
             oldest_first.extend(state.log.oldest().map(|offset| Reverse((offset, index))));
         }
+        channels.iter().for_each(|shared| self.memory.release(shared.look().log.compact(), &self.counters));
     }
 }
 

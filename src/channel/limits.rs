@@ -39,9 +39,9 @@ impl Limits {
         Self::default()
     }
 
-    /// How many channels there may be; 100,000 by default. One costs less than a KiB besides its events and its readers;
-    /// with neither of them it does not count for long. At the limit a publish to a new channel is a
-    /// [`PublishError`](crate::PublishError), and a reader of one is told to come back later.
+    /// How many channels there may be; 100,000 by default. One costs some 400 bytes, and less than a KiB if it has events,
+    /// besides these themselves and its readers; with neither of them it does not count for long. At the limit a publish
+    /// to a new channel is a [`PublishError`](crate::PublishError), and a reader of one is told to come back later.
     pub fn channels(mut self, max: usize) -> Self {
         self.channels = max;
         self
@@ -66,14 +66,14 @@ impl Limits {
         self
     }
 
-    /// How many bytes an event may have on the wire; 1 MiB by default. A larger one is a
+    /// How many bytes an event may have on the wire; 1 MiB by default, and 1 GiB at most. A larger one is a
     /// [`PublishError`](crate::PublishError).
     pub fn event_bytes(mut self, max: usize) -> Self {
-        self.event_bytes = max;
+        self.event_bytes = max.min(1 << 30);
         self
     }
 
-    /// How many bytes all channels together hold, counting 128 more for each event; 256 MiB by default. Above it the oldest
+    /// How many bytes all channels together hold, counting 32 more for each event; 256 MiB by default. Above it the oldest
     /// events of the hub are evicted, whatever their channel, until a sixteenth is free.
     pub fn hub_bytes(mut self, max: usize) -> Self {
         self.hub_bytes = max;

@@ -60,7 +60,7 @@ impl OpenOptions {
         let permit = hub.permit().ok_or(OpenErrorKind::TooManySubscriptions)?;
         // Read before the channels are entered: what is published in between comes after it, and is not skipped.
         let last = hub.memory.last();
-        let mut subscription = Subscription::new(permit, expires, channels.len());
+        let mut subscription = Subscription::new(permit, expires);
         let positions = subscription.positions();
         for channel in &channels {
             positions.add(self.enter(hub, channel, client.as_ref())?);

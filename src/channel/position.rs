@@ -1,8 +1,9 @@
 //! A reader's place in a channel, and its places in all of them: what it asks them, with the lock that it asks under.
 
 use std::{
+    num::NonZeroU64,
     sync::Arc,
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use super::{
@@ -10,7 +11,33 @@ use super::{
     readers::ReaderId,
     state::{Shared, State},
 };
-use crate::{cursor::Offset, encode::EncodedEvent, log::View, name::CustomId, notice::EndReason};
+use crate::{
+    cursor::Offset,
+    encode::EncodedEvent,
+    log::{Batch, Limit, View},
+    name::CustomId,
+    notice::EndReason,
+};
+
+/// What one look at the channels gave.
+pub(super) enum Found {
+    Batch(Batch),
+    /// Events after the cursor are gone.
+    Lagged,
+    End(EndReason),
+}
+
+/// What one of several channels gave.
+pub(super) struct Gathered {
+    pub(super) events: Vec<EncodedEvent>,
+    /// There are more than fit.
+    pub(super) more: bool,
+    /// There is nothing after them; the reader is parked, unless it is to end.
+    pub(super) level: bool,
+    pub(super) lagged: bool,
+    /// An end that does not wait for what is left.
+    pub(super) ended: Option<EndReason>,
+}
 
 /// A place in a channel.
 pub(super) struct Position {
@@ -20,43 +47,61 @@ pub(super) struct Position {
     /// Evictions of this channel up to here are told already, or happened before the reader came. Above the cursor only
     /// while other channels still hold earlier events.
     pub(super) told: Offset,
-    /// The version of the channel at which there was nothing to read and the reader was parked; 0 if it has to look.
+    /// The version of the channel at which there was nothing more to read and the reader was parked; 0 if it has to look.
     level_at: u64,
-    /// The channel was finished by then.
+    /// The channel was finished at the last look.
     finished: bool,
 }
 
 /// A reader's places in all of its channels, asked one after the other: each is locked for its own answer only.
-#[derive(Default)]
-pub(super) struct Positions(Vec<Position>);
+pub(super) enum Positions {
+    /// Most readers have one channel: in place, it costs no allocation.
+    One(Position),
+    /// Any number of them.
+    Several(Vec<Position>),
+}
 
 impl Positions {
-    pub(super) fn with_capacity(channels: usize) -> Self {
-        Self(Vec::with_capacity(channels))
+    pub(super) fn none() -> Self {
+        Self::Several(Vec::new())
     }
 
     pub(super) fn add(&mut self, position: Position) {
-        self.0.push(position);
+        *self = match std::mem::replace(self, Self::none()) {
+            Self::Several(none) if none.is_empty() => Self::One(position),
+            Self::Several(mut several) => {
+                several.push(position);
+                Self::Several(several)
+            }
+            Self::One(first) => Self::Several(vec![first, position]),
+        };
     }
 
     pub(super) fn as_slice(&self) -> &[Position] {
-        &self.0
+        match self {
+            Self::One(only) => std::slice::from_ref(only),
+            Self::Several(several) => several,
+        }
     }
 
     pub(super) fn as_mut_slice(&mut self) -> &mut [Position] {
-        &mut self.0
+        match self {
+            Self::One(only) => std::slice::from_mut(only),
+            Self::Several(several) => several,
+        }
     }
 
     /// Gives the places back.
     pub(super) fn leave(&mut self, hub: &Hub) {
-        for position in self.0.drain(..) {
-            position.leave(hub);
+        match std::mem::replace(self, Self::none()) {
+            Self::One(only) => only.leave(hub),
+            Self::Several(several) => several.into_iter().for_each(|position| position.leave(hub)),
         }
     }
 
     /// The reader is in: see [`Readers::settle`](super::readers::Readers::settle).
-    pub(super) fn settle(&self, number: u64, replace: bool) {
-        for position in &self.0 {
+    pub(super) fn settle(&self, number: NonZeroU64, replace: bool) {
+        for position in self.as_slice() {
             let replaced = position.channel.change().readers.settle(position.reader, number, replace);
             drop(replaced);
         }
@@ -65,10 +110,10 @@ impl Positions {
     /// The highest offset that is not held any more, which the reader is told of by this, or which is nothing to a fresh
     /// one; what is evicted from now on is a lag.
     pub(super) fn tell_missed(&mut self) -> Offset {
-        for position in &mut self.0 {
+        for position in self.as_mut_slice() {
             position.told = position.missed(&position.channel.look());
         }
-        self.0.iter().map(|position| position.told).max().unwrap_or_default()
+        self.as_slice().iter().map(|position| position.told).max().unwrap_or_default()
     }
 
     pub(super) fn first_after(&self, cursor: Offset) -> Option<Offset> {
@@ -77,8 +122,8 @@ impl Positions {
 
     /// The offset right before the last `n` events that are held; `None` if there are none or none are wanted.
     pub(super) fn before_last(&self, n: usize) -> Option<Offset> {
-        let newest = self.each(|position, state| state.log.newest(position.view, n));
-        let mut newest: Vec<_> = newest.flatten().map(|event| event.offset()).collect();
+        let newest = self.each(|position, state| state.log.newest_offsets(position.view, n));
+        let mut newest: Vec<_> = newest.flatten().collect();
         newest.sort_unstable_by_key(|offset| std::cmp::Reverse(*offset));
         newest.truncate(n);
         newest.last().map(|offset| offset.before())
@@ -103,7 +148,7 @@ impl Positions {
     }
 
     fn each<T>(&self, mut ask: impl FnMut(&Position, &State) -> T) -> impl Iterator<Item = T> {
-        self.0.iter().map(move |position| ask(position, &position.channel.look()))
+        self.as_slice().iter().map(move |position| ask(position, &position.channel.look()))
     }
 }
 
@@ -112,13 +157,51 @@ impl Position {
         Self { channel, reader, view, told: Offset::START, level_at: 0, finished: false }
     }
 
-    /// Nothing has changed since the reader was parked: there is nothing to read, and it is parked still. Of several
-    /// channels most are like this at any time, and need no lock.
+    /// What comes next for a reader of this channel alone, after `cursor`: one lock, under which there is something, or it
+    /// parks. Who takes the last there is parks by the same lock: a server asks once more after each delivery, and that
+    /// costs no lock then.
+    pub(super) fn poll(&mut self, cursor: Offset, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
+        if self.is_level() {
+            return Poll::Pending;
+        }
+        let mut state = self.channel.look();
+        let found = self.find(&mut state, cursor, limit);
+        let level = match &found {
+            None => true,
+            Some(Found::Batch(batch)) => {
+                self.first_after(&state, batch.last()).is_none() && self.ended(&state).is_none()
+            }
+            Some(Found::Lagged | Found::End(_)) => false,
+        };
+        let mut replaced = None;
+        if level {
+            replaced = self.park(&mut state, cx);
+            // Under the lock, so that it is the version of what was seen.
+            self.level_at = self.channel.version();
+        }
+        drop(state);
+        drop(replaced);
+        found.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn find(&self, state: &mut State, cursor: Offset, limit: Limit) -> Option<Found> {
+        if let Some(reason) = self.ended_at_once(state) {
+            return Some(Found::End(reason));
+        }
+        if self.has_lagged(state, cursor) {
+            return Some(Found::Lagged);
+        }
+        let batch = state.log.read(self.view, cursor, limit).map(Found::Batch);
+        batch.or_else(|| self.ended(state).map(Found::End))
+    }
+
+    /// Nothing has changed since the reader was parked: there is nothing to read, and it is parked still. It needs no lock
+    /// to know: who changes something later finds its waker.
     pub(super) fn is_level(&self) -> bool {
         self.level_at == self.channel.version()
     }
 
-    /// Whether the channel was finished when this was found to be level.
+    /// Whether the channel was finished at the last look.
     pub(super) fn was_finished(&self) -> bool {
         self.finished
     }
@@ -128,22 +211,25 @@ impl Position {
         self.level_at = 0;
     }
 
-    /// Parks if there is nothing after `cursor`, and says whether.
-    pub(super) fn park_if_level(&mut self, cursor: Offset, cx: &mut Context<'_>) -> bool {
-        let mut replaced = None;
+    /// What one of several channels holds after `cursor`, up to `upto` and within `limit`. If that is all, the reader parks
+    /// by the same lock; if it is not given all of it then, it has to [look again](Self::look_again).
+    pub(super) fn gather(&mut self, cursor: Offset, upto: Offset, cx: &mut Context<'_>, limit: Limit) -> Gathered {
         let mut state = self.channel.look();
-        let level = !self.has_lagged(&state, cursor)
-            && self.first_after(&state, cursor).is_none()
-            && state.readers.ending(self.reader).is_none();
-        if level {
+        let (events, more) = state.log.gather(self.view, cursor, upto, limit);
+        let last = events.last().map_or(cursor, EncodedEvent::offset);
+        let level = self.first_after(&state, last).is_none();
+        self.finished = state.log.is_finished();
+        let ended = self.ended_at_once(&state);
+        let lagged = self.has_lagged(&state, cursor);
+        let mut replaced = None;
+        if level && state.readers.ending(self.reader).is_none() {
             replaced = self.park(&mut state, cx);
-            self.finished = state.log.is_finished();
             // Under the lock, so that it is the version of what was seen.
             self.level_at = self.channel.version();
         }
         drop(state);
         drop(replaced);
-        level
+        Gathered { events, more, level, lagged, ended }
     }
 
     pub(super) fn missed(&self, state: &State) -> Offset {
@@ -156,7 +242,7 @@ impl Position {
     }
 
     pub(super) fn first_after(&self, state: &State, cursor: Offset) -> Option<Offset> {
-        state.log.after(self.view, cursor).next().map(EncodedEvent::offset)
+        state.log.first_after(self.view, cursor)
     }
 
     /// An end that does not wait for what is left.
@@ -171,11 +257,7 @@ impl Position {
 
     /// Parks under the lock under which there was nothing to read. Gives back a waker to be dropped after it.
     pub(super) fn park(&self, state: &mut State, cx: &mut Context<'_>) -> Option<Waker> {
-        let replaced = state.readers.park(self.reader, cx.waker());
-        if state.readers.all_parked() {
-            state.log.drop_chunks();
-        }
-        replaced
+        state.readers.park(self.reader, cx.waker())
     }
 
     pub(super) fn leave(self, hub: &Hub) {
@@ -184,9 +266,6 @@ impl Position {
             let waker = state.readers.remove(self.reader);
             if let Some(lane) = self.view.client {
                 state.log.leave(lane);
-            }
-            if state.readers.all_parked() {
-                state.log.drop_chunks();
             }
             (waker, state.is_idle())
         };
@@ -201,3 +280,7 @@ impl Position {
 pub(super) fn go_on_before(first: Option<Offset>, last: Offset) -> Offset {
     first.map_or(last, |first| first.before().min(last))
 }
+
+#[cfg(all(test, loom))]
+#[path = "position/loom_tests.rs"]
+mod loom_tests;

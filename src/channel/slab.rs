@@ -1,7 +1,15 @@
 //! A vector whose places are used again: what waits in a channel, by number.
 
-/// Values by small numbers that stay theirs until they are removed.
+/// Values by small numbers that stay theirs until they are removed. Number 0 is in the slab itself: most channels have one
+/// reader or none.
 pub(crate) struct Slab<T> {
+    first: Option<T>,
+    /// None if it is empty, unless it was made with room.
+    rest: Option<Box<Rest<T>>>,
+}
+
+/// The values from number 1 on.
+struct Rest<T> {
     places: Vec<Place<T>>,
     /// The first free place, if there is one below the vector's end.
     free: Option<u32>,
@@ -15,21 +23,82 @@ enum Place<T> {
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Self { places: Vec::new(), free: None, len: 0 }
+        Self { first: None, rest: None }
     }
 }
 
 impl<T> Slab<T> {
-    /// Without places, and room for so many.
-    pub(crate) fn with_capacity(capacity: usize) -> Self {
-        Self { places: Vec::with_capacity(capacity), ..Self::default() }
+    /// Without places, and with room for as many as `other` has.
+    pub(crate) fn with_room_of(other: &Slab<T>) -> Self {
+        let rest = other.rest.as_ref().map(|rest| Box::new(Rest::with_capacity(rest.places.len())));
+        Self { rest, ..Self::default() }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len
+        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len)
     }
 
     pub(crate) fn insert(&mut self, value: T) -> u32 {
+        if self.first.is_none() {
+            self.first = Some(value);
+            return 0;
+        }
+        self.rest.get_or_insert_with(|| Box::new(Rest::with_capacity(0))).insert(value) + 1
+    }
+
+    pub(crate) fn get(&self, key: u32) -> Option<&T> {
+        match key.checked_sub(1) {
+            None => self.first.as_ref(),
+            Some(place) => match self.rest.as_ref()?.places.get(place as usize)? {
+                Place::Taken(value) => Some(value),
+                Place::Free { .. } => None,
+            },
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, key: u32) -> Option<&mut T> {
+        match key.checked_sub(1) {
+            None => self.first.as_mut(),
+            Some(place) => match self.rest.as_mut()?.places.get_mut(place as usize)? {
+                Place::Taken(value) => Some(value),
+                Place::Free { .. } => None,
+            },
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: u32) -> Option<T> {
+        let Some(place) = key.checked_sub(1) else { return self.first.take() };
+        let rest = self.rest.as_mut()?;
+        let taken = rest.remove(place);
+        if rest.len == 0 {
+            self.rest = None;
+        }
+        taken
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        let rest = self.rest.as_mut().into_iter().flat_map(|rest| &mut rest.places);
+        self.first.iter_mut().chain(rest.filter_map(|place| match place {
+            Place::Taken(value) => Some(value),
+            Place::Free { .. } => None,
+        }))
+    }
+
+    pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
+        let rest = self.rest.into_iter().flat_map(|rest| rest.places);
+        self.first.into_iter().chain(rest.filter_map(|place| match place {
+            Place::Taken(value) => Some(value),
+            Place::Free { .. } => None,
+        }))
+    }
+}
+
+impl<T> Rest<T> {
+    fn with_capacity(capacity: usize) -> Self {
+        Self { places: Vec::with_capacity(capacity), free: None, len: 0 }
+    }
+
+    fn insert(&mut self, value: T) -> u32 {
         self.len += 1;
         if let Some(key) = self.free {
             let place = &mut self.places[key as usize];
@@ -43,21 +112,7 @@ impl<T> Slab<T> {
         u32::try_from(self.places.len() - 1).unwrap_or(u32::MAX)
     }
 
-    pub(crate) fn get(&self, key: u32) -> Option<&T> {
-        match self.places.get(key as usize)? {
-            Place::Taken(value) => Some(value),
-            Place::Free { .. } => None,
-        }
-    }
-
-    pub(crate) fn get_mut(&mut self, key: u32) -> Option<&mut T> {
-        match self.places.get_mut(key as usize)? {
-            Place::Taken(value) => Some(value),
-            Place::Free { .. } => None,
-        }
-    }
-
-    pub(crate) fn remove(&mut self, key: u32) -> Option<T> {
+    fn remove(&mut self, key: u32) -> Option<T> {
         let place = self.places.get_mut(key as usize)?;
         if let Place::Free { .. } = place {
             return None;
@@ -65,27 +120,10 @@ impl<T> Slab<T> {
         let taken = std::mem::replace(place, Place::Free { next: self.free });
         self.free = Some(key);
         self.len -= 1;
-        if self.len == 0 {
-            *self = Self::default();
-        }
         match taken {
             Place::Taken(value) => Some(value),
             Place::Free { .. } => None,
         }
-    }
-
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut T)> {
-        (0..).zip(&mut self.places).filter_map(|(key, place)| match place {
-            Place::Taken(value) => Some((key, value)),
-            Place::Free { .. } => None,
-        })
-    }
-
-    pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
-        self.places.into_iter().filter_map(|place| match place {
-            Place::Taken(value) => Some(value),
-            Place::Free { .. } => None,
-        })
     }
 }
 
@@ -102,10 +140,10 @@ mod tests {
         assert_eq!(slab.remove(keys[2]), Some(2));
         assert_eq!((slab.insert(7), slab.insert(8), slab.insert(9)), (keys[2], keys[1], 4));
         assert_eq!(slab.len(), 5);
-        assert_eq!(slab.iter_mut().map(|(_, n)| *n).collect::<Vec<_>>(), [0, 8, 7, 3, 9]);
+        assert_eq!(slab.iter_mut().map(|n| *n).collect::<Vec<_>>(), [0, 8, 7, 3, 9]);
         for key in 0..5 {
             slab.remove(key);
         }
-        assert_eq!(slab.places.capacity(), 0);
+        assert!(slab.rest.is_none());
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
     hub::{Hub, Permit},
-    position::{Position, Positions, go_on_before},
+    position::{Found, Position, Positions, go_on_before},
 };
 use crate::{
     cursor::{Cursor, Offset},
@@ -68,36 +68,29 @@ pub struct Subscription {
     cursor: Offset,
     /// A gap to deliver before anything else.
     gap: Option<Box<Gap>>,
-    expires: Option<Expiry>,
-    /// On several channels: as whom it is parked in those that are level.
+    expires: Expiry,
+    /// As whom it is parked in the channels that are level.
     parked_as: Option<Waker>,
     end: Option<EndReason>,
-    /// The last bytes, on their way after the end was reached.
-    farewell: Option<Bytes>,
 }
 
 /// The end of a grant. The timer is made at the first poll: where a subscription is opened there may be no runtime.
-struct Expiry {
-    at: Instant,
-    timer: Option<Pin<Box<Sleep>>>,
+enum Expiry {
+    Never,
+    At(Instant),
+    Timed(Pin<Box<Sleep>>),
 }
 
 impl Expiry {
-    fn new(at: Instant) -> Self {
-        Self { at, timer: None }
-    }
-
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.timer.get_or_insert_with(|| Box::pin(sleep_until(self.at))).as_mut().poll(cx)
+        if let Self::At(at) = *self {
+            *self = Self::Timed(Box::pin(sleep_until(at)));
+        }
+        match self {
+            Self::Timed(timer) => timer.as_mut().poll(cx),
+            Self::Never | Self::At(_) => Poll::Pending,
+        }
     }
-}
-
-/// What one look at the channels gave.
-enum Found {
-    Batch(Batch),
-    /// Events after the cursor are gone.
-    Lagged,
-    End(EndReason),
 }
 
 impl Subscription {
@@ -113,23 +106,35 @@ impl Subscription {
 
     /// The next bytes for the wire: one or several whole events, or the lines that end the stream.
     pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if self.end.is_none() {
-            if let Some(gap) = self.gap.take() {
-                return Poll::Ready(Some(gap.encode()));
-            }
-            match ready!(self.poll_found(cx, Limit::CHUNK)) {
-                Found::Batch(batch) => return Poll::Ready(Some(self.deliver(batch))),
-                Found::Lagged => return Poll::Ready(Some(self.lag().encode())),
-                Found::End(reason) => self.end(reason),
-            }
+        if self.end.is_some() {
+            return Poll::Ready(None);
         }
-        Poll::Ready(self.farewell.take())
+        if let Some(gap) = self.gap.take() {
+            return Poll::Ready(Some(gap.encode()));
+        }
+        Poll::Ready(match ready!(self.poll_found(cx, Limit::CHUNK)) {
+            Found::Batch(batch) => Some(self.deliver(batch)),
+            Found::Lagged => Some(self.lag().encode()),
+            Found::End(reason) => {
+                self.end(reason);
+                self.farewell(reason)
+            }
+        })
+    }
+
+    /// Nothing has come since all was read, and it is parked as the one who asks; also once it has ended. Asks no lock.
+    pub(crate) fn is_level(&self, cx: &Context<'_>) -> bool {
+        self.gap.is_none() && self.is_parked_as(cx.waker()) && self.positions.as_slice().iter().all(Position::is_level)
+    }
+
+    fn is_parked_as(&self, waker: &Waker) -> bool {
+        self.parked_as.as_ref().is_some_and(|parked_as| parked_as.will_wake(waker))
     }
 
     fn deliver(&mut self, batch: Batch) -> Bytes {
         self.cursor = batch.last();
         match batch {
-            Batch::One(event) => event.as_bytes().clone(),
+            Batch::One(event) => event.into_bytes(),
             Batch::Many { bytes, .. } => bytes,
         }
     }
@@ -149,101 +154,74 @@ impl Subscription {
     }
 
     fn end(&mut self, reason: EndReason) {
-        self.farewell = match reason {
-            EndReason::Shutdown => {
-                let mut retry = Vec::new();
-                write_retry(&mut retry, self.hub().reconnect_after());
-                Some(retry.into())
-            }
-            _ => reason.goodbye(self.cursor()),
-        };
         self.end = Some(reason);
         self.positions.leave(&self.permit.0);
     }
 
+    /// The last bytes for one that ended so, if there is something to tell it.
+    fn farewell(&self, reason: EndReason) -> Option<Bytes> {
+        if reason != EndReason::Shutdown {
+            return reason.goodbye(self.cursor());
+        }
+        let mut retry = Vec::new();
+        write_retry(&mut retry, self.hub().reconnect_after());
+        Some(retry.into())
+    }
+
     fn poll_found(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
-        if let Some(expires) = &mut self.expires
-            && expires.poll(cx).is_ready()
-        {
+        if self.expires.poll(cx).is_ready() {
             return Poll::Ready(Found::End(EndReason::Expired));
         }
-        match self.positions.as_slice() {
-            [only] => self.poll_one(only, cx, limit),
+        if !self.is_parked_as(cx.waker()) {
+            self.parked_as = Some(cx.waker().clone());
+            self.positions.as_mut_slice().iter_mut().for_each(Position::look_again);
+        }
+        match self.positions.as_mut_slice() {
+            [only] => only.poll(self.cursor, cx, limit),
             _ => self.poll_many(cx, limit),
         }
     }
 
-    /// On one channel: one lock, under which there is something, or it parks.
-    fn poll_one(&self, position: &Position, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
-        let mut replaced = None;
-        let mut state = position.channel.look();
-        let found = position.ended_at_once(&state).map(Found::End).or_else(|| {
-            if position.has_lagged(&state, self.cursor) {
-                return Some(Found::Lagged);
-            }
-            let shared = state.readers.len() > 1;
-            let batch = state.log.read(position.view, self.cursor, limit, shared).map(Found::Batch);
-            batch.or_else(|| position.ended(&state).map(Found::End))
-        });
-        if found.is_none() {
-            replaced = position.park(&mut state, cx);
-        }
-        drop(state);
-        drop(replaced);
-        found.map_or(Poll::Pending, Poll::Ready)
-    }
-
-    /// On several channels: each is read up to the same offset, and merged. If there is nothing up to it, it parks in each,
-    /// and starts over if there is something in one by then.
+    /// On several channels: each is read up to the same offset, and merged. It parks in each that has nothing more, and
+    /// starts over if there is something in one by the time it was in all of them.
     fn poll_many(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
-        if !self.parked_as.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            self.parked_as = Some(cx.waker().clone());
-            self.positions.as_mut_slice().iter_mut().for_each(Position::look_again);
-        }
         loop {
-            if let Some(found) = self.read_many(limit) {
+            if let Some(found) = self.read_many(cx, limit) {
                 return Poll::Ready(found);
             }
-            let cursor = self.cursor;
-            let mut positions = self.positions.as_mut_slice().iter_mut();
-            if positions.all(|position| position.is_level() || position.park_if_level(cursor, cx)) {
+            if self.positions.as_slice().iter().all(Position::is_level) {
                 return Poll::Pending;
             }
         }
     }
 
-    fn read_many(&self, limit: Limit) -> Option<Found> {
+    fn read_many(&mut self, cx: &mut Context<'_>, limit: Limit) -> Option<Found> {
         // Asked before any channel is: what was published to one of them before a shutdown is seen below then.
         let shutting_down = self.hub().is_shutting_down();
         // Whoever looks at a channel from here on finds all that was published to it up to this.
         let last = self.hub().memory.last();
         let (mut lagged, mut level, mut finished) = (false, true, true);
         let (mut events, mut upto) = (Vec::new(), last);
-        for position in self.positions.as_slice() {
-            if !shutting_down && position.is_level() {
-                finished &= position.was_finished();
-                continue;
+        for position in self.positions.as_mut_slice() {
+            if shutting_down || !position.is_level() {
+                let gathered = position.gather(self.cursor, upto, cx, limit);
+                if let Some(reason) = gathered.ended {
+                    return Some(Found::End(reason));
+                }
+                lagged |= gathered.lagged;
+                level &= gathered.level;
+                if gathered.more
+                    && let Some(last) = gathered.events.last()
+                {
+                    upto = upto.min(last.offset());
+                }
+                merge(&mut events, gathered.events, &mut upto, limit);
             }
-            let state = position.channel.look();
-            if let Some(reason) = position.ended_at_once(&state) {
-                return Some(Found::End(reason));
-            }
-            lagged |= position.has_lagged(&state, self.cursor);
-            level &= position.first_after(&state, self.cursor).is_none();
-            finished &= state.log.is_finished();
-            let (some, more) = state.log.gather(position.view, self.cursor, upto, limit);
-            if more && let Some(last) = some.last() {
-                upto = upto.min(last.offset());
-            }
-            drop(state);
-            events.extend(some);
-            events.retain(|event: &EncodedEvent| event.offset() <= upto);
-            events.sort_by_key(EncodedEvent::offset);
-            let fit = limit.cut(&events).len();
-            if fit < events.len() {
-                events.truncate(fit);
-                upto = events[fit - 1].offset();
-            }
+            finished &= position.was_finished();
+        }
+        if lagged || upto < last {
+            // Not all that was gathered is given.
+            self.positions.as_mut_slice().iter_mut().for_each(Position::look_again);
         }
         if lagged {
             return Some(Found::Lagged);
@@ -265,19 +243,30 @@ impl Subscription {
     }
 }
 
+/// Adds the events of one more channel to those of the others, and lowers `upto` to what is within `limit`.
+fn merge(events: &mut Vec<EncodedEvent>, more: Vec<EncodedEvent>, upto: &mut Offset, limit: Limit) {
+    events.extend(more);
+    events.retain(|event| event.offset() <= *upto);
+    events.sort_by_key(EncodedEvent::offset);
+    let fit = limit.cut(events).len();
+    if fit < events.len() {
+        events.truncate(fit);
+        *upto = events[fit - 1].offset();
+    }
+}
+
 /// For `open`.
 impl Subscription {
     /// A reader without a place yet. What it is given, it gives back when it is dropped.
-    pub(super) fn new(permit: Permit, expires: Option<Instant>, channels: usize) -> Self {
+    pub(super) fn new(permit: Permit, expires: Option<Instant>) -> Self {
         Self {
             permit,
-            positions: Positions::with_capacity(channels),
+            positions: Positions::none(),
             cursor: Offset::START,
             gap: None,
-            expires: expires.map(Expiry::new),
+            expires: expires.map_or(Expiry::Never, Expiry::At),
             parked_as: None,
             end: None,
-            farewell: None,
         }
     }
 
@@ -334,7 +323,10 @@ impl fmt::Debug for Subscription {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Waker,
+    };
 
     use super::*;
     use crate::{Event, Grant, Publisher, log::Retention, name::ChannelName};
@@ -362,11 +354,6 @@ mod tests {
         }
     }
 
-    fn chunks_held(publisher: &Publisher) -> bool {
-        let name = ChannelName::from_static("a");
-        publisher.hub().with_existing(&name, |state| state.log.holds_chunks()).unwrap_or(false)
-    }
-
     #[test]
     fn readers_that_are_behind_share_one_chunk_and_a_level_reader_takes_the_event_itself() {
         let publisher = Publisher::new();
@@ -374,6 +361,8 @@ mod tests {
         for n in 0..100 {
             publish(&publisher, &format!("{n}"));
         }
+        // The first ones show that it is worth it to have it in one piece.
+        readers.drain(..5).for_each(|mut reader| while !chunk(&mut reader).unwrap().is_empty() {});
         let chunks: Vec<_> = readers.iter_mut().map(|reader| chunk(reader).unwrap()).collect();
         assert!(chunks.iter().all(|chunk| chunk.as_ptr() == chunks[0].as_ptr()));
         let text = std::str::from_utf8(&chunks[0]).unwrap();
@@ -381,21 +370,8 @@ mod tests {
         assert!(readers.iter_mut().all(|reader| chunk(reader).unwrap().is_empty()));
 
         publish(&publisher, "one more");
-        let event = publisher.channel("a").recent(1).remove(0);
-        assert!(readers.iter_mut().all(|reader| chunk(reader).unwrap().as_ptr() == event.as_bytes().as_ptr()));
-    }
-
-    #[test]
-    fn shared_chunks_are_let_go_when_the_readers_are_level_or_gone() {
-        let publisher = Publisher::new();
-        let mut readers = vec![open(&publisher), open(&publisher)];
-        (0..5).for_each(|_| publish(&publisher, "x"));
-        chunk(&mut readers[0]);
-        assert!(chunks_held(&publisher));
-        chunk(&mut readers[0]);
-        assert!(chunks_held(&publisher), "one is behind still");
-        drop(readers.pop());
-        assert!(!chunks_held(&publisher), "the one that was behind is gone");
+        let events: Vec<_> = readers.iter_mut().map(|reader| chunk(reader).unwrap()).collect();
+        assert!(events.iter().all(|event| event.as_ptr() == events[0].as_ptr()));
     }
 
     #[test]
@@ -420,6 +396,88 @@ mod tests {
         let millis: u64 = std::str::from_utf8(&retry).unwrap()["retry: ".len()..].trim_end().parse().unwrap();
         assert!((2_000..=4_000).contains(&millis), "within the spread");
         assert_eq!(chunk(&mut reader), None);
+    }
+
+    /// A waker, and how often it was used.
+    fn counting() -> (Waker, Arc<AtomicUsize>) {
+        struct Count(Arc<AtomicUsize>);
+        impl std::task::Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let count = Arc::new(AtomicUsize::new(0));
+        (Arc::new(Count(count.clone())).into(), count)
+    }
+
+    fn offset_of(polled: Poll<Option<Delivery>>) -> Option<u64> {
+        match polled {
+            Poll::Ready(Some(Delivery::Event(event))) => Some(event.offset().get()),
+            Poll::Pending => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn who_takes_the_newest_event_is_woken_for_the_next_and_once() {
+        for channels in [1, 2] {
+            let publisher = Publisher::new();
+            let names = ["a", "b"].into_iter().take(channels).map(ChannelName::from_static);
+            let mut reader = Subscription::open(&publisher, Grant::new(names)).unwrap();
+            let (waker, woken) = counting();
+            let mut cx = Context::from_waker(&waker);
+            let mut next = || offset_of(Pin::new(&mut reader).poll_next(&mut cx));
+            assert_eq!(next(), None);
+            publish(&publisher, "1");
+            assert_eq!(woken.load(Ordering::SeqCst), 1);
+            assert_eq!(next(), Some(1));
+            (2..=4).for_each(|n| publish(&publisher, &n.to_string()));
+            assert_eq!(woken.load(Ordering::SeqCst), 2, "it did not have to ask again, and the others find it woken");
+            assert_eq!((next(), next()), (Some(2), Some(3)));
+            publish(&publisher, "5");
+            assert_eq!(woken.load(Ordering::SeqCst), 2, "there was more for it");
+            assert_eq!((next(), next(), next(), next()), (Some(4), Some(5), None, None));
+            publish(&publisher, "6");
+            assert_eq!(woken.load(Ordering::SeqCst), 3);
+        }
+    }
+
+    #[test]
+    fn who_asks_last_is_woken() {
+        let publisher = Publisher::new();
+        let mut reader = open(&publisher);
+        let ([first, second], [of_first, of_second]) = {
+            let (first, second) = (counting(), counting());
+            ([first.0, second.0], [first.1, second.1])
+        };
+        let mut next = |waker: &Waker| offset_of(Pin::new(&mut reader).poll_next(&mut Context::from_waker(waker)));
+        publish(&publisher, "1");
+        assert_eq!((next(&first), next(&second)), (Some(1), None));
+        publish(&publisher, "2");
+        assert_eq!((of_first.load(Ordering::SeqCst), of_second.load(Ordering::SeqCst)), (0, 1));
+        assert_eq!((next(&second), next(&first)), (Some(2), None));
+        publish(&publisher, "3");
+        assert_eq!((of_first.load(Ordering::SeqCst), of_second.load(Ordering::SeqCst)), (1, 1));
+    }
+
+    #[test]
+    fn who_takes_the_last_event_of_a_channel_need_not_be_woken_for_the_end() {
+        let publisher = Publisher::new();
+        let mut reader = open(&publisher);
+        let (waker, woken) = counting();
+        let mut next = || Pin::new(&mut reader).poll_next(&mut Context::from_waker(&waker));
+        assert!(pin_ready(publisher.channel("a").finish(Event::text("bye"))).is_ok());
+        assert_eq!(offset_of(next()), Some(1));
+        assert!(matches!(next(), Poll::Ready(None)));
+        assert_eq!(woken.load(Ordering::SeqCst), 0);
+
+        let mut reader = Subscription::open(&publisher, Grant::new([ChannelName::from_static("b")])).unwrap();
+        assert!(pin_ready(publisher.channel("b").send(Event::text("1"))).is_ok());
+        let mut next = || Pin::new(&mut reader).poll_next(&mut Context::from_waker(&waker));
+        assert_eq!(offset_of(next()), Some(2));
+        publisher.channel("b").close();
+        assert_eq!(woken.load(Ordering::SeqCst), 1);
+        assert!(matches!(next(), Poll::Ready(None)));
     }
 
     /// Polls once, within a runtime that has time.

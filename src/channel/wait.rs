@@ -28,10 +28,7 @@ pub(crate) struct Ticket {
 /// Wakers to be woken when no lock is held any more. Dropped, it wakes too.
 #[derive(Default)]
 #[must_use]
-pub(crate) struct Wakeups {
-    all: Slab<Waker>,
-    some: Vec<Waker>,
-}
+pub(crate) struct Wakeups(Slab<Waker>);
 
 impl Default for Waiters {
     fn default() -> Self {
@@ -41,6 +38,7 @@ impl Default for Waiters {
 
 impl Waiters {
     /// How many are parked.
+    #[cfg(all(test, loom))]
     pub(crate) fn len(&self) -> usize {
         self.parked.len()
     }
@@ -67,18 +65,20 @@ impl Waiters {
     pub(crate) fn take_all(&mut self) -> Slab<Waker> {
         self.generation += 1;
         // Most of them will park again: in one allocation instead of one at each doubling.
-        let room = Slab::with_capacity(self.parked.len());
+        let room = Slab::with_room_of(&self.parked);
         std::mem::replace(&mut self.parked, room)
     }
 }
 
 impl Wakeups {
     pub(crate) fn of_all(all: Slab<Waker>) -> Self {
-        Self { all, some: Vec::new() }
+        Self(all)
     }
 
     pub(crate) fn add(&mut self, waker: Option<Waker>) {
-        self.some.extend(waker);
+        if let Some(waker) = waker {
+            self.0.insert(waker);
+        }
     }
 }
 
@@ -87,8 +87,13 @@ const INLINE: usize = 64;
 
 impl Drop for Wakeups {
     fn drop(&mut self) {
-        let wakers = std::mem::take(&mut self.all).into_values().chain(std::mem::take(&mut self.some));
-        wake(wakers);
+        // All there is in most channels.
+        if let Some(first) = self.0.remove(0) {
+            first.wake();
+        }
+        if self.0.len() > 0 {
+            wake(std::mem::take(&mut self.0).into_values());
+        }
     }
 }
 
@@ -141,4 +146,4 @@ impl<I: Iterator<Item = Waker>> Drop for Rest<I> {
 
 #[cfg(all(test, loom))]
 #[path = "wait/loom_tests.rs"]
-mod loom_tests;
+pub(super) mod loom_tests;

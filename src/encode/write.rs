@@ -8,6 +8,9 @@ use std::{
 
 use crate::{cursor::Cursor, name::Comment};
 
+/// What the id and the end of an event take, if it is the log's.
+const ID_ROOM: usize = "id: 0123456789ab-18446744073709551615\n\n".len();
+
 /// Writes data as `data:` lines, in as many pieces as it comes in.
 pub(crate) struct DataWriter {
     out: Vec<u8>,
@@ -16,9 +19,10 @@ pub(crate) struct DataWriter {
 }
 
 impl DataWriter {
-    /// For `len` bytes of data in one line; more lines grow it.
+    /// For `len` bytes of data in one line; more lines grow it. There is room for an id behind it too, so that most events
+    /// are encoded in one piece of memory.
     pub(crate) fn with_capacity(len: usize) -> Self {
-        let mut out = Vec::with_capacity("data: \n".len() + len);
+        let mut out = Vec::with_capacity("data: \n".len() + len + ID_ROOM);
         // "If value starts with a U+0020 SPACE character, remove it from value": so one is always written, and data
         // that begins with a space keeps its own.
         out.extend_from_slice(b"data: ");

@@ -8,12 +8,22 @@ use crate::{cursor::Offset, name::ClientId};
 /// The lanes of clients, the order of events over all lanes, and what is remembered of lanes that are gone.
 pub(super) struct Clients {
     /// By `LaneId`, whose 0 is the broadcast lane and not here. A freed place is empty until it is used again.
-    lanes: Vec<Lane>,
+    lanes: Vec<ClientLane>,
     free: Vec<LaneId>,
     by_client: HashMap<ClientId, LaneId>,
     /// The lane of every held event, oldest first.
     pub(super) order: VecDeque<LaneId>,
     pub(super) marks: Marks,
+}
+
+/// A client's lane, or a free place.
+#[derive(Default)]
+pub(super) struct ClientLane {
+    pub(super) lane: Lane,
+    /// Whose it is; nobody's is a free place.
+    pub(super) client: Option<ClientId>,
+    /// How many readers have it open. A lane with a reader keeps its place.
+    pub(super) readers: u32,
 }
 
 /// The highest evicted offsets of lanes that no longer exist, bounded: when there are too many, they become one number
@@ -45,11 +55,11 @@ impl Clients {
         self.by_client.get(client).copied()
     }
 
-    pub(super) fn lane(&self, id: LaneId) -> &Lane {
+    pub(super) fn lane(&self, id: LaneId) -> &ClientLane {
         &self.lanes[id.0 as usize - 1]
     }
 
-    pub(super) fn lane_mut(&mut self, id: LaneId) -> &mut Lane {
+    pub(super) fn lane_mut(&mut self, id: LaneId) -> &mut ClientLane {
         &mut self.lanes[id.0 as usize - 1]
     }
 
@@ -61,7 +71,7 @@ impl Clients {
         if self.by_client.len() >= max {
             return Err(TooManyLanes);
         }
-        let lane = Lane::new(Some(client.clone()), self.marks.take(client));
+        let lane = ClientLane { lane: Lane::new(self.marks.take(client)), client: Some(client.clone()), readers: 0 };
         let id = match self.free.pop() {
             Some(id) => {
                 *self.lane_mut(id) = lane;
@@ -79,10 +89,10 @@ impl Clients {
     /// Drops a lane that has neither event nor reader, and keeps the mark of what it evicted.
     pub(super) fn drop_if_idle(&mut self, id: LaneId) {
         let lane = self.lane_mut(id);
-        if lane.readers > 0 || !lane.is_empty() {
+        if lane.readers > 0 || !lane.lane.is_empty() {
             return;
         }
-        let (evicted, Some(client)) = (lane.evicted(), lane.client.take()) else { return };
+        let (evicted, Some(client)) = (lane.lane.evicted(), lane.client.take()) else { return };
         self.by_client.remove(&client);
         self.marks.put(client, evicted);
         self.free.push(id);
@@ -93,11 +103,16 @@ impl Clients {
         }
     }
 
+    /// Gives back the memory of evicted events, and says what they cost.
+    pub(super) fn compact(&mut self) -> usize {
+        self.lanes.iter_mut().map(|lane| lane.lane.compact()).sum()
+    }
+
     /// Takes out the marks of all lanes, those that there are too.
     pub(super) fn take_marks(&mut self) -> Marks {
         let mut marks = std::mem::take(&mut self.marks);
         for (client, lane) in &self.by_client {
-            marks.put(client.clone(), self.lane(*lane).evicted());
+            marks.put(client.clone(), self.lane(*lane).lane.evicted());
         }
         marks
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{LaneId, Log};
+use super::{BROADCAST, LaneId, Log, run::Held};
 use crate::{cursor::Offset, encode::EncodedEvent};
 
 /// What a reader sees of a log: the broadcasts, and the lane of its client if it has one.
@@ -61,6 +61,14 @@ impl Batch {
         Some(Batch::Many { bytes: bytes.into(), last: last.offset() })
     }
 
+    /// `count` events that lie in `bytes`, up to and with the offset `last`.
+    pub(super) fn of_bytes(bytes: Bytes, count: usize, last: Offset) -> Batch {
+        match count {
+            1 => Batch::One(EncodedEvent::new(last, bytes)),
+            _ => Batch::Many { bytes, last },
+        }
+    }
+
     pub(crate) fn last(&self) -> Offset {
         match self {
             Batch::One(event) => event.offset(),
@@ -69,117 +77,92 @@ impl Batch {
     }
 }
 
-/// Chunks that were put together lately, so that the readers that are behind by the same events share one copy.
-///
-/// Only chunks of broadcasts are kept, and only while some reader of the channel is behind.
-#[derive(Default)]
-pub(super) struct Chunks(Vec<Chunk>);
-
-struct Chunk {
-    after: Offset,
-    /// The first event's offset.
-    first: Offset,
-    last: Offset,
-    bytes: Bytes,
-}
-
-impl Chunks {
-    /// A replay of a few chunks by many readers at slightly different paces finds each of them.
-    const MAX: usize = 4;
-
-    /// The chunk after `after`, if all of it is still held.
-    fn get(&self, after: Offset, evicted: Offset) -> Option<Batch> {
-        let chunk = self.0.iter().find(|chunk| chunk.after == after && chunk.first > evicted)?;
-        Some(Batch::Many { bytes: chunk.bytes.clone(), last: chunk.last })
-    }
-
-    fn put(&mut self, chunk: Chunk) {
-        self.0.retain(|other| other.after != chunk.after);
-        if self.0.len() == Self::MAX {
-            self.0.remove(0);
-        }
-        self.0.push(chunk);
-    }
-}
-
 impl Log {
+    /// The offset of the first event after `after` in `view`.
+    pub(crate) fn first_after(&self, view: View, after: Offset) -> Option<Offset> {
+        let own = view.client.and_then(|lane| self.lane(lane).first_after(after));
+        self.broadcast.first_after(after).into_iter().chain(own).min()
+    }
+
     /// What is held after `after` in `view`, oldest first: both lanes, merged by offset.
-    pub(crate) fn after(&self, view: View, after: Offset) -> impl Iterator<Item = &EncodedEvent> {
+    fn after(&self, view: View, after: Offset) -> impl Iterator<Item = Held<'_>> {
         let mut broadcasts = self.broadcast.after(after).peekable();
         let mut targeted = view.client.map(|lane| self.lane(lane).after(after)).into_iter().flatten().peekable();
         std::iter::from_fn(move || match (broadcasts.peek(), targeted.peek()) {
-            (Some(broadcast), Some(own)) if own.offset() < broadcast.offset() => targeted.next(),
+            (Some(broadcast), Some(own)) if own.offset < broadcast.offset => targeted.next(),
             (None, _) => targeted.next(),
             _ => broadcasts.next(),
         })
     }
 
-    /// The next batch after `after`. `shared`: other readers may want the same one.
-    pub(crate) fn read(&mut self, view: View, after: Offset, limit: Limit, shared: bool) -> Option<Batch> {
-        let shareable =
-            shared && limit.events > 1 && view.client.is_none_or(|lane| self.lane(lane).after(after).next().is_none());
-        if shareable && let Some(batch) = self.chunks.get(after, self.broadcast.evicted()) {
-            return Some(batch);
+    /// The next batch after `after`: as much as lies in one piece, without a copy.
+    pub(crate) fn read(&mut self, view: View, after: Offset, limit: Limit) -> Option<Batch> {
+        let end = Offset::new(u64::MAX);
+        let Some(own) = view.client else { return self.broadcast.read(after, end, limit) };
+        let (broadcast, targeted) = (self.broadcast.first_after(after), self.lane(own).first_after(after));
+        let (first, other) = match (broadcast, targeted) {
+            (Some(broadcast), Some(targeted)) if targeted < broadcast => (own, Some(broadcast)),
+            (None, _) => (own, None),
+            (Some(_), other) => (BROADCAST, other),
+        };
+        let lane = self.lane_mut(first);
+        match other {
+            Some(other) if lane.reach(after, limit).is_some_and(|last| last > other) => self.merge(view, after, limit),
+            _ => lane.read(after, other.unwrap_or(end), limit),
         }
-        let mut events = self.after(view, after);
-        let first = events.next()?;
-        let (mut count, mut len) = (1, first.as_bytes().len());
-        for event in events.take(limit.events - 1) {
-            if len + event.as_bytes().len() > limit.bytes {
+    }
+
+    /// Copies the events of two lanes between each other.
+    fn merge(&self, view: View, after: Offset, limit: Limit) -> Option<Batch> {
+        let (mut bytes, mut count, mut last) = (Vec::new(), 0, after);
+        for event in self.after(view, after).take(limit.events) {
+            if count > 0 && bytes.len() + event.bytes.len() > limit.bytes {
                 break;
             }
-            count += 1;
-            len += event.as_bytes().len();
+            bytes.extend_from_slice(event.bytes);
+            (count, last) = (count + 1, event.offset);
         }
-        if count == 1 {
-            // The common case of a level reader: nothing to copy.
-            return Some(Batch::One(first.clone()));
-        }
-        let mut chunk = Chunk { after, first: first.offset(), last: first.offset(), bytes: Bytes::new() };
-        let mut bytes = Vec::with_capacity(len);
-        for event in self.after(view, after).take(count) {
-            bytes.extend_from_slice(event.as_bytes());
-            chunk.last = event.offset();
-        }
-        chunk.bytes = bytes.into();
-        let batch = Batch::Many { bytes: chunk.bytes.clone(), last: chunk.last };
-        if shareable {
-            self.chunks.put(chunk);
-        }
-        Some(batch)
-    }
-
-    /// Lets go of the shared chunks: every reader is level or gone, or they are kept for too long.
-    pub(crate) fn drop_chunks(&mut self) {
-        if !self.chunks.0.is_empty() {
-            self.chunks = Chunks::default();
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn holds_chunks(&self) -> bool {
-        !self.chunks.0.is_empty()
+        (count > 0).then(|| Batch::of_bytes(bytes.into(), count, last))
     }
 
     /// The events after `after` and up to `upto`, within `limit`; and whether there are more of them.
-    pub(crate) fn gather(&self, view: View, after: Offset, upto: Offset, limit: Limit) -> (Vec<EncodedEvent>, bool) {
+    pub(crate) fn gather(
+        &mut self,
+        view: View,
+        after: Offset,
+        upto: Offset,
+        limit: Limit,
+    ) -> (Vec<EncodedEvent>, bool) {
+        self.broadcast.share_if_wanted(after, limit);
+        if let Some(own) = view.client {
+            self.lane_mut(own).share_if_wanted(after, limit);
+        }
         let (mut several, mut bytes) = (Vec::new(), 0);
-        for event in self.after(view, after).take_while(|event| event.offset() <= upto) {
-            bytes += event.as_bytes().len();
+        for event in self.after(view, after).take_while(|event| event.offset <= upto) {
+            bytes += event.bytes.len();
             if several.len() == limit.events || (bytes > limit.bytes && !several.is_empty()) {
                 return (several, true);
             }
-            several.push(event.clone());
+            several.push(event.to_event());
         }
         (several, false)
     }
 
     /// The newest `n` events in `view`, newest first.
     pub(crate) fn newest(&self, view: View, n: usize) -> Vec<EncodedEvent> {
-        let broadcasts = self.broadcast.newest().take(n);
-        let targeted = view.client.map(|lane| self.lane(lane).newest().take(n)).into_iter().flatten();
-        let mut newest: Vec<_> = broadcasts.chain(targeted).cloned().collect();
-        newest.sort_unstable_by_key(|event| std::cmp::Reverse(event.offset()));
+        self.newest_held(view, n).iter().map(Held::to_event).collect()
+    }
+
+    /// Where the newest `n` events in `view` are, newest first.
+    pub(crate) fn newest_offsets(&self, view: View, n: usize) -> Vec<Offset> {
+        self.newest_held(view, n).iter().map(|event| event.offset).collect()
+    }
+
+    fn newest_held(&self, view: View, n: usize) -> Vec<Held<'_>> {
+        let broadcasts = self.broadcast.after(Offset::START).rev().take(n);
+        let targeted = view.client.map(|lane| self.lane(lane).after(Offset::START).rev().take(n));
+        let mut newest: Vec<_> = broadcasts.chain(targeted.into_iter().flatten()).collect();
+        newest.sort_unstable_by_key(|event| std::cmp::Reverse(event.offset));
         newest.truncate(n);
         newest
     }
@@ -198,55 +181,167 @@ mod tests {
 
     const EVERYBODY: View = View { client: None };
 
-    fn append(log: &mut Log, offset: u64) {
+    fn event(offset: u64, text: &str) -> EncodedEvent {
         let cursor = Cursor { epoch: Epoch::from_bits(1), offset: Offset::new(offset) };
-        let (event, custom) = Draft::new(Event::text("x"), cursor.offset).seal(cursor);
-        log.append(BROADCAST, event, custom, Instant::now());
+        Draft::new(Event::text(text), cursor.offset).seal(cursor).0
+    }
+
+    fn append(log: &mut Log, offset: u64) {
+        log.append(BROADCAST, &event(offset, "x"), None, Instant::now());
+    }
+
+    fn log(retention: Retention) -> Log {
+        Log::new(retention, Tombstone::default(), Instant::now())
     }
 
     fn chunk(log: &mut Log, view: View, after: u64) -> (Bytes, Offset) {
-        match log.read(view, Offset::new(after), Limit::CHUNK, true) {
+        match log.read(view, Offset::new(after), Limit::CHUNK) {
             Some(Batch::Many { bytes, last }) => (bytes, last),
             Some(Batch::One(event)) => (event.as_bytes().clone(), event.offset()),
             None => panic!("nothing to read"),
         }
     }
 
-    #[test]
-    fn readers_that_are_behind_by_the_same_events_share_a_chunk() {
-        let mut log = Log::new(Retention::new(), Tombstone::default(), Instant::now());
-        (1..=5).for_each(|offset| append(&mut log, offset));
-        let ana = View { client: log.lane_for(&ClientId::from_static("ana"), 9).ok() };
-        let (first, last) = chunk(&mut log, EVERYBODY, 2);
-        assert_eq!(last, Offset::new(5));
-        assert_eq!(chunk(&mut log, EVERYBODY, 2).0.as_ptr(), first.as_ptr());
-        assert_eq!(chunk(&mut log, ana, 2).0.as_ptr(), first.as_ptr());
-        log.drop_chunks();
-        assert!(log.chunks.0.is_empty());
-    }
-
-    #[test]
-    fn a_chunk_is_no_larger_than_its_limit() {
-        let mut log = Log::new(Retention::new().events(usize::MAX), Tombstone::default(), Instant::now());
-        (1..=5_000).for_each(|offset| append(&mut log, offset));
-        let (mut after, mut chunks) = (0, 0);
-        while after < 5_000 {
-            let (bytes, last) = chunk(&mut log, EVERYBODY, after);
-            assert!(bytes.len() <= Limit::CHUNK.bytes && last.get() > after);
-            (after, chunks) = (last.get(), chunks + 1);
+    /// Reads everything after `after`, and says in how many chunks.
+    fn read_all(log: &mut Log, view: View, after: u64) -> (Vec<u8>, usize) {
+        let (mut all, mut at, mut chunks) = (Vec::new(), Offset::new(after), 0);
+        while log.first_after(view, at).is_some() {
+            let (bytes, last) = chunk(log, view, at.get());
+            assert!(last > at && (bytes.len() <= Limit::CHUNK.bytes || bytes.len() > Limit::CHUNK.bytes / 4));
+            all.extend_from_slice(&bytes);
+            (at, chunks) = (last, chunks + 1);
         }
-        assert!(chunks < 10 && log.chunks.0.len() <= Chunks::MAX);
+        (all, chunks)
+    }
+
+    /// Freezes what the log holds: as much is read of it as makes it pay.
+    fn freeze(log: &mut Log, after: u64) -> Bytes {
+        (0..1_000).for_each(|_| drop(chunk(log, EVERYBODY, after)));
+        chunk(log, EVERYBODY, after).0
     }
 
     #[test]
-    fn a_chunk_of_events_that_were_evicted_since_is_not_read() {
-        let mut log = Log::new(Retention::new().events(3), Tombstone::default(), Instant::now());
-        (1..=3).for_each(|offset| append(&mut log, offset));
-        chunk(&mut log, EVERYBODY, 0);
+    fn readers_that_are_behind_share_memory_wherever_they_are() {
+        let mut log = log(Retention::new());
+        (1..=100).for_each(|offset| append(&mut log, offset));
+        let ana = View { client: log.lane_for(&ClientId::from_static("ana"), 9).ok() };
+        let whole = freeze(&mut log, 0);
+        for after in 0..99 {
+            for view in [EVERYBODY, ana] {
+                let (bytes, last) = chunk(&mut log, view, after);
+                assert_eq!(last, Offset::new(100));
+                assert_eq!(bytes.as_ptr_range().end, whole.as_ptr_range().end);
+            }
+        }
+        append(&mut log, 101);
+        assert_eq!(chunk(&mut log, EVERYBODY, 0).0.as_ptr(), whole.as_ptr(), "what grows does not move what is frozen");
+    }
+
+    #[test]
+    fn the_newest_event_is_read_as_it_was_published() {
+        let mut log = log(Retention::new());
+        append(&mut log, 1);
+        let newest = event(2, "x");
+        let published = newest.as_bytes().as_ptr();
+        log.append(BROADCAST, &newest, None, Instant::now());
+        log.keep(BROADCAST, newest);
+        assert_eq!(chunk(&mut log, EVERYBODY, 1).0.as_ptr(), published);
+        assert_eq!(chunk(&mut log, EVERYBODY, 0).1, Offset::new(2), "both for who has neither");
+        let large = event(3, &"x".repeat(100_000));
+        let published = large.as_bytes().as_ptr();
+        log.append(BROADCAST, &large, None, Instant::now());
         append(&mut log, 4);
-        let (bytes, last) = chunk(&mut log, EVERYBODY, 0);
-        assert_eq!(last, Offset::new(4));
-        assert!(!bytes.windows(6).any(|window| window == b"0001-1"), "the first is gone");
+        let (bytes, last) = chunk(&mut log, EVERYBODY, 2);
+        assert_eq!((bytes.as_ptr(), last), (published, Offset::new(3)), "a large one for as long as it is held");
+    }
+
+    #[test]
+    fn what_is_held_lies_in_few_pieces_however_it_was_read() {
+        let mut log = log(Retention::new().events(usize::MAX));
+        for offset in 1..=5_000 {
+            append(&mut log, offset);
+            if offset % 3 == 0 {
+                chunk(&mut log, EVERYBODY, offset.saturating_sub(100));
+            }
+        }
+        let (bytes, chunks) = read_all(&mut log, EVERYBODY, 0);
+        assert!(chunks <= 2 * (bytes.len() / Limit::CHUNK.bytes + 1), "{chunks} chunks for {} bytes", bytes.len());
+    }
+
+    #[test]
+    fn what_nobody_has_read_is_put_together_by_the_first_who_does() {
+        let mut log = log(Retention::new().events(usize::MAX));
+        (1..=5_000).for_each(|offset| append(&mut log, offset));
+        let (bytes, _) = read_all(&mut log, EVERYBODY, 0);
+        let (again, chunks) = read_all(&mut log, EVERYBODY, 0);
+        assert!(chunks <= bytes.len() / Limit::CHUNK.bytes + 3, "{chunks} chunks for {} bytes", bytes.len());
+        assert!(bytes == again);
+    }
+
+    /// Events of all sizes in both lanes, read and evicted in between, against a vector.
+    #[test]
+    fn a_log_reads_as_the_events_that_it_holds_one_after_the_other() {
+        let sizes = [1, 1, 1, 1, 50, 50, 50, 300, 3_000, 9_000, 40_000];
+        for seed in 1..9_u64 {
+            let mut log = log(Retention::new().events(if seed % 2 == 0 { 7 } else { 300 }).bytes(200_000));
+            let lane = log.lane_for(&ClientId::from_static("ana"), 9).unwrap();
+            log.enter(lane);
+            let ana = View { client: Some(lane) };
+            let (mut random, mut held, mut given, mut taken) = (seed, Vec::new(), 0, 0);
+            for offset in 1..300 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let pick = |n: usize| usize::try_from(random >> 33).unwrap() % n;
+                let to = if pick(5) == 0 { lane } else { BROADCAST };
+                let event = event(offset, &"x".repeat(sizes[pick(sizes.len())]));
+                given += cost(&event);
+                held.push((to, event.clone()));
+                let evicted = log.append(to, &event, None, Instant::now());
+                if pick(3) == 0 {
+                    log.keep(to, event);
+                }
+                held.drain(..usize::try_from(evicted.events).unwrap());
+                taken += evicted.bytes;
+                if pick(20) == 7 {
+                    taken += log.compact().bytes;
+                }
+                assert_eq!(log.bytes(), held.iter().map(|(_, event)| cost(event)).sum::<usize>());
+                assert!(given - taken >= log.bytes() && given - taken <= log.bytes() + 200_000);
+                let (view, after) = ([EVERYBODY, ana][pick(2)], offset.saturating_sub(pick(60) as u64));
+                let wanted = |(lane, event): &&(LaneId, EncodedEvent)| {
+                    (*lane == BROADCAST || view == ana) && event.offset() > Offset::new(after)
+                };
+                let expected: Vec<_> = held.iter().filter(wanted).map(|(_, event)| event).collect();
+                let bytes: Vec<u8> = expected.iter().flat_map(|event| event.as_bytes().to_vec()).collect();
+                assert!(read_all(&mut log, view, after).0 == bytes, "after {after} of {offset}");
+                assert_eq!(log.first_after(view, Offset::new(after)), expected.first().map(|event| event.offset()));
+                let newest = log.newest(view, expected.len());
+                assert!(newest.iter().rev().map(|e| e.as_bytes()).eq(expected.iter().map(|e| e.as_bytes())));
+                let (some, _) = log.gather(view, Offset::new(after), Offset::new(offset), Limit::CHUNK);
+                assert!(some.iter().map(|e| e.as_bytes()).eq(expected[..some.len()].iter().map(|e| e.as_bytes())));
+            }
+            taken += log.bury().1.bytes;
+            assert_eq!(given, taken, "all is given back");
+        }
+    }
+
+    #[test]
+    fn ages_are_right_when_the_first_event_is_older_than_fits_beside_it() {
+        let (began, days) = (Instant::now(), |n: u64| std::time::Duration::from_secs(86_400 * n));
+        let mut log = Log::new(Retention::new().age(days(70)), Tombstone::default(), began);
+        for (offset, day) in [(1, 0), (2, 1), (3, 55), (4, 56), (5, 60)] {
+            // So large that each is in a run of its own, until they are read.
+            log.append(BROADCAST, &event(offset, &"x".repeat(1_500)), None, began + days(day));
+            if offset == 2 || offset == 5 {
+                freeze(&mut log, offset - offset.min(3));
+            }
+        }
+        assert_eq!(chunk(&mut log, EVERYBODY, 0).1, Offset::new(2), "the third does not fit beside the first");
+        assert_eq!(chunk(&mut log, EVERYBODY, 2).1, Offset::new(5));
+        for (day, held) in [(70, 5), (71, 4), (72, 3), (126, 2), (127, 1), (131, 0)] {
+            log.enforce(began + days(day) - std::time::Duration::from_millis(1 - u64::from(day == 70)));
+            log.enforce(began + days(day));
+            assert_eq!(log.newest(EVERYBODY, 9).len(), held, "on day {day}");
+        }
     }
 
     #[test]
@@ -258,9 +353,9 @@ mod tests {
             let cursor = Cursor { epoch: Epoch::from_bits(1), offset: Offset::new(offset) };
             let lane = if offset % 2 == 0 { lane } else { BROADCAST };
             let (event, custom) = Draft::new(Event::text("x"), cursor.offset).seal(cursor);
-            log.append(lane, event, custom, Instant::now());
+            log.append(lane, &event, custom, Instant::now());
         }
-        let offsets = |view| log.after(view, Offset::new(3)).map(|event| event.offset().get()).collect::<Vec<_>>();
+        let offsets = |view| log.after(view, Offset::new(3)).map(|event| event.offset.get()).collect::<Vec<_>>();
         assert_eq!((offsets(ana), offsets(EVERYBODY)), (vec![4, 5, 6, 7, 8, 9], vec![5, 7, 9]));
         let (some, more) = log.gather(ana, Offset::new(1), Offset::new(6), Limit::CHUNK);
         assert_eq!((some.len(), more), (5, false));

@@ -25,13 +25,29 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct Retention {
-    pub(super) events: usize,
-    pub(super) bytes: usize,
-    pub(super) age: Duration,
+    events: usize,
+    bytes: usize,
+    age: Duration,
 }
 
-/// What an event costs besides its bytes, when bytes are limited: its place in the log and its allocation.
-pub(super) const EVENT_OVERHEAD: usize = 128;
+/// A retention as the log goes by it.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+    /// In milliseconds.
+    pub(super) age: u64,
+}
+
+impl From<Retention> for Bounds {
+    fn from(retention: Retention) -> Self {
+        let Retention { events, bytes, age } = retention;
+        Self { events, bytes, age: u64::try_from(age.as_millis()).unwrap_or(u64::MAX) }
+    }
+}
+
+/// What an event costs besides its bytes, when bytes are limited: its place in a run, and its part of the room behind it.
+pub(super) const EVENT_OVERHEAD: usize = 32;
 
 impl Default for Retention {
     fn default() -> Self {
@@ -51,7 +67,7 @@ impl Retention {
         self
     }
 
-    /// At most so many bytes on the wire, counting 128 more for each event; 4 MiB by default. The newest event is held even
+    /// At most so many bytes on the wire, counting 32 more for each event; 4 MiB by default. The newest event is held even
     /// if it alone has more.
     pub fn bytes(mut self, max: usize) -> Self {
         self.bytes = max;

@@ -59,7 +59,7 @@ fn open(publisher: &Publisher, ask: &Ask, grant: Grant) -> Result<Response<SseBo
     // Who resumes has an id already.
     let announce = route.announce_cursor && ask.last_event_id.is_none();
     let body = SseBody::new(subscription).keep_alive(route.keep_alive.clone()).retry(route.retry);
-    Ok(body.announce_cursor(announce).into_response())
+    Ok(body.coalesce(route.coalesce).announce_cursor(announce).into_response())
 }
 
 fn not_opened(publisher: &Publisher, error: &OpenError) -> Response<SseBody> {

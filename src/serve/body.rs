@@ -19,7 +19,7 @@ pin_project! {
     /// with other data needs its body mapped before, as with `http_body_util::BodyExt::map_frame`.
     ///
     /// Without `B` it is the stream of a [`Subscription`], with which any handler can answer, a `POST` too. It needs a
-    /// tokio runtime with its timer enabled, unless keep-alive is off.
+    /// tokio runtime with its timer enabled, unless keep-alive and coalescing are off.
     ///
     /// A handler can do whatever the layer does:
     ///
@@ -57,12 +57,12 @@ pin_project! {
     enum Kind<B> {
         /// The inner service's.
         Inner { #[pin] body: B },
-        /// Boxed, so that a body that passes through does not carry its size.
+        /// Boxed as the short answers are, so that a body that passes through does not carry its size.
         Stream { stream: Pin<Box<EventStream>> },
         /// A stream that is over after these bytes, if any. Its size is not told: what it stands for has none.
-        Rest { bytes: Option<Bytes> },
+        Rest { bytes: Option<Box<Bytes>> },
         /// An answer whose size is known.
-        Whole { bytes: Option<Bytes> },
+        Whole { bytes: Option<Box<Bytes>> },
     }
 }
 
@@ -81,6 +81,12 @@ impl SseBody {
         self.set(|stream| stream.set_keep_alive(keep_alive))
     }
 
+    /// Sends at most one chunk in each `pause`: off by default, as with zero. See
+    /// [`Route::coalesce`](crate::Route::coalesce).
+    pub fn coalesce(self, pause: Duration) -> Self {
+        self.set(|stream| stream.set_coalesce(pause))
+    }
+
     /// How long a client is to wait before it reconnects; three seconds by default, `None` leaves it to the client. In
     /// whole milliseconds.
     pub fn retry(self, retry: impl Into<Option<Duration>>) -> Self {
@@ -96,11 +102,11 @@ impl SseBody {
     }
 
     pub(crate) fn rest(bytes: Option<Bytes>) -> Self {
-        Self { kind: Kind::Rest { bytes } }
+        Self { kind: Kind::Rest { bytes: bytes.map(Box::new) } }
     }
 
     pub(crate) fn whole(bytes: Option<Bytes>) -> Self {
-        Self { kind: Kind::Whole { bytes } }
+        Self { kind: Kind::Whole { bytes: bytes.map(Box::new) } }
     }
 
     /// The same, in a place where there can also be an inner body.
@@ -158,7 +164,7 @@ impl<B: Body<Data = Bytes>> Body for SseBody<B> {
                 }
                 bytes
             }
-            KindProj::Rest { bytes } | KindProj::Whole { bytes } => bytes.take(),
+            KindProj::Rest { bytes } | KindProj::Whole { bytes } => bytes.take().map(|bytes| *bytes),
         };
         Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
@@ -176,7 +182,7 @@ impl<B: Body<Data = Bytes>> Body for SseBody<B> {
         match &self.kind {
             Kind::Inner { body } => body.size_hint(),
             // A `usize` fits on every platform that there is; where it would not, the size is not told.
-            Kind::Whole { bytes } => u64::try_from(bytes.as_ref().map_or(0, Bytes::len))
+            Kind::Whole { bytes } => u64::try_from(bytes.as_ref().map_or(0, |bytes| bytes.len()))
                 .map_or_else(|_| SizeHint::default(), SizeHint::with_exact),
             Kind::Stream { .. } | Kind::Rest { .. } => SizeHint::default(),
         }

@@ -3,6 +3,7 @@
 //! something was sent since.
 
 use std::{
+    num::NonZeroU64,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -14,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pin_project! {
     #[derive(Debug)]
     pub(crate) struct Idle {
-        interval: Option<Duration>,
+        interval: Option<Interval>,
         // Since when there is nothing to send; `None` if something was sent since the last look.
         since: Option<Instant>,
         // Made at the first look, where the runtime is.
@@ -23,9 +24,24 @@ pin_project! {
     }
 }
 
+/// In nanoseconds, of which half a millennium fits in half the room of a `Duration`.
+#[derive(Debug, Clone, Copy)]
+struct Interval(NonZeroU64);
+
+impl Interval {
+    /// None of zero.
+    fn of(duration: Duration) -> Option<Self> {
+        NonZeroU64::new(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)).map(Self)
+    }
+
+    fn duration(self) -> Duration {
+        Duration::from_nanos(self.0.get())
+    }
+}
+
 impl Idle {
     pub(crate) fn new(interval: Option<Duration>) -> Self {
-        Self { interval, since: None, sleep: None }
+        Self { interval: interval.and_then(Interval::of), since: None, sleep: None }
     }
 
     /// Something was sent. Reads no clock: that is for the next look.
@@ -39,7 +55,7 @@ impl Idle {
         let Some(interval) = *this.interval else { return Poll::Pending };
         let since = *this.since.get_or_insert_with(Instant::now);
         // Later than the clock can tell is never.
-        let Some(due) = since.checked_add(interval) else { return Poll::Pending };
+        let Some(due) = since.checked_add(interval.duration()) else { return Poll::Pending };
         if this.sleep.is_none() {
             this.sleep.set(Some(sleep_until(due)));
         }

@@ -42,6 +42,7 @@ pub struct Route {
     pattern: String,
     pub(crate) channels: Vec<ChannelName>,
     pub(crate) keep_alive: KeepAlive,
+    pub(crate) coalesce: Duration,
     pub(crate) retry: Option<Duration>,
     pub(crate) options: OpenOptions,
     pub(crate) announce_cursor: bool,
@@ -54,6 +55,7 @@ impl Route {
             pattern: pattern.into(),
             channels: Vec::new(),
             keep_alive: KeepAlive::default(),
+            coalesce: Duration::ZERO,
             retry: Some(DEFAULT_RETRY),
             options: OpenOptions::new(),
             announce_cursor: false,
@@ -71,6 +73,28 @@ impl Route {
     /// What is sent when there is nothing to send; every 15 seconds a bare comment by default.
     pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
         self.keep_alive = keep_alive;
+        self
+    }
+
+    /// Sends a reader at most one chunk in each `pause`, with all that came meanwhile: for bursts of small events, such as
+    /// tokens, where most of the cost is a write for each. Off by default, as with zero.
+    ///
+    /// An event after a pause goes at once; one that comes within `pause` of the one before waits for the rest of it, and
+    /// so do a gap and the end of the stream. The runtime's timer counts in milliseconds. A reader that is behind gets all
+    /// that it missed without waiting, and keep-alives come as without. While it waits the log goes on: a pause in which a
+    /// channel evicts what was just published is told as a gap, as of any reader that is too slow.
+    ///
+    /// Of five events a millisecond apart, 5 ms make two chunks, for about three quarters of the CPU. A server that has more
+    /// to send than it can takes several at once anyway.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_sse::Route;
+    ///
+    /// let tokens = Route::new("/runs/{channel}").coalesce(Duration::from_millis(10));
+    /// ```
+    pub fn coalesce(mut self, pause: Duration) -> Self {
+        self.coalesce = pause;
         self
     }
 

@@ -3,7 +3,7 @@
 
 use std::{
     pin::pin,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
     time::Duration,
@@ -75,9 +75,14 @@ pub fn resume(publisher: &Publisher, channels: &[&str], client: &str, id: impl A
     try_resume(publisher, channels, client, id).unwrap()
 }
 
-/// One look: pending, the end, or something.
+/// One look: pending, the end, or something. Always as the same task, so that a reader that is level is known to be.
 pub fn poll(subscription: &mut Subscription) -> Poll<Option<Delivery>> {
-    pin!(subscription).poll_next(&mut Context::from_waker(Waker::noop()))
+    struct Nobody;
+    impl Wake for Nobody {
+        fn wake(self: Arc<Self>) {}
+    }
+    static WAKER: LazyLock<Waker> = LazyLock::new(|| Arc::new(Nobody).into());
+    pin!(subscription).poll_next(&mut Context::from_waker(&WAKER))
 }
 
 /// All that there is now.

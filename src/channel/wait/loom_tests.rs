@@ -60,7 +60,7 @@ impl Channel {
 }
 
 /// A waker that counts.
-fn counting() -> (Waker, Arc<AtomicUsize>) {
+pub(crate) fn counting() -> (Waker, Arc<AtomicUsize>) {
     struct Count(Arc<AtomicUsize>);
     impl std::task::Wake for Count {
         fn wake(self: Arc<Self>) {

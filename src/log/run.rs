@@ -1,0 +1,315 @@
+//! Events one after the other in one piece of memory, and where each of them lies in it.
+//!
+//! A run that still grows is a `Vec`. Once it is frozen into `Bytes` it is shared by all who read it, and from then on
+//! events only leave it. Neither is ever larger than a chunk, unless one event alone is.
+
+use bytes::Bytes;
+
+use super::{Limit, retention::EVENT_OVERHEAD};
+use crate::{cursor::Offset, encode::EncodedEvent};
+
+/// What a run holds at most, and a read takes at most.
+pub(super) const CHUNK: usize = Limit::CHUNK.bytes;
+
+#[derive(Default)]
+pub(super) struct Run<B> {
+    bytes: B,
+    /// One for each event, by offset, ascending.
+    places: Vec<Place>,
+    /// So many of the first places are of events that were evicted. Their bytes are still there.
+    gone: usize,
+    /// What the events' ages count from, in the log's milliseconds.
+    since: u64,
+}
+
+/// Where an event lies: behind the one before it.
+#[derive(Clone, Copy)]
+struct Place {
+    offset: Offset,
+    end: u32,
+    /// When it came, in milliseconds from the run's beginning.
+    at: u32,
+}
+
+/// An event in a run.
+pub(super) struct Held<'a> {
+    pub(super) offset: Offset,
+    pub(super) bytes: &'a [u8],
+    /// What its bytes are a part of, if that can be shared.
+    pub(super) shared: Option<&'a Bytes>,
+}
+
+impl Held<'_> {
+    /// The event by itself: with the memory of the run where that is shared, or with a copy.
+    pub(super) fn to_event(&self) -> EncodedEvent {
+        let bytes = match self.shared {
+            Some(shared) => shared.slice_ref(self.bytes),
+            None => Bytes::copy_from_slice(self.bytes),
+        };
+        EncodedEvent::new(self.offset, bytes)
+    }
+}
+
+/// What an eviction has come to.
+pub(super) struct Gone {
+    pub(super) offset: Offset,
+    /// What the event cost.
+    pub(super) cost: usize,
+    /// What was let go of: nothing as long as its bytes stay where they are, and then all of those before it too.
+    pub(super) released: usize,
+}
+
+impl<B: AsRef<[u8]>> Run<B> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.gone == self.places.len()
+    }
+
+    /// How many bytes there are, dead ones too.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.as_ref().len()
+    }
+
+    fn held(&self) -> &[Place] {
+        &self.places[self.gone..]
+    }
+
+    pub(super) fn first(&self) -> Option<Offset> {
+        self.held().first().map(|place| place.offset)
+    }
+
+    pub(super) fn last(&self) -> Option<Offset> {
+        self.held().last().map(|place| place.offset)
+    }
+
+    /// When the oldest event came.
+    pub(super) fn oldest_at(&self) -> Option<u64> {
+        self.held().first().map(|place| self.since + u64::from(place.at))
+    }
+
+    /// The index of the first event after `offset`. Most readers miss a few at the end: they need no search.
+    pub(super) fn first_after(&self, offset: Offset) -> usize {
+        let len = self.places.len();
+        let is_read = |index: usize| self.places[index].offset <= offset;
+        if len == self.gone || is_read(len - 1) {
+            len
+        } else if len == self.gone + 1 || is_read(len - 2) {
+            len - 1
+        } else {
+            self.gone + self.held().partition_point(|place| place.offset <= offset)
+        }
+    }
+
+    /// How many events are held.
+    pub(super) fn len(&self) -> usize {
+        self.held().len()
+    }
+
+    /// The index behind the last event.
+    pub(super) fn end(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Where the event's bytes begin, or the run ends.
+    pub(super) fn start(&self, index: usize) -> usize {
+        index.checked_sub(1).map_or(0, |before| self.places[before].end())
+    }
+
+    pub(super) fn offset(&self, index: usize) -> Offset {
+        self.places[index].offset
+    }
+
+    /// Where to stop that begins with the event `from`: behind as many events as are within the limit, one at least.
+    pub(super) fn stop(&self, from: usize, limit: Limit) -> usize {
+        let rest = &self.places[from..];
+        let rest = &rest[..rest.len().min(limit.events)];
+        let max = self.start(from).saturating_add(limit.bytes);
+        let fit = match rest.last() {
+            Some(last) if last.end() <= max => rest.len(),
+            _ => rest.partition_point(|place| place.end() <= max),
+        };
+        from + fit.max(1)
+    }
+
+    /// The bytes of the events from one to another.
+    pub(super) fn slice(&self, from: usize, to: usize) -> &[u8] {
+        &self.bytes.as_ref()[self.start(from)..self.start(to)]
+    }
+
+    pub(super) fn after<'a>(
+        &'a self,
+        offset: Offset,
+        shared: Option<&'a Bytes>,
+    ) -> impl DoubleEndedIterator<Item = Held<'a>> {
+        (self.first_after(offset)..self.places.len()).map(move |index| Held {
+            offset: self.places[index].offset,
+            bytes: self.slice(index, index + 1),
+            shared,
+        })
+    }
+
+    /// When an event came, counted from another time before it.
+    fn age_of(&self, place: &Place, since: u64) -> Option<u64> {
+        Some(self.since.checked_sub(since)? + u64::from(place.at))
+    }
+
+    /// Forgets the oldest event. The caller lets go of a run that is empty then.
+    fn evict(&mut self) -> Option<Gone> {
+        let offset = self.first()?;
+        let cost = self.slice(self.gone, self.gone + 1).len() + EVENT_OVERHEAD;
+        self.gone += 1;
+        let released = if self.is_empty() { self.dead_cost() } else { 0 };
+        Some(Gone { offset, cost, released })
+    }
+
+    /// How many bytes are of events that were evicted.
+    fn dead(&self) -> usize {
+        self.start(self.gone)
+    }
+
+    fn dead_cost(&self) -> usize {
+        self.dead() + self.gone * EVENT_OVERHEAD
+    }
+}
+
+impl Run<Vec<u8>> {
+    /// Whether an event of this size goes in behind the others, of which there may be `max` bytes.
+    pub(super) fn takes(&self, len: usize, at: u64, max: usize) -> bool {
+        self.places.is_empty()
+            || (self.bytes.len() + len <= max && at.checked_sub(self.since).is_some_and(|at| u32::try_from(at).is_ok()))
+    }
+
+    /// Copies an event that it takes behind the others. `room` is how much is taken at once: not twice as much as there is,
+    /// which is what a `Vec` does by itself, since most channels are small and there are many of them; and nothing behind a
+    /// first event, which may be the only one.
+    pub(super) fn push(&mut self, event: &EncodedEvent, at: u64, room: usize) {
+        let len = self.bytes.len() + event.as_bytes().len();
+        if len > self.bytes.capacity() {
+            let room = if self.places.is_empty() { 0 } else { room };
+            self.bytes.reserve_exact((len + room).min(CHUNK.max(len)) - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(event.as_bytes());
+        if self.places.is_empty() {
+            self.since = at;
+        }
+        if self.places.len() == self.places.capacity() {
+            self.places.reserve_exact((self.places.len() / 8).max(4));
+        }
+        self.places.push(Place::new(event.offset(), len, at.saturating_sub(self.since)));
+    }
+
+    /// Forgets the oldest event. No more than an eighth is ever dead: it is moved where it is, and most channels are small.
+    pub(super) fn evict_and_compact(&mut self) -> Option<Gone> {
+        let mut gone = self.evict()?;
+        if self.is_empty() {
+            // With its room: the next event comes soon, or the lane lets go of all of it.
+            self.bytes.clear();
+            self.places.clear();
+            self.gone = 0;
+        } else if 8 * self.dead() > self.size() {
+            gone.released += self.compact();
+        }
+        Some(gone)
+    }
+
+    /// Lets go of what is dead, and says what that cost.
+    pub(super) fn compact(&mut self) -> usize {
+        let released = self.dead_cost();
+        let dead = self.start(self.gone);
+        self.bytes.drain(..dead);
+        self.places.drain(..std::mem::take(&mut self.gone));
+        self.places.iter_mut().for_each(|place| place.move_back(dead));
+        if self.bytes.capacity() > 2 * self.bytes.len() {
+            self.bytes.shrink_to(self.bytes.len() + self.bytes.len() / 8);
+        }
+        released
+    }
+
+    pub(super) fn freeze(mut self) -> Run<Bytes> {
+        if self.bytes.capacity() - self.bytes.len() > self.bytes.len() / 8 {
+            self.bytes.shrink_to_fit();
+        }
+        self.places.shrink_to_fit();
+        Run { bytes: self.bytes.into(), places: self.places, gone: self.gone, since: self.since }
+    }
+}
+
+impl Run<Bytes> {
+    /// Of one event, which is not copied.
+    pub(super) fn of(event: &EncodedEvent, at: u64) -> Self {
+        let bytes = event.as_bytes().clone();
+        Self { places: vec![Place::new(event.offset(), bytes.len(), 0)], bytes, gone: 0, since: at }
+    }
+
+    /// The bytes of the events from one to another, shared.
+    pub(super) fn share(&self, from: usize, to: usize) -> Bytes {
+        self.bytes.slice(self.start(from)..self.start(to))
+    }
+
+    pub(super) fn events_after(&self, offset: Offset) -> impl DoubleEndedIterator<Item = Held<'_>> {
+        self.after(offset, Some(&self.bytes))
+    }
+
+    /// Puts others behind this one, into memory of all of them, if that is no more than a chunk and nothing in it is dead.
+    pub(super) fn join<B: AsRef<[u8]>>(&mut self, others: &[&Run<B>]) -> bool {
+        let size = self.size() + others.iter().map(|other| other.size()).sum::<usize>();
+        let since = self.since;
+        let fits = |other: &&Run<B>| {
+            let last = other.places.last().and_then(|last| other.age_of(last, since));
+            other.gone == 0 && last.is_some_and(|age| u32::try_from(age).is_ok())
+        };
+        if size > CHUNK || self.gone > 0 || !others.iter().all(fits) {
+            return false;
+        }
+        let mut bytes = Vec::with_capacity(size);
+        bytes.extend_from_slice(&self.bytes);
+        self.places.reserve_exact(others.iter().map(|other| other.places.len()).sum());
+        for other in others {
+            let before = bytes.len();
+            let age = |place: &Place| other.age_of(place, since).unwrap_or_default();
+            let moved = |place: &Place| Place::new(place.offset, before + place.end(), age(place));
+            self.places.extend(other.places.iter().map(moved));
+            bytes.extend_from_slice(other.bytes.as_ref());
+        }
+        self.bytes = bytes.into();
+        true
+    }
+
+    /// Forgets the oldest event. No more than half is ever dead: what is held is copied once in all.
+    pub(super) fn evict_and_compact(&mut self) -> Option<Gone> {
+        let mut gone = self.evict()?;
+        if !self.is_empty() && 2 * self.dead() > self.size() {
+            gone.released += self.compact();
+        }
+        Some(gone)
+    }
+
+    /// Lets go of what is dead, and says what that cost.
+    pub(super) fn compact(&mut self) -> usize {
+        if self.gone == 0 {
+            return 0;
+        }
+        let released = self.dead_cost();
+        let dead = self.start(self.gone);
+        self.bytes = Bytes::copy_from_slice(&self.bytes[dead..]);
+        self.places = self.held().to_vec();
+        self.places.iter_mut().for_each(|place| place.move_back(dead));
+        self.gone = 0;
+        released
+    }
+}
+
+impl Place {
+    /// A run takes only what fits; and no event is larger than [`Limits`](crate::Limits) allow, which is less than 4 GiB.
+    fn new(offset: Offset, end: usize, at: u64) -> Self {
+        Self { offset, end: u32::try_from(end).unwrap_or(u32::MAX), at: u32::try_from(at).unwrap_or(u32::MAX) }
+    }
+
+    fn end(&self) -> usize {
+        self.end as usize
+    }
+
+    /// After `dead` bytes before it were cut, which are less than 4 GiB as its end is.
+    fn move_back(&mut self, dead: usize) {
+        self.end -= u32::try_from(dead).unwrap_or(self.end);
+    }
+}
