@@ -221,6 +221,16 @@ mod tests {
     }
 
     #[test]
+    fn its_length_is_right_whatever_its_place() {
+        for offset in [0, 1, 9, 10, 99, 100, 9_999_999_999, u64::MAX].map(Offset::new) {
+            let draft = Draft::new(Event::text("x"), offset);
+            let len = draft.len();
+            let (sealed, _) = draft.seal(Cursor { offset, ..CURSOR });
+            assert_eq!(sealed.as_bytes().len(), len, "{offset}");
+        }
+    }
+
+    #[test]
     fn the_fields_are_in_this_order_and_the_id_is_last() {
         let event = Event::text("one\ntwo")
             .id(CustomId::from_static("order-1"))

@@ -18,12 +18,14 @@ const CHANNELS: [&str; 3] = ["red", "green", "blue"];
 const CLIENTS: [&str; 3] = ["", "ana", "bob"];
 /// What a channel holds: a few events, of which a run is dead soon, or many, which runs are made of.
 const HELD: [usize; 2] = [4, 40];
+/// How many of them there are.
+pub const LENGTHS: usize = HELD.len();
 /// Some are large enough to be held by themselves.
-const SIZES: [usize; 4] = [0, 10, 700, 9_000];
+pub const SIZES: [usize; 4] = [0, 10, 700, 9_000];
 const AGE: u64 = 10;
 
 #[derive(Debug, Clone)]
-enum Op {
+pub enum Op {
     Publish { channel: usize, target: usize, custom: bool, last: bool, size: usize },
     Open { channels: usize, client: usize, options: (Start, Duplicates), id: Id },
     Poll { reader: usize, times: usize },
@@ -35,7 +37,7 @@ enum Op {
 }
 
 #[derive(Debug, Clone)]
-enum Id {
+pub enum Id {
     None,
     /// Of the n-th event ever published, as a browser would know it.
     Of(usize),
@@ -429,17 +431,22 @@ fn custom_id(n: usize) -> CustomId {
     CustomId::try_from(format!("custom.{n}")).unwrap()
 }
 
+/// One case: the index of a length, and what is done. The fuzz target of that name runs such too.
+pub fn run(held: usize, ops: Vec<Op>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let mut world = World::new(HELD[held]);
+        for op in ops {
+            world.run(op).await;
+        }
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_reader_gets_what_the_model_says(held in 0..HELD.len(), ops in ops()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(async {
-            let mut world = World::new(HELD[held]);
-            for op in ops {
-                world.run(op).await;
-            }
-        });
+    fn every_reader_gets_what_the_model_says(held in 0..LENGTHS, ops in ops()) {
+        run(held, ops);
     }
 }
