@@ -365,7 +365,12 @@ impl Hub {
         let max = self.settings.limits.hub_bytes;
         let goal = max - max / 16;
         let channels: Vec<Arc<Shared>> = self.registry.all().collect();
-        let oldest = |index: usize| channels[index].look().log.oldest().map(|offset| Reverse((offset, index)));
+        // What was evicted already is given back first: that may be enough.
+        let oldest = |index: usize| {
+            let log = &mut channels[index].look().log;
+            self.memory.release(log.compact(), &self.counters);
+            log.oldest().map(|offset| Reverse((offset, index)))
+        };
         let mut oldest_first: BinaryHeap<_> = (0..channels.len()).filter_map(oldest).collect();
         debug!("the hub is full", bytes = self.memory.bytes(), channels = channels.len());
         // In what is held: what is evicted may be given back a little later, at the latest below.
