@@ -99,6 +99,26 @@ fn hub_bytes_evict_the_oldest_whatever_its_channel() {
 }
 
 #[test]
+fn hub_bytes_evict_nothing_if_memory_of_evicted_events_is_enough() {
+    let filled = |max: usize| {
+        let limits = Limits::new().hub_bytes(max);
+        let publisher = Publisher::builder().limits(limits).retention(Retention::new().events(18)).build();
+        (0..1_000).for_each(|n| drop(send(&publisher, &format!("channel{}", n % 40), format!("{n:0100}"))));
+        publisher
+    };
+    let publisher = filled(usize::MAX);
+    let (counted, evicted) = (publisher.stats().held_bytes, publisher.stats().evicted);
+    let held = |publisher: &Publisher| {
+        let held = publisher.channels().into_iter().flat_map(|channel| publisher.channel(channel).recent(100));
+        held.map(|event| event.as_bytes().len() + 32).sum::<usize>()
+    };
+    assert!(held(&publisher) < counted / 16 * 15);
+    let publisher = filled(counted);
+    send(&publisher, "another", "x");
+    assert_eq!((publisher.stats().held_bytes, publisher.stats().evicted), (held(&publisher), evicted));
+}
+
+#[test]
 fn per_channel_and_per_client() {
     let publisher = Publisher::new();
     let options = OpenOptions::new().max_per_client(2).max_per_channel(3);

@@ -89,7 +89,8 @@ impl Hub {
         let max = self.settings.limits.hub_bytes;
         let goal = max - max / 16;
         let channels: Vec<Arc<Shared>> = self.registry.all().collect();
-        let compact = || channels.iter().for_each(|shared| self.memory.release(shared.look().log.compact(), &self.counters));
+        let compact =
+            || channels.iter().for_each(|shared| self.memory.release(shared.look().log.compact(), &self.counters));
         // What was evicted before and not given back yet may be enough.
         compact();
         let oldest = |index: usize| channels[index].look().log.oldest().map(|offset| Reverse((offset, index)));

@@ -213,6 +213,9 @@ impl Run<Vec<u8>> {
 
     /// Lets go of what is dead, and says what that cost.
     pub(super) fn compact(&mut self) -> usize {
+        if self.gone == 0 {
+            return 0;
+        }
         let released = self.dead_cost();
         let dead = self.start(self.gone);
         self.bytes.drain(..dead);
