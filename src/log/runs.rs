@@ -171,9 +171,18 @@ impl Runs {
     /// Puts a run and those after it together, if a reader that begins within it wants all of them as one chunk. The next
     /// one who does finds them so.
     fn join(&mut self, run: usize, index: usize, limit: Limit) {
+        // Single events are not put together.
+        if limit.events == 1 {
+            return;
+        }
         let start = self.frozen[run].start(index);
-        let rest = self.frozen.range(run..).map(Run::size).sum::<usize>() - start;
-        if rest + self.tail.size() <= limit.bytes && !self.tail.is_empty() {
+        // Counted no further than is wanted: there may be any number of runs.
+        let mut rest = self.tail.size();
+        let wants_all = self.frozen.range(run..).all(|run| {
+            rest += run.size();
+            rest <= start + limit.bytes
+        });
+        if wants_all && !self.tail.is_empty() {
             self.freeze_if_wanted(self.tail.end() - self.tail.len(), limit);
         }
         let (mut size, mut wanted) = (self.frozen[run].size(), self.frozen[run].size() - start);
@@ -182,8 +191,7 @@ impl Runs {
             size <= CHUNK && wanted <= limit.bytes
         });
         let fit = fit.count();
-        // Where reading goes on behind what was read in part, the rest is too little to copy the whole for.
-        if fit == 0 || limit.events == 1 {
+        if fit == 0 {
             return;
         }
         let mut joined = std::mem::take(&mut self.frozen[run]);
