@@ -362,19 +362,14 @@ impl Hub {
     /// every channel, which is why it frees so much at once; publishers that come meanwhile don't wait for it.
     fn reclaim(&self) {
         let Ok(_only_one) = self.reclaiming.try_lock() else { return };
-        let max = self.settings.limits.hub_bytes;
-        let goal = max - max / 16;
         let channels: Vec<Arc<Shared>> = self.registry.all().collect();
-        // What was evicted already is given back first: that may be enough.
-        let oldest = |index: usize| {
-            let log = &mut channels[index].look().log;
-            self.memory.release(log.compact(), &self.counters);
-            log.oldest().map(|offset| Reverse((offset, index)))
-        };
+        let compact = |shared: &Arc<Shared>| self.memory.release(shared.look().log.compact(), &self.counters);
+        channels.iter().for_each(compact);
+        let oldest = |index: usize| channels[index].look().log.oldest().map(|offset| Reverse((offset, index)));
         let mut oldest_first: BinaryHeap<_> = (0..channels.len()).filter_map(oldest).collect();
         debug!("the hub is full", bytes = self.memory.bytes(), channels = channels.len());
-        // In what is held: what is evicted may be given back a little later, at the latest below.
-        let mut excess = self.memory.bytes().saturating_sub(goal);
+        // In what is held: what was evicted is given back above, which may be enough, and what is now at the latest below.
+        let mut excess = self.memory.bytes().saturating_sub(self.settings.limits.hub_bytes / 16 * 15);
         while excess > 0
             && let Some(Reverse((_, index))) = oldest_first.pop()
         {
@@ -387,7 +382,7 @@ impl Hub {
             excess = excess.saturating_sub(before - state.log.bytes());
             oldest_first.extend(state.log.oldest().map(|offset| Reverse((offset, index))));
         }
-        channels.iter().for_each(|shared| self.memory.release(shared.look().log.compact(), &self.counters));
+        channels.iter().for_each(compact);
     }
 }
 
