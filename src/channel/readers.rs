@@ -33,7 +33,8 @@ struct ByLane {
 
 struct Reader {
     lane: Option<LaneId>,
-    /// The next reader of the same client.
+    /// The readers of the same client before and behind this one: any number of them may leave at once.
+    before: Option<ReaderId>,
     next: Option<ReaderId>,
     /// Grows from one subscription of the hub to the next: who is newer is the same in all of their channels. None as long
     /// as it may still be refused.
@@ -73,13 +74,16 @@ impl Readers {
     }
 
     pub(crate) fn insert(&mut self, lane: Option<LaneId>) -> ReaderId {
-        let reader = Reader { lane, next: None, number: None, ticket: Ticket::default(), ending: None };
+        let reader = Reader { lane, before: None, next: None, number: None, ticket: Ticket::default(), ending: None };
         let id = ReaderId(self.all.insert(reader));
         if let Some(lane) = lane {
             let by_lane = self.by_lane.get_or_insert_default();
             let next = by_lane.insert(lane, id);
             if let Some(reader) = self.all.get_mut(id.0) {
                 reader.next = next;
+            }
+            if let Some(next) = next.and_then(|next| self.all.get_mut(next.0)) {
+                next.before = Some(id);
             }
         }
         id
@@ -101,8 +105,10 @@ impl Readers {
     }
 
     fn unlink(&mut self, id: ReaderId, lane: LaneId) {
-        let next = self.all.get(id.0).and_then(|reader| reader.next);
-        let before = self.ids(lane).find(|other| self.all.get(other.0).is_some_and(|other| other.next == Some(id)));
+        let Some(&Reader { before, next, .. }) = self.all.get(id.0) else { return };
+        if let Some(next) = next.and_then(|next| self.all.get_mut(next.0)) {
+            next.before = before;
+        }
         let Some(by_lane) = &mut self.by_lane else { return };
         match before.and_then(|before| self.all.get_mut(before.0)) {
             Some(before) => before.next = next,

@@ -174,6 +174,10 @@ impl Runs {
     /// Puts a run and those after it together, if a reader that begins within it wants all of them as one chunk. The next
     /// one who does finds them so.
     fn join(&mut self, run: usize, index: usize, limit: Limit) {
+        // Single events are not put together.
+        if limit.events == 1 {
+            return;
+        }
         // No further than a chunk, however many there are: a lane may hold many runs.
         let end = self.frozen[run].start(index).saturating_add(limit.bytes);
         let fits = |size: usize, next: &Run<Bytes>| Some(size + next.size()).filter(|size| *size <= end);
