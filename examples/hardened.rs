@@ -11,7 +11,6 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::sleep,
@@ -39,8 +38,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
     loop {
-        let (stream, _) = listener.accept().await?;
-        harden(&stream, stall)?;
+        let Ok((stream, _)) = listener.accept().await else {
+            // No more files can be open, perhaps. That passes, and is no reason to end the readers that there are.
+            sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        if harden(&stream, stall).is_err() {
+            // Gone already.
+            continue;
+        }
         let connection = builder.serve_connection(TokioIo::new(stream), service.clone()).into_owned();
         // Its end is an error where the peer stalled or went away.
         tokio::spawn(async move { connection.await.unwrap_or_default() });
@@ -54,9 +60,9 @@ fn harden(stream: &TcpStream, stall: Duration) -> std::io::Result<()> {
     // Without it the kernel may hold a small event back, by up to 40 ms.
     stream.set_nodelay(true)?;
     #[cfg(target_os = "linux")]
-    SockRef::from(stream).set_tcp_user_timeout(Some(stall))?;
+    socket2::SockRef::from(stream).set_tcp_user_timeout(Some(stall))?;
     #[cfg(not(target_os = "linux"))]
-    let _ = (stall, SockRef::from(stream));
+    let _ = stall;
     Ok(())
 }
 

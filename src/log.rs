@@ -18,11 +18,7 @@ use std::time::Instant;
 
 pub(crate) use self::clients::Marks;
 pub(crate) use self::read::{Batch, Limit, View};
-use self::{
-    clients::Clients,
-    lane::Lane,
-    retention::{Bounds, EVENT_OVERHEAD},
-};
+use self::{clients::Clients, lane::Lane, retention::EVENT_OVERHEAD};
 use crate::{
     cursor::Offset,
     encode::EncodedEvent,
@@ -36,7 +32,7 @@ pub use self::retention::Retention;
 pub(crate) struct LaneId(u32);
 
 impl LaneId {
-    /// Small: below the number of clients that there were at once.
+    /// Small: at most the number of clients that there were at once.
     pub(crate) fn index(self) -> usize {
         self.0 as usize
     }
@@ -58,7 +54,7 @@ pub(crate) struct Evicted {
 }
 
 pub(crate) struct Log {
-    retention: Bounds,
+    retention: Retention,
     /// Ages are counted from here.
     began: Instant,
     broadcast: Lane,
@@ -104,7 +100,7 @@ impl Log {
         let Tombstone { broadcast, marks, finished } = before;
         let clients = (marks != Marks::default()).then(|| Box::new(Clients::new(0, marks)));
         Self {
-            retention: retention.into(),
+            retention,
             began: now,
             broadcast: Lane::new(broadcast),
             clients,
@@ -140,7 +136,7 @@ impl Log {
 
     /// Evicts what the retention no longer allows.
     pub(crate) fn enforce(&mut self, now: Instant) -> Evicted {
-        let Bounds { events, bytes, age } = self.retention;
+        let Retention { events, bytes, age_millis: age } = self.retention;
         let now = self.millis(now);
         let mut evicted = Evicted::default();
         while now.saturating_sub(self.oldest_at) > age {

@@ -21,7 +21,7 @@ macro_rules! counters {
             /// Subscriptions that there are now.
             pub subscriptions: usize,
             /// What the events that are held now cost in memory: their bytes, with [32 more for each](crate::Retention::bytes).
-            /// An evicted one is counted until its memory is given back, which is that of several.
+            /// An evicted one is counted until the memory that it shares with events next to it is given back.
             pub held_bytes: usize,
             $($(#[$doc])* pub $name: u64,)*
         }

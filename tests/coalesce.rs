@@ -95,6 +95,18 @@ async fn a_steady_stream_goes_in_one_chunk_for_each_pause() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_pause_is_longer_than_a_second() {
+    let publisher = Publisher::new();
+    let mut reader = read(body(&publisher, &["a"], Duration::MAX));
+    sleep(MS).await;
+    send(&publisher, "a", "0");
+    sleep(MS).await;
+    send(&publisher, "a", "1");
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(settle(&mut reader).await, chunks([(0, &[":"]), (1, &["0"]), (1_001, &["1"])]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_it_and_with_zero_nothing_waits() {
     let publisher = Publisher::new();
     let mut reader = read(body(&publisher, &["a"], Duration::ZERO));

@@ -42,11 +42,11 @@ pub(super) struct Gathered {
 /// A place in a channel.
 pub(super) struct Position {
     pub(super) channel: Arc<Shared>,
-    pub(super) reader: ReaderId,
-    pub(super) view: View,
+    reader: ReaderId,
+    view: View,
     /// Evictions of this channel up to here are told already, or happened before the reader came. Above the cursor only
     /// while other channels still hold earlier events.
-    pub(super) told: Offset,
+    told: Offset,
     /// The version of the channel at which there was nothing more to read and the reader was parked; 0 if it has to look.
     level_at: u64,
     /// The channel was finished at the last look.
@@ -232,31 +232,31 @@ impl Position {
         Gathered { events, more, level, lagged, ended }
     }
 
-    pub(super) fn missed(&self, state: &State) -> Offset {
+    fn missed(&self, state: &State) -> Offset {
         state.log.missed(self.view)
     }
 
     /// Something was evicted that the reader was to get after `cursor`, and does not know of.
-    pub(super) fn has_lagged(&self, state: &State, cursor: Offset) -> bool {
+    fn has_lagged(&self, state: &State, cursor: Offset) -> bool {
         self.missed(state) > cursor.max(self.told)
     }
 
-    pub(super) fn first_after(&self, state: &State, cursor: Offset) -> Option<Offset> {
+    fn first_after(&self, state: &State, cursor: Offset) -> Option<Offset> {
         state.log.first_after(self.view, cursor)
     }
 
     /// An end that does not wait for what is left.
-    pub(super) fn ended_at_once(&self, state: &State) -> Option<EndReason> {
+    fn ended_at_once(&self, state: &State) -> Option<EndReason> {
         state.readers.ending(self.reader).filter(|reason| !matches!(reason, EndReason::Shutdown | EndReason::Finished))
     }
 
     /// An end that comes when everything was read.
-    pub(super) fn ended(&self, state: &State) -> Option<EndReason> {
+    fn ended(&self, state: &State) -> Option<EndReason> {
         state.readers.ending(self.reader).or(state.log.is_finished().then_some(EndReason::Finished))
     }
 
     /// Parks under the lock under which there was nothing to read. Gives back a waker to be dropped after it.
-    pub(super) fn park(&self, state: &mut State, cx: &mut Context<'_>) -> Option<Waker> {
+    fn park(&self, state: &mut State, cx: &mut Context<'_>) -> Option<Waker> {
         state.readers.park(self.reader, cx.waker())
     }
 

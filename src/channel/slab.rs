@@ -10,15 +10,9 @@ pub(crate) struct Slab<T> {
 
 /// The values from number 1 on.
 struct Rest<T> {
-    places: Vec<Place<T>>,
-    /// The first free place, if there is one below the vector's end.
-    free: Option<u32>,
-    len: usize,
-}
-
-enum Place<T> {
-    Taken(T),
-    Free { next: Option<u32> },
+    places: Vec<Option<T>>,
+    /// The places that are empty, the last one that became so at the end.
+    free: Vec<u32>,
 }
 
 impl<T> Default for Slab<T> {
@@ -35,7 +29,7 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len)
+        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
 
     pub(crate) fn insert(&mut self, value: T) -> u32 {
@@ -49,20 +43,14 @@ impl<T> Slab<T> {
     pub(crate) fn get(&self, key: u32) -> Option<&T> {
         match key.checked_sub(1) {
             None => self.first.as_ref(),
-            Some(place) => match self.rest.as_ref()?.places.get(place as usize)? {
-                Place::Taken(value) => Some(value),
-                Place::Free { .. } => None,
-            },
+            Some(place) => self.rest.as_ref()?.places.get(place as usize)?.as_ref(),
         }
     }
 
     pub(crate) fn get_mut(&mut self, key: u32) -> Option<&mut T> {
         match key.checked_sub(1) {
             None => self.first.as_mut(),
-            Some(place) => match self.rest.as_mut()?.places.get_mut(place as usize)? {
-                Place::Taken(value) => Some(value),
-                Place::Free { .. } => None,
-            },
+            Some(place) => self.rest.as_mut()?.places.get_mut(place as usize)?.as_mut(),
         }
     }
 
@@ -70,60 +58,46 @@ impl<T> Slab<T> {
         let Some(place) = key.checked_sub(1) else { return self.first.take() };
         let rest = self.rest.as_mut()?;
         let taken = rest.remove(place);
-        if rest.len == 0 {
+        if rest.len() == 0 {
             self.rest = None;
         }
         taken
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        let rest = self.rest.as_mut().into_iter().flat_map(|rest| &mut rest.places);
-        self.first.iter_mut().chain(rest.filter_map(|place| match place {
-            Place::Taken(value) => Some(value),
-            Place::Free { .. } => None,
-        }))
+        let rest = self.rest.as_mut().into_iter().flat_map(|rest| rest.places.iter_mut().flatten());
+        self.first.iter_mut().chain(rest)
     }
 
     pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
-        let rest = self.rest.into_iter().flat_map(|rest| rest.places);
-        self.first.into_iter().chain(rest.filter_map(|place| match place {
-            Place::Taken(value) => Some(value),
-            Place::Free { .. } => None,
-        }))
+        let rest = self.rest.into_iter().flat_map(|rest| rest.places.into_iter().flatten());
+        self.first.into_iter().chain(rest)
     }
 }
 
 impl<T> Rest<T> {
     fn with_capacity(capacity: usize) -> Self {
-        Self { places: Vec::with_capacity(capacity), free: None, len: 0 }
+        Self { places: Vec::with_capacity(capacity), free: Vec::new() }
+    }
+
+    fn len(&self) -> usize {
+        self.places.len() - self.free.len()
     }
 
     fn insert(&mut self, value: T) -> u32 {
-        self.len += 1;
-        if let Some(key) = self.free {
-            let place = &mut self.places[key as usize];
-            if let Place::Free { next } = std::mem::replace(place, Place::Taken(value)) {
-                self.free = next;
-            }
+        if let Some(key) = self.free.pop() {
+            self.places[key as usize] = Some(value);
             return key;
         }
-        self.places.push(Place::Taken(value));
+        self.places.push(Some(value));
         // Four billion values would not fit in memory.
         u32::try_from(self.places.len() - 1).unwrap_or(u32::MAX)
     }
 
     fn remove(&mut self, key: u32) -> Option<T> {
-        let place = self.places.get_mut(key as usize)?;
-        if let Place::Free { .. } = place {
-            return None;
-        }
-        let taken = std::mem::replace(place, Place::Free { next: self.free });
-        self.free = Some(key);
-        self.len -= 1;
-        match taken {
-            Place::Taken(value) => Some(value),
-            Place::Free { .. } => None,
-        }
+        let taken = self.places.get_mut(key as usize)?.take()?;
+        self.free.push(key);
+        Some(taken)
     }
 }
 

@@ -55,12 +55,13 @@ impl Clients {
         self.by_client.get(client).copied()
     }
 
+    /// Never asked for the broadcast lane, which is the log's.
     pub(super) fn lane(&self, id: LaneId) -> &ClientLane {
-        &self.lanes[id.0 as usize - 1]
+        &self.lanes[id.index() - 1]
     }
 
     pub(super) fn lane_mut(&mut self, id: LaneId) -> &mut ClientLane {
-        &mut self.lanes[id.0 as usize - 1]
+        &mut self.lanes[id.index() - 1]
     }
 
     /// A client's lane, made if need be.

@@ -24,9 +24,7 @@ impl Limit {
     /// One body chunk. hyper sends at most 16 buffers in one `writev`, so that what a reader missed goes as one buffer;
     /// more than this would only wait in hyper's.
     pub(crate) const CHUNK: Limit = Limit { events: usize::MAX, bytes: 32 << 10 };
-}
 
-impl Limit {
     /// The events from the front that are within the limit: one at least.
     pub(crate) fn cut<'a>(&self, events: &'a [EncodedEvent]) -> &'a [EncodedEvent] {
         let mut bytes = 0;

@@ -25,25 +25,10 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct Retention {
-    events: usize,
-    bytes: usize,
-    age: Duration,
-}
-
-/// A retention as the log goes by it.
-#[derive(Clone, Copy)]
-pub(super) struct Bounds {
     pub(super) events: usize,
     pub(super) bytes: usize,
-    /// In milliseconds.
-    pub(super) age: u64,
-}
-
-impl From<Retention> for Bounds {
-    fn from(retention: Retention) -> Self {
-        let Retention { events, bytes, age } = retention;
-        Self { events, bytes, age: u64::try_from(age.as_millis()).unwrap_or(u64::MAX) }
-    }
+    /// As the log counts it.
+    pub(super) age_millis: u64,
 }
 
 /// What an event costs besides its bytes, when bytes are limited: its place in a run, and its part of the room behind it.
@@ -51,7 +36,7 @@ pub(super) const EVENT_OVERHEAD: usize = 32;
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { events: 1_000, bytes: 4 << 20, age: Duration::from_secs(3600) }
+        Self { events: 1_000, bytes: 4 << 20, age_millis: 3_600_000 }
     }
 }
 
@@ -74,9 +59,10 @@ impl Retention {
         self
     }
 
-    /// None older than this; one hour by default. With [`Duration::MAX`] a channel is never dropped by itself.
+    /// None older than this, in whole milliseconds; one hour by default. With [`Duration::MAX`] a channel is never dropped
+    /// by itself.
     pub fn age(mut self, max: Duration) -> Self {
-        self.age = max;
+        self.age_millis = u64::try_from(max.as_millis()).unwrap_or(u64::MAX);
         self
     }
 }

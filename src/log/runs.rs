@@ -39,15 +39,16 @@ const SMALL: usize = 2 << 10;
 /// What is taken at once for a run that grows, of a lane that holds little: some events of an agent.
 const ROOM: usize = 384;
 
-/// Where an event is.
-enum Place {
+/// Where an event is: in which run, and by what index.
+enum Spot {
     Frozen { run: usize, index: usize },
     Tail(usize),
 }
 
 impl Runs {
     pub(super) fn push(&mut self, event: &EncodedEvent, at: u64) {
-        debug_assert_eq!(self.size, self.frozen.iter().map(Run::size).sum::<usize>() + self.tail.size());
+        #[cfg(test)]
+        assert_eq!(self.size, self.frozen.iter().map(Run::size).sum::<usize>() + self.tail.size());
         let len = event.as_bytes().len();
         self.size += len;
         if len >= LARGE {
@@ -106,9 +107,9 @@ impl Runs {
 
     /// The offset of the first event after `offset`.
     pub(super) fn first_after(&self, offset: Offset) -> Option<Offset> {
-        Some(match self.place_after(offset)? {
-            Place::Frozen { run, index } => self.frozen[run].offset(index),
-            Place::Tail(index) => self.tail.offset(index),
+        Some(match self.spot_after(offset)? {
+            Spot::Frozen { run, index } => self.frozen[run].offset(index),
+            Spot::Tail(index) => self.tail.offset(index),
         })
     }
 
@@ -120,20 +121,20 @@ impl Runs {
 
     /// The events after `offset` and before `end`, as far as they lie in one piece and within `limit`.
     pub(super) fn read(&mut self, offset: Offset, end: Offset, limit: Limit) -> Option<Batch> {
-        let mut place = self.place_after(offset)?;
-        if let Place::Tail(index) = place
+        let mut spot = self.spot_after(offset)?;
+        if let Spot::Tail(index) = spot
             && self.freeze_if_wanted(index, limit)
         {
-            place = self.place_after(offset)?;
+            spot = self.spot_after(offset)?;
         }
-        Some(match place {
-            Place::Frozen { run, index } => {
+        Some(match spot {
+            Spot::Frozen { run, index } => {
                 self.join(run, index, limit);
                 let run = &self.frozen[run];
                 let stop = run.stop(index, limit).min(run.first_after(end.before()));
                 Batch::of_bytes(run.share(index, stop), stop - index, run.offset(stop - 1))
             }
-            Place::Tail(index) => {
+            Spot::Tail(index) => {
                 let stop = self.tail.stop(index, limit).min(self.tail.first_after(end.before()));
                 let bytes = Bytes::copy_from_slice(self.tail.slice(index, stop));
                 Batch::of_bytes(bytes, stop - index, self.tail.offset(stop - 1))
@@ -143,15 +144,15 @@ impl Runs {
 
     /// The offset up to which [`read`](Self::read) comes at least, if nothing ends it.
     pub(super) fn reach(&self, offset: Offset, limit: Limit) -> Option<Offset> {
-        Some(match self.place_after(offset)? {
-            Place::Frozen { run, index } => self.frozen[run].offset(self.frozen[run].stop(index, limit) - 1),
-            Place::Tail(index) => self.tail.offset(self.tail.stop(index, limit) - 1),
+        Some(match self.spot_after(offset)? {
+            Spot::Frozen { run, index } => self.frozen[run].offset(self.frozen[run].stop(index, limit) - 1),
+            Spot::Tail(index) => self.tail.offset(self.tail.stop(index, limit) - 1),
         })
     }
 
     /// Before single events after `offset` are taken out.
     pub(super) fn share_if_wanted(&mut self, offset: Offset, limit: Limit) {
-        if let Some(Place::Tail(index)) = self.place_after(offset) {
+        if let Some(Spot::Tail(index)) = self.spot_after(offset) {
             self.freeze_if_wanted(index, limit);
         }
     }
@@ -159,31 +160,35 @@ impl Runs {
     /// Freezes the tail if what is wanted of it from `index` on, and was before, is as much as that costs.
     fn freeze_if_wanted(&mut self, index: usize, limit: Limit) -> bool {
         self.copied += self.tail.slice(index, self.tail.stop(index, limit)).len();
-        let freeze = self.copied >= self.cost_of_freezing();
-        if freeze && !self.frozen.back_mut().is_some_and(|last| last.join(&[&self.tail])) {
-            self.freeze();
-        } else if freeze {
-            (self.tail, self.copied) = (Run::default(), 0);
+        if self.copied < self.cost_of_freezing() {
+            return false;
         }
-        freeze
+        if self.frozen.back_mut().is_some_and(|last| last.join(&[&self.tail])) {
+            (self.tail, self.copied) = (Run::default(), 0);
+        } else {
+            self.freeze();
+        }
+        true
     }
 
     /// Puts a run and those after it together, if a reader that begins within it wants all of them as one chunk. The next
     /// one who does finds them so.
     fn join(&mut self, run: usize, index: usize, limit: Limit) {
-        let start = self.frozen[run].start(index);
-        let rest = self.frozen.range(run..).map(Run::size).sum::<usize>() - start;
-        if rest + self.tail.size() <= limit.bytes && !self.tail.is_empty() {
+        // No further than a chunk, however many there are: a lane may hold many runs.
+        let end = self.frozen[run].start(index).saturating_add(limit.bytes);
+        let fits = |size: usize, next: &Run<Bytes>| Some(size + next.size()).filter(|size| *size <= end);
+        let all = self.frozen.range(run..).try_fold(self.tail.size(), fits);
+        if all.is_some() && !self.tail.is_empty() {
             self.freeze_if_wanted(self.tail.end() - self.tail.len(), limit);
         }
-        let (mut size, mut wanted) = (self.frozen[run].size(), self.frozen[run].size() - start);
+        // With what was read of the first already: behind that the rest may be too little to copy the whole for.
+        let mut size = self.frozen[run].size();
         let fit = self.frozen.range(run + 1..).take_while(|next| {
-            (size, wanted) = (size + next.size(), wanted + next.size());
-            size <= CHUNK && wanted <= limit.bytes
+            size += next.size();
+            size <= limit.bytes
         });
         let fit = fit.count();
-        // Where reading goes on behind what was read in part, the rest is too little to copy the whole for.
-        if fit == 0 || limit.events == 1 {
+        if fit == 0 {
             return;
         }
         let mut joined = std::mem::take(&mut self.frozen[run]);
@@ -212,15 +217,15 @@ impl Runs {
     }
 
     /// Where the first event after `offset` is.
-    fn place_after(&self, offset: Offset) -> Option<Place> {
+    fn spot_after(&self, offset: Offset) -> Option<Spot> {
         if self.tail.first().is_none_or(|first| first > offset) {
             let run = self.run_after(offset);
             if let Some(found) = self.frozen.get(run) {
-                return Some(Place::Frozen { run, index: found.first_after(offset) });
+                return Some(Spot::Frozen { run, index: found.first_after(offset) });
             }
         }
         let index = self.tail.first_after(offset);
-        (index < self.tail.end()).then_some(Place::Tail(index))
+        (index < self.tail.end()).then_some(Spot::Tail(index))
     }
 
     /// The first frozen run with an event after `offset`; where it would be, if there is none.

@@ -81,7 +81,7 @@ impl SseBody {
         self.set(|stream| stream.set_keep_alive(keep_alive))
     }
 
-    /// Sends at most one chunk in each `pause`: off by default, as with zero. See
+    /// Sends at most one chunk in each `pause`: off by default, as with zero; a second at most. See
     /// [`Route::coalesce`](crate::Route::coalesce).
     pub fn coalesce(self, pause: Duration) -> Self {
         self.set(|stream| stream.set_coalesce(pause))

@@ -21,9 +21,12 @@ pub(crate) struct Coalesce {
 }
 
 impl Coalesce {
+    /// No end of a stream, by a shutdown within its grace too, is to wait for longer than this.
+    const MAX: Duration = Duration::from_secs(1);
+
     /// None of zero.
     pub(crate) fn new(pause: Duration) -> Option<Self> {
-        (!pause.is_zero()).then_some(Self { pause, until: None, sleep: None })
+        (!pause.is_zero()).then_some(Self { pause: pause.min(Self::MAX), until: None, sleep: None })
     }
 
     /// All that there was is sent.

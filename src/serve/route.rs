@@ -77,7 +77,7 @@ impl Route {
     }
 
     /// Sends a reader at most one chunk in each `pause`, with all that came meanwhile: for bursts of small events, such as
-    /// tokens, where most of the cost is a write for each. Off by default, as with zero.
+    /// tokens, where most of the cost is a write for each. Off by default, as with zero; more than a second is a second.
     ///
     /// An event after a pause goes at once; one that comes within `pause` of the one before waits for the rest of it, and
     /// so do a gap and the end of the stream. The runtime's timer counts in milliseconds. A reader that is behind gets all

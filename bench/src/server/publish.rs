@@ -27,20 +27,21 @@ pub trait Hub {
         client: Option<&str>,
         data: String,
         wants_id: bool,
-    ) -> impl Future<Output = Option<String>>;
+    ) -> impl Future<Output = Option<String>> + Send;
 }
 
 /// Runs a server on one thread, as its HTTP side and its hub are.
 pub fn run<H, S>(settings: Settings, hub: H, serve: impl FnOnce(TcpListener) -> S) -> io::Result<()>
 where
-    H: Hub,
+    H: Hub + Send + Sync + 'static,
     S: Future<Output = io::Result<()>> + Send + 'static,
 {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let (http, control) = (listen()?, listen()?);
         println!("{} {}", http.local_addr()?, control.local_addr()?);
         tokio::spawn(serve(http));
-        obey(control, hub, settings).await
+        // A task, as those of an application that publish are.
+        tokio::spawn(obey(control, hub, settings)).await?
     })
 }
 
@@ -60,7 +61,7 @@ pub async fn serve_axum(listener: TcpListener, router: axum::Router) -> io::Resu
 }
 
 /// Does what the load generator says, until that is gone: then the server ends too.
-async fn obey<H: Hub>(listener: TcpListener, hub: H, settings: Settings) -> io::Result<()> {
+async fn obey<H: Hub + Sync>(listener: TcpListener, hub: H, settings: Settings) -> io::Result<()> {
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
@@ -94,7 +95,7 @@ struct Stream {
     next: u32,
 }
 
-impl<H: Hub> Publishing<'_, H> {
+impl<H: Hub + Sync> Publishing<'_, H> {
     async fn run(&mut self, publish: Publish) -> Option<String> {
         let mut first_id = None;
         let mut begin = Instant::now();
