@@ -324,6 +324,8 @@ mod tests {
 
     #[test]
     fn lengths_are_bounded_in_bytes() {
+        assert!(ChannelName::try_from("x".repeat(ChannelName::MAX_LEN)).is_ok());
+        assert!(ChannelName::try_from("x".repeat(ChannelName::MAX_LEN + 1)).unwrap_err().is_too_long());
         assert!(ChannelName::try_from("é".repeat(127)).is_ok());
         assert!(ChannelName::try_from("é".repeat(128)).unwrap_err().is_too_long());
         assert!(CustomId::try_from("x".repeat(128)).unwrap_err().is_too_long());

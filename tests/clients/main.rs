@@ -76,7 +76,7 @@ async fn is_cut_before_a_blank_line(kind: client::Kind) {
 }
 
 /// Over plain HTTP/1.1, Chromium takes a head that breaks off for a whole one, without a content type, and that is "fail the
-/// connection": the page has to make a new `EventSource`. Over TLS, and over HTTP/2, it is a connection that was lost.
+/// connection": the page has to make a new `EventSource`.
 #[tokio::test(flavor = "multi_thread")]
 async fn chromium_gives_up_where_a_head_breaks_off() {
     let server = Server::start().await;

@@ -32,6 +32,29 @@ fn a_thousand_readers_that_never_read_cost_what_hyper_is_told_to_buffer() {
     costs_no_more_than(16 << 10, (16 << 10) + CHUNK);
 }
 
+/// What hyper buffers is a part of the history, which those that stop at the same time share. These stop one after the
+/// other, so that each keeps a part that is long gone for the others.
+#[tokio::test]
+#[ignore = "a minute, and a machine of its own"]
+async fn readers_that_stop_one_after_the_other_cost_what_hyper_buffers() {
+    const APART: usize = 300;
+    let mut server = Process::start(Duration::from_secs(5), 1_000);
+    server.tell("many chat 2000 1000");
+    let before = server.stats();
+    let mut peers = Vec::new();
+    for _ in 0..APART {
+        peers.push(stalled(server.port, "/events/chat").await);
+        for _ in 0..20 {
+            server.tell("many chat 100 1000");
+        }
+    }
+    let after = server.stats();
+    let each = (after.allocated - before.allocated) / u64::try_from(APART).unwrap();
+    println!("{APART} that stop one after the other: {each} bytes each, their connections included; {after:?}");
+    assert_eq!(after.connections, APART);
+    assert!(each < u64::try_from(HYPERS + CHUNK + (40 << 10)).unwrap(), "more than hyper buffers");
+}
+
 /// What one that never reads may cost, above what its connection costs: what hyper takes from the body while it can't
 /// write.
 fn costs_no_more_than(buffer: usize, bound: usize) {
