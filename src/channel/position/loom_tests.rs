@@ -23,7 +23,11 @@ use crate::{
 
 fn channel() -> Arc<Shared> {
     let log = Log::new(Retention::new(), Tombstone::default(), Instant::now());
-    Arc::new(Shared::new(ChannelName::from_static("a"), log))
+    Arc::new(Shared::new(ChannelName::from_static("a"), log, None))
+}
+
+fn at(offset: Offset) -> Cursor {
+    Cursor { epoch: Epoch::from_bits(1), offset }
 }
 
 fn enter(channel: &Arc<Shared>) -> Position {
@@ -45,13 +49,13 @@ fn publish(channel: &Shared) {
 
 /// Reads until nothing is left for now, and gives what it then stands at.
 fn read_on(position: &mut Position, cursor: &mut Offset, limit: Limit, cx: &mut Context<'_>) {
-    while let Poll::Ready(found) = position.poll(*cursor, cx, limit) {
+    while let Poll::Ready(found) = position.poll(at(*cursor), cx, limit) {
         match found {
             Found::Batch(batch) => {
                 assert!(batch.last() > *cursor, "nothing twice");
                 *cursor = batch.last();
             }
-            Found::Lagged | Found::End(_) => unreachable!("nothing is evicted, nothing ends"),
+            Found::Lagged | Found::Lost(_) | Found::End(_) => unreachable!("nothing is evicted, nothing ends"),
         }
     }
 }
@@ -88,7 +92,7 @@ fn loom_a_reader_that_took_an_event_and_asks_no_more_is_woken_once() {
         });
         let (waker, woken) = counting();
         let Poll::Ready(Found::Batch(batch)) =
-            position.poll(Offset::START, &mut Context::from_waker(&waker), Limit::CHUNK)
+            position.poll(at(Offset::START), &mut Context::from_waker(&waker), Limit::CHUNK)
         else {
             unreachable!("one event is there")
         };
