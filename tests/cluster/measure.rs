@@ -23,6 +23,9 @@ async fn measure() {
             );
         }
         println!("  4 publishers with 64 events on their way each: {:.0} a second", rate(&server, 4, 64).await);
+        let stats = server.command(&["INFO", "commandstats"]);
+        let scripts = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:")).unwrap();
+        println!("  its scripts: {scripts}");
         let (median, p99) = latency(&node(&server), &node(&server)).await;
         println!("  from send to a reader on another node: {median:?} at the median, {p99:?} at p99");
     }
