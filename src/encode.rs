@@ -25,7 +25,7 @@ pub(crate) struct Draft {
     /// How many bytes it will have with its id, give or take a digit.
     len: usize,
     custom: Option<CustomId>,
-    key: Option<IdempotencyKey>,
+    key: Option<Box<IdempotencyKey>>,
 }
 
 impl Draft {
@@ -64,7 +64,7 @@ impl Draft {
 
     /// What is stored of it: its bytes without the id, and what else there is.
     pub(crate) fn into_parts(self) -> (Bytes, Option<CustomId>, Option<IdempotencyKey>) {
-        (self.bytes.into(), self.custom, self.key)
+        (self.bytes.into(), self.custom, self.key.map(|key| *key))
     }
 
     /// How many bytes the id adds, its line and the blank one.
@@ -73,7 +73,7 @@ impl Draft {
     }
 
     pub(crate) fn take_key(&mut self) -> Option<IdempotencyKey> {
-        self.key.take()
+        self.key.take().map(|key| *key)
     }
 
     /// The application's own id.

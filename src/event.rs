@@ -35,7 +35,8 @@ pub struct Event {
     pub(crate) id: Option<CustomId>,
     pub(crate) retry: Option<Duration>,
     pub(crate) comment: Option<Comment>,
-    pub(crate) key: Option<IdempotencyKey>,
+    /// Few have one. With it in place an event would be moved by calls of `memcpy`.
+    pub(crate) key: Option<Box<IdempotencyKey>>,
 }
 
 impl Event {
@@ -112,7 +113,7 @@ impl Event {
     /// # }).unwrap();
     /// ```
     pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
-        self.key = Some(key);
+        self.key = Some(Box::new(key));
         self
     }
 }

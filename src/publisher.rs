@@ -304,7 +304,8 @@ impl Channel {
         let sent = match (&self.name, &self.hub.remote) {
             (Err(error), _) => Err(PublishErrorKind::InvalidText(error.clone()).into()),
             (Ok(name), None) => self.hub.publish(name, target, event, last),
-            (Ok(name), Some(remote)) => self.hub.publish_to(remote, name, target, event, last).await,
+            // Boxed, or the future of each publish in process would have its size.
+            (Ok(name), Some(remote)) => Box::pin(self.hub.publish_to(remote, name, target, event, last)).await,
         };
         if sent.is_err() {
             self.hub.counters.publish_refused.add(1);

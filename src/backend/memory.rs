@@ -82,6 +82,7 @@ impl Memory {
     }
 
     /// Puts an event that has its offset in `log`, whose lock the caller holds.
+    #[inline]
     pub(crate) fn put(
         &self,
         log: &mut Log,

@@ -149,22 +149,23 @@ impl Hub {
         let mut draft = self.draft(event)?;
         let now = now();
         let key = draft.take_key();
+        // For when the channel's lock is free again.
+        let mut wakeups = Wakeups::default();
         let appended = self.with_channel(name, |_, state| {
             if let Some(key) = &key
                 && let Some(offset) = self.memory.repeated(name, key, now)
             {
                 let id = draft.custom().cloned().map_or_else(|| self.cursor(offset).into(), EventId::from);
-                return Ok((id, 0, None));
+                return Ok((id, 0, true));
             }
-            let (id, offset, reached, wakeups) = self.append(state, target, draft, last, now)?;
+            let (id, offset, reached) = self.append(state, target, draft, last, now, &mut wakeups)?;
             if let Some(key) = key {
                 self.memory.remember(name, key, offset, now);
             }
-            Ok::<_, PublishErrorKind>((id, reached, Some(wakeups)))
+            Ok::<_, PublishErrorKind>((id, reached, false))
         });
-        let (id, reached, wakeups) = appended.ok_or(PublishErrorKind::TooManyChannels)??;
-        let repeated = wakeups.is_none();
         drop(wakeups);
+        let (id, reached, repeated) = appended.ok_or(PublishErrorKind::TooManyChannels)??;
         self.counters.published.add(u64::from(!repeated));
         self.maintain(now);
         Ok((id, reached, repeated))
@@ -177,7 +178,8 @@ impl Hub {
         draft: Draft,
         last: bool,
         now: Instant,
-    ) -> Result<(EventId, Offset, usize, Wakeups), PublishErrorKind> {
+        wakeups: &mut Wakeups,
+    ) -> Result<(EventId, Offset, usize), PublishErrorKind> {
         if self.is_shutting_down() {
             return Err(PublishErrorKind::ShuttingDown);
         }
@@ -193,21 +195,22 @@ impl Hub {
         if draft.custom().is_some_and(|id| log.holds(lane, id)) {
             return Err(PublishErrorKind::DuplicateId);
         }
-        let id = draft.custom().cloned();
+        let custom = draft.custom().cloned();
         let event = self.memory.append(log, lane, draft, now, &self.counters);
         if last {
             log.finish();
         }
-        let (reached, wakeups) = match target {
+        let reached;
+        (reached, *wakeups) = match target {
             None => (readers.live(), readers.wake_all()),
             Some(_) => (readers.of(lane), readers.wake_lane(lane)),
         };
         let offset = event.offset();
-        let id = id.map_or_else(|| self.cursor(offset).into(), EventId::from);
+        let id = custom.map_or_else(|| self.cursor(offset).into(), EventId::from);
         if reached > 0 {
             log.keep(lane, event);
         }
-        Ok((id, offset, reached, wakeups))
+        Ok((id, offset, reached))
     }
 
     pub(crate) fn cursor(&self, offset: Offset) -> Cursor {
