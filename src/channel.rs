@@ -21,6 +21,7 @@ mod position;
 mod readers;
 mod registry;
 mod remote;
+mod sent;
 mod slab;
 mod state;
 mod subscription;
@@ -32,6 +33,7 @@ pub use self::{
     limits::Limits,
     opening::Opening,
     options::{Duplicates, OpenOptions, Start},
+    sent::Sent,
     subscription::{Delivery, Subscription},
 };
 pub(crate) use self::{

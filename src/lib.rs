@@ -136,7 +136,7 @@ pub use crate::{
         Append, Appended, Backend, BackendFuture, Connected, Entry, Held, Incoming, Marks, Message, Messages, Present,
         Request, Requests,
     },
-    channel::{Delivery, Duplicates, Grant, Limits, OpenOptions, Opening, Start, Subscription},
+    channel::{Delivery, Duplicates, Grant, Limits, OpenOptions, Opening, Sent, Start, Subscription},
     cursor::{Cursor, Epoch, EventId, Offset},
     encode::EncodedEvent,
     error::{BackendError, InvalidText, OpenError, PublishError, RouteError, SerializeError},
@@ -145,6 +145,6 @@ pub use crate::{
     name::{ChannelName, ClientId, Comment, CustomId, EventName, IdempotencyKey},
     notice::{EndReason, Gap, GapReason},
     observe::Stats,
-    publisher::{Channel, Publisher, PublisherBuilder, Sent},
+    publisher::{Channel, Publisher, PublisherBuilder},
     serve::{KeepAlive, NoBody, NotFound, Route, SseBody, SseFuture, SseLayer, SseService, last_event_id},
 };

@@ -15,6 +15,7 @@ use super::{
     mirror::Mirror,
     registry::Registry,
     remote::Remote,
+    sent::Sent,
     state::{Shared, State},
     sweep::Sweep,
     wait::Wakeups,
@@ -138,14 +139,14 @@ impl Hub {
         Ok(draft)
     }
 
-    /// Appends an event and wakes who waits for it. The id, how many connections read it, and whether it was there already.
+    /// Appends an event and wakes who waits for it.
     pub(crate) fn publish(
         &self,
         name: &ChannelName,
         target: Option<&ClientId>,
         event: Event,
         last: bool,
-    ) -> Result<(EventId, usize, bool), PublishError> {
+    ) -> Result<Sent, PublishError> {
         let mut draft = self.draft(event)?;
         let now = now();
         let key = draft.take_key();
@@ -167,7 +168,7 @@ impl Hub {
         drop(wakeups);
         self.counters.published.add(u64::from(!repeated));
         self.maintain(now);
-        Ok((id, reached, repeated))
+        Ok(Sent { id, reached, repeated })
     }
 
     fn append(

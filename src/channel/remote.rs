@@ -12,6 +12,7 @@ use super::{
     driver::{self, Command},
     gate::Gate,
     hub::Hub,
+    sent::Sent,
 };
 use crate::{
     backend::{Append, Appended, Backend, Connected},
@@ -130,7 +131,7 @@ impl Hub {
         target: Option<&ClientId>,
         event: Event,
         last: bool,
-    ) -> Result<(EventId, usize, bool), PublishError> {
+    ) -> Result<Sent, PublishError> {
         let draft = self.draft(event)?;
         if self.is_shutting_down() {
             return Err(PublishErrorKind::ShuttingDown.into());
@@ -147,7 +148,8 @@ impl Hub {
         remote.learn(cursor);
         self.counters.published.add(u64::from(!repeated));
         let reached = if repeated { 0 } else { self.readers_of(name, target) };
-        Ok((id.map_or_else(|| cursor.into(), EventId::from), reached, repeated))
+        let id = id.map_or_else(|| cursor.into(), EventId::from);
+        Ok(Sent { id, reached, repeated })
     }
 
     fn append_of(&self, name: &ChannelName, target: Option<&ClientId>, draft: Draft, last: bool) -> Append {
