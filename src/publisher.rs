@@ -9,7 +9,7 @@ use crate::{
     backend::Connected,
     channel::{self, Grant, Hub, OpenOptions, Opening, Sent, State, Subscription, end_client},
     encode::EncodedEvent,
-    error::{InvalidText, PublishError, PublishErrorKind},
+    error::{BackendError, InvalidText, PublishError, PublishErrorKind},
     event::Event,
     name::{ChannelName, ClientId},
     observe::Stats,
@@ -19,8 +19,9 @@ use crate::{
 /// or a subscription.
 ///
 /// With a remote [backend](PublisherBuilder::backend) this is one node of several: what is published reaches the readers of
-/// all, [`Channel::close`] ends them on all, and [`Channel::present`] counts them on all. Everything else here is of this
-/// node: its connections, its mirrors of the channels that it has readers of, `disconnect`, `shutdown` and `stats`.
+/// all, [`Channel::close`] ends them on all, and [`Channel::presence`] counts them on all. Everything else is of this node,
+/// which knows its own connections, and of the log what its own readers read: [`Sent::reached`], [`Channel::recent`],
+/// `channels`, `connections`, `clients`, `disconnect`, `shutdown` and `stats`. A node that only publishes has none of that.
 ///
 /// It works outside of a runtime too. What reads is an [`SseLayer`](crate::SseLayer) with a clone of it, or a
 /// [`Subscription`](crate::Subscription).
@@ -68,17 +69,18 @@ impl Publisher {
         Channel { hub: self.hub.clone(), name: name.try_into().map_err(Into::into) }
     }
 
-    /// The names of the channels that have a reader or an event, in no order. It looks at all of them.
+    /// The names of the channels that have a reader or an event, in no order; with a remote backend of those that have a
+    /// reader on this node. It looks at all of them.
     pub fn channels(&self) -> Vec<ChannelName> {
         self.hub.channels()
     }
 
-    /// How many subscriptions there are.
+    /// How many subscriptions there are, on this node.
     pub fn connections(&self) -> usize {
         self.hub.subscriptions()
     }
 
-    /// Ends all connections of a client, and tells them not to come back: they get a `goodbye`, and a browser that
+    /// Ends all connections of a client to this node, and tells them not to come back: they get a `goodbye`, and a browser that
     /// reconnects all the same gets a 204. Says how many, a connection to several channels once for each. It looks at all
     /// channels. To keep the client away is the authorizer's part.
     pub fn disconnect<C>(&self, client: C) -> usize
@@ -213,25 +215,27 @@ impl Channel {
         sent
     }
 
-    /// The last `n` broadcast events that are held, oldest first.
+    /// The last `n` broadcast events that are held, oldest first. With a remote backend none is held here of a channel that
+    /// has no reader on this node; [open](OpenOptions::open) one to get them from the store.
     pub fn recent(&self, n: usize) -> Vec<EncodedEvent> {
         let Ok(name) = &self.name else { return Vec::new() };
         self.hub.recent(name, None, n)
     }
 
-    /// The last `n` events that are held for a client, broadcasts and its own, oldest first.
+    /// The last `n` events that are held for a client, broadcasts and its own, oldest first; where, as
+    /// [`recent`](Self::recent) says.
     pub fn recent_for<C: TryInto<ClientId>>(&self, client: C, n: usize) -> Vec<EncodedEvent> {
         let (Ok(name), Ok(client)) = (&self.name, client.try_into()) else { return Vec::new() };
         self.hub.recent(name, Some(&client), n)
     }
 
-    /// How many connections read the channel.
+    /// How many connections read the channel on this node. [`presence`](Self::presence) counts those on all.
     pub fn connections(&self) -> usize {
         let Ok(name) = &self.name else { return 0 };
         self.hub.with_existing(name, |state| state.readers.live()).unwrap_or(0)
     }
 
-    /// The clients that are connected to the channel, and with how many connections each; in no order.
+    /// The clients that are connected to the channel on this node, and with how many connections each; in no order.
     pub fn clients(&self) -> Vec<(ClientId, usize)> {
         let Ok(name) = &self.name else { return Vec::new() };
         let clients = |state: &mut State| {
@@ -249,12 +253,13 @@ impl Channel {
 
     /// Ends all connections to the channel, which are told not to come back, and forgets its history. The name can be
     /// used anew; a reader that comes back with an id of before gets a gap. A connection that reads other channels too ends
-    /// whole. Says how many connections there were on this node; with a remote backend those of others end too.
+    /// whole. Says how many connections there were on this node; with a remote backend those of others end too. A channel
+    /// whose name is not valid has none.
     ///
     /// # Errors
     ///
-    /// If a remote backend [does not answer](PublishError::is_unavailable). To try again is right.
-    pub async fn close(&self) -> Result<usize, PublishError> {
+    /// If a remote backend fails. To try again is right. In process there are none.
+    pub async fn close(&self) -> Result<usize, BackendError> {
         match (&self.name, &self.hub.remote) {
             (Err(_), _) => Ok(0),
             (Ok(name), None) => Ok(self.hub.close(name)),
@@ -262,14 +267,28 @@ impl Channel {
         }
     }
 
-    /// Who is connected to the channel on all nodes of a remote backend: each client, and `None` for those without one,
-    /// with the number of its connections. It may lag by [`Present::EVERY`](crate::Present::EVERY), and by three times that
-    /// after a node was killed. In process it is exact.
+    /// Who is connected to the channel, on all nodes: each client, and `None` for those without one, with the number of its
+    /// connections; in no order. With a remote backend it is asked, and may lag by
+    /// [`Presence::EVERY`](crate::backend::Presence::EVERY), by three times that after a node was killed. In process it is
+    /// exact, and ready at once.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use tower_sse::{ChannelName, Grant, Publisher, Subscription};
+    ///
+    /// let publisher = Publisher::new();
+    /// let reader = Subscription::open(&publisher, Grant::new([ChannelName::from_static("run")])).await.unwrap();
+    /// // So that a worker knows whether anybody still wants what it makes.
+    /// assert_eq!(publisher.channel("run").presence().await?, [(None, 1)]);
+    /// # drop(reader);
+    /// # Ok::<_, tower_sse::BackendError>(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
-    /// If a remote backend [does not answer](PublishError::is_unavailable).
-    pub async fn present(&self) -> Result<Connected, PublishError> {
+    /// If a remote backend fails. In process there are none.
+    pub async fn presence(&self) -> Result<Connected, BackendError> {
         match (&self.name, &self.hub.remote) {
             (Err(_), _) => Ok(Vec::new()),
             (Ok(name), None) => Ok(self.hub.with_existing(name, |state| state.present()).unwrap_or_default()),

@@ -109,8 +109,7 @@ impl Hub {
     }
 
     fn make_channel(&self, name: &ChannelName) -> Option<Arc<Shared>> {
-        // The application's own code, so under no lock.
-        let retention = (self.settings.retention)(name);
+        let retention = self.retention_of(name);
         let make = || match self.remote {
             None => Shared::new(name.clone(), Log::new(retention, self.memory.exhume(name), now()), None),
             Some(_) => Shared::new(name.clone(), Mirror::log(retention), Some(Mirror::new(self.memory.epoch()).into())),
@@ -120,6 +119,11 @@ impl Hub {
             self.sweep_all(now());
             self.registry.get_or_insert(name, max, make)
         })
+    }
+
+    /// How much a channel of that name holds. The application's own code says it, so under no lock.
+    pub(super) fn retention_of(&self, name: &ChannelName) -> Retention {
+        (self.settings.retention)(name)
     }
 
     /// Does `work` on the channel of that name, under its lock, if there is one.

@@ -18,7 +18,6 @@ use crate::{
     backend::{Entry, Held},
     cursor::{Epoch, Offset},
     log::{BROADCAST, Log, Retention, Tombstone},
-    name::ChannelName,
     notice::EndReason,
 };
 
@@ -292,10 +291,5 @@ impl Hub {
             opening.into_iter().for_each(Waker::wake);
         }
         is_dropped
-    }
-
-    /// What a mirror of that name holds of its retention.
-    pub(super) fn retention_of(&self, name: &ChannelName) -> Retention {
-        (self.settings.retention)(name)
     }
 }

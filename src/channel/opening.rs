@@ -17,7 +17,7 @@ use crate::{
 /// What [`OpenOptions::open`](crate::OpenOptions::open) returns: the subscription, as soon as its channels are there.
 ///
 /// The subscription has its place from the call on, and gives it back if this is dropped. In process it is ready when it
-/// is first polled, and needs no runtime. With a remote [`Backend`](crate::Backend) it needs a tokio runtime with time.
+/// is first polled, and needs no runtime. With a remote [`Backend`](crate::backend::Backend) it needs a tokio runtime with time.
 #[must_use = "a future does nothing until it is polled"]
 pub struct Opening(Stage);
 

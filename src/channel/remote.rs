@@ -118,7 +118,7 @@ impl Remote {
         timeout: Duration,
         call: impl Future<Output = Result<T, BackendError>>,
     ) -> Result<T, BackendError> {
-        tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| Err(BackendError::timed_out()))
+        tokio::time::timeout(timeout, call).await.unwrap_or_else(|elapsed| Err(BackendError::timed_out(elapsed)))
     }
 }
 
@@ -168,16 +168,14 @@ impl Hub {
     }
 
     /// Who is connected to a channel, on all nodes.
-    pub(crate) async fn present_in(&self, remote: &Remote, name: &ChannelName) -> Result<Connected, PublishError> {
-        let present = Remote::within(remote.timeout, remote.backend.present(name.clone())).await;
-        Ok(present.map_err(PublishErrorKind::Unavailable)?)
+    pub(crate) async fn present_in(&self, remote: &Remote, name: &ChannelName) -> Result<Connected, BackendError> {
+        Remote::within(remote.timeout, remote.backend.presence(name.clone())).await
     }
 
     /// Closes a channel in the backend's store. Its readers, on all nodes, are told by the feed.
-    pub(crate) async fn close_in(&self, remote: &Remote, name: &ChannelName) -> Result<usize, PublishError> {
+    pub(crate) async fn close_in(&self, remote: &Remote, name: &ChannelName) -> Result<usize, BackendError> {
         let readers = self.readers_of(name, None);
-        let closed = Remote::within(remote.timeout, remote.backend.close(name.clone())).await;
-        closed.map_err(PublishErrorKind::Unavailable)?;
+        Remote::within(remote.timeout, remote.backend.close(name.clone())).await?;
         Ok(readers)
     }
 }

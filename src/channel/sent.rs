@@ -9,7 +9,8 @@ pub struct Sent {
     /// Its id on the wire.
     pub id: EventId,
     /// How many connections read the channel on this node, or are the client's there: each of them gets it, or a gap if it
-    /// is too slow.
+    /// is too slow. A node that only publishes to a remote backend reaches none by itself:
+    /// [`Channel::presence`](crate::Channel::presence) says who reads on the others.
     pub reached: usize,
     /// An event with its [idempotency key](Event::idempotency_key) had been sent before, whose id this is; nobody gets it
     /// again.

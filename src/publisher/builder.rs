@@ -66,19 +66,21 @@ impl PublisherBuilder {
         self
     }
 
-    /// Where the log lives; in process by default. Hubs with the same backend, in as many processes as there are, are one
-    /// hub to those who publish and read.
+    /// Where the log lives, such as in `Redis`; in process by default. Hubs with the same backend, in as many processes as
+    /// there are, are one hub to those who publish and read.
     ///
-    /// Give all of them the same settings. Publishing and opening then need a tokio runtime with time; a publisher that
-    /// nobody reads from runs no task.
+    /// Give all of them the same settings. [`Limits`] are then each node's own: of the channels that it has readers of, and
+    /// of the bytes that it mirrors of them. What the store holds is bounded by [`Retention`] alone.
+    ///
+    /// Publishing and opening then need a tokio runtime with time; a publisher that nobody reads from runs no task.
     pub fn backend(mut self, backend: impl Backend) -> Self {
         self.0.backend = Some(Arc::new(backend));
         self
     }
 
-    /// How long a remote [backend](Self::backend) is waited for: then a publish is an
-    /// [error](PublishError::is_unavailable), and a reader whose channel is not loaded is told to come back later; 5 s by
-    /// default.
+    /// How long a call of a remote [backend](Self::backend) is waited for; 5 s by default. Then a publish is an
+    /// [error](crate::PublishError::is_unavailable), and a reader whose channel is not loaded is told to come back later.
+    /// In process nothing is waited for.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.0.timeout = timeout;
         self

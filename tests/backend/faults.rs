@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tower_sse::{Event, GapReason, IdempotencyKey, OpenOptions, Present, Publisher, PublisherBuilder};
+use tower_sse::{Event, GapReason, IdempotencyKey, OpenOptions, Publisher, PublisherBuilder, backend::Presence};
 
 use crate::{
     faulty::{Faults, Faulty},
@@ -91,7 +91,7 @@ pub async fn a_feed_that_drops_the_last_message_is_repaired(store: impl Shared) 
     send(&other, "a", "dropped").await;
     let begun = Instant::now();
     assert_eq!(reader.text().await, "dropped");
-    assert!(begun.elapsed() < 4 * Present::EVERY, "the node looks now and then");
+    assert!(begun.elapsed() < 4 * Presence::EVERY, "the node looks now and then");
 }
 
 pub async fn readers_of_many_channels_miss_nothing_silently_when_the_feed_drops(store: impl Shared) {

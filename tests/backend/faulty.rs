@@ -11,8 +11,8 @@ use std::{
 
 use tokio::sync::Notify;
 use tower_sse::{
-    Append, Appended, Backend, BackendError, BackendFuture, ChannelName, ClientId, Epoch, Held, Message, Messages,
-    Offset, Present, Requests, Retention,
+    BackendError, ChannelName, Cursor, Epoch, Offset, Retention,
+    backend::{Append, Appended, Backend, BackendFuture, Connected, Held, Message, Messages, Presence, Requests},
 };
 
 #[derive(Clone)]
@@ -66,9 +66,9 @@ impl Faults {
                 let next = self.drop_next.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1)).is_ok();
                 (!next && !seen.is_multiple_of(every)).then_some(message)
             }
-            Message::Level { epoch, last } => {
-                let last = Offset::new(last.get().saturating_sub(self.forgot.load(SeqCst)));
-                Some(Message::Level { epoch, last })
+            Message::Level(Cursor { epoch, offset }) => {
+                let offset = Offset::new(offset.get().saturating_sub(self.forgot.load(SeqCst)));
+                Some(Message::Level(Cursor { epoch, offset }))
             }
             other => Some(other),
         }
@@ -143,12 +143,12 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
         })
     }
 
-    fn refresh(&self, present: Present) -> BackendFuture<'_, ()> {
+    fn refresh(&self, present: Presence) -> BackendFuture<'_, ()> {
         self.faults.answer().map_or_else(|error| error, |()| self.inner.refresh(present))
     }
 
-    fn present(&self, channel: ChannelName) -> BackendFuture<'_, Vec<(Option<ClientId>, usize)>> {
-        self.faults.answer().map_or_else(|error| error, |()| self.inner.present(channel))
+    fn presence(&self, channel: ChannelName) -> BackendFuture<'_, Connected> {
+        self.faults.answer().map_or_else(|error| error, |()| self.inner.presence(channel))
     }
 }
 

@@ -1,8 +1,15 @@
 //! Redis, each test with a server of its own.
 
-use std::{sync::Mutex, time::Duration};
+use std::{error::Error, fmt::Write as _, sync::Mutex, time::Duration};
 
-use tower_sse::{Event, IdempotencyKey, Publisher, PublisherBuilder, Redis, Retention};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+use tower_sse::{
+    BackendError, ClientId, Event, IdempotencyKey, Publisher, PublisherBuilder, Redis, RedisBuilder, Retention,
+};
 
 use crate::{
     reader::*,
@@ -110,7 +117,7 @@ async fn keys_are_gone_when_retention_and_tombstones_have_passed() {
     let Some(store) = RedisStore::begin().await else { return };
     let redis = || {
         let url = store.server.lock().unwrap().url();
-        let builder = Redis::builder(&url).unwrap().prefix("short").tombstones(Duration::from_millis(300));
+        let builder = Redis::builder(url).prefix("short").tombstones(Duration::from_millis(300));
         builder.idempotency_window(Duration::from_millis(300)).build().unwrap()
     };
     let node = short(Publisher::builder().backend(redis())).build();
@@ -153,7 +160,7 @@ async fn a_channel_that_redis_has_forgotten_is_a_gap_only_for_whom_it_may_be_one
     let Some(store) = RedisStore::begin().await else { return };
     let node = || {
         let url = store.server.lock().unwrap().url();
-        let redis = Redis::builder(&url).unwrap().tombstones(Duration::from_millis(300)).build().unwrap();
+        let redis = Redis::builder(url).tombstones(Duration::from_millis(300)).build().unwrap();
         short(Publisher::builder().backend(redis)).build()
     };
     let one = node();
@@ -173,4 +180,87 @@ async fn a_channel_that_redis_has_forgotten_is_a_gap_only_for_whom_it_may_be_one
     let newest = send(&one, "b", 4).await;
     let mut reader = resume(&other, &["a"], "", &newest).await;
     reader.nothing_before(&one, "a").await;
+}
+
+/// Behind a way on which what was connected hangs, and what comes anew passes.
+#[tokio::test]
+async fn a_connection_that_hangs_is_given_up_by_who_has_less_patience_than_it() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let to = store.server.lock().unwrap().port();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let (hang, hanging) = watch::channel(false);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (passes, mut hanging) = (!*hanging.borrow(), hanging.clone());
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+                let hung = async { drop(hanging.wait_for(|hangs| *hangs && passes).await) };
+                tokio::select! {
+                    _ = copy_bidirectional(&mut client, &mut server) => {}
+                    () = hung => std::future::pending().await,
+                }
+            });
+        }
+    });
+    let redis = Redis::builder(url).timeout(Duration::from_secs(1)).build().unwrap();
+    let node = Publisher::builder().backend(redis).timeout(Duration::from_millis(200)).build();
+    eventually(async || node.channel("a").send(Event::text("1")).await.is_ok()).await;
+    hang.send_replace(true);
+    let error = node.channel("a").send(Event::text("2")).await.unwrap_err();
+    assert!(error.source().unwrap().downcast_ref::<BackendError>().unwrap().is_timeout());
+    eventually(async || node.channel("a").send(Event::text("3")).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn hubs_with_clones_of_one_redis_are_nodes_of_their_own() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let redis = store.redis();
+    let [one, other] = [(); 2].map(|()| Publisher::builder().backend(redis.clone()).build());
+    let present = async |client| {
+        let expected = [(Some(ClientId::from_static(client)), 2)];
+        eventually(async || one.channel("a").presence().await.unwrap() == expected).await;
+    };
+    let first = live(&one, &["a"], "ana").await;
+    let _second = live(&other, &["a"], "bo").await;
+    eventually(async || one.channel("a").presence().await.unwrap().len() == 2).await;
+    // The one says now what the other has said last.
+    let _third = live(&one, &["a"], "bo").await;
+    drop(first);
+    present("bo").await;
+}
+
+#[tokio::test]
+async fn a_password_opens_and_is_shown_nowhere() {
+    if !is_installed() {
+        return;
+    }
+    let socket = std::env::temp_dir().join(format!("tower-sse-{}.sock", std::process::id()));
+    let server = Server::start_with(&["--requirepass", "s3cret", "--unixsocket", socket.to_str().unwrap()]);
+    let port = server.port();
+    let node = |redis: RedisBuilder| Publisher::builder().backend(redis.build().unwrap()).build();
+    let right = [
+        Redis::builder(format!("redis://:s3cret@127.0.0.1:{port}")),
+        Redis::builder(server.url()).credentials("default", "s3cret"),
+        Redis::builder(format!("unix://{}?pass=s3cret", socket.display())),
+    ];
+    for redis in right {
+        assert!(!format!("{redis:?} {:?}", redis.clone().build()).contains("s3cret"));
+        let node = node(redis);
+        let mut reader = live(&node, &["a"], "").await;
+        reader.nothing_before(&node, "a").await;
+    }
+    let wrong = node(Redis::builder(format!("redis://app:wr0ng@127.0.0.1:{port}")));
+    let away = node(Redis::builder("redis://app:wr0ng@127.0.0.1:1"));
+    for node in [wrong, away] {
+        let error = node.channel("a").send(Event::text("x")).await.unwrap_err();
+        let mut text = format!("{node:?} {error:?}");
+        let mut cause: Option<&dyn Error> = Some(&error);
+        while let Some(error) = cause {
+            write!(text, " {error}").unwrap();
+            cause = error.source();
+        }
+        assert!(error.is_unavailable() && !text.contains("wr0ng"), "{text}");
+    }
+    let _ = std::fs::remove_file(socket);
 }

@@ -12,10 +12,10 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(prefix: &str) -> Self {
-        // What is between the first pair of braces is hashed: within them there may be none.
-        let prefix: String = prefix.chars().filter(|char| !matches!(char, '{' | '}')).collect();
-        Self { prefix: format!("{{{prefix}}}:") }
+    /// What is between the first pair of braces is hashed, if it is anything: `None` for a prefix with which it is not.
+    pub(super) fn new(prefix: &str) -> Option<Self> {
+        let is_hashed = !prefix.is_empty() && !prefix.contains(['{', '}']);
+        is_hashed.then(|| Self { prefix: format!("{{{prefix}}}:") })
     }
 
     pub(super) fn hub(&self) -> String {

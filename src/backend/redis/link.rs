@@ -12,16 +12,43 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, RedisError, ScriptInvocation, Value,
     aio::{MultiplexedConnection, PubSub},
 };
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
-use crate::error::BackendError;
+use super::tls;
+use crate::{
+    error::BackendError,
+    sync::{self, lock},
+};
 
 pub(super) struct Link {
     /// Another one after a cluster has said that the hub's slot is elsewhere.
     client: RwLock<Client>,
     timeout: Duration,
     /// Locked while one is made, so that there is only one.
-    current: Mutex<Option<Arc<MultiplexedConnection>>>,
+    current: Mutex<Option<Arc<Connection>>>,
+}
+
+struct Connection {
+    asked: MultiplexedConnection,
+    /// Since when it was asked and has answered nothing. A question that is dropped before its timeout, as whoever asks may
+    /// have less patience, ends nothing by itself: this tells the next one.
+    silent: sync::Mutex<Option<Instant>>,
+}
+
+impl Connection {
+    async fn ask(&self, script: &ScriptInvocation<'_>) -> Result<Value, RedisError> {
+        lock(&self.silent).get_or_insert_with(Instant::now);
+        let answer = script.invoke_async(&mut self.asked.clone()).await;
+        *lock(&self.silent) = None;
+        answer
+    }
+
+    fn is_silent(&self, timeout: Duration) -> bool {
+        lock(&self.silent).is_some_and(|since| since.elapsed() > timeout)
+    }
 }
 
 impl Link {
@@ -33,14 +60,15 @@ impl Link {
     pub(super) async fn ask(&self, script: &ScriptInvocation<'_>) -> Result<Value, BackendError> {
         match self.try_ask(script).await {
             // Nothing was done: the hub's slot is elsewhere, to where the link has moved.
-            Err(error) if error.redirect_node().is_some() => self.try_ask(script).await.map_err(BackendError::new),
-            answer => answer.map_err(BackendError::new),
+            Err(error) if error.redirect_node().is_some() => self.try_ask(script).await,
+            answer => answer,
         }
+        .map_err(failed)
     }
 
     async fn try_ask(&self, script: &ScriptInvocation<'_>) -> Result<Value, RedisError> {
         let connection = self.connection().await?;
-        let answer = script.invoke_async(&mut (*connection).clone()).await;
+        let answer = connection.ask(script).await;
         if let Err(error) = &answer
             && is_useless(error)
         {
@@ -53,16 +81,17 @@ impl Link {
         answer
     }
 
-    async fn connection(&self) -> Result<Arc<MultiplexedConnection>, RedisError> {
+    async fn connection(&self) -> Result<Arc<Connection>, RedisError> {
         let mut current = self.current.lock().await;
-        if let Some(connection) = &*current {
+        if let Some(connection) = current.as_ref().filter(|connection| !connection.is_silent(self.timeout)) {
             return Ok(connection.clone());
         }
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(Some(self.timeout));
         let client = self.client();
-        let connection = Arc::new(client.get_multiplexed_async_connection_with_config(&config).await?);
+        let asked = client.get_multiplexed_async_connection_with_config(&config).await?;
+        let connection = Arc::new(Connection { asked, silent: sync::Mutex::default() });
         *current = Some(connection.clone());
         Ok(connection)
     }
@@ -71,13 +100,17 @@ impl Link {
     pub(super) async fn subscriber(&self) -> Result<PubSub, BackendError> {
         let client = self.client();
         match timeout(self.timeout, client.get_async_pubsub()).await {
-            Ok(subscriber) => subscriber.map_err(BackendError::new),
-            Err(_) => Err(BackendError::timed_out()),
+            Ok(subscriber) => subscriber.map_err(failed),
+            Err(elapsed) => Err(BackendError::timed_out(elapsed)),
         }
     }
 
     fn client(&self) -> Client {
-        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let client = self.client.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let ConnectionAddr::TcpTls { .. } = client.get_connection_info().addr() {
+            tls::choose_provider();
+        }
+        client
     }
 
     fn redirect(&self, error: &RedisError) {
@@ -95,6 +128,10 @@ impl Link {
             *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
         }
     }
+}
+
+pub(super) fn failed(error: RedisError) -> BackendError {
+    if error.is_timeout() { BackendError::timed_out(error) } else { BackendError::new(error) }
 }
 
 /// The connection, or what is at its other end, will not do.
