@@ -159,7 +159,7 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Sends an event to everyone who reads the channel, and who comes back within its [`Retention`].
+    /// Sends an event to everyone who reads the channel, and who comes back within its [`Retention`](crate::Retention).
     ///
     /// It never waits for a reader; in process it is ready at once. A remote backend acknowledges it.
     ///

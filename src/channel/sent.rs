@@ -12,7 +12,7 @@ pub struct Sent {
     /// is too slow. A node that only publishes to a remote backend reaches none by itself:
     /// [`Channel::presence`](crate::Channel::presence) says who reads on the others.
     pub reached: usize,
-    /// An event with its [idempotency key](Event::idempotency_key) had been sent before, whose id this is; nobody gets it
+    /// An event with its [idempotency key](crate::Event::idempotency_key) had been sent before, whose id this is; nobody gets it
     /// again.
     pub repeated: bool,
 }
