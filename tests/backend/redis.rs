@@ -2,7 +2,7 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use tower_sse::{Event, IdempotencyKey, Publisher, PublisherBuilder, Redis, Retention};
+use tower_sse::{Backend as _, Event, IdempotencyKey, Publisher, PublisherBuilder, Redis, Retention};
 
 use crate::{
     reader::*,
@@ -173,4 +173,19 @@ async fn a_channel_that_redis_has_forgotten_is_a_gap_only_for_whom_it_may_be_one
     let newest = send(&one, "b", 4).await;
     let mut reader = resume(&other, &["a"], "", &newest).await;
     reader.nothing_before(&one, "a").await;
+}
+
+/// What its index of times has of the epoch before says nothing.
+#[tokio::test]
+async fn a_channel_that_is_new_in_a_renewed_epoch_is_no_gap() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let redis = store.redis();
+    let node = Publisher::builder().backend(redis.clone()).build();
+    send(&node, "a", 1).await;
+    let lost = live(&node, &["a"], "").await.subscription.cursor().epoch;
+    assert_ne!(redis.renew(lost).await.unwrap(), lost);
+    let first = send(&node, "a", 2).await;
+    send(&node, "a", 3).await;
+    let mut reader = resume(&node, &["b"], "", &first).await;
+    reader.nothing_before(&node, "b").await;
 }
