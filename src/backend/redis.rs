@@ -174,12 +174,13 @@ impl Inner {
     }
 
     async fn close(&self, channel: ChannelName) -> Result<(), BackendError> {
-        // For as long as anything may be remembered of it.
+        // At least so long; a channel that is to be known for longer is.
         let life = millis(self.tombstones.saturating_mul(2));
+        let shortest = millis(self.tombstones);
         self.ask(|epoch| {
             let mut ask = self.scripts.close.key(self.keys.hub());
             ask.key(self.keys.index(epoch)).key(self.keys.stream(epoch, &channel)).key(self.keys.meta(epoch, &channel));
-            ask.arg(epoch.to_string()).arg(self.keys.feed(&channel)).arg(&life);
+            ask.arg(epoch.to_string()).arg(self.keys.feed(&channel)).arg(&life).arg(&shortest);
             ask
         })
         .await?;

@@ -22,6 +22,18 @@ impl RedisStore {
     fn command(&self, words: &[&str]) -> String {
         self.server.lock().unwrap().command(words)
     }
+
+    /// Has it that at these times, in milliseconds from now, these offsets had been given.
+    fn rewrite_index(&self, epoch: &str, times: &[(i64, u64)]) {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+        let index = format!("{{tower-sse}}:t:{epoch}");
+        self.command(&["DEL", &index]);
+        for (at, offset) in times {
+            let at = (now + at).to_string();
+            self.command(&["ZADD", &index, &at, &format!("{at}:{offset}")]);
+            self.command(&["HSET", "{tower-sse}:hub", "w", &at]);
+        }
+    }
 }
 
 impl Store for RedisStore {
@@ -188,4 +200,43 @@ async fn a_channel_that_is_new_in_a_renewed_epoch_is_no_gap() {
     send(&node, "a", 3).await;
     let mut reader = resume(&node, &["b"], "", &first).await;
     reader.nothing_before(&node, "b").await;
+}
+
+#[tokio::test]
+async fn a_closed_channel_is_remembered_for_as_long_as_one_that_is_not() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let day = Duration::from_secs(86_400);
+    for (age, name) in [(7 * day, "a"), (Duration::MAX, "b")] {
+        let node = Publisher::builder().backend(store.redis()).retention(Retention::new().age(age)).build();
+        let id = send(&node, name, 1).await;
+        let meta = format!("{{tower-sse}}:m:{}:{name}", &id[..12]);
+        let lifetime = || store.command(&["PTTL", &meta]).parse::<i64>().unwrap();
+        let before = lifetime();
+        node.channel(name).close().await.unwrap();
+        // -1 is for ever.
+        assert!(lifetime() == -1 || before > 0 && lifetime() > before - 60_000, "{before} and then {}", lifetime());
+    }
+}
+
+#[tokio::test]
+async fn closing_a_channel_that_redis_has_forgotten_hides_no_loss() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let node = || {
+        let url = store.server.lock().unwrap().url();
+        let redis = Redis::builder(&url).unwrap().tombstones(Duration::from_secs(60)).build().unwrap();
+        Publisher::builder().backend(redis).retention(Retention::new().age(Duration::from_secs(1))).build()
+    };
+    let one = node();
+    let first = send(&one, "a", 1).await;
+    send(&one, "a", 2).await;
+    // As it is when this was 80 seconds ago, and something else has kept the hub.
+    store.command(&[
+        "DEL",
+        &format!("{{tower-sse}}:s:{}:a", &first[..12]),
+        &format!("{{tower-sse}}:m:{}:a", &first[..12]),
+    ]);
+    store.rewrite_index(&first[..12], &[(-100_000, 0), (-80_000, 2)]);
+    one.channel("a").close().await.unwrap();
+    let mut reader = resume(&node(), &["a"], "", &first).await;
+    reader.gap(tower_sse::GapReason::Evicted).await;
 }
