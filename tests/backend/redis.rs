@@ -240,3 +240,27 @@ async fn closing_a_channel_that_redis_has_forgotten_hides_no_loss() {
     let mut reader = resume(&node(), &["a"], "", &first).await;
     reader.gap(tower_sse::GapReason::Evicted).await;
 }
+
+/// By somebody's hand, by a `maxmemory-policy` that it should not have, or because its clock was ahead for a while.
+#[tokio::test]
+async fn a_stream_that_is_gone_before_its_time_is_a_gap() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let [one, other] = store.nodes(|builder| builder.retention(Retention::new().events(3)));
+    let first = send(&one, "a", 1).await;
+    send(&one, "a", 2).await;
+    send(&one, "a", 3).await;
+    store.command(&["DEL", &format!("{{tower-sse}}:s:{}:a", &first[..12])]);
+    let mut reader = resume(&other, &["a"], "", &first).await;
+    reader.gap(tower_sse::GapReason::Evicted).await;
+    store.command(&["DEL", &format!("{{tower-sse}}:s:{}:a", &first[..12])]);
+    // And it holds as much as before.
+    for n in 4..=6 {
+        send(&one, "a", n).await;
+    }
+    let mut late = resume(&store.nodes::<1>(|builder| builder)[0], &["a"], "", &first).await;
+    late.gap(tower_sse::GapReason::Evicted).await;
+    assert_eq!(
+        (reader.texts(3).await, late.texts(3).await),
+        (vec!["4".into(), "5".into(), "6".into()], vec!["4".into(), "5".into(), "6".into()])
+    );
+}

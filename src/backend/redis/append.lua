@@ -10,6 +10,7 @@ if ARGV[12] ~= '' then
 end
 local now = clock()
 local c = enter_channel(meta, index, h[2], now, life)
+miss(stream, meta, c)
 evict(stream, meta, c, now, age, math.huge, math.huge, overhead)
 local lane = client == '' and 'lb' or 'h:' .. client
 local own = 'u:' .. client .. '\0' .. id
