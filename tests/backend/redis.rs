@@ -264,3 +264,25 @@ async fn a_stream_that_is_gone_before_its_time_is_a_gap() {
         (vec!["4".into(), "5".into(), "6".into()], vec!["4".into(), "5".into(), "6".into()])
     );
 }
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_hides_no_loss() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let node = || {
+        let url = store.server.lock().unwrap().url();
+        let redis = Redis::builder(&url).unwrap().tombstones(Duration::from_millis(300)).build().unwrap();
+        short(Publisher::builder().backend(redis)).build()
+    };
+    let one = node();
+    let first = send(&one, "a", 1).await;
+    // As a clock leaves it that was a day ahead then.
+    store.rewrite_index(&first[..12], &[(86_400_000, 1)]);
+    send(&one, "a", 2).await;
+    eventually(async || {
+        send(&one, "b", "still").await;
+        !store.command(&["KEYS", "*"]).lines().any(|key| key.ends_with(":a"))
+    })
+    .await;
+    let mut reader = resume(&node(), &["a"], "", &first).await;
+    reader.gap(tower_sse::GapReason::Evicted).await;
+}
