@@ -12,7 +12,7 @@
 //! | `i:<epoch>:<channel>\0<key>` | an idempotency key's offset |
 //! | `nodes`, `p:<node>` | who is connected |
 //!
-//! and the push channels `f:<channel>`, of a channel's events, and `l:<number>`, of one node's levels.
+//! and the push channels `f:<database>:<channel>`, of a channel's events, and `l:<number>`, of one node's levels.
 
 mod builder;
 mod feed;

@@ -286,3 +286,18 @@ async fn a_clock_that_was_ahead_hides_no_loss() {
     let mut reader = resume(&node(), &["a"], "", &first).await;
     reader.gap(tower_sse::GapReason::Evicted).await;
 }
+
+/// Redis pushes to all databases alike.
+#[tokio::test]
+async fn hubs_in_different_databases_know_nothing_of_each_other() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let url = store.server.lock().unwrap().url();
+    let [one, other] = [0, 1].map(|number| {
+        let redis = Redis::builder(&url).unwrap().database(number).build().unwrap();
+        Publisher::builder().backend(redis).build()
+    });
+    let mut readers = [live(&one, &["a", "b"], "").await, live(&other, &["b", "a"], "").await];
+    one.channel("b").close().await.unwrap();
+    assert!(readers[0].next().await.is_none());
+    readers[1].nothing_before(&other, "b").await;
+}

@@ -112,10 +112,11 @@ impl RedisBuilder {
     ///
     /// If the address can't be used: TLS takes the feature `redis-tls`.
     pub fn build(self) -> Result<Redis, BackendError> {
+        let database = self.info.redis_settings().db();
         let client = Client::open(self.info).map_err(BackendError::new)?;
         Ok(Redis(Arc::new(Inner {
             link: Link::new(client, self.timeout),
-            keys: Keys::new(&self.prefix),
+            keys: Keys::new(&self.prefix, database),
             scripts: Scripts::new(),
             tombstones: self.tombstones,
             window: self.window,
