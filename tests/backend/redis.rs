@@ -301,3 +301,35 @@ async fn hubs_in_different_databases_know_nothing_of_each_other() {
     assert!(readers[0].next().await.is_none());
     readers[1].nothing_before(&other, "b").await;
 }
+
+/// Who has the hub's slot says so by its port alone, as behind a balancer, and is then gone for good: its slots go to the
+/// one whose address is known.
+#[tokio::test]
+async fn when_the_cluster_node_of_its_slot_is_gone_it_asks_at_its_own_address_again() {
+    if !is_installed() {
+        return;
+    }
+    let settings = ["--cluster-enabled", "yes", "--cluster-preferred-endpoint-type", "unknown-endpoint"];
+    let mut servers = [(); 2].map(|()| Server::start_with(&settings));
+    let slot: usize = servers[0].command(&["CLUSTER", "KEYSLOT", "{tower-sse}"]).parse().unwrap();
+    // The hub's is the second one's.
+    if slot < 8_192 {
+        servers.swap(0, 1);
+    }
+    let [first, second] = &mut servers;
+    let (low, high) = if slot < 8_192 { (second, first) } else { (first, second) };
+    low.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"]);
+    high.command(&["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]);
+    low.command(&["CLUSTER", "MEET", "127.0.0.1", &high.port().to_string()]);
+    let is_ready = |server: &Server| server.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok");
+    eventually(async || servers.iter().all(is_ready)).await;
+    let node = Publisher::builder().backend(Redis::new(&servers[0].url()).unwrap()).build();
+    send(&node, "a", 1).await;
+    let gone = servers[1].command(&["CLUSTER", "MYID"]);
+    servers[1].kill();
+    servers[0].command(&["CLUSTER", "FORGET", &gone]);
+    let (from, to) = if slot < 8_192 { ("0", "8191") } else { ("8192", "16383") };
+    servers[0].command(&["CLUSTER", "ADDSLOTSRANGE", from, to]);
+    eventually(async || is_ready(&servers[0])).await;
+    eventually(async || node.channel("a").send(Event::text("2")).await.is_ok()).await;
+}

@@ -17,8 +17,11 @@ use tokio::{sync::Mutex, time::timeout};
 use crate::error::BackendError;
 
 pub(super) struct Link {
-    /// Another one after a cluster has said that the hub's slot is elsewhere.
-    client: RwLock<Client>,
+    /// The one to ask, which is another one after a cluster has said that the hub's slot is elsewhere; and the one to ask
+    /// when that can't be reached.
+    clients: RwLock<(Client, Client)>,
+    /// Where it was told to go first.
+    own: Client,
     timeout: Duration,
     /// Locked while one is made, so that there is only one.
     current: Mutex<Option<Arc<MultiplexedConnection>>>,
@@ -26,7 +29,8 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(client: Client, timeout: Duration) -> Self {
-        Self { client: RwLock::new(client), timeout, current: Mutex::new(None) }
+        let clients = RwLock::new((client.clone(), client.clone()));
+        Self { clients, own: client, timeout, current: Mutex::new(None) }
     }
 
     /// Runs a script.
@@ -61,8 +65,13 @@ impl Link {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(Some(self.timeout));
-        let client = self.client();
-        let connection = Arc::new(client.get_multiplexed_async_connection_with_config(&config).await?);
+        let connection = self.client().get_multiplexed_async_connection_with_config(&config).await;
+        if connection.is_err() {
+            // A cluster's node that is gone tells nobody who has its slots now.
+            let (client, other) = &mut *self.clients.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::swap(client, other);
+        }
+        let connection = Arc::new(connection?);
         *current = Some(connection.clone());
         Ok(connection)
     }
@@ -77,7 +86,7 @@ impl Link {
     }
 
     fn client(&self) -> Client {
-        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.clients.read().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
     fn redirect(&self, error: &RedisError) {
@@ -85,14 +94,22 @@ impl Link {
         let Some((host, port)) = addr.rsplit_once(':') else { return };
         let Ok(port) = port.parse() else { return };
         let info = self.client().get_connection_info().clone();
+        // None is the one who said so.
+        let host = match info.addr() {
+            ConnectionAddr::TcpTls { host: same, .. } | ConnectionAddr::Tcp(same, _) if host.is_empty() => same,
+            _ => host,
+        };
         let addr = match info.addr() {
-            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
-                ConnectionAddr::TcpTls { host: host.into(), port, insecure: *insecure, tls_params: tls_params.clone() }
-            }
-            _ => ConnectionAddr::Tcp(host.into(), port),
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
+                host: host.to_string(),
+                port,
+                insecure: *insecure,
+                tls_params: tls_params.clone(),
+            },
+            _ => ConnectionAddr::Tcp(host.to_string(), port),
         };
         if let Ok(client) = Client::open(info.set_addr(addr)) {
-            *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+            *self.clients.write().unwrap_or_else(PoisonError::into_inner) = (client, self.own.clone());
         }
     }
 }
