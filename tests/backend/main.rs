@@ -8,6 +8,9 @@ mod faults;
 mod faulty;
 mod file;
 mod memory;
+#[cfg(feature = "redis")]
+#[path = "../cluster/proxy.rs"]
+mod proxy;
 mod reader;
 #[cfg(feature = "redis")]
 mod redis;

@@ -5,6 +5,7 @@ use std::{sync::Mutex, time::Duration};
 use tower_sse::{Backend as _, Event, IdempotencyKey, Publisher, PublisherBuilder, Redis, Retention};
 
 use crate::{
+    proxy::{Mode, Proxy},
     reader::*,
     server::{Server, is_installed},
     store::{Shared, Store},
@@ -332,4 +333,20 @@ async fn when_the_cluster_node_of_its_slot_is_gone_it_asks_at_its_own_address_ag
     servers[0].command(&["CLUSTER", "ADDSLOTSRANGE", from, to]);
     eventually(async || is_ready(&servers[0])).await;
     eventually(async || node.channel("a").send(Event::text("2")).await.is_ok()).await;
+}
+
+/// As when a machine or a firewall on the way goes away: the connection is there, and nothing comes any more. The node
+/// loses its patience before the connection would.
+#[tokio::test]
+async fn a_connection_on_which_nothing_comes_any_more_is_given_up() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let port = store.server.lock().unwrap().port();
+    let proxy = Proxy::start(port).await;
+    let redis = Redis::builder(&format!("redis://127.0.0.1:{}", proxy.port)).unwrap();
+    let redis = redis.timeout(Duration::from_millis(400)).build().unwrap();
+    let node = Publisher::builder().backend(redis).timeout(Duration::from_millis(200)).build();
+    send(&node, "a", 1).await;
+    proxy.set(Mode::Abandon);
+    assert!(node.channel("a").send(Event::text("2")).await.unwrap_err().is_unavailable());
+    eventually(async || node.channel("a").send(Event::text("3")).await.is_ok()).await;
 }

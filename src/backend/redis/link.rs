@@ -4,8 +4,8 @@
 //! cut off without a word stays so for as long as the kernel retries. Here the first timeout ends it.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
+    sync::{Arc, MutexGuard, PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 
 use redis::{
@@ -24,7 +24,31 @@ pub(super) struct Link {
     own: Client,
     timeout: Duration,
     /// Locked while one is made, so that there is only one.
-    current: Mutex<Option<Arc<MultiplexedConnection>>>,
+    current: Mutex<Option<Arc<Current>>>,
+}
+
+struct Current {
+    connection: MultiplexedConnection,
+    /// Since when a question waits and nothing at all has been answered. Who asked may have lost patience before the
+    /// connection did.
+    asked: std::sync::Mutex<Option<Instant>>,
+}
+
+impl Current {
+    async fn ask(&self, script: &ScriptInvocation<'_>) -> Result<Value, RedisError> {
+        self.asked().get_or_insert_with(Instant::now);
+        let answer = script.invoke_async(&mut self.connection.clone()).await;
+        *self.asked() = None;
+        answer
+    }
+
+    fn is_silent(&self, timeout: Duration) -> bool {
+        self.asked().is_some_and(|since| since.elapsed() >= timeout)
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Link {
@@ -44,7 +68,7 @@ impl Link {
 
     async fn try_ask(&self, script: &ScriptInvocation<'_>) -> Result<Value, RedisError> {
         let connection = self.connection().await?;
-        let answer = script.invoke_async(&mut (*connection).clone()).await;
+        let answer = connection.ask(script).await;
         if let Err(error) = &answer
             && is_useless(error)
         {
@@ -57,11 +81,12 @@ impl Link {
         answer
     }
 
-    async fn connection(&self) -> Result<Arc<MultiplexedConnection>, RedisError> {
+    async fn connection(&self) -> Result<Arc<Current>, RedisError> {
         let mut current = self.current.lock().await;
-        if let Some(connection) = &*current {
+        if let Some(connection) = current.as_ref().filter(|current| !current.is_silent(self.timeout)) {
             return Ok(connection.clone());
         }
+        *current = None;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(Some(self.timeout));
@@ -71,7 +96,7 @@ impl Link {
             let (client, other) = &mut *self.clients.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::swap(client, other);
         }
-        let connection = Arc::new(connection?);
+        let connection = Arc::new(Current { connection: connection?, asked: std::sync::Mutex::new(None) });
         *current = Some(connection.clone());
         Ok(connection)
     }
