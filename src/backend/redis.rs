@@ -70,8 +70,8 @@ struct Inner {
     window: Duration,
     /// As far as it is known; 0 if it is not.
     epoch: AtomicU64,
-    /// What the node has said of who is connected, as far as it was taken over.
-    said: Mutex<HashMap<ChannelName, String>>,
+    /// What the node of this number, the last that said so, has said of who is connected, as far as it was taken over.
+    said: Mutex<(u64, HashMap<ChannelName, String>)>,
 }
 
 impl Inner {
@@ -200,7 +200,8 @@ impl Inner {
     async fn refresh(&self, present: Present) -> Result<(), BackendError> {
         let now: HashMap<_, _> =
             present.channels.into_iter().map(|(channel, clients)| (channel, value::write_clients(&clients))).collect();
-        let before = std::mem::take(&mut *lock(&self.said));
+        let (node, before) = std::mem::take(&mut *lock(&self.said));
+        let before = if node == present.node { before } else { HashMap::new() };
         let gone = before.keys().filter(|channel| !now.contains_key(*channel)).map(|channel| (channel, ""));
         let new = now.iter().filter(|(channel, clients)| before.get(*channel) != Some(clients));
         let changes: Vec<_> = gone.chain(new.map(|(channel, clients)| (channel, clients.as_str()))).collect();
@@ -214,7 +215,7 @@ impl Inner {
             self.say(present.node, first, false).await?;
             self.say(present.node, rest, true).await?;
         }
-        *lock(&self.said) = now;
+        *lock(&self.said) = (present.node, now);
         Ok(())
     }
 

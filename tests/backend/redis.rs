@@ -350,3 +350,16 @@ async fn a_connection_on_which_nothing_comes_any_more_is_given_up() {
     assert!(node.channel("a").send(Event::text("2")).await.unwrap_err().is_unavailable());
     eventually(async || node.channel("a").send(Event::text("3")).await.is_ok()).await;
 }
+
+#[tokio::test]
+async fn hubs_that_share_a_connection_count_their_own_readers() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let redis = store.redis();
+    let [one, other] = [(); 2].map(|()| Publisher::builder().backend(redis.clone()).build());
+    let mut readers =
+        vec![live(&one, &["a"], "").await, live(&other, &["a"], "").await, live(&other, &["a"], "").await];
+    for count in [3, 4] {
+        eventually(async || one.channel("a").present().await.unwrap() == [(None, count)]).await;
+        readers.push(live(&one, &["a"], "").await);
+    }
+}

@@ -121,7 +121,7 @@ impl RedisBuilder {
             tombstones: self.tombstones,
             window: self.window,
             epoch: AtomicU64::new(0),
-            said: Mutex::new(HashMap::new()),
+            said: Mutex::new((0, HashMap::new())),
         })))
     }
 }
