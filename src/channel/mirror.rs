@@ -202,7 +202,8 @@ impl Shared {
         if before.is_some_and(|tail| held.head < tail && held.head > Offset::START) {
             return Filled::Lost;
         }
-        let missed_close = mirror.loaded && held.closed != mirror.closed;
+        // A store that has forgotten the channel counts from the start again.
+        let missed_close = mirror.loaded && held.closed > mirror.closed;
         if !whole && (missed_close || held.marks.highest() > mirror.tail) {
             return Filled::Again(Offset::START);
         }

@@ -37,6 +37,8 @@ pub struct Faults {
     /// The store says that it has given so many offsets fewer than it has.
     pub forgot: AtomicU64,
     pub feeds: AtomicUsize,
+    /// So many reads were answered.
+    pub reads: AtomicUsize,
     pub renewed: AtomicUsize,
 }
 
@@ -96,7 +98,14 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
     }
 
     fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> BackendFuture<'_, Held> {
-        self.faults.answer().map_or_else(|error| error, |()| self.inner.read(channel, after, retention))
+        if let Err(error) = self.faults.answer() {
+            return error;
+        }
+        Box::pin(async move {
+            let held = self.inner.read(channel, after, retention).await;
+            self.faults.reads.fetch_add(1, SeqCst);
+            held
+        })
     }
 
     fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Vec<Offset>> {

@@ -1,10 +1,14 @@
 //! Redis, each test with a server of its own.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{Mutex, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
 use tower_sse::{Backend as _, Event, IdempotencyKey, Publisher, PublisherBuilder, Redis, Retention};
 
 use crate::{
+    faulty::Faulty,
     proxy::{Mode, Proxy},
     reader::*,
     server::{Server, is_installed},
@@ -362,4 +366,35 @@ async fn hubs_that_share_a_connection_count_their_own_readers() {
         eventually(async || one.channel("a").present().await.unwrap() == [(None, count)]).await;
         readers.push(live(&one, &["a"], "").await);
     }
+}
+
+/// It does not know any more how often it was closed.
+#[tokio::test]
+async fn a_channel_that_redis_has_forgotten_was_not_closed() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let redis = || {
+        let url = store.server.lock().unwrap().url();
+        Redis::builder(&url).unwrap().tombstones(Duration::from_millis(300)).build().unwrap()
+    };
+    let backend = Faulty::new(redis());
+    let faults = backend.faults.clone();
+    let (one, other) =
+        (short(Publisher::builder().backend(backend)).build(), short(Publisher::builder().backend(redis())).build());
+    one.channel("a").close().await.unwrap();
+    let mut reader = live(&one, &["a"], "").await;
+    eventually(async || {
+        send(&other, "b", "something else keeps the hub").await;
+        !store.command(&["KEYS", "*"]).lines().any(|key| key.ends_with(":a"))
+    })
+    .await;
+    let before = faults.reads.load(SeqCst);
+    faults.cut();
+    eventually(async || {
+        send(&other, "b", "something else keeps the hub").await;
+        faults.reads.load(SeqCst) > before
+    })
+    .await;
+    send(&other, "a", "still there").await;
+    // Whether it has missed something Redis can't say.
+    assert_eq!(reader.until("still there").await.last().unwrap(), "still there");
 }
