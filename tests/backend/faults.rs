@@ -226,3 +226,14 @@ pub async fn a_publisher_without_readers_has_no_feed(store: impl Shared) {
     }
     assert_eq!((faults.feeds.load(SeqCst), one.stats().channels), (0, 0));
 }
+
+pub async fn when_the_only_channel_is_closed_nobody_is_said_to_be_there(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let mut reader = live(&one, &["a"], "ana").await;
+    eventually(async || faults.present.load(SeqCst) == 1).await;
+    one.channel("a").close().await.unwrap();
+    assert!(reader.next().await.is_none());
+    drop(reader);
+    eventually(async || faults.present.load(SeqCst) == 0).await;
+    assert!(one.channel("a").present().await.unwrap().is_empty());
+}

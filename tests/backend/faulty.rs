@@ -40,6 +40,8 @@ pub struct Faults {
     /// So many reads were answered.
     pub reads: AtomicUsize,
     pub renewed: AtomicUsize,
+    /// So many channels the node has said that it has connections to, when it was last taken over.
+    pub present: AtomicUsize,
 }
 
 impl Faults {
@@ -153,7 +155,15 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
     }
 
     fn refresh(&self, present: Present) -> BackendFuture<'_, ()> {
-        self.faults.answer().map_or_else(|error| error, |()| self.inner.refresh(present))
+        if let Err(error) = self.faults.answer() {
+            return error;
+        }
+        Box::pin(async move {
+            let channels = present.channels.len();
+            self.inner.refresh(present).await?;
+            self.faults.present.store(channels, SeqCst);
+            Ok(())
+        })
     }
 
     fn present(&self, channel: ChannelName) -> BackendFuture<'_, Vec<(Option<ClientId>, usize)>> {

@@ -73,6 +73,7 @@ macro_rules! all_faults {
             faults::a_reader_that_opens_while_the_store_is_away_is_told_to_come_back,
             faults::a_channel_without_readers_is_watched_no_more,
             faults::a_publisher_without_readers_has_no_feed,
+            faults::when_the_only_channel_is_closed_nobody_is_said_to_be_there,
         }
     };
 }
