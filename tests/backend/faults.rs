@@ -237,3 +237,23 @@ pub async fn when_the_only_channel_is_closed_nobody_is_said_to_be_there(store: i
     eventually(async || faults.present.load(SeqCst) == 0).await;
     assert!(one.channel("a").present().await.unwrap().is_empty());
 }
+
+pub async fn a_read_that_is_older_than_the_mirror_changes_nothing(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    send(&other, "a", "before").await;
+    faults.delay.store(100, SeqCst);
+    faults.twice.store(true, SeqCst);
+    let mut reader = live(&one, &["a"], "").await;
+    // The channel is watched for the second time, and read, while it is whole; the answer takes a while.
+    faults.hold_reads.store(true, SeqCst);
+    eventually(async || faults.reads.load(SeqCst) == 2).await;
+    for n in 0..3 {
+        send(&other, "a", n).await;
+    }
+    assert_eq!(reader.texts(3).await, ["0", "1", "2"]);
+    faults.hold_reads.store(false, SeqCst);
+    eventually(async || faults.answered.load(SeqCst) == 2).await;
+    reader.nothing_before(&other, "a").await;
+    assert_eq!(faults.renewed.load(SeqCst), 0);
+}
