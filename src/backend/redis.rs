@@ -12,7 +12,7 @@
 //! | `i:<epoch>:<channel>\0<key>` | an idempotency key's offset |
 //! | `nodes`, `p:<node>` | who is connected |
 //!
-//! and the push channels `f:<channel>`, of a channel's events, and `l:<number>`, of one node's levels.
+//! and the push channels `f:<database>:<channel>`, of a channel's events, and `l:<number>`, of one node's levels.
 
 mod builder;
 mod feed;
@@ -72,8 +72,7 @@ struct Inner {
     window: Duration,
     /// As far as it is known; 0 if it is not.
     epoch: AtomicU64,
-    /// What a node has said last of who is connected, as far as it was taken over, and which one: clones of this may be of
-    /// more than one hub.
+    /// What the node of this number, the last that said so, has said of who is connected, as far as it was taken over.
     said: Mutex<(u64, HashMap<ChannelName, String>)>,
 }
 
@@ -177,12 +176,13 @@ impl Inner {
     }
 
     async fn close(&self, channel: ChannelName) -> Result<(), BackendError> {
-        // For as long as anything may be remembered of it.
+        // At least so long; a channel that is to be known for longer is.
         let life = millis(self.tombstones.saturating_mul(2));
+        let shortest = millis(self.tombstones);
         self.ask(|epoch| {
             let mut ask = self.scripts.close.key(self.keys.hub());
             ask.key(self.keys.index(epoch)).key(self.keys.stream(epoch, &channel)).key(self.keys.meta(epoch, &channel));
-            ask.arg(epoch.to_string()).arg(self.keys.feed(&channel)).arg(&life);
+            ask.arg(epoch.to_string()).arg(self.keys.feed(&channel)).arg(&life).arg(&shortest);
             ask
         })
         .await?;
@@ -203,10 +203,11 @@ impl Inner {
         let now: HashMap<_, _> =
             present.channels.into_iter().map(|(channel, clients)| (channel, value::write_clients(&clients))).collect();
         let (node, before) = std::mem::take(&mut *lock(&self.said));
-        let mut known = node == present.node && !before.is_empty();
+        let before = if node == present.node { before } else { HashMap::new() };
         let gone = before.keys().filter(|channel| !now.contains_key(*channel)).map(|channel| (channel, ""));
         let new = now.iter().filter(|(channel, clients)| before.get(*channel) != Some(clients));
         let changes: Vec<_> = gone.chain(new.map(|(channel, clients)| (channel, clients.as_str()))).collect();
+        let mut known = !before.is_empty();
         if known {
             known = self.say(present.node, &changes, true).await?;
         }

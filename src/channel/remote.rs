@@ -106,6 +106,11 @@ impl Remote {
         }
     }
 
+    /// There is a driver. Its runtime may be gone, and it with that.
+    pub(super) fn is_driven(&self) -> bool {
+        lock(&self.driver).as_ref().is_some_and(|driver| !driver.is_closed())
+    }
+
     /// Tells the driver if there is one.
     pub(super) fn mention(&self, command: Command) {
         if let Some(driver) = &*lock(&self.driver) {

@@ -1,17 +1,20 @@
 //! Redis, each test with a server of its own.
 
-use std::{error::Error, fmt::Write as _, sync::Mutex, time::Duration};
-
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-    sync::watch,
+use std::{
+    error::Error,
+    fmt::Write as _,
+    sync::{Mutex, atomic::Ordering::SeqCst},
+    time::Duration,
 };
+
 use tower_sse::{
-    BackendError, ClientId, Event, IdempotencyKey, Publisher, PublisherBuilder, Redis, RedisBuilder, Retention,
+    BackendError, Event, IdempotencyKey, Publisher, PublisherBuilder, Redis, RedisBuilder, Retention,
+    backend::Backend as _,
 };
 
 use crate::{
+    faulty::Faulty,
+    proxy::{Mode, Proxy},
     reader::*,
     server::{Server, is_installed},
     store::{Shared, Store},
@@ -28,6 +31,18 @@ impl RedisStore {
 
     fn command(&self, words: &[&str]) -> String {
         self.server.lock().unwrap().command(words)
+    }
+
+    /// Has it that at these times, in milliseconds from now, these offsets had been given.
+    fn rewrite_index(&self, epoch: &str, times: &[(i64, u64)]) {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+        let index = format!("{{tower-sse}}:t:{epoch}");
+        self.command(&["DEL", &index]);
+        for (at, offset) in times {
+            let at = (now + at).to_string();
+            self.command(&["ZADD", &index, &at, &format!("{at}:{offset}")]);
+            self.command(&["HSET", "{tower-sse}:hub", "w", &at]);
+        }
     }
 }
 
@@ -117,7 +132,7 @@ async fn keys_are_gone_when_retention_and_tombstones_have_passed() {
     let Some(store) = RedisStore::begin().await else { return };
     let redis = || {
         let url = store.server.lock().unwrap().url();
-        let builder = Redis::builder(url).prefix("short").tombstones(Duration::from_millis(300));
+        let builder = Redis::builder(&url).prefix("short").tombstones(Duration::from_millis(300));
         builder.idempotency_window(Duration::from_millis(300)).build().unwrap()
     };
     let node = short(Publisher::builder().backend(redis())).build();
@@ -160,7 +175,7 @@ async fn a_channel_that_redis_has_forgotten_is_a_gap_only_for_whom_it_may_be_one
     let Some(store) = RedisStore::begin().await else { return };
     let node = || {
         let url = store.server.lock().unwrap().url();
-        let redis = Redis::builder(url).tombstones(Duration::from_millis(300)).build().unwrap();
+        let redis = Redis::builder(&url).tombstones(Duration::from_millis(300)).build().unwrap();
         short(Publisher::builder().backend(redis)).build()
     };
     let one = node();
@@ -182,52 +197,212 @@ async fn a_channel_that_redis_has_forgotten_is_a_gap_only_for_whom_it_may_be_one
     reader.nothing_before(&one, "a").await;
 }
 
-/// Behind a way on which what was connected hangs, and what comes anew passes.
+/// What its index of times has of the epoch before says nothing.
 #[tokio::test]
-async fn a_connection_that_hangs_is_given_up_by_who_has_less_patience_than_it() {
+async fn a_channel_that_is_new_in_a_renewed_epoch_is_no_gap() {
     let Some(store) = RedisStore::begin().await else { return };
-    let to = store.server.lock().unwrap().port();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("redis://{}", listener.local_addr().unwrap());
-    let (hang, hanging) = watch::channel(false);
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let (passes, mut hanging) = (!*hanging.borrow(), hanging.clone());
-            tokio::spawn(async move {
-                let mut server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
-                let hung = async { drop(hanging.wait_for(|hangs| *hangs && passes).await) };
-                tokio::select! {
-                    _ = copy_bidirectional(&mut client, &mut server) => {}
-                    () = hung => std::future::pending().await,
-                }
-            });
-        }
+    let redis = store.redis();
+    let node = Publisher::builder().backend(redis.clone()).build();
+    send(&node, "a", 1).await;
+    let lost = live(&node, &["a"], "").await.subscription.cursor().epoch;
+    assert_ne!(redis.renew(lost).await.unwrap(), lost);
+    let first = send(&node, "a", 2).await;
+    send(&node, "a", 3).await;
+    let mut reader = resume(&node, &["b"], "", &first).await;
+    reader.nothing_before(&node, "b").await;
+}
+
+#[tokio::test]
+async fn a_closed_channel_is_remembered_for_as_long_as_one_that_is_not() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let day = Duration::from_secs(86_400);
+    for (age, name) in [(7 * day, "a"), (Duration::MAX, "b")] {
+        let node = Publisher::builder().backend(store.redis()).retention(Retention::new().age(age)).build();
+        let id = send(&node, name, 1).await;
+        let meta = format!("{{tower-sse}}:m:{}:{name}", &id[..12]);
+        let lifetime = || store.command(&["PTTL", &meta]).parse::<i64>().unwrap();
+        let before = lifetime();
+        node.channel(name).close().await.unwrap();
+        // -1 is for ever.
+        assert!(lifetime() == -1 || before > 0 && lifetime() > before - 60_000, "{before} and then {}", lifetime());
+    }
+}
+
+#[tokio::test]
+async fn closing_a_channel_that_redis_has_forgotten_hides_no_loss() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let node = || {
+        let url = store.server.lock().unwrap().url();
+        let redis = Redis::builder(&url).tombstones(Duration::from_secs(60)).build().unwrap();
+        Publisher::builder().backend(redis).retention(Retention::new().age(Duration::from_secs(1))).build()
+    };
+    let one = node();
+    let first = send(&one, "a", 1).await;
+    send(&one, "a", 2).await;
+    // As it is when this was 80 seconds ago, and something else has kept the hub.
+    store.command(&[
+        "DEL",
+        &format!("{{tower-sse}}:s:{}:a", &first[..12]),
+        &format!("{{tower-sse}}:m:{}:a", &first[..12]),
+    ]);
+    store.rewrite_index(&first[..12], &[(-100_000, 0), (-80_000, 2)]);
+    one.channel("a").close().await.unwrap();
+    let mut reader = resume(&node(), &["a"], "", &first).await;
+    reader.gap(tower_sse::GapReason::Evicted).await;
+}
+
+/// By somebody's hand, by a `maxmemory-policy` that it should not have, or because its clock was ahead for a while.
+#[tokio::test]
+async fn a_stream_that_is_gone_before_its_time_is_a_gap() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let [one, other] = store.nodes(|builder| builder.retention(Retention::new().events(3)));
+    let first = send(&one, "a", 1).await;
+    send(&one, "a", 2).await;
+    send(&one, "a", 3).await;
+    store.command(&["DEL", &format!("{{tower-sse}}:s:{}:a", &first[..12])]);
+    let mut reader = resume(&other, &["a"], "", &first).await;
+    reader.gap(tower_sse::GapReason::Evicted).await;
+    store.command(&["DEL", &format!("{{tower-sse}}:s:{}:a", &first[..12])]);
+    // And it holds as much as before.
+    for n in 4..=6 {
+        send(&one, "a", n).await;
+    }
+    let mut late = resume(&store.nodes::<1>(|builder| builder)[0], &["a"], "", &first).await;
+    late.gap(tower_sse::GapReason::Evicted).await;
+    assert_eq!(
+        (reader.texts(3).await, late.texts(3).await),
+        (vec!["4".into(), "5".into(), "6".into()], vec!["4".into(), "5".into(), "6".into()])
+    );
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_hides_no_loss() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let node = || {
+        let url = store.server.lock().unwrap().url();
+        let redis = Redis::builder(&url).tombstones(Duration::from_millis(300)).build().unwrap();
+        short(Publisher::builder().backend(redis)).build()
+    };
+    let one = node();
+    let first = send(&one, "a", 1).await;
+    // As a clock leaves it that was a day ahead then.
+    store.rewrite_index(&first[..12], &[(86_400_000, 1)]);
+    send(&one, "a", 2).await;
+    eventually(async || {
+        send(&one, "b", "still").await;
+        !store.command(&["KEYS", "*"]).lines().any(|key| key.ends_with(":a"))
+    })
+    .await;
+    let mut reader = resume(&node(), &["a"], "", &first).await;
+    reader.gap(tower_sse::GapReason::Evicted).await;
+}
+
+/// Redis pushes to all databases alike.
+#[tokio::test]
+async fn hubs_in_different_databases_know_nothing_of_each_other() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let url = store.server.lock().unwrap().url();
+    let [one, other] = [0, 1].map(|number| {
+        let redis = Redis::new(&format!("{url}/{number}")).unwrap();
+        Publisher::builder().backend(redis).build()
     });
-    let redis = Redis::builder(url).timeout(Duration::from_secs(1)).build().unwrap();
+    let mut readers = [live(&one, &["a", "b"], "").await, live(&other, &["b", "a"], "").await];
+    one.channel("b").close().await.unwrap();
+    assert!(readers[0].next().await.is_none());
+    readers[1].nothing_before(&other, "b").await;
+}
+
+/// Who has the hub's slot says so by its port alone, as behind a balancer, and is then gone for good: its slots go to the
+/// one whose address is known.
+#[tokio::test]
+async fn when_the_cluster_node_of_its_slot_is_gone_it_asks_at_its_own_address_again() {
+    if !is_installed() {
+        return;
+    }
+    let settings = ["--cluster-enabled", "yes", "--cluster-preferred-endpoint-type", "unknown-endpoint"];
+    let mut servers = [(); 2].map(|()| Server::start_with(&settings));
+    let slot: usize = servers[0].command(&["CLUSTER", "KEYSLOT", "{tower-sse}"]).parse().unwrap();
+    // The hub's is the second one's.
+    if slot < 8_192 {
+        servers.swap(0, 1);
+    }
+    let [first, second] = &mut servers;
+    let (low, high) = if slot < 8_192 { (second, first) } else { (first, second) };
+    low.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"]);
+    high.command(&["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]);
+    low.command(&["CLUSTER", "MEET", "127.0.0.1", &high.port().to_string()]);
+    let is_ready = |server: &Server| server.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok");
+    eventually(async || servers.iter().all(is_ready)).await;
+    let node = Publisher::builder().backend(Redis::new(&servers[0].url()).unwrap()).build();
+    send(&node, "a", 1).await;
+    let gone = servers[1].command(&["CLUSTER", "MYID"]);
+    servers[1].kill();
+    servers[0].command(&["CLUSTER", "FORGET", &gone]);
+    let (from, to) = if slot < 8_192 { ("0", "8191") } else { ("8192", "16383") };
+    servers[0].command(&["CLUSTER", "ADDSLOTSRANGE", from, to]);
+    eventually(async || is_ready(&servers[0])).await;
+    eventually(async || node.channel("a").send(Event::text("2")).await.is_ok()).await;
+}
+
+/// As when a machine or a firewall on the way goes away: the connection is there, and nothing comes any more. The node
+/// loses its patience before the connection would.
+#[tokio::test]
+async fn a_connection_on_which_nothing_comes_any_more_is_given_up() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let port = store.server.lock().unwrap().port();
+    let proxy = Proxy::start(port).await;
+    let redis = Redis::builder(format!("redis://127.0.0.1:{}", proxy.port));
+    let redis = redis.timeout(Duration::from_millis(400)).build().unwrap();
     let node = Publisher::builder().backend(redis).timeout(Duration::from_millis(200)).build();
-    eventually(async || node.channel("a").send(Event::text("1")).await.is_ok()).await;
-    hang.send_replace(true);
+    send(&node, "a", 1).await;
+    proxy.set(Mode::Abandon);
     let error = node.channel("a").send(Event::text("2")).await.unwrap_err();
     assert!(error.source().unwrap().downcast_ref::<BackendError>().unwrap().is_timeout());
     eventually(async || node.channel("a").send(Event::text("3")).await.is_ok()).await;
 }
 
 #[tokio::test]
-async fn hubs_with_clones_of_one_redis_are_nodes_of_their_own() {
+async fn hubs_that_share_a_connection_count_their_own_readers() {
     let Some(store) = RedisStore::begin().await else { return };
     let redis = store.redis();
     let [one, other] = [(); 2].map(|()| Publisher::builder().backend(redis.clone()).build());
-    let present = async |client| {
-        let expected = [(Some(ClientId::from_static(client)), 2)];
-        eventually(async || one.channel("a").presence().await.unwrap() == expected).await;
+    let mut readers =
+        vec![live(&one, &["a"], "").await, live(&other, &["a"], "").await, live(&other, &["a"], "").await];
+    for count in [3, 4] {
+        eventually(async || one.channel("a").presence().await.unwrap() == [(None, count)]).await;
+        readers.push(live(&one, &["a"], "").await);
+    }
+}
+
+/// It does not know any more how often it was closed.
+#[tokio::test]
+async fn a_channel_that_redis_has_forgotten_was_not_closed() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let redis = || {
+        let url = store.server.lock().unwrap().url();
+        Redis::builder(&url).tombstones(Duration::from_millis(300)).build().unwrap()
     };
-    let first = live(&one, &["a"], "ana").await;
-    let _second = live(&other, &["a"], "bo").await;
-    eventually(async || one.channel("a").presence().await.unwrap().len() == 2).await;
-    // The one says now what the other has said last.
-    let _third = live(&one, &["a"], "bo").await;
-    drop(first);
-    present("bo").await;
+    let backend = Faulty::new(redis());
+    let faults = backend.faults.clone();
+    let (one, other) =
+        (short(Publisher::builder().backend(backend)).build(), short(Publisher::builder().backend(redis())).build());
+    one.channel("a").close().await.unwrap();
+    let mut reader = live(&one, &["a"], "").await;
+    eventually(async || {
+        send(&other, "b", "something else keeps the hub").await;
+        !store.command(&["KEYS", "*"]).lines().any(|key| key.ends_with(":a"))
+    })
+    .await;
+    let before = faults.reads.load(SeqCst);
+    faults.cut();
+    eventually(async || {
+        send(&other, "b", "something else keeps the hub").await;
+        faults.reads.load(SeqCst) > before
+    })
+    .await;
+    send(&other, "a", "still there").await;
+    // Whether it has missed something Redis can't say.
+    assert_eq!(reader.until("still there").await.last().unwrap(), "still there");
 }
 
 #[tokio::test]

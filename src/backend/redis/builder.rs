@@ -112,10 +112,11 @@ impl RedisBuilder {
     ///
     /// If the URL is not one of [these](Redis::builder), or the prefix can't be one.
     pub fn build(self) -> Result<Redis, BackendError> {
-        let client = self.info().and_then(Client::open).map_err(BackendError::new)?;
+        let info = self.info().map_err(BackendError::new)?;
+        let keys = Keys::new(&self.prefix, info.redis_settings().db());
         Ok(Redis(Arc::new(Inner {
-            link: Link::new(client, self.timeout),
-            keys: Keys::new(&self.prefix).ok_or_else(|| BackendError::new("the prefix is empty, or has braces"))?,
+            link: Link::new(Client::open(info).map_err(BackendError::new)?, self.timeout),
+            keys: keys.ok_or_else(|| BackendError::new("the prefix is empty, or has braces"))?,
             scripts: Scripts::new(),
             tombstones: self.tombstones,
             window: self.window,

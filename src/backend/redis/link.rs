@@ -4,56 +4,58 @@
 //! cut off without a word stays so for as long as the kernel retries. Here the first timeout ends it.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
+    sync::{Arc, MutexGuard, PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, RedisError, ScriptInvocation, Value,
     aio::{MultiplexedConnection, PubSub},
 };
-use tokio::{
-    sync::Mutex,
-    time::{Instant, timeout},
-};
+use tokio::{sync::Mutex, time::timeout};
 
 use super::tls;
-use crate::{
-    error::BackendError,
-    sync::{self, lock},
-};
+use crate::error::BackendError;
 
 pub(super) struct Link {
-    /// Another one after a cluster has said that the hub's slot is elsewhere.
-    client: RwLock<Client>,
+    /// The one to ask, which is another one after a cluster has said that the hub's slot is elsewhere; and the one to ask
+    /// when that can't be reached.
+    clients: RwLock<(Client, Client)>,
+    /// Where it was told to go first.
+    own: Client,
     timeout: Duration,
     /// Locked while one is made, so that there is only one.
-    current: Mutex<Option<Arc<Connection>>>,
+    current: Mutex<Option<Arc<Current>>>,
 }
 
-struct Connection {
-    asked: MultiplexedConnection,
-    /// Since when it was asked and has answered nothing. A question that is dropped before its timeout, as whoever asks may
-    /// have less patience, ends nothing by itself: this tells the next one.
-    silent: sync::Mutex<Option<Instant>>,
+struct Current {
+    connection: MultiplexedConnection,
+    /// Since when a question waits and nothing at all has been answered. Who asked may have lost patience before the
+    /// connection did.
+    asked: std::sync::Mutex<Option<Instant>>,
 }
 
-impl Connection {
+impl Current {
     async fn ask(&self, script: &ScriptInvocation<'_>) -> Result<Value, RedisError> {
-        lock(&self.silent).get_or_insert_with(Instant::now);
-        let answer = script.invoke_async(&mut self.asked.clone()).await;
-        *lock(&self.silent) = None;
+        self.asked().get_or_insert_with(Instant::now);
+        let answer = script.invoke_async(&mut self.connection.clone()).await;
+        *self.asked() = None;
         answer
     }
 
     fn is_silent(&self, timeout: Duration) -> bool {
-        lock(&self.silent).is_some_and(|since| since.elapsed() > timeout)
+        self.asked().is_some_and(|since| since.elapsed() >= timeout)
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Link {
     pub(super) fn new(client: Client, timeout: Duration) -> Self {
-        Self { client: RwLock::new(client), timeout, current: Mutex::new(None) }
+        let clients = RwLock::new((client.clone(), client.clone()));
+        Self { clients, own: client, timeout, current: Mutex::new(None) }
     }
 
     /// Runs a script.
@@ -81,17 +83,22 @@ impl Link {
         answer
     }
 
-    async fn connection(&self) -> Result<Arc<Connection>, RedisError> {
+    async fn connection(&self) -> Result<Arc<Current>, RedisError> {
         let mut current = self.current.lock().await;
-        if let Some(connection) = current.as_ref().filter(|connection| !connection.is_silent(self.timeout)) {
+        if let Some(connection) = current.as_ref().filter(|current| !current.is_silent(self.timeout)) {
             return Ok(connection.clone());
         }
+        *current = None;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(Some(self.timeout));
-        let client = self.client();
-        let asked = client.get_multiplexed_async_connection_with_config(&config).await?;
-        let connection = Arc::new(Connection { asked, silent: sync::Mutex::default() });
+        let connection = self.client().get_multiplexed_async_connection_with_config(&config).await;
+        if connection.is_err() {
+            // A cluster's node that is gone tells nobody who has its slots now.
+            let (client, other) = &mut *self.clients.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::swap(client, other);
+        }
+        let connection = Arc::new(Current { connection: connection?, asked: std::sync::Mutex::new(None) });
         *current = Some(connection.clone());
         Ok(connection)
     }
@@ -106,7 +113,7 @@ impl Link {
     }
 
     fn client(&self) -> Client {
-        let client = self.client.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let client = self.clients.read().unwrap_or_else(PoisonError::into_inner).0.clone();
         if let ConnectionAddr::TcpTls { .. } = client.get_connection_info().addr() {
             tls::choose_provider();
         }
@@ -118,14 +125,22 @@ impl Link {
         let Some((host, port)) = addr.rsplit_once(':') else { return };
         let Ok(port) = port.parse() else { return };
         let info = self.client().get_connection_info().clone();
+        // None is the one who said so.
+        let host = match info.addr() {
+            ConnectionAddr::TcpTls { host: same, .. } | ConnectionAddr::Tcp(same, _) if host.is_empty() => same,
+            _ => host,
+        };
         let addr = match info.addr() {
-            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
-                ConnectionAddr::TcpTls { host: host.into(), port, insecure: *insecure, tls_params: tls_params.clone() }
-            }
-            _ => ConnectionAddr::Tcp(host.into(), port),
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
+                host: host.to_string(),
+                port,
+                insecure: *insecure,
+                tls_params: tls_params.clone(),
+            },
+            _ => ConnectionAddr::Tcp(host.to_string(), port),
         };
         if let Ok(client) = Client::open(info.set_addr(addr)) {
-            *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+            *self.clients.write().unwrap_or_else(PoisonError::into_inner) = (client, self.own.clone());
         }
     }
 }

@@ -12,3 +12,13 @@ pub(super) fn choose_provider() {
 
 #[cfg(not(feature = "redis-tls"))]
 pub(super) fn choose_provider() {}
+
+#[cfg(all(test, feature = "redis-tls"))]
+mod tests {
+    #[test]
+    fn who_encrypts_is_chosen_once() {
+        super::choose_provider();
+        super::choose_provider();
+        assert!(rustls::crypto::CryptoProvider::get_default().is_some());
+    }
+}

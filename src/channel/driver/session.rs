@@ -361,12 +361,13 @@ impl<'a> Session<'a> {
         }
         if self.checked.elapsed() >= CHECK {
             self.checked = Instant::now();
-            self.refresh(hub, remote);
-            self.heads_due = true;
-            self.calls.sync(self.driver.ticket);
+            // That nobody is left has to be said yet.
             if self.driver.watched.is_empty() && !self.driver.present {
                 return Some(Over::Idle);
             }
+            self.refresh(hub, remote);
+            self.heads_due = true;
+            self.calls.sync(self.driver.ticket);
         }
         None
     }
