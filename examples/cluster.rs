@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut nodes = JoinSet::new();
     for port in ports.split(',') {
         // Each has connections of its own.
-        let publisher = Publisher::builder().backend(Redis::builder(&url)?.prefix("chat").build()?).build();
+        let publisher = Publisher::builder().backend(Redis::builder(&url).prefix("chat").build()?).build();
         let listener = TcpListener::bind(("127.0.0.1", port.trim().parse()?)).await?;
         println!("listening on http://{}", listener.local_addr()?);
         nodes.spawn(serve(listener, publisher)?);

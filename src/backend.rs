@@ -1,22 +1,20 @@
-//! Where the log lives: the contract that every backend keeps, and the adapters.
+//! What a store has to promise, and is asked, so that several nodes are one hub: the contract of a [`Backend`], and the
+//! words that it and a node exchange.
 //!
-//! The in-process one, [`memory`], keeps it without the trait's calls in its way: the logs are held by the channels, so
-//! that a publish or a read takes one lock. For every other [`Backend`] the same logs are a node's mirror of what its
-//! readers read.
+//! Who uses one needs nothing of this: it is given to [`PublisherBuilder::backend`](crate::PublisherBuilder::backend). The
+//! crate has one in Redis behind the feature `redis`, and the one of every hub without a backend, in process, which is not a
+//! `Backend`: its logs are in the channels themselves, so that a publish or a read takes one lock.
 
 mod contract;
 mod entry;
 mod feed;
 pub(crate) mod memory;
 #[cfg(feature = "redis")]
-mod redis;
+pub(crate) mod redis;
 
 pub(crate) use self::feed::channels as feed_channels;
-#[cfg(feature = "redis")]
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use self::redis::{Redis, RedisBuilder};
 pub use self::{
-    contract::{Append, Appended, Backend, BackendFuture, Connected, Present},
+    contract::{Append, Appended, Backend, BackendFuture, Connected, Presence},
     entry::{Entry, Held, Marks},
     feed::{Incoming, Message, Messages, Request, Requests},
 };

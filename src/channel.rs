@@ -5,7 +5,7 @@
 //! from the hub's counter, so that a reader of several channels can read each up to the same offset and has then seen
 //! everything up to it.
 //!
-//! With a remote [backend](crate::Backend) the same logs are mirrors: a publish goes to the backend's store, and events come
+//! With a remote [backend](crate::backend::Backend) the same logs are mirrors: a publish goes to the backend's store, and events come
 //! into the logs by the hub's [driver].
 
 mod driver;
@@ -21,6 +21,7 @@ mod position;
 mod readers;
 mod registry;
 mod remote;
+mod sent;
 mod slab;
 mod state;
 mod subscription;
@@ -32,6 +33,7 @@ pub use self::{
     limits::Limits,
     opening::Opening,
     options::{Duplicates, OpenOptions, Start},
+    sent::Sent,
     subscription::{Delivery, Subscription},
 };
 pub(crate) use self::{

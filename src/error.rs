@@ -136,7 +136,7 @@ impl PublishError {
         matches!(self.0, PublishErrorKind::ShuttingDown)
     }
 
-    /// The [`Backend`](crate::Backend) did not answer, or failed; its error is in `source()`. It may be tried again. Unlike
+    /// The [`Backend`](crate::backend::Backend) did not answer, or failed; its error is in `source()`. It may be tried again. Unlike
     /// with any other error the event may have been published all the same: with an
     /// [idempotency key](crate::Event::idempotency_key) to try again publishes it once.
     pub fn is_unavailable(&self) -> bool {
@@ -183,24 +183,44 @@ impl Error for PublishError {
     }
 }
 
-/// A [`Backend`](crate::Backend) failed, or did not answer in time. To try again is always right; what failed may have
-/// happened all the same.
+/// A [`Backend`](crate::backend::Backend) failed, or did not answer in time; the cause is in `source()`. What failed may
+/// have happened all the same, and may be tried again. One that is not even [built](crate::PublisherBuilder::backend), as
+/// its settings can't be right, is not worth another try.
+///
+/// ```
+/// use std::error::Error;
+/// use tower_sse::BackendError;
+///
+/// let error = BackendError::new("the disk is full");
+/// assert_eq!(error.to_string(), "the backend failed");
+/// assert_eq!(error.source().unwrap().to_string(), "the disk is full");
+/// ```
 #[derive(Debug)]
-pub struct BackendError(Option<Box<dyn Error + Send + Sync>>);
+pub struct BackendError {
+    timed_out: bool,
+    cause: Box<dyn Error + Send + Sync>,
+}
 
 impl BackendError {
-    /// For this cause, which is in `source()`; a text will do.
+    /// For this cause; a text will do.
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self(Some(cause.into()))
+        Self { timed_out: false, cause: cause.into() }
     }
 
-    pub(crate) fn timed_out() -> Self {
-        Self(None)
+    /// As [`new`](Self::new), where the store did not answer in time.
+    pub fn timed_out(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { timed_out: true, cause: cause.into() }
     }
 
-    /// It did not answer in time.
+    /// For a log, in which `Display` alone says little.
+    pub(crate) fn cause(&self) -> &(dyn Error + 'static) {
+        &*self.cause
+    }
+
+    /// It did not answer in time, be it in the backend's own or in the
+    /// [hub's](crate::PublisherBuilder::timeout).
     pub fn is_timeout(&self) -> bool {
-        self.0.is_none()
+        self.timed_out
     }
 }
 
@@ -212,10 +232,7 @@ impl fmt::Display for BackendError {
 
 impl Error for BackendError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.0 {
-            Some(cause) => Some(&**cause),
-            None => None,
-        }
+        Some(self.cause())
     }
 }
 
@@ -265,7 +282,7 @@ impl OpenError {
         self.0 == OpenErrorKind::Over
     }
 
-    /// The [`Backend`](crate::Backend) did not answer in time; trying again later may succeed.
+    /// The [`Backend`](crate::backend::Backend) did not answer in time; trying again later may succeed.
     pub fn is_unavailable(&self) -> bool {
         self.0 == OpenErrorKind::Unavailable
     }

@@ -35,7 +35,7 @@
 //! reader is too slow are one question to the log: what is after this cursor? So an event is encoded once and held once,
 //! however many read it, a reader never misses what was published while it was away, and a slow one delays nobody.
 //!
-//! That is in process. With a [`Backend`] the log lives in a store that several nodes share, and a node has a mirror of what
+//! That is in process. With a [`Backend`](backend::Backend) the log lives in a store that several nodes share, and a node has a mirror of what
 //! its readers read; all that is said here holds over all of them.
 //!
 //! # Promises
@@ -81,8 +81,13 @@
 //!
 //! # Features
 //!
-//! None is on by default. `tracing` emits an event of that crate, at level `DEBUG`, when a reader is refused, denied or
-//! lags, and at a shutdown. `redis` brings a [`Backend`] in Redis or Valkey, and `redis-tls` TLS for it.
+//! None is on by default.
+//!
+//! | feature | what |
+//! | --- | --- |
+//! | `redis` | `Redis`, a [`Backend`](backend::Backend) in Redis or Valkey, by which several nodes are one hub |
+//! | `redis-tls` | the same over TLS |
+//! | `tracing` | events of that crate, at level `DEBUG`, when a reader is refused, denied or lags, when the feed of a backend fails, and at a shutdown |
 //!
 //! # The floors
 //!
@@ -104,7 +109,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod authorize;
-mod backend;
+pub mod backend;
 mod channel;
 mod cursor;
 mod encode;
@@ -120,23 +125,20 @@ mod serve;
 mod sync;
 mod trace;
 
-/// The README's examples, as tests.
-#[cfg(doctest)]
+/// The examples of the guides, as tests. Some are of Redis.
+#[cfg(all(doctest, feature = "redis"))]
 #[doc = include_str!("../README.md")]
-struct Readme;
+#[doc = include_str!("../docs/scaling.md")]
+struct Guides;
 
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use crate::backend::{Redis, RedisBuilder};
+pub use crate::backend::redis::{Redis, RedisBuilder};
 pub use crate::{
     authorize::{
         AllowAll, AuthorizeRequest, Authorizer, AuthorizerFn, Bearer, BearerFuture, Denied, authorizer_fn, bearer,
     },
-    backend::{
-        Append, Appended, Backend, BackendFuture, Connected, Entry, Held, Incoming, Marks, Message, Messages, Present,
-        Request, Requests,
-    },
-    channel::{Delivery, Duplicates, Grant, Limits, OpenOptions, Opening, Start, Subscription},
+    channel::{Delivery, Duplicates, Grant, Limits, OpenOptions, Opening, Sent, Start, Subscription},
     cursor::{Cursor, Epoch, EventId, Offset},
     encode::EncodedEvent,
     error::{BackendError, InvalidText, OpenError, PublishError, RouteError, SerializeError},
@@ -145,6 +147,6 @@ pub use crate::{
     name::{ChannelName, ClientId, Comment, CustomId, EventName, IdempotencyKey},
     notice::{EndReason, Gap, GapReason},
     observe::Stats,
-    publisher::{Channel, Publisher, PublisherBuilder, Sent},
+    publisher::{Channel, Publisher, PublisherBuilder},
     serve::{KeepAlive, NoBody, NotFound, Route, SseBody, SseFuture, SseLayer, SseService, last_event_id},
 };

@@ -1,15 +1,16 @@
 //! The write handle: what an application does with a hub, and how it opens a subscription to it.
 
+mod builder;
+
 use std::{fmt, sync::Arc, time::Duration};
 
+pub use self::builder::PublisherBuilder;
 use crate::{
-    backend::{Backend, Connected},
-    channel::{self, Grant, Hub, HubSettings, Limits, OpenOptions, Opening, State, Subscription, end_client},
-    cursor::EventId,
+    backend::Connected,
+    channel::{self, Grant, Hub, OpenOptions, Opening, Sent, State, Subscription, end_client},
     encode::EncodedEvent,
-    error::{InvalidText, PublishError, PublishErrorKind},
+    error::{BackendError, InvalidText, PublishError, PublishErrorKind},
     event::Event,
-    log::Retention,
     name::{ChannelName, ClientId},
     observe::Stats,
 };
@@ -18,8 +19,9 @@ use crate::{
 /// or a subscription.
 ///
 /// With a remote [backend](PublisherBuilder::backend) this is one node of several: what is published reaches the readers of
-/// all, [`Channel::close`] ends them on all, and [`Channel::present`] counts them on all. Everything else here is of this
-/// node: its connections, its mirrors of the channels that it has readers of, `disconnect`, `shutdown` and `stats`.
+/// all, [`Channel::close`] ends them on all, and [`Channel::presence`] counts them on all. Everything else is of this node,
+/// which knows its own connections, and of the log what its own readers read: [`Sent::reached`], [`Channel::recent`],
+/// `channels`, `connections`, `clients`, `disconnect`, `shutdown` and `stats`. A node that only publishes has none of that.
 ///
 /// It works outside of a runtime too. What reads is an [`SseLayer`](crate::SseLayer) with a clone of it, or a
 /// [`Subscription`](crate::Subscription).
@@ -67,17 +69,18 @@ impl Publisher {
         Channel { hub: self.hub.clone(), name: name.try_into().map_err(Into::into) }
     }
 
-    /// The names of the channels that have a reader or an event, in no order. It looks at all of them.
+    /// The names of the channels that have a reader or an event, in no order; with a remote backend of those that have a
+    /// reader on this node. It looks at all of them.
     pub fn channels(&self) -> Vec<ChannelName> {
         self.hub.channels()
     }
 
-    /// How many subscriptions there are.
+    /// How many subscriptions there are, on this node.
     pub fn connections(&self) -> usize {
         self.hub.subscriptions()
     }
 
-    /// Ends all connections of a client, and tells them not to come back: they get a `goodbye`, and a browser that
+    /// Ends all connections of a client to this node, and tells them not to come back: they get a `goodbye`, and a browser that
     /// reconnects all the same gets a 204. Says how many, a connection to several channels once for each. It looks at all
     /// channels. To keep the client away is the authorizer's part.
     pub fn disconnect<C>(&self, client: C) -> usize
@@ -120,92 +123,6 @@ impl fmt::Debug for Publisher {
     }
 }
 
-/// A hub's settings.
-///
-/// ```
-/// use std::time::Duration;
-/// use tower_sse::{Limits, Publisher, Retention};
-///
-/// let publisher = Publisher::builder()
-///     .retention_by(|channel| match channel.as_str() {
-///         "news" => Retention::new().events(10_000).age(Duration::from_secs(86_400)),
-///         _ => Retention::new(),
-///     })
-///     .limits(Limits::new().channels(10_000))
-///     .build();
-/// # drop(publisher);
-/// ```
-#[must_use]
-pub struct PublisherBuilder(HubSettings);
-
-impl Default for PublisherBuilder {
-    fn default() -> Self {
-        let retention = Retention::default();
-        Self(HubSettings {
-            limits: Limits::default(),
-            retention: Box::new(move |_| retention),
-            reconnect: (Duration::from_secs(1), Duration::from_secs(5)),
-            backend: None,
-            timeout: Duration::from_secs(5),
-        })
-    }
-}
-
-impl PublisherBuilder {
-    /// How much each channel holds; [`Retention::default`] by default.
-    pub fn retention(self, retention: Retention) -> Self {
-        self.retention_by(move |_| retention)
-    }
-
-    /// How much a channel holds, by its name. Asked when the channel comes into being, which may be again and again.
-    pub fn retention_by(mut self, retention: impl Fn(&ChannelName) -> Retention + Send + Sync + 'static) -> Self {
-        self.0.retention = Box::new(retention);
-        self
-    }
-
-    /// How much the hub may hold; [`Limits::default`] by default.
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.0.limits = limits;
-        self
-    }
-
-    /// Readers that are sent away, by a shutdown or a limit, are told to come back after a random time between these; 1 s
-    /// and 5 s by default. With `max` below `min` it is `min`.
-    pub fn reconnect(mut self, min: Duration, max: Duration) -> Self {
-        self.0.reconnect = (min, max);
-        self
-    }
-
-    /// Where the log lives; in process by default. Hubs with the same backend, in as many processes as there are, are one
-    /// hub to those who publish and read.
-    ///
-    /// Give all of them the same settings. Publishing and opening then need a tokio runtime with time; a publisher that
-    /// nobody reads from runs no task.
-    pub fn backend(mut self, backend: impl Backend) -> Self {
-        self.0.backend = Some(Arc::new(backend));
-        self
-    }
-
-    /// How long a remote [backend](Self::backend) is waited for: then a publish is an
-    /// [error](PublishError::is_unavailable), and a reader whose channel is not loaded is told to come back later; 5 s by
-    /// default.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.0.timeout = timeout;
-        self
-    }
-
-    /// The hub, and its first handle.
-    pub fn build(self) -> Publisher {
-        Publisher { hub: Arc::new(Hub::new(self.0)) }
-    }
-}
-
-impl fmt::Debug for PublisherBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PublisherBuilder").field("limits", &self.0.limits).finish_non_exhaustive()
-    }
-}
-
 impl OpenOptions {
     /// Opens a subscription to what `grant` allows: after `last_event_id` if the reader comes back with one, and where
     /// [`start`](Self::start) says otherwise. An id that is empty is none; one that means nothing here gives a
@@ -241,22 +158,8 @@ pub struct Channel {
     name: Result<ChannelName, InvalidText>,
 }
 
-/// What became of an event that was published.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Sent {
-    /// Its id on the wire.
-    pub id: EventId,
-    /// How many connections read the channel on this node, or are the client's there: each of them gets it, or a gap if it
-    /// is too slow.
-    pub reached: usize,
-    /// An event with its [idempotency key](Event::idempotency_key) had been sent before, whose id this is; nobody gets it
-    /// again.
-    pub repeated: bool,
-}
-
 impl Channel {
-    /// Sends an event to everyone who reads the channel, and who comes back within its [`Retention`].
+    /// Sends an event to everyone who reads the channel, and who comes back within its [`Retention`](crate::Retention).
     ///
     /// It never waits for a reader; in process it is ready at once. A remote backend acknowledges it.
     ///
@@ -310,28 +213,30 @@ impl Channel {
         if sent.is_err() {
             self.hub.counters.publish_refused.add(1);
         }
-        sent.map(|(id, reached, repeated)| Sent { id, reached, repeated })
+        sent
     }
 
-    /// The last `n` broadcast events that are held, oldest first.
+    /// The last `n` broadcast events that are held, oldest first. With a remote backend none is held here of a channel that
+    /// has no reader on this node; [open](OpenOptions::open) one to get them from the store.
     pub fn recent(&self, n: usize) -> Vec<EncodedEvent> {
         let Ok(name) = &self.name else { return Vec::new() };
         self.hub.recent(name, None, n)
     }
 
-    /// The last `n` events that are held for a client, broadcasts and its own, oldest first.
+    /// The last `n` events that are held for a client, broadcasts and its own, oldest first; where, as
+    /// [`recent`](Self::recent) says.
     pub fn recent_for<C: TryInto<ClientId>>(&self, client: C, n: usize) -> Vec<EncodedEvent> {
         let (Ok(name), Ok(client)) = (&self.name, client.try_into()) else { return Vec::new() };
         self.hub.recent(name, Some(&client), n)
     }
 
-    /// How many connections read the channel.
+    /// How many connections read the channel on this node. [`presence`](Self::presence) counts those on all.
     pub fn connections(&self) -> usize {
         let Ok(name) = &self.name else { return 0 };
         self.hub.with_existing(name, |state| state.readers.live()).unwrap_or(0)
     }
 
-    /// The clients that are connected to the channel, and with how many connections each; in no order.
+    /// The clients that are connected to the channel on this node, and with how many connections each; in no order.
     pub fn clients(&self) -> Vec<(ClientId, usize)> {
         let Ok(name) = &self.name else { return Vec::new() };
         let clients = |state: &mut State| {
@@ -349,12 +254,13 @@ impl Channel {
 
     /// Ends all connections to the channel, which are told not to come back, and forgets its history. The name can be
     /// used anew; a reader that comes back with an id of before gets a gap. A connection that reads other channels too ends
-    /// whole. Says how many connections there were on this node; with a remote backend those of others end too.
+    /// whole. Says how many connections there were on this node; with a remote backend those of others end too. A channel
+    /// whose name is not valid has none.
     ///
     /// # Errors
     ///
-    /// If a remote backend [does not answer](PublishError::is_unavailable). To try again is right.
-    pub async fn close(&self) -> Result<usize, PublishError> {
+    /// If a remote backend fails. To try again is right. In process there are none.
+    pub async fn close(&self) -> Result<usize, BackendError> {
         match (&self.name, &self.hub.remote) {
             (Err(_), _) => Ok(0),
             (Ok(name), None) => Ok(self.hub.close(name)),
@@ -362,14 +268,28 @@ impl Channel {
         }
     }
 
-    /// Who is connected to the channel on all nodes of a remote backend: each client, and `None` for those without one,
-    /// with the number of its connections. It may lag by [`Present::EVERY`](crate::Present::EVERY), and by three times that
-    /// after a node was killed. In process it is exact.
+    /// Who is connected to the channel, on all nodes: each client, and `None` for those without one, with the number of its
+    /// connections; in no order. With a remote backend it is asked, and may lag by
+    /// [`Presence::EVERY`](crate::backend::Presence::EVERY), by three times that after a node was killed. In process it is
+    /// exact, and ready at once.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use tower_sse::{ChannelName, Grant, Publisher, Subscription};
+    ///
+    /// let publisher = Publisher::new();
+    /// let reader = Subscription::open(&publisher, Grant::new([ChannelName::from_static("run")])).await.unwrap();
+    /// // So that a worker knows whether anybody still wants what it makes.
+    /// assert_eq!(publisher.channel("run").presence().await?, [(None, 1)]);
+    /// # drop(reader);
+    /// # Ok::<_, tower_sse::BackendError>(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
-    /// If a remote backend [does not answer](PublishError::is_unavailable).
-    pub async fn present(&self) -> Result<Connected, PublishError> {
+    /// If a remote backend fails. In process there are none.
+    pub async fn presence(&self) -> Result<Connected, BackendError> {
         match (&self.name, &self.hub.remote) {
             (Err(_), _) => Ok(Vec::new()),
             (Ok(name), None) => Ok(self.hub.with_existing(name, |state| state.present()).unwrap_or_default()),

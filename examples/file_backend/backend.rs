@@ -10,14 +10,16 @@ use std::{
     io::{self, BufReader},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Poll,
     time::{Duration, SystemTime},
 };
 
 use tokio::{sync::oneshot, time::Instant};
 use tower_sse::{
-    Append, Appended, Backend, BackendError, BackendFuture, ChannelName, ClientId, Cursor, Entry, Epoch, Held,
-    IdempotencyKey, Marks, Message, Messages, Offset, Present, Request, Requests, Retention,
+    BackendError, ChannelName, ClientId, Cursor, Epoch, IdempotencyKey, Offset, Retention,
+    backend::{
+        Append, Appended, Backend, BackendFuture, Connected, Entry, Held, Marks, Message, Messages, Presence, Request,
+        Requests,
+    },
 };
 
 use super::record::Record;
@@ -36,7 +38,7 @@ struct Store {
     channels: HashMap<ChannelName, Channel>,
     keys: HashMap<(ChannelName, IdempotencyKey), (Instant, Offset)>,
     watchers: Vec<Watcher>,
-    nodes: HashMap<u64, (Instant, Present)>,
+    nodes: HashMap<u64, (Instant, Presence)>,
 }
 
 /// What is held of a channel, and what is known of it. A store that is to run for years would forget the channels that hold
@@ -152,30 +154,29 @@ impl Backend for FileBackend {
             let number = self.store().watch(messages, sender);
             let feed = Feed { backend: self, number };
             loop {
-                let next = std::future::poll_fn(|cx| match requests.poll_next(cx) {
-                    Poll::Pending => std::pin::Pin::new(&mut lost).poll(cx).map(|_| Err("too slow")),
-                    Poll::Ready(request) => Poll::Ready(Ok(request)),
-                });
-                match next.await.map_err(BackendError::new)? {
-                    Some(request) => self.store().request(feed.number, request),
-                    None => return Ok(()),
+                tokio::select! {
+                    request = requests.next() => match request {
+                        Some(request) => self.store().request(feed.number, request),
+                        None => return Ok(()),
+                    },
+                    _ = &mut lost => return Err(BackendError::new("the node is too slow")),
                 }
             }
         })
     }
 
-    fn refresh(&self, present: Present) -> BackendFuture<'_, ()> {
+    fn refresh(&self, present: Presence) -> BackendFuture<'_, ()> {
         self.answer(|store| {
             store.nodes.insert(present.node, (Instant::now(), present));
-            store.nodes.retain(|_, (at, present)| !present.channels.is_empty() && at.elapsed() < 3 * Present::EVERY);
+            store.nodes.retain(|_, (at, present)| !present.channels.is_empty() && at.elapsed() < 3 * Presence::EVERY);
             Ok(())
         })
     }
 
-    fn present(&self, channel: ChannelName) -> BackendFuture<'_, Vec<(Option<ClientId>, usize)>> {
+    fn presence(&self, channel: ChannelName) -> BackendFuture<'_, Connected> {
         self.answer(|store| {
             let mut all: HashMap<Option<ClientId>, usize> = HashMap::new();
-            let nodes = store.nodes.values().filter(|(at, _)| at.elapsed() < 3 * Present::EVERY);
+            let nodes = store.nodes.values().filter(|(at, _)| at.elapsed() < 3 * Presence::EVERY);
             for (name, clients) in nodes.flat_map(|(_, present)| &present.channels) {
                 for (client, n) in clients.iter().filter(|_| *name == channel) {
                     *all.entry(client.clone()).or_default() += n;
@@ -295,7 +296,7 @@ impl Store {
     }
 
     fn request(&mut self, number: u64, request: Request) {
-        let level = Message::Level { epoch: self.epoch, last: self.last };
+        let level = Message::Level(Cursor { epoch: self.epoch, offset: self.last });
         let Some(watcher) = self.watchers.iter_mut().find(|watcher| watcher.number == number) else { return };
         let answer = match request {
             Request::Watch(channel) => {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tower_sse::{Append, ChannelName, Epoch, Offset, Retention};
+use tower_sse::{ChannelName, Epoch, Offset, Retention, backend::Append};
 
 pub enum Record {
     /// Everything of before is void.
@@ -106,5 +106,7 @@ fn write(file: &mut File, kind: &str, numbers: &[u128], texts: &[&[u8]]) -> io::
     record.push(b'\n');
     texts.iter().for_each(|text| record.extend_from_slice(text));
     record.push(b'\n');
-    file.write_all(&record)
+    let whole = file.metadata()?.len();
+    // Nothing that follows a part of a record could be read back.
+    file.write_all(&record).inspect_err(|_| _ = file.set_len(whole))
 }

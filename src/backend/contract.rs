@@ -1,6 +1,6 @@
 //! What a backend promises, and the calls it promises it for.
 
-use std::{fmt, pin::Pin};
+use std::{fmt, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 
@@ -15,7 +15,8 @@ use crate::{
     name::{ChannelName, ClientId, CustomId, IdempotencyKey},
 };
 
-/// The answer of a [`Backend`], some time.
+/// What a [`Backend`]'s calls return: boxed, since a hub knows its backend as `dyn Backend`. `Box::pin(async move { .. })`
+/// makes one.
 pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendError>> + Send + 'a>>;
 
 /// A store that several nodes share: where the log lives when it does not live in the process.
@@ -91,14 +92,14 @@ pub trait Backend: Send + Sync + 'static {
     fn feed(&self, requests: Requests, messages: Messages) -> BackendFuture<'_, ()>;
 
     /// Takes over who is connected to a node; what the node said before is void. Forgotten when it is not said anew for
-    /// about three times [`Present::EVERY`]. By default nothing is kept.
-    fn refresh(&self, present: Present) -> BackendFuture<'_, ()> {
+    /// about three times [`Presence::EVERY`]. By default nothing is kept.
+    fn refresh(&self, present: Presence) -> BackendFuture<'_, ()> {
         drop(present);
         Box::pin(async { Ok(()) })
     }
 
     /// Who is connected to a channel on all nodes. By default nobody.
-    fn present(&self, channel: ChannelName) -> BackendFuture<'_, Connected> {
+    fn presence(&self, channel: ChannelName) -> BackendFuture<'_, Connected> {
         drop(channel);
         Box::pin(async { Ok(Vec::new()) })
     }
@@ -162,17 +163,17 @@ pub enum Appended {
 /// Who is connected to a node.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Present {
+pub struct Presence {
     /// A random number, the node's as long as it runs.
     pub node: u64,
     /// Its connections by channel. Each channel once, each client once in it.
     pub channels: Vec<(ChannelName, Connected)>,
 }
 
-impl Present {
+impl Presence {
     /// How often a node says so. A count is right again this long after a change, and three times this after a node was
     /// killed.
-    pub const EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+    pub const EVERY: Duration = Duration::from_secs(5);
 
     pub(crate) fn new(node: u64, channels: Vec<(ChannelName, Connected)>) -> Self {
         Self { node, channels }

@@ -135,7 +135,7 @@ impl Marks {
     }
 
     /// The highest of them all.
-    pub fn highest(&self) -> Offset {
+    pub(crate) fn highest(&self) -> Offset {
         self.clients.values().copied().fold(self.broadcast.max(self.others), Offset::max)
     }
 

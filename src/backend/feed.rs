@@ -1,12 +1,10 @@
 //! A feed's two ends: what a node requests of it, and the messages that it sends.
 
-use std::task::{Context, Poll};
-
 use tokio::sync::mpsc;
 
 use super::entry::Entry;
 use crate::{
-    cursor::{Epoch, Offset},
+    cursor::{Cursor, Epoch},
     name::ChannelName,
 };
 
@@ -39,13 +37,8 @@ pub enum Message {
     },
     /// A channel was [closed](super::Backend::close).
     Closed(ChannelName),
-    /// Every event that this feed was to carry up to this offset, the hub's last, came before.
-    Level {
-        /// The epoch.
-        epoch: Epoch,
-        /// The offset.
-        last: Offset,
-    },
+    /// Every event that this feed was to carry up to here, the last offset that the hub had given, came before.
+    Level(Cursor),
 }
 
 /// The requests to a feed.
@@ -53,24 +46,18 @@ pub enum Message {
 pub struct Requests(mpsc::UnboundedReceiver<Request>);
 
 impl Requests {
-    /// The next one, waited for; `None` when the node needs the feed no more.
+    /// The next one, waited for; `None` when the node needs the feed no more. None is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Request> {
         self.0.recv().await
     }
-
-    /// As [`next`](Self::next), without a future.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Request>> {
-        self.0.poll_recv(cx)
-    }
 }
 
-/// Where a feed sends its messages.
+/// Where a feed sends its messages. There is room for 1,024 that the node has not taken yet.
 #[derive(Debug, Clone)]
 pub struct Messages(mpsc::Sender<Message>);
 
 impl Messages {
-    /// So many wait for the node at most; then the feed waits.
-    pub const ROOM: usize = 1_024;
+    const ROOM: usize = 1_024;
 
     /// A pair for a backend that stands between a node and another backend: what it gives to the other's feed, and what
     /// comes from there.
@@ -96,7 +83,7 @@ impl Messages {
 pub struct Incoming(mpsc::Receiver<Message>);
 
 impl Incoming {
-    /// The next one, waited for; `None` when the feed is over.
+    /// The next one, waited for; `None` when the feed is over. None is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Message> {
         self.0.recv().await
     }

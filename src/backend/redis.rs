@@ -12,13 +12,14 @@
 //! | `i:<epoch>:<channel>\0<key>` | an idempotency key's offset |
 //! | `nodes`, `p:<node>` | who is connected |
 //!
-//! and the push channels `f:<channel>`, of a channel's events, and `l:<number>`, of one node's levels.
+//! and the push channels `f:<database>:<channel>`, of a channel's events, and `l:<number>`, of one node's levels.
 
 mod builder;
 mod feed;
 mod keys;
 mod link;
 mod scripts;
+mod tls;
 mod value;
 
 use std::{
@@ -33,7 +34,7 @@ use redis::Value;
 
 pub use self::builder::RedisBuilder;
 use self::{keys::Keys, link::Link, scripts::Scripts};
-use super::{Append, Appended, Backend, BackendFuture, Connected, Held, Messages, Present, Requests};
+use super::{Append, Appended, Backend, BackendFuture, Connected, Held, Messages, Presence, Requests};
 use crate::{
     cursor::{Cursor, Epoch, Offset},
     error::BackendError,
@@ -42,11 +43,12 @@ use crate::{
     sync::{AtomicU64, Mutex, Ordering, lock},
 };
 
-/// A [`Backend`] in Redis, version 6.2 or later, or Valkey.
+/// A [`Backend`](crate::backend::Backend) in Redis, version 6.2 or later, or Valkey.
 ///
-/// It takes one connection, and a second one as long as somebody reads here. Clones share them.
+/// It takes one connection for commands, which clones share, and another one for each hub that has readers. Both are made
+/// when they are needed, and made anew when they fail.
 ///
-/// ```no_run
+/// ```
 /// use tower_sse::{Publisher, Redis};
 ///
 /// let publisher = Publisher::builder().backend(Redis::new("redis://127.0.0.1")?).build();
@@ -70,8 +72,8 @@ struct Inner {
     window: Duration,
     /// As far as it is known; 0 if it is not.
     epoch: AtomicU64,
-    /// What the node has said of who is connected, as far as it was taken over.
-    said: Mutex<HashMap<ChannelName, String>>,
+    /// What the node of this number, the last that said so, has said of who is connected, as far as it was taken over.
+    said: Mutex<(u64, HashMap<ChannelName, String>)>,
 }
 
 impl Inner {
@@ -174,12 +176,13 @@ impl Inner {
     }
 
     async fn close(&self, channel: ChannelName) -> Result<(), BackendError> {
-        // For as long as anything may be remembered of it.
+        // At least so long; a channel that is to be known for longer is.
         let life = millis(self.tombstones.saturating_mul(2));
+        let shortest = millis(self.tombstones);
         self.ask(|epoch| {
             let mut ask = self.scripts.close.key(self.keys.hub());
             ask.key(self.keys.index(epoch)).key(self.keys.stream(epoch, &channel)).key(self.keys.meta(epoch, &channel));
-            ask.arg(epoch.to_string()).arg(self.keys.feed(&channel)).arg(&life);
+            ask.arg(epoch.to_string()).arg(self.keys.feed(&channel)).arg(&life).arg(&shortest);
             ask
         })
         .await?;
@@ -196,10 +199,11 @@ impl Inner {
     }
 
     /// Says what has changed since the last time; everything, if Redis does not know of that.
-    async fn refresh(&self, present: Present) -> Result<(), BackendError> {
+    async fn refresh(&self, present: Presence) -> Result<(), BackendError> {
         let now: HashMap<_, _> =
             present.channels.into_iter().map(|(channel, clients)| (channel, value::write_clients(&clients))).collect();
-        let before = std::mem::take(&mut *lock(&self.said));
+        let (node, before) = std::mem::take(&mut *lock(&self.said));
+        let before = if node == present.node { before } else { HashMap::new() };
         let gone = before.keys().filter(|channel| !now.contains_key(*channel)).map(|channel| (channel, ""));
         let new = now.iter().filter(|(channel, clients)| before.get(*channel) != Some(clients));
         let changes: Vec<_> = gone.chain(new.map(|(channel, clients)| (channel, clients.as_str()))).collect();
@@ -213,7 +217,7 @@ impl Inner {
             self.say(present.node, first, false).await?;
             self.say(present.node, rest, true).await?;
         }
-        *lock(&self.said) = now;
+        *lock(&self.said) = (present.node, now);
         Ok(())
     }
 
@@ -224,7 +228,7 @@ impl Inner {
         for piece in pieces {
             let mut ask = self.scripts.refresh.key(self.keys.nodes());
             ask.key(self.keys.node(node));
-            ask.arg(node).arg(millis(Present::EVERY * 3)).arg(u8::from(known));
+            ask.arg(node).arg(millis(Presence::EVERY * 3)).arg(u8::from(known));
             for (channel, clients) in piece {
                 ask.arg(channel.as_str()).arg(*clients);
             }
@@ -301,11 +305,11 @@ impl Backend for Redis {
         Box::pin(feed::run(&self.0, requests, messages))
     }
 
-    fn refresh(&self, present: Present) -> BackendFuture<'_, ()> {
+    fn refresh(&self, present: Presence) -> BackendFuture<'_, ()> {
         Box::pin(self.0.refresh(present))
     }
 
-    fn present(&self, channel: ChannelName) -> BackendFuture<'_, Connected> {
+    fn presence(&self, channel: ChannelName) -> BackendFuture<'_, Connected> {
         Box::pin(self.0.present(channel))
     }
 }

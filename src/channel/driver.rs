@@ -13,13 +13,12 @@ mod watched;
 use std::{
     hash::{BuildHasher, RandomState},
     sync::{Arc, Weak},
-    task::Poll,
     time::Duration,
 };
 
 use tokio::{
     sync::mpsc,
-    time::{Instant, Sleep, sleep},
+    time::{Instant, timeout_at},
 };
 
 use self::{calls::Calls, session::Session, watched::AllWatched};
@@ -121,16 +120,12 @@ impl Driver {
         let most = TICK.saturating_mul(1 << failures.min(6)).min(PATIENCE);
         let random = RandomState::new().hash_one(failures) % 1_000;
         let pause = most / 2 + most / 2_000 * u32::try_from(random).unwrap_or(0);
-        let mut timer: std::pin::Pin<Box<Sleep>> = Box::pin(sleep(pause));
+        let until = Instant::now() + pause;
         loop {
-            let command = std::future::poll_fn(|cx| match self.commands.poll_recv(cx) {
-                Poll::Ready(command) => Poll::Ready(Some(command)),
-                Poll::Pending => timer.as_mut().poll(cx).map(|()| None),
-            });
-            match command.await {
-                Some(Some(command)) => self.obey(command, None),
-                Some(None) => return false,
-                None => return true,
+            match timeout_at(until, self.commands.recv()).await {
+                Ok(Some(command)) => self.obey(command, None),
+                Ok(None) => return false,
+                Err(_) => return true,
             }
         }
     }

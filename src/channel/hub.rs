@@ -15,6 +15,7 @@ use super::{
     mirror::Mirror,
     registry::Registry,
     remote::Remote,
+    sent::Sent,
     state::{Shared, State},
     sweep::Sweep,
     wait::Wakeups,
@@ -108,8 +109,7 @@ impl Hub {
     }
 
     fn make_channel(&self, name: &ChannelName) -> Option<Arc<Shared>> {
-        // The application's own code, so under no lock.
-        let retention = (self.settings.retention)(name);
+        let retention = self.retention_of(name);
         let make = || match self.remote {
             None => Shared::new(name.clone(), Log::new(retention, self.memory.exhume(name), now()), None),
             Some(_) => Shared::new(name.clone(), Mirror::log(retention), Some(Mirror::new(self.memory.epoch()).into())),
@@ -119,6 +119,11 @@ impl Hub {
             self.sweep_all(now());
             self.registry.get_or_insert(name, max, make)
         })
+    }
+
+    /// How much a channel of that name holds. The application's own code says it, so under no lock.
+    pub(super) fn retention_of(&self, name: &ChannelName) -> Retention {
+        (self.settings.retention)(name)
     }
 
     /// Does `work` on the channel of that name, under its lock, if there is one.
@@ -138,14 +143,14 @@ impl Hub {
         Ok(draft)
     }
 
-    /// Appends an event and wakes who waits for it. The id, how many connections read it, and whether it was there already.
+    /// Appends an event and wakes who waits for it.
     pub(crate) fn publish(
         &self,
         name: &ChannelName,
         target: Option<&ClientId>,
         event: Event,
         last: bool,
-    ) -> Result<(EventId, usize, bool), PublishError> {
+    ) -> Result<Sent, PublishError> {
         let mut draft = self.draft(event)?;
         let now = now();
         let key = draft.take_key();
@@ -168,7 +173,7 @@ impl Hub {
         let (id, reached, repeated) = appended.ok_or(PublishErrorKind::TooManyChannels)??;
         self.counters.published.add(u64::from(!repeated));
         self.maintain(now);
-        Ok((id, reached, repeated))
+        Ok(Sent { id, reached, repeated })
     }
 
     fn append(

@@ -147,7 +147,7 @@ impl OpenOptions {
             }
             let reader = state.readers.insert(lane);
             if let (Some(remote), Some(mirror)) = (&hub.remote, &mut state.mirror)
-                && !std::mem::replace(&mut mirror.wanted, true)
+                && (!std::mem::replace(&mut mirror.wanted, true) || !remote.is_driven())
             {
                 remote.order(hub, Command::Watch(shared.clone()));
             }

@@ -12,6 +12,7 @@ use super::{
     driver::{self, Command},
     gate::Gate,
     hub::Hub,
+    sent::Sent,
 };
 use crate::{
     backend::{Append, Appended, Backend, Connected},
@@ -105,6 +106,11 @@ impl Remote {
         }
     }
 
+    /// There is a driver. Its runtime may be gone, and it with that.
+    pub(super) fn is_driven(&self) -> bool {
+        lock(&self.driver).as_ref().is_some_and(|driver| !driver.is_closed())
+    }
+
     /// Tells the driver if there is one.
     pub(super) fn mention(&self, command: Command) {
         if let Some(driver) = &*lock(&self.driver) {
@@ -117,7 +123,7 @@ impl Remote {
         timeout: Duration,
         call: impl Future<Output = Result<T, BackendError>>,
     ) -> Result<T, BackendError> {
-        tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| Err(BackendError::timed_out()))
+        tokio::time::timeout(timeout, call).await.unwrap_or_else(|elapsed| Err(BackendError::timed_out(elapsed)))
     }
 }
 
@@ -130,7 +136,7 @@ impl Hub {
         target: Option<&ClientId>,
         event: Event,
         last: bool,
-    ) -> Result<(EventId, usize, bool), PublishError> {
+    ) -> Result<Sent, PublishError> {
         let draft = self.draft(event)?;
         if self.is_shutting_down() {
             return Err(PublishErrorKind::ShuttingDown.into());
@@ -147,7 +153,8 @@ impl Hub {
         remote.learn(cursor);
         self.counters.published.add(u64::from(!repeated));
         let reached = if repeated { 0 } else { self.readers_of(name, target) };
-        Ok((id.map_or_else(|| cursor.into(), EventId::from), reached, repeated))
+        let id = id.map_or_else(|| cursor.into(), EventId::from);
+        Ok(Sent { id, reached, repeated })
     }
 
     fn append_of(&self, name: &ChannelName, target: Option<&ClientId>, draft: Draft, last: bool) -> Append {
@@ -166,16 +173,14 @@ impl Hub {
     }
 
     /// Who is connected to a channel, on all nodes.
-    pub(crate) async fn present_in(&self, remote: &Remote, name: &ChannelName) -> Result<Connected, PublishError> {
-        let present = Remote::within(remote.timeout, remote.backend.present(name.clone())).await;
-        Ok(present.map_err(PublishErrorKind::Unavailable)?)
+    pub(crate) async fn present_in(&self, remote: &Remote, name: &ChannelName) -> Result<Connected, BackendError> {
+        Remote::within(remote.timeout, remote.backend.presence(name.clone())).await
     }
 
     /// Closes a channel in the backend's store. Its readers, on all nodes, are told by the feed.
-    pub(crate) async fn close_in(&self, remote: &Remote, name: &ChannelName) -> Result<usize, PublishError> {
+    pub(crate) async fn close_in(&self, remote: &Remote, name: &ChannelName) -> Result<usize, BackendError> {
         let readers = self.readers_of(name, None);
-        let closed = Remote::within(remote.timeout, remote.backend.close(name.clone())).await;
-        closed.map_err(PublishErrorKind::Unavailable)?;
+        Remote::within(remote.timeout, remote.backend.close(name.clone())).await?;
         Ok(readers)
     }
 }

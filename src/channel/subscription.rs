@@ -14,6 +14,7 @@ use futures_core::Stream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
+    gate::Place,
     hub::{Hub, Permit},
     position::{Found, Position, Positions, go_on_before},
 };
@@ -75,6 +76,8 @@ pub struct Subscription {
     expires: Expiry,
     /// As whom it is parked in the channels that are level.
     parked_as: Option<Waker>,
+    /// Its place among those who wait for the level.
+    waits: Option<Place>,
     end: Option<EndReason>,
 }
 
@@ -160,7 +163,16 @@ impl Subscription {
 
     fn end(&mut self, reason: EndReason) {
         self.end = Some(reason);
-        self.positions.leave(&self.permit.0);
+        self.leave();
+    }
+
+    /// Gives its places back.
+    fn leave(&mut self) {
+        let hub = &self.permit.0;
+        self.positions.leave(hub);
+        if let Some(remote) = &hub.remote {
+            remote.level.leave(&mut self.waits);
+        }
     }
 
     /// The last bytes for one that ended so, if there is something to tell it.
@@ -198,14 +210,14 @@ impl Subscription {
             if self.positions.as_slice().iter().all(Position::is_level) {
                 return Poll::Pending;
             }
-            if let Some(remote) = &self.hub().remote {
+            if let Some(remote) = &self.permit.0.remote {
                 if self.positions.is_of_another(self.epoch) {
                     return self.poll_anew(cx);
                 }
                 // What is beyond the level is not to be read yet.
                 self.positions.park(cx);
                 let first = self.positions.first_after(self.cursor);
-                if first.is_some_and(|first| remote.level.wait(first.get(), cx.waker())) {
+                if first.is_some_and(|first| remote.level.wait(first.get(), &mut self.waits, cx.waker())) {
                     return self.read_many(cx, limit).map_or(Poll::Pending, Poll::Ready);
                 }
             }
@@ -287,6 +299,7 @@ impl Subscription {
             gap: None,
             expires: expires.map_or(Expiry::Never, Expiry::At),
             parked_as: None,
+            waits: None,
             end: None,
         }
     }
@@ -328,7 +341,7 @@ impl Stream for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.positions.leave(&self.permit.0);
+        self.leave();
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 /// is used at all; a hub that nobody publishes to or opens keeps what it holds. A channel that has neither a reader nor
 /// an event left is dropped.
 ///
-/// With a remote [`Backend`](crate::Backend) it is the store's, and that of each node's mirror of it: give all nodes the
+/// With a remote [`Backend`](crate::backend::Backend) it is the store's, and that of each node's mirror of it: give all nodes the
 /// same. What a node evicts from a mirror for its own [`Limits::hub_bytes`](crate::Limits::hub_bytes) the store still has,
 /// but readers on this node get a gap.
 ///

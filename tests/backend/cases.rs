@@ -337,7 +337,7 @@ pub async fn whoever_is_connected_is_present_on_every_node(store: impl Store) {
     let readers =
         [live(&one, &["a"], "ana").await, live(&other, &["a", "b"], "ana").await, live(&other, &["a"], "").await];
     let present = async |channel: &str| {
-        let mut present = one.channel(channel).present().await.unwrap();
+        let mut present = one.channel(channel).presence().await.unwrap();
         present.sort();
         present
     };

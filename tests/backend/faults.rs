@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tower_sse::{Event, GapReason, IdempotencyKey, OpenOptions, Present, Publisher, PublisherBuilder};
+use tower_sse::{
+    CustomId, Event, GapReason, IdempotencyKey, OpenOptions, Publisher, PublisherBuilder, backend::Presence,
+};
 
 use crate::{
     faulty::{Faults, Faulty},
@@ -91,7 +93,7 @@ pub async fn a_feed_that_drops_the_last_message_is_repaired(store: impl Shared) 
     send(&other, "a", "dropped").await;
     let begun = Instant::now();
     assert_eq!(reader.text().await, "dropped");
-    assert!(begun.elapsed() < 4 * Present::EVERY, "the node looks now and then");
+    assert!(begun.elapsed() < 4 * Presence::EVERY, "the node looks now and then");
 }
 
 pub async fn readers_of_many_channels_miss_nothing_silently_when_the_feed_drops(store: impl Shared) {
@@ -225,4 +227,78 @@ pub async fn a_publisher_without_readers_has_no_feed(store: impl Shared) {
         send(&one, "a", n).await;
     }
     assert_eq!((faults.feeds.load(SeqCst), one.stats().channels), (0, 0));
+}
+
+pub async fn when_the_only_channel_is_closed_nobody_is_said_to_be_there(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let mut reader = live(&one, &["a"], "ana").await;
+    eventually(async || faults.present.load(SeqCst) == 1).await;
+    one.channel("a").close().await.unwrap();
+    assert!(reader.next().await.is_none());
+    drop(reader);
+    eventually(async || faults.present.load(SeqCst) == 0).await;
+    assert!(one.channel("a").presence().await.unwrap().is_empty());
+}
+
+pub async fn a_read_that_is_older_than_the_mirror_changes_nothing(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    send(&other, "a", "before").await;
+    faults.delay.store(100, SeqCst);
+    faults.twice.store(true, SeqCst);
+    let mut reader = live(&one, &["a"], "").await;
+    // The channel is watched for the second time, and read, while it is whole; the answer takes a while.
+    faults.hold_reads.store(true, SeqCst);
+    eventually(async || faults.reads.load(SeqCst) == 2).await;
+    for n in 0..3 {
+        send(&other, "a", n).await;
+    }
+    assert_eq!(reader.texts(3).await, ["0", "1", "2"]);
+    faults.hold_reads.store(false, SeqCst);
+    eventually(async || faults.answered.load(SeqCst) == 2).await;
+    reader.nothing_before(&other, "a").await;
+    assert_eq!(faults.renewed.load(SeqCst), 0);
+}
+
+pub async fn an_opening_that_is_given_up_leaves_nothing_behind(store: impl Shared) {
+    struct Task;
+    impl std::task::Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    let (one, faults) = faulty_node(&store);
+    let _reader = live(&one, &["a"], "").await;
+    faults.go_away(true);
+    let task = Arc::new(Task);
+    // A channel that is not known here, and an id.
+    for (channel, id) in [("b", None), ("a", Some(&b"000000000001-1"[..]))] {
+        let mut opening = Box::pin(OpenOptions::new().open(&one, crate::common::grant(&[channel], ""), id));
+        let waker = task.clone().into();
+        assert!(opening.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+    }
+    assert_eq!((Arc::strong_count(&task), one.connections()), (1, 1));
+}
+
+pub async fn a_shutdown_waits_for_no_opening(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    faults.go_away(true);
+    let opening = OpenOptions::new().open(&one, crate::common::grant(&["a"], ""), None);
+    let opening = tokio::spawn(opening);
+    tokio::task::yield_now().await;
+    assert!(one.shutdown(Duration::from_millis(500)).await);
+    assert!(opening.await.unwrap().unwrap_err().is_shutting_down());
+}
+
+pub async fn a_custom_id_of_while_the_store_was_away_resumes_when_it_is_back(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut reader = live(&one, &["a"], "").await;
+    faults.go_away(true);
+    eventually(async || faults.feeds.load(SeqCst) == 0).await;
+    other.channel("a").send(Event::text("1").id(CustomId::from_static("mine"))).await.unwrap();
+    faults.go_away(false);
+    // The node knows of the channel, and not of this event yet.
+    let mut resumed = resume(&one, &["a"], "", "mine").await;
+    resumed.nothing_before(&other, "a").await;
+    assert_eq!(reader.texts(2).await, ["1", "nothing came before this"]);
 }

@@ -11,8 +11,8 @@ use std::{
 
 use tokio::sync::Notify;
 use tower_sse::{
-    Append, Appended, Backend, BackendError, BackendFuture, ChannelName, ClientId, Epoch, Held, Message, Messages,
-    Offset, Present, Requests, Retention,
+    BackendError, ChannelName, Cursor, Epoch, Offset, Retention,
+    backend::{Append, Appended, Backend, BackendFuture, Connected, Held, Message, Messages, Presence, Requests},
 };
 
 #[derive(Clone)]
@@ -37,7 +37,16 @@ pub struct Faults {
     /// The store says that it has given so many offsets fewer than it has.
     pub forgot: AtomicU64,
     pub feeds: AtomicUsize,
+    /// So many reads were done, and so many of them answered.
+    pub reads: AtomicUsize,
+    pub answered: AtomicUsize,
+    /// Reads are done, and answered later.
+    pub hold_reads: AtomicBool,
+    /// Each message comes twice.
+    pub twice: AtomicBool,
     pub renewed: AtomicUsize,
+    /// So many channels the node has said that it has connections to, when it was last taken over.
+    pub present: AtomicUsize,
 }
 
 impl Faults {
@@ -66,9 +75,9 @@ impl Faults {
                 let next = self.drop_next.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1)).is_ok();
                 (!next && !seen.is_multiple_of(every)).then_some(message)
             }
-            Message::Level { epoch, last } => {
-                let last = Offset::new(last.get().saturating_sub(self.forgot.load(SeqCst)));
-                Some(Message::Level { epoch, last })
+            Message::Level(Cursor { epoch, offset }) => {
+                let offset = Offset::new(offset.get().saturating_sub(self.forgot.load(SeqCst)));
+                Some(Message::Level(Cursor { epoch, offset }))
             }
             other => Some(other),
         }
@@ -96,7 +105,18 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
     }
 
     fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> BackendFuture<'_, Held> {
-        self.faults.answer().map_or_else(|error| error, |()| self.inner.read(channel, after, retention))
+        if let Err(error) = self.faults.answer() {
+            return error;
+        }
+        Box::pin(async move {
+            let held = self.inner.read(channel, after, retention).await;
+            self.faults.reads.fetch_add(1, SeqCst);
+            while self.faults.hold_reads.load(SeqCst) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            self.faults.answered.fetch_add(1, SeqCst);
+            held
+        })
     }
 
     fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Vec<Offset>> {
@@ -123,14 +143,17 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
             let (give, mut taken) = Messages::channel();
             let forward = async {
                 while let Some(message) = taken.next().await {
-                    let delay = self.faults.delay.load(SeqCst);
-                    if delay > 0 {
-                        tokio::time::sleep(Duration::from_millis(delay)).await;
-                    }
-                    if let Some(message) = self.faults.alter(message)
-                        && !messages.send(message).await
-                    {
-                        break;
+                    let copy = self.faults.twice.load(SeqCst).then(|| message.clone());
+                    for message in [Some(message), copy].into_iter().flatten() {
+                        let delay = self.faults.delay.load(SeqCst);
+                        if delay > 0 {
+                            tokio::time::sleep(Duration::from_millis(delay)).await;
+                        }
+                        if let Some(message) = self.faults.alter(message)
+                            && !messages.send(message).await
+                        {
+                            break;
+                        }
                     }
                 }
                 std::future::pending().await
@@ -143,12 +166,20 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
         })
     }
 
-    fn refresh(&self, present: Present) -> BackendFuture<'_, ()> {
-        self.faults.answer().map_or_else(|error| error, |()| self.inner.refresh(present))
+    fn refresh(&self, present: Presence) -> BackendFuture<'_, ()> {
+        if let Err(error) = self.faults.answer() {
+            return error;
+        }
+        Box::pin(async move {
+            let channels = present.channels.len();
+            self.inner.refresh(present).await?;
+            self.faults.present.store(channels, SeqCst);
+            Ok(())
+        })
     }
 
-    fn present(&self, channel: ChannelName) -> BackendFuture<'_, Vec<(Option<ClientId>, usize)>> {
-        self.faults.answer().map_or_else(|error| error, |()| self.inner.present(channel))
+    fn presence(&self, channel: ChannelName) -> BackendFuture<'_, Connected> {
+        self.faults.answer().map_or_else(|error| error, |()| self.inner.presence(channel))
     }
 }
 

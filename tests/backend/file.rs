@@ -75,3 +75,25 @@ async fn what_is_in_the_file_is_there_when_it_is_opened_again() {
     assert_eq!(ana.text().await, "3");
     assert_eq!(common::offset(&ana.id()), 3);
 }
+
+#[test]
+fn when_the_runtime_of_the_first_reader_is_gone_the_next_ones_takes_over() {
+    use crate::{reader::*, store::defaults};
+
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let store = first.block_on(FileStore::begin()).unwrap();
+    let node = store.node(defaults);
+    let mut reader = first.block_on(async {
+        let mut reader = live(&node, &["a"], "").await;
+        reader.nothing_before(&node, "a").await;
+        reader
+    });
+    drop(first);
+    runtime().block_on(async {
+        send(&node, "a", "meanwhile").await;
+        let mut next = live(&node, &["a"], "").await;
+        next.nothing_before(&node, "a").await;
+        assert_eq!(reader.texts(2).await, ["meanwhile", "nothing came before this"]);
+    });
+}

@@ -8,6 +8,9 @@ mod faults;
 mod faulty;
 mod file;
 mod memory;
+#[cfg(feature = "redis")]
+#[path = "../cluster/proxy.rs"]
+mod proxy;
 mod reader;
 #[cfg(feature = "redis")]
 mod redis;
@@ -64,12 +67,17 @@ macro_rules! all_faults {
             faults::a_feed_that_drops_the_last_message_is_repaired,
             faults::readers_of_many_channels_miss_nothing_silently_when_the_feed_drops,
             faults::a_slow_feed_delays_and_loses_nothing,
+            faults::a_read_that_is_older_than_the_mirror_changes_nothing,
             faults::a_feed_that_is_cut_again_and_again_loses_nothing,
             faults::while_the_store_is_away_publishing_fails_and_readers_stay,
             faults::a_lost_acknowledgement_may_be_retried,
+            faults::a_custom_id_of_while_the_store_was_away_resumes_when_it_is_back,
             faults::a_reader_that_opens_while_the_store_is_away_is_told_to_come_back,
+            faults::an_opening_that_is_given_up_leaves_nothing_behind,
+            faults::a_shutdown_waits_for_no_opening,
             faults::a_channel_without_readers_is_watched_no_more,
             faults::a_publisher_without_readers_has_no_feed,
+            faults::when_the_only_channel_is_closed_nobody_is_said_to_be_there,
         }
     };
 }

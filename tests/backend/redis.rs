@@ -1,10 +1,20 @@
 //! Redis, each test with a server of its own.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    error::Error,
+    fmt::Write as _,
+    sync::{Mutex, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
-use tower_sse::{Event, IdempotencyKey, Publisher, PublisherBuilder, Redis, Retention};
+use tower_sse::{
+    BackendError, Event, IdempotencyKey, Publisher, PublisherBuilder, Redis, RedisBuilder, Retention,
+    backend::Backend as _,
+};
 
 use crate::{
+    faulty::Faulty,
+    proxy::{Mode, Proxy},
     reader::*,
     server::{Server, is_installed},
     store::{Shared, Store},
@@ -21,6 +31,18 @@ impl RedisStore {
 
     fn command(&self, words: &[&str]) -> String {
         self.server.lock().unwrap().command(words)
+    }
+
+    /// Has it that at these times, in milliseconds from now, these offsets had been given.
+    fn rewrite_index(&self, epoch: &str, times: &[(i64, u64)]) {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+        let index = format!("{{tower-sse}}:t:{epoch}");
+        self.command(&["DEL", &index]);
+        for (at, offset) in times {
+            let at = (now + at).to_string();
+            self.command(&["ZADD", &index, &at, &format!("{at}:{offset}")]);
+            self.command(&["HSET", "{tower-sse}:hub", "w", &at]);
+        }
     }
 }
 
@@ -110,7 +132,7 @@ async fn keys_are_gone_when_retention_and_tombstones_have_passed() {
     let Some(store) = RedisStore::begin().await else { return };
     let redis = || {
         let url = store.server.lock().unwrap().url();
-        let builder = Redis::builder(&url).unwrap().prefix("short").tombstones(Duration::from_millis(300));
+        let builder = Redis::builder(&url).prefix("short").tombstones(Duration::from_millis(300));
         builder.idempotency_window(Duration::from_millis(300)).build().unwrap()
     };
     let node = short(Publisher::builder().backend(redis())).build();
@@ -153,7 +175,7 @@ async fn a_channel_that_redis_has_forgotten_is_a_gap_only_for_whom_it_may_be_one
     let Some(store) = RedisStore::begin().await else { return };
     let node = || {
         let url = store.server.lock().unwrap().url();
-        let redis = Redis::builder(&url).unwrap().tombstones(Duration::from_millis(300)).build().unwrap();
+        let redis = Redis::builder(&url).tombstones(Duration::from_millis(300)).build().unwrap();
         short(Publisher::builder().backend(redis)).build()
     };
     let one = node();
@@ -173,4 +195,247 @@ async fn a_channel_that_redis_has_forgotten_is_a_gap_only_for_whom_it_may_be_one
     let newest = send(&one, "b", 4).await;
     let mut reader = resume(&other, &["a"], "", &newest).await;
     reader.nothing_before(&one, "a").await;
+}
+
+/// What its index of times has of the epoch before says nothing.
+#[tokio::test]
+async fn a_channel_that_is_new_in_a_renewed_epoch_is_no_gap() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let redis = store.redis();
+    let node = Publisher::builder().backend(redis.clone()).build();
+    send(&node, "a", 1).await;
+    let lost = live(&node, &["a"], "").await.subscription.cursor().epoch;
+    assert_ne!(redis.renew(lost).await.unwrap(), lost);
+    let first = send(&node, "a", 2).await;
+    send(&node, "a", 3).await;
+    let mut reader = resume(&node, &["b"], "", &first).await;
+    reader.nothing_before(&node, "b").await;
+}
+
+#[tokio::test]
+async fn a_closed_channel_is_remembered_for_as_long_as_one_that_is_not() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let day = Duration::from_secs(86_400);
+    for (age, name) in [(7 * day, "a"), (Duration::MAX, "b")] {
+        let node = Publisher::builder().backend(store.redis()).retention(Retention::new().age(age)).build();
+        let id = send(&node, name, 1).await;
+        let meta = format!("{{tower-sse}}:m:{}:{name}", &id[..12]);
+        let lifetime = || store.command(&["PTTL", &meta]).parse::<i64>().unwrap();
+        let before = lifetime();
+        node.channel(name).close().await.unwrap();
+        // -1 is for ever.
+        assert!(lifetime() == -1 || before > 0 && lifetime() > before - 60_000, "{before} and then {}", lifetime());
+    }
+}
+
+#[tokio::test]
+async fn closing_a_channel_that_redis_has_forgotten_hides_no_loss() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let node = || {
+        let url = store.server.lock().unwrap().url();
+        let redis = Redis::builder(&url).tombstones(Duration::from_secs(60)).build().unwrap();
+        Publisher::builder().backend(redis).retention(Retention::new().age(Duration::from_secs(1))).build()
+    };
+    let one = node();
+    let first = send(&one, "a", 1).await;
+    send(&one, "a", 2).await;
+    // As it is when this was 80 seconds ago, and something else has kept the hub.
+    store.command(&[
+        "DEL",
+        &format!("{{tower-sse}}:s:{}:a", &first[..12]),
+        &format!("{{tower-sse}}:m:{}:a", &first[..12]),
+    ]);
+    store.rewrite_index(&first[..12], &[(-100_000, 0), (-80_000, 2)]);
+    one.channel("a").close().await.unwrap();
+    let mut reader = resume(&node(), &["a"], "", &first).await;
+    reader.gap(tower_sse::GapReason::Evicted).await;
+}
+
+/// By somebody's hand, by a `maxmemory-policy` that it should not have, or because its clock was ahead for a while.
+#[tokio::test]
+async fn a_stream_that_is_gone_before_its_time_is_a_gap() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let [one, other] = store.nodes(|builder| builder.retention(Retention::new().events(3)));
+    let first = send(&one, "a", 1).await;
+    send(&one, "a", 2).await;
+    send(&one, "a", 3).await;
+    store.command(&["DEL", &format!("{{tower-sse}}:s:{}:a", &first[..12])]);
+    let mut reader = resume(&other, &["a"], "", &first).await;
+    reader.gap(tower_sse::GapReason::Evicted).await;
+    store.command(&["DEL", &format!("{{tower-sse}}:s:{}:a", &first[..12])]);
+    // And it holds as much as before.
+    for n in 4..=6 {
+        send(&one, "a", n).await;
+    }
+    let mut late = resume(&store.nodes::<1>(|builder| builder)[0], &["a"], "", &first).await;
+    late.gap(tower_sse::GapReason::Evicted).await;
+    assert_eq!(
+        (reader.texts(3).await, late.texts(3).await),
+        (vec!["4".into(), "5".into(), "6".into()], vec!["4".into(), "5".into(), "6".into()])
+    );
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_hides_no_loss() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let node = || {
+        let url = store.server.lock().unwrap().url();
+        let redis = Redis::builder(&url).tombstones(Duration::from_millis(300)).build().unwrap();
+        short(Publisher::builder().backend(redis)).build()
+    };
+    let one = node();
+    let first = send(&one, "a", 1).await;
+    // As a clock leaves it that was a day ahead then.
+    store.rewrite_index(&first[..12], &[(86_400_000, 1)]);
+    send(&one, "a", 2).await;
+    eventually(async || {
+        send(&one, "b", "still").await;
+        !store.command(&["KEYS", "*"]).lines().any(|key| key.ends_with(":a"))
+    })
+    .await;
+    let mut reader = resume(&node(), &["a"], "", &first).await;
+    reader.gap(tower_sse::GapReason::Evicted).await;
+}
+
+/// Redis pushes to all databases alike.
+#[tokio::test]
+async fn hubs_in_different_databases_know_nothing_of_each_other() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let url = store.server.lock().unwrap().url();
+    let [one, other] = [0, 1].map(|number| {
+        let redis = Redis::new(&format!("{url}/{number}")).unwrap();
+        Publisher::builder().backend(redis).build()
+    });
+    let mut readers = [live(&one, &["a", "b"], "").await, live(&other, &["b", "a"], "").await];
+    one.channel("b").close().await.unwrap();
+    assert!(readers[0].next().await.is_none());
+    readers[1].nothing_before(&other, "b").await;
+}
+
+/// Who has the hub's slot says so by its port alone, as behind a balancer, and is then gone for good: its slots go to the
+/// one whose address is known.
+#[tokio::test]
+async fn when_the_cluster_node_of_its_slot_is_gone_it_asks_at_its_own_address_again() {
+    if !is_installed() {
+        return;
+    }
+    let settings = ["--cluster-enabled", "yes", "--cluster-preferred-endpoint-type", "unknown-endpoint"];
+    let mut servers = [(); 2].map(|()| Server::start_with(&settings));
+    let slot: usize = servers[0].command(&["CLUSTER", "KEYSLOT", "{tower-sse}"]).parse().unwrap();
+    // The hub's is the second one's.
+    if slot < 8_192 {
+        servers.swap(0, 1);
+    }
+    let [first, second] = &mut servers;
+    let (low, high) = if slot < 8_192 { (second, first) } else { (first, second) };
+    low.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"]);
+    high.command(&["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]);
+    low.command(&["CLUSTER", "MEET", "127.0.0.1", &high.port().to_string()]);
+    let is_ready = |server: &Server| server.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok");
+    eventually(async || servers.iter().all(is_ready)).await;
+    let node = Publisher::builder().backend(Redis::new(&servers[0].url()).unwrap()).build();
+    send(&node, "a", 1).await;
+    let gone = servers[1].command(&["CLUSTER", "MYID"]);
+    servers[1].kill();
+    servers[0].command(&["CLUSTER", "FORGET", &gone]);
+    let (from, to) = if slot < 8_192 { ("0", "8191") } else { ("8192", "16383") };
+    servers[0].command(&["CLUSTER", "ADDSLOTSRANGE", from, to]);
+    eventually(async || is_ready(&servers[0])).await;
+    eventually(async || node.channel("a").send(Event::text("2")).await.is_ok()).await;
+}
+
+/// As when a machine or a firewall on the way goes away: the connection is there, and nothing comes any more. The node
+/// loses its patience before the connection would.
+#[tokio::test]
+async fn a_connection_on_which_nothing_comes_any_more_is_given_up() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let port = store.server.lock().unwrap().port();
+    let proxy = Proxy::start(port).await;
+    let redis = Redis::builder(format!("redis://127.0.0.1:{}", proxy.port));
+    let redis = redis.timeout(Duration::from_millis(400)).build().unwrap();
+    let node = Publisher::builder().backend(redis).timeout(Duration::from_millis(200)).build();
+    send(&node, "a", 1).await;
+    proxy.set(Mode::Abandon);
+    let error = node.channel("a").send(Event::text("2")).await.unwrap_err();
+    assert!(error.source().unwrap().downcast_ref::<BackendError>().unwrap().is_timeout());
+    eventually(async || node.channel("a").send(Event::text("3")).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn hubs_that_share_a_connection_count_their_own_readers() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let redis = store.redis();
+    let [one, other] = [(); 2].map(|()| Publisher::builder().backend(redis.clone()).build());
+    let mut readers =
+        vec![live(&one, &["a"], "").await, live(&other, &["a"], "").await, live(&other, &["a"], "").await];
+    for count in [3, 4] {
+        eventually(async || one.channel("a").presence().await.unwrap() == [(None, count)]).await;
+        readers.push(live(&one, &["a"], "").await);
+    }
+}
+
+/// It does not know any more how often it was closed.
+#[tokio::test]
+async fn a_channel_that_redis_has_forgotten_was_not_closed() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let redis = || {
+        let url = store.server.lock().unwrap().url();
+        Redis::builder(&url).tombstones(Duration::from_millis(300)).build().unwrap()
+    };
+    let backend = Faulty::new(redis());
+    let faults = backend.faults.clone();
+    let (one, other) =
+        (short(Publisher::builder().backend(backend)).build(), short(Publisher::builder().backend(redis())).build());
+    one.channel("a").close().await.unwrap();
+    let mut reader = live(&one, &["a"], "").await;
+    eventually(async || {
+        send(&other, "b", "something else keeps the hub").await;
+        !store.command(&["KEYS", "*"]).lines().any(|key| key.ends_with(":a"))
+    })
+    .await;
+    let before = faults.reads.load(SeqCst);
+    faults.cut();
+    eventually(async || {
+        send(&other, "b", "something else keeps the hub").await;
+        faults.reads.load(SeqCst) > before
+    })
+    .await;
+    send(&other, "a", "still there").await;
+    // Whether it has missed something Redis can't say.
+    assert_eq!(reader.until("still there").await.last().unwrap(), "still there");
+}
+
+#[tokio::test]
+async fn a_password_opens_and_is_shown_nowhere() {
+    if !is_installed() {
+        return;
+    }
+    let socket = std::env::temp_dir().join(format!("tower-sse-{}.sock", std::process::id()));
+    let server = Server::start_with(&["--requirepass", "s3cret", "--unixsocket", socket.to_str().unwrap()]);
+    let port = server.port();
+    let node = |redis: RedisBuilder| Publisher::builder().backend(redis.build().unwrap()).build();
+    let right = [
+        Redis::builder(format!("redis://:s3cret@127.0.0.1:{port}")),
+        Redis::builder(server.url()).credentials("default", "s3cret"),
+        Redis::builder(format!("unix://{}?pass=s3cret", socket.display())),
+    ];
+    for redis in right {
+        assert!(!format!("{redis:?} {:?}", redis.clone().build()).contains("s3cret"));
+        let node = node(redis);
+        let mut reader = live(&node, &["a"], "").await;
+        reader.nothing_before(&node, "a").await;
+    }
+    let wrong = node(Redis::builder(format!("redis://app:wr0ng@127.0.0.1:{port}")));
+    let away = node(Redis::builder("redis://app:wr0ng@127.0.0.1:1"));
+    for node in [wrong, away] {
+        let error = node.channel("a").send(Event::text("x")).await.unwrap_err();
+        let mut text = format!("{node:?} {error:?}");
+        let mut cause: Option<&dyn Error> = Some(&error);
+        while let Some(error) = cause {
+            write!(text, " {error}").unwrap();
+            cause = error.source();
+        }
+        assert!(error.is_unavailable() && !text.contains("wr0ng"), "{text}");
+    }
+    let _ = std::fs::remove_file(socket);
 }

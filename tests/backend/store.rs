@@ -1,6 +1,6 @@
 //! What the suite needs of a store: nodes that share it.
 
-use tower_sse::{Backend, Publisher, PublisherBuilder};
+use tower_sse::{Publisher, PublisherBuilder, backend::Backend};
 
 pub trait Store: Sized + Send + Sync {
     /// A store of its own, and empty. `None`: it can't be had here, which was said.

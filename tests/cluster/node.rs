@@ -97,7 +97,7 @@ fn node_process() {
 
 async fn serve(redis: &str) {
     let publisher = Publisher::builder()
-        .backend(Redis::builder(redis).unwrap().timeout(Duration::from_secs(1)).build().unwrap())
+        .backend(Redis::builder(redis).timeout(Duration::from_secs(1)).build().unwrap())
         .timeout(Duration::from_secs(2))
         .retention(Retention::new().events(1_000_000).bytes(1 << 30))
         .limits(Limits::new().hub_bytes(2 << 30))

@@ -14,12 +14,15 @@ pub struct Proxy {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(dead_code)]
 pub enum Mode {
     Pass,
     /// All connections end, and new ones too.
     Cut,
     /// Nothing goes on, and nothing ends.
     Stall,
+    /// On the connections that there are nothing goes on ever again, and they do not end. New ones pass.
+    Abandon,
     /// Everything takes so long.
     Delay(Duration),
 }
@@ -58,12 +61,16 @@ async fn forward(client: TcpStream, to: u16, mut modes: watch::Receiver<Mode>) {
 
 async fn copy(mut from: tcp::OwnedReadHalf, mut to: tcp::OwnedWriteHalf, mut modes: watch::Receiver<Mode>) {
     let mut buffer = vec![0; 64 << 10];
+    let begun = *modes.borrow();
     loop {
         let Ok(n @ 1..) = from.read(&mut buffer).await else { return };
         if modes.wait_for(|mode| *mode != Mode::Stall).await.is_err() {
             return;
         }
         let mode = *modes.borrow();
+        if mode == Mode::Abandon && begun != Mode::Abandon {
+            return std::future::pending().await;
+        }
         if let Mode::Delay(by) = mode {
             tokio::time::sleep(by).await;
         }

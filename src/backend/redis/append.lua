@@ -10,6 +10,7 @@ if ARGV[12] ~= '' then
 end
 local now = clock()
 local c = enter_channel(meta, index, h[2], now, life)
+miss(stream, meta, c)
 evict(stream, meta, c, now, age, math.huge, math.huge, overhead)
 local lane = client == '' and 'lb' or 'h:' .. client
 local own = 'u:' .. client .. '\0' .. id
@@ -24,8 +25,13 @@ end
 
 -- The index of times: about sixty-four of them for the longest life.
 if life ~= '' then
-  local longest = math.max(tonumber(life), tonumber(h[5] or '0'))
-  if now - tonumber(h[4] or '0') >= math.max(1000, math.floor(longest / 64)) then
+  local longest, written = math.max(tonumber(life), tonumber(h[5] or '0')), tonumber(h[4] or '0')
+  if written > now then
+    -- The clock has gone back. What was to be given later than now has been given by now.
+    redis.call('ZREMRANGEBYSCORE', index, '(' .. text(now), '+inf')
+    written = 0
+  end
+  if now - written >= math.max(1000, math.floor(longest / 64)) then
     redis.call('ZADD', index, text(now), text(now) .. ':' .. h[2])
     redis.call('ZREMRANGEBYSCORE', index, '-inf', text(now - 2 * longest))
     redis.call('HSET', hub, 'w', text(now), 'y', text(longest))

@@ -1,8 +1,8 @@
 //! The settings of a backend in Redis.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
-use redis::{Client, ConnectionInfo, IntoConnectionInfo};
+use redis::{Client, ConnectionInfo, IntoConnectionInfo, RedisError};
 
 use super::{Inner, Redis, keys::Keys, link::Link, scripts::Scripts};
 use crate::{
@@ -12,11 +12,11 @@ use crate::{
 
 /// The settings of a [`Redis`] backend.
 ///
-/// ```no_run
+/// ```
 /// use std::time::Duration;
 /// use tower_sse::Redis;
 ///
-/// let redis = Redis::builder("rediss://redis.example:6380/2")?
+/// let redis = Redis::builder("redis://redis.example:6380/2")
 ///     .credentials("app", "s3cret")
 ///     .prefix("chat")
 ///     .timeout(Duration::from_secs(1))
@@ -24,10 +24,12 @@ use crate::{
 /// # drop(redis);
 /// # Ok::<_, tower_sse::BackendError>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use]
 pub struct RedisBuilder {
-    info: ConnectionInfo,
+    /// May have a password in it, and so is shown to nobody.
+    url: String,
+    credentials: Option<(String, String)>,
     prefix: String,
     timeout: Duration,
     tombstones: Duration,
@@ -35,57 +37,55 @@ pub struct RedisBuilder {
 }
 
 impl Redis {
-    /// At a URL, with the defaults of [`RedisBuilder`]. Nothing is connected yet.
+    /// At a [URL](Self::builder), with the defaults of [`RedisBuilder`]. Nothing is connected yet.
     ///
     /// # Errors
     ///
-    /// As [`builder`](Self::builder).
+    /// As [`RedisBuilder::build`].
     pub fn new(url: &str) -> Result<Self, BackendError> {
-        Self::builder(url)?.build()
+        Self::builder(url).build()
     }
 
-    /// The settings, beginning with a URL: `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS, which
-    /// takes the feature `redis-tls`.
+    /// The settings, beginning with a URL:
     ///
-    /// # Errors
+    /// | URL | |
+    /// | --- | --- |
+    /// | `redis://[user:password@]host[:port][/database]` | over TCP; port 6379 and database 0 by default |
+    /// | `rediss://` and the same | over TLS, which takes the feature `redis-tls`; the system's certificates count, or those of `SSL_CERT_FILE` |
+    /// | `unix:///path[?db=database&user=..&pass=..]` | over a Unix socket |
     ///
-    /// If the URL is none of these.
-    pub fn builder(url: &str) -> Result<RedisBuilder, BackendError> {
-        let info = url.into_connection_info().map_err(BackendError::new)?;
-        Ok(RedisBuilder {
-            info,
+    /// A user and a password in a URL are percent-encoded; [`credentials`](RedisBuilder::credentials) takes them as they
+    /// are. For `valkey://` and `valkeys://` it is the same as for `redis://` and `rediss://`.
+    pub fn builder(url: impl Into<String>) -> RedisBuilder {
+        RedisBuilder {
+            url: url.into(),
+            credentials: None,
             prefix: "tower-sse".into(),
             timeout: Duration::from_secs(2),
             tombstones: Duration::from_secs(24 * 3600),
             window: Duration::from_secs(300),
-        })
+        }
     }
 }
 
 impl RedisBuilder {
     /// What all keys and push channels of this hub begin with, in braces; `tower-sse` by default. Hubs with different
-    /// prefixes know nothing of each other.
+    /// prefixes know nothing of each other, also on one server. It is not empty, and has no braces in it.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// The user and its password; those of the URL by default.
-    pub fn credentials(mut self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
-        let settings = self.info.redis_settings().clone().set_username(user).set_password(password);
-        self.info = self.info.set_redis_settings(settings);
+    /// The user and its password; those of the URL by default. Where there is a password only, the user is `default`.
+    pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.credentials = Some((user.into(), password.into()));
         self
     }
 
-    /// The number of the database; that of the URL by default, or 0.
-    pub fn database(mut self, number: i64) -> Self {
-        let settings = self.info.redis_settings().clone().set_db(number);
-        self.info = self.info.set_redis_settings(settings);
-        self
-    }
-
-    /// How long a connection may take to be made, and a command to be answered; 2 s by default. After that the connection is
-    /// given up for a new one.
+    /// How long a connection may take to be made, and Redis to answer a command; 2 s by default. After that the connection
+    /// is given up for a new one, and who asked gets an error. The hub's own
+    /// [timeout](crate::PublisherBuilder::timeout) is for all of a call, which may take more than one command; whichever is
+    /// over first counts.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -106,21 +106,86 @@ impl RedisBuilder {
         self
     }
 
-    /// The backend. Nothing is connected yet.
+    /// The backend. Nothing is connected yet: a server that is not there is an error of what is published.
     ///
     /// # Errors
     ///
-    /// If the address can't be used: TLS takes the feature `redis-tls`.
+    /// If the URL is not one of [these](Redis::builder), or the prefix can't be one.
     pub fn build(self) -> Result<Redis, BackendError> {
-        let client = Client::open(self.info).map_err(BackendError::new)?;
+        let info = self.info().map_err(BackendError::new)?;
+        let keys = Keys::new(&self.prefix, info.redis_settings().db());
         Ok(Redis(Arc::new(Inner {
-            link: Link::new(client, self.timeout),
-            keys: Keys::new(&self.prefix),
+            link: Link::new(Client::open(info).map_err(BackendError::new)?, self.timeout),
+            keys: keys.ok_or_else(|| BackendError::new("the prefix is empty, or has braces"))?,
             scripts: Scripts::new(),
             tombstones: self.tombstones,
             window: self.window,
             epoch: AtomicU64::new(0),
-            said: Mutex::new(HashMap::new()),
+            said: Mutex::new((0, HashMap::new())),
         })))
+    }
+
+    fn info(&self) -> Result<ConnectionInfo, RedisError> {
+        let info = self.url.as_str().into_connection_info()?;
+        let Some((user, password)) = &self.credentials else { return Ok(info) };
+        let settings = info.redis_settings().clone().set_username(user).set_password(password);
+        Ok(info.set_redis_settings(settings))
+    }
+}
+
+impl fmt::Debug for RedisBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBuilder")
+            .field("prefix", &self.prefix)
+            .field("timeout", &self.timeout)
+            .field("tombstones", &self.tombstones)
+            .field("idempotency_window", &self.window)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn urls_of_every_kind_are_taken() {
+        let settings = |url: &str| {
+            let info = Redis::builder(url).info().unwrap();
+            let redis = info.redis_settings();
+            let text = |text: Option<&str>| text.unwrap_or("none").to_string();
+            (info.addr().to_string(), redis.db(), text(redis.username()), text(redis.password()))
+        };
+        let expected = |addr: &str, db, user: &str, password: &str| (addr.into(), db, user.into(), password.into());
+        assert_eq!(settings("redis://127.0.0.1"), expected("127.0.0.1:6379", 0, "none", "none"));
+        assert_eq!(settings("redis://a:b%40@h:1/2"), expected("h:1", 2, "a", "b@"));
+        assert_eq!(settings("valkey://:b@[::1]"), expected("::1:6379", 0, "none", "b"));
+        if cfg!(unix) {
+            assert_eq!(settings("unix:///run/redis.sock?db=3&user=a&pass=b"), expected("/run/redis.sock", 3, "a", "b"));
+        }
+        assert_eq!(Redis::new("rediss://h").is_ok(), cfg!(feature = "redis-tls"));
+    }
+
+    #[test]
+    fn what_can_not_be_used_is_an_error_when_it_is_built() {
+        for url in ["", "redis://", "http://h", "redis://h/x", "redis://h:x"] {
+            assert!(Redis::new(url).is_err(), "{url:?}");
+        }
+        for prefix in ["", "{", "a}"] {
+            let error = Redis::builder("redis://h").prefix(prefix).build().unwrap_err();
+            assert!(error.source().unwrap().to_string().contains("prefix"), "{prefix:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_shows_a_password() {
+        let given = Redis::builder("redis://h").credentials("app", "s3cret");
+        let texts = ["redis://app:s3cret@h", "http://app:s3cret@h", "redis://app:s3cret@h/x", "unix:///s?pass=s3cret"]
+            .map(|url| format!("{:?} {:?}", Redis::builder(url), Redis::new(url)));
+        for text in texts.iter().chain([&format!("{given:?} {:?}", given.clone().build())]) {
+            assert!(!text.contains("s3cret"), "{text}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use futures_util::{FutureExt as _, StreamExt as _, future, pin_mut};
 use redis::aio::{PubSubSink, PubSubStream};
 
-use super::{Inner, value};
+use super::{Inner, link::failed, value};
 use crate::{
     backend::{Message, Messages, Request, Requests},
     error::BackendError,
@@ -24,7 +24,7 @@ pub(super) async fn run(redis: &Inner, requests: Requests, messages: Messages) -
     redis.level("").await?;
     let (mut sink, stream) = redis.link.subscriber().await?.split();
     let levels = redis.keys.levels(RandomState::new().hash_one(Instant::now()));
-    sink.subscribe(&levels).await.map_err(BackendError::new)?;
+    sink.subscribe(&levels).await.map_err(failed)?;
     let obey = obey(redis, requests, sink, &messages, &levels);
     let carry = carry(redis, stream, &messages, &levels);
     pin_mut!(obey, carry);
@@ -57,7 +57,7 @@ async fn obey(
                 {
                     channels.push(channel);
                 }
-                sink.subscribe(feeds(redis, &channels)).await.map_err(BackendError::new)?;
+                sink.subscribe(feeds(redis, &channels)).await.map_err(failed)?;
                 for channel in channels {
                     if !messages.send(Message::Watching(channel)).await {
                         return Ok(());
@@ -65,7 +65,7 @@ async fn obey(
                 }
             }
             Some(Request::Unwatch(channel)) => {
-                sink.unsubscribe(feeds(redis, &[channel])).await.map_err(BackendError::new)?;
+                sink.unsubscribe(feeds(redis, &[channel])).await.map_err(failed)?;
             }
             Some(Request::Sync) => redis.level(levels).await?,
             None => {}

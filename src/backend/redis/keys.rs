@@ -9,13 +9,15 @@ use crate::{
 pub(super) struct Keys {
     /// In braces, with a colon.
     prefix: String,
+    /// What the push channels of feeds begin with. They are the same in all databases of a server, so it names this one.
+    feeds: String,
 }
 
 impl Keys {
-    pub(super) fn new(prefix: &str) -> Self {
-        // What is between the first pair of braces is hashed: within them there may be none.
-        let prefix: String = prefix.chars().filter(|char| !matches!(char, '{' | '}')).collect();
-        Self { prefix: format!("{{{prefix}}}:") }
+    /// What is between the first pair of braces is hashed, if it is anything: `None` for a prefix with which it is not.
+    pub(super) fn new(prefix: &str, database: i64) -> Option<Self> {
+        let is_hashed = !prefix.is_empty() && !prefix.contains(['{', '}']);
+        is_hashed.then(|| Self { prefix: format!("{{{prefix}}}:"), feeds: format!("{{{prefix}}}:f:{database}:") })
     }
 
     pub(super) fn hub(&self) -> String {
@@ -52,12 +54,12 @@ impl Keys {
     }
 
     pub(super) fn feed(&self, channel: &ChannelName) -> String {
-        format!("{}f:{channel}", self.prefix)
+        format!("{}{channel}", self.feeds)
     }
 
     /// The channel whose feed it is.
     pub(super) fn channel_of(&self, feed: &str) -> Option<ChannelName> {
-        ChannelName::try_from(feed.strip_prefix(&self.prefix)?.strip_prefix("f:")?).ok()
+        ChannelName::try_from(feed.strip_prefix(&self.feeds)?).ok()
     }
 
     pub(super) fn levels(&self, number: u64) -> String {

@@ -101,6 +101,12 @@ local function evict_all(stream, meta, c)
   c.bytes, c.events = 0, 0
 end
 
+-- A stream may be gone though none of its events is known to be too old: by somebody's hand, or because the clock was
+-- ahead for a while. Then they are evicted.
+local function miss(stream, meta, c)
+  if c.events > 0 and redis.call('XLEN', stream) == 0 then evict_all(stream, meta, c) end
+end
+
 -- What an event counts, with its id's line.
 local function cost(offset, bytes, id, overhead)
   if id ~= '' then return bytes + 6 + #id + overhead end

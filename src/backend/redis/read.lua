@@ -8,6 +8,7 @@ if redis.call('EXISTS', meta) == 0 then
   return { 'none', h[2], text(watermark(index, h[2], now, ARGV[4])) }
 end
 local c = enter_channel(meta, index, h[2], now, ARGV[4])
+miss(stream, meta, c)
 evict(stream, meta, c, now, ARGV[3], math.huge, math.huge, tonumber(ARGV[5]))
 save(meta, c)
 local entries = redis.call('XRANGE', stream, '(' .. ARGV[2] .. '-0', '+')

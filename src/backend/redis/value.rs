@@ -7,7 +7,7 @@ use redis::Value;
 
 use crate::{
     backend::{Connected, Entry, Held, Marks, Message},
-    cursor::{Epoch, Offset},
+    cursor::{Cursor, Epoch, Offset},
     error::BackendError,
     name::{ChannelName, ClientId, CustomId},
 };
@@ -130,7 +130,7 @@ pub(super) fn pushed(channel: ChannelName, payload: &[u8]) -> Option<Message> {
 /// What is pushed to a node: `L`, the epoch and the last offset.
 pub(super) fn level(payload: &[u8]) -> Option<Message> {
     let (epoch, last) = std::str::from_utf8(payload).ok()?.strip_prefix("L ")?.split_once(' ')?;
-    Some(Message::Level { epoch: read_epoch(epoch)?, last: Offset::new(last.parse().ok()?) })
+    Some(Message::Level(Cursor { epoch: read_epoch(epoch)?, offset: Offset::new(last.parse().ok()?) }))
 }
 
 /// A line for each client: how often, and who; nobody has no name.

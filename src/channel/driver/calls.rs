@@ -10,7 +10,7 @@ use std::{
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
 use crate::{
-    backend::{Backend, Held, Message, Present, Request, feed_channels},
+    backend::{Backend, Held, Message, Presence, Request, feed_channels},
     channel::{remote::Remote, state::Shared},
     cursor::{Epoch, Offset},
     error::BackendError,
@@ -96,7 +96,10 @@ impl Calls {
         // It is never empty for long: the feed is in it.
         let Some(answer) = ready!(self.tasks.poll_join_next(cx)) else { return Poll::Pending };
         let answer = answer.unwrap_or(Answer::Failed);
-        self.reading -= usize::from(matches!(answer, Answer::Read { .. }));
+        if let Answer::Read { .. } = answer {
+            self.reading -= 1;
+            self.start_reads();
+        }
         Poll::Ready(answer)
     }
 
@@ -162,11 +165,6 @@ impl Calls {
         }
     }
 
-    /// One is answered: there is room for others.
-    pub(super) fn go_on(&mut self) {
-        self.start_reads();
-    }
-
     pub(super) fn heads(&mut self, channels: &[ChannelName]) {
         for channels in channels.chunks(HEADS).map(<[_]>::to_vec) {
             let (backend, timeout) = (self.backend.clone(), self.timeout);
@@ -186,7 +184,7 @@ impl Calls {
         });
     }
 
-    pub(super) fn refresh(&mut self, present: Present) {
+    pub(super) fn refresh(&mut self, present: Presence) {
         let (backend, timeout) = (self.backend.clone(), self.timeout);
         self.tasks.spawn(async move {
             // The next one says it all again.

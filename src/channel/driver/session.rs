@@ -16,7 +16,7 @@ use super::{
     calls::{Answer, Calls},
 };
 use crate::{
-    backend::{Connected, Entry, Held, Message, Present},
+    backend::{Connected, Entry, Held, Message, Presence},
     channel::{
         hub::{Hub, now},
         mirror::{Filled, Pushed},
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How often the feed is asked whether it is still there, and the store what it knows.
-const CHECK: Duration = Present::EVERY;
+const CHECK: Duration = Presence::EVERY;
 /// So many messages are taken at once.
 const AT_ONCE: usize = 256;
 
@@ -174,7 +174,7 @@ impl<'a> Session<'a> {
                 }
                 None
             }
-            Message::Level { epoch, last } => self.level(hub, remote, Cursor { epoch, offset: last }),
+            Message::Level(level) => self.level(hub, remote, level),
         }
     }
 
@@ -275,11 +275,10 @@ impl<'a> Session<'a> {
     }
 
     fn answer(&mut self, hub: &Hub, remote: &Remote, answer: Answer) -> Option<Over> {
-        self.calls.go_on();
         match answer {
             Answer::Feed(result) => {
                 if let Err(error) = result {
-                    debug!("the feed failed", error = error);
+                    debug!("the feed failed", error = error, cause = error.cause());
                 }
                 self.anew()
             }
@@ -362,12 +361,13 @@ impl<'a> Session<'a> {
         }
         if self.checked.elapsed() >= CHECK {
             self.checked = Instant::now();
-            self.refresh(hub, remote);
-            self.heads_due = true;
-            self.calls.sync(self.driver.ticket);
+            // That nobody is left has to be said yet.
             if self.driver.watched.is_empty() && !self.driver.present {
                 return Some(Over::Idle);
             }
+            self.refresh(hub, remote);
+            self.heads_due = true;
+            self.calls.sync(self.driver.ticket);
         }
         None
     }
@@ -377,7 +377,7 @@ impl<'a> Session<'a> {
         let channels = hub.connected();
         if !channels.is_empty() || self.driver.present {
             self.driver.present = !channels.is_empty();
-            self.calls.refresh(Present::new(remote.node, channels));
+            self.calls.refresh(Presence::new(remote.node, channels));
         }
     }
 }

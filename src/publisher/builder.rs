@@ -1,0 +1,99 @@
+//! A hub's settings.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::Publisher;
+use crate::{
+    backend::Backend,
+    channel::{Hub, HubSettings, Limits},
+    log::Retention,
+    name::ChannelName,
+};
+
+/// A hub's settings.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_sse::{Limits, Publisher, Retention};
+///
+/// let publisher = Publisher::builder()
+///     .retention_by(|channel| match channel.as_str() {
+///         "news" => Retention::new().events(10_000).age(Duration::from_secs(86_400)),
+///         _ => Retention::new(),
+///     })
+///     .limits(Limits::new().channels(10_000))
+///     .build();
+/// # drop(publisher);
+/// ```
+#[must_use]
+pub struct PublisherBuilder(HubSettings);
+
+impl Default for PublisherBuilder {
+    fn default() -> Self {
+        let retention = Retention::default();
+        Self(HubSettings {
+            limits: Limits::default(),
+            retention: Box::new(move |_| retention),
+            reconnect: (Duration::from_secs(1), Duration::from_secs(5)),
+            backend: None,
+            timeout: Duration::from_secs(5),
+        })
+    }
+}
+
+impl PublisherBuilder {
+    /// How much each channel holds; [`Retention::default`] by default.
+    pub fn retention(self, retention: Retention) -> Self {
+        self.retention_by(move |_| retention)
+    }
+
+    /// How much a channel holds, by its name. Asked when the channel comes into being, which may be again and again.
+    pub fn retention_by(mut self, retention: impl Fn(&ChannelName) -> Retention + Send + Sync + 'static) -> Self {
+        self.0.retention = Box::new(retention);
+        self
+    }
+
+    /// How much the hub may hold; [`Limits::default`] by default.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.0.limits = limits;
+        self
+    }
+
+    /// Readers that are sent away, by a shutdown or a limit, are told to come back after a random time between these; 1 s
+    /// and 5 s by default. With `max` below `min` it is `min`.
+    pub fn reconnect(mut self, min: Duration, max: Duration) -> Self {
+        self.0.reconnect = (min, max);
+        self
+    }
+
+    /// Where the log lives, such as in `Redis`; in process by default. Hubs with the same backend, in as many processes as
+    /// there are, are one hub to those who publish and read.
+    ///
+    /// Give all of them the same settings. [`Limits`] are then each node's own: of the channels that it has readers of, and
+    /// of the bytes that it mirrors of them. What the store holds is bounded by [`Retention`] alone.
+    ///
+    /// Publishing and opening then need a tokio runtime with time; a publisher that nobody reads from runs no task.
+    pub fn backend(mut self, backend: impl Backend) -> Self {
+        self.0.backend = Some(Arc::new(backend));
+        self
+    }
+
+    /// How long a call of a remote [backend](Self::backend) is waited for; 5 s by default. Then a publish is an
+    /// [error](crate::PublishError::is_unavailable), and a reader whose channel is not loaded is told to come back later.
+    /// In process nothing is waited for.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.0.timeout = timeout;
+        self
+    }
+
+    /// The hub, and its first handle.
+    pub fn build(self) -> Publisher {
+        Publisher { hub: Arc::new(Hub::new(self.0)) }
+    }
+}
+
+impl fmt::Debug for PublisherBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublisherBuilder").field("limits", &self.0.limits).finish_non_exhaustive()
+    }
+}
