@@ -309,7 +309,7 @@ mod tests {
                     (*lane == BROADCAST || view == ana) && event.offset() > Offset::new(after)
                 };
                 let expected: Vec<_> = held.iter().filter(wanted).map(|(_, event)| event).collect();
-                let bytes: Vec<u8> = expected.iter().flat_map(|event| event.as_bytes().to_vec()).collect();
+                let bytes = expected.iter().map(|event| event.as_bytes().as_ref()).collect::<Vec<&[u8]>>().concat();
                 assert!(read_all(&mut log, view, after).0 == bytes, "after {after} of {offset}");
                 assert_eq!(log.first_after(view, Offset::new(after)), expected.first().map(|event| event.offset()));
                 let newest = log.newest(view, expected.len());
