@@ -382,6 +382,14 @@ mod tests {
     }
 
     #[test]
+    fn a_log_holds_as_much_as_it_may() {
+        let (mut log, now) = (Log::new(Retention::new(), Tombstone::default(), Instant::now()), Instant::now());
+        append(&mut log, BROADCAST, 1, now);
+        log.retention = Retention::new().bytes(3 * log.bytes());
+        assert_eq!([2, 3, 4].map(|offset| append(&mut log, BROADCAST, offset, now).events), [0, 0, 1]);
+    }
+
+    #[test]
     fn a_lane_that_is_gone_leaves_a_mark_for_its_client_only() {
         let (mut log, now) =
             (Log::new(Retention::new().events(1), Tombstone::default(), Instant::now()), Instant::now());
@@ -426,5 +434,12 @@ mod tests {
         let (zero, one) = (view(&mut again, 0), view(&mut again, 1));
         assert_eq!((again.missed(zero), again.missed(one)), (Offset::new(2), Offset::new(1)));
         assert!(again.is_finished());
+    }
+
+    #[test]
+    fn a_watermark_stands_for_everybody() {
+        let mut log = Log::new(Retention::new(), Tombstone::of_watermark(Offset::new(7)), Instant::now());
+        let zero = view(&mut log, 0);
+        assert_eq!((log.missed(EVERYBODY), log.missed(zero)), (Offset::new(7), Offset::new(7)));
     }
 }
