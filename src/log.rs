@@ -413,11 +413,46 @@ mod tests {
         log.enter(lane);
         append(&mut log, lane, 1, now);
         append(&mut log, BROADCAST, 2, now);
-        assert_eq!(log.lane_of(&client(0)), Some(lane));
+        assert_eq!((log.lane_of(&client(0)), log.client_of(lane)), (Some(lane), Some(&client(0))));
         assert_eq!(log.lane_for(&client(1), 1), Err(TooManyLanes));
         log.leave(lane);
         assert_eq!(log.lane_of(&client(0)), None);
         assert!(log.lane_for(&client(1), 1).is_ok());
+    }
+
+    #[test]
+    fn a_client_that_got_nothing_leaves_nothing() {
+        let mut log = Log::new(Retention::new(), Tombstone::default(), Instant::now());
+        let lane = log.lane_for(&client(0), 9).unwrap();
+        log.enter(lane);
+        assert!(log.clients.is_some());
+        log.leave(lane);
+        assert!(log.clients.is_none());
+    }
+
+    #[test]
+    fn a_log_that_begins_anew_knows_what_it_is_told_and_keeps_the_places_of_its_readers() {
+        let (mut log, now) = (Log::new(Retention::new(), Tombstone::default(), Instant::now()), Instant::now());
+        let of = |n: u64| (0..n).map(|n| (client(n as usize), Offset::new(10 + n))).collect();
+        let told = |n, others| Tombstone {
+            broadcast: Offset::new(5),
+            marks: Marks::of(of(n), Offset::new(others)),
+            finished: false,
+        };
+        append(&mut log, BROADCAST, 1, now);
+        let bytes = log.bytes();
+        assert_eq!(log.restart(told(0, 0)), Evicted { events: 1, bytes });
+        assert!(log.is_empty() && log.clients.is_none());
+        log.restart(told(3, 7));
+        let views: Vec<_> = (0..4).map(|n| view(&mut log, n)).collect();
+        let missed = |log: &Log| views.iter().map(|view| log.missed(*view).get()).collect::<Vec<_>>();
+        assert_eq!(missed(&log), [10, 11, 12, 7]);
+        views.iter().for_each(|view| log.enter(view.client.unwrap()));
+        append(&mut log, views[1].client.unwrap(), 20, now);
+        assert_eq!(log.restart(told(2, 0)).events, 1);
+        assert_eq!((missed(&log), log.missed(EVERYBODY)), (vec![10, 11, 5, 5], Offset::new(5)));
+        append(&mut log, views[1].client.unwrap(), 21, now);
+        assert_eq!(log.oldest(), Some(Offset::new(21)));
     }
 
     #[test]

@@ -301,6 +301,7 @@ mod tests {
                 taken += evicted.bytes;
                 if pick(20) == 7 {
                     taken += log.compact().bytes;
+                    assert_eq!(given - taken, log.bytes(), "nothing else is left");
                 }
                 assert_eq!(log.bytes(), held.iter().map(|(_, event)| cost(event)).sum::<usize>());
                 assert!(given - taken >= log.bytes() && given - taken <= log.bytes() + 200_000);
