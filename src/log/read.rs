@@ -377,12 +377,43 @@ mod tests {
             let lane = if offset % 2 == 0 { lane } else { BROADCAST };
             log.append(lane, &event(offset, "x"), None, Instant::now());
         }
-        assert_eq!(chunk(&mut log, ana, 0).1, Offset::new(10), "one chunk, though they lie in two places");
         let offsets = |view| log.after(view, Offset::new(3)).map(|event| event.offset.get()).collect::<Vec<_>>();
         assert_eq!((offsets(ana), offsets(EVERYBODY)), (vec![4, 5, 6, 7, 8, 9, 10], vec![5, 7, 9]));
         let (some, more) = log.gather(ana, Offset::new(1), Offset::new(6), Limit::CHUNK);
         assert_eq!((some.len(), more), (5, false));
         let (some, more) = log.gather(ana, Offset::new(1), Offset::new(6), Limit::ONE);
         assert_eq!((some.len(), more), (1, true));
+        let len = some[0].as_bytes().len();
+        for (events, bytes, expected) in [(2, 9 * len, 2), (9, 2 * len, 2), (9, 2 * len - 1, 1), (9, 5 * len, 5)] {
+            let (some, more) = log.gather(ana, Offset::START, Offset::new(10), Limit { events, bytes });
+            assert_eq!((some.len(), more), (expected, true));
+        }
+    }
+
+    #[test]
+    fn a_reader_of_two_lanes_shares_what_lies_in_one_piece_and_gets_the_rest_as_one_chunk() {
+        let with_lane = || {
+            let mut log = log(Retention::new());
+            let lane = log.lane_for(&ClientId::from_static("ana"), 9).unwrap();
+            (log, lane, View { client: Some(lane) })
+        };
+        for is_first in [true, false] {
+            let (mut log, lane, ana) = with_lane();
+            for offset in 1..=100 {
+                let to = if (offset <= 50) == is_first { lane } else { BROADCAST };
+                log.append(to, &event(offset, "x"), None, Instant::now());
+            }
+            (0..1_000).for_each(|_| drop(chunk(&mut log, ana, 0)));
+            let (one, again) = (chunk(&mut log, ana, 0), chunk(&mut log, ana, 0));
+            assert_eq!((one.0.as_ptr(), one.1), (again.0.as_ptr(), Offset::new(50)));
+        }
+        let (mut log, lane, ana) = with_lane();
+        for offset in 1..=100 {
+            log.append(if offset % 2 == 0 { lane } else { BROADCAST }, &event(offset, "x"), None, Instant::now());
+        }
+        let (bytes, last) = chunk(&mut log, ana, 50);
+        assert_eq!(last, Offset::new(100), "though they lie in two places");
+        let two = log.read(ana, Offset::new(50), Limit { events: 9, bytes: 2 * bytes.len() / 50 }).unwrap();
+        assert_eq!(two.last(), Offset::new(52));
     }
 }
