@@ -382,6 +382,14 @@ mod tests {
     }
 
     #[test]
+    fn a_log_holds_as_much_as_it_may() {
+        let (mut log, now) = (Log::new(Retention::new(), Tombstone::default(), Instant::now()), Instant::now());
+        append(&mut log, BROADCAST, 1, now);
+        log.retention = Retention::new().bytes(3 * log.bytes());
+        assert_eq!([2, 3, 4].map(|offset| append(&mut log, BROADCAST, offset, now).events), [0, 0, 1]);
+    }
+
+    #[test]
     fn a_lane_that_is_gone_leaves_a_mark_for_its_client_only() {
         let (mut log, now) =
             (Log::new(Retention::new().events(1), Tombstone::default(), Instant::now()), Instant::now());
@@ -405,11 +413,46 @@ mod tests {
         log.enter(lane);
         append(&mut log, lane, 1, now);
         append(&mut log, BROADCAST, 2, now);
-        assert_eq!(log.lane_of(&client(0)), Some(lane));
+        assert_eq!((log.lane_of(&client(0)), log.client_of(lane)), (Some(lane), Some(&client(0))));
         assert_eq!(log.lane_for(&client(1), 1), Err(TooManyLanes));
         log.leave(lane);
         assert_eq!(log.lane_of(&client(0)), None);
         assert!(log.lane_for(&client(1), 1).is_ok());
+    }
+
+    #[test]
+    fn a_client_that_got_nothing_leaves_nothing() {
+        let mut log = Log::new(Retention::new(), Tombstone::default(), Instant::now());
+        let lane = log.lane_for(&client(0), 9).unwrap();
+        log.enter(lane);
+        assert!(log.clients.is_some());
+        log.leave(lane);
+        assert!(log.clients.is_none());
+    }
+
+    #[test]
+    fn a_log_that_begins_anew_knows_what_it_is_told_and_keeps_the_places_of_its_readers() {
+        let (mut log, now) = (Log::new(Retention::new(), Tombstone::default(), Instant::now()), Instant::now());
+        let of = |n: u64| (0..n).map(|n| (client(n as usize), Offset::new(10 + n))).collect();
+        let told = |n, others| Tombstone {
+            broadcast: Offset::new(5),
+            marks: Marks::of(of(n), Offset::new(others)),
+            finished: false,
+        };
+        append(&mut log, BROADCAST, 1, now);
+        let bytes = log.bytes();
+        assert_eq!(log.restart(told(0, 0)), Evicted { events: 1, bytes });
+        assert!(log.is_empty() && log.clients.is_none());
+        log.restart(told(3, 7));
+        let views: Vec<_> = (0..4).map(|n| view(&mut log, n)).collect();
+        let missed = |log: &Log| views.iter().map(|view| log.missed(*view).get()).collect::<Vec<_>>();
+        assert_eq!(missed(&log), [10, 11, 12, 7]);
+        views.iter().for_each(|view| log.enter(view.client.unwrap()));
+        append(&mut log, views[1].client.unwrap(), 20, now);
+        assert_eq!(log.restart(told(2, 0)).events, 1);
+        assert_eq!((missed(&log), log.missed(EVERYBODY)), (vec![10, 11, 5, 5], Offset::new(5)));
+        append(&mut log, views[1].client.unwrap(), 21, now);
+        assert_eq!(log.oldest(), Some(Offset::new(21)));
     }
 
     #[test]
@@ -426,5 +469,12 @@ mod tests {
         let (zero, one) = (view(&mut again, 0), view(&mut again, 1));
         assert_eq!((again.missed(zero), again.missed(one)), (Offset::new(2), Offset::new(1)));
         assert!(again.is_finished());
+    }
+
+    #[test]
+    fn a_watermark_stands_for_everybody() {
+        let mut log = Log::new(Retention::new(), Tombstone::of_watermark(Offset::new(7)), Instant::now());
+        let zero = view(&mut log, 0);
+        assert_eq!((log.missed(EVERYBODY), log.missed(zero)), (Offset::new(7), Offset::new(7)));
     }
 }

@@ -177,9 +177,8 @@ mod tests {
         let mut marks = Marks::default();
         for n in 0..=Marks::MAX {
             marks.put(client(n), Offset::new(n as u64 + 1));
-            assert!(marks.by_client.len() <= Marks::MAX);
+            assert_eq!(marks.by_client.len(), if n < Marks::MAX { n + 1 } else { 1 });
         }
-        assert_eq!(marks.by_client.len(), 1);
         assert_eq!(marks.take(&client(Marks::MAX)), Offset::new(Marks::MAX as u64 + 1));
         // For all others the mark is at least their own.
         assert_eq!(marks.take(&client(0)), Offset::new(Marks::MAX as u64));

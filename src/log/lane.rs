@@ -60,11 +60,10 @@ impl Lane {
         self.runs.get_or_insert_default().push(event, at);
     }
 
-    /// Keeps what came last as it was published, until something else comes.
+    /// Keeps what came last as it was published, until something else comes. It is held: no event evicts itself.
     pub(super) fn keep(&mut self, event: EncodedEvent) {
-        if event.offset() == self.last && self.last > self.evicted {
-            self.newest = Some(event);
-        }
+        debug_assert!(event.offset() == self.last && self.last > self.evicted);
+        self.newest = Some(event);
     }
 
     /// Forgets the oldest event, and remembers that it did.

@@ -194,7 +194,10 @@ mod tests {
 
     fn chunk(log: &mut Log, view: View, after: u64) -> (Bytes, Offset) {
         match log.read(view, Offset::new(after), Limit::CHUNK) {
-            Some(Batch::Many { bytes, last }) => (bytes, last),
+            Some(Batch::Many { bytes, last }) => {
+                assert!(bytes.len() <= Limit::CHUNK.bytes, "only one event may be larger");
+                (bytes, last)
+            }
             Some(Batch::One(event)) => (event.as_bytes().clone(), event.offset()),
             None => panic!("nothing to read"),
         }
@@ -205,7 +208,7 @@ mod tests {
         let (mut all, mut at, mut chunks) = (Vec::new(), Offset::new(after), 0);
         while log.first_after(view, at).is_some() {
             let (bytes, last) = chunk(log, view, at.get());
-            assert!(last > at && (bytes.len() <= Limit::CHUNK.bytes || bytes.len() > Limit::CHUNK.bytes / 4));
+            assert!(last > at);
             all.extend_from_slice(&bytes);
             (at, chunks) = (last, chunks + 1);
         }
@@ -236,6 +239,26 @@ mod tests {
     }
 
     #[test]
+    fn readers_of_several_channels_that_are_behind_share_memory_too() {
+        let mut log = log(Retention::new());
+        (1..=100).for_each(|offset| append(&mut log, offset));
+        let mut gather = |after| log.gather(EVERYBODY, Offset::new(after), Offset::new(100), Limit::CHUNK).0;
+        assert_ne!(gather(90)[0].as_bytes().as_ptr(), gather(90)[0].as_bytes().as_ptr(), "who is first gets a copy");
+        (0..1_000).for_each(|_| drop(gather(90)));
+        assert_eq!(gather(10)[85].as_bytes().as_ptr(), gather(90)[5].as_bytes().as_ptr());
+    }
+
+    #[test]
+    fn a_limit_cuts_behind_the_last_that_is_within_it() {
+        let events = [1, 2, 3].map(|offset| event(offset, "x"));
+        let len = events[0].as_bytes().len();
+        let cut = |events: &[EncodedEvent], max, bytes| Limit { events: max, bytes }.cut(events).len();
+        assert_eq!([0, len, 2 * len - 1, 2 * len, 9 * len].map(|bytes| cut(&events, 9, bytes)), [1, 1, 1, 2, 3]);
+        assert_eq!([1, 2, 9].map(|max| cut(&events, max, 9 * len)), [1, 2, 3]);
+        assert_eq!(cut(&[], 9, len), 0);
+    }
+
+    #[test]
     fn the_newest_event_is_read_as_it_was_published() {
         let mut log = log(Retention::new());
         append(&mut log, 1);
@@ -244,6 +267,8 @@ mod tests {
         log.append(BROADCAST, &newest, None, Instant::now());
         log.keep(BROADCAST, newest);
         assert_eq!(chunk(&mut log, EVERYBODY, 1).0.as_ptr(), published);
+        let (one, _) = log.gather(EVERYBODY, Offset::new(1), Offset::new(2), Limit::CHUNK);
+        assert_eq!(one[0].as_bytes().as_ptr(), published, "and so it is with those of other channels");
         assert_eq!(chunk(&mut log, EVERYBODY, 0).1, Offset::new(2), "both for who has neither");
         let large = event(3, &"x".repeat(100_000));
         let published = large.as_bytes().as_ptr();
@@ -301,6 +326,7 @@ mod tests {
                 taken += evicted.bytes;
                 if pick(20) == 7 {
                     taken += log.compact().bytes;
+                    assert_eq!(given - taken, log.bytes(), "nothing else is left");
                 }
                 assert_eq!(log.bytes(), held.iter().map(|(_, event)| cost(event)).sum::<usize>());
                 assert!(given - taken >= log.bytes() && given - taken <= log.bytes() + 200_000);
@@ -309,7 +335,7 @@ mod tests {
                     (*lane == BROADCAST || view == ana) && event.offset() > Offset::new(after)
                 };
                 let expected: Vec<_> = held.iter().filter(wanted).map(|(_, event)| event).collect();
-                let bytes: Vec<u8> = expected.iter().flat_map(|event| event.as_bytes().to_vec()).collect();
+                let bytes = expected.iter().map(|event| event.as_bytes().as_ref()).collect::<Vec<&[u8]>>().concat();
                 assert!(read_all(&mut log, view, after).0 == bytes, "after {after} of {offset}");
                 assert_eq!(log.first_after(view, Offset::new(after)), expected.first().map(|event| event.offset()));
                 let newest = log.newest(view, expected.len());
@@ -347,17 +373,47 @@ mod tests {
         let mut log = Log::new(Retention::new(), Tombstone::default(), Instant::now());
         let lane = log.lane_for(&ClientId::from_static("ana"), 9).unwrap();
         let ana = View { client: Some(lane) };
-        for offset in 1..=9 {
-            let cursor = Cursor { epoch: Epoch::from_bits(1), offset: Offset::new(offset) };
+        for offset in 1..=10 {
             let lane = if offset % 2 == 0 { lane } else { BROADCAST };
-            let (event, custom) = Draft::new(Event::text("x"), cursor.offset).seal(cursor);
-            log.append(lane, &event, custom, Instant::now());
+            log.append(lane, &event(offset, "x"), None, Instant::now());
         }
         let offsets = |view| log.after(view, Offset::new(3)).map(|event| event.offset.get()).collect::<Vec<_>>();
-        assert_eq!((offsets(ana), offsets(EVERYBODY)), (vec![4, 5, 6, 7, 8, 9], vec![5, 7, 9]));
+        assert_eq!((offsets(ana), offsets(EVERYBODY)), (vec![4, 5, 6, 7, 8, 9, 10], vec![5, 7, 9]));
         let (some, more) = log.gather(ana, Offset::new(1), Offset::new(6), Limit::CHUNK);
         assert_eq!((some.len(), more), (5, false));
         let (some, more) = log.gather(ana, Offset::new(1), Offset::new(6), Limit::ONE);
         assert_eq!((some.len(), more), (1, true));
+        let len = some[0].as_bytes().len();
+        for (events, bytes, expected) in [(2, 9 * len, 2), (9, 2 * len, 2), (9, 2 * len - 1, 1), (9, 5 * len, 5)] {
+            let (some, more) = log.gather(ana, Offset::START, Offset::new(10), Limit { events, bytes });
+            assert_eq!((some.len(), more), (expected, true));
+        }
+    }
+
+    #[test]
+    fn a_reader_of_two_lanes_shares_what_lies_in_one_piece_and_gets_the_rest_as_one_chunk() {
+        let with_lane = || {
+            let mut log = log(Retention::new());
+            let lane = log.lane_for(&ClientId::from_static("ana"), 9).unwrap();
+            (log, lane, View { client: Some(lane) })
+        };
+        for is_first in [true, false] {
+            let (mut log, lane, ana) = with_lane();
+            for offset in 1..=100 {
+                let to = if (offset <= 50) == is_first { lane } else { BROADCAST };
+                log.append(to, &event(offset, "x"), None, Instant::now());
+            }
+            (0..1_000).for_each(|_| drop(chunk(&mut log, ana, 0)));
+            let (one, again) = (chunk(&mut log, ana, 0), chunk(&mut log, ana, 0));
+            assert_eq!((one.0.as_ptr(), one.1), (again.0.as_ptr(), Offset::new(50)));
+        }
+        let (mut log, lane, ana) = with_lane();
+        for offset in 1..=100 {
+            log.append(if offset % 2 == 0 { lane } else { BROADCAST }, &event(offset, "x"), None, Instant::now());
+        }
+        let (bytes, last) = chunk(&mut log, ana, 50);
+        assert_eq!(last, Offset::new(100), "though they lie in two places");
+        let two = log.read(ana, Offset::new(50), Limit { events: 9, bytes: 2 * bytes.len() / 50 }).unwrap();
+        assert_eq!(two.last(), Offset::new(52));
     }
 }

@@ -90,3 +90,16 @@ impl Retention {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_what_it_was_told() {
+        let retention = Retention::new().events(7).bytes(8).age(Duration::from_millis(1_009));
+        let says = (retention.max_events(), retention.max_bytes(), retention.max_age());
+        assert_eq!(says, (7, 8, Duration::from_millis(1_009)));
+        assert_eq!(Retention::cost(100), 132);
+    }
+}

@@ -316,3 +316,142 @@ impl Place {
         self.end -= u32::try_from(dead).unwrap_or(self.end);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Retention;
+
+    const LEN: usize = 10;
+
+    fn event(offset: u64) -> EncodedEvent {
+        EncodedEvent::new(Offset::new(offset), vec![b'x'; LEN].into())
+    }
+
+    /// The events from one to another, with room for so many.
+    fn run(offsets: std::ops::RangeInclusive<u64>, room: usize) -> Run<Vec<u8>> {
+        let mut run = Run::default();
+        offsets.for_each(|offset| run.push(&event(offset), 0, room * LEN));
+        run
+    }
+
+    fn released<B>(run: &mut Run<B>, evict: fn(&mut Run<B>) -> Option<Gone>) -> usize {
+        evict(run).unwrap().released / Retention::cost(LEN)
+    }
+
+    #[test]
+    fn a_run_takes_what_fits_behind_its_others_and_is_not_too_late_for_them() {
+        const DAY: u64 = 86_400_000;
+        let mut run = Run::default();
+        assert!(run.takes(usize::MAX, 0, 0), "whatever comes first");
+        run.push(&event(1), DAY, 0);
+        assert!(run.takes(7, DAY, LEN + 7) && !run.takes(8, DAY, LEN + 7));
+        assert!(run.takes(7, DAY + u64::from(u32::MAX), 99) && !run.takes(7, DAY + u64::from(u32::MAX) + 1, 99));
+        assert!(!run.takes(7, DAY - 1, 99), "ages are counted from the first");
+    }
+
+    #[test]
+    fn a_run_that_grows_takes_room_as_told_and_none_behind_its_first() {
+        let mut grown = run(1..=1, 5);
+        assert_eq!((grown.bytes.capacity(), grown.places.capacity()), (LEN, 4));
+        for (offset, capacity) in [(2, 7), (7, 7), (8, 13)] {
+            grown = run(1..=offset, 5);
+            assert_eq!(grown.bytes.capacity(), capacity * LEN);
+        }
+        assert_eq!(grown.places.capacity(), 8);
+        let mut sizes = std::collections::BTreeSet::new();
+        for offset in 9..CHUNK as u64 / LEN as u64 {
+            grown.push(&event(offset), 0, CHUNK);
+            sizes.insert(grown.places.capacity());
+        }
+        assert_eq!(grown.bytes.capacity(), CHUNK, "and no more than a chunk");
+        assert!(sizes.len() < 60, "a few places at a time would be copied too often");
+        assert!(grown.places.capacity() < grown.places.len() * 9 / 8);
+    }
+
+    #[test]
+    fn a_run_that_grows_lets_go_of_what_is_dead_beyond_an_eighth_and_of_room_beyond_half() {
+        let mut grown = run(1..=16, 14);
+        let evict = Run::<Vec<u8>>::evict_and_compact;
+        assert_eq!([released(&mut grown, evict), released(&mut grown, evict), released(&mut grown, evict)], [0, 0, 3]);
+        assert_eq!((grown.len(), grown.size(), grown.bytes.capacity()), (13, 13 * LEN, 16 * LEN));
+        assert_eq!(grown.compact(), 0);
+        (0..5).for_each(|_| drop(grown.evict()));
+        assert_eq!((grown.len(), grown.compact()), (8, 5 * Retention::cost(LEN)));
+        assert_eq!((grown.size(), grown.bytes.capacity()), (8 * LEN, 16 * LEN));
+        grown.evict();
+        grown.compact();
+        assert_eq!(grown.bytes.capacity(), 7 * LEN + 7 * LEN / 8);
+        assert_eq!((grown.first(), grown.last()), (Some(Offset::new(10)), Some(Offset::new(16))));
+        (0..7).for_each(|_| drop(grown.evict_and_compact()));
+        assert_eq!((grown.size(), grown.end(), grown.gone), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_frozen_run_has_no_room_beyond_an_eighth_and_lets_go_of_what_is_dead_beyond_half() {
+        for (room, capacity) in [(6, 8), (7, 9), (8, 8)] {
+            let frozen = run(1..=8, room).freeze();
+            assert_eq!(frozen.places.capacity(), 8);
+            // A `BytesMut` that was a vector has its capacity.
+            assert_eq!(frozen.bytes.try_into_mut().unwrap().capacity(), capacity * LEN);
+        }
+        let mut frozen = run(1..=8, 0).freeze();
+        let evict = Run::<Bytes>::evict_and_compact;
+        assert_eq!((0..5).map(|_| released(&mut frozen, evict)).collect::<Vec<_>>(), [0, 0, 0, 0, 5]);
+        assert_eq!((frozen.len(), frozen.size(), frozen.compact()), (3, 3 * LEN, 0));
+        assert_eq!((0..3).map(|_| released(&mut frozen, evict)).collect::<Vec<_>>(), [0, 2, 1]);
+        assert!(frozen.is_empty());
+    }
+
+    #[test]
+    fn a_read_stops_behind_the_last_that_is_within_its_limit() {
+        let mut run = run(1..=8, 0);
+        run.evict();
+        let stop = |from, events, bytes| run.stop(from, Limit { events, bytes });
+        assert_eq!([0, LEN, 2 * LEN - 1, 2 * LEN, 7 * LEN, 9 * LEN].map(|bytes| stop(1, 9, bytes)), [2, 2, 2, 3, 8, 8]);
+        assert_eq!([1, 2, 7, 9].map(|events| stop(1, events, 99 * LEN)), [2, 3, 8, 8]);
+        assert_eq!(stop(7, 9, 0), 8);
+    }
+
+    #[test]
+    fn the_first_after_an_offset_is_found_wherever_it_is() {
+        let mut run = Run::default();
+        (1..=8).for_each(|n| run.push(&event(2 * n), 0, 0));
+        for gone in 0..=8 {
+            for offset in 0..=17 {
+                let expected = (gone..8).find(|index| run.places[*index].offset.get() > offset).unwrap_or(8);
+                assert_eq!(run.first_after(Offset::new(offset)), expected, "after {offset} with {gone} gone");
+            }
+            run.evict();
+        }
+    }
+
+    #[test]
+    fn runs_are_joined_if_they_are_a_chunk_at_most_and_nothing_in_them_is_dead() {
+        let of = |offset, at| Run::of(&event(offset), at);
+        let mut first = of(1, 1_000);
+        let mut second = of(2, 2_000);
+        second.places[0].at = 5;
+        assert!(first.join(&[&second, &of(3, 3_000)]));
+        assert_eq!((first.size(), first.len(), first.last()), (3 * LEN, 3, Some(Offset::new(3))));
+        assert_eq!([0, 1, 2].map(|index| first.slice(index, index + 1).len()), [LEN; 3]);
+        for at in [1_000, 2_005, 3_000] {
+            assert_eq!(first.oldest_at(), Some(at));
+            first.evict();
+        }
+
+        let (mut first, mut dead) = (of(1, 1_000), run(2..=3, 0));
+        dead.since = 1_000;
+        assert!(!first.join(&[&of(2, 999)]), "older than what it counts from");
+        assert!(first.join(&[&of(2, 1_000 + u64::from(u32::MAX))]));
+        assert!(!first.join(&[&of(3, 1_001 + u64::from(u32::MAX))]), "too young");
+        dead.evict();
+        assert!(!first.join(&[&dead]));
+        first.evict();
+        assert!(!first.join(&[&of(3, 1_000)]));
+
+        let whole = |len| Run::of(&EncodedEvent::new(Offset::new(1), vec![b'x'; len].into()), 0);
+        assert!(whole(LEN).join(&[&whole(CHUNK - 2 * LEN), &whole(LEN)]));
+        assert!(!whole(LEN).join(&[&whole(CHUNK - 2 * LEN), &whole(LEN + 1)]));
+    }
+}

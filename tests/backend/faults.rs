@@ -5,9 +5,10 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use tokio::time::Instant;
 use tower_sse::{
     CustomId, Event, GapReason, IdempotencyKey, OpenOptions, Publisher, PublisherBuilder, backend::Presence,
 };

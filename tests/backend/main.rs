@@ -18,12 +18,11 @@ mod redis;
 mod server;
 mod store;
 
-/// Each case as a test of its own.
+/// Each case as a test of its own, in virtual time where nothing has to come over a network.
 macro_rules! suite {
-    ($Store:ty: $($(#[$attribute:meta])* $module:ident::$case:ident,)*) => {
+    (#[$runtime:meta] $Store:ty: $($module:ident::$case:ident,)*) => {
         $(
-            #[tokio::test]
-            $(#[$attribute])*
+            #[$runtime]
             async fn $case() {
                 if let Some(store) = <$Store as $crate::store::Store>::begin().await {
                     Box::pin($crate::$module::$case(store)).await;
@@ -35,8 +34,8 @@ macro_rules! suite {
 
 /// What holds for every backend.
 macro_rules! all_cases {
-    ($Store:ty) => {
-        suite! { $Store:
+    (#[$runtime:meta] $Store:ty) => {
+        suite! { #[$runtime] $Store:
             cases::readers_on_every_node_see_one_order,
             cases::one_cursor_resumes_any_set_of_channels_on_any_node,
             cases::a_reader_that_hops_between_nodes_gets_everything_once,
@@ -59,8 +58,8 @@ macro_rules! all_cases {
 
 /// What holds where nodes can be cut off from the store, and the store can lose its data.
 macro_rules! all_faults {
-    ($Store:ty) => {
-        suite! { $Store:
+    (#[$runtime:meta] $Store:ty) => {
+        suite! { #[$runtime] $Store:
             faults::an_empty_store_is_another_epoch_and_a_gap_for_all,
             faults::a_store_that_lost_its_last_events_begins_another_epoch,
             faults::a_feed_that_drops_messages_is_repaired,
@@ -83,16 +82,31 @@ macro_rules! all_faults {
 }
 
 mod in_process {
-    all_cases!(crate::memory::MemoryStore);
+    all_cases!(
+        #[tokio::test(start_paused = true)]
+        crate::memory::MemoryStore
+    );
 }
 
 #[cfg(feature = "redis")]
 mod in_redis {
-    all_cases!(crate::redis::RedisStore);
-    all_faults!(crate::redis::RedisStore);
+    all_cases!(
+        #[tokio::test]
+        crate::redis::RedisStore
+    );
+    all_faults!(
+        #[tokio::test]
+        crate::redis::RedisStore
+    );
 }
 
 mod in_a_file {
-    all_cases!(crate::file::FileStore);
-    all_faults!(crate::file::FileStore);
+    all_cases!(
+        #[tokio::test(start_paused = true)]
+        crate::file::FileStore
+    );
+    all_faults!(
+        #[tokio::test(start_paused = true)]
+        crate::file::FileStore
+    );
 }

@@ -115,7 +115,7 @@ pub async fn send_to(node: &Publisher, channel: &str, client: &str, text: impl T
 pub fn eventually<F: Future<Output = bool>>(mut is: impl FnMut() -> F) -> impl Future<Output = ()> {
     let caller = std::panic::Location::caller();
     async move {
-        let begun = std::time::Instant::now();
+        let begun = tokio::time::Instant::now();
         while !is().await {
             assert!(begun.elapsed() < PATIENCE, "it never was, at {caller}");
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,0 +1,22 @@
+//! The engine's tests in one program, which is built sooner than each of them: for `scripts/mutants`.
+
+#[path = "bounds.rs"]
+mod bounds;
+#[path = "exactly_once.rs"]
+mod exactly_once;
+#[path = "finish.rs"]
+mod finish;
+#[path = "gaps.rs"]
+mod gaps;
+#[path = "isolation.rs"]
+mod isolation;
+#[path = "model.rs"]
+mod model;
+#[path = "order.rs"]
+mod order;
+#[path = "privacy.rs"]
+mod privacy;
+#[path = "shutdown.rs"]
+mod shutdown;
+#[path = "starts.rs"]
+mod starts;
