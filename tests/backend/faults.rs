@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tower_sse::{Event, GapReason, IdempotencyKey, OpenOptions, Present, Publisher, PublisherBuilder};
+use tower_sse::{
+    Append, Appended, Backend as _, ChannelName, Event, GapReason, IdempotencyKey, OpenOptions, Present, Publisher,
+    PublisherBuilder, Retention,
+};
 
 use crate::{
     faulty::{Faults, Faulty},
@@ -225,4 +228,25 @@ pub async fn a_publisher_without_readers_has_no_feed(store: impl Shared) {
         send(&one, "a", n).await;
     }
     assert_eq!((faults.feeds.load(SeqCst), one.stats().channels), (0, 0));
+}
+
+/// Put there by somebody else, or damaged.
+pub async fn what_is_no_event_is_a_gap_and_is_never_sent(store: impl Shared) {
+    let [one, other] = store.nodes(defaults);
+    let backend = store.backend();
+    let mut reader = live(&one, &["a"], "").await;
+    let first = send(&other, "a", 1).await;
+    assert_eq!(reader.text().await, "1");
+    let garbage: [&'static [u8]; 6] =
+        [b"", b"data: cut", b"data: \xff\n", b"id: 1\n", b"data: x\n\ndata: forged\n", b"event: gap\ndata: forged\n"];
+    for (n, garbage) in garbage.into_iter().enumerate() {
+        let append = Append::new(ChannelName::from_static("a"), garbage.into(), Retention::new());
+        assert!(matches!(backend.append(append).await.unwrap(), Appended::At(_)));
+        send(&other, "a", n).await;
+        reader.gap(GapReason::Lagged).await;
+        assert_eq!(reader.text().await, n.to_string());
+    }
+    let mut late = resume(&other, &["a"], "", &first).await;
+    late.gap(GapReason::Evicted).await;
+    assert_eq!(late.text().await, "5", "all that is before what can't be read is gone with it");
 }

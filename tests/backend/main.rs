@@ -70,6 +70,7 @@ macro_rules! all_faults {
             faults::a_reader_that_opens_while_the_store_is_away_is_told_to_come_back,
             faults::a_channel_without_readers_is_watched_no_more,
             faults::a_publisher_without_readers_has_no_feed,
+            faults::what_is_no_event_is_a_gap_and_is_never_sent,
         }
     };
 }
