@@ -12,6 +12,8 @@ pub(crate) mod memory;
 mod redis;
 
 pub(crate) use self::feed::channels as feed_channels;
+#[cfg(all(feature = "redis", fuzzing))]
+pub use self::redis::stored;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use self::redis::{Redis, RedisBuilder};

@@ -125,6 +125,9 @@ mod trace;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(all(feature = "redis", fuzzing))]
+#[doc(hidden)]
+pub use crate::backend::stored;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use crate::backend::{Redis, RedisBuilder};
