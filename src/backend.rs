@@ -13,6 +13,8 @@ pub(crate) mod memory;
 pub(crate) mod redis;
 
 pub(crate) use self::feed::channels as feed_channels;
+#[cfg(all(feature = "redis", fuzzing))]
+pub use self::redis::stored;
 pub use self::{
     contract::{Append, Appended, Backend, BackendFuture, Connected, Presence},
     entry::{Entry, Held, Marks},

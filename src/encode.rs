@@ -5,12 +5,14 @@
 //!
 //! [spec]: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 
+mod whole;
 pub(crate) mod write;
 
 use std::fmt;
 
 use bytes::Bytes;
 
+pub(crate) use self::whole::is_whole;
 use self::write::millis;
 pub(crate) use self::write::{write_comment, write_field, write_retry};
 use crate::{

@@ -134,6 +134,9 @@ struct Guides;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use crate::backend::redis::{Redis, RedisBuilder};
+#[cfg(all(feature = "redis", fuzzing))]
+#[doc(hidden)]
+pub use crate::backend::stored;
 pub use crate::{
     authorize::{
         AllowAll, AuthorizeRequest, Authorizer, AuthorizerFn, Bearer, BearerFuture, Denied, authorizer_fn, bearer,

@@ -5,10 +5,19 @@
 
 mod common;
 
-use std::{collections::HashSet, task::Poll, time::Duration};
+use std::{
+    collections::HashSet,
+    env,
+    task::Poll,
+    thread,
+    time::{Duration, SystemTime},
+};
 
 use common::*;
-use proptest::prelude::*;
+use proptest::{
+    prelude::*,
+    test_runner::{RngAlgorithm, TestRng, TestRunner},
+};
 use tower_sse::{
     CustomId, Delivery, Duplicates, EndReason, Event, EventId, GapReason, OpenOptions, Publisher, Retention, Start,
     Subscription,
@@ -442,11 +451,29 @@ pub fn run(held: usize, ops: Vec<Op>) {
     });
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn every_reader_gets_what_the_model_says(held in 0..LENGTHS, ops in ops()) {
-        run(held, ops);
-    }
+/// Cases by chance, on threads: 40,000. `MODEL_CASES` is how many instead, and `MODEL_SEED` makes the same ones again.
+#[test]
+fn every_reader_gets_what_the_model_says() {
+    const PARTS: u32 = 4;
+    let given = |name: &str| env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let seed = given("MODEL_SEED").unwrap_or(u64::from(now.subsec_nanos()));
+    let cases = given("MODEL_CASES").map_or(40_000, |cases| u32::try_from(cases).unwrap());
+    println!("MODEL_SEED={seed} MODEL_CASES={cases}");
+    thread::scope(|scope| {
+        for part in 0..PARTS {
+            scope.spawn(move || {
+                let config = ProptestConfig { cases: cases / PARTS, failure_persistence: None, ..Default::default() };
+                let mut bytes = [0; 32];
+                bytes[..8].copy_from_slice(&seed.to_le_bytes());
+                bytes[8..12].copy_from_slice(&part.to_le_bytes());
+                let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+                let result = TestRunner::new_with_rng(config, random).run(&(0..LENGTHS, ops()), |(held, ops)| {
+                    run(held, ops);
+                    Ok(())
+                });
+                assert!(result.is_ok(), "MODEL_SEED={seed} MODEL_CASES={cases}: {}", result.unwrap_err());
+            });
+        }
+    });
 }

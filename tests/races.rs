@@ -104,7 +104,7 @@ impl Reader {
         Round { seed, reconnect_after, .. }: Round,
     ) -> Self {
         let mut random = Random(seed * 17 + self.number + 1);
-        let mut id = None;
+        let (mut id, mut last) = (None, 0);
         while let Some(mut subscription) = first.take().or_else(|| self.open(&publisher, id.as_deref())) {
             let mut left = if reconnect_after == 0 { u64::MAX } else { 1 + random.below(reconnect_after) };
             while left > 0 {
@@ -121,7 +121,11 @@ impl Reader {
                         let (channel, client) = data.split_once(' ').unwrap();
                         assert!(self.channels.contains(&channel.parse().unwrap()), "of another channel: {data}");
                         assert!(client.is_empty() || client == self.client, "leaked to {:?}: {data}", self.client);
-                        self.got.push(Got::Event(event.offset().get()));
+                        // At once: who gets the same again and again would never come to the end.
+                        let offset = event.offset().get();
+                        assert!(offset > last, "{offset} after {last}");
+                        last = offset;
+                        self.got.push(Got::Event(offset));
                     }
                     _ => self.got.push(Got::Gap),
                 }

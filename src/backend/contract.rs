@@ -57,6 +57,8 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendErr
 ///   what it missed. A feed may even lose a message, or bring one twice. The node sees the first by the predecessor of the
 ///   next one or by [`heads`](Self::heads), and reads what is missing; the second it ignores. It must not bring messages in
 ///   another order.
+/// - A store may give back what no node has put there: an event whose bytes are none's, or whose offset is not above the
+///   one before it, counts as evicted, with all that is older in its channel. So does one that a feed brings.
 /// - A store may lose its data, and then has another epoch; or lose the last of them without noticing, and then a node
 ///   that knows better asks it to [renew](Self::renew) its epoch.
 ///

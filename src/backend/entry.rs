@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::contract::Append;
 use crate::{
     cursor::{Cursor, Epoch, Offset},
-    encode::{Draft, EncodedEvent},
+    encode::{Draft, EncodedEvent, is_whole},
     log::{Retention, Tombstone},
     name::{ClientId, CustomId},
 };
@@ -53,6 +53,11 @@ impl Entry {
     /// What it counts against [`Retention::max_bytes`].
     pub fn cost(&self, epoch: Epoch) -> usize {
         cost(self.bytes.len(), self.id.as_ref(), Cursor { epoch, offset: self.offset })
+    }
+
+    /// Its bytes are an event's, which a store can't promise of what somebody else has put there.
+    pub(crate) fn is_whole(&self) -> bool {
+        is_whole(&self.bytes)
     }
 
     /// With its id, as it goes on the wire: the only copy that is made of its bytes.
@@ -103,6 +108,31 @@ impl Held {
         let (entries, marks) = (Vec::new(), Marks::default());
         Self { epoch, level, head: Offset::START, entries, marks, finished: false, closed: 0 }
     }
+
+    /// Without what is no event, or not in its order, and all before that: it counts as evicted, since what is held lies
+    /// behind what is not.
+    pub(crate) fn without_damage(mut self) -> Self {
+        let (mut last, mut damaged) = (Offset::START, None);
+        for entry in &self.entries {
+            let in_order = entry.offset > last;
+            last = last.max(entry.offset);
+            if !in_order || !entry.is_whole() {
+                damaged = Some(last);
+            }
+        }
+        if let Some(offset) = damaged {
+            self.lose(offset);
+        }
+        self
+    }
+
+    /// Nothing up to `offset` is held any more, whoever it was for.
+    pub(super) fn lose(&mut self, offset: Offset) {
+        self.entries.retain(|entry| entry.offset > offset);
+        self.head = self.head.max(offset);
+        let Marks { broadcast, clients, others } = &mut self.marks;
+        clients.values_mut().chain([broadcast, others]).for_each(|mark| *mark = offset.max(*mark));
+    }
 }
 
 /// The highest offsets of a channel that are no longer held: a reader that comes with a lower cursor has missed something.
@@ -141,5 +171,48 @@ impl Marks {
 
     pub(crate) fn into_tombstone(self, finished: bool) -> Tombstone {
         Tombstone { broadcast: self.broadcast, marks: crate::log::Marks::of(self.clients, self.others), finished }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(entries: &[(u64, &'static str)]) -> Held {
+        let mut held = Held::new(Epoch::from_bits(1), Offset::new(9));
+        let entry = |(at, bytes): &(u64, &'static str)| {
+            Entry::of_bytes(Bytes::from_static(bytes.as_bytes()), Offset::new(*at), Offset::START)
+        };
+        held.entries = entries.iter().map(entry).collect();
+        held.marks.clients.insert(ClientId::from_static("ana"), Offset::new(8));
+        held.marks.broadcast = Offset::new(1);
+        held.without_damage()
+    }
+
+    fn offsets(held: &Held) -> Vec<u64> {
+        held.entries.iter().map(|entry| entry.offset.get()).collect()
+    }
+
+    #[test]
+    fn what_is_no_event_is_lost_with_all_before_it() {
+        let whole = held(&[(3, "data: x\n"), (5, "data: x\n")]);
+        assert_eq!(
+            (offsets(&whole), whole.marks.broadcast, whole.marks.others),
+            (vec![3, 5], Offset::new(1), Offset::START)
+        );
+        let damaged = held(&[(3, "data: x\n"), (5, "data: x"), (6, "data: x\n")]);
+        assert_eq!((offsets(&damaged), damaged.head), (vec![6], Offset::new(5)));
+        let Marks { broadcast, clients, others } = damaged.marks;
+        assert_eq!((broadcast, others, clients["ana"]), (Offset::new(5), Offset::new(5), Offset::new(8)));
+        assert!(held(&[(3, "data: x\n"), (5, "")]).entries.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_in_order_is_lost_with_all_before_it() {
+        let event = "data: x\n";
+        assert_eq!(offsets(&held(&[(7, event), (3, event), (5, event), (8, event), (9, event)])), [8, 9]);
+        assert_eq!(offsets(&held(&[(3, event), (3, event), (4, event)])), [4]);
+        assert_eq!(offsets(&held(&[(0, event), (1, event)])), [1], "nothing is before the first");
+        assert!(held(&[(1, event), (u64::MAX, event), (2, event)]).entries.is_empty());
     }
 }

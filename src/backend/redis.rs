@@ -19,6 +19,8 @@ mod feed;
 mod keys;
 mod link;
 mod scripts;
+#[cfg(fuzzing)]
+pub mod stored;
 mod tls;
 mod value;
 

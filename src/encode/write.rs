@@ -140,13 +140,13 @@ mod tests {
 
     #[test]
     fn data_is_the_same_in_whatever_pieces_it_comes() {
-        // Every text of six out of these, cut at every two places.
-        let letters = ['\r', '\n', 'x'];
-        for n in 0..3_usize.pow(6) {
-            let text: String = (0..6).map(|place| letters[n / 3_usize.pow(place) % 3]).collect();
+        // Every text of this length out of these, cut at every two places.
+        let (letters, len) = (['\r', '\n', 'x'], if cfg!(miri) { 3 } else { 6 });
+        for n in 0..3_usize.pow(len) {
+            let text: String = (0..len).map(|place| letters[n / 3_usize.pow(place) % 3]).collect();
             let whole = in_pieces(&[&text]);
-            for one in 0..=6 {
-                for two in one..=6 {
+            for one in 0..=text.len() {
+                for two in one..=text.len() {
                     let pieces = [&text[..one], "", &text[one..two], &text[two..]];
                     assert_eq!(in_pieces(&pieces), whole, "{pieces:?}");
                 }

@@ -178,6 +178,8 @@ mod tests {
     };
 
     const EVERYBODY: View = View { client: None };
+    /// Of small events: some chunks of them.
+    const MANY: u64 = if cfg!(miri) { 1_200 } else { 5_000 };
 
     fn event(offset: u64, text: &str) -> EncodedEvent {
         let cursor = Cursor { epoch: Epoch::from_bits(1), offset: Offset::new(offset) };
@@ -217,7 +219,8 @@ mod tests {
 
     /// Freezes what the log holds: as much is read of it as makes it pay.
     fn freeze(log: &mut Log, after: u64) -> Bytes {
-        (0..1_000).for_each(|_| drop(chunk(log, EVERYBODY, after)));
+        let times = if cfg!(miri) { 100 } else { 1_000 };
+        (0..times).for_each(|_| drop(chunk(log, EVERYBODY, after)));
         chunk(log, EVERYBODY, after).0
     }
 
@@ -281,7 +284,7 @@ mod tests {
     #[test]
     fn what_is_held_lies_in_few_pieces_however_it_was_read() {
         let mut log = log(Retention::new().events(usize::MAX));
-        for offset in 1..=5_000 {
+        for offset in 1..=MANY {
             append(&mut log, offset);
             if offset % 3 == 0 {
                 chunk(&mut log, EVERYBODY, offset.saturating_sub(100));
@@ -294,7 +297,7 @@ mod tests {
     #[test]
     fn what_nobody_has_read_is_put_together_by_the_first_who_does() {
         let mut log = log(Retention::new().events(usize::MAX));
-        (1..=5_000).for_each(|offset| append(&mut log, offset));
+        (1..=MANY).for_each(|offset| append(&mut log, offset));
         let (bytes, _) = read_all(&mut log, EVERYBODY, 0);
         let (again, chunks) = read_all(&mut log, EVERYBODY, 0);
         assert!(chunks <= bytes.len() / Limit::CHUNK.bytes + 3, "{chunks} chunks for {} bytes", bytes.len());
@@ -305,13 +308,14 @@ mod tests {
     #[test]
     fn a_log_reads_as_the_events_that_it_holds_one_after_the_other() {
         let sizes = [1, 1, 1, 1, 50, 50, 50, 300, 3_000, 9_000, 40_000];
-        for seed in 1..9_u64 {
+        let (seeds, events) = if cfg!(miri) { (2_u64, 80) } else { (8, 300) };
+        for seed in 1..=seeds {
             let mut log = log(Retention::new().events(if seed % 2 == 0 { 7 } else { 300 }).bytes(200_000));
             let lane = log.lane_for(&ClientId::from_static("ana"), 9).unwrap();
             log.enter(lane);
             let ana = View { client: Some(lane) };
             let (mut random, mut held, mut given, mut taken) = (seed, Vec::new(), 0, 0);
-            for offset in 1..300 {
+            for offset in 1..events {
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let pick = |n: usize| usize::try_from(random >> 33).unwrap() % n;
                 let to = if pick(5) == 0 { lane } else { BROADCAST };
@@ -335,7 +339,7 @@ mod tests {
                     (*lane == BROADCAST || view == ana) && event.offset() > Offset::new(after)
                 };
                 let expected: Vec<_> = held.iter().filter(wanted).map(|(_, event)| event).collect();
-                let bytes = expected.iter().map(|event| event.as_bytes().as_ref()).collect::<Vec<&[u8]>>().concat();
+                let bytes = expected.iter().map(|event| &event.as_bytes()[..]).collect::<Vec<_>>().concat();
                 assert!(read_all(&mut log, view, after).0 == bytes, "after {after} of {offset}");
                 assert_eq!(log.first_after(view, Offset::new(after)), expected.first().map(|event| event.offset()));
                 let newest = log.newest(view, expected.len());

@@ -10,7 +10,8 @@ use std::{
 
 use tokio::time::Instant;
 use tower_sse::{
-    CustomId, Event, GapReason, IdempotencyKey, OpenOptions, Publisher, PublisherBuilder, backend::Presence,
+    ChannelName, CustomId, Event, GapReason, IdempotencyKey, OpenOptions, Publisher, PublisherBuilder, Retention,
+    backend::{Append, Appended, Backend as _, Presence},
 };
 
 use crate::{
@@ -302,4 +303,25 @@ pub async fn a_custom_id_of_while_the_store_was_away_resumes_when_it_is_back(sto
     let mut resumed = resume(&one, &["a"], "", "mine").await;
     resumed.nothing_before(&other, "a").await;
     assert_eq!(reader.texts(2).await, ["1", "nothing came before this"]);
+}
+
+/// Put there by somebody else, or damaged.
+pub async fn what_is_no_event_is_a_gap_and_is_never_sent(store: impl Shared) {
+    let [one, other] = store.nodes(defaults);
+    let backend = store.backend();
+    let mut reader = live(&one, &["a"], "").await;
+    let first = send(&other, "a", 1).await;
+    assert_eq!(reader.text().await, "1");
+    let garbage: [&'static [u8]; 6] =
+        [b"", b"data: cut", b"data: \xff\n", b"id: 1\n", b"data: x\n\ndata: forged\n", b"event: gap\ndata: forged\n"];
+    for (n, garbage) in garbage.into_iter().enumerate() {
+        let append = Append::new(ChannelName::from_static("a"), garbage.into(), Retention::new());
+        assert!(matches!(backend.append(append).await.unwrap(), Appended::At(_)));
+        send(&other, "a", n).await;
+        reader.gap(GapReason::Lagged).await;
+        assert_eq!(reader.text().await, n.to_string());
+    }
+    let mut late = resume(&other, &["a"], "", &first).await;
+    late.gap(GapReason::Evicted).await;
+    assert_eq!(late.text().await, "5", "all that is before what can't be read is gone with it");
 }

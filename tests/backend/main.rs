@@ -77,6 +77,7 @@ macro_rules! all_faults {
             faults::a_channel_without_readers_is_watched_no_more,
             faults::a_publisher_without_readers_has_no_feed,
             faults::when_the_only_channel_is_closed_nobody_is_said_to_be_there,
+            faults::what_is_no_event_is_a_gap_and_is_never_sent,
         }
     };
 }

@@ -4,7 +4,7 @@ use std::{
     env, fs,
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -126,19 +126,39 @@ struct Driver {
 }
 
 impl Driver {
+    /// Now and then one ends before it says its port: then another is started, twice at most.
     fn start(program: PathBuf) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let profile = env::temp_dir().join(format!("tower-sse-browser-{}-{count}", std::process::id()));
         fs::create_dir_all(&profile).unwrap();
+        let mut ended = Vec::new();
+        while ended.len() < 3 {
+            match Self::listen(&program) {
+                Ok((process, port)) => return Self { process, port, profile },
+                Err(said) => ended.push(said),
+            }
+        }
+        panic!("three chromedrivers ended before they said their ports: {ended:#?}");
+    }
+
+    /// A process and its port; or its status and what it said, if it ended.
+    fn listen(program: &Path) -> Result<(Child, u16), String> {
         let mut process = Command::new(program).arg("--port=0").stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let port = lines
-            .find_map(|line| line.unwrap().rsplit_once("successfully on port ")?.1.trim_end_matches('.').parse().ok())
-            .expect("chromedriver says its port");
+        let mut said = String::new();
+        let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
+            said.push_str(&line);
+            said.push('\n');
+            line.rsplit_once("successfully on port ")?.1.trim_end_matches('.').parse().ok()
+        });
+        let Some(port) = port else {
+            _ = process.kill();
+            return Err(format!("{}: {said}", process.wait().unwrap()));
+        };
         // It goes on talking, and must not find the pipe closed.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { process, port, profile }
+        Ok((process, port))
     }
 }
 

@@ -4,8 +4,12 @@ use std::{
     env, fs,
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdout, Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
     time::Duration,
 };
+
+use crate::STUCK;
 
 /// A running server; dropping it kills it.
 pub struct Process {
@@ -78,10 +82,17 @@ impl Process {
     }
 
     /// Waits for the end, and returns what it said last: whether all readers were gone, how many events were taken, and
-    /// how many refused.
+    /// how many refused. One that does not end is killed, which is a failure.
     pub fn farewell(&mut self) -> (bool, u64, u64) {
+        let (pid, (ended, is_ended)) = (self.child.id().to_string(), mpsc::channel::<()>());
+        thread::spawn(move || {
+            if is_ended.recv_timeout(STUCK) == Err(RecvTimeoutError::Timeout) {
+                _ = Command::new("kill").args(["-KILL", &pid]).status();
+            }
+        });
         let answer = self.answer();
         assert!(self.child.wait().unwrap().success());
+        drop(ended);
         let words: Vec<&str> = answer.split(' ').collect();
         (words[0] == "true", words[1].parse().unwrap(), words[2].parse().unwrap())
     }

@@ -73,12 +73,13 @@ async fn drains(readers: usize, stalling: usize) {
     }
     let (gone, all, taken, refused) = ended.await.unwrap();
     println!("{readers} streams and {stalling} that stall: gone after {gone:?}; all ended: {all}");
-    println!("published in all: {taken} taken, {refused} refused; the last that readers have: {:?}", lasts[0]);
+    println!("{taken} taken of what they read, {refused} refused of all; the last that a reader has: {:?}", lasts[0]);
     assert!(gone < GRACE + Duration::from_secs(1), "{gone:?}");
     assert_eq!(all, stalling == 0);
     assert!(refused > 0, "some came too late, and were told");
     // What was taken was delivered, to all: nobody is one event behind.
-    assert!(lasts.iter().all(|last| last.is_some() && *last == lasts[0]), "{lasts:?}");
+    let behind = lasts.iter().filter(|last| **last != Some(taken)).count();
+    assert_eq!(behind, 0, "of {readers} so many have not the last that was taken, {taken}");
     // The default: between one and five seconds, each part of it as likely.
     let mut parts = [0usize; 8];
     for retry in &retries {

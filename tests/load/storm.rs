@@ -11,6 +11,9 @@ use crate::{
     reader::{Reader, numbers},
 };
 
+/// What an open connection costs at most, hyper's part with it.
+const CONNECTION: u64 = 40 << 10;
+
 async fn open(port: u16, count: usize, ids: Option<&[String]>) -> (Vec<Reader>, Vec<u64>) {
     let mut opening = JoinSet::new();
     let start = Instant::now();
@@ -40,7 +43,9 @@ async fn ten_thousand_connects_in_a_burst_are_all_served() {
     assert_eq!(after.connections, 10_000);
     let (median, last) = (quantile(&mut times, 0.5), quantile(&mut times, 1.0));
     println!("10,000 connects: half are open after {median} µs, all after {last} µs; {before:?}, {after:?}");
-    println!("each: {} bytes", (after.allocated - before.allocated) / 10_000);
+    let each = (after.allocated - before.allocated) / 10_000;
+    println!("each: {each} bytes");
+    assert!(each < CONNECTION, "{each} bytes for each");
     server.tell("send chat - hello");
     for mut reader in readers {
         assert_eq!(timeout(STUCK, reader.next()).await.expect("it comes").unwrap().data, "hello");
@@ -89,6 +94,11 @@ async fn five_thousand_that_come_back_at_once_get_the_thousand_they_are_owed() {
         }
     }
     println!("{READERS} readers got {OWED} each in {:?}; {before:?}, at most {most:?}", start.elapsed());
+    let each = (most.allocated - before.allocated) / READERS as u64;
+    assert!(
+        each < CONNECTION,
+        "{each} bytes for each: more than its connection, as if it had what it is owed for itself"
+    );
     // And all of them are live again, with nothing in between.
     server.tell("send chat - live");
     for mut reader in all {

@@ -159,7 +159,7 @@ impl Calls {
             self.reading += 1;
             self.tasks.spawn(async move {
                 let read = backend.read(shared.name.clone(), after, retention);
-                let held = Remote::within(timeout, read).await;
+                let held = Remote::within(timeout, read).await.map(Held::without_damage);
                 Answer::Read { shared, after, held }
             });
         }

@@ -159,6 +159,8 @@ impl<'a> Session<'a> {
                 }
                 None
             }
+            // As if it had been lost on the way: the channel is read when that is seen, and it is none there either.
+            Message::Entry { entry, .. } if !entry.is_whole() => None,
             // Before the epoch is known nothing is read, so that what comes until then will be in what is read.
             Message::Entry { epoch, .. } if self.epoch.is_none_or(|own| own != epoch) => {
                 self.epoch.and_then(|_| self.anew())

@@ -1,0 +1,447 @@
+//! Whatever a store holds under the hub's keys, or pushes to its feeds, is read without a panic; and whatever of it reaches
+//! a reader is whole events, in order, and its own.
+#![no_main]
+
+use std::{
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use arbitrary::Arbitrary;
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
+use http_body_util::BodyExt;
+use libfuzzer_sys::fuzz_target;
+use redis::Value;
+use sseer::EventStream;
+use tokio::{runtime::Builder, sync::mpsc, time::timeout};
+use tower_sse::{
+    Append, Appended, Backend, BackendError, BackendFuture, ChannelName, ClientId, Delivery, Entry, Epoch, EventId,
+    GapReason, Grant, Held, KeepAlive, Message, Messages, Offset, OpenOptions, Publisher, Request, Requests, Retention,
+    SseBody, Start, Subscription, stored,
+};
+
+#[derive(Debug, Arbitrary)]
+struct Input<'a> {
+    /// What is read of each channel.
+    held: [Reply<'a>; 2],
+    /// What is pushed later, and to which.
+    pushed: Vec<(bool, Pushed<'a>)>,
+    present: Text<'a>,
+}
+
+/// Of the script `read`, or of somebody else.
+#[derive(Debug, Arbitrary)]
+enum Reply<'a> {
+    Held { level: Text<'a>, now: Text<'a>, meta: Vec<(Field<'a>, Text<'a>)>, entries: Vec<Stored<'a>> },
+    None { level: Text<'a>, mark: Text<'a> },
+    Any(Tree<'a>),
+}
+
+#[derive(Debug, Arbitrary)]
+enum Tree<'a> {
+    Nil,
+    Int(i64),
+    Text(Text<'a>),
+    List(Vec<Tree<'a>>),
+}
+
+#[derive(Debug, Arbitrary)]
+enum Field<'a> {
+    Head,
+    Finished,
+    Closed,
+    Broadcast,
+    Others,
+    Ana,
+    Any(&'a [u8]),
+}
+
+/// A number as a script writes it, mostly.
+#[derive(Debug, Arbitrary)]
+enum Text<'a> {
+    Small(u8),
+    Large(u64),
+    Bytes(&'a [u8]),
+}
+
+#[derive(Debug, Arbitrary)]
+struct Stored<'a> {
+    at: Text<'a>,
+    previous: Text<'a>,
+    time: Text<'a>,
+    event: Event<'a>,
+}
+
+#[derive(Debug, Arbitrary)]
+struct Event<'a> {
+    client: Client<'a>,
+    custom: Custom<'a>,
+    data: Data<'a>,
+}
+
+#[derive(Debug, Arbitrary)]
+enum Client<'a> {
+    Nobody,
+    Ana,
+    Bob,
+    Any(&'a [u8]),
+}
+
+#[derive(Debug, Arbitrary)]
+enum Custom<'a> {
+    None,
+    Own,
+    Any(&'a [u8]),
+}
+
+#[derive(Debug, Arbitrary)]
+enum Data<'a> {
+    Valid(u8),
+    Any(&'a [u8]),
+    /// Behind or before a valid line.
+    Begun(&'a [u8]),
+    Ended(&'a [u8]),
+}
+
+#[derive(Debug, Arbitrary)]
+enum Pushed<'a> {
+    Event { epoch: u8, at: Text<'a>, previous: Text<'a>, last: bool, event: Event<'a> },
+    Closed,
+    Level(Text<'a>),
+    Any(&'a [u8]),
+}
+
+const EPOCH: u64 = 0xabc;
+
+impl Text<'_> {
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Small(number) => number.to_string().into(),
+            Self::Large(number) => number.to_string().into(),
+            Self::Bytes(bytes) => bytes.to_vec(),
+        }
+    }
+
+    fn value(&self) -> Value {
+        Value::BulkString(self.bytes())
+    }
+}
+
+fn text(text: impl AsRef<[u8]>) -> Value {
+    Value::BulkString(text.as_ref().to_vec())
+}
+
+impl Tree<'_> {
+    fn value(&self) -> Value {
+        match self {
+            Self::Nil => Value::Nil,
+            Self::Int(number) => Value::Int(*number),
+            Self::Text(text) => text.value(),
+            Self::List(list) => Value::Array(list.iter().map(Tree::value).collect()),
+        }
+    }
+}
+
+impl Field<'_> {
+    fn value(&self) -> Value {
+        text(match self {
+            Self::Head => b"l",
+            Self::Finished => b"f",
+            Self::Closed => b"c",
+            Self::Broadcast => b"eb",
+            Self::Others => b"o",
+            Self::Ana => b"e:ana",
+            Self::Any(bytes) => bytes,
+        })
+    }
+}
+
+impl Event<'_> {
+    fn client(&self) -> &[u8] {
+        match self.client {
+            Client::Nobody => b"",
+            Client::Ana => b"ana",
+            Client::Bob => b"bob",
+            Client::Any(bytes) => bytes,
+        }
+    }
+
+    fn custom(&self) -> &[u8] {
+        match self.custom {
+            Custom::None => b"",
+            Custom::Own => b"own",
+            Custom::Any(bytes) => bytes,
+        }
+    }
+
+    fn data(&self) -> Vec<u8> {
+        match self.data {
+            Data::Valid(number) => format!("event: n\ndata: {number}\n").into(),
+            Data::Any(bytes) => bytes.to_vec(),
+            Data::Begun(bytes) => [b"data: x\n", bytes].concat(),
+            Data::Ended(bytes) => [bytes, b"\ndata: x\n"].concat(),
+        }
+    }
+}
+
+impl Reply<'_> {
+    fn value(&self) -> Value {
+        match self {
+            Self::Held { level, now, meta, entries } => {
+                let meta = meta.iter().flat_map(|(field, value)| [field.value(), value.value()]).collect();
+                let entries = entries.iter().map(Stored::value).collect();
+                Value::Array(vec![text("held"), level.value(), now.value(), Value::Array(meta), Value::Array(entries)])
+            }
+            Self::None { level, mark } => Value::Array(vec![text("none"), level.value(), mark.value()]),
+            Self::Any(tree) => tree.value(),
+        }
+    }
+}
+
+impl Stored<'_> {
+    fn value(&self) -> Value {
+        let id = [&self.at.bytes()[..], b"-0"].concat();
+        let (previous, time) = (self.previous.value(), self.time.value());
+        let event = &self.event;
+        let values = [text(event.data()), text(event.client()), text(event.custom()), previous, time];
+        let fields = ["d", "c", "i", "p", "t"].into_iter().zip(values);
+        Value::Array(vec![text(id), Value::Array(fields.flat_map(|(name, value)| [text(name), value]).collect())])
+    }
+}
+
+impl Pushed<'_> {
+    fn payload(&self) -> Vec<u8> {
+        match self {
+            Self::Event { epoch, at, previous, last, event } => {
+                let epoch = EPOCH + u64::from(epoch % 8 == 7);
+                let (client, custom) = (event.client(), event.custom());
+                let lengths = format!(" {} {} {}\n", u8::from(*last), client.len(), custom.len());
+                let head = [format!("E {epoch:012x} ").as_bytes(), &at.bytes(), b" ", &previous.bytes()].concat();
+                [&head[..], lengths.as_bytes(), client, custom, &event.data()].concat()
+            }
+            Self::Closed => b"C".into(),
+            Self::Level(last) => [format!("L {EPOCH:012x} ").as_bytes(), &last.bytes()].concat(),
+            Self::Any(bytes) => bytes.to_vec(),
+        }
+    }
+}
+
+/// A store that answers with what the input says.
+struct Store {
+    held: [Value; 2],
+    epoch: AtomicU64,
+    /// What is to be pushed.
+    pushed: tokio::sync::Mutex<mpsc::UnboundedReceiver<Message>>,
+    /// The events that it gave out, and for whom.
+    given: Mutex<HashSet<(Offset, Option<ClientId>)>>,
+}
+
+impl Store {
+    fn epoch(&self) -> Epoch {
+        Epoch::from_bits(self.epoch.load(Ordering::Relaxed))
+    }
+
+    fn held(&self, channel: &ChannelName) -> Result<Held, BackendError> {
+        let held = stored::held(self.epoch(), &self.held[usize::from(channel == "b")]);
+        let held = held.ok_or_else(|| BackendError::new("an answer that was not expected"))?;
+        held.entries.iter().for_each(|entry| self.give(entry));
+        Ok(held)
+    }
+
+    fn give(&self, entry: &Entry) {
+        self.given.lock().unwrap().insert((entry.offset, entry.client.clone()));
+    }
+
+    fn answer<T: Send + 'static>(answer: Result<T, BackendError>) -> BackendFuture<'static, T> {
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+/// Publishers and the test share it.
+struct Shared(std::sync::Arc<Store>);
+
+impl Backend for Shared {
+    fn append(&self, _: Append) -> BackendFuture<'_, Appended> {
+        Store::answer(Err(BackendError::new("it takes none")))
+    }
+
+    fn read(&self, channel: ChannelName, after: Offset, _: Retention) -> BackendFuture<'_, Held> {
+        let mut held = self.0.held(&channel);
+        // What was read before is not asked for again; an answer may hold it nevertheless.
+        if let Ok(held) = &mut held
+            && after.get() % 2 == 0
+        {
+            held.entries.retain(|entry| entry.offset > after);
+        }
+        Store::answer(held)
+    }
+
+    fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Vec<Offset>> {
+        Store::answer(channels.iter().map(|channel| Ok(self.0.held(channel)?.head)).collect())
+    }
+
+    fn close(&self, _: ChannelName) -> BackendFuture<'_, ()> {
+        Store::answer(Ok(()))
+    }
+
+    fn renew(&self, lost: Epoch) -> BackendFuture<'_, Epoch> {
+        if self.0.epoch() == lost {
+            self.0.epoch.fetch_add(1, Ordering::Relaxed);
+        }
+        Store::answer(Ok(self.0.epoch()))
+    }
+
+    fn feed(&self, mut requests: Requests, messages: Messages) -> BackendFuture<'_, ()> {
+        Box::pin(async move {
+            let mut pushed = self.0.pushed.lock().await;
+            loop {
+                let next = std::future::poll_fn(|cx| match requests.poll_next(cx) {
+                    Poll::Ready(request) => Poll::Ready((request, None)),
+                    Poll::Pending => match pushed.poll_recv(cx) {
+                        Poll::Ready(Some(message)) => Poll::Ready((None, Some(message))),
+                        _ => Poll::Pending,
+                    },
+                });
+                let message = match next.await {
+                    (Some(Request::Watch(channel)), _) => Message::Watching(channel),
+                    (Some(Request::Sync), _) => {
+                        let level = |channel| self.0.held(&channel).map_or(Offset::START, |held| held.level);
+                        let last = level(ChannelName::from_static("a")).max(level(ChannelName::from_static("b")));
+                        Message::Level { epoch: self.0.epoch(), last }
+                    }
+                    (Some(_), _) => continue,
+                    (None, Some(message)) => message,
+                    (None, None) => return Ok(()),
+                };
+                if let Message::Entry { entry, .. } = &message {
+                    self.0.give(entry);
+                }
+                messages.send(message).await;
+            }
+        })
+    }
+}
+
+/// One that reads to the end of what there is, time after time.
+struct Reader {
+    client: Option<ClientId>,
+    subscription: Option<Subscription>,
+    last: Offset,
+}
+
+impl Reader {
+    fn grant(channels: &[&'static str], client: &str) -> (Grant, Option<ClientId>) {
+        let client = (!client.is_empty()).then(|| ClientId::try_from(client).unwrap());
+        (Grant::new(channels.iter().map(|name| ChannelName::from_static(name))).client(client.clone()), client)
+    }
+
+    async fn open(publisher: &Publisher, channels: &[&'static str], client: &str) -> Self {
+        let (grant, client) = Self::grant(channels, client);
+        let opened = OpenOptions::new().start(Start::Earliest).open(publisher, grant, None).await;
+        Self { client, subscription: opened.ok(), last: Offset::START }
+    }
+
+    async fn read(&mut self, store: &Store) {
+        let Some(subscription) = &mut self.subscription else { return };
+        while let Ok(Some(delivery)) = timeout(Duration::from_millis(1), subscription.next()).await {
+            match delivery {
+                Delivery::Event(event) => {
+                    assert!(event.offset() > self.last, "{} after {}", event.offset(), self.last);
+                    self.last = event.offset();
+                    check_given(store, event.offset(), &self.client);
+                    let events = parse([event.as_bytes().clone()]);
+                    let [(id, data, name)] = &events[..] else { panic!("{events:?} of {event:?}") };
+                    let expected = (event.id().to_string(), event.data(), event.name().unwrap_or("message"));
+                    assert_eq!((id, data, &name[..]), (&expected.0, &expected.1, expected.2));
+                }
+                Delivery::Gap(gap) if gap.reason == GapReason::OtherEpoch => self.last = Offset::START,
+                Delivery::Gap(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+fn check_given(store: &Store, offset: Offset, client: &Option<ClientId>) {
+    let given = store.given.lock().unwrap();
+    let is_its = |client: &Option<ClientId>| given.contains(&(offset, client.clone()));
+    assert!(is_its(&None) || client.is_some() && is_its(client), "{offset} is for somebody else than {client:?}");
+}
+
+/// The id, the data and the name of each event, as an independent parser reads it; nothing may be left over.
+fn parse(pieces: impl IntoIterator<Item = Bytes>) -> Vec<(String, String, String)> {
+    let pieces: Vec<_> = pieces.into_iter().collect();
+    let whole = pieces.concat();
+    assert!(whole.ends_with(b"\n\n") || whole.ends_with(b":\n"), "cut: {:?}", whole.escape_ascii().to_string());
+    assert!(!whole.starts_with(b"\n") && !whole.windows(3).any(|end| end == b"\n\n\n") && !whole.contains(&b'\r'));
+    let blocks = whole.windows(2).filter(|end| end == b"\n\n").count();
+    let pieces = stream::iter(pieces.into_iter().map(Ok::<_, Infallible>));
+    let events: Vec<_> = EventStream::new(pieces).collect().now_or_never().unwrap();
+    assert_eq!(events.len(), blocks, "a block that is no event");
+    let texts = |event: sseer::event::Event| (event.id.to_string(), event.data.to_string(), event.event.to_string());
+    events.into_iter().map(|event| texts(event.expect("it is UTF-8"))).collect()
+}
+
+/// What goes on the wire to one of these.
+async fn wire(store: &Store, publisher: &Publisher, client: &str) {
+    let (grant, client) = Reader::grant(&["a", "b"], client);
+    let opened = OpenOptions::new().start(Start::Earliest).open(publisher, grant, None).await;
+    let Ok(subscription) = opened else { return };
+    let mut body = SseBody::new(subscription).keep_alive(KeepAlive::off());
+    let mut pieces = Vec::new();
+    while let Ok(Some(frame)) = timeout(Duration::from_millis(1), body.frame()).await {
+        pieces.extend(frame.unwrap().into_data());
+    }
+    for (id, _, name) in parse(pieces) {
+        let id = EventId::parse(id.as_bytes()).expect("an id of the hub's, or the application's own");
+        if let ("n" | "message", Some(cursor)) = (&name[..], id.cursor()) {
+            check_given(store, cursor.offset, &client);
+        }
+    }
+}
+
+fuzz_target!(|input: Input| {
+    let present = input.present.value();
+    assert!(stored::clients(&present).len() <= input.present.bytes().len());
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let (push, pushed) = mpsc::unbounded_channel();
+        let store = std::sync::Arc::new(Store {
+            held: input.held.each_ref().map(Reply::value),
+            epoch: AtomicU64::new(EPOCH),
+            pushed: pushed.into(),
+            given: Mutex::default(),
+        });
+        let retention = Retention::new().events(8);
+        let backend = Shared(store.clone());
+        let publisher = Publisher::builder().backend(backend).retention(retention).timeout(Duration::from_secs(1)).build();
+        let mut readers = Vec::new();
+        for (channels, client) in [(&["a"][..], ""), (&["a"], "ana"), (&["a", "b"], "ana"), (&["b"], "bob")] {
+            readers.push(Reader::open(&publisher, channels, client).await);
+        }
+        for reader in &mut readers {
+            reader.read(&store).await;
+        }
+        wire(&store, &publisher, "ana").await;
+        for (to, pushed) in &input.pushed {
+            let message = stored::message(if *to { "f:a" } else { "f:b" }, &pushed.payload());
+            message.into_iter().for_each(|message| push.send(message).unwrap());
+        }
+        // Longer than it takes to see that the feed has lost something.
+        for _ in 0..4 {
+            for reader in &mut readers {
+                reader.read(&store).await;
+            }
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+        wire(&store, &publisher, "ana").await;
+        wire(&store, &publisher, "").await;
+    });
+});

@@ -1,0 +1,25 @@
+//! A door for the fuzz target of this name, which is there for nobody else: what is stored and pushed, as it is read.
+
+use redis::Value;
+
+use super::{keys::Keys, value};
+use crate::{
+    backend::{Connected, Held, Message},
+    cursor::Epoch,
+};
+
+/// What is held of a channel, from the reply of the script `read`.
+pub fn held(epoch: Epoch, reply: &Value) -> Option<Held> {
+    value::held(epoch, reply)
+}
+
+/// What was pushed to a feed, named without its prefix.
+pub fn message(feed: &str, payload: &[u8]) -> Option<Message> {
+    let channel = Keys::new("hub").channel_of(&format!("{{hub}}:{feed}"));
+    value::level(payload).or_else(|| value::pushed(channel?, payload))
+}
+
+/// Who is connected, from one text of the reply of the script `present`.
+pub fn clients(reply: &Value) -> Connected {
+    value::read_clients(reply)
+}
