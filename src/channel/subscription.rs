@@ -14,7 +14,6 @@ use futures_core::Stream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    gate::Place,
     hub::{Hub, Permit},
     position::{Found, Position, Positions, go_on_before},
 };
@@ -76,8 +75,6 @@ pub struct Subscription {
     expires: Expiry,
     /// As whom it is parked in the channels that are level.
     parked_as: Option<Waker>,
-    /// Its place among those who wait for the level.
-    waits: Option<Place>,
     end: Option<EndReason>,
 }
 
@@ -168,11 +165,7 @@ impl Subscription {
 
     /// Gives its places back.
     fn leave(&mut self) {
-        let hub = &self.permit.0;
-        self.positions.leave(hub);
-        if let Some(remote) = &hub.remote {
-            remote.level.leave(&mut self.waits);
-        }
+        self.positions.leave(&self.permit.0);
     }
 
     /// The last bytes for one that ended so, if there is something to tell it.
@@ -217,7 +210,7 @@ impl Subscription {
                 // What is beyond the level is not to be read yet.
                 self.positions.park(cx);
                 let first = self.positions.first_after(self.cursor);
-                if first.is_some_and(|first| remote.level.wait(first.get(), &mut self.waits, cx.waker())) {
+                if first.is_some_and(|first| self.positions.wait_for(first, &remote.level, cx)) {
                     return self.read_many(cx, limit).map_or(Poll::Pending, Poll::Ready);
                 }
             }
@@ -299,7 +292,6 @@ impl Subscription {
             gap: None,
             expires: expires.map_or(Expiry::Never, Expiry::At),
             parked_as: None,
-            waits: None,
             end: None,
         }
     }
