@@ -14,6 +14,8 @@ mod redis;
 #[cfg(feature = "redis")]
 mod server;
 mod store;
+#[cfg(feature = "redis")]
+mod upkeep;
 
 /// Each case as a test of its own.
 macro_rules! suite {
