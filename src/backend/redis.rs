@@ -19,6 +19,7 @@ mod feed;
 mod keys;
 mod link;
 mod scripts;
+mod servers;
 mod value;
 
 use std::{

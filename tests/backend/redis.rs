@@ -86,6 +86,23 @@ async fn a_killed_server_loses_nothing_that_it_acknowledged() {
     late.nothing_before(&other, "b").await;
 }
 
+/// As a balancer does, and Redis itself where its `timeout` is set.
+#[tokio::test]
+async fn a_publish_after_an_idle_connection_was_closed_is_no_error() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let [worker, node] = store.nodes(|builder| builder);
+    let mut reader = live(&node, &["a"], "").await;
+    send(&worker, "a", 1).await;
+    assert_eq!(reader.text().await, "1");
+    store.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+    // Somewhat later, without waiting for it.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(2)).await;
+    tokio::time::resume();
+    send(&worker, "a", 2).await;
+    assert_eq!(reader.text().await, "2");
+}
+
 /// Two nodes of a cluster, each with half of the slots. The hub's are on one of them, and both are asked first.
 #[tokio::test]
 async fn it_runs_on_a_cluster_and_finds_its_slot() {
@@ -107,6 +124,42 @@ async fn it_runs_on_a_cluster_and_finds_its_slot() {
     }
     let all: Vec<_> = (0..20).map(|n| n.to_string()).collect();
     assert_eq!((reader.texts(20).await, other.texts(20).await), (all.clone(), all));
+}
+
+/// The one server of the cluster that it was told of has the hub's slot, dies, and its replica takes over.
+#[tokio::test]
+async fn it_follows_a_cluster_when_the_server_that_was_given_is_gone() {
+    if !is_installed() {
+        return;
+    }
+    let settings =
+        ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0"];
+    // The other two masters vote for the replica.
+    let [mut own, other, voter, replica] = [(); 4].map(|()| Server::start_with(&settings));
+    let address = |server: &Server| server.port().to_string();
+    own.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16000"]);
+    other.command(&["CLUSTER", "ADDSLOTSRANGE", "16001", "16200"]);
+    voter.command(&["CLUSTER", "ADDSLOTSRANGE", "16201", "16383"]);
+    for server in [&other, &voter, &replica] {
+        own.command(&["CLUSTER", "MEET", "127.0.0.1", &address(server)]);
+    }
+    let id = own.command(&["CLUSTER", "MYID"]);
+    eventually(async || replica.command(&["CLUSTER", "REPLICATE", &id]) == "OK").await;
+    let is_ready = |server: &Server| server.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok");
+    eventually(async || [&own, &other, &voter, &replica].into_iter().all(is_ready)).await;
+    eventually(async || own.command(&["CLUSTER", "SLOTS"]).contains(&address(&replica))).await;
+    let [one, two] =
+        [&own, &own].map(|server| Publisher::builder().backend(Redis::new(&server.url()).unwrap()).build());
+    let mut reader = live(&one, &["a", "b"], "").await;
+    send(&two, "a", 1).await;
+    assert_eq!(reader.text().await, "1");
+    eventually(async || own.command(&["WAIT", "1", "1000"]) == "1").await;
+    own.kill();
+    let event = |n: usize| Event::text(n.to_string()).idempotency_key(IdempotencyKey::try_from(n.to_string()).unwrap());
+    for (n, node) in [(2, &two), (3, &one)] {
+        eventually(async || node.channel("a").send(event(n)).await.is_ok()).await;
+        assert_eq!(reader.text().await, n.to_string());
+    }
 }
 
 #[tokio::test]

@@ -3,37 +3,47 @@
 //! The client crate's own `ConnectionManager` keeps a connection on which commands run into the timeout, and one that is
 //! cut off without a word stays so for as long as the kernel retries. Here the first timeout ends it.
 
-use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, RedisError, ScriptInvocation, Value,
+    AsyncConnectionConfig, Client, ErrorKind, RedisError, ScriptInvocation, ServerErrorKind, Value,
     aio::{MultiplexedConnection, PubSub},
 };
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
-use crate::error::BackendError;
+use super::servers::Servers;
+use crate::{
+    error::BackendError,
+    sync::{self, lock},
+};
+
+/// After a pause as long as this a connection is asked whether it is still there. Redis and what is on the way to it close
+/// those that are idle, and what is published next must not fail for it.
+const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Link {
-    /// Another one after a cluster has said that the hub's slot is elsewhere.
-    client: RwLock<Client>,
+    servers: sync::Mutex<Servers>,
     timeout: Duration,
     /// Locked while one is made, so that there is only one.
     current: Mutex<Option<Arc<MultiplexedConnection>>>,
+    /// When it was last used.
+    used: sync::Mutex<Instant>,
 }
 
 impl Link {
     pub(super) fn new(client: Client, timeout: Duration) -> Self {
-        Self { client: RwLock::new(client), timeout, current: Mutex::new(None) }
+        let (servers, used) = (sync::Mutex::new(Servers::new(client)), sync::Mutex::new(Instant::now()));
+        Self { servers, timeout, current: Mutex::new(None), used }
     }
 
     /// Runs a script.
     pub(super) async fn ask(&self, script: &ScriptInvocation<'_>) -> Result<Value, BackendError> {
         match self.try_ask(script).await {
             // Nothing was done: the hub's slot is elsewhere, to where the link has moved.
-            Err(error) if error.redirect_node().is_some() => self.try_ask(script).await.map_err(BackendError::new),
+            Err(error) if is_moved(&error) => self.try_ask(script).await.map_err(BackendError::new),
             answer => answer.map_err(BackendError::new),
         }
     }
@@ -47,7 +57,8 @@ impl Link {
             let mut current = self.current.lock().await;
             if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &connection)) {
                 *current = None;
-                self.redirect(error);
+                let mut servers = lock(&self.servers);
+                if is_moved(error) { servers.follow(error) } else { drop(servers.next()) }
             }
         }
         answer
@@ -55,46 +66,62 @@ impl Link {
 
     async fn connection(&self) -> Result<Arc<MultiplexedConnection>, RedisError> {
         let mut current = self.current.lock().await;
-        if let Some(connection) = &*current {
+        if let Some(connection) = &*current
+            && self.is_there(connection).await
+        {
             return Ok(connection.clone());
         }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.timeout))
-            .set_response_timeout(Some(self.timeout));
-        let client = self.client();
-        let connection = Arc::new(client.get_multiplexed_async_connection_with_config(&config).await?);
+        let connection = Arc::new(self.connect().await?);
         *current = Some(connection.clone());
         Ok(connection)
     }
 
+    /// A new connection, to whichever of the servers is there.
+    async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.timeout))
+            .set_response_timeout(Some(self.timeout));
+        let mut left = lock(&self.servers).count();
+        loop {
+            // The next time another one, also when whoever waits for this has less patience.
+            let client = lock(&self.servers).next();
+            match client.get_multiplexed_async_connection_with_config(&config).await {
+                Ok(mut connection) => {
+                    lock(&self.servers).prefer(client);
+                    // An error says that it is no cluster.
+                    if let Ok(slots) = redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await {
+                        lock(&self.servers).learn(&slots);
+                    }
+                    return Ok(connection);
+                }
+                Err(error) if left <= 1 => return Err(error),
+                Err(_) => left -= 1,
+            }
+        }
+    }
+
+    async fn is_there(&self, connection: &MultiplexedConnection) -> bool {
+        let pause = std::mem::replace(&mut *lock(&self.used), Instant::now()).elapsed();
+        if pause < PAUSE {
+            return true;
+        }
+        let pong: Result<(), _> = redis::cmd("PING").query_async(&mut connection.clone()).await;
+        !pong.is_err_and(|error| is_useless(&error))
+    }
+
     /// A connection of its own, for a feed.
     pub(super) async fn subscriber(&self) -> Result<PubSub, BackendError> {
-        let client = self.client();
+        let client = lock(&self.servers).first();
         match timeout(self.timeout, client.get_async_pubsub()).await {
             Ok(subscriber) => subscriber.map_err(BackendError::new),
             Err(_) => Err(BackendError::timed_out()),
         }
     }
+}
 
-    fn client(&self) -> Client {
-        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn redirect(&self, error: &RedisError) {
-        let Some((addr, _slot)) = error.redirect_node() else { return };
-        let Some((host, port)) = addr.rsplit_once(':') else { return };
-        let Ok(port) = port.parse() else { return };
-        let info = self.client().get_connection_info().clone();
-        let addr = match info.addr() {
-            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
-                ConnectionAddr::TcpTls { host: host.into(), port, insecure: *insecure, tls_params: tls_params.clone() }
-            }
-            _ => ConnectionAddr::Tcp(host.into(), port),
-        };
-        if let Ok(client) = Client::open(info.set_addr(addr)) {
-            *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
-        }
-    }
+/// The hub's slot is elsewhere, for good. As long as it is on its way there is nobody to ask.
+fn is_moved(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::Moved)
 }
 
 /// The connection, or what is at its other end, will not do.
@@ -102,6 +129,6 @@ fn is_useless(error: &RedisError) -> bool {
     error.is_timeout()
         || error.is_connection_dropped()
         || error.is_unrecoverable_error()
-        || error.redirect_node().is_some()
-        || error.code() == Some("READONLY")
+        || is_moved(error)
+        || matches!(error.code(), Some("READONLY" | "CLUSTERDOWN"))
 }
