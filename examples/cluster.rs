@@ -14,15 +14,16 @@ use std::{env, error::Error};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{Path, State},
+    extract::{Path, Query, State},
     response::Html,
     routing::{get, post},
     serve::ListenerExt,
 };
 use refused::{Refused, bad_request};
+use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use tokio::{net::TcpListener, task::JoinSet};
-use tower_sse::{Event, Publisher, Redis, SseLayer};
+use tower_sse::{Event, EventName, Publisher, Redis, SseLayer};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -56,14 +57,27 @@ fn serve(
     Ok(async move { axum::serve(listener.tap_io(|tcp| _ = tcp.set_nodelay(true)), app).await })
 }
 
+#[derive(Deserialize)]
+struct Sending {
+    event: Option<String>,
+    to: Option<String>,
+}
+
 /// Publishes the JSON as it came. A 503 is worth another try: Redis did not answer.
 async fn send(
     State(publisher): State<Publisher>,
     Path(channel): Path<String>,
+    Query(sending): Query<Sending>,
     body: Bytes,
 ) -> Result<Json<Value>, Refused> {
-    let event = Event::json(serde_json::from_slice::<&RawValue>(&body).map_err(bad_request)?).map_err(bad_request)?;
-    let sent = publisher.channel(channel).send(event).await?;
+    let name = EventName::try_from(sending.event.as_deref().unwrap_or("message")).map_err(bad_request)?;
+    let event =
+        Event::json(serde_json::from_slice::<&RawValue>(&body).map_err(bad_request)?).map_err(bad_request)?.name(name);
+    let channel = publisher.channel(channel);
+    let sent = match sending.to {
+        Some(client) => channel.send_to(client, event).await?,
+        None => channel.send(event).await?,
+    };
     Ok(Json(json!({ "status": "ok", "id": sent.id.to_string() })))
 }
 

@@ -19,6 +19,7 @@ mod feed;
 mod keys;
 mod link;
 mod scripts;
+mod servers;
 #[cfg(fuzzing)]
 pub mod stored;
 mod tls;
@@ -84,7 +85,9 @@ impl Inner {
         let mut ask = self.scripts.level.key(self.keys.hub());
         // The index is the epoch's, which is not known yet: what is kept of it is kept when something is appended.
         ask.key(self.keys.index(self.known_epoch()));
-        ask.arg(random_epoch().to_string()).arg(millis(self.tombstones)).arg(node);
+        // Until it is asked again at least: another epoch would be a gap to readers of a hub in which nothing happens.
+        let life = self.tombstones.max(Presence::EVERY * 2);
+        ask.arg(random_epoch().to_string()).arg(millis(life)).arg(node);
         let answer = self.link.ask(&ask).await?;
         let epoch = value::list(&answer).first().and_then(value::epoch).ok_or_else(value::unexpected)?;
         self.epoch.store(epoch.bits(), Ordering::Release);

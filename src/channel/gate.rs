@@ -32,7 +32,7 @@ impl Gate {
 
     /// Whether `number` is still to come, of which `waker` is told then. Who waits has one place, which is to be
     /// [left](Self::leave) when it waits no more.
-    pub(super) fn wait(&self, number: u64, place: &mut Option<Place>, waker: &Waker) -> bool {
+    pub(super) fn wait(&self, number: u64, place: &mut Option<Box<Place>>, waker: &Waker) -> bool {
         if self.has_reached(number) {
             return false;
         }
@@ -42,9 +42,10 @@ impl Gate {
             return false;
         }
         let next = || NonZeroU64::MIN.saturating_add(self.next.fetch_add(1, Ordering::Relaxed));
-        let who = place.map_or_else(|| Some(next()), |place| place.who);
+        let who = place.as_ref().map_or_else(|| Some(next()), |place| place.who);
         let now = Place { number, who };
-        let left = place.replace(now).filter(|before| *before != now).and_then(|before| waiting.remove(&before));
+        let before = std::mem::replace(&mut **place.get_or_insert_with(|| Box::new(now)), now);
+        let left = if before == now { None } else { waiting.remove(&before) };
         let replaced = match waiting.entry(now) {
             Entry::Occupied(same) if same.get().will_wake(waker) => None,
             Entry::Occupied(mut other) => Some(other.insert(waker.clone())),
@@ -59,7 +60,7 @@ impl Gate {
     }
 
     /// Waits no more.
-    pub(super) fn leave(&self, place: &mut Option<Place>) {
+    pub(super) fn leave(&self, place: &mut Option<Box<Place>>) {
         let left = place.take().and_then(|place| lock(&self.waiting).remove(&place));
         drop(left);
     }
@@ -108,7 +109,7 @@ mod tests {
     fn who_waits_is_woken_once_when_the_number_is_reached() {
         let (gate, count) = (Gate::default(), Arc::new(Count(AtomicUsize::new(0))));
         let waker = Waker::from(count.clone());
-        let [mut none, mut one, mut other] = [None; 3];
+        let [mut none, mut one, mut other] = [None, None, None];
         gate.reach(3);
         assert!(!gate.wait(3, &mut none, &waker) && none.is_none());
         assert!(gate.wait(5, &mut one, &waker) && gate.wait(5, &mut one, &waker) && gate.wait(7, &mut other, &waker));
@@ -124,7 +125,7 @@ mod tests {
     fn who_waits_no_more_leaves_nothing_behind() {
         let (gate, count) = (Gate::default(), Arc::new(Count(AtomicUsize::new(0))));
         let waker = Waker::from(count.clone());
-        let [mut one, mut other] = [None; 2];
+        let [mut one, mut other] = [None, None];
         assert!(gate.wait(5, &mut one, &waker) && gate.wait(5, &mut other, &waker));
         gate.leave(&mut one);
         // Who has come to wait for another number waits for that alone.

@@ -36,7 +36,7 @@ struct Waiting {
     /// Of a question for the hub's last offset, if what was requested is beyond what is known here.
     ticket: Option<u64>,
     /// Its place among those who wait for the answer.
-    waits: Option<Place>,
+    waits: Option<Box<Place>>,
     late: Pin<Box<Sleep>>,
 }
 

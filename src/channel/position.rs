@@ -66,7 +66,7 @@ pub(super) enum Positions {
     /// Most readers have one channel: in place, it costs no allocation.
     One(Position),
     /// Any number of them, and the reader's place among those who wait for the level.
-    Several(Vec<Position>, Option<Place>),
+    Several(Vec<Position>, Option<Box<Place>>),
 }
 
 impl Positions {

@@ -17,6 +17,8 @@ mod redis;
 #[cfg(feature = "redis")]
 mod server;
 mod store;
+#[cfg(feature = "redis")]
+mod upkeep;
 
 /// Each case as a test of its own, in virtual time where nothing has to come over a network.
 macro_rules! suite {

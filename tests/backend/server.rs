@@ -79,6 +79,14 @@ impl Server {
         }
     }
 
+    /// It hangs: its connections stay, and nothing answers, until it goes on.
+    #[allow(dead_code)]
+    pub fn hang(&self, hangs: bool) {
+        let Some(child) = &self.child else { return };
+        let signal = if hangs { "-STOP" } else { "-CONT" };
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+    }
+
     #[allow(dead_code)]
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)

@@ -3,26 +3,29 @@
 //! The client crate's own `ConnectionManager` keeps a connection on which commands run into the timeout, and one that is
 //! cut off without a word stays so for as long as the kernel retries. Here the first timeout ends it.
 
-use std::{
-    sync::{Arc, MutexGuard, PoisonError, RwLock},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, RedisError, ScriptInvocation, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, RedisError, ScriptInvocation, ServerErrorKind, Value,
     aio::{MultiplexedConnection, PubSub},
 };
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
-use super::tls;
-use crate::error::BackendError;
+use super::{servers::Servers, tls};
+use crate::{
+    error::BackendError,
+    sync::{self, lock},
+};
+
+/// After a pause as long as this a connection is asked whether it is still there. Redis and what is on the way to it close
+/// those that are idle, and what is published next must not fail for it.
+const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Link {
-    /// The one to ask, which is another one after a cluster has said that the hub's slot is elsewhere; and the one to ask
-    /// when that can't be reached.
-    clients: RwLock<(Client, Client)>,
-    /// Where it was told to go first.
-    own: Client,
+    servers: sync::Mutex<Servers>,
     timeout: Duration,
     /// Locked while one is made, so that there is only one.
     current: Mutex<Option<Arc<Current>>>,
@@ -30,39 +33,49 @@ pub(super) struct Link {
 
 struct Current {
     connection: MultiplexedConnection,
+    /// When it was last asked something.
+    used: sync::Mutex<Instant>,
     /// Since when a question waits and nothing at all has been answered. Who asked may have lost patience before the
     /// connection did.
-    asked: std::sync::Mutex<Option<Instant>>,
+    silent: sync::Mutex<Option<Instant>>,
 }
 
 impl Current {
-    async fn ask(&self, script: &ScriptInvocation<'_>) -> Result<Value, RedisError> {
-        self.asked().get_or_insert_with(Instant::now);
-        let answer = script.invoke_async(&mut self.connection.clone()).await;
-        *self.asked() = None;
+    fn new(connection: MultiplexedConnection) -> Self {
+        Self { connection, used: sync::Mutex::new(Instant::now()), silent: sync::Mutex::new(None) }
+    }
+
+    async fn ask<T>(&self, answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
+        lock(&self.silent).get_or_insert_with(Instant::now);
+        let answer = answer.await;
+        *lock(&self.silent) = None;
         answer
     }
 
-    fn is_silent(&self, timeout: Duration) -> bool {
-        self.asked().is_some_and(|since| since.elapsed() >= timeout)
-    }
-
-    fn asked(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    async fn is_there(&self, timeout: Duration) -> bool {
+        if lock(&self.silent).is_some_and(|since| since.elapsed() >= timeout) {
+            return false;
+        }
+        let pause = std::mem::replace(&mut *lock(&self.used), Instant::now()).elapsed();
+        if pause < PAUSE {
+            return true;
+        }
+        let ping = redis::cmd("PING");
+        let pong: Result<(), _> = self.ask(ping.query_async(&mut self.connection.clone())).await;
+        !pong.is_err_and(|error| is_useless(&error))
     }
 }
 
 impl Link {
     pub(super) fn new(client: Client, timeout: Duration) -> Self {
-        let clients = RwLock::new((client.clone(), client.clone()));
-        Self { clients, own: client, timeout, current: Mutex::new(None) }
+        Self { servers: sync::Mutex::new(Servers::new(client)), timeout, current: Mutex::new(None) }
     }
 
     /// Runs a script.
     pub(super) async fn ask(&self, script: &ScriptInvocation<'_>) -> Result<Value, BackendError> {
         match self.try_ask(script).await {
             // Nothing was done: the hub's slot is elsewhere, to where the link has moved.
-            Err(error) if error.redirect_node().is_some() => self.try_ask(script).await,
+            Err(error) if is_moved(&error) => self.try_ask(script).await,
             answer => answer,
         }
         .map_err(failed)
@@ -70,14 +83,15 @@ impl Link {
 
     async fn try_ask(&self, script: &ScriptInvocation<'_>) -> Result<Value, RedisError> {
         let connection = self.connection().await?;
-        let answer = connection.ask(script).await;
+        let answer = connection.ask(script.invoke_async(&mut connection.connection.clone())).await;
         if let Err(error) = &answer
             && is_useless(error)
         {
             let mut current = self.current.lock().await;
             if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &connection)) {
                 *current = None;
-                self.redirect(error);
+                let mut servers = lock(&self.servers);
+                if is_moved(error) { servers.follow(error) } else { drop(servers.next()) }
             }
         }
         answer
@@ -85,63 +99,56 @@ impl Link {
 
     async fn connection(&self) -> Result<Arc<Current>, RedisError> {
         let mut current = self.current.lock().await;
-        if let Some(connection) = current.as_ref().filter(|current| !current.is_silent(self.timeout)) {
+        if let Some(connection) = &*current
+            && connection.is_there(self.timeout).await
+        {
             return Ok(connection.clone());
         }
         *current = None;
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.timeout))
-            .set_response_timeout(Some(self.timeout));
-        let connection = self.client().get_multiplexed_async_connection_with_config(&config).await;
-        if connection.is_err() {
-            // A cluster's node that is gone tells nobody who has its slots now.
-            let (client, other) = &mut *self.clients.write().unwrap_or_else(PoisonError::into_inner);
-            std::mem::swap(client, other);
-        }
-        let connection = Arc::new(Current { connection: connection?, asked: std::sync::Mutex::new(None) });
+        let connection = Arc::new(Current::new(self.connect().await?));
         *current = Some(connection.clone());
         Ok(connection)
     }
 
+    /// A new connection, to whichever of the servers is there.
+    async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.timeout))
+            .set_response_timeout(Some(self.timeout));
+        let mut left = lock(&self.servers).count();
+        loop {
+            // The next time another one, also when whoever waits for this has less patience.
+            let client = lock(&self.servers).next();
+            prepare(&client);
+            match client.get_multiplexed_async_connection_with_config(&config).await {
+                Ok(mut connection) => {
+                    lock(&self.servers).prefer(client);
+                    // An error says that it is no cluster.
+                    if let Ok(slots) = redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await {
+                        lock(&self.servers).learn(&slots);
+                    }
+                    return Ok(connection);
+                }
+                Err(error) if left <= 1 => return Err(error),
+                Err(_) => left -= 1,
+            }
+        }
+    }
+
     /// A connection of its own, for a feed.
     pub(super) async fn subscriber(&self) -> Result<PubSub, BackendError> {
-        let client = self.client();
+        let client = lock(&self.servers).first();
+        prepare(&client);
         match timeout(self.timeout, client.get_async_pubsub()).await {
             Ok(subscriber) => subscriber.map_err(failed),
             Err(elapsed) => Err(BackendError::timed_out(elapsed)),
         }
     }
+}
 
-    fn client(&self) -> Client {
-        let client = self.clients.read().unwrap_or_else(PoisonError::into_inner).0.clone();
-        if let ConnectionAddr::TcpTls { .. } = client.get_connection_info().addr() {
-            tls::choose_provider();
-        }
-        client
-    }
-
-    fn redirect(&self, error: &RedisError) {
-        let Some((addr, _slot)) = error.redirect_node() else { return };
-        let Some((host, port)) = addr.rsplit_once(':') else { return };
-        let Ok(port) = port.parse() else { return };
-        let info = self.client().get_connection_info().clone();
-        // None is the one who said so.
-        let host = match info.addr() {
-            ConnectionAddr::TcpTls { host: same, .. } | ConnectionAddr::Tcp(same, _) if host.is_empty() => same,
-            _ => host,
-        };
-        let addr = match info.addr() {
-            ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
-                host: host.to_string(),
-                port,
-                insecure: *insecure,
-                tls_params: tls_params.clone(),
-            },
-            _ => ConnectionAddr::Tcp(host.to_string(), port),
-        };
-        if let Ok(client) = Client::open(info.set_addr(addr)) {
-            *self.clients.write().unwrap_or_else(PoisonError::into_inner) = (client, self.own.clone());
-        }
+fn prepare(client: &Client) {
+    if let ConnectionAddr::TcpTls { .. } = client.get_connection_info().addr() {
+        tls::choose_provider();
     }
 }
 
@@ -149,11 +156,16 @@ pub(super) fn failed(error: RedisError) -> BackendError {
     if error.is_timeout() { BackendError::timed_out(error) } else { BackendError::new(error) }
 }
 
+/// The hub's slot is elsewhere, for good. As long as it is on its way there is nobody to ask.
+fn is_moved(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::Moved)
+}
+
 /// The connection, or what is at its other end, will not do.
 fn is_useless(error: &RedisError) -> bool {
     error.is_timeout()
         || error.is_connection_dropped()
         || error.is_unrecoverable_error()
-        || error.redirect_node().is_some()
-        || error.code() == Some("READONLY")
+        || is_moved(error)
+        || matches!(error.code(), Some("READONLY" | "CLUSTERDOWN"))
 }
