@@ -1,14 +1,28 @@
 //! A number that grows, and those who wait for it to reach one.
 
-use std::{collections::BTreeMap, task::Waker};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    num::NonZeroU64,
+    task::Waker,
+};
 
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 
 #[derive(Default)]
 pub(super) struct Gate {
     reached: AtomicU64,
-    /// By the number that they wait for.
-    waiting: Mutex<BTreeMap<u64, Vec<Waker>>>,
+    /// By their places.
+    waiting: Mutex<BTreeMap<Place, Waker>>,
+    next: AtomicU64,
+}
+
+/// A place among those who wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// What is waited for.
+    number: u64,
+    /// Who waits.
+    who: Option<NonZeroU64>,
 }
 
 impl Gate {
@@ -16,8 +30,9 @@ impl Gate {
         self.reached.load(Ordering::Acquire) >= number
     }
 
-    /// Whether `number` is still to come, of which `waker` is told then.
-    pub(super) fn wait(&self, number: u64, waker: &Waker) -> bool {
+    /// Whether `number` is still to come, of which `waker` is told then. Who waits has one place, which is to be
+    /// [left](Self::leave) when it waits no more.
+    pub(super) fn wait(&self, number: u64, place: &mut Option<Box<Place>>, waker: &Waker) -> bool {
         if self.has_reached(number) {
             return false;
         }
@@ -26,11 +41,28 @@ impl Gate {
         if self.has_reached(number) {
             return false;
         }
-        let wakers = waiting.entry(number).or_default();
-        if !wakers.iter().any(|other| other.will_wake(waker)) {
-            wakers.push(waker.clone());
-        }
+        let next = || NonZeroU64::MIN.saturating_add(self.next.fetch_add(1, Ordering::Relaxed));
+        let who = place.as_ref().map_or_else(|| Some(next()), |place| place.who);
+        let now = Place { number, who };
+        let before = std::mem::replace(&mut **place.get_or_insert_with(|| Box::new(now)), now);
+        let left = if before == now { None } else { waiting.remove(&before) };
+        let replaced = match waiting.entry(now) {
+            Entry::Occupied(same) if same.get().will_wake(waker) => None,
+            Entry::Occupied(mut other) => Some(other.insert(waker.clone())),
+            Entry::Vacant(free) => {
+                free.insert(waker.clone());
+                None
+            }
+        };
+        drop(waiting);
+        drop((left, replaced));
         true
+    }
+
+    /// Waits no more.
+    pub(super) fn leave(&self, place: &mut Option<Box<Place>>) {
+        let left = place.take().and_then(|place| lock(&self.waiting).remove(&place));
+        drop(left);
     }
 
     pub(super) fn reach(&self, number: u64) {
@@ -38,21 +70,21 @@ impl Gate {
         let passed = {
             let mut waiting = lock(&self.waiting);
             match number.checked_add(1) {
-                Some(next) => {
-                    let still = waiting.split_off(&next);
+                Some(number) => {
+                    let still = waiting.split_off(&Place { number, who: None });
                     std::mem::replace(&mut *waiting, still)
                 }
                 None => std::mem::take(&mut *waiting),
             }
         };
-        passed.into_values().flatten().for_each(Waker::wake);
+        passed.into_values().for_each(Waker::wake);
     }
 
     /// Begins anew, and wakes all: what they waited for means nothing any more.
     pub(super) fn reset(&self) {
         self.reached.store(0, Ordering::Release);
         let all = std::mem::take(&mut *lock(&self.waiting));
-        all.into_values().flatten().for_each(Waker::wake);
+        all.into_values().for_each(Waker::wake);
     }
 }
 
@@ -77,14 +109,30 @@ mod tests {
     fn who_waits_is_woken_once_when_the_number_is_reached() {
         let (gate, count) = (Gate::default(), Arc::new(Count(AtomicUsize::new(0))));
         let waker = Waker::from(count.clone());
+        let [mut none, mut one, mut other] = [None, None, None];
         gate.reach(3);
-        assert!(!gate.wait(3, &waker));
-        assert!(gate.wait(5, &waker) && gate.wait(5, &waker) && gate.wait(7, &waker));
+        assert!(!gate.wait(3, &mut none, &waker) && none.is_none());
+        assert!(gate.wait(5, &mut one, &waker) && gate.wait(5, &mut one, &waker) && gate.wait(7, &mut other, &waker));
         gate.reach(4);
         assert_eq!(count.0.load(Ordering::SeqCst), 0);
         gate.reach(6);
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
         gate.reset();
         assert_eq!((count.0.load(Ordering::SeqCst), gate.has_reached(1)), (2, false));
+    }
+
+    #[test]
+    fn who_waits_no_more_leaves_nothing_behind() {
+        let (gate, count) = (Gate::default(), Arc::new(Count(AtomicUsize::new(0))));
+        let waker = Waker::from(count.clone());
+        let [mut one, mut other] = [None, None];
+        assert!(gate.wait(5, &mut one, &waker) && gate.wait(5, &mut other, &waker));
+        gate.leave(&mut one);
+        // Who has come to wait for another number waits for that alone.
+        assert!(gate.wait(7, &mut other, &waker));
+        gate.reach(6);
+        assert_eq!((count.0.load(Ordering::SeqCst), Arc::strong_count(&count)), (0, 3));
+        gate.leave(&mut other);
+        assert_eq!((Arc::strong_count(&count), lock(&gate.waiting).len()), (2, 0));
     }
 }

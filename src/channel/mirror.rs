@@ -4,10 +4,7 @@
 //! before it in the channel: if that is not the last that the mirror has, something was lost on the way, and the mirror
 //! is *broken* until it was read again. What comes meanwhile is in that read, or in the next.
 
-use std::{
-    task::Waker,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::{
     hub::{Hub, now},
@@ -38,8 +35,6 @@ pub(crate) struct Mirror {
     late: (u8, Offset),
     /// The driver was told of it.
     pub(super) wanted: bool,
-    /// Who opens, and waits for it to be loaded.
-    opening: Vec<Waker>,
 }
 
 /// What became of an event that came by the feed.
@@ -73,7 +68,6 @@ impl Mirror {
             closed: 0,
             late: (0, Offset::START),
             wanted: false,
-            opening: Vec::new(),
         }
     }
 
@@ -81,11 +75,6 @@ impl Mirror {
     pub(super) fn log(retention: Retention) -> Log {
         let before = retention.max_age().saturating_add(Duration::from_secs(60));
         Log::new(retention, Tombstone::default(), now().checked_sub(before).unwrap_or_else(now))
-    }
-
-    /// Its epoch, if it is loaded.
-    fn ready(&self) -> Option<Epoch> {
-        self.loaded.then_some(self.epoch)
     }
 }
 
@@ -98,16 +87,7 @@ impl State {
 
     /// The epoch of its log; `None` as long as it is not loaded.
     pub(super) fn loaded(&self) -> Option<Epoch> {
-        self.mirror.as_ref()?.ready()
-    }
-
-    /// As [`loaded`](Self::loaded); `waker` is woken when it is.
-    pub(super) fn poll_loaded(&mut self, waker: &Waker) -> Option<Epoch> {
-        let mirror = self.mirror.as_mut()?;
-        if !mirror.loaded && !mirror.opening.iter().any(|other| other.will_wake(waker)) {
-            mirror.opening.push(waker.clone());
-        }
-        mirror.ready()
+        self.mirror.as_ref().filter(|mirror| mirror.loaded).map(|mirror| mirror.epoch)
     }
 
     /// How often events came late.
@@ -223,7 +203,6 @@ impl Shared {
         if let Some(first) = held.entries.iter().find(late) {
             mirror.late = (mirror.late.0.wrapping_add(1), first.offset);
         }
-        let opening = if again { Vec::new() } else { std::mem::take(&mut mirror.opening) };
         let tail = mirror.tail;
         if whole {
             hub.memory.forget(state.log.restart(held.marks.into_tombstone(held.finished)));
@@ -240,10 +219,10 @@ impl Shared {
             state.log.finish();
         }
         let ended = missed_close.then(|| state.readers.end_all(EndReason::Closed));
+        // Those too who open, and wait for it to be loaded.
         let all = state.readers.wake_all();
         drop(state);
         drop((wakeups, ended, all));
-        opening.into_iter().for_each(Waker::wake);
         match again {
             true => Filled::Again(if before.is_some() { tail } else { Offset::START }),
             false => Filled::Whole,
@@ -254,13 +233,11 @@ impl Shared {
     pub(super) fn restart(&self, hub: &Hub, epoch: Epoch) {
         let mut state = self.change();
         let Some(mirror) = &mut state.mirror else { return };
-        let (wanted, opening) = (mirror.wanted, std::mem::take(&mut mirror.opening));
-        **mirror = Mirror { wanted, ..Mirror::new(epoch) };
+        **mirror = Mirror { wanted: mirror.wanted, ..Mirror::new(epoch) };
         hub.memory.forget(state.log.restart(Tombstone::default()));
         let all = state.readers.wake_all();
         drop(state);
         drop(all);
-        opening.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -279,24 +256,14 @@ impl Hub {
         let mut dropped = None;
         self.registry.remove_if(shared, || {
             let mut state = shared.change();
-            let wakeups = decide(&mut state);
-            let opening = match (&wakeups, &mut state.mirror) {
-                (Some(_), Some(mirror)) => std::mem::take(&mut mirror.opening),
-                _ => Vec::new(),
-            };
-            if wakeups.is_some() {
+            dropped = decide(&mut state);
+            if dropped.is_some() {
                 let (_, held) = state.bury();
                 self.memory.forget(held);
             }
-            dropped = wakeups.map(|wakeups| (wakeups, opening));
             dropped.is_some()
         });
-        let is_dropped = dropped.is_some();
-        if let Some((wakeups, opening)) = dropped {
-            drop(wakeups);
-            opening.into_iter().for_each(Waker::wake);
-        }
-        is_dropped
+        dropped.is_some()
     }
 
     /// What a mirror of that name holds of its retention.

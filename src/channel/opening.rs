@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::{Sleep, sleep};
 
-use super::{open::opened, options::OpenOptions, remote::Remote, subscription::Subscription};
+use super::{gate::Place, open::opened, options::OpenOptions, remote::Remote, subscription::Subscription};
 use crate::{
     cursor::{Cursor, EventId, Id},
     error::{OpenError, OpenErrorKind},
@@ -35,6 +35,8 @@ struct Waiting {
     requested: Option<Box<[u8]>>,
     /// Of a question for the hub's last offset, if what was requested is beyond what is known here.
     ticket: Option<u64>,
+    /// Its place among those who wait for the answer.
+    waits: Option<Box<Place>>,
     late: Pin<Box<Sleep>>,
 }
 
@@ -56,6 +58,7 @@ impl Opening {
             options,
             requested,
             ticket: None,
+            waits: None,
             late,
         })))
     }
@@ -65,12 +68,14 @@ impl Waiting {
     /// Up to where everything that was published is in the channels' logs, when they are all loaded. `None`: one of them
     /// was closed meanwhile.
     fn poll_last(&mut self, cx: &mut Context<'_>) -> Poll<Option<Cursor>> {
-        let waker = cx.waker();
         let Some(subscription) = &self.subscription else { return Poll::Pending };
         let hub = subscription.hub();
         let Some(remote) = &hub.remote else { return Poll::Pending };
-        let Some(loaded) = subscription.loaded(waker) else { return Poll::Ready(None) };
+        let Some(loaded) = subscription.poll_loaded(cx) else { return Poll::Ready(None) };
         let known = remote.known();
+        if hub.is_shutting_down() {
+            return Poll::Ready(Some(remote.known()));
+        }
         if loaded.iter().any(|epoch| *epoch != Some(known.epoch)) {
             return Poll::Pending;
         }
@@ -84,11 +89,19 @@ impl Waiting {
         // Another node may know of what was requested, and this one not yet.
         if beyond {
             let ticket = *self.ticket.get_or_insert_with(|| remote.ask_level(hub));
-            if remote.synced.wait(ticket, waker) {
+            if remote.synced.wait(ticket, &mut self.waits, cx.waker()) {
                 return Poll::Pending;
             }
         }
         Poll::Ready(Some(last))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(remote) = self.subscription.as_ref().and_then(|subscription| subscription.hub().remote.as_ref()) {
+            remote.synced.leave(&mut self.waits);
+        }
     }
 }
 

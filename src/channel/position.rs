@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    gate::Place,
     hub::Hub,
     readers::ReaderId,
     state::{Shared, State},
@@ -64,37 +65,45 @@ pub(super) struct Position {
 pub(super) enum Positions {
     /// Most readers have one channel: in place, it costs no allocation.
     One(Position),
-    /// Any number of them.
-    Several(Vec<Position>),
+    /// Any number of them; and the reader's place among those who wait for the level, which concerns these alone.
+    Several(Vec<Position>, Option<Box<Place>>),
 }
 
 impl Positions {
     pub(super) fn none() -> Self {
-        Self::Several(Vec::new())
+        Self::Several(Vec::new(), None)
     }
 
     pub(super) fn add(&mut self, position: Position) {
         *self = match std::mem::replace(self, Self::none()) {
-            Self::Several(none) if none.is_empty() => Self::One(position),
-            Self::Several(mut several) => {
+            Self::Several(none, _) if none.is_empty() => Self::One(position),
+            Self::Several(mut several, waits) => {
                 several.push(position);
-                Self::Several(several)
+                Self::Several(several, waits)
             }
-            Self::One(first) => Self::Several(vec![first, position]),
+            Self::One(first) => Self::Several(vec![first, position], None),
         };
     }
 
     pub(super) fn as_slice(&self) -> &[Position] {
         match self {
             Self::One(only) => std::slice::from_ref(only),
-            Self::Several(several) => several,
+            Self::Several(several, _) => several,
         }
     }
 
     pub(super) fn as_mut_slice(&mut self) -> &mut [Position] {
         match self {
             Self::One(only) => std::slice::from_mut(only),
-            Self::Several(several) => several,
+            Self::Several(several, _) => several,
+        }
+    }
+
+    /// See [`Gate`](super::gate::Gate). A reader of one channel has none, since it does not wait for the level.
+    pub(super) fn waits(&mut self) -> Option<&mut Option<Box<Place>>> {
+        match self {
+            Self::One(_) => None,
+            Self::Several(_, waits) => Some(waits),
         }
     }
 
@@ -102,7 +111,7 @@ impl Positions {
     pub(super) fn leave(&mut self, hub: &Hub) {
         match std::mem::replace(self, Self::none()) {
             Self::One(only) => only.leave(hub),
-            Self::Several(several) => several.into_iter().for_each(|position| position.leave(hub)),
+            Self::Several(several, _) => several.into_iter().for_each(|position| position.leave(hub)),
         }
     }
 

@@ -160,7 +160,16 @@ impl Subscription {
 
     fn end(&mut self, reason: EndReason) {
         self.end = Some(reason);
-        self.positions.leave(&self.permit.0);
+        self.leave();
+    }
+
+    /// Gives its places back.
+    fn leave(&mut self) {
+        let hub = &self.permit.0;
+        if let (Some(remote), Some(place)) = (&hub.remote, self.positions.waits()) {
+            remote.level.leave(place);
+        }
+        self.positions.leave(hub);
     }
 
     /// The last bytes for one that ended so, if there is something to tell it.
@@ -198,14 +207,16 @@ impl Subscription {
             if self.positions.as_slice().iter().all(Position::is_level) {
                 return Poll::Pending;
             }
-            if let Some(remote) = &self.hub().remote {
+            if let Some(remote) = &self.permit.0.remote {
                 if self.positions.is_of_another(self.epoch) {
                     return self.poll_anew(cx);
                 }
                 // What is beyond the level is not to be read yet.
                 self.positions.park(cx);
                 let first = self.positions.first_after(self.cursor);
-                if first.is_some_and(|first| remote.level.wait(first.get(), cx.waker())) {
+                if let (Some(first), Some(place)) = (first, self.positions.waits())
+                    && remote.level.wait(first.get(), place, cx.waker())
+                {
                     return self.read_many(cx, limit).map_or(Poll::Pending, Poll::Ready);
                 }
             }
@@ -328,7 +339,7 @@ impl Stream for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.positions.leave(&self.permit.0);
+        self.leave();
     }
 }
 

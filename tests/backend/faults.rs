@@ -257,3 +257,32 @@ pub async fn a_read_that_is_older_than_the_mirror_changes_nothing(store: impl Sh
     reader.nothing_before(&other, "a").await;
     assert_eq!(faults.renewed.load(SeqCst), 0);
 }
+
+pub async fn an_opening_that_is_given_up_leaves_nothing_behind(store: impl Shared) {
+    struct Task;
+    impl std::task::Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    let (one, faults) = faulty_node(&store);
+    let _reader = live(&one, &["a"], "").await;
+    faults.go_away(true);
+    let task = Arc::new(Task);
+    // A channel that is not known here, and an id.
+    for (channel, id) in [("b", None), ("a", Some(&b"000000000001-1"[..]))] {
+        let mut opening = Box::pin(OpenOptions::new().open(&one, crate::common::grant(&[channel], ""), id));
+        let waker = task.clone().into();
+        assert!(opening.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+    }
+    assert_eq!((Arc::strong_count(&task), one.connections()), (1, 1));
+}
+
+pub async fn a_shutdown_waits_for_no_opening(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    faults.go_away(true);
+    let opening = OpenOptions::new().open(&one, crate::common::grant(&["a"], ""), None);
+    let opening = tokio::spawn(opening);
+    tokio::task::yield_now().await;
+    assert!(one.shutdown(Duration::from_millis(500)).await);
+    assert!(opening.await.unwrap().unwrap_err().is_shutting_down());
+}

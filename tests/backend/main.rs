@@ -72,6 +72,8 @@ macro_rules! all_faults {
             faults::while_the_store_is_away_publishing_fails_and_readers_stay,
             faults::a_lost_acknowledgement_may_be_retried,
             faults::a_reader_that_opens_while_the_store_is_away_is_told_to_come_back,
+            faults::an_opening_that_is_given_up_leaves_nothing_behind,
+            faults::a_shutdown_waits_for_no_opening,
             faults::a_channel_without_readers_is_watched_no_more,
             faults::a_publisher_without_readers_has_no_feed,
             faults::when_the_only_channel_is_closed_nobody_is_said_to_be_there,

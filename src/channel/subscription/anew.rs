@@ -1,6 +1,6 @@
 //! What a subscription does where its log lives elsewhere: waits for it, and goes on when it was lost.
 
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use super::{Found, Subscription};
 use crate::{
@@ -12,11 +12,13 @@ use crate::{
 };
 
 impl Subscription {
-    /// The epochs of its channels' logs, as far as they are loaded; `waker` is told when they are. `None`: one is gone.
-    pub(in crate::channel) fn loaded(&self, waker: &Waker) -> Option<Vec<Option<Epoch>>> {
+    /// The epochs of its channels' logs, as far as they are loaded. `None`: one is gone. It is parked among the readers,
+    /// who are all woken when a log is loaded, so that nothing of it stays when it is given up.
+    pub(in crate::channel) fn poll_loaded(&self, cx: &mut Context<'_>) -> Option<Vec<Option<Epoch>>> {
+        self.positions.park(cx);
         let loaded = |position: &Position| {
-            let mut state = position.channel.look();
-            (!state.dropped).then(|| state.poll_loaded(waker))
+            let state = position.channel.look();
+            (!state.dropped).then(|| state.loaded())
         };
         self.positions.as_slice().iter().map(loaded).collect()
     }
