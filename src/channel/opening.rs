@@ -92,6 +92,10 @@ impl Waiting {
             if remote.synced.wait(ticket, &mut self.waits, cx.waker()) {
                 return Poll::Pending;
             }
+            // It may be in what is being read.
+            if !subscription.is_whole() {
+                return Poll::Pending;
+            }
         }
         Poll::Ready(Some(last))
     }

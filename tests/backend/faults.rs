@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tower_sse::{Event, GapReason, IdempotencyKey, OpenOptions, Present, Publisher, PublisherBuilder};
+use tower_sse::{CustomId, Event, GapReason, IdempotencyKey, OpenOptions, Present, Publisher, PublisherBuilder};
 
 use crate::{
     faulty::{Faults, Faulty},
@@ -285,4 +285,18 @@ pub async fn a_shutdown_waits_for_no_opening(store: impl Shared) {
     tokio::task::yield_now().await;
     assert!(one.shutdown(Duration::from_millis(500)).await);
     assert!(opening.await.unwrap().unwrap_err().is_shutting_down());
+}
+
+pub async fn a_custom_id_of_while_the_store_was_away_resumes_when_it_is_back(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut reader = live(&one, &["a"], "").await;
+    faults.go_away(true);
+    eventually(async || faults.feeds.load(SeqCst) == 0).await;
+    other.channel("a").send(Event::text("1").id(CustomId::from_static("mine"))).await.unwrap();
+    faults.go_away(false);
+    // The node knows of the channel, and not of this event yet.
+    let mut resumed = resume(&one, &["a"], "", "mine").await;
+    resumed.nothing_before(&other, "a").await;
+    assert_eq!(reader.texts(2).await, ["1", "nothing came before this"]);
 }

@@ -71,6 +71,7 @@ macro_rules! all_faults {
             faults::a_feed_that_is_cut_again_and_again_loses_nothing,
             faults::while_the_store_is_away_publishing_fails_and_readers_stay,
             faults::a_lost_acknowledgement_may_be_retried,
+            faults::a_custom_id_of_while_the_store_was_away_resumes_when_it_is_back,
             faults::a_reader_that_opens_while_the_store_is_away_is_told_to_come_back,
             faults::an_opening_that_is_given_up_leaves_nothing_behind,
             faults::a_shutdown_waits_for_no_opening,

@@ -23,6 +23,11 @@ impl Subscription {
         self.positions.as_slice().iter().map(loaded).collect()
     }
 
+    /// Nothing is known to be missing in its channels' logs.
+    pub(in crate::channel) fn is_whole(&self) -> bool {
+        self.positions.as_slice().iter().all(|position| position.channel.tail().is_some())
+    }
+
     /// One of its channels holds an event with this id.
     pub(in crate::channel) fn holds(&self, id: &CustomId) -> bool {
         self.positions.find(id).is_some()
