@@ -24,6 +24,8 @@ pub struct Seen {
     pub connections: usize,
     /// It was told nothing for too long.
     pub silences: usize,
+    /// What every reader gets in the end has not come.
+    pub is_stuck: bool,
 }
 
 pub enum Got {
@@ -48,7 +50,8 @@ impl Reader {
         channels.dedup();
         let missing = channels.iter().map(|channel| format!("last:{channel}")).collect();
         let client = client_of(number);
-        let seen = Seen { client, channels, start: String::new(), got: Vec::new(), connections: 0, silences: 0 };
+        let (start, got) = (String::new(), Vec::new());
+        let seen = Seen { client, channels, start, got, connections: 0, silences: 0, is_stuck: false };
         Self { cluster, random, seen, last_id: None, missing }
     }
 
@@ -65,6 +68,7 @@ impl Reader {
             }
             tokio::time::sleep(Duration::from_millis(self.random.below(100))).await;
         }
+        self.seen.is_stuck = !self.missing.is_empty();
         self.seen
     }
 
