@@ -14,7 +14,7 @@ pub async fn make(cluster: Arc<Cluster>) {
     while !cluster.is_over() {
         sleep(Duration::from_millis(300 + random.below(2_000))).await;
         let node = cluster.nodes.any(&mut random);
-        let what = match random.below(20) {
+        let what = match random.below(22) {
             0..=4 => {
                 node.proxy.set(Mode::Cut);
                 sleep(Duration::from_millis(random.below(3_000))).await;
@@ -44,6 +44,12 @@ pub async fn make(cluster: Arc<Cluster>) {
                 sleep(Duration::from_millis(random.below(3_000))).await;
                 cluster.server.lock().unwrap().run();
                 "kill Redis"
+            }
+            19..=20 => {
+                node.proxy.set(Mode::Abandon);
+                sleep(Duration::from_millis(random.below(1_000))).await;
+                node.proxy.set(Mode::Pass);
+                "abandon"
             }
             _ => {
                 cluster.server.lock().unwrap().kill();
