@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tower_sse::{CustomId, Event, GapReason, IdempotencyKey, OpenOptions, Present, Publisher, PublisherBuilder};
+use tower_sse::{
+    CustomId, EndReason, Event, GapReason, IdempotencyKey, OpenOptions, Present, Publisher, PublisherBuilder, Retention,
+};
 
 use crate::{
     faulty::{Faults, Faulty},
@@ -22,9 +24,16 @@ fn impatient(builder: PublisherBuilder) -> PublisherBuilder {
 
 /// A node with faults between it and the store.
 fn faulty_node(store: &impl Shared) -> (Publisher, Arc<Faults>) {
+    faulty_node_with(store, impatient)
+}
+
+fn faulty_node_with(
+    store: &impl Shared,
+    settings: fn(PublisherBuilder) -> PublisherBuilder,
+) -> (Publisher, Arc<Faults>) {
     let backend = Faulty::new(store.backend());
     let faults = backend.faults.clone();
-    (impatient(Publisher::builder().backend(backend)).build(), faults)
+    (settings(Publisher::builder().backend(backend)).build(), faults)
 }
 
 pub async fn an_empty_store_is_another_epoch_and_a_gap_for_all(store: impl Shared) {
@@ -110,7 +119,7 @@ pub async fn readers_of_many_channels_miss_nothing_silently_when_the_feed_drops(
 }
 
 pub async fn a_slow_feed_delays_and_loses_nothing(store: impl Shared) {
-    let (one, faults) = faulty_node(&store);
+    let (one, faults) = faulty_node_with(&store, defaults);
     let other = store.node(defaults);
     let mut reader = live(&one, &["a", "b"], "").await;
     faults.delay.store(2, SeqCst);
@@ -242,11 +251,10 @@ pub async fn a_read_that_is_older_than_the_mirror_changes_nothing(store: impl Sh
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     send(&other, "a", "before").await;
-    faults.delay.store(100, SeqCst);
-    faults.twice.store(true, SeqCst);
     let mut reader = live(&one, &["a"], "").await;
     // The channel is watched for the second time, and read, while it is whole; the answer takes a while.
     faults.hold_reads.store(true, SeqCst);
+    faults.say_again();
     eventually(async || faults.reads.load(SeqCst) == 2).await;
     for n in 0..3 {
         send(&other, "a", n).await;
@@ -299,4 +307,61 @@ pub async fn a_custom_id_of_while_the_store_was_away_resumes_when_it_is_back(sto
     let mut resumed = resume(&one, &["a"], "", "mine").await;
     resumed.nothing_before(&other, "a").await;
     assert_eq!(reader.texts(2).await, ["1", "nothing came before this"]);
+}
+
+pub async fn an_event_that_comes_while_its_channel_is_read_is_not_missed(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let id = send(&other, "a", "before").await;
+    faults.hold_reads.store(true, SeqCst);
+    let opening = tokio::spawn(OpenOptions::new().open(&one, crate::common::grant(&["a"], ""), Some(id.as_bytes())));
+    eventually(async || faults.reads.load(SeqCst) == 1).await;
+    send(&other, "a", 1).await;
+    // The node has it by now, or will in a moment; what was read has it not.
+    eventually(async || faults.carried.load(SeqCst) == 1).await;
+    faults.hold_reads.store(false, SeqCst);
+    drop(opening.await.unwrap().unwrap());
+    let mut reader = resume(&one, &["a", "b"], "", &id).await;
+    send(&other, "b", 2).await;
+    assert_eq!(reader.texts(2).await, ["1", "2"]);
+}
+
+pub async fn a_channel_that_is_closed_while_nothing_is_heard_of_the_store_ends(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut reader = live(&one, &["a", "b"], "").await;
+    faults.go_away(true);
+    eventually(async || faults.feeds.load(SeqCst) == 0).await;
+    other.channel("a").close().await.unwrap();
+    send(&other, "a", "of another life").await;
+    faults.go_away(false);
+    assert!(reader.next().await.is_none());
+    assert_eq!(reader.subscription.end_reason(), Some(EndReason::Closed));
+}
+
+pub async fn what_is_evicted_while_nothing_is_heard_of_the_store_is_a_gap(store: impl Shared) {
+    fn three(builder: PublisherBuilder) -> PublisherBuilder {
+        impatient(builder).retention(Retention::new().events(3))
+    }
+    let (one, faults) = faulty_node_with(&store, three);
+    let other = store.node(three);
+    let mut reader = live(&one, &["a"], "").await;
+    send(&other, "a", 0).await;
+    assert_eq!(reader.text().await, "0");
+    faults.go_away(true);
+    eventually(async || faults.feeds.load(SeqCst) == 0).await;
+    for n in 1..=6 {
+        send(&other, "a", n).await;
+    }
+    faults.go_away(false);
+    reader.gap(GapReason::Lagged).await;
+    assert_eq!(reader.texts(3).await, ["4", "5", "6"]);
+}
+
+pub async fn a_channel_that_lost_its_readers_is_watched_no_more_though_others_are(store: impl Shared) {
+    let (one, _faults) = faulty_node(&store);
+    let (_reader, gone) = (live(&one, &["a"], "").await, live(&one, &["b"], "").await);
+    drop(gone);
+    eventually(async || store.watched().await == Some(1)).await;
+    assert_eq!(one.stats().channels, 1);
 }

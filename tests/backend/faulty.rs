@@ -37,13 +37,14 @@ pub struct Faults {
     /// The store says that it has given so many offsets fewer than it has.
     pub forgot: AtomicU64,
     pub feeds: AtomicUsize,
+    /// So many events came.
+    pub carried: AtomicUsize,
     /// So many reads were done, and so many of them answered.
     pub reads: AtomicUsize,
     pub answered: AtomicUsize,
     /// Reads are done, and answered later.
     pub hold_reads: AtomicBool,
-    /// Each message comes twice.
-    pub twice: AtomicBool,
+    say_again: Notify,
     pub renewed: AtomicUsize,
     /// So many channels the node has said that it has connections to, when it was last taken over.
     pub present: AtomicUsize,
@@ -52,6 +53,11 @@ pub struct Faults {
 impl Faults {
     pub fn cut(&self) {
         self.cut.notify_waiters();
+    }
+
+    /// Says once more that the channel of which that was said last is watched.
+    pub fn say_again(&self) {
+        self.say_again.notify_one();
     }
 
     pub fn go_away(&self, away: bool) {
@@ -142,19 +148,27 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
             let _gone = Gone(&self.faults);
             let (give, mut taken) = Messages::channel();
             let forward = async {
-                while let Some(message) = taken.next().await {
-                    let copy = self.faults.twice.load(SeqCst).then(|| message.clone());
-                    for message in [Some(message), copy].into_iter().flatten() {
-                        let delay = self.faults.delay.load(SeqCst);
-                        if delay > 0 {
-                            tokio::time::sleep(Duration::from_millis(delay)).await;
-                        }
-                        if let Some(message) = self.faults.alter(message)
-                            && !messages.send(message).await
-                        {
-                            break;
-                        }
+                let mut watching = None;
+                loop {
+                    let again = async {
+                        self.faults.say_again.notified().await;
+                        watching.clone()
+                    };
+                    let Some(message) = first(taken.next(), again).await else { break };
+                    let delay = self.faults.delay.load(SeqCst);
+                    if delay > 0 {
+                        tokio::time::sleep(Duration::from_millis(delay)).await;
                     }
+                    if matches!(message, Message::Watching(_)) {
+                        watching = Some(message.clone());
+                    }
+                    let is_entry = matches!(message, Message::Entry { .. });
+                    if let Some(message) = self.faults.alter(message)
+                        && !messages.send(message).await
+                    {
+                        break;
+                    }
+                    self.faults.carried.fetch_add(usize::from(is_entry), SeqCst);
                 }
                 std::future::pending().await
             };

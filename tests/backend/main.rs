@@ -78,6 +78,10 @@ macro_rules! all_faults {
             faults::a_channel_without_readers_is_watched_no_more,
             faults::a_publisher_without_readers_has_no_feed,
             faults::when_the_only_channel_is_closed_nobody_is_said_to_be_there,
+            faults::an_event_that_comes_while_its_channel_is_read_is_not_missed,
+            faults::a_channel_that_is_closed_while_nothing_is_heard_of_the_store_ends,
+            faults::what_is_evicted_while_nothing_is_heard_of_the_store_is_a_gap,
+            faults::a_channel_that_lost_its_readers_is_watched_no_more_though_others_are,
         }
     };
 }
