@@ -153,6 +153,18 @@ pub async fn eviction_by_count_is_a_gap_for_whom_it_concerns(store: impl Store) 
         let mut bo = resume(node, &["a"], "bo", &third).await;
         assert_eq!(bo.text().await, "4");
     }
+    // What is gone after the first of these was for ana alone.
+    let first = send(&one, "b", 1).await;
+    send_to(&one, "b", "ana", 2).await;
+    for n in 3..=5 {
+        send(&other, "b", n).await;
+    }
+    for node in [&late, &one] {
+        let mut ana = resume(node, &["b"], "ana", &first).await;
+        ana.gap(GapReason::Evicted).await;
+        let mut bo = resume(node, &["b"], "bo", &first).await;
+        assert_eq!((ana.text().await, bo.text().await), ("3".into(), "3".into()));
+    }
 }
 
 pub async fn eviction_by_bytes_is_a_gap_for_whom_it_concerns(store: impl Store) {
