@@ -9,8 +9,8 @@ use std::{
 };
 
 use tower_sse::{
-    Append, Appended, Backend as _, ChannelName, Event, GapReason, IdempotencyKey, OpenOptions, Present, Publisher,
-    PublisherBuilder, Retention,
+    Append, Appended, Backend as _, ChannelName, Delivery, Event, GapReason, IdempotencyKey, OpenOptions, Present,
+    Publisher, PublisherBuilder, Retention,
 };
 
 use crate::{
@@ -249,4 +249,32 @@ pub async fn what_is_no_event_is_a_gap_and_is_never_sent(store: impl Shared) {
     let mut late = resume(&other, &["a"], "", &first).await;
     late.gap(GapReason::Evicted).await;
     assert_eq!(late.text().await, "5", "all that is before what can't be read is gone with it");
+}
+
+/// Somebody else's, or of a store that has lost it since.
+pub async fn what_the_feed_brings_and_the_store_does_not_know_is_not_read_for_ever(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut reader = live(&one, &["a"], "").await;
+    send(&other, "a", 1).await;
+    assert_eq!(reader.text().await, "1");
+    // The first is missing when the second comes, far away.
+    faults.drop_next.store(1, SeqCst);
+    send(&other, "a", 2).await;
+    faults.shift_next.store(1 << 40, SeqCst);
+    let before = faults.reads.load(SeqCst);
+    send(&other, "a", 3).await;
+    let gap = loop {
+        match reader.next().await {
+            Some(Delivery::Gap(gap)) => break gap,
+            Some(Delivery::Event(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(gap.reason, GapReason::OtherEpoch);
+    assert!(faults.renewed.load(SeqCst) > 0);
+    let reads = faults.reads.load(SeqCst) - before;
+    assert!(reads < 20, "it was read {reads} times");
+    send(&other, "a", 4).await;
+    assert_eq!(reader.until("4").await.last().unwrap(), "4");
 }

@@ -71,6 +71,7 @@ macro_rules! all_faults {
             faults::a_channel_without_readers_is_watched_no_more,
             faults::a_publisher_without_readers_has_no_feed,
             faults::what_is_no_event_is_a_gap_and_is_never_sent,
+            faults::what_the_feed_brings_and_the_store_does_not_know_is_not_read_for_ever,
         }
     };
 }
