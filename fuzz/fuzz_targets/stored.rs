@@ -3,7 +3,7 @@
 #![no_main]
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     convert::Infallible,
     sync::{
         Mutex,
@@ -151,7 +151,7 @@ impl Tree<'_> {
 
 impl Field<'_> {
     fn value(&self) -> Value {
-        text(match self {
+        let name: &[u8] = match self {
             Self::Head => b"l",
             Self::Finished => b"f",
             Self::Closed => b"c",
@@ -159,7 +159,8 @@ impl Field<'_> {
             Self::Others => b"o",
             Self::Ana => b"e:ana",
             Self::Any(bytes) => bytes,
-        })
+        };
+        text(name)
     }
 }
 
@@ -421,7 +422,8 @@ fuzz_target!(|input: Input| {
         });
         let retention = Retention::new().events(8);
         let backend = Shared(store.clone());
-        let publisher = Publisher::builder().backend(backend).retention(retention).timeout(Duration::from_secs(1)).build();
+        let publisher =
+            Publisher::builder().backend(backend).retention(retention).timeout(Duration::from_secs(1)).build();
         let mut readers = Vec::new();
         for (channels, client) in [(&["a"][..], ""), (&["a"], "ana"), (&["a", "b"], "ana"), (&["b"], "bob")] {
             readers.push(Reader::open(&publisher, channels, client).await);

@@ -29,6 +29,8 @@ pub(crate) struct Mirror {
     tail: Offset,
     /// The last event that came and was not taken in, because the mirror was broken.
     seen: Offset,
+    /// What it was read again for.
+    sought: Offset,
     closed: u64,
     /// How often events came in that readers of other channels too may have passed already, and the first of the last time.
     late: (u8, Offset),
@@ -64,6 +66,7 @@ impl Mirror {
             broken: false,
             tail: Offset::START,
             seen: Offset::START,
+            sought: Offset::START,
             closed: 0,
             late: (0, Offset::START),
             wanted: false,
@@ -190,12 +193,18 @@ impl Shared {
         if !whole && (missed_close || held.marks.highest() > mirror.tail) {
             return Filled::Again(Offset::START);
         }
+        let again = mirror.seen > held.level;
+        if again && mirror.seen == mirror.sought {
+            // It was read after that had come, and the store does not know of it.
+            return Filled::Lost;
+        }
         let last = held.entries.last().map_or(held.head, |entry| held.head.max(entry.offset));
         mirror.tail = mirror.tail.max(last);
         mirror.epoch = held.epoch;
         mirror.closed = held.closed;
-        let again = mirror.seen > held.level;
-        if !again {
+        if again {
+            mirror.sought = mirror.seen;
+        } else {
             (mirror.loaded, mirror.broken, mirror.seen) = (true, false, Offset::START);
         }
         let late = |entry: &&Entry| before.is_some_and(|tail| entry.offset > tail) && entry.offset <= level;

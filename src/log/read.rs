@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn a_log_reads_as_the_events_that_it_holds_one_after_the_other() {
         let sizes = [1, 1, 1, 1, 50, 50, 50, 300, 3_000, 9_000, 40_000];
-        let (seeds, events) = if cfg!(miri) { (2_u64, 80) } else { (8, 300) };
+        let (seeds, events) = if cfg!(miri) { (2_u64, 40) } else { (8, 300) };
         for seed in 1..=seeds {
             let mut log = log(Retention::new().events(if seed % 2 == 0 { 7 } else { 300 }).bytes(200_000));
             let lane = log.lane_for(&ClientId::from_static("ana"), 9).unwrap();

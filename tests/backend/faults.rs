@@ -9,8 +9,8 @@ use std::{
 };
 
 use tower_sse::{
-    ChannelName, CustomId, EndReason, Event, GapReason, IdempotencyKey, OpenOptions, Publisher, PublisherBuilder,
-    Retention,
+    ChannelName, CustomId, Delivery, EndReason, Event, GapReason, IdempotencyKey, OpenOptions, Publisher,
+    PublisherBuilder, Retention,
     backend::{Append, Appended, Backend as _},
 };
 
@@ -387,4 +387,32 @@ pub async fn a_channel_that_lost_its_readers_is_watched_no_more_though_others_ar
     drop(gone);
     eventually(async || store.watched().await == Some(1)).await;
     assert_eq!(one.stats().channels, 1);
+}
+
+/// Somebody else's, or of a store that has lost it since.
+pub async fn what_the_feed_brings_and_the_store_does_not_know_is_not_read_for_ever(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut reader = live(&one, &["a"], "").await;
+    send(&other, "a", 1).await;
+    assert_eq!(reader.text().await, "1");
+    // The first is missing when the second comes, far away.
+    faults.drop_next.store(1, SeqCst);
+    send(&other, "a", 2).await;
+    faults.shift_next.store(1 << 40, SeqCst);
+    let before = faults.reads.load(SeqCst);
+    send(&other, "a", 3).await;
+    let gap = loop {
+        match reader.next().await {
+            Some(Delivery::Gap(gap)) => break gap,
+            Some(Delivery::Event(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(gap.reason, GapReason::OtherEpoch);
+    assert!(faults.renewed.load(SeqCst) > 0);
+    let reads = faults.reads.load(SeqCst) - before;
+    assert!(reads < 20, "it was read {reads} times");
+    send(&other, "a", 4).await;
+    assert_eq!(reader.until("4").await.last().unwrap(), "4");
 }

@@ -36,6 +36,8 @@ pub struct Faults {
     pub lose_answers: AtomicUsize,
     /// The store says that it has given so many offsets fewer than it has.
     pub forgot: AtomicU64,
+    /// The feed says of the next event that its offset is so much higher.
+    pub shift_next: AtomicU64,
     pub feeds: AtomicUsize,
     /// So many events came.
     pub carried: AtomicUsize,
@@ -75,11 +77,14 @@ impl Faults {
     /// What becomes of a message; `None` if it is dropped.
     fn alter(&self, message: Message) -> Option<Message> {
         match message {
-            Message::Entry { .. } => {
+            Message::Entry { channel, epoch, mut entry } => {
                 let seen = self.seen.fetch_add(1, SeqCst) + 1;
                 let every = self.drop_every.load(SeqCst);
                 let next = self.drop_next.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1)).is_ok();
-                (!next && !seen.is_multiple_of(every)).then_some(message)
+                (!next && !seen.is_multiple_of(every)).then(|| {
+                    entry.offset = Offset::new(entry.offset.get() + self.shift_next.swap(0, SeqCst));
+                    Message::Entry { channel, epoch, entry }
+                })
             }
             Message::Level(Cursor { epoch, offset }) => {
                 let offset = Offset::new(offset.get().saturating_sub(self.forgot.load(SeqCst)));

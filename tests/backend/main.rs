@@ -84,6 +84,7 @@ macro_rules! all_faults {
             faults::a_channel_that_is_closed_while_nothing_is_heard_of_the_store_ends,
             faults::what_is_evicted_while_nothing_is_heard_of_the_store_is_a_gap,
             faults::a_channel_that_lost_its_readers_is_watched_no_more_though_others_are,
+            faults::what_the_feed_brings_and_the_store_does_not_know_is_not_read_for_ever,
         }
     };
 }
