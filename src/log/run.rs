@@ -99,11 +99,6 @@ impl<B: AsRef<[u8]>> Run<B> {
         }
     }
 
-    /// How many events are held.
-    pub(super) fn len(&self) -> usize {
-        self.held().len()
-    }
-
     /// The index behind the last event.
     pub(super) fn end(&self) -> usize {
         self.places.len()
@@ -374,10 +369,10 @@ mod tests {
         let mut grown = run(1..=16, 14);
         let evict = Run::<Vec<u8>>::evict_and_compact;
         assert_eq!([released(&mut grown, evict), released(&mut grown, evict), released(&mut grown, evict)], [0, 0, 3]);
-        assert_eq!((grown.len(), grown.size(), grown.bytes.capacity()), (13, 13 * LEN, 16 * LEN));
+        assert_eq!((grown.held().len(), grown.size(), grown.bytes.capacity()), (13, 13 * LEN, 16 * LEN));
         assert_eq!(grown.compact(), 0);
         (0..5).for_each(|_| drop(grown.evict()));
-        assert_eq!((grown.len(), grown.compact()), (8, 5 * Retention::cost(LEN)));
+        assert_eq!((grown.held().len(), grown.compact()), (8, 5 * Retention::cost(LEN)));
         assert_eq!((grown.size(), grown.bytes.capacity()), (8 * LEN, 16 * LEN));
         grown.evict();
         grown.compact();
@@ -398,7 +393,7 @@ mod tests {
         let mut frozen = run(1..=8, 0).freeze();
         let evict = Run::<Bytes>::evict_and_compact;
         assert_eq!((0..5).map(|_| released(&mut frozen, evict)).collect::<Vec<_>>(), [0, 0, 0, 0, 5]);
-        assert_eq!((frozen.len(), frozen.size(), frozen.compact()), (3, 3 * LEN, 0));
+        assert_eq!((frozen.held().len(), frozen.size(), frozen.compact()), (3, 3 * LEN, 0));
         assert_eq!((0..3).map(|_| released(&mut frozen, evict)).collect::<Vec<_>>(), [0, 2, 1]);
         assert!(frozen.is_empty());
     }
@@ -433,7 +428,7 @@ mod tests {
         let mut second = of(2, 2_000);
         second.places[0].at = 5;
         assert!(first.join(&[&second, &of(3, 3_000)]));
-        assert_eq!((first.size(), first.len(), first.last()), (3 * LEN, 3, Some(Offset::new(3))));
+        assert_eq!((first.size(), first.held().len(), first.last()), (3 * LEN, 3, Some(Offset::new(3))));
         assert_eq!([0, 1, 2].map(|index| first.slice(index, index + 1).len()), [LEN; 3]);
         for at in [1_000, 2_005, 3_000] {
             assert_eq!(first.oldest_at(), Some(at));
