@@ -371,14 +371,18 @@ mod tests {
         assert_eq!([released(&mut grown, evict), released(&mut grown, evict), released(&mut grown, evict)], [0, 0, 3]);
         assert_eq!((grown.held().len(), grown.size(), grown.bytes.capacity()), (13, 13 * LEN, 16 * LEN));
         assert_eq!(grown.compact(), 0);
-        (0..5).for_each(|_| drop(grown.evict()));
+        for _ in 0..5 {
+            grown.evict();
+        }
         assert_eq!((grown.held().len(), grown.compact()), (8, 5 * Retention::cost(LEN)));
         assert_eq!((grown.size(), grown.bytes.capacity()), (8 * LEN, 16 * LEN));
         grown.evict();
         grown.compact();
         assert_eq!(grown.bytes.capacity(), 7 * LEN + 7 * LEN / 8);
         assert_eq!((grown.first(), grown.last()), (Some(Offset::new(10)), Some(Offset::new(16))));
-        (0..7).for_each(|_| drop(grown.evict_and_compact()));
+        for _ in 0..7 {
+            grown.evict_and_compact();
+        }
         assert_eq!((grown.size(), grown.end(), grown.gone), (0, 0, 0));
     }
 

@@ -371,7 +371,9 @@ mod tests {
         assert_eq!((released(&mut runs), runs.size), (0, 1_000));
         assert_eq!((runs.compact() / 132, runs.size), (1, 900));
         assert_eq!((runs.oldest_at(), runs.is_empty()), (Some(0), false));
-        (0..9).for_each(|_| drop(runs.evict()));
+        for _ in 0..9 {
+            runs.evict();
+        }
         assert!(runs.is_empty() && runs.evict().is_none() && runs.size == 0);
     }
 }
