@@ -319,6 +319,12 @@ mod tests {
 
     const LEN: usize = 10;
 
+    impl Run<Vec<u8>> {
+        pub(in crate::log) fn capacity(&self) -> usize {
+            self.bytes.capacity()
+        }
+    }
+
     fn event(offset: u64) -> EncodedEvent {
         EncodedEvent::new(Offset::new(offset), vec![b'x'; LEN].into())
     }
