@@ -233,6 +233,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_stored_of_a_draft_makes_it_again() {
+        let (id, key) = (CustomId::from_static("order-1"), IdempotencyKey::from_static("once"));
+        let event = Event::json(&[1, 2]).unwrap().id(id.clone()).idempotency_key(key.clone());
+        let mut draft = Draft::new(event.clone(), CURSOR.offset);
+        assert_eq!(draft.custom(), Some(&id));
+        assert_eq!((draft.take_key(), draft.take_key()), (Some(key.clone()), None));
+        let (bytes, custom, stored) = Draft::new(event, CURSOR.offset).into_parts();
+        assert_eq!((&bytes[..], &custom, stored), (&b"data: [1,2]\n"[..], &Some(id), Some(key)));
+        for custom in [custom, None] {
+            let again = Draft::stored(&bytes, custom, CURSOR.offset);
+            let len = again.len();
+            assert_eq!(again.seal(CURSOR).0.as_bytes().len(), len);
+        }
+    }
+
+    #[test]
     fn the_fields_are_in_this_order_and_the_id_is_last() {
         let event = Event::text("one\ntwo")
             .id(CustomId::from_static("order-1"))

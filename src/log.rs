@@ -81,7 +81,8 @@ pub(crate) struct Tombstone {
 impl Tombstone {
     /// Remembers no more than that nothing up to `offset` is held for anybody.
     pub(crate) fn of_watermark(offset: Offset) -> Self {
-        Self { broadcast: offset, marks: Marks::of_everybody(offset), finished: false }
+        // What is gone of the broadcasts is gone for everybody.
+        Self { broadcast: offset, ..Self::default() }
     }
 
     /// How many numbers it holds.
@@ -474,6 +475,7 @@ mod tests {
     #[test]
     fn a_watermark_stands_for_everybody() {
         let mut log = Log::new(Retention::new(), Tombstone::of_watermark(Offset::new(7)), Instant::now());
+        assert!(log.clients.is_none(), "and costs a new channel nothing");
         let zero = view(&mut log, 0);
         assert_eq!((log.missed(EVERYBODY), log.missed(zero)), (Offset::new(7), Offset::new(7)));
     }

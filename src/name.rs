@@ -318,6 +318,8 @@ mod tests {
         assert!(CustomId::try_from("é").is_err());
         assert!(CustomId::try_from("a b").is_err());
         assert!(CustomId::try_from("0123456789ab-1").unwrap_err().is_reserved());
+        assert!(CustomId::try_from("0123456789ab-").unwrap_err().is_reserved());
+        assert!(CustomId::try_from("0123456789ab").is_ok());
         assert!(CustomId::try_from("0123456789AB-1").is_ok());
         assert!(CustomId::try_from("2026-1").is_ok());
     }

@@ -130,3 +130,51 @@ fn encode(name: &str, data: &Value, id: impl fmt::Display) -> Bytes {
     out.push(b'\n');
     out.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cursor::Epoch;
+
+    const CURSOR: Cursor = Cursor { epoch: Epoch::from_bits(0xabc), offset: Offset::new(7) };
+
+    /// The name, the data and the id of an event that has these lines and no other.
+    fn parts(bytes: &Bytes) -> (&str, Value, &str) {
+        let lines: Vec<&str> = std::str::from_utf8(bytes).unwrap().split('\n').collect();
+        let [name, data, id, "", ""] = lines[..] else { panic!("{lines:?}") };
+        let data = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+        (name.strip_prefix("event: ").unwrap(), data, id.strip_prefix("id: ").unwrap())
+    }
+
+    #[test]
+    fn a_gap_says_why_and_what_was_asked_for_and_what_is_held() {
+        let reasons = [
+            (GapReason::Evicted, "evicted"),
+            (GapReason::UnknownId, "unknown-id"),
+            (GapReason::OtherEpoch, "other-epoch"),
+            (GapReason::Lagged, "lagged"),
+        ];
+        for (reason, text) in reasons {
+            let gap = Gap::new(reason, Some(b"asked\xff"), Some(Offset::new(8)), CURSOR).encode();
+            let data = json!({ "reason": text, "requested": "asked\u{fffd}", "first": 8 });
+            assert_eq!(parts(&gap), ("gap", data, "000000000abc-7"));
+        }
+        let gap = Gap::new(GapReason::Lagged, None, None, CURSOR).encode();
+        assert_eq!(parts(&gap).1, json!({ "reason": "lagged", "requested": null, "first": null }));
+        let long = Gap::new(GapReason::UnknownId, Some(&[b'x'; 129]), None, CURSOR);
+        assert_eq!(long.requested, Some("x".repeat(128)), "no more than an id may have");
+    }
+
+    #[test]
+    fn a_reader_that_is_sent_away_is_told_and_one_that_may_come_back_is_not() {
+        for reason in [EndReason::Disconnected, EndReason::Replaced, EndReason::Closed] {
+            let goodbye = reason.goodbye(CURSOR).unwrap();
+            assert_eq!(parts(&goodbye), ("goodbye", json!({ "reason": reason.as_str() }), "000000000abc-7-end"));
+        }
+        let ends = [EndReason::Finished, EndReason::Shutdown, EndReason::Expired];
+        assert!(ends.iter().all(|reason| reason.goodbye(CURSOR).is_none()));
+        assert_eq!(ends.map(EndReason::as_str), ["finished", "shutdown", "expired"]);
+        let away = [EndReason::Disconnected, EndReason::Replaced, EndReason::Closed].map(EndReason::as_str);
+        assert_eq!(away, ["disconnected", "replaced", "closed"]);
+    }
+}

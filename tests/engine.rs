@@ -1,5 +1,7 @@
 //! The engine's tests in one program, which is built sooner than each of them: for `scripts/mutants`.
 
+#![allow(clippy::duplicate_mod)] // Each of them brings what is common.
+
 #[path = "bounds.rs"]
 mod bounds;
 #[path = "exactly_once.rs"]

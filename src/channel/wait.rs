@@ -147,3 +147,110 @@ impl<I: Iterator<Item = Waker>> Drop for Rest<I> {
 #[cfg(all(test, loom))]
 #[path = "wait/loom_tests.rs"]
 pub(super) mod loom_tests;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use tokio::{
+        runtime::{Builder, Runtime},
+        task::yield_now,
+    };
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    impl Count {
+        fn get(&self) -> usize {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+
+    /// So many that are to be woken, and how many were.
+    fn parked(n: usize) -> (Wakeups, Arc<Count>) {
+        let (mut waiters, count) = (Waiters::default(), Arc::new(Count::default()));
+        for _ in 0..n {
+            assert!(waiters.park(&mut Ticket::default(), &count.clone().into()).is_none());
+        }
+        (Wakeups::of_all(waiters.take_all()), count)
+    }
+
+    fn runtime() -> Runtime {
+        Builder::new_current_thread().build().unwrap()
+    }
+
+    #[test]
+    fn a_publisher_wakes_a_few_itself_and_a_task_the_rest_in_slices() {
+        for n in [0, 1, 2, 65, 66, 1_000] {
+            let publishing = async move {
+                let (wakeups, count) = parked(n);
+                drop(wakeups);
+                let mut woken = count.get();
+                assert_eq!(woken, n.min(1 + INLINE));
+                for _ in 0..20 {
+                    yield_now().await;
+                    assert!(count.get() <= woken + 2 * INLINE, "others run in between");
+                    woken = count.get();
+                }
+                assert_eq!(woken, n);
+            };
+            runtime().block_on(async { tokio::spawn(publishing).await.unwrap() });
+        }
+    }
+
+    #[test]
+    fn who_publishes_where_no_task_may_run_wakes_everybody() {
+        let (wakeups, count) = parked(1_000);
+        drop(wakeups);
+        assert_eq!(count.get(), 1_000, "outside of a runtime");
+        let (wakeups, count) = parked(1_000);
+        runtime().block_on(async { drop(wakeups) });
+        assert_eq!(count.get(), 1_000, "a runtime that nobody may drive any more");
+        let (wakeups, count) = parked(1_000);
+        let runtime = runtime();
+        runtime.block_on(async { tokio::spawn(async { drop(wakeups) }).await.unwrap() });
+        drop(runtime);
+        assert_eq!(count.get(), 1_000, "a runtime that shuts down");
+    }
+
+    #[test]
+    fn a_ticket_is_a_place_until_its_reader_is_woken() {
+        let wakers = [0, 1].map(|_| Waker::from(Arc::new(Count::default())));
+        let (mut waiters, mut ticket) = (Waiters::default(), Ticket::default());
+        assert!(waiters.take(&mut ticket).is_none());
+        assert!(waiters.park(&mut ticket, &wakers[0]).is_none());
+        assert!(waiters.park(&mut ticket, &wakers[0]).is_none(), "it is there");
+        assert!(waiters.park(&mut ticket, &wakers[1]).unwrap().will_wake(&wakers[0]), "in the place of the other");
+        assert!(waiters.take(&mut ticket).unwrap().will_wake(&wakers[1]));
+        assert!(waiters.take(&mut ticket).is_none());
+
+        waiters.park(&mut ticket, &wakers[0]);
+        assert_eq!(waiters.take_all().len(), 1);
+        let mut other = Ticket::default();
+        waiters.park(&mut other, &wakers[1]);
+        assert!(waiters.take(&mut ticket).is_none(), "it is of a set that is gone");
+        assert_eq!(waiters.take_all().len(), 1);
+    }
+
+    #[test]
+    fn what_is_added_is_woken_too() {
+        let (mut wakeups, count) = parked(0);
+        for _ in 0..3 {
+            wakeups.add(Some(count.clone().into()));
+            wakeups.add(None);
+        }
+        drop(wakeups);
+        assert_eq!(count.get(), 3);
+    }
+}

@@ -154,11 +154,6 @@ impl Marks {
         self.by_client.len()
     }
 
-    /// The same for everybody: nothing up to `others` is held.
-    pub(super) fn of_everybody(others: Offset) -> Self {
-        Self { others, ..Self::default() }
-    }
-
     pub(super) fn highest(&self) -> Offset {
         self.by_client.values().copied().fold(self.others, Offset::max)
     }

@@ -99,11 +99,6 @@ impl<B: AsRef<[u8]>> Run<B> {
         }
     }
 
-    /// How many events are held.
-    pub(super) fn len(&self) -> usize {
-        self.held().len()
-    }
-
     /// The index behind the last event.
     pub(super) fn end(&self) -> usize {
         self.places.len()
@@ -324,6 +319,12 @@ mod tests {
 
     const LEN: usize = 10;
 
+    impl Run<Vec<u8>> {
+        pub(in crate::log) fn capacity(&self) -> usize {
+            self.bytes.capacity()
+        }
+    }
+
     fn event(offset: u64) -> EncodedEvent {
         EncodedEvent::new(Offset::new(offset), vec![b'x'; LEN].into())
     }
@@ -374,20 +375,20 @@ mod tests {
         let mut grown = run(1..=16, 14);
         let evict = Run::<Vec<u8>>::evict_and_compact;
         assert_eq!([released(&mut grown, evict), released(&mut grown, evict), released(&mut grown, evict)], [0, 0, 3]);
-        assert_eq!((grown.len(), grown.size(), grown.bytes.capacity()), (13, 13 * LEN, 16 * LEN));
+        assert_eq!((grown.held().len(), grown.size(), grown.bytes.capacity()), (13, 13 * LEN, 16 * LEN));
         assert_eq!(grown.compact(), 0);
-        (0..5).for_each(|_| {
-            let _ = grown.evict();
-        });
-        assert_eq!((grown.len(), grown.compact()), (8, 5 * Retention::cost(LEN)));
+        for _ in 0..5 {
+            grown.evict();
+        }
+        assert_eq!((grown.held().len(), grown.compact()), (8, 5 * Retention::cost(LEN)));
         assert_eq!((grown.size(), grown.bytes.capacity()), (8 * LEN, 16 * LEN));
         grown.evict();
         grown.compact();
         assert_eq!(grown.bytes.capacity(), 7 * LEN + 7 * LEN / 8);
         assert_eq!((grown.first(), grown.last()), (Some(Offset::new(10)), Some(Offset::new(16))));
-        (0..7).for_each(|_| {
-            let _ = grown.evict_and_compact();
-        });
+        for _ in 0..7 {
+            grown.evict_and_compact();
+        }
         assert_eq!((grown.size(), grown.end(), grown.gone), (0, 0, 0));
     }
 
@@ -402,7 +403,7 @@ mod tests {
         let mut frozen = run(1..=8, 0).freeze();
         let evict = Run::<Bytes>::evict_and_compact;
         assert_eq!((0..5).map(|_| released(&mut frozen, evict)).collect::<Vec<_>>(), [0, 0, 0, 0, 5]);
-        assert_eq!((frozen.len(), frozen.size(), frozen.compact()), (3, 3 * LEN, 0));
+        assert_eq!((frozen.held().len(), frozen.size(), frozen.compact()), (3, 3 * LEN, 0));
         assert_eq!((0..3).map(|_| released(&mut frozen, evict)).collect::<Vec<_>>(), [0, 2, 1]);
         assert!(frozen.is_empty());
     }
@@ -437,7 +438,7 @@ mod tests {
         let mut second = of(2, 2_000);
         second.places[0].at = 5;
         assert!(first.join(&[&second, &of(3, 3_000)]));
-        assert_eq!((first.size(), first.len(), first.last()), (3 * LEN, 3, Some(Offset::new(3))));
+        assert_eq!((first.size(), first.held().len(), first.last()), (3 * LEN, 3, Some(Offset::new(3))));
         assert_eq!([0, 1, 2].map(|index| first.slice(index, index + 1).len()), [LEN; 3]);
         for at in [1_000, 2_005, 3_000] {
             assert_eq!(first.oldest_at(), Some(at));

@@ -183,7 +183,8 @@ impl Runs {
         let fits = |size: usize, next: &Run<Bytes>| Some(size + next.size()).filter(|size| *size <= end);
         let all = self.frozen.range(run..).try_fold(self.tail.size(), fits);
         if all.is_some() && !self.tail.is_empty() {
-            self.freeze_if_wanted(self.tail.end() - self.tail.len(), limit);
+            // From its first event: what is frozen is evicted before it.
+            self.freeze_if_wanted(0, limit);
         }
         // With what was read of the first already: behind that the rest may be too little to copy the whole for.
         let mut size = self.frozen[run].size();
@@ -235,5 +236,156 @@ impl Runs {
     /// The first frozen run with an event after `offset`; where it would be, if there is none.
     fn run_after(&self, offset: Offset) -> usize {
         self.frozen.partition_point(|run| run.last().is_none_or(|last| last <= offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(offset: u64, len: usize) -> EncodedEvent {
+        EncodedEvent::new(Offset::new(offset), vec![b'x'; len].into())
+    }
+
+    /// So many runs of ten events of a hundred bytes each; the last of them is the tail.
+    fn tens(count: u64) -> Runs {
+        let mut runs = Runs::default();
+        for offset in 1..=10 * count {
+            runs.push(&event(offset, 100), 0);
+            if offset % 10 == 0 && offset < 10 * count {
+                runs.freeze();
+            }
+        }
+        runs
+    }
+
+    /// Up to where a reader comes, and how many frozen runs there are then.
+    fn read(runs: &mut Runs, after: u64, bytes: usize) -> (u64, usize) {
+        let limit = Limit { events: usize::MAX, bytes };
+        let batch = runs.read(Offset::new(after), Offset::new(u64::MAX), limit).unwrap();
+        (batch.last().get(), runs.frozen.len())
+    }
+
+    #[test]
+    fn the_more_is_held_the_larger_a_run_becomes() {
+        let mut runs = Runs::default();
+        for offset in 1..=10_000 {
+            runs.push(&event(offset, 100), 0);
+        }
+        let sizes: Vec<_> = runs.frozen.iter().map(Run::size).collect();
+        assert_eq!((sizes[0], sizes[1], sizes[sizes.len() - 1]), (2_000, 2_000, 32_700));
+        let (mut all, most) = (0, |all: usize| (all / 4).clamp(SMALL, CHUNK));
+        for size in &sizes {
+            all += size;
+            assert!(*size <= most(all) && size + 100 > most(all + 100), "a run of {size} in {all}");
+        }
+        assert!((30..50).contains(&sizes.len()), "{} runs for a megabyte", sizes.len());
+    }
+
+    #[test]
+    fn the_more_is_held_the_more_room_is_taken_at_once() {
+        for (held, room) in [(0, ROOM), (158, 1_000), (10_000, LARGE)] {
+            let mut runs = Runs::default();
+            (1..=held).for_each(|offset| runs.push(&event(offset, 100), 0));
+            runs.freeze();
+            (1..=2).for_each(|next| runs.push(&event(held + next, 100), 0));
+            assert_eq!(runs.tail.capacity(), 200 + room);
+        }
+    }
+
+    #[test]
+    fn a_large_event_is_a_run_of_its_own() {
+        let mut runs = Runs::default();
+        runs.push(&event(1, LARGE - 1), 0);
+        assert_eq!((runs.frozen.len(), runs.tail.size()), (0, LARGE - 1));
+        runs.push(&event(2, LARGE), 0);
+        assert_eq!((runs.frozen.len(), runs.tail.size(), runs.size), (2, 0, 2 * LARGE - 1));
+    }
+
+    #[test]
+    fn what_is_after_an_offset_is_found_wherever_it_lies() {
+        let mut runs = tens(4);
+        for offset in 0..40 {
+            let (after, next) = (Offset::new(offset), Offset::new(offset + 1));
+            let run = (offset / 10 + 1) * 10;
+            assert_eq!(runs.first_after(after), Some(next));
+            assert_eq!(runs.reach(after, Limit::CHUNK).unwrap().get(), run);
+            assert_eq!(runs.reach(after, Limit::ONE), Some(next));
+            let one = runs.read(after, Offset::new(u64::MAX), Limit::ONE);
+            assert!(matches!(one, Some(Batch::One(event)) if event.offset() == next));
+            assert_eq!(runs.after(after).count(), 40 - usize::try_from(offset).unwrap());
+            for end in offset + 2..=run {
+                let limit = Limit { events: 9, bytes: 1_000 };
+                let last = runs.read(after, Offset::new(end), limit).unwrap().last().get();
+                assert_eq!(last, (end - 1).min(offset + 9));
+            }
+        }
+        assert!(runs.first_after(Offset::new(40)).is_none() && runs.reach(Offset::new(40), Limit::ONE).is_none());
+    }
+
+    #[test]
+    fn what_grows_is_frozen_once_as_much_of_it_was_copied_as_that_costs() {
+        let mut runs = tens(1);
+        assert_eq!([read(&mut runs, 5, CHUNK), read(&mut runs, 5, CHUNK)], [(10, 0), (10, 1)]);
+        (11..=20).for_each(|offset| runs.push(&event(offset, 100), 0));
+        assert_eq!([15; 4].map(|after| read(&mut runs, after, CHUNK)), [(20, 1); 4]);
+        assert!(runs.tail.is_empty(), "in one with what was there");
+    }
+
+    #[test]
+    fn what_can_not_be_one_with_what_was_there_costs_less_to_freeze() {
+        for (len, reads, frozen) in [(CHUNK / 64, 8, 5), (CHUNK / 64 + 1, 2, 6)] {
+            let mut runs = Runs::default();
+            (1..=7).for_each(|offset| runs.push(&event(offset, LARGE), 0));
+            assert_eq!(read(&mut runs, 4, CHUNK), (7, 5), "three quarters of a chunk in one run");
+            (8..24).for_each(|offset| runs.push(&event(offset, len), 0));
+            for _ in 1..reads {
+                assert_eq!(read(&mut runs, 15, CHUNK), (23, 5));
+                assert!(!runs.tail.is_empty());
+            }
+            assert_eq!(read(&mut runs, 15, CHUNK), (23, frozen));
+            assert!(runs.tail.is_empty());
+        }
+    }
+
+    #[test]
+    fn single_events_are_shared_by_the_same_measure() {
+        let mut runs = tens(1);
+        for frozen in [0, 1] {
+            runs.share_if_wanted(Offset::new(5), Limit::CHUNK);
+            assert_eq!(runs.frozen.len(), frozen);
+        }
+    }
+
+    #[test]
+    fn who_reads_several_runs_puts_them_together_as_far_as_a_read_goes() {
+        assert_eq!(read(&mut tens(5), 0, 3_500), (30, 2));
+        assert_eq!(read(&mut tens(5), 0, 3_000), (30, 2));
+        assert_eq!(read(&mut tens(5), 0, 2_999), (20, 3));
+        assert_eq!(read(&mut tens(5), 10, 2_000), (30, 3));
+        assert_eq!(read(&mut tens(5), 5, 100), (6, 4));
+        let mut runs = tens(5);
+        runs.read(Offset::START, Offset::new(u64::MAX), Limit::ONE);
+        assert_eq!(runs.frozen.len(), 4, "one event is read from where it is");
+        // The tail too, once that pays: it would be copied with the run before it.
+        assert_eq!([0; 4].map(|after| read(&mut runs, after, CHUNK)), [(40, 1); 4]);
+        assert_eq!(read(&mut runs, 0, CHUNK), (50, 1));
+    }
+
+    #[test]
+    fn what_is_evicted_is_given_back_with_its_run_or_when_it_is_asked_for() {
+        let released = |runs: &mut Runs| runs.evict().unwrap().released / 132;
+        let mut runs = tens(2);
+        assert_eq!([0; 5].map(|_| released(&mut runs)), [0; 5]);
+        assert_eq!((runs.size, runs.compact() / 132, runs.size, runs.compact()), (2_000, 5, 1_500, 0));
+        assert_eq!([0; 5].map(|_| released(&mut runs)), [0, 0, 3, 0, 2]);
+        assert_eq!((runs.frozen.len(), runs.size), (0, 1_000));
+        assert_eq!((released(&mut runs), runs.size), (0, 1_000));
+        assert_eq!((runs.compact() / 132, runs.size), (1, 900));
+        assert_eq!((runs.oldest_at(), runs.is_empty()), (Some(0), false));
+        for _ in 0..9 {
+            runs.evict();
+        }
+        assert!(runs.is_empty() && runs.evict().is_none() && runs.size == 0);
     }
 }
