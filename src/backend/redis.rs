@@ -43,7 +43,7 @@ use crate::{
     error::BackendError,
     log::Retention,
     name::{ChannelName, ClientId},
-    sync::{AtomicU64, Mutex, Ordering, lock},
+    sync::{Mutex, lock},
 };
 
 /// A [`Backend`](crate::backend::Backend) in Redis, version 6.2 or later, or Valkey.
@@ -73,8 +73,8 @@ struct Inner {
     scripts: Scripts,
     tombstones: Duration,
     window: Duration,
-    /// As far as it is known; 0 if it is not.
-    epoch: AtomicU64,
+    /// The epoch, 0 if it is not known, and the highest offset of it that Redis is known to have given.
+    known: Mutex<Cursor>,
     /// What the node of this number, the last that said so, has said of who is connected, as far as it was taken over.
     said: Mutex<(u64, HashMap<ChannelName, String>)>,
 }
@@ -84,37 +84,49 @@ impl Inner {
     async fn level(&self, node: &str) -> Result<(), BackendError> {
         let mut ask = self.scripts.level.key(self.keys.hub());
         // The index is the epoch's, which is not known yet: what is kept of it is kept when something is appended.
-        ask.key(self.keys.index(self.known_epoch()));
+        ask.key(self.keys.index(self.known().epoch));
         // Until it is asked again at least: another epoch would be a gap to readers of a hub in which nothing happens.
         let life = self.tombstones.max(Presence::EVERY * 2);
         ask.arg(random_epoch().to_string()).arg(millis(life)).arg(node);
         let answer = self.link.ask(&ask).await?;
-        let epoch = value::list(&answer).first().and_then(value::epoch).ok_or_else(value::unexpected)?;
-        self.epoch.store(epoch.bits(), Ordering::Release);
+        self.begin(value::list(&answer).first().and_then(value::epoch).ok_or_else(value::unexpected)?);
         Ok(())
     }
 
-    fn known_epoch(&self) -> Epoch {
-        Epoch::from_bits(self.epoch.load(Ordering::Acquire))
+    fn known(&self) -> Cursor {
+        *lock(&self.known)
+    }
+
+    /// This is the epoch: of another one nothing is known.
+    fn begin(&self, epoch: Epoch) {
+        let mut known = lock(&self.known);
+        if known.epoch != epoch {
+            *known = Cursor { epoch, offset: Offset::START };
+        }
+    }
+
+    /// Redis has given this offset, and never will again in this epoch.
+    fn learn(&self, given: Cursor) {
+        let mut known = lock(&self.known);
+        if known.epoch == given.epoch {
+            known.offset = known.offset.max(given.offset);
+        }
     }
 
     /// Asks something of an epoch, and again if that was not the current one.
     async fn ask<'a>(
         &'a self,
-        make: impl Fn(Epoch) -> redis::ScriptInvocation<'a>,
+        make: impl Fn(Cursor) -> redis::ScriptInvocation<'a>,
     ) -> Result<(Epoch, Value), BackendError> {
         for _ in 0..3 {
-            if self.epoch.load(Ordering::Acquire) == 0 {
+            if self.known().epoch == UNKNOWN {
                 self.level("").await?;
             }
-            let epoch = self.known_epoch();
-            let answer = self.link.ask(&make(epoch)).await?;
+            let known = self.known();
+            let answer = self.link.ask(&make(known)).await?;
             match value::list(&answer) {
-                [kind, other] if value::is(kind, "epoch") => {
-                    let other = value::epoch(other).map_or(0, Epoch::bits);
-                    self.epoch.store(other, Ordering::Release);
-                }
-                _ => return Ok((epoch, answer)),
+                [kind, other] if value::is(kind, "epoch") => self.begin(value::epoch(other).unwrap_or(UNKNOWN)),
+                _ => return Ok((known.epoch, answer)),
             }
         }
         Err(BackendError::new("the epoch changes again and again"))
@@ -124,7 +136,7 @@ impl Inner {
         let Append { channel, client, bytes, id, key, retention, last } = &append;
         let window = if key.is_some() { millis(self.window) } else { String::new() };
         let (epoch, answer) = self
-            .ask(|epoch| {
+            .ask(|Cursor { epoch, offset: known }| {
                 let mut ask = self.scripts.append.key(self.keys.hub());
                 ask.key(self.keys.index(epoch))
                     .key(self.keys.stream(epoch, channel))
@@ -135,7 +147,7 @@ impl Inner {
                 ask.arg(id.as_ref().map_or("", |id| id.as_str()));
                 ask.arg(retention.max_events()).arg(retention.max_bytes());
                 ask.arg(age(retention)).arg(self.life(retention)).arg(u8::from(*last));
-                ask.arg(Retention::cost(0)).arg(&window);
+                ask.arg(Retention::cost(0)).arg(&window).arg(known.get()).arg(random_epoch().to_string());
                 ask
             })
             .await?;
@@ -147,12 +159,15 @@ impl Inner {
             [kind] if value::is(kind, "duplicate") => Some(Appended::DuplicateId),
             _ => None,
         };
+        if let Some(Appended::At(cursor)) = appended {
+            self.learn(cursor);
+        }
         appended.ok_or_else(value::unexpected)
     }
 
     async fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> Result<Held, BackendError> {
         let (epoch, answer) = self
-            .ask(|epoch| {
+            .ask(|Cursor { epoch, .. }| {
                 let mut ask = self.scripts.read.key(self.keys.hub());
                 ask.key(self.keys.index(epoch))
                     .key(self.keys.stream(epoch, &channel))
@@ -167,7 +182,7 @@ impl Inner {
 
     async fn heads(&self, channels: Vec<ChannelName>) -> Result<Vec<Offset>, BackendError> {
         let (_, answer) = self
-            .ask(|epoch| {
+            .ask(|Cursor { epoch, .. }| {
                 let mut ask = self.scripts.heads.key(self.keys.hub());
                 for channel in &channels {
                     ask.key(self.keys.meta(epoch, channel));
@@ -184,7 +199,7 @@ impl Inner {
         // At least so long; a channel that is to be known for longer is.
         let life = millis(self.tombstones.saturating_mul(2));
         let shortest = millis(self.tombstones);
-        self.ask(|epoch| {
+        self.ask(|Cursor { epoch, .. }| {
             let mut ask = self.scripts.close.key(self.keys.hub());
             ask.key(self.keys.index(epoch)).key(self.keys.stream(epoch, &channel)).key(self.keys.meta(epoch, &channel));
             ask.arg(epoch.to_string()).arg(self.keys.feed(&channel)).arg(&life).arg(&shortest);
@@ -199,7 +214,7 @@ impl Inner {
         ask.arg(lost.to_string()).arg(random_epoch().to_string());
         let answer = self.link.ask(&ask).await?;
         let epoch = value::epoch(&answer).ok_or_else(value::unexpected)?;
-        self.epoch.store(0, Ordering::Release);
+        self.begin(UNKNOWN);
         Ok(epoch)
     }
 
@@ -280,8 +295,11 @@ fn millis(duration: Duration) -> String {
     duration.as_millis().clamp(1, 1 << 52).to_string()
 }
 
+/// None that a hub has.
+const UNKNOWN: Epoch = Epoch::from_bits(0);
+
 fn random_epoch() -> Epoch {
-    // Never 0, which stands for none.
+    // Never `UNKNOWN`.
     Epoch::from_bits(RandomState::new().hash_one(Instant::now()) | 1)
 }
 

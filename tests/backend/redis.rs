@@ -8,7 +8,7 @@ use std::{
 };
 
 use tower_sse::{
-    BackendError, Event, IdempotencyKey, Publisher, PublisherBuilder, Redis, RedisBuilder, Retention,
+    BackendError, Event, GapReason, IdempotencyKey, Publisher, PublisherBuilder, Redis, RedisBuilder, Retention,
     backend::Backend as _,
 };
 
@@ -262,6 +262,26 @@ async fn a_channel_that_is_new_in_a_renewed_epoch_is_no_gap() {
     send(&node, "a", 3).await;
     let mut reader = resume(&node, &["b"], "", &first).await;
     reader.nothing_before(&node, "b").await;
+}
+
+/// As when a replica takes over that had not got the last events, and publishers are back before the readers' nodes are.
+#[tokio::test]
+async fn a_node_that_has_seen_an_offset_does_not_give_it_to_another_event() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let [one, other] = store.nodes(|builder| builder);
+    let mut reader = live(&one, &["a", "b"], "").await;
+    let first = send(&other, "a", 1).await;
+    for n in 2..4 {
+        send(&other, "a", n).await;
+    }
+    assert_eq!(reader.texts(3).await, ["1", "2", "3"]);
+    for (publisher, text) in [(&other, "its own"), (&one, "what it was told of")] {
+        store.command(&["HINCRBY", "{tower-sse}:hub", "n", "-1"]);
+        send(publisher, "b", text).await;
+        reader.gap(GapReason::OtherEpoch).await;
+        assert_eq!(reader.text().await, text);
+    }
+    resume(&one, &["a"], "", &first).await.gap(GapReason::OtherEpoch).await;
 }
 
 #[tokio::test]

@@ -1,9 +1,14 @@
 -- KEYS: hub, index, stream, meta, key. ARGV: epoch, feed, bytes, client, id, events, max bytes, age, life, last,
--- overhead, window.
+-- overhead, window, the highest offset that the node knows to have been given, an epoch for when it was lost.
 local hub, index, stream, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local client, id, age, life, overhead = ARGV[4], ARGV[5], ARGV[8], ARGV[9], tonumber(ARGV[11])
 local h = redis.call('HMGET', hub, 'e', 'n', 'x', 'w', 'y')
 if h[1] ~= ARGV[1] then return { 'epoch', h[1] or '' } end
+if tonumber(ARGV[13]) > tonumber(h[2]) then
+  -- None is given again: who has seen the lost one would take the other for it, or never get it.
+  renew(hub, ARGV[14])
+  return { 'epoch', ARGV[14] }
+end
 if ARGV[12] ~= '' then
   local before = redis.call('GET', KEYS[5])
   if before then return { 'before', before } end

@@ -4,10 +4,11 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use redis::{Client, ConnectionInfo, IntoConnectionInfo, RedisError};
 
-use super::{Inner, Redis, keys::Keys, link::Link, scripts::Scripts};
+use super::{Inner, Redis, UNKNOWN, keys::Keys, link::Link, scripts::Scripts};
 use crate::{
+    cursor::{Cursor, Offset},
     error::BackendError,
-    sync::{AtomicU64, Mutex},
+    sync::Mutex,
 };
 
 /// The settings of a [`Redis`] backend.
@@ -120,7 +121,7 @@ impl RedisBuilder {
             scripts: Scripts::new(),
             tombstones: self.tombstones,
             window: self.window,
-            epoch: AtomicU64::new(0),
+            known: Mutex::new(Cursor { epoch: UNKNOWN, offset: Offset::START }),
             said: Mutex::new((0, HashMap::new())),
         })))
     }

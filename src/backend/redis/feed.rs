@@ -12,6 +12,7 @@ use redis::aio::{PubSubSink, PubSubStream};
 use super::{Inner, link::failed, value};
 use crate::{
     backend::{Message, Messages, Request, Requests},
+    cursor::Cursor,
     error::BackendError,
     name::ChannelName,
 };
@@ -87,6 +88,11 @@ async fn carry(redis: &Inner, mut stream: PubSubStream, messages: &Messages, lev
         };
         // Somebody else's; what is missing is seen by the next one.
         let Some(message) = message else { continue };
+        match &message {
+            Message::Entry { epoch, entry, .. } => redis.learn(Cursor { epoch: *epoch, offset: entry.offset }),
+            Message::Level(level) => redis.learn(*level),
+            Message::Watching(_) | Message::Closed(_) => {}
+        }
         if !messages.send(message).await {
             return Ok(());
         }

@@ -41,6 +41,13 @@ local function enter_hub(hub, index, candidate, now, life)
   return h
 end
 
+-- Begins a new epoch.
+local function renew(hub, epoch)
+  redis.call('HSET', hub, 'e', epoch)
+  -- Its index of times begins anew too, with the next event: until then all that was given counts as missed.
+  redis.call('HDEL', hub, 'w')
+end
+
 -- The highest offset that a channel can have had of which nothing is remembered: it had its last event more than `life`
 -- ago. The index has times, and the offset that had been given last by then.
 local function watermark(index, last, now, life)
