@@ -101,11 +101,18 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
-    fn drop(&mut self) {
+impl Waiting {
+    /// Waits for no answer any more.
+    fn leave(&mut self) {
         if let Some(remote) = self.subscription.as_ref().and_then(|subscription| subscription.hub().remote.as_ref()) {
             remote.synced.leave(&mut self.waits);
         }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -123,6 +130,7 @@ impl Future for Opening {
             Poll::Pending if waiting.late.as_mut().poll(cx).is_ready() => None,
             Poll::Pending => return Poll::Pending,
         };
+        waiting.leave();
         let subscription = waiting.subscription.take().expect("taken once, as the stage ends here");
         let hub = subscription.hub().clone();
         let requested = waiting.requested.take();

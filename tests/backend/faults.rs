@@ -279,10 +279,16 @@ pub async fn an_opening_that_is_given_up_leaves_nothing_behind(store: impl Share
     faults.go_away(true);
     let task = Arc::new(Task);
     // A channel that is not known here, and an id.
-    for (channel, id) in [("b", None), ("a", Some(&b"000000000001-1"[..]))] {
+    let openings = [("b", None), ("a", Some(&b"000000000001-1"[..]))];
+    // Dropped, or told to come back.
+    for (told, (channel, id)) in [false, true].into_iter().flat_map(|told| openings.map(|opening| (told, opening))) {
         let mut opening = Box::pin(OpenOptions::new().open(&one, crate::common::grant(&[channel], ""), id));
         let waker = task.clone().into();
-        assert!(opening.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+        let mut poll = || opening.as_mut().poll(&mut std::task::Context::from_waker(&waker));
+        assert!(poll().is_pending());
+        if told {
+            eventually(|| std::future::ready(poll().is_ready())).await;
+        }
     }
     assert_eq!((Arc::strong_count(&task), one.connections()), (1, 1));
 }
