@@ -268,6 +268,21 @@ pub async fn a_read_that_is_older_than_the_mirror_changes_nothing(store: impl Sh
     assert_eq!(faults.renewed.load(SeqCst), 0);
 }
 
+pub async fn who_comes_between_two_closes_is_ended_by_neither(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut reader = live(&one, &["a"], "").await;
+    faults.delay.store(200, SeqCst);
+    for _ in 0..2 {
+        other.channel("a").close().await.unwrap();
+    }
+    assert!(reader.next().await.is_none());
+    // The node has not heard of the second one yet.
+    let mut reader = live(&one, &["a"], "").await;
+    faults.delay.store(0, SeqCst);
+    reader.nothing_before(&other, "a").await;
+}
+
 pub async fn an_opening_that_is_given_up_leaves_nothing_behind(store: impl Shared) {
     struct Task;
     impl std::task::Wake for Task {

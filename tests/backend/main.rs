@@ -68,6 +68,7 @@ macro_rules! all_faults {
             faults::a_feed_that_drops_the_last_message_is_repaired,
             faults::readers_of_many_channels_miss_nothing_silently_when_the_feed_drops,
             faults::a_slow_feed_delays_and_loses_nothing,
+            faults::who_comes_between_two_closes_is_ended_by_neither,
             faults::a_read_that_is_older_than_the_mirror_changes_nothing,
             faults::a_feed_that_is_cut_again_and_again_loses_nothing,
             faults::while_the_store_is_away_publishing_fails_and_readers_stay,

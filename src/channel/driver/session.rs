@@ -170,7 +170,10 @@ impl<'a> Session<'a> {
                 None
             }
             Message::Closed(channel) => {
-                if let Some(shared) = self.driver.watched.remove(&channel) {
+                // As long as it is not carried this is what was on its way to readers of before; it will be read.
+                if self.driver.watched.get(&channel).is_some_and(|watched| watched.carried)
+                    && let Some(shared) = self.driver.watched.remove(&channel)
+                {
                     hub.drop_closed(&shared);
                     self.calls.unwatch(&channel);
                 }
