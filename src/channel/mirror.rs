@@ -180,10 +180,6 @@ impl Shared {
     pub(super) fn fill(&self, hub: &Hub, after: Offset, held: Held, level: Offset) -> Filled {
         let mut state = self.change();
         let Some(mirror) = &mut state.mirror else { return Filled::Whole };
-        if mirror.loaded && !mirror.broken {
-            // It was read without need, as when it was watched twice. The feed may have brought more than that by now.
-            return Filled::Whole;
-        }
         let (before, whole) = (mirror.loaded.then_some(mirror.tail), after == Offset::START);
         if before.is_some_and(|tail| held.head < tail && held.head > Offset::START) {
             return Filled::Lost;

@@ -39,6 +39,8 @@ pub struct Faults {
     /// The feed says of the next event that its offset is so much higher.
     pub shift_next: AtomicU64,
     pub feeds: AtomicUsize,
+    /// So often it was said that a channel is watched.
+    pub said: AtomicUsize,
     /// So many events came.
     pub carried: AtomicUsize,
     /// So many reads were done, and so many of them answered.
@@ -164,7 +166,8 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
                     if delay > 0 {
                         tokio::time::sleep(Duration::from_millis(delay)).await;
                     }
-                    if matches!(message, Message::Watching(_)) {
+                    let is_watching = matches!(message, Message::Watching(_));
+                    if is_watching {
                         watching = Some(message.clone());
                     }
                     let is_entry = matches!(message, Message::Entry { .. });
@@ -173,6 +176,7 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
                     {
                         break;
                     }
+                    self.faults.said.fetch_add(usize::from(is_watching), SeqCst);
                     self.faults.carried.fetch_add(usize::from(is_entry), SeqCst);
                 }
                 std::future::pending().await

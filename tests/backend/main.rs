@@ -69,7 +69,7 @@ macro_rules! all_faults {
             faults::readers_of_many_channels_miss_nothing_silently_when_the_feed_drops,
             faults::a_slow_feed_delays_and_loses_nothing,
             faults::who_comes_between_two_closes_is_ended_by_neither,
-            faults::a_read_that_is_older_than_the_mirror_changes_nothing,
+            faults::a_channel_that_is_whole_is_not_read_again,
             faults::a_feed_that_is_cut_again_and_again_loses_nothing,
             faults::while_the_store_is_away_publishing_fails_and_readers_stay,
             faults::a_lost_acknowledgement_may_be_retried,

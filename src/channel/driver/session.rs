@@ -246,11 +246,13 @@ impl<'a> Session<'a> {
         self.driver.watched.names().iter().for_each(|channel| self.read(hub, channel));
     }
 
-    /// Reads a channel, unless it is too early for that or it is being read.
+    /// Reads a channel, unless it is too early for that, it is being read, or it is whole: what comes while that is read
+    /// would seem to be lost by the store.
     fn read(&mut self, hub: &Hub, channel: &ChannelName) {
         if self.epoch.is_some()
             && let Some(watched) = self.driver.watched.get_mut(channel)
             && watched.carried
+            && watched.shared.tail().is_none()
             && !std::mem::replace(&mut watched.reading, true)
         {
             let shared = watched.shared.clone();
