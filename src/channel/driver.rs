@@ -56,6 +56,11 @@ pub(super) struct Driver {
     present: bool,
 }
 
+/// How long to wait after so many failures, one after the other.
+fn patience(failures: u32) -> Duration {
+    TICK.saturating_mul(1 << failures.min(6)).min(PATIENCE)
+}
+
 /// Why there is nothing more to do.
 pub(super) enum Over {
     /// The hub is gone.
@@ -117,7 +122,7 @@ impl Driver {
 
     /// Waits before the next try, longer from one to the next. `false`: the hub is gone.
     async fn pause(&mut self, failures: u32) -> bool {
-        let most = TICK.saturating_mul(1 << failures.min(6)).min(PATIENCE);
+        let most = patience(failures);
         let random = RandomState::new().hash_one(failures) % 1_000;
         let pause = most / 2 + most / 2_000 * u32::try_from(random).unwrap_or(0);
         let until = Instant::now() + pause;

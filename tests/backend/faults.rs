@@ -272,6 +272,23 @@ pub async fn a_channel_that_is_whole_is_not_read_again(store: impl Shared) {
     assert_eq!((faults.renewed.load(SeqCst), faults.reads.load(SeqCst)), (0, 2));
 }
 
+pub async fn a_channel_that_cannot_be_read_holds_nobody_for_long(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut reader = live(&one, &["a", "b"], "").await;
+    send(&other, "a", 1).await;
+    assert_eq!(reader.text().await, "1");
+    *faults.unreadable.lock().unwrap() = Some(ChannelName::from_static("a"));
+    faults.drop_next.store(1, SeqCst);
+    send(&other, "a", "dropped").await;
+    send(&other, "a", 2).await;
+    send(&other, "b", 3).await;
+    assert_eq!(reader.text().await, "3");
+    *faults.unreadable.lock().unwrap() = None;
+    reader.gap(GapReason::Lagged).await;
+    reader.nothing_before(&other, "a").await;
+}
+
 pub async fn who_comes_between_two_closes_is_ended_by_neither(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     task::Poll,
@@ -46,6 +46,8 @@ pub struct Faults {
     /// So many reads were done, and so many of them answered.
     pub reads: AtomicUsize,
     pub answered: AtomicUsize,
+    /// No read of this channel succeeds.
+    pub unreadable: Mutex<Option<ChannelName>>,
     /// Reads are done, and answered later.
     pub hold_reads: AtomicBool,
     say_again: Notify,
@@ -120,6 +122,10 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
     fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> BackendFuture<'_, Held> {
         if let Err(error) = self.faults.answer() {
             return error;
+        }
+        if self.faults.unreadable.lock().unwrap().as_ref() == Some(&channel) {
+            self.faults.reads.fetch_add(1, SeqCst);
+            return Box::pin(async { Err(BackendError::new("it is too much")) });
         }
         Box::pin(async move {
             let held = self.inner.read(channel, after, retention).await;

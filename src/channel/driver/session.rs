@@ -49,8 +49,6 @@ pub(super) struct Session<'a> {
     known: Cursor,
     /// Everything up to here that it was to carry the feed has brought.
     position: Offset,
-    /// To be read again at the next tick.
-    failed: Vec<Arc<Shared>>,
 }
 
 enum Happened {
@@ -77,7 +75,6 @@ impl<'a> Session<'a> {
             epoch: None,
             known: Cursor { epoch: Epoch::from_bits(0), offset: Offset::START },
             position: Offset::START,
-            failed: Vec::new(),
         }
     }
 
@@ -104,7 +101,7 @@ impl<'a> Session<'a> {
         self.calls.sync(self.driver.ticket);
         for name in self.driver.watched.names() {
             let Some(watched) = self.driver.watched.get_mut(&name) else { continue };
-            (watched.carried, watched.reading) = (false, false);
+            (watched.carried, watched.reading, watched.failures) = (false, false, 0);
             let holds = watched.shared.interrupt();
             self.driver.watched.hold(&name, holds);
             self.calls.watch(&name);
@@ -314,9 +311,13 @@ impl<'a> Session<'a> {
                     return None;
                 }
                 watched.reading = false;
+                if held.is_ok() {
+                    watched.failures = 0;
+                }
                 match held {
                     Err(_) => {
-                        self.failed.push(shared);
+                        self.driver.watched.fail(&shared.name);
+                        self.rise(hub, remote);
                         None
                     }
                     Ok(held) => self.fill(hub, remote, &shared, after, held),
@@ -356,10 +357,8 @@ impl<'a> Session<'a> {
         for channel in self.driver.drop_unread(hub) {
             self.calls.unwatch(&channel);
         }
-        for shared in std::mem::take(&mut self.failed) {
-            if self.driver.watched.has(&shared) {
-                self.read(hub, &shared.name);
-            }
+        for channel in self.driver.watched.due() {
+            self.read(hub, &channel);
         }
         self.rise(hub, remote);
         if self.calls.sync_since().is_some_and(|since| since.elapsed() >= self.driver.timeout) {

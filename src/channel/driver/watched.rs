@@ -2,13 +2,22 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use tokio::time::Instant;
+
+use super::patience;
 use crate::{channel::state::Shared, name::ChannelName};
+
+/// The level waits for a channel until so many reads of it have failed, one after the other. Its readers are told when it
+/// can be read at last.
+const TRIES: u32 = 4;
 
 #[derive(Default)]
 pub(super) struct AllWatched {
     by_name: HashMap<ChannelName, Watched>,
     /// How many of them the level waits for.
     holding: usize,
+    /// Those whose reads failed, and when to try again.
+    failed: Vec<(Instant, ChannelName)>,
 }
 
 impl AllWatched {
@@ -52,6 +61,22 @@ impl AllWatched {
         }
     }
 
+    /// It could not be read.
+    pub(super) fn fail(&mut self, channel: &ChannelName) {
+        let Some(watched) = self.by_name.get_mut(channel) else { return };
+        self.failed.push((Instant::now() + patience(watched.failures), channel.clone()));
+        watched.failures = watched.failures.saturating_add(1);
+        if watched.failures >= TRIES {
+            self.hold(channel, false);
+        }
+    }
+
+    /// Those to be read again.
+    pub(super) fn due(&mut self) -> Vec<ChannelName> {
+        let now = Instant::now();
+        self.failed.extract_if(.., |(at, _)| *at <= now).map(|(_, channel)| channel).collect()
+    }
+
     pub(super) fn names(&self) -> Vec<ChannelName> {
         self.by_name.keys().cloned().collect()
     }
@@ -63,12 +88,14 @@ pub(super) struct Watched {
     pub(super) carried: bool,
     /// It is being read, or about to be.
     pub(super) reading: bool,
+    /// So many reads failed, one after the other.
+    pub(super) failures: u32,
     /// Its readers were whole, and are not until it was read again: the level waits for it.
     holds_level: bool,
 }
 
 impl Watched {
     fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, carried: false, reading: false, holds_level: false }
+        Self { shared, carried: false, reading: false, failures: 0, holds_level: false }
     }
 }
