@@ -77,7 +77,7 @@ pub(super) fn run(
     remote: &Remote,
     commands: mpsc::UnboundedReceiver<Command>,
 ) -> impl Future<Output = ()> + use<> {
-    let mut driver = Driver {
+    let driver = Driver {
         backend: remote.backend.clone(),
         timeout: remote.timeout,
         commands,
@@ -87,16 +87,12 @@ pub(super) fn run(
         ticket: 0,
         present: false,
     };
-    // Those of a driver before, whose runtime is gone.
-    for shared in hub.registry.all() {
-        driver.watched.add(shared.clone());
-        driver.unread.push((Instant::now(), shared));
-    }
     driver.run()
 }
 
 impl Driver {
     async fn run(mut self) {
+        self.take_over();
         let mut failures = 0;
         loop {
             while self.watched.is_empty() && !self.present && self.ticket == 0 {
@@ -117,6 +113,16 @@ impl Driver {
                     }
                 }
             }
+        }
+    }
+
+    /// Watches the channels of a driver before, whose runtime is gone. Not sooner: who begins a driver has a channel locked,
+    /// and shards are locked before channels.
+    fn take_over(&mut self) {
+        let Some(hub) = self.hub.upgrade() else { return };
+        for shared in hub.registry.all() {
+            self.watched.add(shared.clone());
+            self.unread.push((Instant::now(), shared));
         }
     }
 
