@@ -94,6 +94,36 @@ pub async fn a_feed_that_drops_messages_is_repaired(store: impl Shared) {
     assert_eq!(reader.texts(100).await, (0..100).map(|n| n.to_string()).collect::<Vec<_>>());
 }
 
+pub async fn a_reader_of_several_channels_goes_no_further_than_all_is_known(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let (mut several, mut single) = (live(&one, &["a", "b"], "ana").await, live(&one, &["a"], "").await);
+    let _third = live(&one, &["c"], "").await;
+    // An event is lost of a third channel, and what is asked of the store fails: others may be lost too.
+    faults.away.store(true, SeqCst);
+    faults.drop_next.store(1, SeqCst);
+    send(&other, "c", "dropped").await;
+    send(&other, "c", 1).await;
+    send(&other, "a", 2).await;
+    assert_eq!(single.text().await, "2");
+    assert!(tokio::time::timeout(Duration::from_secs(1), several.next()).await.is_err());
+    faults.away.store(false, SeqCst);
+    assert_eq!(several.text().await, "2");
+    // Who waits for that is still told of its end.
+    faults.away.store(true, SeqCst);
+    faults.drop_next.store(1, SeqCst);
+    send(&other, "c", "dropped").await;
+    send(&other, "c", 3).await;
+    send(&other, "b", 4).await;
+    send(&other, "a", 5).await;
+    assert_eq!(single.text().await, "5");
+    let waiting = tokio::spawn(async move { several.next().await.is_none() });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(one.disconnect("ana"), 2, "on two channels");
+    assert!(waiting.await.unwrap());
+    faults.away.store(false, SeqCst);
+}
+
 pub async fn a_feed_that_drops_the_last_message_is_repaired(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
