@@ -5,26 +5,30 @@
 use std::{
     collections::HashSet,
     convert::Infallible,
+    pin::pin,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    task::Poll,
     time::Duration,
 };
 
 use arbitrary::Arbitrary;
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{Either, select},
+    stream,
+};
 use http_body_util::BodyExt;
 use libfuzzer_sys::fuzz_target;
 use redis::Value;
 use sseer::EventStream;
 use tokio::{runtime::Builder, sync::mpsc, time::timeout};
 use tower_sse::{
-    Append, Appended, Backend, BackendError, BackendFuture, ChannelName, ClientId, Delivery, Entry, Epoch, EventId,
-    GapReason, Grant, Held, KeepAlive, Message, Messages, Offset, OpenOptions, Publisher, Request, Requests, Retention,
-    SseBody, Start, Subscription, stored,
+    BackendError, ChannelName, ClientId, Cursor, Delivery, Epoch, EventId, GapReason, Grant, KeepAlive, Offset,
+    OpenOptions, Publisher, Retention, SseBody, Start, Subscription,
+    backend::{Append, Appended, Backend, BackendFuture, Entry, Held, Message, Messages, Request, Requests, stored},
 };
 
 #[derive(Debug, Arbitrary)]
@@ -303,23 +307,16 @@ impl Backend for Shared {
         Box::pin(async move {
             let mut pushed = self.0.pushed.lock().await;
             loop {
-                let next = std::future::poll_fn(|cx| match requests.poll_next(cx) {
-                    Poll::Ready(request) => Poll::Ready((request, None)),
-                    Poll::Pending => match pushed.poll_recv(cx) {
-                        Poll::Ready(Some(message)) => Poll::Ready((None, Some(message))),
-                        _ => Poll::Pending,
-                    },
-                });
-                let message = match next.await {
-                    (Some(Request::Watch(channel)), _) => Message::Watching(channel),
-                    (Some(Request::Sync), _) => {
+                let message = match select(pin!(requests.next()), pin!(pushed.recv())).await {
+                    Either::Left((Some(Request::Watch(channel)), _)) => Message::Watching(channel),
+                    Either::Left((Some(Request::Sync), _)) => {
                         let level = |channel| self.0.held(&channel).map_or(Offset::START, |held| held.level);
-                        let last = level(ChannelName::from_static("a")).max(level(ChannelName::from_static("b")));
-                        Message::Level { epoch: self.0.epoch(), last }
+                        let offset = level(ChannelName::from_static("a")).max(level(ChannelName::from_static("b")));
+                        Message::Level(Cursor { epoch: self.0.epoch(), offset })
                     }
-                    (Some(_), _) => continue,
-                    (None, Some(message)) => message,
-                    (None, None) => return Ok(()),
+                    Either::Left((Some(_), _)) => continue,
+                    Either::Right((Some(message), _)) => message,
+                    Either::Left((None, _)) | Either::Right((None, _)) => return Ok(()),
                 };
                 if let Message::Entry { entry, .. } = &message {
                     self.0.give(entry);
@@ -433,7 +430,7 @@ fuzz_target!(|input: Input| {
         }
         wire(&store, &publisher, "ana").await;
         for (to, pushed) in &input.pushed {
-            let message = stored::message(if *to { "f:a" } else { "f:b" }, &pushed.payload());
+            let message = stored::message(if *to { "f:0:a" } else { "f:0:b" }, &pushed.payload());
             message.into_iter().for_each(|message| push.send(message).unwrap());
         }
         // Longer than it takes to see that the feed has lost something.

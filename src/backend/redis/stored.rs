@@ -15,7 +15,7 @@ pub fn held(epoch: Epoch, reply: &Value) -> Option<Held> {
 
 /// What was pushed to a feed, named without its prefix.
 pub fn message(feed: &str, payload: &[u8]) -> Option<Message> {
-    let channel = Keys::new("hub").channel_of(&format!("{{hub}}:{feed}"));
+    let channel = Keys::new("hub", 0)?.channel_of(&format!("{{hub}}:{feed}"));
     value::level(payload).or_else(|| value::pushed(channel?, payload))
 }
 
