@@ -330,3 +330,25 @@ pub(super) fn go_on_before(first: Option<Offset>, last: Offset) -> Offset {
 #[cfg(all(test, loom))]
 #[path = "position/loom_tests.rs"]
 mod loom_tests;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::{
+        log::{Log, Retention, Tombstone},
+        name::ChannelName,
+    };
+
+    #[test]
+    fn the_only_place_takes_no_memory_of_its_own() {
+        let log = Log::new(Retention::new(), Tombstone::default(), std::time::Instant::now());
+        let channel = Arc::new(Shared::new(ChannelName::from_static("a"), log, None));
+        let view = View { client: None };
+        let place = || Position::new(channel.clone(), channel.look().readers.insert(None), view);
+        let mut positions = Positions::none();
+        positions.add(place());
+        assert!(matches!(positions, Positions::One(_)));
+        (2..5).for_each(|_| positions.add(place()));
+        assert_eq!(positions.as_slice().len(), 4);
+    }
+}

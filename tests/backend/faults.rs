@@ -94,6 +94,53 @@ pub async fn a_feed_that_drops_messages_is_repaired(store: impl Shared) {
     assert_eq!(reader.texts(100).await, (0..100).map(|n| n.to_string()).collect::<Vec<_>>());
 }
 
+/// An event of `c` is lost on the way to a node that reads it, and what that asks of the store fails: others may be lost too.
+async fn lose_sight(faults: &Faults, other: &Publisher) {
+    faults.away.store(true, SeqCst);
+    faults.drop_next.store(1, SeqCst);
+    send(other, "c", "dropped").await;
+    send(other, "c", "seen").await;
+}
+
+pub async fn a_reader_of_several_channels_goes_no_further_than_all_is_known(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let (mut several, mut single) = (live(&one, &["a", "b"], "ana").await, live(&one, &["a"], "").await);
+    let _third = live(&one, &["c"], "").await;
+    lose_sight(&faults, &other).await;
+    send(&other, "a", 1).await;
+    assert_eq!(single.text().await, "1");
+    assert!(tokio::time::timeout(Duration::from_secs(1), several.next()).await.is_err());
+    faults.away.store(false, SeqCst);
+    assert_eq!(several.text().await, "1");
+    // Who waits for that is still told of its end.
+    lose_sight(&faults, &other).await;
+    send(&other, "b", 2).await;
+    send(&other, "a", 3).await;
+    assert_eq!(single.text().await, "3");
+    let waiting = tokio::spawn(async move { several.next().await.is_none() });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(one.disconnect("ana"), 2, "on two channels");
+    assert!(waiting.await.unwrap());
+    faults.away.store(false, SeqCst);
+}
+
+pub async fn what_is_left_of_finished_channels_comes_once_all_is_known(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let (mut several, mut single) = (live(&one, &["a", "b"], "").await, live(&one, &["b"], "").await);
+    let _third = live(&one, &["c"], "").await;
+    lose_sight(&faults, &other).await;
+    for (channel, text) in [("a", "1"), ("b", "2")] {
+        other.channel(channel).finish(Event::text(text)).await.unwrap();
+    }
+    assert_eq!(single.text().await, "2");
+    assert!(tokio::time::timeout(Duration::from_secs(1), several.next()).await.is_err());
+    faults.away.store(false, SeqCst);
+    assert_eq!(several.texts(2).await, ["1", "2"]);
+    assert!(several.next().await.is_none());
+}
+
 pub async fn a_feed_that_drops_the_last_message_is_repaired(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);

@@ -65,6 +65,8 @@ macro_rules! all_faults {
             faults::an_empty_store_is_another_epoch_and_a_gap_for_all,
             faults::a_store_that_lost_its_last_events_begins_another_epoch,
             faults::a_feed_that_drops_messages_is_repaired,
+            faults::a_reader_of_several_channels_goes_no_further_than_all_is_known,
+            faults::what_is_left_of_finished_channels_comes_once_all_is_known,
             faults::a_feed_that_drops_the_last_message_is_repaired,
             faults::readers_of_many_channels_miss_nothing_silently_when_the_feed_drops,
             faults::a_slow_feed_delays_and_loses_nothing,

@@ -25,8 +25,11 @@ impl Reader {
     pub fn next(&mut self) -> impl Future<Output = Option<Delivery>> + '_ {
         let caller = std::panic::Location::caller();
         async move {
+            let begun = tokio::time::Instant::now();
             let next = tokio::time::timeout(PATIENCE, common::next(&mut self.subscription)).await;
             let next = next.unwrap_or_else(|_| panic!("nothing came, at {caller}"));
+            // The timeout looks once more.
+            assert!(begun.elapsed() < PATIENCE, "nobody said that something came, at {caller}");
             match &next {
                 Some(Delivery::Event(event)) => {
                     assert!(event.offset().get() > self.last, "offsets grow");
