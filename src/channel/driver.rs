@@ -4,7 +4,8 @@
 //! feed, and all that is asked of the store meanwhile. A session is of one epoch; when anything contradicts it, or the feed
 //! ends, or nothing came for too long, the next one begins anew: it watches all channels, and reads what each of them
 //! missed. Until that is done the level stands still, and with it the readers of several channels; all readers stay where
-//! they are, and none sees a hole.
+//! they are, and none sees a hole. Only for a channel that can't be read time after time the level does not wait: its late
+//! events are a gap to those who went on.
 
 mod calls;
 mod session;
