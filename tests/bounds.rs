@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use tower_sse::{Limits, OpenOptions, Publisher, Retention, Subscription};
+use tower_sse::{Duplicates, Limits, OpenOptions, Publisher, Retention, Subscription};
 
 fn with(limits: Limits) -> Publisher {
     Publisher::builder().limits(limits).build()
@@ -133,6 +133,24 @@ fn per_channel_and_per_client() {
     drop(bob);
     drop(open("a", "").unwrap());
     assert_eq!(publisher.stats().limited, 2);
+}
+
+#[test]
+fn who_replaces_another_makes_room_for_itself() {
+    let publisher = Publisher::new();
+    let options = OpenOptions::new().max_per_client(1).max_per_channel(2).duplicates(Duplicates::Replace);
+    let open = |client| ready(options.open(&publisher, grant(&["a"], client), None));
+    let readers = ["ana", "bob", "ana", "bob"].map(|client| open(client).unwrap());
+    assert_eq!(publisher.channel("a").connections(), 2);
+    assert!(open("cyd").unwrap_err().is_limit());
+    drop(readers);
+}
+
+#[test]
+fn what_is_refused_for_another_reason_is_not_counted_as_limited() {
+    let publisher = Publisher::new();
+    assert!(ready(OpenOptions::new().open(&publisher, grant(&[], ""), None)).is_err());
+    assert_eq!((publisher.stats().limited, publisher.stats().opened), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -153,7 +153,8 @@ fn who_comes_back_with_the_id_of_a_goodbye_is_told_it_is_over() {
 fn a_parked_reader_is_woken_by_its_end() {
     let publisher = Publisher::new();
     let ends: [fn(&Publisher); 3] = [
-        |publisher| assert_eq!(publisher.disconnect("ana"), 3),
+        // Who is on two channels may have left the second before it is looked at.
+        |publisher| assert!((2..=3).contains(&publisher.disconnect("ana"))),
         |publisher| assert_eq!(close(publisher, "a"), 2),
         |publisher| drop(open(publisher, Duplicates::Replace, &["a"]).unwrap()),
     ];

@@ -4,6 +4,10 @@
 
 #[path = "bounds.rs"]
 mod bounds;
+#[path = "coalesce.rs"]
+mod coalesce;
+#[path = "connections.rs"]
+mod connections;
 #[path = "exactly_once.rs"]
 mod exactly_once;
 #[path = "finish.rs"]
