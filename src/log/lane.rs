@@ -60,10 +60,12 @@ impl Lane {
         self.runs.get_or_insert_default().push(event, at);
     }
 
-    /// Keeps what came last as it was published, until something else comes. It is held: no event evicts itself.
+    /// Keeps what came last as it was published, until something else comes. Not if a mark says that it is gone: where the
+    /// log lives elsewhere, a mark of many clients may be too high for one.
     pub(super) fn keep(&mut self, event: EncodedEvent) {
-        debug_assert!(event.offset() == self.last && self.last > self.evicted);
-        self.newest = Some(event);
+        if event.offset() == self.last && self.last > self.evicted {
+            self.newest = Some(event);
+        }
     }
 
     /// Forgets the oldest event, and remembers that it did.

@@ -262,6 +262,18 @@ mod tests {
     }
 
     #[test]
+    fn an_event_that_a_mark_says_is_gone_is_held_and_not_kept_besides() {
+        let mut log = log(Retention::new());
+        log.restart(Tombstone { broadcast: Offset::new(5), ..Tombstone::default() });
+        let (newest, now) = (event(3, "x"), Instant::now());
+        log.append(BROADCAST, &newest, None, now);
+        let published = newest.as_bytes().as_ptr();
+        log.keep(BROADCAST, newest);
+        let (bytes, last) = chunk(&mut log, EVERYBODY, 0);
+        assert!(last == Offset::new(3) && bytes.as_ptr() != published);
+    }
+
+    #[test]
     fn the_newest_event_is_read_as_it_was_published() {
         let mut log = log(Retention::new());
         append(&mut log, 1);
