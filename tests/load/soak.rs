@@ -171,8 +171,8 @@ fn report(samples: &[(f64, Stats)]) {
     span("bytes resident", |stats| stats.resident);
     span("files", |stats| u64::try_from(stats.files).unwrap());
     let target = env::current_exe().unwrap();
-    let folder = target.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "deps")).unwrap();
-    let path = folder.with_file_name("soak.svg");
+    let folder = target.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "deps"));
+    let path = folder.unwrap_or(&target).with_file_name("soak.svg");
     fs::write(&path, plot(samples)).unwrap();
     println!("plotted: {}", path.display());
 }
