@@ -1,11 +1,9 @@
 //! What is allocated: connections that come and go leave nothing behind, and what is held is counted for what it costs.
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    convert::Infallible,
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+#[path = "common/counting.rs"]
+mod counting;
+
+use std::{convert::Infallible, time::Duration};
 
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1};
@@ -17,27 +15,6 @@ use tokio::{
 };
 use tower::{Layer, service_fn};
 use tower_sse::{Event, Publisher, Retention, SseLayer};
-
-/// Counts the bytes that are allocated.
-struct Counting;
-
-static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: the system's allocator does the work, with the arguments as they came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// What is allocated is this process's: one test at a time.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -86,11 +63,11 @@ async fn ten_thousand_connections_leave_memory_where_it_was() {
     for round in 0..10 {
         come_and_go(&publisher, &listener, round).await;
     }
-    let before = ALLOCATED.load(Ordering::Relaxed);
+    let before = counting::allocated();
     for round in 10..110 {
         come_and_go(&publisher, &listener, round).await;
     }
-    let after = ALLOCATED.load(Ordering::Relaxed);
+    let after = counting::allocated();
     assert_eq!(publisher.stats().opened, 11_000);
     assert!(publisher.channels().is_empty());
     // Ten bytes for each connection would be 100 KB.
@@ -126,9 +103,9 @@ async fn held_bytes_are_about_what_is_allocated() {
         // The least of three: the test runner's threads allocate too.
         for _ in 0..3 {
             let publisher = Publisher::builder().retention(Retention::new().events(held)).build();
-            let before = ALLOCATED.load(Ordering::Relaxed);
+            let before = counting::allocated();
             fill(&publisher, channels, events, size).await;
-            allocated = allocated.min(ALLOCATED.load(Ordering::Relaxed).saturating_sub(before));
+            allocated = allocated.min(counting::allocated().saturating_sub(before));
             counted = publisher.stats().held_bytes;
         }
         println!(
@@ -147,8 +124,8 @@ async fn small_channels_cost_little_and_empty_ones_less() {
     const CHANNELS: usize = 10_000;
     let _alone = ALONE.lock().await;
     let publisher = Publisher::new();
-    let before = ALLOCATED.load(Ordering::Relaxed);
-    let per_channel = || (ALLOCATED.load(Ordering::Relaxed) - before) / CHANNELS;
+    let before = counting::allocated();
+    let per_channel = || (counting::allocated() - before) / CHANNELS;
     fill(&publisher, CHANNELS, 10, 100).await;
     let with_events = per_channel();
     tokio::time::advance(Duration::from_secs(3_601)).await;

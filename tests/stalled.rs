@@ -1,10 +1,9 @@
 //! Readers that never read cost no more than they may. By itself, since what is allocated is the whole process's.
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicUsize, Ordering},
-};
+#[path = "common/counting.rs"]
+mod counting;
 
+use counting::allocated;
 use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use socket2::SockRef;
@@ -14,27 +13,6 @@ use tokio::{
     task::JoinSet,
 };
 use tower_sse::{Event, Publisher, Retention, SseLayer};
-
-/// Counts the bytes that are allocated.
-struct Counting;
-
-static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: the system's allocator does the work, with the arguments as they came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// A hub's server in this process, for one connection after the other.
 struct Server {
@@ -113,7 +91,7 @@ async fn readers_that_stop_one_after_the_other_cost_what_hyper_is_told_to_buffer
     for _ in 0..5 {
         server.send(&mut good).await;
     }
-    let before = ALLOCATED.load(Ordering::Relaxed);
+    let before = allocated();
     let mut stalled = Vec::new();
     for _ in 0..STALLED {
         stalled.push(server.connect(false).await);
@@ -124,7 +102,7 @@ async fn readers_that_stop_one_after_the_other_cost_what_hyper_is_told_to_buffer
     for _ in 0..5 {
         server.send(&mut good).await;
     }
-    let after = ALLOCATED.load(Ordering::Relaxed);
+    let after = allocated();
     assert_eq!(server.publisher.connections(), STALLED + good.len());
     let each = after.saturating_sub(before) / STALLED;
     println!("{STALLED} readers that never read: {each} bytes each");

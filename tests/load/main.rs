@@ -9,6 +9,8 @@
 //! printed, and stands in docs/reliability.md.
 #![cfg(target_os = "linux")]
 
+#[path = "../common/counting.rs"]
+mod counting;
 mod process;
 mod reader;
 mod server;

@@ -3,14 +3,13 @@
 //! do by lines on its standard input, and answers each with one; on SIGTERM it shuts down.
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     collections::HashMap,
     env,
     io::Write as _,
     net::Ipv4Addr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -28,28 +27,7 @@ use tokio::{
 };
 use tower_sse::{Event, KeepAlive, OpenOptions, Publisher, Retention, Route, SseLayer, Start};
 
-use crate::now;
-
-/// Counts the bytes that are allocated.
-struct Counting;
-
-static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: the system's allocator does the work, with the arguments as they came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use crate::{counting, now};
 
 /// The server's `main`, for this program has one already; as a test it is nothing.
 #[test]
@@ -157,7 +135,7 @@ async fn obey(publisher: Publisher, told: Arc<Told>) {
             "quiet" => ticking.shutdown().await,
             "stats" => {
                 let connections = publisher.connections();
-                say(&format!("{} {connections} {}", ALLOCATED.load(Ordering::Relaxed), publisher.stats().held_bytes));
+                say(&format!("{} {connections} {}", counting::allocated(), publisher.stats().held_bytes));
                 continue;
             }
             other => panic!("{other}"),
