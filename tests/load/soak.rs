@@ -109,13 +109,13 @@ async fn soak() {
         assert_eq!(last_broadcast, broadcast[index(channel)]);
         assert_eq!(last_targeted, targeted[index(channel * CLIENTS_OF_EACH + client)]);
     }
-    report(&samples);
     println!(
         "{} events published, {} received, {} reconnects: none lost, none twice, all in order",
         broadcast.iter().sum::<u64>() + targeted.iter().sum::<u64>(),
         counts.received.load(Ordering::SeqCst),
         counts.reconnects.load(Ordering::SeqCst),
     );
+    report(&samples);
 }
 
 fn index(n: u64) -> usize {
@@ -155,30 +155,35 @@ async fn read(port: u16, n: u64, mut random: Random, counts: Arc<Counts>) -> (u6
     }
 }
 
-/// Prints how both series went after the first sixth, and plots them.
+/// Plots the series, and prints how they went after the first sixth: they may not change by more than a twentieth then.
 fn report(samples: &[(f64, Stats)]) {
     let settled = &samples[samples.len() / 6..];
     let span = |what: &str, value: fn(&Stats) -> u64| {
-        let values = || settled.iter().map(|(_, stats)| value(stats));
-        let (first, last) = (value(&settled[0].1), value(&settled[settled.len() - 1].1));
-        println!(
-            "{what} after the first sixth: {first} to {last}, between {:?} and {:?}",
-            values().min(),
-            values().max()
-        );
+        let values: Vec<_> = settled.iter().map(|(_, stats)| value(stats)).collect();
+        let (least, most) = (*values.iter().min().unwrap(), *values.iter().max().unwrap());
+        println!("{what} after the first sixth: {} to {}, {least} to {most}", values[0], values[values.len() - 1]);
+        least + least / 20 >= most
     };
-    span("bytes allocated", |stats| stats.allocated);
-    span("bytes resident", |stats| stats.resident);
-    span("files", |stats| u64::try_from(stats.files).unwrap());
+    plot(samples);
+    let flat = [
+        span("bytes allocated", |stats| stats.allocated),
+        span("bytes resident", |stats| stats.resident),
+        span("files", |stats| u64::try_from(stats.files).unwrap()),
+    ];
+    assert_eq!(flat, [true; 3]);
+}
+
+/// Beside the program's folder.
+fn plot(samples: &[(f64, Stats)]) {
     let target = env::current_exe().unwrap();
     let folder = target.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "deps"));
     let path = folder.unwrap_or(&target).with_file_name("soak.svg");
-    fs::write(&path, plot(samples)).unwrap();
+    fs::write(&path, drawing(samples)).unwrap();
     println!("plotted: {}", path.display());
 }
 
 /// Each series from zero to its own maximum.
-fn plot(samples: &[(f64, Stats)]) -> String {
+fn drawing(samples: &[(f64, Stats)]) -> String {
     const WIDTH: f64 = 800.0;
     const HEIGHT: f64 = 300.0;
     let end = samples.last().map_or(1.0, |(at, _)| *at).max(1.0);
