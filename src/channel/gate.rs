@@ -88,6 +88,10 @@ impl Gate {
     }
 }
 
+#[cfg(all(test, loom))]
+#[path = "gate/loom_tests.rs"]
+mod loom_tests;
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::{

@@ -518,3 +518,7 @@ mod tests {
         }));
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "subscription/loom_tests.rs"]
+mod loom_tests;
