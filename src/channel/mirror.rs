@@ -14,7 +14,8 @@ use super::{
 use crate::{
     backend::{Entry, Held},
     cursor::{Epoch, Offset},
-    log::{BROADCAST, Log, Retention, Tombstone},
+    log::{BROADCAST, LaneId, Log, Retention, Tombstone, View},
+    name::ClientId,
     notice::EndReason,
 };
 
@@ -32,10 +33,18 @@ pub(crate) struct Mirror {
     /// What it was read again for.
     sought: Offset,
     closed: u64,
-    /// How often events came in that readers of other channels too may have passed already, and the first of the last time.
-    late: (u8, Offset),
+    late: Late,
     /// The driver was told of it.
     pub(super) wanted: bool,
+}
+
+/// Events that came in when readers of other channels too may have passed them already.
+#[derive(Default)]
+struct Late {
+    /// How often some came.
+    times: u8,
+    /// Those of the last time.
+    events: Vec<(LaneId, Offset)>,
 }
 
 /// What became of an event that came by the feed.
@@ -68,7 +77,7 @@ impl Mirror {
             seen: Offset::START,
             sought: Offset::START,
             closed: 0,
-            late: (0, Offset::START),
+            late: Late::default(),
             wanted: false,
         }
     }
@@ -94,15 +103,19 @@ impl State {
 
     /// How often events came late.
     pub(super) fn late(&self) -> u8 {
-        self.mirror.as_ref().map_or(0, |mirror| mirror.late.0)
+        self.mirror.as_ref().map_or(0, |mirror| mirror.late.times)
     }
 
-    /// A reader at `cursor` that has seen so many late times may have passed what came since.
-    pub(super) fn has_passed_late(&self, seen: u8, cursor: Offset) -> bool {
-        self.mirror.as_ref().is_some_and(|mirror| {
-            let (times, first) = mirror.late;
-            times.wrapping_sub(seen) > 1 || times != seen && cursor >= first
-        })
+    /// A reader has passed what came late since it last asked, when it had come so often; all up to `told` it got or
+    /// knows of. What came the time before the last is not known any more.
+    pub(super) fn has_passed_late(&self, view: View, seen: u8, told: Offset, cursor: Offset) -> bool {
+        let Some(Mirror { late, .. }) = self.mirror.as_deref() else { return false };
+        let passed = |(lane, offset): &(LaneId, Offset)| view.sees(*lane) && told < *offset && *offset <= cursor;
+        match late.times.wrapping_sub(seen) {
+            0 => false,
+            1 => late.events.iter().any(passed),
+            _ => true,
+        }
     }
 
     /// Takes in an event of its epoch.
@@ -129,6 +142,16 @@ impl State {
             BROADCAST => readers.wake_all(),
             lane => readers.wake_lane(lane),
         }
+    }
+}
+
+impl State {
+    fn remember_late(&mut self, late: Vec<(Option<ClientId>, Offset)>) {
+        let Some(mirror) = self.mirror.as_deref_mut().filter(|_| !late.is_empty()) else { return };
+        // A client that reads has a lane.
+        let lane = |client: Option<ClientId>| client.map_or(Some(BROADCAST), |client| self.log.lane_of(&client));
+        let events = late.into_iter().filter_map(|(client, offset)| Some((lane(client)?, offset))).collect();
+        mirror.late = Late { times: mirror.late.times.wrapping_add(1), events };
     }
 }
 
@@ -204,9 +227,7 @@ impl Shared {
             (mirror.loaded, mirror.broken, mirror.seen) = (true, false, Offset::START);
         }
         let late = |entry: &&Entry| before.is_some_and(|tail| entry.offset > tail) && entry.offset <= level;
-        if let Some(first) = held.entries.iter().find(late) {
-            mirror.late = (mirror.late.0.wrapping_add(1), first.offset);
-        }
+        let late: Vec<_> = held.entries.iter().filter(late).map(|entry| (entry.client.clone(), entry.offset)).collect();
         let tail = mirror.tail;
         if whole {
             hub.memory.forget(state.log.restart(held.marks.into_tombstone(held.finished)));
@@ -219,6 +240,7 @@ impl Shared {
             .filter(|entry| entry.offset > known)
             .map(|entry| state.take_in(hub, held.epoch, entry, now))
             .collect();
+        state.remember_late(late);
         if held.finished {
             state.log.finish();
         }

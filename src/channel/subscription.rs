@@ -151,6 +151,7 @@ impl Subscription {
         self.positions.tell_missed();
         let first = self.positions.first_after(self.cursor);
         self.cursor = go_on_before(first, last).max(self.cursor);
+        self.positions.go_on_after(self.cursor);
         let counters = &self.hub().counters;
         counters.gaps.add(1);
         counters.lagged.add(1);
@@ -302,6 +303,7 @@ impl Subscription {
 
     pub(super) fn start_at(&mut self, cursor: Cursor, gap: Option<Gap>) {
         (self.epoch, self.cursor, self.gap) = (cursor.epoch, cursor.offset, gap.map(Box::new));
+        self.positions.go_on_after(self.cursor);
     }
 }
 

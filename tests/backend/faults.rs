@@ -166,6 +166,44 @@ pub async fn readers_of_many_channels_miss_nothing_silently_when_the_feed_drops(
     reader.nothing_before(&other, "a").await;
 }
 
+pub async fn what_was_lost_for_another_client_is_no_gap(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let (mut ana, mut bob) = (live(&one, &["a", "b"], "ana").await, live(&one, &["a", "b"], "bob").await);
+    faults.drop_next.store(1, SeqCst);
+    send_to(&other, "a", "bob", "dropped").await;
+    send(&other, "b", 1).await;
+    assert_eq!((ana.text().await, bob.text().await), ("1".into(), "1".into()));
+    bob.gap(GapReason::Lagged).await;
+    ana.nothing_before(&other, "a").await;
+}
+
+pub async fn what_was_lost_before_a_reader_came_is_no_gap(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut early = live(&one, &["a", "b"], "").await;
+    faults.drop_next.store(1, SeqCst);
+    send(&other, "a", "dropped").await;
+    send(&other, "b", 1).await;
+    assert_eq!(early.text().await, "1");
+    let mut late = live(&one, &["a", "b"], "").await;
+    early.gap(GapReason::Lagged).await;
+    late.nothing_before(&other, "a").await;
+}
+
+pub async fn what_was_lost_and_is_back_before_it_is_missed_is_no_gap(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let (mut fast, mut slow) = (live(&one, &["a", "b"], "").await, live(&one, &["a", "b"], "").await);
+    faults.drop_next.store(1, SeqCst);
+    send(&other, "a", "dropped").await;
+    send(&other, "b", 1).await;
+    assert_eq!(fast.text().await, "1");
+    fast.gap(GapReason::Lagged).await;
+    assert_eq!(slow.texts(2).await, ["dropped", "1"]);
+    slow.nothing_before(&other, "a").await;
+}
+
 pub async fn a_slow_feed_delays_and_loses_nothing(store: impl Shared) {
     let (one, faults) = faulty_node_with(&store, defaults);
     let other = store.node(defaults);
