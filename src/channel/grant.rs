@@ -46,7 +46,8 @@ impl Grant {
         self
     }
 
-    /// Ends the stream this long from now. By default it does not end.
+    /// Ends the stream this long from now, by the timer of the tokio runtime that it is read in. By default it does not
+    /// end.
     pub fn expires_in(mut self, lifetime: Duration) -> Self {
         self.expires = Instant::now().checked_add(lifetime);
         self
