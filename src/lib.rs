@@ -1,4 +1,4 @@
-//! Server-Sent Events for any [tower](tower_service) stack: named channels with history, exact resume after a lost
+//! Server-Sent Events for any [tower](https://docs.rs/tower) stack: named channels with history, exact resume after a lost
 //! connection, events for one client only, keep-alives and authorization. Embedded: there is no server to run beside
 //! the application.
 //!
