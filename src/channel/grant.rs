@@ -11,8 +11,8 @@ use crate::name::{ChannelName, ClientId};
 
 /// The channels that may be read, the client that the connection is, and how long.
 ///
-/// An authorizer makes one from what was asked ([`AuthorizeRequest::grant`](crate::AuthorizeRequest::grant)); a handler
-/// of the application's own makes one from nothing.
+/// An authorizer makes one from what was asked ([`AuthorizeRequest::grant`](crate::AuthorizeRequest::grant)), and can only
+/// narrow that: other channels in it are left out. A handler of the application's own makes one from nothing.
 ///
 /// ```
 /// use std::time::Duration;
