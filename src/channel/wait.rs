@@ -215,10 +215,10 @@ mod tests {
         drop(wakeups);
         assert_eq!(count.get(), 1_000, "outside of a runtime");
         let (wakeups, count) = parked(1_000);
-        runtime().block_on(async { drop(wakeups) });
+        let runtime = runtime();
+        runtime.block_on(async { drop(wakeups) });
         assert_eq!(count.get(), 1_000, "a runtime that nobody may drive any more");
         let (wakeups, count) = parked(1_000);
-        let runtime = runtime();
         runtime.block_on(async { tokio::spawn(async { drop(wakeups) }).await.unwrap() });
         drop(runtime);
         assert_eq!(count.get(), 1_000, "a runtime that shuts down");

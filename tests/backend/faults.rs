@@ -309,6 +309,7 @@ pub async fn a_channel_that_is_whole_is_not_read_again(store: impl Shared) {
         send(&other, "a", n).await;
     }
     assert_eq!(reader.texts(3).await, ["0", "1", "2"]);
+    let known = crate::common::offset(&reader.id());
     // Now there is need for it.
     faults.drop_next.store(1, SeqCst);
     send(&other, "a", "dropped").await;
@@ -317,6 +318,68 @@ pub async fn a_channel_that_is_whole_is_not_read_again(store: impl Shared) {
     faults.hold_reads.store(false, SeqCst);
     assert_eq!(reader.texts(2).await, ["dropped", "3"]);
     assert_eq!((faults.renewed.load(SeqCst), faults.reads.load(SeqCst)), (0, 2));
+    assert_eq!(faults.read_after.load(SeqCst), known, "only what is missing");
+}
+
+pub async fn a_feed_that_says_nothing_any_more_is_given_up(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut reader = live(&one, &["a"], "").await;
+    faults.delay.store(3_600_000, SeqCst);
+    send(&other, "a", 1).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    faults.delay.store(0, SeqCst);
+    assert_eq!(reader.text().await, "1");
+}
+
+pub async fn many_channels_are_read_a_few_at_a_time(store: impl Shared) {
+    let (one, faults) = faulty_node_with(&store, defaults);
+    faults.hold_reads.store(true, SeqCst);
+    let names: Vec<_> = (0..100).map(|n| n.to_string()).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let opening = tokio::spawn(OpenOptions::new().open(&one, crate::common::grant(&names, ""), None));
+    eventually(async || faults.reads.load(SeqCst) >= 32).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(faults.reads.load(SeqCst), 32);
+    faults.hold_reads.store(false, SeqCst);
+    opening.await.unwrap().unwrap();
+    assert_eq!(faults.reads.load(SeqCst), 100);
+}
+
+pub async fn a_cut_during_which_nothing_comes_is_no_loss(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let (mut reader, mut several) = (live(&one, &["a"], "").await, live(&one, &["a", "b"], "").await);
+    send(&other, "a", 1).await;
+    assert_eq!((reader.text().await, several.text().await), ("1".into(), "1".into()));
+    let reads = faults.reads.load(SeqCst);
+    faults.cut();
+    eventually(async || faults.answered.load(SeqCst) == reads + 2).await;
+    send(&other, "a", 2).await;
+    assert_eq!((reader.text().await, several.text().await), ("2".into(), "2".into()));
+    assert_eq!(faults.renewed.load(SeqCst), 0);
+}
+
+pub async fn who_comes_back_soon_finds_its_channel_there(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    drop(live(&one, &["a"], "").await);
+    // As a page that is reloaded.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut reader = live(&one, &["a"], "").await;
+    reader.nothing_before(&one, "a").await;
+    assert_eq!((faults.reads.load(SeqCst), store.watched().await.unwrap_or(1)), (1, 1));
+}
+
+pub async fn a_store_that_is_away_is_asked_less_and_less_often(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let mut reader = live(&one, &["a"], "").await;
+    faults.go_away(true);
+    let away = tokio::time::Instant::now();
+    // After 0.125 s at least, then 0.25 s, then 0.5 s.
+    eventually(async || faults.tries.load(SeqCst) == 4).await;
+    assert!(away.elapsed() > Duration::from_millis(800), "{:?}", away.elapsed());
+    faults.go_away(false);
+    reader.nothing_before(&one, "a").await;
 }
 
 pub async fn a_channel_that_cannot_be_read_holds_nobody_for_long(store: impl Shared) {

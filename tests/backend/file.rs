@@ -84,10 +84,10 @@ fn when_the_runtime_of_the_first_reader_is_gone_the_next_ones_takes_over() {
     let first = runtime();
     let store = first.block_on(FileStore::begin()).unwrap();
     let node = store.node(defaults);
-    let mut reader = first.block_on(async {
+    let (mut reader, mut of_another) = first.block_on(async {
         let mut reader = live(&node, &["a"], "").await;
         reader.nothing_before(&node, "a").await;
-        reader
+        (reader, live(&node, &["b"], "").await)
     });
     drop(first);
     runtime().block_on(async {
@@ -95,5 +95,7 @@ fn when_the_runtime_of_the_first_reader_is_gone_the_next_ones_takes_over() {
         let mut next = live(&node, &["a"], "").await;
         next.nothing_before(&node, "a").await;
         assert_eq!(reader.texts(2).await, ["meanwhile", "nothing came before this"]);
+        // A channel that nobody has opened since.
+        of_another.nothing_before(&node, "b").await;
     });
 }

@@ -39,6 +39,7 @@ macro_rules! all_cases {
     (#[$runtime:meta] $Store:ty) => {
         suite! { #[$runtime] $Store:
             cases::readers_on_every_node_see_one_order,
+            cases::the_readers_of_a_node_share_an_events_bytes,
             cases::one_cursor_resumes_any_set_of_channels_on_any_node,
             cases::a_reader_that_hops_between_nodes_gets_everything_once,
             cases::publishers_on_all_nodes_at_once_are_in_one_order,
@@ -52,6 +53,7 @@ macro_rules! all_cases {
             cases::a_finished_channel_ends_everywhere,
             cases::a_closed_channel_ends_everywhere_and_begins_anew,
             cases::a_repeated_publish_changes_nothing,
+            cases::a_node_says_how_many_it_reached,
             cases::repeated_publishes_on_all_nodes_at_once_are_one,
             cases::whoever_is_connected_is_present_on_every_node,
         }
@@ -71,6 +73,11 @@ macro_rules! all_faults {
             faults::readers_of_many_channels_miss_nothing_silently_when_the_feed_drops,
             faults::a_slow_feed_delays_and_loses_nothing,
             faults::a_channel_that_is_whole_is_not_read_again,
+            faults::a_feed_that_says_nothing_any_more_is_given_up,
+            faults::many_channels_are_read_a_few_at_a_time,
+            faults::a_cut_during_which_nothing_comes_is_no_loss,
+            faults::who_comes_back_soon_finds_its_channel_there,
+            faults::a_store_that_is_away_is_asked_less_and_less_often,
             faults::a_channel_that_cannot_be_read_holds_nobody_for_long,
             faults::who_comes_between_two_closes_is_ended_by_neither,
             faults::a_feed_that_is_cut_again_and_again_loses_nothing,
