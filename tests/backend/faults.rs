@@ -25,7 +25,7 @@ fn impatient(builder: PublisherBuilder) -> PublisherBuilder {
 }
 
 /// A node with faults between it and the store.
-fn faulty_node(store: &impl Shared) -> (Publisher, Arc<Faults>) {
+pub fn faulty_node(store: &impl Shared) -> (Publisher, Arc<Faults>) {
     faulty_node_with(store, impatient)
 }
 
@@ -319,6 +319,20 @@ pub async fn a_channel_that_is_whole_is_not_read_again(store: impl Shared) {
     assert_eq!(reader.texts(2).await, ["dropped", "3"]);
     assert_eq!((faults.renewed.load(SeqCst), faults.reads.load(SeqCst)), (0, 2));
     assert_eq!(faults.read_after.load(SeqCst), known, "only what is missing");
+}
+
+pub async fn an_event_of_another_epoch_is_not_taken_for_one_of_this(store: impl Shared) {
+    let [one, other] = store.nodes(defaults);
+    let mut reader = live(&one, &["a"], "").await;
+    send(&other, "a", 1).await;
+    assert_eq!(reader.text().await, "1");
+    // Somebody else found out that the store has lost something. Its feeds go on.
+    store.backend().renew(reader.subscription.cursor().epoch).await.unwrap();
+    for n in 2..5 {
+        send(&other, "a", n).await;
+    }
+    reader.gap(GapReason::OtherEpoch).await;
+    assert_eq!(reader.texts(3).await, ["2", "3", "4"]);
 }
 
 pub async fn a_feed_that_says_nothing_any_more_is_given_up(store: impl Shared) {

@@ -41,6 +41,8 @@ pub struct Faults {
     pub feeds: AtomicUsize,
     /// So many feeds were asked for, also while it was away.
     pub tries: AtomicUsize,
+    /// So often it was asked for heads.
+    pub heads: AtomicUsize,
     /// So often it was said that a channel is watched.
     pub said: AtomicUsize,
     /// So many events came.
@@ -144,6 +146,7 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
     }
 
     fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Vec<Offset>> {
+        self.faults.heads.fetch_add(1, SeqCst);
         self.faults.answer().map_or_else(|error| error, |()| self.inner.heads(channels))
     }
 

@@ -76,6 +76,24 @@ async fn what_is_in_the_file_is_there_when_it_is_opened_again() {
     assert_eq!(common::offset(&ana.id()), 3);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_node_to_which_nothing_happens_asks_for_next_to_nothing() {
+    use std::{sync::atomic::Ordering::SeqCst, time::Duration};
+
+    use crate::{faults::faulty_node, reader::*, store::defaults};
+
+    let store = FileStore::begin().await.unwrap();
+    let (node, faults) = faulty_node(&store);
+    let mut readers = [live(&node, &["a"], "").await, live(&node, &["a", "b"], "").await];
+    send(&store.node(defaults), "a", 1).await;
+    for reader in &mut readers {
+        assert_eq!(reader.text().await, "1");
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let asked = |counter: &AtomicUsize| counter.load(SeqCst);
+    assert_eq!((asked(&faults.tries), asked(&faults.reads), asked(&faults.heads)), (1, 2, 1));
+}
+
 #[test]
 fn when_the_runtime_of_the_first_reader_is_gone_the_next_ones_takes_over() {
     use crate::{reader::*, store::defaults};

@@ -73,6 +73,7 @@ macro_rules! all_faults {
             faults::readers_of_many_channels_miss_nothing_silently_when_the_feed_drops,
             faults::a_slow_feed_delays_and_loses_nothing,
             faults::a_channel_that_is_whole_is_not_read_again,
+            faults::an_event_of_another_epoch_is_not_taken_for_one_of_this,
             faults::a_feed_that_says_nothing_any_more_is_given_up,
             faults::many_channels_are_read_a_few_at_a_time,
             faults::a_cut_during_which_nothing_comes_is_no_loss,
