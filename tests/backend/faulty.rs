@@ -58,6 +58,8 @@ pub struct Faults {
     pub hold_reads: AtomicBool,
     say_again: Notify,
     pub renewed: AtomicUsize,
+    /// So often the node has said who is connected.
+    pub refreshed: AtomicUsize,
     /// So many channels the node has said that it has connections to, when it was last taken over.
     pub present: AtomicUsize,
 }
@@ -211,6 +213,7 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
         Box::pin(async move {
             let channels = present.channels.len();
             self.inner.refresh(present).await?;
+            self.faults.refreshed.fetch_add(1, SeqCst);
             self.faults.present.store(channels, SeqCst);
             Ok(())
         })
