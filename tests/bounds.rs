@@ -119,6 +119,17 @@ fn at_its_limit_a_hub_makes_room_for_a_sixteenth_and_no_more() {
 }
 
 #[test]
+fn a_hub_may_be_full_to_the_byte() {
+    let filled = |max: usize| {
+        let publisher = with(Limits::new().hub_bytes(max));
+        (0..10).for_each(|n| drop(send(&publisher, "a", n)));
+        publisher.stats()
+    };
+    let bytes = filled(usize::MAX).held_bytes;
+    assert_eq!((filled(bytes).evicted, filled(bytes - 1).evicted), (0, 1));
+}
+
+#[test]
 fn hub_bytes_evict_nothing_if_memory_of_evicted_events_is_enough() {
     let filled = |max: usize| {
         let limits = Limits::new().hub_bytes(max);
