@@ -122,11 +122,15 @@ fn at_its_limit_a_hub_makes_room_for_a_sixteenth_and_no_more() {
 fn a_hub_may_be_full_to_the_byte() {
     let filled = |max: usize| {
         let publisher = with(Limits::new().hub_bytes(max));
-        (0..10).for_each(|n| drop(send(&publisher, "a", n)));
+        // Each of the same size.
+        (0..9).for_each(|n| drop(send(&publisher, "a", n)));
         publisher.stats()
     };
     let bytes = filled(usize::MAX).held_bytes;
     assert_eq!((filled(bytes).evicted, filled(bytes - 1).evicted), (0, 1));
+    // All but one of them are what it makes room for.
+    let most = (0..bytes).find(|max| max - max / 16 == bytes / 9 * 8).unwrap();
+    assert_eq!(filled(most).held_bytes, bytes / 9 * 8);
 }
 
 #[test]

@@ -413,6 +413,21 @@ pub async fn a_channel_that_cannot_be_read_holds_nobody_for_long(store: impl Sha
     reader.nothing_before(&other, "a").await;
 }
 
+pub async fn a_channel_that_is_closed_while_it_is_read_holds_nobody(store: impl Shared) {
+    let (one, faults) = faulty_node_with(&store, defaults);
+    let other = store.node(defaults);
+    let (mut reader, mut closed) = (live(&one, &["a", "b"], "").await, live(&one, &["c"], "").await);
+    faults.hold_reads.store(true, SeqCst);
+    faults.drop_next.store(1, SeqCst);
+    send(&other, "c", "dropped").await;
+    send(&other, "c", "seen").await;
+    eventually(async || faults.reads.load(SeqCst) == 4).await;
+    other.channel("c").close().await.unwrap();
+    assert!(closed.next().await.is_none());
+    reader.nothing_before(&other, "a").await;
+    faults.hold_reads.store(false, SeqCst);
+}
+
 pub async fn who_comes_between_two_closes_is_ended_by_neither(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);

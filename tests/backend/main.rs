@@ -80,6 +80,7 @@ macro_rules! all_faults {
             faults::who_comes_back_soon_finds_its_channel_there,
             faults::a_store_that_is_away_is_asked_less_and_less_often,
             faults::a_channel_that_cannot_be_read_holds_nobody_for_long,
+            faults::a_channel_that_is_closed_while_it_is_read_holds_nobody,
             faults::who_comes_between_two_closes_is_ended_by_neither,
             faults::a_feed_that_is_cut_again_and_again_loses_nothing,
             faults::while_the_store_is_away_publishing_fails_and_readers_stay,
