@@ -335,6 +335,45 @@ pub async fn an_event_of_another_epoch_is_not_taken_for_one_of_this(store: impl 
     assert_eq!(reader.texts(3).await, ["2", "3", "4"]);
 }
 
+pub async fn an_id_of_an_epoch_that_a_node_has_not_heard_of_is_no_gap(store: impl Shared) {
+    let [one, other] = store.nodes(defaults);
+    let mut reader = live(&one, &["a"], "").await;
+    send(&other, "a", 1).await;
+    assert_eq!(reader.text().await, "1");
+    // The node hears nothing of that: it does not watch the channel.
+    store.backend().renew(reader.subscription.cursor().epoch).await.unwrap();
+    let id = send(&other, "b", "elsewhere").await;
+    resume(&one, &["a"], "", &id).await.nothing_before(&other, "a").await;
+}
+
+pub async fn who_waits_for_a_new_epoch_is_told_of_its_end(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let mut reader = live(&one, &["a", "b"], "ana").await;
+    faults.hold_reads.store(true, SeqCst);
+    store.lose().await;
+    eventually(async || faults.reads.load(SeqCst) >= 4).await;
+    let waiting = tokio::spawn(async move { reader.next().await.is_none() });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(one.channel("b").disconnect("ana"), 1);
+    assert!(waiting.await.unwrap());
+    faults.hold_reads.store(false, SeqCst);
+}
+
+pub async fn a_reader_of_several_channels_waits_until_all_of_a_new_epoch_are_known(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut reader = live(&one, &["a", "b"], "").await;
+    *faults.unreadable.lock().unwrap() = Some(ChannelName::from_static("b"));
+    store.lose().await;
+    for (channel, text) in [("b", "1"), ("a", "2")] {
+        eventually(async || other.channel(channel).send(Event::text(text)).await.is_ok()).await;
+    }
+    assert!(tokio::time::timeout(Duration::from_secs(1), reader.next()).await.is_err());
+    *faults.unreadable.lock().unwrap() = None;
+    reader.gap(GapReason::OtherEpoch).await;
+    assert_eq!(reader.texts(2).await, ["1", "2"]);
+}
+
 pub async fn a_feed_that_says_nothing_any_more_is_given_up(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
@@ -490,6 +529,23 @@ pub async fn a_custom_id_of_while_the_store_was_away_resumes_when_it_is_back(sto
     let mut resumed = resume(&one, &["a"], "", "mine").await;
     resumed.nothing_before(&other, "a").await;
     assert_eq!(reader.texts(2).await, ["1", "nothing came before this"]);
+}
+
+pub async fn a_custom_id_in_what_is_being_read_is_waited_for(store: impl Shared) {
+    let (one, faults) = faulty_node_with(&store, defaults);
+    let other = store.node(defaults);
+    let _reader = live(&one, &["a"], "").await;
+    faults.go_away(true);
+    eventually(async || faults.feeds.load(SeqCst) == 0).await;
+    other.channel("a").send(Event::text("1").id(CustomId::from_static("mine"))).await.unwrap();
+    faults.hold_reads.store(true, SeqCst);
+    faults.go_away(false);
+    let node = one.clone();
+    let resuming = tokio::spawn(async move { resume(&node, &["a"], "", "mine").await });
+    eventually(async || faults.reads.load(SeqCst) == 2).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    faults.hold_reads.store(false, SeqCst);
+    resuming.await.unwrap().nothing_before(&other, "a").await;
 }
 
 /// Put there by somebody else, or damaged.
