@@ -187,10 +187,15 @@ impl Subscription {
             self.positions.as_mut_slice().iter_mut().for_each(Position::look_again);
         }
         let cursor = self.cursor();
-        match self.positions.as_mut_slice() {
+        let found = match self.positions.as_mut_slice() {
             [only] => only.poll(cursor, cx, limit),
             _ => self.poll_many(cx, limit),
+        };
+        if found.is_pending() {
+            // Once it is parked, so that it is told when there is no driver any more.
+            self.keep_driven();
         }
+        found
     }
 
     /// On several channels: each is read up to the same offset, and merged. It parks in each that has nothing more, and
