@@ -216,7 +216,10 @@ impl Subscription {
                 self.positions.park(cx);
                 let first = self.positions.first_after(self.cursor);
                 if first.is_some_and(|first| self.positions.wait_for(first, &remote.level, cx)) {
-                    return self.read_many(cx, limit).map_or(Poll::Pending, Poll::Ready);
+                    let found = self.read_many(cx, limit);
+                    // The level may never get there. The rest is for when the reader comes back.
+                    let ended = || self.hub().is_shutting_down().then_some(Found::End(EndReason::Shutdown));
+                    return found.or_else(ended).map_or(Poll::Pending, Poll::Ready);
                 }
             }
         }

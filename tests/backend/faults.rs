@@ -505,3 +505,20 @@ pub async fn what_the_feed_brings_and_the_store_does_not_know_is_not_read_for_ev
     send(&other, "a", 4).await;
     assert_eq!(reader.until("4").await.last().unwrap(), "4");
 }
+
+pub async fn a_shutdown_ends_who_waits_for_the_level(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let (mut several, mut single) = (live(&one, &["a", "b"], "").await, live(&one, &["a"], "").await);
+    let third = live(&one, &["c"], "").await;
+    lose_sight(&faults, &other).await;
+    send(&other, "a", 1).await;
+    assert_eq!(single.text().await, "1");
+    // The level stands still now.
+    faults.cut();
+    drop((single, third));
+    let waiting = tokio::spawn(async move { (several.next().await.is_none(), several.subscription.end_reason()) });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(one.shutdown(Duration::from_secs(20)).await);
+    assert_eq!(waiting.await.unwrap(), (true, Some(EndReason::Shutdown)));
+}

@@ -73,6 +73,7 @@ macro_rules! all_faults {
             faults::a_channel_that_is_whole_is_not_read_again,
             faults::a_channel_that_cannot_be_read_holds_nobody_for_long,
             faults::who_comes_between_two_closes_is_ended_by_neither,
+            faults::a_shutdown_ends_who_waits_for_the_level,
             faults::a_feed_that_is_cut_again_and_again_loses_nothing,
             faults::while_the_store_is_away_publishing_fails_and_readers_stay,
             faults::a_lost_acknowledgement_may_be_retried,
