@@ -105,15 +105,17 @@ impl OpenOptions {
         let at = |offset| Cursor { epoch, offset };
         let positions = subscription.positions();
         let missed = positions.tell_missed();
+        // Of what is given already something may be on its way here, which is to come after the cursor.
+        let reach = positions.reach(&hub).min(last);
         let (cursor, reason) = match &id {
-            None => (self.fresh(positions, last), None),
+            None => (self.fresh(positions, last, reach), None),
             Some(id) => resume(positions, id.as_ref(), at(last), missed),
         };
         // In this order: the last event of a channel comes before it is finished.
         let finished = positions.all_finished();
         let first = positions.first_after(cursor);
         // With a gap the reader goes on right before the first event that it still gets.
-        let cursor = if reason.is_some() { go_on_before(first, last).max(cursor) } else { cursor };
+        let cursor = if reason.is_some() { go_on_before(first, reach).max(cursor) } else { cursor };
         let gap = reason.map(|reason| Gap::new(reason, requested, first, at(cursor)));
         if gap.is_none() && first.is_none() && finished && !positions.any_lagged(cursor) {
             return Err(OpenErrorKind::Over.into());
@@ -173,12 +175,14 @@ impl OpenOptions {
         Ok(())
     }
 
-    fn fresh(&self, positions: &Positions, last: Offset) -> Offset {
+    fn fresh(&self, positions: &Positions, last: Offset, reach: Offset) -> Offset {
+        let before_all = || go_on_before(positions.first_after(Offset::START), reach);
         match self.start {
+            Start::Last(0) => last,
             // Who comes to channels that are all finished can only want what is left of them.
-            Start::Live if !positions.all_finished() => last,
-            Start::Live | Start::Earliest => go_on_before(positions.first_after(Offset::START), last),
-            Start::Last(n) => positions.before_last(n).unwrap_or(last),
+            Start::Live if !positions.all_finishing() => last,
+            Start::Live | Start::Earliest => before_all(),
+            Start::Last(n) => positions.before_last(n).unwrap_or_else(before_all),
         }
     }
 }

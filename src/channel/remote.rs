@@ -168,6 +168,10 @@ impl Hub {
             Appended::Finished => return Err(PublishErrorKind::Finished.into()),
             Appended::DuplicateId => return Err(PublishErrorKind::DuplicateId.into()),
         };
+        if last && !repeated {
+            // Sooner than it is known that so much was given: who comes after that wants what is left.
+            self.with_existing(name, |state| state.finishes_at(cursor));
+        }
         remote.learn(cursor);
         self.counters.published.add(u64::from(!repeated));
         let reached = if repeated { 0 } else { self.readers_of(name, target) };

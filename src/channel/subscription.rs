@@ -146,11 +146,10 @@ impl Subscription {
 
     /// Goes on after what was lost.
     fn lag(&mut self) -> Gap {
-        // Asked first: whoever locks a channel from here on finds all that was published to it up to this.
-        let last = self.hub().memory.last();
+        let reach = self.positions.reach(self.hub());
         self.positions.tell_missed();
         let first = self.positions.first_after(self.cursor);
-        self.cursor = go_on_before(first, last).max(self.cursor);
+        self.cursor = go_on_before(first, reach).max(self.cursor);
         let counters = &self.hub().counters;
         counters.gaps.add(1);
         counters.lagged.add(1);

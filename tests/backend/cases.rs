@@ -299,6 +299,33 @@ pub async fn a_closed_channel_ends_everywhere_and_begins_anew(store: impl Store)
     assert_eq!(reader.text().await, "3");
 }
 
+pub async fn who_comes_back_before_its_first_event_is_told_no_gap(store: impl Store) {
+    let [one, other] = store.nodes(three_events);
+    let mut kept = live(&one, &["a", "b"], "").await;
+    for n in 0..5 {
+        send(&one, "a", n).await;
+        assert_eq!(kept.text().await, n.to_string());
+    }
+    one.channel("a").close().await.unwrap();
+    assert!(kept.next().await.is_none());
+    // What is gone was before they came.
+    for node in [&one, &other] {
+        for channels in [&["a"][..], &["a", "b"], &["b"]] {
+            for start in [Start::Live, Start::Earliest, Start::Last(1)] {
+                for again in [&one, &other] {
+                    let fresh = try_open(node, OpenOptions::new().start(start), channels, "", None).await.unwrap();
+                    let id = fresh.id();
+                    drop(fresh);
+                    let mut back = resume(again, channels, "", &id).await;
+                    back.nothing_before(&other, channels[0]).await;
+                    one.channel(channels[0]).close().await.unwrap();
+                    assert!(back.next().await.is_none());
+                }
+            }
+        }
+    }
+}
+
 pub async fn a_repeated_publish_changes_nothing(store: impl Store) {
     let [one, other] = store.nodes(three_events);
     let event = |text: &str| Event::text(text).idempotency_key(IdempotencyKey::from_static("once"));

@@ -63,10 +63,10 @@ impl Subscription {
 
     /// Goes on in a log that knows nothing of what was delivered.
     pub(super) fn begin_anew(&mut self, epoch: Epoch) -> Gap {
-        let last = self.hub().memory.last();
+        let reach = self.positions.reach(self.hub());
         self.positions.tell_missed();
         let first = self.positions.first_after(Offset::START);
-        (self.epoch, self.cursor) = (epoch, go_on_before(first, last));
+        (self.epoch, self.cursor) = (epoch, go_on_before(first, reach));
         self.hub().counters.gaps.add(1);
         debug!("a reader's epoch is over", cursor = self.cursor());
         Gap::new(GapReason::OtherEpoch, None, first, self.cursor())
