@@ -1,11 +1,11 @@
 //! The task of a hub whose backend is not in process: runs the feed, fills the mirrors, and says who is connected.
 //!
-//! It begins with the first reader, and ends with the hub. As long as there is a channel to watch it has a *session*: one
-//! feed, and all that is asked of the store meanwhile. A session is of one epoch; when anything contradicts it, or the feed
-//! ends, or nothing came for too long, the next one begins anew: it watches all channels, and reads what each of them
-//! missed. Until that is done the level stands still, and with it the readers of several channels; all readers stay where
-//! they are, and none sees a hole. Only for a channel that can't be read time after time the level does not wait: its late
-//! events are a gap to those who went on.
+//! It begins with the first reader, and ends with the hub, or with its runtime: then a reader of another runtime begins the
+//! next. As long as there is a channel to watch it has a *session*: one feed, and all that is asked of the store meanwhile.
+//! A session is of one epoch; when anything contradicts it, or the feed ends, or nothing came for too long, the next one
+//! begins anew: it watches all channels, and reads what each of them missed. Until that is done the level stands still, and
+//! with it the readers of several channels; all readers stay where they are, and none sees a hole. Only for a channel that
+//! can't be read time after time the level does not wait: its late events are a gap to those who went on.
 
 mod calls;
 mod session;
@@ -55,6 +55,26 @@ pub(super) struct Driver {
     ticket: u64,
     /// The store knows of connections here.
     present: bool,
+    /// It was polled.
+    begun: bool,
+}
+
+impl Drop for Driver {
+    /// Where its hub is still there it has gone with its runtime. Who waits is told, to begin another elsewhere.
+    fn drop(&mut self) {
+        let Some(hub) = self.hub.upgrade() else { return };
+        let Some(remote) = &hub.remote else { return };
+        // In this order: who finds it abandoned can begin another.
+        self.commands.close();
+        remote.abandon();
+        // Else it may be dropped where it was begun, with a channel locked; its readers look for themselves.
+        if self.begun {
+            for shared in hub.registry.all() {
+                let all = shared.change().readers.wake_all();
+                drop(all);
+            }
+        }
+    }
 }
 
 /// How long to wait after so many failures, one after the other.
@@ -92,12 +112,14 @@ pub(super) fn run(
         hub: Arc::downgrade(hub),
         ticket: 0,
         present: false,
+        begun: false,
     };
     driver.run()
 }
 
 impl Driver {
     async fn run(mut self) {
+        self.begun = true;
         self.take_over();
         let mut failures = 0;
         loop {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     backend::{Entry, Held},
-    cursor::{Epoch, Offset},
+    cursor::{Cursor, Epoch, Offset},
     log::{BROADCAST, LaneId, Log, Retention, Tombstone, View},
     name::ClientId,
     notice::EndReason,
@@ -28,6 +28,10 @@ pub(crate) struct Mirror {
     broken: bool,
     /// The channel's last event that is in the log, or was.
     tail: Offset,
+    /// The offset that the hub had given last when it was read.
+    read_at: Offset,
+    /// The channel's last event of all, as this node was told when it published it. It may be on its way here.
+    finish: Offset,
     /// The last event that came and was not taken in, because the mirror was broken.
     seen: Offset,
     /// What it was read again for.
@@ -74,6 +78,8 @@ impl Mirror {
             loaded: false,
             broken: false,
             tail: Offset::START,
+            read_at: Offset::START,
+            finish: Offset::START,
             seen: Offset::START,
             sought: Offset::START,
             closed: 0,
@@ -99,6 +105,24 @@ impl State {
     /// The epoch of its log; `None` as long as it is not loaded.
     pub(super) fn loaded(&self) -> Option<Epoch> {
         self.mirror.as_ref().filter(|mirror| mirror.loaded).map(|mirror| mirror.epoch)
+    }
+
+    /// Everything up to here is in the mirror, or was, whatever the feed has lost.
+    pub(super) fn reach(&self) -> Offset {
+        self.mirror.as_ref().map_or(Offset::START, |mirror| mirror.tail.max(mirror.read_at))
+    }
+
+    /// It takes no more events, though the last may be on its way here.
+    pub(super) fn is_finishing(&self) -> bool {
+        let on_its_way = self.mirror.as_ref().is_some_and(|mirror| mirror.finish > self.reach());
+        self.log.is_finished() || on_its_way
+    }
+
+    /// This node has published the channel's last event.
+    pub(super) fn finishes_at(&mut self, last: Cursor) {
+        if let Some(mirror) = self.mirror.as_mut().filter(|mirror| mirror.epoch == last.epoch) {
+            mirror.finish = mirror.finish.max(last.offset);
+        }
     }
 
     /// How often events came late.
@@ -217,6 +241,7 @@ impl Shared {
         }
         let last = held.entries.last().map_or(held.head, |entry| held.head.max(entry.offset));
         mirror.tail = mirror.tail.max(last);
+        mirror.read_at = mirror.read_at.max(held.level);
         mirror.epoch = held.epoch;
         mirror.closed = held.closed;
         if again {

@@ -105,18 +105,25 @@ impl OpenOptions {
         let at = |offset| Cursor { epoch, offset };
         let positions = subscription.positions();
         let missed = positions.tell_missed();
+        // Of what is given already something may be on its way here, which is to come after the cursor.
+        let reach = positions.reach(&hub).min(last);
+        let replay = id.is_none().then(|| self.replay_after(positions, reach)).flatten();
         let (cursor, reason) = match &id {
-            None => (self.fresh(positions, last), None),
+            None => (replay.unwrap_or(last), None),
             Some(id) => resume(positions, id.as_ref(), at(last), missed),
         };
         // In this order: the last event of a channel comes before it is finished.
         let finished = positions.all_finished();
         let first = positions.first_after(cursor);
         // With a gap the reader goes on right before the first event that it still gets.
-        let cursor = if reason.is_some() { go_on_before(first, last).max(cursor) } else { cursor };
+        let cursor = if reason.is_some() { go_on_before(first, reach).max(cursor) } else { cursor };
         let gap = reason.map(|reason| Gap::new(reason, requested, first, at(cursor)));
         if gap.is_none() && first.is_none() && finished && !positions.any_lagged(cursor) {
             return Err(OpenErrorKind::Over.into());
+        }
+        // Who wants what is held wants too what the feed lost of it.
+        if replay.is_none() {
+            positions.is_told_up_to(cursor);
         }
         // Only now: had this one been refused, the older would still be needed. Of two that come at once the higher
         // number stays, on every channel.
@@ -173,12 +180,15 @@ impl OpenOptions {
         Ok(())
     }
 
-    fn fresh(&self, positions: &Positions, last: Offset) -> Offset {
+    /// After where what a fresh reader wants of what was there before it begins; `None` if it wants nothing.
+    fn replay_after(&self, positions: &Positions, reach: Offset) -> Option<Offset> {
+        let before_all = || go_on_before(positions.first_after(Offset::START), reach);
         match self.start {
+            Start::Last(0) => None,
             // Who comes to channels that are all finished can only want what is left of them.
-            Start::Live if !positions.all_finished() => last,
-            Start::Live | Start::Earliest => go_on_before(positions.first_after(Offset::START), last),
-            Start::Last(n) => positions.before_last(n).unwrap_or(last),
+            Start::Live if !positions.all_finishing() => None,
+            Start::Live | Start::Earliest => Some(before_all()),
+            Start::Last(n) => Some(positions.before_last(n).unwrap_or_else(before_all)),
         }
     }
 }

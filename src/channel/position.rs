@@ -130,10 +130,25 @@ impl Positions {
         self.as_slice().iter().map(|position| position.told).max().unwrap_or_default()
     }
 
-    /// The reader goes on after `cursor`: what is missing before it, it does not miss.
-    pub(super) fn go_on_after(&mut self, cursor: Offset) {
+    /// All that is missing up to `offset` is told, or was never to come.
+    pub(super) fn is_told_up_to(&mut self, offset: Offset) {
         for position in self.as_mut_slice() {
-            position.told = position.told.max(cursor);
+            position.told = position.told.max(offset);
+        }
+    }
+
+    /// Up to where all that was published to them is in their logs, or was: what is on its way comes after it.
+    pub(super) fn reach(&self, hub: &Hub) -> Offset {
+        // Asked first: whoever locks a channel from here on finds all that was published to it up to this.
+        let last = hub.memory.last();
+        if hub.remote.is_none() {
+            return last;
+        }
+        let own = self.each(|_, state| state.reach()).min().unwrap_or_default();
+        match self {
+            // What the feed has lost may lie before the level, of which only readers of several channels are told.
+            Self::One(_) => own,
+            Self::Several(..) => own.max(last),
         }
     }
 
@@ -165,13 +180,12 @@ impl Positions {
         self.each(|position, state| position.first_after(state, cursor)).flatten().min()
     }
 
-    /// The offset right before the last `n` events that are held; `None` if there are none or none are wanted.
+    /// The offset right before the last `n` events that are held; `None` if there are fewer.
     pub(super) fn before_last(&self, n: usize) -> Option<Offset> {
         let newest = self.each(|position, state| state.log.newest_offsets(position.view, n));
         let mut newest: Vec<_> = newest.flatten().collect();
         newest.sort_unstable_by_key(|offset| std::cmp::Reverse(*offset));
-        newest.truncate(n);
-        newest.last().map(|offset| offset.before())
+        newest.get(n.checked_sub(1)?).map(|offset| offset.before())
     }
 
     /// The event with that custom id, if exactly one is held.
@@ -190,6 +204,11 @@ impl Positions {
 
     pub(super) fn all_finished(&self) -> bool {
         self.each(|_, state| state.log.is_finished()).all(|finished| finished)
+    }
+
+    /// They take no more events, of which the last may be on their way here.
+    pub(super) fn all_finishing(&self) -> bool {
+        self.each(|_, state| state.is_finishing()).all(|finishing| finishing)
     }
 
     fn each<T>(&self, mut ask: impl FnMut(&Position, &State) -> T) -> impl Iterator<Item = T> {
@@ -330,9 +349,10 @@ impl Position {
     }
 }
 
-/// After a gap a reader goes on right before the first event that it still gets; `last` stands for everything until now.
-pub(super) fn go_on_before(first: Option<Offset>, last: Offset) -> Offset {
-    first.map_or(last, |first| first.before().min(last))
+/// A reader that wants what is held goes on right before the first of it. What is on its way, and may come before that, comes
+/// after `reach`.
+pub(super) fn go_on_before(first: Option<Offset>, reach: Offset) -> Offset {
+    first.map_or(reach, |first| first.before().min(reach))
 }
 
 #[cfg(all(test, loom))]

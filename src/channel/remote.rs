@@ -21,7 +21,7 @@ use crate::{
     error::{BackendError, PublishError, PublishErrorKind},
     event::Event,
     name::{ChannelName, ClientId},
-    sync::{AtomicU64, Mutex, Ordering, lock},
+    sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock},
 };
 
 pub(crate) struct Remote {
@@ -38,6 +38,8 @@ pub(crate) struct Remote {
     pub(super) synced: Gate,
     tickets: AtomicU64,
     driver: Mutex<Option<mpsc::UnboundedSender<Command>>>,
+    /// A driver is needed and there is none: its runtime has ended.
+    abandoned: AtomicBool,
 }
 
 impl Remote {
@@ -51,6 +53,7 @@ impl Remote {
             synced: Gate::default(),
             tickets: AtomicU64::new(0),
             driver: Mutex::new(None),
+            abandoned: AtomicBool::new(false),
         }
     }
 
@@ -90,9 +93,12 @@ impl Remote {
         ticket
     }
 
-    /// Tells the driver, which is begun if there is none. Outside of a runtime there can be none.
+    /// Tells the driver, which is begun if there is none. Outside of a runtime that is left to whoever waits in one.
     pub(super) fn order(&self, hub: &Arc<Hub>, command: Command) {
         let mut driver = lock(&self.driver);
+        // Sooner than the driver is looked at, which closes its end and then says so. A runtime that is ending drops at once
+        // what is spawned.
+        self.abandoned.swap(false, Ordering::AcqRel);
         let running = driver.as_ref().filter(|driver| !driver.is_closed());
         if let Some(driver) = running {
             // It can't have gone in between but with its runtime.
@@ -103,12 +109,24 @@ impl Remote {
             let _ = commands.send(command);
             *driver = Some(commands);
             runtime.spawn(driver::run(hub, self, orders));
+        } else {
+            self.abandon();
         }
     }
 
     /// There is a driver. Its runtime may be gone, and it with that.
     pub(super) fn is_driven(&self) -> bool {
         lock(&self.driver).as_ref().is_some_and(|driver| !driver.is_closed())
+    }
+
+    /// There is no driver any more.
+    pub(super) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
+    }
+
+    /// Somebody should begin a driver. Asks no lock.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
     }
 
     /// Tells the driver if there is one.
@@ -150,6 +168,10 @@ impl Hub {
             Appended::Finished => return Err(PublishErrorKind::Finished.into()),
             Appended::DuplicateId => return Err(PublishErrorKind::DuplicateId.into()),
         };
+        if last && !repeated {
+            // Sooner than it is known that so much was given: who comes after that wants what is left.
+            self.with_existing(name, |state| state.finishes_at(cursor));
+        }
         remote.learn(cursor);
         self.counters.published.add(u64::from(!repeated));
         let reached = if repeated { 0 } else { self.readers_of(name, target) };

@@ -146,12 +146,11 @@ impl Subscription {
 
     /// Goes on after what was lost.
     fn lag(&mut self) -> Gap {
-        // Asked first: whoever locks a channel from here on finds all that was published to it up to this.
-        let last = self.hub().memory.last();
+        let reach = self.positions.reach(self.hub());
         self.positions.tell_missed();
         let first = self.positions.first_after(self.cursor);
-        self.cursor = go_on_before(first, last).max(self.cursor);
-        self.positions.go_on_after(self.cursor);
+        self.cursor = go_on_before(first, reach).max(self.cursor);
+        self.positions.is_told_up_to(self.cursor);
         let counters = &self.hub().counters;
         counters.gaps.add(1);
         counters.lagged.add(1);
@@ -188,10 +187,15 @@ impl Subscription {
             self.positions.as_mut_slice().iter_mut().for_each(Position::look_again);
         }
         let cursor = self.cursor();
-        match self.positions.as_mut_slice() {
+        let found = match self.positions.as_mut_slice() {
             [only] => only.poll(cursor, cx, limit),
             _ => self.poll_many(cx, limit),
+        };
+        if found.is_pending() {
+            // Once it is parked, so that it is told when there is no driver any more.
+            self.keep_driven();
         }
+        found
     }
 
     /// On several channels: each is read up to the same offset, and merged. It parks in each that has nothing more, and
@@ -212,7 +216,10 @@ impl Subscription {
                 self.positions.park(cx);
                 let first = self.positions.first_after(self.cursor);
                 if first.is_some_and(|first| self.positions.wait_for(first, &remote.level, cx)) {
-                    return self.read_many(cx, limit).map_or(Poll::Pending, Poll::Ready);
+                    let found = self.read_many(cx, limit);
+                    // The level may never get there. The rest is for when the reader comes back.
+                    let ended = || self.hub().is_shutting_down().then_some(Found::End(EndReason::Shutdown));
+                    return found.or_else(ended).map_or(Poll::Pending, Poll::Ready);
                 }
             }
         }
@@ -303,7 +310,6 @@ impl Subscription {
 
     pub(super) fn start_at(&mut self, cursor: Cursor, gap: Option<Gap>) {
         (self.epoch, self.cursor, self.gap) = (cursor.epoch, cursor.offset, gap.map(Box::new));
-        self.positions.go_on_after(self.cursor);
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tower_sse::{
-    ClientId, CustomId, Delivery, EndReason, Event, GapReason, IdempotencyKey, OpenOptions, PublisherBuilder,
-    Retention, Start,
+    ClientId, CustomId, Delivery, EndReason, Event, GapReason, IdempotencyKey, OpenOptions, Publisher,
+    PublisherBuilder, Retention, Start,
 };
 
 use crate::{
@@ -316,6 +316,38 @@ pub async fn a_closed_channel_ends_everywhere_and_begins_anew(store: impl Store)
     let mut reader = resume(&other, &["a"], "", &first).await;
     reader.gap(GapReason::Evicted).await;
     assert_eq!(reader.text().await, "3");
+}
+
+/// Closes a channel, and comes back when all of these nodes know.
+async fn close_for(nodes: [&Publisher; 2], channel: &str) {
+    let [mut one, mut other] = [live(nodes[0], &[channel], "").await, live(nodes[1], &[channel], "").await];
+    nodes[0].channel(channel).close().await.unwrap();
+    assert!(one.next().await.is_none() && other.next().await.is_none());
+}
+
+pub async fn who_comes_back_before_its_first_event_is_told_no_gap(store: impl Store) {
+    let [one, other] = store.nodes(three_events);
+    let mut kept = live(&one, &["a", "b"], "").await;
+    for n in 0..5 {
+        send(&one, "a", n).await;
+        assert_eq!(kept.text().await, n.to_string());
+    }
+    close_for([&one, &other], "a").await;
+    // What is gone was before they came.
+    for node in [&one, &other] {
+        for channels in [&["a"][..], &["a", "b"], &["b"]] {
+            for start in [Start::Live, Start::Earliest, Start::Last(1)] {
+                for again in [&one, &other] {
+                    let fresh = try_open(node, OpenOptions::new().start(start), channels, "", None).await.unwrap();
+                    let id = fresh.id();
+                    drop(fresh);
+                    let mut back = resume(again, channels, "", &id).await;
+                    back.nothing_before(&other, channels[0]).await;
+                    close_for([&one, &other], channels[0]).await;
+                }
+            }
+        }
+    }
 }
 
 pub async fn a_repeated_publish_changes_nothing(store: impl Store) {

@@ -10,7 +10,7 @@ use std::{
 
 use tower_sse::{
     ChannelName, CustomId, Delivery, EndReason, Event, GapReason, IdempotencyKey, OpenOptions, Publisher,
-    PublisherBuilder, Retention,
+    PublisherBuilder, Retention, Start,
     backend::{Append, Appended, Backend as _},
 };
 
@@ -178,7 +178,7 @@ pub async fn what_was_lost_for_another_client_is_no_gap(store: impl Shared) {
     ana.nothing_before(&other, "a").await;
 }
 
-pub async fn what_was_lost_before_a_reader_came_is_no_gap(store: impl Shared) {
+pub async fn what_was_lost_before_a_reader_came_is_a_gap_to_who_wants_what_is_held_only(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let mut early = live(&one, &["a", "b"], "").await;
@@ -187,7 +187,11 @@ pub async fn what_was_lost_before_a_reader_came_is_no_gap(store: impl Shared) {
     send(&other, "b", 1).await;
     assert_eq!(early.text().await, "1");
     let mut late = live(&one, &["a", "b"], "").await;
+    let earliest = OpenOptions::new().start(Start::Earliest);
+    let mut all = try_open(&one, earliest, &["a", "b"], "", None).await.unwrap();
+    assert_eq!(all.text().await, "1");
     early.gap(GapReason::Lagged).await;
+    all.gap(GapReason::Lagged).await;
     late.nothing_before(&other, "a").await;
 }
 
@@ -690,4 +694,152 @@ pub async fn what_the_feed_brings_and_the_store_does_not_know_is_not_read_for_ev
     assert!(reads < 20, "it was read {reads} times");
     send(&other, "a", 4).await;
     assert_eq!(reader.until("4").await.last().unwrap(), "4");
+}
+
+/// A reader of `channels` that wants what was before it.
+async fn replaying(node: &Publisher, start: Start, channels: &[&str]) -> Reader {
+    try_open(node, OpenOptions::new().start(start), channels, "", None).await.unwrap()
+}
+
+pub async fn what_was_acknowledged_is_replayed_though_it_is_on_its_way(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let mut live = live(&one, &["a", "b"], "").await;
+    let mut sent = 0..;
+    // Later there is something of before.
+    for round in 0..2 {
+        for start in [Start::Earliest, Start::Last(9)] {
+            faults.delay.store(50, SeqCst);
+            let texts: Vec<_> = sent.by_ref().take(4).map(|n| n.to_string()).collect();
+            send(&one, "a", &texts[0]).await;
+            send(&one, "b", &texts[1]).await;
+            let mut single = replaying(&one, start, &["a"]).await;
+            let mut several = replaying(&one, start, &["a", "b"]).await;
+            send(&one, "b", &texts[2]).await;
+            send(&one, "a", &texts[3]).await;
+            assert_eq!(live.texts(4).await, texts);
+            faults.delay.store(0, SeqCst);
+            let skipped = |got: Vec<String>| got.into_iter().skip_while(|text| *text != texts[0]).collect::<Vec<_>>();
+            assert_eq!(skipped(several.until(&texts[3]).await), texts, "{start:?}, {round}");
+            assert_eq!(skipped(single.until(&texts[3]).await), [&texts[0][..], &texts[3]], "{start:?}, {round}");
+        }
+    }
+}
+
+pub async fn what_was_published_while_the_feed_is_away_is_replayed(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut live = live(&one, &["a"], "").await;
+    faults.no_feed.store(true, SeqCst);
+    faults.cut();
+    eventually(async || faults.feeds.load(SeqCst) == 0).await;
+    send(&other, "a", 1).await;
+    send(&one, "a", 2).await;
+    let mut earliest = replaying(&one, Start::Earliest, &["a"]).await;
+    let mut last = replaying(&one, Start::Last(5), &["a"]).await;
+    faults.no_feed.store(false, SeqCst);
+    send(&other, "a", 3).await;
+    for reader in [&mut live, &mut earliest, &mut last] {
+        assert_eq!(reader.texts(3).await, ["1", "2", "3"]);
+    }
+}
+
+pub async fn after_a_gap_of_a_closed_channel_comes_what_is_on_its_way(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let id = send(&one, "a", 1).await;
+    send(&one, "a", 2).await;
+    one.channel("a").close().await.unwrap();
+    let mut live = live(&one, &["a"], "").await;
+    faults.delay.store(50, SeqCst);
+    send(&one, "a", 3).await;
+    let mut resumed = resume(&one, &["a"], "", &id).await;
+    send(&one, "a", 4).await;
+    assert_eq!(live.texts(2).await, ["3", "4"]);
+    let gap = resumed.gap(GapReason::Evicted).await;
+    // It is told of it once.
+    let mut again = resume(&one, &["a"], "", &gap.cursor.to_string()).await;
+    for reader in [&mut resumed, &mut again] {
+        assert_eq!(reader.texts(2).await, ["3", "4"]);
+    }
+}
+
+pub async fn what_the_feed_lost_is_replayed_or_told(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let (_kept, mut seen) = (live(&one, &["a"], "").await, live(&one, &["b"], "").await);
+    faults.drop_next.store(1, SeqCst);
+    send(&other, "a", "dropped").await;
+    send(&other, "b", "seen").await;
+    assert_eq!(seen.text().await, "seen");
+    // Nobody can know of it yet.
+    let mut single = replaying(&one, Start::Earliest, &["a"]).await;
+    let mut several = replaying(&one, Start::Earliest, &["a", "c"]).await;
+    assert_eq!(single.text().await, "dropped");
+    match several.next().await {
+        Some(Delivery::Gap(gap)) => assert_eq!(gap.reason, GapReason::Lagged),
+        Some(Delivery::Event(event)) => assert_eq!(event.data(), "dropped"),
+        other => panic!("{other:?}"),
+    }
+    several.nothing_before(&other, "c").await;
+}
+
+pub async fn what_cannot_be_read_yet_is_replayed_too(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let _kept = live(&one, &["a"], "").await;
+    *faults.unreadable.lock().unwrap() = Some(ChannelName::from_static("a"));
+    faults.drop_next.store(1, SeqCst);
+    send(&other, "a", 1).await;
+    send(&other, "a", 2).await;
+    send(&other, "b", 3).await;
+    eventually(async || faults.reads.load(SeqCst) > 1).await;
+    // They know the last event already, and are to know those before it.
+    let mut earliest = replaying(&one, Start::Earliest, &["a", "b"]).await;
+    let mut last = replaying(&one, Start::Last(5), &["a", "b"]).await;
+    *faults.unreadable.lock().unwrap() = None;
+    for reader in [&mut earliest, &mut last] {
+        assert_eq!(reader.texts(3).await, ["1", "2", "3"]);
+    }
+}
+
+pub async fn who_comes_back_to_a_channel_that_the_store_has_forgotten_is_told_no_gap(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    faults.forgets.store(true, SeqCst);
+    send(&other, "b", 1).await;
+    let fresh = replaying(&one, Start::Earliest, &["a"]).await;
+    let id = fresh.id();
+    drop(fresh);
+    resume(&one, &["a"], "", &id).await.nothing_before(&other, "a").await;
+}
+
+pub async fn who_comes_to_a_channel_that_is_being_finished_gets_what_is_left(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let mut early = live(&one, &["a"], "").await;
+    send(&one, "a", 1).await;
+    assert_eq!(early.text().await, "1");
+    faults.delay.store(50, SeqCst);
+    one.channel("a").finish(Event::text("done")).await.unwrap();
+    let mut late = live(&one, &["a"], "").await;
+    let mut resumed = resume(&one, &["a"], "", &late.id()).await;
+    assert_eq!(early.text().await, "done");
+    assert_eq!(late.texts(2).await, ["1", "done"]);
+    assert_eq!(resumed.texts(2).await, ["1", "done"]);
+    assert!(late.next().await.is_none());
+}
+
+pub async fn a_shutdown_ends_who_waits_for_the_level(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let (mut several, mut single) = (live(&one, &["a", "b"], "").await, live(&one, &["a"], "").await);
+    let third = live(&one, &["c"], "").await;
+    lose_sight(&faults, &other).await;
+    send(&other, "a", 1).await;
+    assert_eq!(single.text().await, "1");
+    // The level stands still now.
+    faults.cut();
+    drop((single, third));
+    let waiting = tokio::spawn(async move { (several.next().await.is_none(), several.subscription.end_reason()) });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(one.shutdown(Duration::from_secs(20)).await);
+    assert_eq!(waiting.await.unwrap(), (true, Some(EndReason::Shutdown)));
 }

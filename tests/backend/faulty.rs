@@ -12,7 +12,9 @@ use std::{
 use tokio::sync::Notify;
 use tower_sse::{
     BackendError, ChannelName, Cursor, Epoch, Offset, Retention,
-    backend::{Append, Appended, Backend, BackendFuture, Connected, Held, Message, Messages, Presence, Requests},
+    backend::{
+        Append, Appended, Backend, BackendFuture, Connected, Held, Marks, Message, Messages, Presence, Requests,
+    },
 };
 
 #[derive(Clone)]
@@ -25,6 +27,8 @@ pub struct Faulty<B> {
 pub struct Faults {
     /// Nothing answers, and the feed is cut.
     pub away: AtomicBool,
+    /// No feed begins, though all else answers.
+    pub no_feed: AtomicBool,
     cut: Notify,
     /// So many events are dropped, one of each so many.
     pub drop_every: AtomicU64,
@@ -54,6 +58,8 @@ pub struct Faults {
     pub read_after: AtomicU64,
     /// No read of this channel succeeds.
     pub unreadable: Mutex<Option<ChannelName>>,
+    /// The store knows of no channel any more, and says so.
+    pub forgets: AtomicBool,
     /// Reads are done, and answered later.
     pub hold_reads: AtomicBool,
     say_again: Notify,
@@ -143,7 +149,10 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             self.faults.answered.fetch_add(1, SeqCst);
-            held
+            match self.faults.forgets.load(SeqCst) {
+                true => held.map(forgotten),
+                false => held,
+            }
         })
     }
 
@@ -166,6 +175,9 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
         self.faults.tries.fetch_add(1, SeqCst);
         if let Err(error) = self.faults.answer() {
             return error;
+        }
+        if self.faults.no_feed.load(SeqCst) {
+            return Box::pin(async { Err(BackendError::new("there is no feed")) });
         }
         self.faults.feeds.fetch_add(1, SeqCst);
         Box::pin(async move {
@@ -222,6 +234,13 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
     fn presence(&self, channel: ChannelName) -> BackendFuture<'_, Connected> {
         self.faults.answer().map_or_else(|error| error, |()| self.inner.presence(channel))
     }
+}
+
+/// What is said instead of a channel that nothing is known of any more.
+fn forgotten(Held { epoch, level, .. }: Held) -> Held {
+    let mut held = Held::new(epoch, level);
+    held.marks = Marks::of_everybody(level);
+    held
 }
 
 struct Gone<'a>(&'a Faults);

@@ -130,3 +130,37 @@ fn when_the_runtime_of_the_first_reader_is_gone_the_next_ones_takes_over() {
         of_another.nothing_before(&node, "b").await;
     });
 }
+
+#[test]
+fn who_reads_in_another_runtime_goes_on_when_the_first_is_gone() {
+    use std::time::Duration;
+
+    use crate::{reader::*, store::defaults};
+
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let store = first.block_on(FileStore::begin()).unwrap();
+    let node = store.node(defaults);
+    let _gone = first.block_on(live(&node, &["a"], ""));
+    let mut reader = second.block_on(async {
+        let mut reader = live(&node, &["a"], "").await;
+        reader.nothing_before(&node, "a").await;
+        reader
+    });
+    let (is_parked, parked) = std::sync::mpsc::channel();
+    let waiting = second.spawn(async move {
+        let mut next = std::pin::pin!(reader.text());
+        std::future::poll_fn(|cx| {
+            let polled = next.as_mut().poll(cx);
+            let _ = is_parked.send(());
+            polled
+        })
+        .await
+    });
+    parked.recv().unwrap();
+    drop(first);
+    second.block_on(async {
+        send(&node, "a", "1").await;
+        assert_eq!(tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap().unwrap(), "1");
+    });
+}

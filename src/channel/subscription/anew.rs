@@ -33,6 +33,16 @@ impl Subscription {
         self.positions.find(id).is_some()
     }
 
+    /// A driver ends with its runtime: who waits in another one begins the next there.
+    pub(super) fn keep_driven(&self) {
+        if let Some(remote) = &self.hub().remote
+            && remote.is_abandoned()
+        {
+            // It asks for the level first in any case.
+            remote.ask_level(self.hub());
+        }
+    }
+
     /// When the log was lost: waits until all of its channels are known of the same new one.
     pub(super) fn poll_anew(&self, cx: &mut Context<'_>) -> Poll<Found> {
         self.positions.park(cx);
@@ -53,11 +63,11 @@ impl Subscription {
 
     /// Goes on in a log that knows nothing of what was delivered.
     pub(super) fn begin_anew(&mut self, epoch: Epoch) -> Gap {
-        let last = self.hub().memory.last();
+        let reach = self.positions.reach(self.hub());
         self.positions.tell_missed();
         let first = self.positions.first_after(Offset::START);
-        (self.epoch, self.cursor) = (epoch, go_on_before(first, last));
-        self.positions.go_on_after(self.cursor);
+        (self.epoch, self.cursor) = (epoch, go_on_before(first, reach));
+        self.positions.is_told_up_to(self.cursor);
         self.hub().counters.gaps.add(1);
         debug!("a reader's epoch is over", cursor = self.cursor());
         Gap::new(GapReason::OtherEpoch, None, first, self.cursor())
