@@ -50,6 +50,9 @@ use crate::{
 /// # Ok::<_, tower_sse::RouteError>(())
 /// ```
 ///
+/// Or around a whole router, wherever it came from: `Router::new().fallback_service(sse.layer(app))`, with `tower::Layer`
+/// for the method.
+///
 /// Without a layer around the whole, streams are a service of their own, on a route or under a prefix; a prefix is cut
 /// off before the layer's patterns see the path:
 ///
