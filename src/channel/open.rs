@@ -107,9 +107,9 @@ impl OpenOptions {
         let missed = positions.tell_missed();
         // Of what is given already something may be on its way here, which is to come after the cursor.
         let reach = positions.reach(&hub).min(last);
-        let replay = id.is_none().then(|| self.replay_after(positions, reach)).flatten();
+        let fresh = if id.is_none() { self.fresh(positions, last) } else { None };
         let (cursor, reason) = match &id {
-            None => (replay.unwrap_or(last), None),
+            None => (fresh.unwrap_or_else(|| go_on_before(positions.first_after(Offset::START), reach)), None),
             Some(id) => resume(positions, id.as_ref(), at(last), missed),
         };
         // In this order: the last event of a channel comes before it is finished.
@@ -121,8 +121,8 @@ impl OpenOptions {
         if gap.is_none() && first.is_none() && finished && !positions.any_lagged(cursor) {
             return Err(OpenErrorKind::Over.into());
         }
-        // Who wants what is held wants too what the feed lost of it.
-        if replay.is_none() {
+        // Who wants all that is held misses what the feed has lost of it, be that before its cursor.
+        if id.is_some() || fresh.is_some() {
             positions.is_told_up_to(cursor);
         }
         // Only now: had this one been refused, the older would still be needed. Of two that come at once the higher
@@ -180,15 +180,14 @@ impl OpenOptions {
         Ok(())
     }
 
-    /// After where what a fresh reader wants of what was there before it begins; `None` if it wants nothing.
-    fn replay_after(&self, positions: &Positions, reach: Offset) -> Option<Offset> {
-        let before_all = || go_on_before(positions.first_after(Offset::START), reach);
+    /// After what a fresh reader starts; `None` if it wants all that is held.
+    fn fresh(&self, positions: &Positions, last: Offset) -> Option<Offset> {
         match self.start {
-            Start::Last(0) => None,
+            Start::Last(0) => Some(last),
             // Who comes to channels that are all finished can only want what is left of them.
-            Start::Live if !positions.all_finishing() => None,
-            Start::Live | Start::Earliest => Some(before_all()),
-            Start::Last(n) => Some(positions.before_last(n).unwrap_or_else(before_all)),
+            Start::Live if !positions.all_finishing() => Some(last),
+            Start::Live | Start::Earliest => None,
+            Start::Last(n) => positions.before_last(n),
         }
     }
 }
