@@ -10,6 +10,7 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
+use percent_encoding::percent_decode_str;
 use tokio::net::TcpListener;
 use tower::Layer;
 use tower_sse::{Event, PublishError, Publisher, SseLayer};
@@ -43,14 +44,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn publish(publisher: Publisher, channel: String, body: warp::hyper::body::Bytes) -> impl Reply {
-    let (status, text) = match str::from_utf8(&body) {
-        Err(error) => (StatusCode::BAD_REQUEST, error.to_string()),
-        Ok(text) => match publisher.channel(channel).send(Event::text(text)).await {
+    let (status, text) = match (decode(&channel), str::from_utf8(&body)) {
+        (None, _) => (StatusCode::BAD_REQUEST, "the channel's name is badly encoded".into()),
+        (_, Err(error)) => (StatusCode::BAD_REQUEST, error.to_string()),
+        (Some(channel), Ok(text)) => match publisher.channel(channel).send(Event::text(text)).await {
             Ok(sent) => (StatusCode::OK, sent.id.to_string()),
             Err(error) => (status(&error), with_cause(&error)),
         },
     };
     warp::reply::with_status(text + "\n", status)
+}
+
+/// A segment of the path, which warp gives as it came. The layer decodes its own, and as strictly.
+fn decode(segment: &str) -> Option<String> {
+    let hex = |rest: &str| rest.len() > 1 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    let sound = segment.split('%').skip(1).all(hex);
+    sound.then(|| percent_decode_str(segment).decode_utf8().ok().map(Into::into)).flatten()
 }
 
 fn status(error: &PublishError) -> StatusCode {

@@ -3,9 +3,9 @@
 //! The layer asks the authorizer once for each connection, before a subscription is opened. What it grants is cut to
 //! what was asked: a grant may narrow the channels and bind the client, and never widens.
 //!
-//! It fails closed. A [`Denied`] is answered with its own status, also when a middleware has boxed or wrapped it. Any
-//! other error, a timeout and a panic are answered with 403 and counted in
-//! [`Stats::authorizer_failed`](crate::Stats::authorizer_failed).
+//! It fails closed: nothing is read without a grant. A [`Denied`] is answered with its own status, also when a middleware
+//! has boxed or wrapped it. Any other error, a timeout and a panic are a failure, which may pass: the client is told to
+//! come back after a random time, and it is counted in [`Stats::authorizer_failed`](crate::Stats::authorizer_failed).
 
 mod allow_all;
 mod authorizer;

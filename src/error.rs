@@ -315,43 +315,68 @@ impl Error for OpenError {}
 
 /// A path pattern that [`SseLayer::route`](crate::SseLayer::route) can't serve; the matcher's own error, if there is
 /// one, is in `source()`.
+///
+/// ```
+/// use tower_sse::{Publisher, SseLayer};
+///
+/// let error = SseLayer::new(Publisher::new()).route("/a/:channel").unwrap_err();
+/// let text = "the path pattern `/a/:channel` has a segment that begins with `:` or `*`; a parameter is `{name}` or `{*name}`";
+/// assert_eq!(error.to_string(), text);
+/// ```
 #[derive(Debug)]
-pub struct RouteError(pub(crate) RouteErrorKind);
+pub struct RouteError {
+    pattern: String,
+    kind: RouteErrorKind,
+}
 
 #[derive(Debug)]
 pub(crate) enum RouteErrorKind {
-    Pattern(matchit::InsertError),
     NotAbsolute,
+    Character,
+    Marker,
+    ParameterTwice,
+    Matcher(matchit::InsertError),
     ChannelTwice,
 }
 
 impl RouteError {
+    pub(crate) fn new(pattern: &str, kind: RouteErrorKind) -> Self {
+        Self { pattern: pattern.to_owned(), kind }
+    }
+
     /// The path pattern is malformed, does not begin with a slash, or conflicts with one that the layer has.
     pub fn is_pattern(&self) -> bool {
-        matches!(self.0, RouteErrorKind::Pattern(_) | RouteErrorKind::NotAbsolute)
+        !self.is_channel_twice()
     }
 
     /// The route has both a fixed channel and a `{channel}` in its pattern.
     pub fn is_channel_twice(&self) -> bool {
-        matches!(self.0, RouteErrorKind::ChannelTwice)
+        matches!(self.kind, RouteErrorKind::ChannelTwice)
     }
 }
 
 impl fmt::Display for RouteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            RouteErrorKind::Pattern(_) => "the path pattern is malformed, or conflicts with an earlier one",
-            RouteErrorKind::NotAbsolute => "the path pattern does not begin with a slash",
-            RouteErrorKind::ChannelTwice => "the route has both a fixed channel and a `{channel}` in its pattern",
-        })
+        write!(f, "the path pattern `{}` ", self.pattern)?;
+        match &self.kind {
+            RouteErrorKind::NotAbsolute => f.write_str("does not begin with a slash"),
+            RouteErrorKind::Character => f.write_str("has a character that no path has, such as a blank, `?` or `#`"),
+            RouteErrorKind::Marker => {
+                f.write_str("has a segment that begins with `:` or `*`; a parameter is `{name}` or `{*name}`")
+            }
+            RouteErrorKind::ParameterTwice => f.write_str("has a parameter twice"),
+            RouteErrorKind::Matcher(matchit::InsertError::Conflict { with }) => write!(f, "conflicts with `{with}`"),
+            RouteErrorKind::Matcher(_) => f.write_str("is malformed"),
+            RouteErrorKind::ChannelTwice => f.write_str("has a `{channel}`, and its route has a fixed channel"),
+        }
     }
 }
 
 impl Error for RouteError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.0 {
-            RouteErrorKind::Pattern(error) => Some(error),
-            RouteErrorKind::NotAbsolute | RouteErrorKind::ChannelTwice => None,
+        match &self.kind {
+            RouteErrorKind::Matcher(error) => Some(error),
+            _ => None,
         }
     }
 }

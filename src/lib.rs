@@ -1,4 +1,4 @@
-//! Server-Sent Events for any [tower](tower_service) stack: named channels with history, exact resume after a lost
+//! Server-Sent Events for any [tower](https://docs.rs/tower) stack: named channels with history, exact resume after a lost
 //! connection, events for one client only, keep-alives and authorization. Embedded: there is no server to run beside
 //! the application.
 //!
@@ -55,8 +55,8 @@
 //! 7. **No injection, no panic.** Any string arrives as itself. What the format can't carry is a typed error.
 //! 8. **Bounded.** Everything that grows has a limit: see [`Limits`], [`Retention`] and [`OpenOptions`]. What is refused
 //!    or evicted is [counted](Stats).
-//! 9. **Fail closed.** An authorizer that fails, panics or runs into the timeout that you put around it denies; an expired
-//!    grant ends the stream.
+//! 9. **Fail closed.** An authorizer that fails, panics or runs into the timeout that you put around it grants nothing; an
+//!    expired grant ends the stream.
 //! 10. **Ends well.** [`Publisher::shutdown`] ends every stream, so that a server's graceful shutdown finishes.
 //!
 //! # What is sent
@@ -70,7 +70,7 @@
 //! | with an `Accept` that rules out `text/event-stream` | 406 |
 //! | denied by the authorizer | its status, 401, 403 or 404 |
 //! | a channel or client that can't be one | 400 |
-//! | over a limit, or shutting down | 200, a random `retry:`, and the end: a browser gives up for good on a 503 |
+//! | over a limit, shutting down, or the authorizer failed | 200, a random `retry:`, and the end: a browser gives up for good on a 503 |
 //! | nothing left, and nothing will come | 204, on which a browser stops reconnecting |
 //!
 //! # What a server should set

@@ -53,7 +53,7 @@ counters! {
     limited,
     /// Requests that the authorizer denied.
     denied,
-    /// Requests denied because the authorizer failed: an error of its own, a panic, a timeout.
+    /// Requests that were granted nothing because the authorizer failed: an error of its own, a panic, a timeout.
     authorizer_failed,
     /// Requests with a name, id or encoding that is not valid.
     bad_requests,

@@ -101,6 +101,39 @@ fn hub_bytes_evict_the_oldest_whatever_its_channel() {
 }
 
 #[test]
+fn at_its_limit_a_hub_makes_room_for_a_sixteenth_and_no_more() {
+    for channels in [1, 7] {
+        let publisher = with(Limits::new().hub_bytes(16_000));
+        let mut evicted = 0;
+        for n in 0..1_000 {
+            let before = publisher.stats().held_bytes;
+            send(&publisher, &format!("channel{}", n % channels), format!("{n:0100}"));
+            let (held, stats) = (publisher.stats().held_bytes, publisher.stats());
+            if stats.evicted > evicted {
+                assert!(before > 15_800 && (14_800..=15_000).contains(&held), "{before} {held}");
+                evicted = stats.evicted;
+            }
+        }
+        assert!(evicted > 800);
+    }
+}
+
+#[test]
+fn a_hub_may_be_full_to_the_byte() {
+    let filled = |max: usize| {
+        let publisher = with(Limits::new().hub_bytes(max));
+        // Each of the same size.
+        (0..9).for_each(|n| drop(send(&publisher, "a", n)));
+        publisher.stats()
+    };
+    let bytes = filled(usize::MAX).held_bytes;
+    assert_eq!((filled(bytes).evicted, filled(bytes - 1).evicted), (0, 1));
+    // All but one of them are what it makes room for.
+    let most = (0..bytes).find(|max| max - max / 16 == bytes / 9 * 8).unwrap();
+    assert_eq!(filled(most).held_bytes, bytes / 9 * 8);
+}
+
+#[test]
 fn hub_bytes_evict_nothing_if_memory_of_evicted_events_is_enough() {
     let filled = |max: usize| {
         let limits = Limits::new().hub_bytes(max);

@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use hyper_util::service::TowerToHyperService;
-use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_http::{
     compression::CompressionLayer, cors::CorsLayer, timeout::TimeoutLayer, trace::TraceLayer,
     validate_request::ValidateRequestHeaderLayer,
@@ -193,6 +193,19 @@ async fn in_axum_a_router_with_the_layer_goes_into_another() {
         let app = outer.nest_service("/live", router().layer(layer()));
         assert_eq!(answer_of(app.clone(), &format!("/live{STREAM}")).await, "sse");
         assert_ne!(answer_of(app, STREAM).await, "sse");
+    }
+}
+
+#[tokio::test]
+async fn in_axum_the_layer_goes_around_a_whole_router() {
+    // Another method on a stream's path is the router's.
+    let post = || router().route(STREAM, axum::routing::post(page));
+    for app in [post(), post().fallback(fallback), other().merge(post())] {
+        let app = axum::Router::new().fallback_service(layer().layer(app));
+        assert_eq!(answer_of(app.clone(), STREAM).await, "sse");
+        assert_eq!(answer_of(app.clone(), "/page").await, "200 page");
+        let response = app.oneshot(Request::post(STREAM).body(axum::body::Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "page");
     }
 }
 

@@ -471,22 +471,27 @@ async fn a_denial_is_answered_with_its_status_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_authorizer_that_fails_panics_or_times_out_denies_and_is_counted() {
-    let publisher = Publisher::new();
+async fn an_authorizer_that_fails_panics_or_times_out_grants_nothing_and_is_asked_again_later() {
+    let publisher = Publisher::builder().reconnect(2 * SECOND, 4 * SECOND).build();
     let base = || layer(&publisher);
     let failing = base().authorizer(authorizer_fn(|_| async { Err::<Grant, _>(std::io::Error::other("x")) }));
-    assert_problem(send(&failing, get("/sse/a")).await, StatusCode::FORBIDDEN).await;
+    assert_come_back(send(&failing, get("/sse/a")).await, 2000..=4000).await;
     let panicking = base().authorizer(authorizer_fn(|request: AuthorizeRequest| async move {
         assert!(request.channels().is_empty(), "on purpose");
         Ok::<_, Denied>(request.grant())
     }));
-    assert_problem(send(&panicking, get("/sse/a")).await, StatusCode::FORBIDDEN).await;
+    assert_come_back(send(&panicking, get("/sse/a")).await, 2000..=4000).await;
     let slow = base().authorizer(tower::timeout::Timeout::new(
         authorizer_fn(|_| std::future::pending::<Result<Grant, Denied>>()),
         SECOND,
     ));
-    assert_problem(send(&slow, get("/sse/a")).await, StatusCode::FORBIDDEN).await;
-    assert_eq!((publisher.stats().denied, publisher.stats().authorizer_failed), (0, 3));
+    assert_come_back(send(&slow, get("/sse/a")).await, 2000..=4000).await;
+    let head = Request::head("/sse/a").body("").unwrap();
+    let head = send(&failing, head).await;
+    assert_stream_headers(&head);
+    assert_eq!(whole(head).await, "");
+    let stats = publisher.stats();
+    assert_eq!((stats.opened, stats.denied, stats.authorizer_failed), (0, 0, 4));
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use common::*;
 use futures_util::Stream as _;
-use tower_sse::{Delivery, Event, Publisher, Retention};
+use tower_sse::{Delivery, Event, Publisher, Retention, Subscription};
 
 #[test]
 fn publishing_waits_for_no_reader() {
@@ -83,18 +83,56 @@ fn all_connections_of_a_client_get_the_same_allocation() {
     assert_eq!(addresses.len(), 1);
 }
 
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A reader that waits, and how often it is woken.
+fn waiting(publisher: &Publisher, channels: &[&str], client: &str) -> (Subscription, Arc<Count>) {
+    let (mut reader, woken) = (live(publisher, channels, client), Arc::new(Count::default()));
+    let waker = Waker::from(woken.clone());
+    assert!(pin!(&mut reader).poll_next(&mut Context::from_waker(&waker)).is_pending());
+    (reader, woken)
+}
+
+#[test]
+fn a_publish_wakes_once_whom_it_concerns_and_nobody_else() {
+    let publisher = Publisher::new();
+    let readers = [&["a"][..], &["a"], &["a", "b"]].map(|channels| waiting(&publisher, channels, "ana"));
+    let others = ["bob", ""].map(|client| waiting(&publisher, &["a"], client));
+    let woken = |readers: &[(_, Arc<Count>)]| -> Vec<usize> {
+        readers.iter().map(|(_, woken)| woken.0.load(Ordering::SeqCst)).collect()
+    };
+    for _ in 0..2 {
+        send_to(&publisher, "a", "ana", "x");
+        assert_eq!((woken(&readers), woken(&others)), (vec![1, 1, 1], vec![0, 0]), "not again before it has looked");
+    }
+    send(&publisher, "a", "x");
+    assert_eq!((woken(&readers), woken(&others)), (vec![1, 1, 1], vec![1, 1]));
+}
+
+#[test]
+fn a_reader_that_leaves_takes_nobody_elses_place() {
+    for gone in 0..4 {
+        let publisher = Publisher::new();
+        let mut readers: Vec<_> =
+            ["ana", "", "ana", ""].map(|client| waiting(&publisher, &["a"], client)).into_iter().collect();
+        drop(readers.remove(gone));
+        send(&publisher, "a", "x");
+        assert!(readers.iter().all(|(_, woken)| woken.0.load(Ordering::SeqCst) == 1), "without {gone}");
+    }
+}
+
 #[test]
 fn a_publisher_that_blocks_on_a_runtime_of_its_own_wakes_everybody() {
-    struct Count(AtomicUsize);
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
     let publisher = Publisher::new();
     let mut readers: Vec<_> = (0..1_000).map(|_| live(&publisher, &["a"], "")).collect();
-    let woken = Arc::new(Count(AtomicUsize::new(0)));
+    let woken = Arc::new(Count::default());
     let waker = Waker::from(woken.clone());
     for reader in &mut readers {
         assert!(pin!(reader).poll_next(&mut Context::from_waker(&waker)).is_pending());

@@ -27,6 +27,22 @@ fn live_starts_with_the_next_event() {
 }
 
 #[test]
+fn a_cursor_that_is_taken_before_the_state_misses_nothing_after_it() {
+    for before in [0, 3] {
+        let publisher = Publisher::new();
+        for n in 0..before {
+            send(&publisher, "a", format!("in the state {n}"));
+        }
+        let cursor = start(&publisher, &["a"], "ana", Start::Live).cursor();
+        send(&publisher, "a", "while the state is read");
+        send_to(&publisher, "a", "ana", "to ana");
+        let mut page = resume(&publisher, &["a"], "ana", cursor.to_string());
+        send(&publisher, "a", "later");
+        assert_eq!(texts(&mut page), ["while the state is read", "to ana", "later"]);
+    }
+}
+
+#[test]
 fn earliest_starts_with_the_first_that_is_held() {
     let publisher = with_history();
     assert_eq!(texts(&mut start(&publisher, &["a"], "", Start::Earliest)), ["a2", "a3", "a4"]);

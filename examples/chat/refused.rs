@@ -24,8 +24,14 @@ impl From<PublishError> for Refused {
             error if error.is_finished() => StatusCode::CONFLICT,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
-        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-        Self(status, format!("{error}{cause}"))
+        // What is wrong with a name, or with the store, is in the causes.
+        let mut text = error.to_string();
+        let mut causes = error.source();
+        while let Some(cause) = causes {
+            text += &format!(": {cause}");
+            causes = cause.source();
+        }
+        Self(status, text)
     }
 }
 

@@ -407,7 +407,7 @@ async fn wire(store: &Store, publisher: &Publisher, client: &str) {
 
 fuzz_target!(|input: Input| {
     let present = input.present.value();
-    assert!(stored::clients(&present).len() <= input.present.bytes().len());
+    assert!(stored::present(&[present.clone(), present]).len() <= input.present.bytes().len());
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let (push, pushed) = mpsc::unbounded_channel();

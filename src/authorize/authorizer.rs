@@ -16,6 +16,12 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 /// compose around it. [`authorizer_fn`](crate::authorizer_fn) makes one of a closure, [`bearer`](crate::bearer) one of a
 /// token lookup, and [`AllowAll`](crate::AllowAll) is the one of a layer that was given none.
 ///
+/// A grant can only narrow what was asked: channels in it that the request does not name are left out, and a grant of no
+/// channel that it names is a 403.
+///
+/// A [`Denied`](crate::Denied) is for good: a browser gives up on its status. Any other error, a panic or a timeout is for
+/// the moment: nothing is read, and the client comes back after a [random time](crate::PublisherBuilder::reconnect).
+///
 /// Nothing limits how long it may take but a timeout that you put around it: a client waits for its headers until then.
 ///
 /// ```

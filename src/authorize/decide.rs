@@ -18,11 +18,12 @@ use super::{
 use crate::{channel::Grant, name::ChannelName, trace::debug};
 
 /// Why there is no grant.
-pub(crate) struct Refusal {
-    /// What the client is told.
-    pub(crate) denied: Denied,
-    /// The authorizer did not say no itself: it failed.
-    pub(crate) failed: bool,
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// It was said no.
+    Denied(Denied),
+    /// Nothing was said: the authorizer failed. That may pass.
+    Failed,
 }
 
 pin_project! {
@@ -102,14 +103,13 @@ fn judge(answer: Result<Grant, BoxError>, asked: &[ChannelName]) -> Result<Grant
             // A set, for a query can name thousands of channels.
             let asked: HashSet<&ChannelName> = asked.iter().collect();
             let grant = grant.only(|channel| asked.contains(channel));
-            let refusal = || Refusal { denied: Denied::forbidden(), failed: false };
-            if grant.channels().is_empty() { Err(refusal()) } else { Ok(grant) }
+            if grant.channels().is_empty() { Err(Refusal::Denied(Denied::forbidden())) } else { Ok(grant) }
         }
         Err(error) => Err(match Denied::find(&*error) {
-            Some(denied) => Refusal { denied: denied.clone(), failed: false },
+            Some(denied) => Refusal::Denied(denied.clone()),
             None => {
                 debug!("an authorizer failed", error = error);
-                Refusal { denied: Denied::forbidden(), failed: true }
+                Refusal::Failed
             }
         }),
     }
@@ -135,9 +135,12 @@ mod tests {
         AuthorizeRequest::new(parts, channels, ClientId::from_static("ana"))
     }
 
-    async fn refused<A: Authorizer>(authorizer: A) -> (StatusCode, bool) {
-        let refusal = Decide::new(&authorizer, request(&["a", "b"])).await.expect_err("refused");
-        (refusal.denied.status(), refusal.failed)
+    /// The status of a denial; `None` if the authorizer failed.
+    async fn refused<A: Authorizer>(authorizer: A) -> Option<StatusCode> {
+        match Decide::new(&authorizer, request(&["a", "b"])).await.expect_err("refused") {
+            Refusal::Denied(denied) => Some(denied.status()),
+            Refusal::Failed => None,
+        }
     }
 
     #[tokio::test]
@@ -153,21 +156,21 @@ mod tests {
         let grant = Decide::new(&wider, request(&["a", "b"])).await.ok().unwrap();
         assert_eq!(grant.channels(), ["b"].map(ChannelName::from_static));
         let other = authorizer_fn(|_| async { Ok::<_, Denied>(Grant::new(["c"].map(ChannelName::from_static))) });
-        assert_eq!(refused(other).await, (StatusCode::FORBIDDEN, false));
+        assert_eq!(refused(other).await, Some(StatusCode::FORBIDDEN));
     }
 
     #[tokio::test]
     async fn a_denials_status_is_found_through_middlewares() {
         let denied = |denied: Denied| authorizer_fn(move |_| std::future::ready(Err::<Grant, _>(denied.clone())));
-        assert_eq!(refused(denied(Denied::not_found())).await, (StatusCode::NOT_FOUND, false));
+        assert_eq!(refused(denied(Denied::not_found())).await, Some(StatusCode::NOT_FOUND));
         let timed = Timeout::new(denied(Denied::unauthorized()), Duration::from_secs(1));
-        assert_eq!(refused(timed).await, (StatusCode::UNAUTHORIZED, false));
+        assert_eq!(refused(timed).await, Some(StatusCode::UNAUTHORIZED));
         let buffered = ServiceBuilder::new()
             .buffer(4)
             .concurrency_limit(1)
             .timeout(Duration::from_secs(1))
             .service(denied(Denied::not_found()));
-        assert_eq!(refused(buffered).await, (StatusCode::NOT_FOUND, false));
+        assert_eq!(refused(buffered).await, Some(StatusCode::NOT_FOUND));
     }
 
     #[tokio::test]
@@ -185,13 +188,13 @@ mod tests {
             }
         }
         let wrapped = authorizer_fn(|_| async { Err::<Grant, _>(Wrapped(Denied::not_found())) });
-        assert_eq!(refused(wrapped).await, (StatusCode::NOT_FOUND, false));
+        assert_eq!(refused(wrapped).await, Some(StatusCode::NOT_FOUND));
     }
 
     #[tokio::test]
     async fn an_error_fails_closed() {
         let broken = authorizer_fn(|_| async { Err::<Grant, _>(std::io::Error::other("no database")) });
-        assert_eq!(refused(broken).await, (StatusCode::FORBIDDEN, true));
+        assert_eq!(refused(broken).await, None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -203,7 +206,7 @@ mod tests {
             }),
             Duration::from_secs(1),
         );
-        assert_eq!(refused(slow).await, (StatusCode::FORBIDDEN, true));
+        assert_eq!(refused(slow).await, None);
     }
 
     /// Panics where it is told to.
@@ -236,7 +239,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_fails_closed_wherever_it_is() {
         for place in ["clone", "poll_ready", "call", "poll"] {
-            assert_eq!(refused(Panics(place)).await, (StatusCode::FORBIDDEN, true), "{place}");
+            assert_eq!(refused(Panics(place)).await, None, "{place}");
         }
     }
 
@@ -246,7 +249,7 @@ mod tests {
             assert!(request.method().as_str().is_empty(), "looked up");
             Ok::<_, Denied>(request.grant())
         });
-        assert_eq!(refused(authorizer).await, (StatusCode::UNAUTHORIZED, false));
+        assert_eq!(refused(authorizer).await, Some(StatusCode::UNAUTHORIZED));
     }
 
     #[tokio::test]

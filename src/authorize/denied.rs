@@ -4,7 +4,8 @@ use std::{borrow::Cow, error::Error, fmt};
 
 use http::{HeaderValue, StatusCode};
 
-/// An authorizer's no: the request is answered with its status and an `application/problem+json` body.
+/// An authorizer's no: the request is answered with its status and an `application/problem+json` body, on which a browser
+/// gives up for good. To have it come back, return any other error.
 ///
 /// ```
 /// use http::{HeaderValue, StatusCode};

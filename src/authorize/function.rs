@@ -26,6 +26,25 @@ use crate::channel::Grant;
 /// # fn check<A: tower_sse::Authorizer>(_: A) {}
 /// # check(only_public);
 /// ```
+///
+/// A browser's `EventSource` sends cookies, and lets a page set no header:
+///
+/// ```
+/// use http::header::COOKIE;
+/// use tower_sse::{AuthorizeRequest, ClientId, Denied, authorizer_fn};
+///
+/// let by_cookie = authorizer_fn(|request: AuthorizeRequest| async move {
+///     let cookies = request.headers().get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+///     let mut sessions = cookies.flat_map(|value| value.split("; ")).filter_map(|pair| pair.strip_prefix("session="));
+///     match sessions.next() {
+///         // Here an application asks its sessions.
+///         Some("ana's secret") => Ok(request.grant().client(ClientId::from_static("ana"))),
+///         _ => Err(Denied::forbidden()),
+///     }
+/// });
+/// # fn check<A: tower_sse::Authorizer>(_: A) {}
+/// # check(by_cookie);
+/// ```
 pub fn authorizer_fn<F, Fut, E>(function: F) -> AuthorizerFn<F>
 where
     F: Fn(AuthorizeRequest) -> Fut,

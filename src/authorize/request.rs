@@ -93,7 +93,8 @@ impl AuthorizeRequest {
         self.client.as_ref()
     }
 
-    /// Grants the channels that are asked for, to a reader without a client.
+    /// Grants the channels that are asked for, to a reader without a client. It can be [narrowed](Grant::only); channels
+    /// that are not asked for can't be added.
     ///
     /// The grant, and not the URL, decides who the connection is: bind the client that the credentials prove with
     /// [`Grant::client`], or targeted events won't arrive.

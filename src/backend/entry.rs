@@ -55,9 +55,10 @@ impl Entry {
         cost(self.bytes.len(), self.id.as_ref(), Cursor { epoch, offset: self.offset })
     }
 
-    /// Its bytes are an event's, which a store can't promise of what somebody else has put there.
+    /// Its bytes are an event's, and there can be one after it, which a store can't promise of what somebody else has put
+    /// there.
     pub(crate) fn is_whole(&self) -> bool {
-        is_whole(&self.bytes)
+        self.offset < Offset::new(u64::MAX) && is_whole(&self.bytes)
     }
 
     /// With its id, as it goes on the wire: the only copy that is made of its bytes.
@@ -214,5 +215,6 @@ mod tests {
         assert_eq!(offsets(&held(&[(3, event), (3, event), (4, event)])), [4]);
         assert_eq!(offsets(&held(&[(0, event), (1, event)])), [1], "nothing is before the first");
         assert!(held(&[(1, event), (u64::MAX, event), (2, event)]).entries.is_empty());
+        assert!(held(&[(1, event), (u64::MAX, event)]).entries.is_empty(), "no event can follow");
     }
 }

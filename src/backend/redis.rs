@@ -42,7 +42,7 @@ use crate::{
     cursor::{Cursor, Epoch, Offset},
     error::BackendError,
     log::Retention,
-    name::{ChannelName, ClientId},
+    name::ChannelName,
     sync::{Mutex, lock},
 };
 
@@ -263,11 +263,7 @@ impl Inner {
         let mut ask = self.scripts.present.key(self.keys.nodes());
         ask.arg(self.keys.nodes_begin()).arg(channel.as_str());
         let answer = self.link.ask(&ask).await?;
-        let mut all: HashMap<Option<ClientId>, usize> = HashMap::new();
-        for (client, n) in value::list(&answer).iter().flat_map(value::read_clients) {
-            *all.entry(client).or_default() += n;
-        }
-        Ok(all.into_iter().collect())
+        Ok(value::read_present(value::list(&answer)))
     }
 
     /// How long something is known of a channel after its last event, in milliseconds; nothing is for ever.

@@ -82,6 +82,11 @@ fn patience(failures: u32) -> Duration {
     TICK.saturating_mul(1 << failures.min(6)).min(PATIENCE)
 }
 
+/// Between half of `most` and all of it: of nodes that lost the same store, not all are to come back at once.
+fn spread(most: Duration, random: u64) -> Duration {
+    most / 2 + most / 2_000 * u32::try_from(random % 1_000).unwrap_or(0)
+}
+
 /// Why there is nothing more to do.
 pub(super) enum Over {
     /// The hub is gone.
@@ -151,10 +156,7 @@ impl Driver {
 
     /// Waits before the next try, longer from one to the next. `false`: the hub is gone.
     async fn pause(&mut self, failures: u32) -> bool {
-        let most = patience(failures);
-        let random = RandomState::new().hash_one(failures) % 1_000;
-        let pause = most / 2 + most / 2_000 * u32::try_from(random).unwrap_or(0);
-        let until = Instant::now() + pause;
+        let until = Instant::now() + spread(patience(failures), RandomState::new().hash_one(failures));
         loop {
             match timeout_at(until, self.commands.recv()).await {
                 Ok(Some(command)) => self.obey(command, None),
@@ -199,5 +201,25 @@ impl Driver {
             }
         }
         dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_from_a_quarter_of_a_second_up_to_five() {
+        let millis = |failures| patience(failures).as_millis();
+        assert_eq!(
+            [0, 1, 2, 3, 4, 5, 6, 7, 100].map(millis),
+            [250, 500, 1_000, 2_000, 4_000, 5_000, 5_000, 5_000, 5_000]
+        );
+    }
+
+    #[test]
+    fn a_pause_is_a_random_part_of_its_second_half() {
+        let millis = |random| spread(Duration::from_secs(2), random).as_millis();
+        assert_eq!([0, 500, 999, 1_000, 12_345_678].map(millis), [1_000, 1_500, 1_999, 1_000, 1_678]);
     }
 }

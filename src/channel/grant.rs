@@ -11,8 +11,8 @@ use crate::name::{ChannelName, ClientId};
 
 /// The channels that may be read, the client that the connection is, and how long.
 ///
-/// An authorizer makes one from what was asked ([`AuthorizeRequest::grant`](crate::AuthorizeRequest::grant)); a handler
-/// of the application's own makes one from nothing.
+/// An authorizer makes one from what was asked ([`AuthorizeRequest::grant`](crate::AuthorizeRequest::grant)), and can only
+/// narrow that: other channels in it are left out. A handler of the application's own makes one from nothing.
 ///
 /// ```
 /// use std::time::Duration;
@@ -46,7 +46,8 @@ impl Grant {
         self
     }
 
-    /// Ends the stream this long from now. By default it does not end.
+    /// Ends the stream this long from now, by the timer of the tokio runtime that it is read in. By default it does not
+    /// end.
     pub fn expires_in(mut self, lifetime: Duration) -> Self {
         self.expires = Instant::now().checked_add(lifetime);
         self

@@ -14,7 +14,8 @@ use super::{
 use crate::{
     backend::{Entry, Held},
     cursor::{Cursor, Epoch, Offset},
-    log::{BROADCAST, Log, Retention, Tombstone},
+    log::{BROADCAST, LaneId, Log, Retention, Tombstone, View},
+    name::ClientId,
     notice::EndReason,
 };
 
@@ -36,10 +37,18 @@ pub(crate) struct Mirror {
     /// What it was read again for.
     sought: Offset,
     closed: u64,
-    /// How often events came in that readers of other channels too may have passed already, and the first of the last time.
-    late: (u8, Offset),
+    late: Late,
     /// The driver was told of it.
     pub(super) wanted: bool,
+}
+
+/// Events that came in when readers of other channels too may have passed them already.
+#[derive(Default)]
+struct Late {
+    /// How often some came.
+    times: u8,
+    /// Those of the last time.
+    events: Vec<(LaneId, Offset)>,
 }
 
 /// What became of an event that came by the feed.
@@ -74,7 +83,7 @@ impl Mirror {
             seen: Offset::START,
             sought: Offset::START,
             closed: 0,
-            late: (0, Offset::START),
+            late: Late::default(),
             wanted: false,
         }
     }
@@ -118,15 +127,27 @@ impl State {
 
     /// How often events came late.
     pub(super) fn late(&self) -> u8 {
-        self.mirror.as_ref().map_or(0, |mirror| mirror.late.0)
+        self.mirror.as_ref().map_or(0, |mirror| mirror.late.times)
     }
 
-    /// A reader at `cursor` that has seen so many late times may have passed what came since.
-    pub(super) fn has_passed_late(&self, seen: u8, cursor: Offset) -> bool {
-        self.mirror.as_ref().is_some_and(|mirror| {
-            let (times, first) = mirror.late;
-            times.wrapping_sub(seen) > 1 || times != seen && cursor >= first
-        })
+    /// A reader has passed what came late since it last asked, when it had come so often; all up to `told` it got or
+    /// knows of. What came the time before the last is not known any more.
+    pub(super) fn has_passed_late(&self, view: View, seen: u8, told: Offset, cursor: Offset) -> bool {
+        let Some(Mirror { late, .. }) = self.mirror.as_deref() else { return false };
+        let passed = |(lane, offset): &(LaneId, Offset)| view.sees(*lane) && told < *offset && *offset <= cursor;
+        match late.times.wrapping_sub(seen) {
+            0 => false,
+            1 => late.events.iter().any(passed),
+            _ => true,
+        }
+    }
+
+    fn remember_late(&mut self, late: Vec<(Option<ClientId>, Offset)>) {
+        let Some(mirror) = self.mirror.as_deref_mut().filter(|_| !late.is_empty()) else { return };
+        // A client that reads has a lane.
+        let lane = |client: Option<ClientId>| client.map_or(Some(BROADCAST), |client| self.log.lane_of(&client));
+        let events = late.into_iter().filter_map(|(client, offset)| Some((lane(client)?, offset))).collect();
+        mirror.late = Late { times: mirror.late.times.wrapping_add(1), events };
     }
 
     /// Takes in an event of its epoch.
@@ -229,9 +250,7 @@ impl Shared {
             (mirror.loaded, mirror.broken, mirror.seen) = (true, false, Offset::START);
         }
         let late = |entry: &&Entry| before.is_some_and(|tail| entry.offset > tail) && entry.offset <= level;
-        if let Some(first) = held.entries.iter().find(late) {
-            mirror.late = (mirror.late.0.wrapping_add(1), first.offset);
-        }
+        let late: Vec<_> = held.entries.iter().filter(late).map(|entry| (entry.client.clone(), entry.offset)).collect();
         let tail = mirror.tail;
         if whole {
             hub.memory.forget(state.log.restart(held.marks.into_tombstone(held.finished)));
@@ -244,6 +263,7 @@ impl Shared {
             .filter(|entry| entry.offset > known)
             .map(|entry| state.take_in(hub, held.epoch, entry, now))
             .collect();
+        state.remember_late(late);
         if held.finished {
             state.log.finish();
         }
@@ -293,5 +313,196 @@ impl Hub {
             dropped.is_some()
         });
         dropped.is_some()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::{
+        channel::{HubSettings, limits::Limits},
+        log::View,
+        name::ChannelName,
+    };
+
+    const EPOCH: Epoch = Epoch::from_bits(7);
+
+    /// A channel's mirror, and its hub.
+    struct Node {
+        hub: Hub,
+        shared: Shared,
+    }
+
+    impl Node {
+        fn new() -> Self {
+            let hub = Hub::new(HubSettings {
+                limits: Limits::new(),
+                retention: Box::new(|_| Retention::new()),
+                reconnect: (Duration::ZERO, Duration::ZERO),
+                backend: None,
+                timeout: Duration::ZERO,
+            });
+            let mirror = Mirror::new(EPOCH).into();
+            let shared = Shared::new(ChannelName::from_static("a"), Mirror::log(Retention::new()), Some(mirror));
+            Self { hub, shared }
+        }
+
+        /// One that has read these.
+        fn with(offsets: &[u64]) -> Self {
+            let node = Self::new();
+            assert_eq!(node.fill(0, held(offsets)), "whole");
+            node
+        }
+
+        /// What becomes of what was read after `after`, with readers of several channels up to nowhere.
+        fn fill(&self, after: u64, held: Held) -> String {
+            self.fill_below(after, held, 0)
+        }
+
+        fn fill_below(&self, after: u64, held: Held, level: u64) -> String {
+            match self.shared.fill(&self.hub, Offset::new(after), held, Offset::new(level)) {
+                Filled::Whole => "whole".into(),
+                Filled::Again(after) => format!("again after {after}"),
+                Filled::Lost => "lost".into(),
+            }
+        }
+
+        fn push(&self, offset: u64, previous: u64) -> &'static str {
+            match self.shared.push(&self.hub, EPOCH, entry(offset, previous)) {
+                Pushed::In(_) => "in",
+                Pushed::Known => "known",
+                Pushed::Broken => "broken",
+            }
+        }
+
+        /// The offsets that are in the log.
+        fn offsets(&self) -> Vec<u64> {
+            let mut newest = self.shared.look().log.newest(View { client: None }, 100);
+            newest.reverse();
+            newest.iter().map(|event| event.offset().get()).collect()
+        }
+    }
+
+    fn entry(offset: u64, previous: u64) -> Entry {
+        Entry::of_bytes(bytes::Bytes::from_static(b"data: x\n"), Offset::new(offset), Offset::new(previous))
+    }
+
+    /// Read of a store that holds these, the last of which is the hub's last.
+    fn held(offsets: &[u64]) -> Held {
+        let last = Offset::new(offsets.last().copied().unwrap_or_default());
+        let mut held = Held::new(EPOCH, last);
+        held.head = last;
+        held.entries = offsets.iter().map(|offset| entry(*offset, 0)).collect();
+        held
+    }
+
+    /// The same, of which those after `after` were asked for.
+    fn held_after(after: u64, offsets: &[u64]) -> Held {
+        let mut held = held(offsets);
+        held.entries.retain(|entry| entry.offset > Offset::new(after));
+        held
+    }
+
+    #[test]
+    fn what_comes_before_it_was_read_is_read() {
+        let node = Node::new();
+        assert_eq!(node.push(1, 0), "known");
+        assert_eq!(node.fill(0, held(&[])), "again after 0");
+        assert_eq!(node.fill(0, held(&[1])), "whole");
+        assert_eq!(node.offsets(), [1]);
+    }
+
+    #[test]
+    fn what_comes_while_it_is_read_again_is_in_that_or_in_the_next() {
+        for read_before in [true, false] {
+            let node = Node::with(&[1]);
+            assert!(node.shared.interrupt());
+            assert_eq!(node.push(2, 1), "known");
+            if read_before {
+                assert_eq!(node.fill(1, held_after(1, &[1])), "again after 1");
+                assert_eq!(node.shared.tail(), None, "it is not whole yet");
+            }
+            assert_eq!(node.fill(1, held_after(1, &[1, 2])), "whole");
+            assert_eq!((node.offsets(), node.push(2, 1), node.push(3, 2)), (vec![1, 2], "known", "in"));
+        }
+    }
+
+    #[test]
+    fn an_event_whose_predecessor_is_missing_breaks_it() {
+        let node = Node::with(&[1]);
+        assert_eq!((node.push(3, 2), node.push(4, 3)), ("broken", "known"));
+        assert_eq!(node.fill(1, held_after(1, &[1, 2, 3, 4])), "whole");
+        assert_eq!((node.push(9, 4), node.offsets()), ("in", vec![1, 2, 3, 4, 9]));
+    }
+
+    #[test]
+    fn a_store_that_knows_of_less_than_it_has_lost_it() {
+        let node = Node::with(&[1, 2, 3]);
+        assert_eq!(node.fill(3, held_after(3, &[1, 2, 3])), "whole", "nothing is new");
+        assert_eq!(node.fill(3, held_after(3, &[1, 2])), "lost");
+        assert_eq!(node.fill(3, held(&[])), "whole", "the store has forgotten the channel");
+        assert_eq!(node.offsets(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn what_came_and_is_not_in_the_store_is_sought_once() {
+        let node = Node::with(&[1]);
+        assert_eq!(node.push(9, 5), "broken");
+        assert_eq!(node.fill(1, held_after(1, &[1, 2])), "again after 2");
+        assert_eq!(node.fill(2, held_after(2, &[1, 2])), "lost");
+    }
+
+    #[test]
+    fn what_was_evicted_behind_it_has_it_read_whole() {
+        let read = |evicted| {
+            let mut held = held_after(1, &[1, 5]);
+            held.marks.evict(None, Offset::new(evicted));
+            held
+        };
+        let node = Node::with(&[1]);
+        assert_eq!(node.fill(1, read(1)), "whole", "that it has");
+        let node = Node::with(&[1]);
+        assert_eq!(node.fill(1, read(2)), "again after 0");
+        assert_eq!(node.fill(0, read(2)), "whole");
+        assert_eq!(node.offsets(), [5]);
+    }
+
+    #[test]
+    fn nothing_is_taken_in_twice() {
+        let node = Node::with(&[1, 2]);
+        assert_eq!(node.fill(1, held_after(1, &[1, 2, 3])), "whole");
+        assert_eq!(node.offsets(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_reader_has_passed_what_came_late_only_if_it_is_beyond_it_and_was_there() {
+        let node = Node::with(&[1]);
+        let late = |node: &Node| node.shared.look().late();
+        let passed = |seen, told, cursor| {
+            let (view, told, cursor) = (View { client: None }, Offset::new(told), Offset::new(cursor));
+            node.shared.look().has_passed_late(view, seen, told, cursor)
+        };
+        // The readers of several channels are at 1, and what comes is after that; or they were at 9.
+        assert_eq!(node.fill_below(1, held_after(1, &[1, 3]), 1), "whole");
+        assert_eq!(late(&node), 0);
+        assert_eq!(node.fill_below(1, held_after(1, &[1, 3, 5, 10]), 9), "whole");
+        assert_eq!(late(&node), 1);
+        assert!(!passed(0, 1, 4) && passed(0, 1, 5) && passed(0, 4, 9) && !passed(0, 5, 9) && !passed(1, 1, 5));
+        // Of an earlier one it is not known any more where it was.
+        assert_eq!(node.fill_below(10, held_after(10, &[1, 3, 5, 10, 20]), 20), "whole");
+        assert!(passed(0, 1, 4) && !passed(1, 1, 19) && passed(1, 1, 20));
+        // What it has already, read once more, is not late.
+        assert_eq!(node.fill_below(0, held(&[1, 3, 5, 10, 20]), 20), "whole");
+        assert_eq!(late(&node), 2);
+    }
+    #[test]
+    fn what_came_late_for_a_client_only_that_one_has_passed() {
+        let (node, bob) = (Node::with(&[1]), ClientId::from_static("bob"));
+        let mut held = held_after(1, &[1, 2]);
+        held.entries[0].client = Some(bob.clone());
+        assert_eq!(node.fill_below(1, held, 2), "whole");
+        let state = node.shared.look();
+        let passed = |client| state.has_passed_late(View { client }, 0, Offset::new(1), Offset::new(2));
+        assert!(passed(state.log.lane_of(&bob)) && !passed(None));
     }
 }

@@ -116,6 +116,9 @@ impl OpenOptions {
         let first = positions.first_after(cursor);
         // With a gap the reader goes on right before the first event that it still gets.
         let cursor = if reason.is_some() { go_on_before(first, reach).max(cursor) } else { cursor };
+        if id.is_some() {
+            positions.go_on_after(cursor);
+        }
         let gap = reason.map(|reason| Gap::new(reason, requested, first, at(cursor)));
         if gap.is_none() && first.is_none() && finished && !positions.any_lagged(cursor) {
             return Err(OpenErrorKind::Over.into());
@@ -175,14 +178,21 @@ impl OpenOptions {
         Ok(())
     }
 
-    fn fresh(&self, positions: &Positions, last: Offset, reach: Offset) -> Offset {
-        let before_all = || go_on_before(positions.first_after(Offset::START), reach);
-        match self.start {
-            Start::Last(0) => last,
+    fn fresh(&self, positions: &mut Positions, last: Offset, reach: Offset) -> Offset {
+        let from = match self.start {
+            Start::Last(0) => Some(last),
             // Who comes to channels that are all finished can only want what is left of them.
-            Start::Live if !positions.all_finishing() => last,
-            Start::Live | Start::Earliest => before_all(),
-            Start::Last(n) => positions.before_last(n).unwrap_or_else(before_all),
+            Start::Live if !positions.all_finishing() => Some(last),
+            Start::Live | Start::Earliest => None,
+            Start::Last(n) => positions.before_last(n),
+        };
+        match from {
+            Some(cursor) => {
+                positions.go_on_after(cursor);
+                cursor
+            }
+            // Who wants all that is held misses what the feed has lost of it, be that before its cursor.
+            None => go_on_before(positions.first_after(Offset::START), reach),
         }
     }
 }

@@ -50,14 +50,14 @@ pub(super) struct Position {
     pub(super) channel: Arc<Shared>,
     pub(super) reader: ReaderId,
     view: View,
-    /// Evictions of this channel up to here are told already, or happened before the reader came. Above the cursor only
+    /// What is missing of this channel up to here is told already, or was before the reader came. Above the cursor only
     /// while other channels still hold earlier events.
     told: Offset,
     /// The version of the channel at which there was nothing more to read and the reader was parked; 0 if it has to look.
     level_at: u64,
     /// The channel was finished at the last look.
     finished: bool,
-    /// How often events had come late to it when the reader was last told what it missed.
+    /// How often events had come late to it at the last look.
     late: u8,
 }
 
@@ -142,6 +142,13 @@ impl Positions {
             // What the feed has lost may lie before the level, of which only readers of several channels are told.
             Self::One(_) => own,
             Self::Several(..) => own.max(last),
+        }
+    }
+
+    /// The reader goes on after `cursor`: what is missing before it, it does not miss.
+    pub(super) fn go_on_after(&mut self, cursor: Offset) {
+        for position in self.as_mut_slice() {
+            position.told = position.told.max(cursor);
         }
     }
 
@@ -285,7 +292,8 @@ impl Position {
         let level = self.first_after(&state, last).is_none();
         self.finished = state.log.is_finished();
         let ended = self.ended_at_once(&state);
-        let lagged = self.has_lagged(&state, cursor) || state.has_passed_late(self.late, cursor);
+        let lagged = self.has_lagged(&state, cursor) || state.has_passed_late(self.view, self.late, self.told, cursor);
+        self.late = state.late();
         let mut replaced = None;
         if level && state.readers.ending(self.reader).is_none() {
             replaced = self.park(&mut state, cx);

@@ -120,4 +120,21 @@ mod tests {
         }
         assert!(slab.rest.is_none());
     }
+
+    #[test]
+    fn a_slab_with_room_takes_as_many_without_growing() {
+        let fill = |slab: &mut Slab<u32>| {
+            for n in 0..100 {
+                slab.insert(n);
+            }
+        };
+        let room = |slab: &Slab<u32>| slab.rest.as_ref().map(|rest| rest.places.capacity());
+        let mut slab = Slab::default();
+        fill(&mut slab);
+        let mut other = Slab::with_room_of(&slab);
+        let (len, before) = (other.len(), room(&other));
+        fill(&mut other);
+        assert_eq!((len, room(&other)), (0, before));
+        assert_eq!(room(&Slab::with_room_of(&Slab::default())), None);
+    }
 }

@@ -150,6 +150,7 @@ impl Subscription {
         self.positions.tell_missed();
         let first = self.positions.first_after(self.cursor);
         self.cursor = go_on_before(first, reach).max(self.cursor);
+        self.positions.go_on_after(self.cursor);
         let counters = &self.hub().counters;
         counters.gaps.add(1);
         counters.lagged.add(1);

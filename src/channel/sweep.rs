@@ -113,3 +113,17 @@ impl Hub {
         compact();
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_now_and_then_is_so_for_one_who_asks_and_again_after_its_time() {
+        let began = Instant::now();
+        let sweep = Sweep::new(began);
+        let due = |millis| sweep.is_due(&sweep.next, began + Duration::from_millis(millis), SWEEP_EVERY);
+        let asked = [0, 0, 3_999, 4_000, 4_000, 9_000, 12_999, 13_000];
+        assert_eq!(asked.map(due), [true, false, false, true, false, true, false, true]);
+    }
+}

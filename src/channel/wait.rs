@@ -104,18 +104,17 @@ fn wake(wakers: impl Iterator<Item = Waker>) {
 }
 
 /// Wakes a few at once, and many in slices between which other tasks run, so that no publisher waits for ten thousand
-/// wake-ups. Outside of a runtime there is no such task, and it does wait.
+/// wake-ups. Outside of a runtime of several threads there is no task that is sure to run, and it does wait.
 #[cfg(not(loom))]
 fn wake(wakers: impl Iterator<Item = Waker> + Send + 'static) {
     use tokio::runtime::RuntimeFlavor;
 
     let mut wakers = Rest(wakers.fuse().peekable());
     wakers.slice();
-    // A runtime of one thread runs only while somebody drives it, which is sure from within one of its tasks; a publisher
-    // that blocks on no more than this publish wakes all by itself.
+    // A runtime of one thread runs only while somebody drives it, and the publish may be the last that it is driven for.
     if wakers.0.peek().is_some()
         && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        && (runtime.runtime_flavor() != RuntimeFlavor::CurrentThread || tokio::task::try_id().is_some())
+        && runtime.runtime_flavor() != RuntimeFlavor::CurrentThread
     {
         runtime.spawn(async move {
             while wakers.0.peek().is_some() {
@@ -186,8 +185,9 @@ mod tests {
         (Wakeups::of_all(waiters.take_all()), count)
     }
 
+    /// Runs on when nobody drives it.
     fn runtime() -> Runtime {
-        Builder::new_current_thread().build().unwrap()
+        Builder::new_multi_thread().worker_threads(1).build().unwrap()
     }
 
     #[test]
@@ -215,7 +215,8 @@ mod tests {
         drop(wakeups);
         assert_eq!(count.get(), 1_000, "outside of a runtime");
         let (wakeups, count) = parked(1_000);
-        runtime().block_on(async { drop(wakeups) });
+        let driven = Builder::new_current_thread().build().unwrap();
+        driven.block_on(async { tokio::spawn(async { drop(wakeups) }).await.unwrap() });
         assert_eq!(count.get(), 1_000, "a runtime that nobody may drive any more");
         let (wakeups, count) = parked(1_000);
         let runtime = runtime();

@@ -82,22 +82,26 @@ fn not_opened(publisher: &Publisher, error: &OpenError) -> Response<SseBody> {
         bad_request(publisher, &error.to_string())
     } else if error.is_expired() {
         let denied = Denied::unauthorized().detail(error.to_string());
-        refused(publisher, &Refusal { denied, failed: false })
+        refused(publisher, &Refusal::Denied(denied))
     } else {
         // A limit, the shutdown, a backend that is away; and whatever else there may be once, a reader can try again.
         response::come_back(publisher.reconnect_after())
     }
 }
 
-fn refused(publisher: &Publisher, Refusal { denied, failed }: &Refusal) -> Response<SseBody> {
-    let counters = publisher.counters();
-    if *failed {
-        counters.authorizer_failed.add(1)
-    } else {
-        counters.denied.add(1)
+fn refused(publisher: &Publisher, refusal: &Refusal) -> Response<SseBody> {
+    match refusal {
+        Refusal::Denied(denied) => {
+            publisher.counters().denied.add(1);
+            debug!("a stream was denied", status = denied.status());
+            response::denied(denied)
+        }
+        // A browser takes any status but 200 for good, and what failed may be well in a moment.
+        Refusal::Failed => {
+            publisher.counters().authorizer_failed.add(1);
+            response::come_back(publisher.reconnect_after())
+        }
     }
-    debug!("a stream was denied", status = denied.status(), failed = failed);
-    response::denied(denied)
 }
 
 fn bad_request(publisher: &Publisher, detail: &str) -> Response<SseBody> {

@@ -36,7 +36,8 @@ impl KeepAlive {
         Self { interval: Some(interval).filter(|interval| !interval.is_zero()), line: Line::default() }
     }
 
-    /// None: for streams that nothing stands in front of. Such a stream needs no timer of the runtime either.
+    /// None: for streams that nothing stands in front of. Such a stream needs no timer of the runtime either, unless its
+    /// grant expires.
     pub fn off() -> Self {
         Self::every(Duration::ZERO)
     }

@@ -95,7 +95,7 @@ impl<A> SseLayer<A> {
     /// # Errors
     ///
     /// If the pattern is malformed, does not begin with a slash or conflicts with one that the layer has, or if the
-    /// route has both a fixed channel and a `{channel}`.
+    /// route has both a fixed channel and a `{channel}`. The error names the pattern.
     pub fn route(mut self, route: impl Into<Route>) -> Result<Self, RouteError> {
         Arc::make_mut(&mut self.config).routes.insert(route.into())?;
         Ok(self)

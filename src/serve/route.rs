@@ -20,7 +20,8 @@ pub(crate) const CLIENT_ID: &str = "client_id";
 /// `{channel}` and `{client_id}` are segments that name the channel and the client, both optional; `{*channel}` takes the
 /// rest of the path. **Any other parameter matches and means nothing**, a misspelt one too: with `{chanel}` the channel is
 /// the query's to name, and with `{client}` no connection has a client. A path that ends before a parameter does not
-/// match; an empty name within it is answered with 400. Literal braces are doubled.
+/// match; an empty name within it is answered with 400. Literal braces are doubled. What could never match as it is meant,
+/// such as `/:channel`, `/*rest` and a parameter twice, is an error of [`SseLayer::route`](crate::SseLayer::route).
 ///
 /// A route reads the channel in its pattern, or its [fixed channels](Route::channel), or else those that the query names:
 /// `/events?channel=a&channel=b`.
@@ -120,12 +121,23 @@ impl Route {
         self
     }
 
-    fn check(&self) -> Result<(), RouteError> {
+    /// What the matcher takes, and would never match as it was meant.
+    fn check(&self) -> Result<(), RouteErrorKind> {
         if !self.pattern.starts_with('/') {
-            return Err(RouteError(RouteErrorKind::NotAbsolute));
+            return Err(RouteErrorKind::NotAbsolute);
         }
-        if !self.channels.is_empty() && names(&self.pattern, CHANNEL) {
-            return Err(RouteError(RouteErrorKind::ChannelTwice));
+        if self.pattern.contains(|c: char| matches!(c, '?' | '#') || c.is_whitespace() || c.is_control()) {
+            return Err(RouteErrorKind::Character);
+        }
+        if self.pattern.split('/').any(|segment| segment.starts_with([':', '*'])) {
+            return Err(RouteErrorKind::Marker);
+        }
+        let names = parameters(&self.pattern);
+        if names.iter().enumerate().any(|(at, name)| names[..at].contains(name)) {
+            return Err(RouteErrorKind::ParameterTwice);
+        }
+        if !self.channels.is_empty() && names.iter().any(|name| name == CHANNEL) {
+            return Err(RouteErrorKind::ChannelTwice);
         }
         Ok(())
     }
@@ -143,10 +155,11 @@ impl From<String> for Route {
     }
 }
 
-/// Whether `pattern` has a parameter of that name; a doubled brace is a literal one.
-fn names(pattern: &str, name: &str) -> bool {
+/// The names of a pattern's parameters; a doubled brace is a literal one.
+fn parameters(pattern: &str) -> Vec<String> {
     let pattern = pattern.replace("{{", "").replace("}}", "");
-    pattern.contains(&format!("{{{name}}}")) || pattern.contains(&format!("{{*{name}}}"))
+    let ends = pattern.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
+    ends.map(|(name, _)| name.strip_prefix('*').unwrap_or(name).to_owned()).collect()
 }
 
 /// The routes of a layer.
@@ -155,9 +168,11 @@ pub(crate) struct Routes(matchit::Router<Arc<Route>>);
 
 impl Routes {
     pub(crate) fn insert(&mut self, route: Route) -> Result<(), RouteError> {
-        route.check()?;
         let pattern = route.pattern.clone();
-        self.0.insert(pattern, Arc::new(route)).map_err(|error| RouteError(RouteErrorKind::Pattern(error)))
+        route
+            .check()
+            .and_then(|()| self.0.insert(&pattern, Arc::new(route)).map_err(RouteErrorKind::Matcher))
+            .map_err(|kind| RouteError::new(&pattern, kind))
     }
 
     /// The route of a path, and the parameters in it as they came.
@@ -168,6 +183,8 @@ impl Routes {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+
     use super::*;
 
     fn routes(routes: impl IntoIterator<Item = Route>) -> Result<Routes, RouteError> {
@@ -179,27 +196,39 @@ mod tests {
     #[test]
     fn patterns_are_checked() {
         let a = || ChannelName::from_static("a");
-        for (route, error) in [
-            (Route::new("sse"), "the path pattern does not begin with a slash"),
-            (Route::new(""), "the path pattern does not begin with a slash"),
-            (Route::new("/{channel"), "the path pattern is malformed, or conflicts with an earlier one"),
-            (
-                Route::new("/{channel}").channel(a()),
-                "the route has both a fixed channel and a `{channel}` in its pattern",
-            ),
-            (
-                Route::new("/{*channel}").channel(a()),
-                "the route has both a fixed channel and a `{channel}` in its pattern",
-            ),
+        let marker = "has a segment that begins with `:` or `*`; a parameter is `{name}` or `{*name}`";
+        let character = "has a character that no path has, such as a blank, `?` or `#`";
+        for (pattern, error) in [
+            ("sse", "does not begin with a slash"),
+            ("", "does not begin with a slash"),
+            ("/{channel", "is malformed"),
+            ("/a/:channel", marker),
+            ("/a/*rest", marker),
+            ("/a/*", marker),
+            ("/sse?channel={channel}", character),
+            ("/sse#{channel}", character),
+            ("/{ channel }", character),
+            ("/a b", character),
+            ("/{channel}/\n", character),
+            ("/{channel}/{channel}", "has a parameter twice"),
+            ("/{channel}/{*channel}", "has a parameter twice"),
         ] {
-            let found = routes([route]).unwrap_err();
-            assert_eq!(found.to_string(), error);
-            assert_eq!(
-                (found.is_pattern(), found.is_channel_twice()),
-                (!error.contains("both"), error.contains("both"))
-            );
+            let found = routes([pattern.into()]).unwrap_err();
+            assert_eq!(found.to_string(), format!("the path pattern `{pattern}` {error}"));
+            assert!(found.is_pattern() && !found.is_channel_twice());
+            assert_eq!(found.source().is_some(), error == "is malformed");
         }
-        assert!(routes(["/{channel}".into(), "/{other}".into()]).unwrap_err().is_pattern());
+        for pattern in ["/{channel}", "/{*channel}"] {
+            let found = routes([Route::new(pattern).channel(a())]).unwrap_err();
+            assert!(found.is_channel_twice() && !found.is_pattern(), "{found}");
+        }
+        let conflict = routes(["/x".into(), "/a/{channel}".into(), "/a/{other}".into()]).unwrap_err();
+        assert_eq!(conflict.to_string(), "the path pattern `/a/{other}` conflicts with `/a/{channel}`");
+        assert!(conflict.is_pattern());
+        // Any other parameter is allowed, and so are the marks within a segment.
+        for pattern in ["/{tenant}/events/{channel}", "/a:b/{channel}", "/a*/{channel}", "/{{a}}/{a}", "/b-{channel}"] {
+            assert!(routes([pattern.into()]).is_ok(), "{pattern}");
+        }
         assert!(routes([Route::new("/{{channel}}").channel(a()), Route::new("/{client_id}").channel(a())]).is_ok());
     }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tower_sse::{
-    ClientId, CustomId, EndReason, Event, GapReason, IdempotencyKey, OpenOptions, PublisherBuilder, Retention, Start,
+    ClientId, CustomId, Delivery, EndReason, Event, GapReason, IdempotencyKey, OpenOptions, PublisherBuilder,
+    Retention, Start,
 };
 
 use crate::{
@@ -44,6 +45,24 @@ pub async fn readers_on_every_node_see_one_order(store: impl Store) {
     }
     for reader in &mut readers {
         assert_eq!(reader.texts(sent.len()).await, sent);
+    }
+}
+
+pub async fn the_readers_of_a_node_share_an_events_bytes(store: impl Store) {
+    let [one, other] = store.nodes(defaults);
+    let mut readers = [live(&one, &["a"], "ana").await, live(&one, &["a"], "ana").await];
+    for n in 0..10 {
+        match n % 2 {
+            0 => send(&other, "a", n).await,
+            _ => send_to(&other, "a", "ana", n).await,
+        };
+        let mut events = Vec::new();
+        for reader in &mut readers {
+            let Some(Delivery::Event(event)) = reader.next().await else { panic!("no event") };
+            assert_eq!(event.data(), n.to_string());
+            events.push(event);
+        }
+        assert_eq!(events[0].as_bytes().as_ptr(), events[1].as_bytes().as_ptr());
     }
 }
 
@@ -346,6 +365,21 @@ pub async fn a_repeated_publish_changes_nothing(store: impl Store) {
     assert_eq!(other.channel("a").send(event("1")).await.unwrap().id, first.id);
     assert_eq!(reader.text().await, "7");
     reader.nothing_before(&one, "b").await;
+}
+
+pub async fn a_node_says_how_many_it_reached(store: impl Store) {
+    let node = store.node(defaults);
+    let _readers = [live(&node, &["a", "b"], "").await, live(&node, &["a"], "ana").await];
+    let _others = [live(&node, &["a"], "bo").await, live(&node, &["a"], "bo").await];
+    let (a, key) = (node.channel("a"), IdempotencyKey::from_static("once"));
+    let event = || Event::text("x").idempotency_key(key.clone());
+    assert_eq!(a.send(event()).await.unwrap().reached, 4);
+    assert_eq!(a.send(event()).await.unwrap().reached, 0, "it was before");
+    assert_eq!(a.send_to("bo", Event::text("x")).await.unwrap().reached, 2);
+    assert_eq!(a.send_to("cyd", Event::text("x")).await.unwrap().reached, 0);
+    assert_eq!(node.channel("c").send(Event::text("x")).await.unwrap().reached, 0);
+    assert_eq!(node.stats().published, 4);
+    assert_eq!(a.close().await.unwrap(), 4);
 }
 
 pub async fn repeated_publishes_on_all_nodes_at_once_are_one(store: impl Store) {

@@ -25,7 +25,7 @@ fn impatient(builder: PublisherBuilder) -> PublisherBuilder {
 }
 
 /// A node with faults between it and the store.
-fn faulty_node(store: &impl Shared) -> (Publisher, Arc<Faults>) {
+pub fn faulty_node(store: &impl Shared) -> (Publisher, Arc<Faults>) {
     faulty_node_with(store, impatient)
 }
 
@@ -164,6 +164,44 @@ pub async fn readers_of_many_channels_miss_nothing_silently_when_the_feed_drops(
     assert_eq!(reader.text().await, "2");
     reader.gap(GapReason::Lagged).await;
     reader.nothing_before(&other, "a").await;
+}
+
+pub async fn what_was_lost_for_another_client_is_no_gap(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let (mut ana, mut bob) = (live(&one, &["a", "b"], "ana").await, live(&one, &["a", "b"], "bob").await);
+    faults.drop_next.store(1, SeqCst);
+    send_to(&other, "a", "bob", "dropped").await;
+    send(&other, "b", 1).await;
+    assert_eq!((ana.text().await, bob.text().await), ("1".into(), "1".into()));
+    bob.gap(GapReason::Lagged).await;
+    ana.nothing_before(&other, "a").await;
+}
+
+pub async fn what_was_lost_before_a_reader_came_is_no_gap(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut early = live(&one, &["a", "b"], "").await;
+    faults.drop_next.store(1, SeqCst);
+    send(&other, "a", "dropped").await;
+    send(&other, "b", 1).await;
+    assert_eq!(early.text().await, "1");
+    let mut late = live(&one, &["a", "b"], "").await;
+    early.gap(GapReason::Lagged).await;
+    late.nothing_before(&other, "a").await;
+}
+
+pub async fn what_was_lost_and_is_back_before_it_is_missed_is_no_gap(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let (mut fast, mut slow) = (live(&one, &["a", "b"], "").await, live(&one, &["a", "b"], "").await);
+    faults.drop_next.store(1, SeqCst);
+    send(&other, "a", "dropped").await;
+    send(&other, "b", 1).await;
+    assert_eq!(fast.text().await, "1");
+    fast.gap(GapReason::Lagged).await;
+    assert_eq!(slow.texts(2).await, ["dropped", "1"]);
+    slow.nothing_before(&other, "a").await;
 }
 
 pub async fn a_slow_feed_delays_and_loses_nothing(store: impl Shared) {
@@ -309,6 +347,7 @@ pub async fn a_channel_that_is_whole_is_not_read_again(store: impl Shared) {
         send(&other, "a", n).await;
     }
     assert_eq!(reader.texts(3).await, ["0", "1", "2"]);
+    let known = crate::common::offset(&reader.id());
     // Now there is need for it.
     faults.drop_next.store(1, SeqCst);
     send(&other, "a", "dropped").await;
@@ -317,6 +356,121 @@ pub async fn a_channel_that_is_whole_is_not_read_again(store: impl Shared) {
     faults.hold_reads.store(false, SeqCst);
     assert_eq!(reader.texts(2).await, ["dropped", "3"]);
     assert_eq!((faults.renewed.load(SeqCst), faults.reads.load(SeqCst)), (0, 2));
+    assert_eq!(faults.read_after.load(SeqCst), known, "only what is missing");
+}
+
+pub async fn an_event_of_another_epoch_is_not_taken_for_one_of_this(store: impl Shared) {
+    let [one, other] = store.nodes(defaults);
+    let mut reader = live(&one, &["a"], "").await;
+    send(&other, "a", 1).await;
+    assert_eq!(reader.text().await, "1");
+    // Somebody else found out that the store has lost something. Its feeds go on.
+    store.backend().renew(reader.subscription.cursor().epoch).await.unwrap();
+    for n in 2..5 {
+        send(&other, "a", n).await;
+    }
+    reader.gap(GapReason::OtherEpoch).await;
+    assert_eq!(reader.texts(3).await, ["2", "3", "4"]);
+}
+
+pub async fn an_id_of_an_epoch_that_a_node_has_not_heard_of_is_no_gap(store: impl Shared) {
+    let [one, other] = store.nodes(defaults);
+    let mut reader = live(&one, &["a"], "").await;
+    send(&other, "a", 1).await;
+    assert_eq!(reader.text().await, "1");
+    // The node hears nothing of that: it does not watch the channel.
+    store.backend().renew(reader.subscription.cursor().epoch).await.unwrap();
+    let id = send(&other, "b", "elsewhere").await;
+    resume(&one, &["a"], "", &id).await.nothing_before(&other, "a").await;
+}
+
+pub async fn who_waits_for_a_new_epoch_is_told_of_its_end(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let mut reader = live(&one, &["a", "b"], "ana").await;
+    faults.hold_reads.store(true, SeqCst);
+    store.lose().await;
+    eventually(async || faults.reads.load(SeqCst) >= 4).await;
+    let waiting = tokio::spawn(async move { reader.next().await.is_none() });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(one.channel("b").disconnect("ana"), 1);
+    assert!(waiting.await.unwrap());
+    faults.hold_reads.store(false, SeqCst);
+}
+
+pub async fn a_reader_of_several_channels_waits_until_all_of_a_new_epoch_are_known(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut reader = live(&one, &["a", "b"], "").await;
+    *faults.unreadable.lock().unwrap() = Some(ChannelName::from_static("b"));
+    store.lose().await;
+    for (channel, text) in [("b", "1"), ("a", "2")] {
+        eventually(async || other.channel(channel).send(Event::text(text)).await.is_ok()).await;
+    }
+    assert!(tokio::time::timeout(Duration::from_secs(1), reader.next()).await.is_err());
+    *faults.unreadable.lock().unwrap() = None;
+    reader.gap(GapReason::OtherEpoch).await;
+    assert_eq!(reader.texts(2).await, ["1", "2"]);
+}
+
+pub async fn a_feed_that_says_nothing_any_more_is_given_up(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut reader = live(&one, &["a"], "").await;
+    faults.delay.store(3_600_000, SeqCst);
+    send(&other, "a", 1).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    faults.delay.store(0, SeqCst);
+    assert_eq!(reader.text().await, "1");
+}
+
+pub async fn many_channels_are_read_a_few_at_a_time(store: impl Shared) {
+    let (one, faults) = faulty_node_with(&store, defaults);
+    faults.hold_reads.store(true, SeqCst);
+    let names: Vec<_> = (0..100).map(|n| n.to_string()).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let opening = tokio::spawn(OpenOptions::new().open(&one, crate::common::grant(&names, ""), None));
+    eventually(async || faults.reads.load(SeqCst) >= 32).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(faults.reads.load(SeqCst), 32);
+    faults.hold_reads.store(false, SeqCst);
+    opening.await.unwrap().unwrap();
+    assert_eq!(faults.reads.load(SeqCst), 100);
+}
+
+pub async fn a_cut_during_which_nothing_comes_is_no_loss(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let (mut reader, mut several) = (live(&one, &["a"], "").await, live(&one, &["a", "b"], "").await);
+    send(&other, "a", 1).await;
+    assert_eq!((reader.text().await, several.text().await), ("1".into(), "1".into()));
+    let reads = faults.reads.load(SeqCst);
+    faults.cut();
+    eventually(async || faults.answered.load(SeqCst) == reads + 2).await;
+    send(&other, "a", 2).await;
+    assert_eq!((reader.text().await, several.text().await), ("2".into(), "2".into()));
+    assert_eq!(faults.renewed.load(SeqCst), 0);
+}
+
+pub async fn who_comes_back_soon_finds_its_channel_there(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    drop(live(&one, &["a"], "").await);
+    // As a page that is reloaded.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut reader = live(&one, &["a"], "").await;
+    reader.nothing_before(&one, "a").await;
+    assert_eq!((faults.reads.load(SeqCst), store.watched().await.unwrap_or(1)), (1, 1));
+}
+
+pub async fn a_store_that_is_away_is_asked_less_and_less_often(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let mut reader = live(&one, &["a"], "").await;
+    faults.go_away(true);
+    let away = tokio::time::Instant::now();
+    // After 0.125 s at least, then 0.25 s, then 0.5 s.
+    eventually(async || faults.tries.load(SeqCst) == 4).await;
+    assert!(away.elapsed() > Duration::from_millis(800), "{:?}", away.elapsed());
+    faults.go_away(false);
+    reader.nothing_before(&one, "a").await;
 }
 
 pub async fn a_channel_that_cannot_be_read_holds_nobody_for_long(store: impl Shared) {
@@ -334,6 +488,21 @@ pub async fn a_channel_that_cannot_be_read_holds_nobody_for_long(store: impl Sha
     *faults.unreadable.lock().unwrap() = None;
     reader.gap(GapReason::Lagged).await;
     reader.nothing_before(&other, "a").await;
+}
+
+pub async fn a_channel_that_is_closed_while_it_is_read_holds_nobody(store: impl Shared) {
+    let (one, faults) = faulty_node_with(&store, defaults);
+    let other = store.node(defaults);
+    let (mut reader, mut closed) = (live(&one, &["a", "b"], "").await, live(&one, &["c"], "").await);
+    faults.hold_reads.store(true, SeqCst);
+    faults.drop_next.store(1, SeqCst);
+    send(&other, "c", "dropped").await;
+    send(&other, "c", "seen").await;
+    eventually(async || faults.reads.load(SeqCst) == 4).await;
+    other.channel("c").close().await.unwrap();
+    assert!(closed.next().await.is_none());
+    reader.nothing_before(&other, "a").await;
+    faults.hold_reads.store(false, SeqCst);
 }
 
 pub async fn who_comes_between_two_closes_is_ended_by_neither(store: impl Shared) {
@@ -398,6 +567,23 @@ pub async fn a_custom_id_of_while_the_store_was_away_resumes_when_it_is_back(sto
     let mut resumed = resume(&one, &["a"], "", "mine").await;
     resumed.nothing_before(&other, "a").await;
     assert_eq!(reader.texts(2).await, ["1", "nothing came before this"]);
+}
+
+pub async fn a_custom_id_in_what_is_being_read_is_waited_for(store: impl Shared) {
+    let (one, faults) = faulty_node_with(&store, defaults);
+    let other = store.node(defaults);
+    let _reader = live(&one, &["a"], "").await;
+    faults.go_away(true);
+    eventually(async || faults.feeds.load(SeqCst) == 0).await;
+    other.channel("a").send(Event::text("1").id(CustomId::from_static("mine"))).await.unwrap();
+    faults.hold_reads.store(true, SeqCst);
+    faults.go_away(false);
+    let node = one.clone();
+    let resuming = tokio::spawn(async move { resume(&node, &["a"], "", "mine").await });
+    eventually(async || faults.reads.load(SeqCst) == 2).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    faults.hold_reads.store(false, SeqCst);
+    resuming.await.unwrap().nothing_before(&other, "a").await;
 }
 
 /// Put there by somebody else, or damaged.

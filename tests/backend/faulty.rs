@@ -43,6 +43,10 @@ pub struct Faults {
     /// The feed says of the next event that its offset is so much higher.
     pub shift_next: AtomicU64,
     pub feeds: AtomicUsize,
+    /// So many feeds were asked for, also while it was away.
+    pub tries: AtomicUsize,
+    /// So often it was asked for heads.
+    pub heads: AtomicUsize,
     /// So often it was said that a channel is watched.
     pub said: AtomicUsize,
     /// So many events came.
@@ -50,6 +54,8 @@ pub struct Faults {
     /// So many reads were done, and so many of them answered.
     pub reads: AtomicUsize,
     pub answered: AtomicUsize,
+    /// After which offset the last one was.
+    pub read_after: AtomicU64,
     /// No read of this channel succeeds.
     pub unreadable: Mutex<Option<ChannelName>>,
     /// The store knows of no channel any more, and says so.
@@ -58,6 +64,8 @@ pub struct Faults {
     pub hold_reads: AtomicBool,
     say_again: Notify,
     pub renewed: AtomicUsize,
+    /// So often the node has said who is connected.
+    pub refreshed: AtomicUsize,
     /// So many channels the node has said that it has connections to, when it was last taken over.
     pub present: AtomicUsize,
 }
@@ -134,6 +142,7 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
             return Box::pin(async { Err(BackendError::new("it is too much")) });
         }
         Box::pin(async move {
+            self.faults.read_after.store(after.get(), SeqCst);
             let held = self.inner.read(channel, after, retention).await;
             self.faults.reads.fetch_add(1, SeqCst);
             while self.faults.hold_reads.load(SeqCst) {
@@ -148,6 +157,7 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
     }
 
     fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Vec<Offset>> {
+        self.faults.heads.fetch_add(1, SeqCst);
         self.faults.answer().map_or_else(|error| error, |()| self.inner.heads(channels))
     }
 
@@ -162,6 +172,7 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
     }
 
     fn feed(&self, requests: Requests, messages: Messages) -> BackendFuture<'_, ()> {
+        self.faults.tries.fetch_add(1, SeqCst);
         if let Err(error) = self.faults.answer() {
             return error;
         }
@@ -214,6 +225,7 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
         Box::pin(async move {
             let channels = present.channels.len();
             self.inner.refresh(present).await?;
+            self.faults.refreshed.fetch_add(1, SeqCst);
             self.faults.present.store(channels, SeqCst);
             Ok(())
         })

@@ -7,13 +7,19 @@ mod record;
 
 use std::{
     path::PathBuf,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    time::Duration,
 };
 
 use tower_sse::{Publisher, PublisherBuilder};
 
 use self::backend::FileBackend;
-use crate::store::{Shared, Store};
+use crate::{
+    common,
+    faults::faulty_node,
+    reader::*,
+    store::{Shared, Store, defaults},
+};
 
 pub struct FileStore {
     backend: FileBackend,
@@ -23,7 +29,7 @@ pub struct FileStore {
 impl Store for FileStore {
     async fn begin() -> Option<Self> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let number = NUMBER.fetch_add(1, SeqCst);
         let path = std::env::temp_dir().join(format!("tower-sse-suite-{}-{number}.log", std::process::id()));
         let backend = FileBackend::open(&path).unwrap();
         Some(Self { backend, path })
@@ -58,8 +64,6 @@ impl Drop for FileStore {
 
 #[tokio::test]
 async fn what_is_in_the_file_is_there_when_it_is_opened_again() {
-    use crate::{common, reader::*};
-
     let store = FileStore::begin().await.unwrap();
     let node = store.node(|builder| builder);
     let first = send(&node, "a", "1\nand more").await;
@@ -76,18 +80,45 @@ async fn what_is_in_the_file_is_there_when_it_is_opened_again() {
     assert_eq!(common::offset(&ana.id()), 3);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_node_to_which_nothing_happens_asks_for_next_to_nothing() {
+    let store = FileStore::begin().await.unwrap();
+    let (node, faults) = faulty_node(&store);
+    let mut readers = [live(&node, &["a"], "").await, live(&node, &["a", "b"], "").await];
+    send(&store.node(defaults), "a", 1).await;
+    for reader in &mut readers {
+        assert_eq!(reader.text().await, "1");
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let asked = |counter: &AtomicUsize| counter.load(SeqCst);
+    assert_eq!((asked(&faults.tries), asked(&faults.reads), asked(&faults.heads)), (1, 2, 1));
+    assert!((11..=12).contains(&asked(&faults.refreshed)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_of_a_new_channel_is_there_without_waiting_for_the_next_check() {
+    let store = FileStore::begin().await.unwrap();
+    let [node, other] = store.nodes(defaults);
+    let known = live(&node, &["a"], "").await;
+    for n in 0..5 {
+        send(&other, "b", n).await;
+    }
+    let begun = tokio::time::Instant::now();
+    let mut reader = resume(&node, &["a", "b"], "", &known.id()).await;
+    assert_eq!(reader.texts(5).await, ["0", "1", "2", "3", "4"]);
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
 #[test]
 fn when_the_runtime_of_the_first_reader_is_gone_the_next_ones_takes_over() {
-    use crate::{reader::*, store::defaults};
-
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let first = runtime();
     let store = first.block_on(FileStore::begin()).unwrap();
     let node = store.node(defaults);
-    let mut reader = first.block_on(async {
+    let (mut reader, mut of_another) = first.block_on(async {
         let mut reader = live(&node, &["a"], "").await;
         reader.nothing_before(&node, "a").await;
-        reader
+        (reader, live(&node, &["b"], "").await)
     });
     drop(first);
     runtime().block_on(async {
@@ -95,6 +126,8 @@ fn when_the_runtime_of_the_first_reader_is_gone_the_next_ones_takes_over() {
         let mut next = live(&node, &["a"], "").await;
         next.nothing_before(&node, "a").await;
         assert_eq!(reader.texts(2).await, ["meanwhile", "nothing came before this"]);
+        // A channel that nobody has opened since.
+        of_another.nothing_before(&node, "b").await;
     });
 }
 

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use redis::{Client, ConnectionInfo, IntoConnectionInfo, RedisError};
 
-use super::{Inner, Redis, UNKNOWN, keys::Keys, link::Link, scripts::Scripts};
+use super::{Inner, Redis, UNKNOWN, keys::Keys, link::Link, scripts::Scripts, tls};
 use crate::{
     cursor::{Cursor, Offset},
     error::BackendError,
@@ -113,7 +113,10 @@ impl RedisBuilder {
     ///
     /// If the URL is not one of [these](Redis::builder), or the prefix can't be one.
     pub fn build(self) -> Result<Redis, BackendError> {
-        let info = self.info().map_err(BackendError::new)?;
+        let info = self.info().map_err(|error| match tls::is_missing_for(&self.url) {
+            true => BackendError::new("TLS takes the feature `redis-tls`"),
+            false => BackendError::new(error),
+        })?;
         let keys = Keys::new(&self.prefix, info.redis_settings().db());
         Ok(Redis(Arc::new(Inner {
             link: Link::new(Client::open(info).map_err(BackendError::new)?, self.timeout),
@@ -166,7 +169,12 @@ mod tests {
         if cfg!(unix) {
             assert_eq!(settings("unix:///run/redis.sock?db=3&user=a&pass=b"), expected("/run/redis.sock", 3, "a", "b"));
         }
-        assert_eq!(Redis::new("rediss://h").is_ok(), cfg!(feature = "redis-tls"));
+        for url in ["rediss://h", "VALKEYS://h"] {
+            let refused = Redis::new(url).err();
+            assert_eq!(refused.is_none(), cfg!(feature = "redis-tls"));
+            let names_it = |error: BackendError| error.source().unwrap().to_string().contains("`redis-tls`");
+            assert!(refused.is_none_or(names_it), "{url}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub fn message(feed: &str, payload: &[u8]) -> Option<Message> {
     value::level(payload).or_else(|| value::pushed(channel?, payload))
 }
 
-/// Who is connected, from one text of the reply of the script `present`.
-pub fn clients(reply: &Value) -> Connected {
-    value::read_clients(reply)
+/// Who is connected, from a text of each node in the reply of the script `present`.
+pub fn present(nodes: &[Value]) -> Connected {
+    value::read_present(nodes)
 }

@@ -1,6 +1,6 @@
 //! What the scripts answer and push, read.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{collections::HashMap, fmt::Write as _, time::Duration};
 
 use bytes::Bytes;
 use redis::Value;
@@ -157,12 +157,22 @@ pub(super) fn write_clients(clients: &Connected) -> String {
     text
 }
 
-pub(super) fn read_clients(value: &Value) -> Vec<(Option<ClientId>, usize)> {
+fn read_clients(value: &Value) -> Vec<(Option<ClientId>, usize)> {
     let line = |line: &str| {
         let (n, client) = line.split_once(' ')?;
         Some((given(client)?, n.parse().ok()?))
     };
     text(value).unwrap_or_default().lines().filter_map(line).collect()
+}
+
+/// The clients of all nodes together, from the text of each. Nobody counts so far but who writes into Redis by hand.
+pub(super) fn read_present(nodes: &[Value]) -> Connected {
+    let mut all: HashMap<Option<ClientId>, usize> = HashMap::new();
+    for (client, n) in nodes.iter().flat_map(read_clients) {
+        let sum = all.entry(client).or_default();
+        *sum = sum.saturating_add(n);
+    }
+    all.into_iter().collect()
 }
 
 #[cfg(test)]
@@ -213,5 +223,10 @@ mod tests {
         let clients = vec![(None, 3), (Some(ClientId::from_static("ana b")), 1)];
         let value = Value::BulkString(write_clients(&clients).into_bytes());
         assert_eq!(read_clients(&value), clients);
+        let mut sums = read_present(&[value.clone(), value]);
+        sums.sort();
+        assert_eq!(sums, [(None, 6), (Some(ClientId::from_static("ana b")), 2)]);
+        let most = Value::BulkString(write_clients(&vec![(None, usize::MAX)]).into_bytes());
+        assert_eq!(read_present(&[most.clone(), most]), [(None, usize::MAX)]);
     }
 }

@@ -67,6 +67,7 @@ impl Subscription {
         self.positions.tell_missed();
         let first = self.positions.first_after(Offset::START);
         (self.epoch, self.cursor) = (epoch, go_on_before(first, reach));
+        self.positions.go_on_after(self.cursor);
         self.hub().counters.gaps.add(1);
         debug!("a reader's epoch is over", cursor = self.cursor());
         Gap::new(GapReason::OtherEpoch, None, first, self.cursor())
