@@ -344,7 +344,8 @@ impl RouteError {
         Self { pattern: pattern.to_owned(), kind }
     }
 
-    /// The path pattern is malformed, does not begin with a slash, or conflicts with one that the layer has.
+    /// The path pattern is malformed, does not begin with a slash, conflicts with one that the layer has, or could never
+    /// match as it is meant: `/:a`, `/*a`, a `?`, a `#`, a blank, a parameter twice.
     pub fn is_pattern(&self) -> bool {
         !self.is_channel_twice()
     }

@@ -161,7 +161,8 @@ pub struct Channel {
 impl Channel {
     /// Sends an event to everyone who reads the channel, and who comes back within its [`Retention`](crate::Retention).
     ///
-    /// It never waits for a reader; in process it is ready at once. A remote backend acknowledges it.
+    /// It never waits for a reader; in process it is ready at once. A remote backend acknowledges it. In a runtime of several
+    /// threads a task wakes the readers beyond the first 65; elsewhere they are woken before this returns.
     ///
     /// # Errors
     ///

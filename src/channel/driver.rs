@@ -67,7 +67,8 @@ impl Drop for Driver {
         // In this order: who finds it abandoned can begin another.
         self.commands.close();
         remote.abandon();
-        // Else it may be dropped where it was begun, with a channel locked; its readers look for themselves.
+        // Else it may be dropped where it was begun, with a channel locked. A reader that parked elsewhere in between is not
+        // woken then: its keep-alive or the next opening begins another.
         if self.begun {
             for shared in hub.registry.all() {
                 let all = shared.change().readers.wake_all();

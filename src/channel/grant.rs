@@ -46,8 +46,7 @@ impl Grant {
         self
     }
 
-    /// Ends the stream this long from now, by the timer of the tokio runtime that it is read in. By default it does not
-    /// end.
+    /// Ends the stream this long from now; it needs tokio's timer where it is read. By default it does not end.
     pub fn expires_in(mut self, lifetime: Duration) -> Self {
         self.expires = Instant::now().checked_add(lifetime);
         self

@@ -14,8 +14,7 @@ use super::{
 use crate::{
     backend::{Entry, Held},
     cursor::{Cursor, Epoch, Offset},
-    log::{BROADCAST, LaneId, Log, Retention, Tombstone, View},
-    name::ClientId,
+    log::{BROADCAST, Log, Retention, Tombstone, View},
     notice::EndReason,
 };
 
@@ -28,8 +27,8 @@ pub(crate) struct Mirror {
     broken: bool,
     /// The channel's last event that is in the log, or was.
     tail: Offset,
-    /// The offset that the hub had given last when it was read.
-    read_at: Offset,
+    /// The offset that the hub had given last when it was read last.
+    read_level: Offset,
     /// The channel's last event of all, as this node was told when it published it. It may be on its way here.
     finish: Offset,
     /// The last event that came and was not taken in, because the mirror was broken.
@@ -46,9 +45,10 @@ pub(crate) struct Mirror {
 #[derive(Default)]
 struct Late {
     /// How often some came.
-    times: u8,
-    /// Those of the last time.
-    events: Vec<(LaneId, Offset)>,
+    times: u16,
+    /// The last time: after what the mirror had until then, and up to where readers may have been.
+    after: Offset,
+    upto: Offset,
 }
 
 /// What became of an event that came by the feed.
@@ -78,7 +78,7 @@ impl Mirror {
             loaded: false,
             broken: false,
             tail: Offset::START,
-            read_at: Offset::START,
+            read_level: Offset::START,
             finish: Offset::START,
             seen: Offset::START,
             sought: Offset::START,
@@ -108,13 +108,13 @@ impl State {
     }
 
     /// Everything up to here is in the mirror, or was, whatever the feed has lost.
-    pub(super) fn reach(&self) -> Offset {
-        self.mirror.as_ref().map_or(Offset::START, |mirror| mirror.tail.max(mirror.read_at))
+    pub(super) fn whole_up_to(&self) -> Offset {
+        self.mirror.as_ref().map_or(Offset::START, |mirror| mirror.tail.max(mirror.read_level))
     }
 
     /// It takes no more events, though the last may be on its way here.
     pub(super) fn is_finishing(&self) -> bool {
-        let on_its_way = self.mirror.as_ref().is_some_and(|mirror| mirror.finish > self.reach());
+        let on_its_way = self.mirror.as_ref().is_some_and(|mirror| mirror.finish > self.whole_up_to());
         self.log.is_finished() || on_its_way
     }
 
@@ -126,28 +126,22 @@ impl State {
     }
 
     /// How often events came late.
-    pub(super) fn late(&self) -> u8 {
+    pub(super) fn late(&self) -> u16 {
         self.mirror.as_ref().map_or(0, |mirror| mirror.late.times)
     }
 
-    /// A reader has passed what came late since it last asked, when it had come so often; all up to `told` it got or
-    /// knows of. What came the time before the last is not known any more.
-    pub(super) fn has_passed_late(&self, view: View, seen: u8, told: Offset, cursor: Offset) -> bool {
+    /// Whether a reader at `cursor` has passed an event that came late since it last asked, when some had come `seen`
+    /// times. It knows of all up to `told`. What came the time before the last is not known any more.
+    pub(super) fn has_passed_late(&self, view: View, seen: u16, told: Offset, cursor: Offset) -> bool {
         let Some(Mirror { late, .. }) = self.mirror.as_deref() else { return false };
-        let passed = |(lane, offset): &(LaneId, Offset)| view.sees(*lane) && told < *offset && *offset <= cursor;
+        let from = told.max(late.after);
+        let is_held = || self.log.first_after(view, from).is_some_and(|first| first <= cursor.min(late.upto));
         match late.times.wrapping_sub(seen) {
             0 => false,
-            1 => late.events.iter().any(passed),
+            // Or it is evicted already.
+            1 => is_held() || self.log.missed(view) > from,
             _ => true,
         }
-    }
-
-    fn remember_late(&mut self, late: Vec<(Option<ClientId>, Offset)>) {
-        let Some(mirror) = self.mirror.as_deref_mut().filter(|_| !late.is_empty()) else { return };
-        // A client that reads has a lane.
-        let lane = |client: Option<ClientId>| client.map_or(Some(BROADCAST), |client| self.log.lane_of(&client));
-        let events = late.into_iter().filter_map(|(client, offset)| Some((lane(client)?, offset))).collect();
-        mirror.late = Late { times: mirror.late.times.wrapping_add(1), events };
     }
 
     /// Takes in an event of its epoch.
@@ -241,7 +235,7 @@ impl Shared {
         }
         let last = held.entries.last().map_or(held.head, |entry| held.head.max(entry.offset));
         mirror.tail = mirror.tail.max(last);
-        mirror.read_at = mirror.read_at.max(held.level);
+        mirror.read_level = mirror.read_level.max(held.level);
         mirror.epoch = held.epoch;
         mirror.closed = held.closed;
         if again {
@@ -249,8 +243,11 @@ impl Shared {
         } else {
             (mirror.loaded, mirror.broken, mirror.seen) = (true, false, Offset::START);
         }
-        let late = |entry: &&Entry| before.is_some_and(|tail| entry.offset > tail) && entry.offset <= level;
-        let late: Vec<_> = held.entries.iter().filter(late).map(|entry| (entry.client.clone(), entry.offset)).collect();
+        let late = |entry: &Entry| before.is_some_and(|tail| entry.offset > tail) && entry.offset <= level;
+        if held.entries.iter().any(late) {
+            mirror.late =
+                Late { times: mirror.late.times.wrapping_add(1), after: before.unwrap_or_default(), upto: level };
+        }
         let tail = mirror.tail;
         if whole {
             hub.memory.forget(state.log.restart(held.marks.into_tombstone(held.finished)));
@@ -263,7 +260,6 @@ impl Shared {
             .filter(|entry| entry.offset > known)
             .map(|entry| state.take_in(hub, held.epoch, entry, now))
             .collect();
-        state.remember_late(late);
         if held.finished {
             state.log.finish();
         }
@@ -321,8 +317,7 @@ mod tests {
     use super::*;
     use crate::{
         channel::{HubSettings, limits::Limits},
-        log::View,
-        name::ChannelName,
+        name::{ChannelName, ClientId},
     };
 
     const EPOCH: Epoch = Epoch::from_bits(7);
@@ -495,6 +490,7 @@ mod tests {
         assert_eq!(node.fill_below(0, held(&[1, 3, 5, 10, 20]), 20), "whole");
         assert_eq!(late(&node), 2);
     }
+
     #[test]
     fn what_came_late_for_a_client_only_that_one_has_passed() {
         let (node, bob) = (Node::with(&[1]), ClientId::from_static("bob"));

@@ -105,25 +105,25 @@ impl OpenOptions {
         let at = |offset| Cursor { epoch, offset };
         let positions = subscription.positions();
         let missed = positions.tell_missed();
-        // Of what is given already something may be on its way here, which is to come after the cursor.
-        let reach = positions.reach(&hub).min(last);
+        // Events up to `last` may be on their way here still: a cursor beyond this would skip them.
+        let whole = positions.whole_up_to(&hub).min(last);
         let fresh = if id.is_none() { self.fresh(positions, last) } else { None };
         let (cursor, reason) = match &id {
-            None => (fresh.unwrap_or_else(|| go_on_before(positions.first_after(Offset::START), reach)), None),
+            None => (fresh.unwrap_or_else(|| go_on_before(positions.first_after(Offset::START), whole)), None),
             Some(id) => resume(positions, id.as_ref(), at(last), missed),
         };
         // In this order: the last event of a channel comes before it is finished.
         let finished = positions.all_finished();
         let first = positions.first_after(cursor);
         // With a gap the reader goes on right before the first event that it still gets.
-        let cursor = if reason.is_some() { go_on_before(first, reach).max(cursor) } else { cursor };
+        let cursor = if reason.is_some() { go_on_before(first, whole).max(cursor) } else { cursor };
         let gap = reason.map(|reason| Gap::new(reason, requested, first, at(cursor)));
         if gap.is_none() && first.is_none() && finished && !positions.any_lagged(cursor) {
             return Err(OpenErrorKind::Over.into());
         }
-        // Who wants all that is held misses what the feed has lost of it, be that before its cursor.
+        // A reader that wants all that is held is owed what the feed has lost of it, too, also before its cursor.
         if id.is_some() || fresh.is_some() {
-            positions.is_told_up_to(cursor);
+            positions.tell_up_to(cursor);
         }
         // Only now: had this one been refused, the older would still be needed. Of two that come at once the higher
         // number stays, on every channel.
@@ -180,7 +180,7 @@ impl OpenOptions {
         Ok(())
     }
 
-    /// After what a fresh reader starts; `None` if it wants all that is held.
+    /// The offset after which a fresh reader starts; `None` if it starts with the first event that is held.
     fn fresh(&self, positions: &Positions, last: Offset) -> Option<Offset> {
         match self.start {
             Start::Last(0) => Some(last),

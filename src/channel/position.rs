@@ -58,7 +58,7 @@ pub(super) struct Position {
     /// The channel was finished at the last look.
     finished: bool,
     /// How often events had come late to it at the last look.
-    late: u8,
+    late: u16,
 }
 
 /// A reader's places in all of its channels, asked one after the other: each is locked for its own answer only.
@@ -130,21 +130,21 @@ impl Positions {
         self.as_slice().iter().map(|position| position.told).max().unwrap_or_default()
     }
 
-    /// All that is missing up to `offset` is told, or was never to come.
-    pub(super) fn is_told_up_to(&mut self, offset: Offset) {
+    /// What is missing up to `offset` is told by this, or was never to come.
+    pub(super) fn tell_up_to(&mut self, offset: Offset) {
         for position in self.as_mut_slice() {
             position.told = position.told.max(offset);
         }
     }
 
     /// Up to where all that was published to them is in their logs, or was: what is on its way comes after it.
-    pub(super) fn reach(&self, hub: &Hub) -> Offset {
+    pub(super) fn whole_up_to(&self, hub: &Hub) -> Offset {
         // Asked first: whoever locks a channel from here on finds all that was published to it up to this.
         let last = hub.memory.last();
         if hub.remote.is_none() {
             return last;
         }
-        let own = self.each(|_, state| state.reach()).min().unwrap_or_default();
+        let own = self.each(|_, state| state.whole_up_to()).min().unwrap_or_default();
         match self {
             // What the feed has lost may lie before the level, of which only readers of several channels are told.
             Self::One(_) => own,
@@ -350,9 +350,9 @@ impl Position {
 }
 
 /// A reader that wants what is held goes on right before the first of it. What is on its way, and may come before that, comes
-/// after `reach`.
-pub(super) fn go_on_before(first: Option<Offset>, reach: Offset) -> Offset {
-    first.map_or(reach, |first| first.before().min(reach))
+/// after `whole`.
+pub(super) fn go_on_before(first: Option<Offset>, whole: Offset) -> Offset {
+    first.map_or(whole, |first| first.before().min(whole))
 }
 
 #[cfg(all(test, loom))]

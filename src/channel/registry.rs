@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// So many shards. A publish or an open locks one of them for a look-up.
-/// One where interleavings are explored, which have to be the same each time: which shard a name is in is not.
+/// One under loom, whose runs have to repeat: the hasher is random.
 pub(crate) const SHARDS: usize = if cfg!(loom) { 1 } else { 16 };
 
 /// A channel, found by its name.

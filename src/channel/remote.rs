@@ -96,8 +96,9 @@ impl Remote {
     /// Tells the driver, which is begun if there is none. Outside of a runtime that is left to whoever waits in one.
     pub(super) fn order(&self, hub: &Arc<Hub>, command: Command) {
         let mut driver = lock(&self.driver);
-        // Sooner than the driver is looked at, which closes its end and then says so. A runtime that is ending drops at once
-        // what is spawned.
+        // Before the driver is looked at. A swap, not a store: it acquires what `abandon` released, so that a driver whose flag
+        // is taken away here is seen to be closed. Before the spawn, too: a runtime that is ending drops the task at once,
+        // and that sets the flag again.
         self.abandoned.swap(false, Ordering::AcqRel);
         let running = driver.as_ref().filter(|driver| !driver.is_closed());
         if let Some(driver) = running {

@@ -144,13 +144,20 @@ impl Subscription {
         }
     }
 
+    /// Goes on right before the first event that is held after `after`, which it gives; what is missing is told by this.
+    fn skip_to_held(&mut self, after: Offset) -> Option<Offset> {
+        // Asked first: what comes meanwhile is held by the time it is looked for.
+        let whole = self.positions.whole_up_to(self.hub());
+        self.positions.tell_missed();
+        let first = self.positions.first_after(after);
+        self.cursor = go_on_before(first, whole).max(after);
+        self.positions.tell_up_to(self.cursor);
+        first
+    }
+
     /// Goes on after what was lost.
     fn lag(&mut self) -> Gap {
-        let reach = self.positions.reach(self.hub());
-        self.positions.tell_missed();
-        let first = self.positions.first_after(self.cursor);
-        self.cursor = go_on_before(first, reach).max(self.cursor);
-        self.positions.is_told_up_to(self.cursor);
+        let first = self.skip_to_held(self.cursor);
         let counters = &self.hub().counters;
         counters.gaps.add(1);
         counters.lagged.add(1);

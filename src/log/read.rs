@@ -11,12 +11,6 @@ pub(crate) struct View {
     pub(crate) client: Option<LaneId>,
 }
 
-impl View {
-    pub(crate) fn sees(self, lane: LaneId) -> bool {
-        lane == BROADCAST || self.client == Some(lane)
-    }
-}
-
 /// How much is read at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limit {

@@ -19,8 +19,7 @@ pin_project! {
     /// with other data needs its body mapped before, as with `http_body_util::BodyExt::map_frame`.
     ///
     /// Without `B` it is the stream of a [`Subscription`], with which any handler can answer, a `POST` too. It needs a
-    /// tokio runtime with its timer enabled, unless keep-alive and coalescing are off and its
-    /// grant does not expire.
+    /// tokio runtime with its timer enabled, unless keep-alive and coalescing are off and its grant does not expire.
     ///
     /// A handler can do whatever the layer does:
     ///

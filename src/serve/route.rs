@@ -121,7 +121,7 @@ impl Route {
         self
     }
 
-    /// What the matcher takes, and would never match as it was meant.
+    /// Refuses what the matcher takes and would not match as it is meant, and a channel that is named twice.
     fn check(&self) -> Result<(), RouteErrorKind> {
         if !self.pattern.starts_with('/') {
             return Err(RouteErrorKind::NotAbsolute);

@@ -133,10 +133,6 @@ fn when_the_runtime_of_the_first_reader_is_gone_the_next_ones_takes_over() {
 
 #[test]
 fn who_reads_in_another_runtime_goes_on_when_the_first_is_gone() {
-    use std::time::Duration;
-
-    use crate::{reader::*, store::defaults};
-
     let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (first, second) = (runtime(), runtime());
     let store = first.block_on(FileStore::begin()).unwrap();

@@ -13,7 +13,7 @@ pub(super) fn choose_provider() {
 #[cfg(not(feature = "redis-tls"))]
 pub(super) fn choose_provider() {}
 
-/// Whether the URL is of a scheme that is not there without the feature, which the client calls by no name of ours.
+/// Whether the URL asks for TLS and the feature `redis-tls` is off. The client's own error names no feature of ours.
 pub(super) fn is_missing_for(url: &str) -> bool {
     let scheme = url.split(':').next().unwrap_or_default();
     !cfg!(feature = "redis-tls") && ["rediss", "valkeys"].iter().any(|tls| scheme.eq_ignore_ascii_case(tls))

@@ -165,11 +165,12 @@ fn read_clients(value: &Value) -> Vec<(Option<ClientId>, usize)> {
     text(value).unwrap_or_default().lines().filter_map(line).collect()
 }
 
-/// The clients of all nodes together, from the text of each. Nobody counts so far but who writes into Redis by hand.
+/// The clients of all nodes together, from the text of each.
 pub(super) fn read_present(nodes: &[Value]) -> Connected {
     let mut all: HashMap<Option<ClientId>, usize> = HashMap::new();
     for (client, n) in nodes.iter().flat_map(read_clients) {
         let sum = all.entry(client).or_default();
+        // What somebody wrote into Redis by hand can be any number.
         *sum = sum.saturating_add(n);
     }
     all.into_iter().collect()

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use super::{Found, Subscription};
 use crate::{
-    channel::position::{Position, go_on_before},
+    channel::position::Position,
     cursor::{Epoch, Offset},
     name::CustomId,
     notice::{Gap, GapReason},
@@ -38,7 +38,7 @@ impl Subscription {
         if let Some(remote) = &self.hub().remote
             && remote.is_abandoned()
         {
-            // It asks for the level first in any case.
+            // Any command begins a driver; this is one that it sends first anyway.
             remote.ask_level(self.hub());
         }
     }
@@ -63,11 +63,8 @@ impl Subscription {
 
     /// Goes on in a log that knows nothing of what was delivered.
     pub(super) fn begin_anew(&mut self, epoch: Epoch) -> Gap {
-        let reach = self.positions.reach(self.hub());
-        self.positions.tell_missed();
-        let first = self.positions.first_after(Offset::START);
-        (self.epoch, self.cursor) = (epoch, go_on_before(first, reach));
-        self.positions.is_told_up_to(self.cursor);
+        self.epoch = epoch;
+        let first = self.skip_to_held(Offset::START);
         self.hub().counters.gaps.add(1);
         debug!("a reader's epoch is over", cursor = self.cursor());
         Gap::new(GapReason::OtherEpoch, None, first, self.cursor())
