@@ -55,8 +55,9 @@ pub(super) struct Driver {
     ticket: u64,
     /// The store knows of connections here.
     present: bool,
-    /// It was polled.
-    begun: bool,
+    number: u64,
+    /// It has heard of the store.
+    useful: bool,
 }
 
 impl Drop for Driver {
@@ -66,10 +67,10 @@ impl Drop for Driver {
         let Some(remote) = &hub.remote else { return };
         // In this order: who finds it abandoned can begin another.
         self.commands.close();
-        remote.abandon();
-        // Else it may be dropped where it was begun, with a channel locked. A reader that parked elsewhere in between is not
-        // woken then: its keep-alive or the next opening begins another.
-        if self.begun {
+        remote.driver_ended(self.number);
+        // Else the next might end like this one, again and again; and one that was never polled may be dropped where it was
+        // begun, with a channel locked. Who is parked begins another when it is polled for a keep-alive.
+        if self.useful {
             for shared in hub.registry.all() {
                 let all = shared.change().readers.wake_all();
                 drop(all);
@@ -103,6 +104,7 @@ pub(super) fn run(
     hub: &Arc<Hub>,
     remote: &Remote,
     commands: mpsc::UnboundedReceiver<Command>,
+    number: u64,
 ) -> impl Future<Output = ()> + use<> {
     let driver = Driver {
         backend: remote.backend.clone(),
@@ -113,14 +115,14 @@ pub(super) fn run(
         hub: Arc::downgrade(hub),
         ticket: 0,
         present: false,
-        begun: false,
+        number,
+        useful: false,
     };
     driver.run()
 }
 
 impl Driver {
     async fn run(mut self) {
-        self.begun = true;
         self.take_over();
         let mut failures = 0;
         loop {

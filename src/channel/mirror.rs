@@ -138,7 +138,6 @@ impl State {
         let is_held = || self.log.first_after(view, from).is_some_and(|first| first <= cursor.min(late.upto));
         match late.times.wrapping_sub(seen) {
             0 => false,
-            // Or it is evicted already.
             1 => is_held() || self.log.missed(view) > from,
             _ => true,
         }
@@ -243,10 +242,10 @@ impl Shared {
         } else {
             (mirror.loaded, mirror.broken, mirror.seen) = (true, false, Offset::START);
         }
-        let late = |entry: &Entry| before.is_some_and(|tail| entry.offset > tail) && entry.offset <= level;
-        if held.entries.iter().any(late) {
-            mirror.late =
-                Late { times: mirror.late.times.wrapping_add(1), after: before.unwrap_or_default(), upto: level };
+        let is_late = |after| held.entries.iter().any(|entry| after < entry.offset && entry.offset <= level);
+        // Or it came and is evicted already.
+        if let Some(after) = before.filter(|after| is_late(*after) || held.marks.highest() > *after) {
+            mirror.late = Late { times: mirror.late.times.wrapping_add(1), after, upto: level };
         }
         let tail = mirror.tail;
         if whole {

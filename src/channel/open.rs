@@ -121,8 +121,9 @@ impl OpenOptions {
         if gap.is_none() && first.is_none() && finished && !positions.any_lagged(cursor) {
             return Err(OpenErrorKind::Over.into());
         }
-        // A reader that wants all that is held is owed what the feed has lost of it, too, also before its cursor.
-        if id.is_some() || fresh.is_some() {
+        // A reader that wants all that is held is owed what the feed has lost of it, too, also before its cursor; one that comes
+        // back may have passed it.
+        if gap.is_some() || fresh.is_some() {
             positions.tell_up_to(cursor);
         }
         // Only now: had this one been refused, the older would still be needed. Of two that come at once the higher

@@ -102,6 +102,13 @@ impl Waiting {
 }
 
 impl Waiting {
+    /// What it waits for a driver brings.
+    fn keep_driven(&self) {
+        if let Some(subscription) = &self.subscription {
+            subscription.keep_driven();
+        }
+    }
+
     /// Waits for no answer any more.
     fn leave(&mut self) {
         if let Some(remote) = self.subscription.as_ref().and_then(|subscription| subscription.hub().remote.as_ref()) {
@@ -128,7 +135,11 @@ impl Future for Opening {
         let last = match waiting.poll_last(cx) {
             Poll::Ready(last) => last,
             Poll::Pending if waiting.late.as_mut().poll(cx).is_ready() => None,
-            Poll::Pending => return Poll::Pending,
+            Poll::Pending => {
+                // Once it is parked, so that it is told when there is no driver any more.
+                waiting.keep_driven();
+                return Poll::Pending;
+            }
         };
         waiting.leave();
         let subscription = waiting.subscription.take().expect("taken once, as the stage ends here");

@@ -21,7 +21,7 @@ use crate::{
     error::{BackendError, PublishError, PublishErrorKind},
     event::Event,
     name::{ChannelName, ClientId},
-    sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock},
+    sync::{AtomicU64, Mutex, Ordering, lock},
 };
 
 pub(crate) struct Remote {
@@ -38,8 +38,9 @@ pub(crate) struct Remote {
     pub(super) synced: Gate,
     tickets: AtomicU64,
     driver: Mutex<Option<mpsc::UnboundedSender<Command>>>,
-    /// A driver is needed and there is none: its runtime has ended.
-    abandoned: AtomicBool,
+    /// The number of the last driver, and of the last that has ended with its runtime.
+    last_driver: AtomicU64,
+    ended_driver: AtomicU64,
 }
 
 impl Remote {
@@ -53,7 +54,8 @@ impl Remote {
             synced: Gate::default(),
             tickets: AtomicU64::new(0),
             driver: Mutex::new(None),
-            abandoned: AtomicBool::new(false),
+            last_driver: AtomicU64::new(0),
+            ended_driver: AtomicU64::new(0),
         }
     }
 
@@ -96,10 +98,6 @@ impl Remote {
     /// Tells the driver, which is begun if there is none. Outside of a runtime that is left to whoever waits in one.
     pub(super) fn order(&self, hub: &Arc<Hub>, command: Command) {
         let mut driver = lock(&self.driver);
-        // Before the driver is looked at. A swap, not a store: it acquires what `abandon` released, so that a driver whose flag
-        // is taken away here is seen to be closed. Before the spawn, too: a runtime that is ending drops the task at once,
-        // and that sets the flag again.
-        self.abandoned.swap(false, Ordering::AcqRel);
         let running = driver.as_ref().filter(|driver| !driver.is_closed());
         if let Some(driver) = running {
             // It can't have gone in between but with its runtime.
@@ -109,9 +107,8 @@ impl Remote {
             let (commands, orders) = mpsc::unbounded_channel();
             let _ = commands.send(command);
             *driver = Some(commands);
-            runtime.spawn(driver::run(hub, self, orders));
-        } else {
-            self.abandon();
+            let number = self.last_driver.fetch_add(1, Ordering::AcqRel) + 1;
+            runtime.spawn(driver::run(hub, self, orders, number));
         }
     }
 
@@ -120,14 +117,14 @@ impl Remote {
         lock(&self.driver).as_ref().is_some_and(|driver| !driver.is_closed())
     }
 
-    /// There is no driver any more.
-    pub(super) fn abandon(&self) {
-        self.abandoned.store(true, Ordering::Release);
+    /// The driver of that number is gone, and takes no commands any more.
+    pub(super) fn driver_ended(&self, number: u64) {
+        self.ended_driver.fetch_max(number, Ordering::AcqRel);
     }
 
-    /// Somebody should begin a driver. Asks no lock.
+    /// There is no driver: none was begun, or its runtime has ended. Asks no lock.
     pub(super) fn is_abandoned(&self) -> bool {
-        self.abandoned.load(Ordering::Acquire)
+        self.ended_driver.load(Ordering::Acquire) == self.last_driver.load(Ordering::Acquire)
     }
 
     /// Tells the driver if there is one.

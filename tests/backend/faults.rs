@@ -208,6 +208,34 @@ pub async fn what_was_lost_and_is_back_before_it_is_missed_is_no_gap(store: impl
     slow.nothing_before(&other, "a").await;
 }
 
+pub async fn who_passed_what_was_lost_is_told_though_it_came_back_since(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut reader = live(&one, &["a", "b"], "").await;
+    faults.drop_next.store(1, SeqCst);
+    send(&other, "a", "dropped").await;
+    send(&other, "b", 1).await;
+    assert_eq!(reader.text().await, "1");
+    let id = reader.id();
+    drop(reader);
+    let mut back = resume(&one, &["a", "b"], "", &id).await;
+    send(&other, "a", 2).await;
+    back.gap(GapReason::Lagged).await;
+}
+
+pub async fn what_was_lost_and_is_evicted_is_told(store: impl Shared) {
+    let one_event = |builder: PublisherBuilder| defaults(builder).retention(Retention::new().events(1));
+    let (one, faults) = faulty_node_with(&store, one_event);
+    let other = store.node(one_event);
+    let mut reader = live(&one, &["a", "b"], "").await;
+    faults.drop_next.store(1, SeqCst);
+    send(&other, "a", "dropped").await;
+    send(&other, "b", 1).await;
+    assert_eq!(reader.text().await, "1");
+    send(&other, "a", 2).await;
+    reader.gap(GapReason::Lagged).await;
+}
+
 pub async fn a_slow_feed_delays_and_loses_nothing(store: impl Shared) {
     let (one, faults) = faulty_node_with(&store, defaults);
     let other = store.node(defaults);

@@ -7,11 +7,16 @@ mod record;
 
 use std::{
     path::PathBuf,
-    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Wake, Waker},
     time::Duration,
 };
 
-use tower_sse::{Publisher, PublisherBuilder};
+use futures_util::StreamExt as _;
+use tower_sse::{OpenOptions, Publisher, PublisherBuilder};
 
 use self::backend::FileBackend;
 use crate::{
@@ -20,6 +25,16 @@ use crate::{
     reader::*,
     store::{Shared, Store, defaults},
 };
+
+/// How often it was woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
 
 pub struct FileStore {
     backend: FileBackend,
@@ -159,4 +174,45 @@ fn who_reads_in_another_runtime_goes_on_when_the_first_is_gone() {
         send(&node, "a", "1").await;
         assert_eq!(tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap().unwrap(), "1");
     });
+}
+
+#[test]
+fn an_opening_goes_on_when_the_runtime_of_the_first_reader_is_gone() {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let store = first.block_on(FileStore::begin()).unwrap();
+    let (node, faults) = faulty_node(&store);
+    let _gone = first.block_on(live(&node, &["a"], ""));
+    faults.hold_reads.store(true, SeqCst);
+    let mut opening = {
+        let _in_the_second = second.enter();
+        Box::pin(OpenOptions::new().open(&node, common::grant(&["b"], ""), None))
+    };
+    second.block_on(async { assert!(futures_util::poll!(&mut opening).is_pending()) });
+    drop(first);
+    faults.hold_reads.store(false, SeqCst);
+    assert!(second.block_on(opening).is_ok());
+}
+
+#[test]
+fn a_driver_that_can_do_nothing_is_not_begun_again_and_again() {
+    let first = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let without_time = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let store = first.block_on(FileStore::begin()).unwrap();
+    let node = store.node(defaults);
+    let mut subscription = first.block_on(live(&node, &["a"], "")).subscription;
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(woken.clone());
+    let mut poll = || assert!(subscription.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
+    poll();
+    drop(first);
+    assert_eq!(woken.0.load(SeqCst), 1);
+    // The next one panics for want of a timer.
+    without_time.block_on(async {
+        poll();
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(woken.0.load(SeqCst), 1);
 }

@@ -75,6 +75,8 @@ macro_rules! all_faults {
             faults::what_was_lost_for_another_client_is_no_gap,
             faults::what_was_lost_before_a_reader_came_is_a_gap_to_who_wants_what_is_held_only,
             faults::what_was_lost_and_is_back_before_it_is_missed_is_no_gap,
+            faults::who_passed_what_was_lost_is_told_though_it_came_back_since,
+            faults::what_was_lost_and_is_evicted_is_told,
             faults::a_slow_feed_delays_and_loses_nothing,
             faults::a_channel_that_is_whole_is_not_read_again,
             faults::an_event_of_another_epoch_is_not_taken_for_one_of_this,

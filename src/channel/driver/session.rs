@@ -231,6 +231,7 @@ impl<'a> Session<'a> {
 
     /// The epoch is known: mirrors of another are void, and what waited for it is read.
     fn enter(&mut self, hub: &Hub, remote: &Remote, epoch: Epoch) {
+        self.driver.useful = true;
         if remote.known().epoch != epoch {
             remote.begin(hub, epoch);
             for name in self.driver.watched.names() {

@@ -34,7 +34,7 @@ impl Subscription {
     }
 
     /// A driver ends with its runtime: who waits in another one begins the next there.
-    pub(super) fn keep_driven(&self) {
+    pub(in crate::channel) fn keep_driven(&self) {
         if let Some(remote) = &self.hub().remote
             && remote.is_abandoned()
         {
