@@ -56,6 +56,8 @@ pub(super) struct Driver {
     /// The store knows of connections here.
     present: bool,
     number: u64,
+    /// It was polled.
+    begun: bool,
     /// It has heard of the store.
     useful: bool,
 }
@@ -68,9 +70,9 @@ impl Drop for Driver {
         // In this order: who finds it abandoned can begin another.
         self.commands.close();
         remote.driver_ended(self.number);
-        // Else the next might end like this one, again and again; and one that was never polled may be dropped where it was
-        // begun, with a channel locked. Who is parked begins another when it is polled for a keep-alive.
-        if self.useful {
+        // One that was never polled may be dropped where it was begun, with a channel locked; and after one that panics without
+        // being of use the next would, too. Who is parked then begins another when it is polled for a keep-alive.
+        if self.begun && (self.useful || !std::thread::panicking()) {
             for shared in hub.registry.all() {
                 let all = shared.change().readers.wake_all();
                 drop(all);
@@ -113,9 +115,11 @@ pub(super) fn run(
         watched: AllWatched::default(),
         unread: Vec::new(),
         hub: Arc::downgrade(hub),
-        ticket: 0,
+        // Those that the one before has not answered.
+        ticket: remote.last_ticket(),
         present: false,
         number,
+        begun: false,
         useful: false,
     };
     driver.run()
@@ -123,6 +127,7 @@ pub(super) fn run(
 
 impl Driver {
     async fn run(mut self) {
+        self.begun = true;
         self.take_over();
         let mut failures = 0;
         loop {

@@ -49,6 +49,8 @@ struct Late {
     /// The last time: after what the mirror had until then, and up to where readers may have been.
     after: Offset,
     upto: Offset,
+    /// Some of that was evicted by then: the marks, which may be too high otherwise, say whose it may have been.
+    evicted: bool,
 }
 
 /// What became of an event that came by the feed.
@@ -134,11 +136,12 @@ impl State {
     /// times. It knows of all up to `told`. What came the time before the last is not known any more.
     pub(super) fn has_passed_late(&self, view: View, seen: u16, told: Offset, cursor: Offset) -> bool {
         let Some(Mirror { late, .. }) = self.mirror.as_deref() else { return false };
-        let from = told.max(late.after);
-        let is_held = || self.log.first_after(view, from).is_some_and(|first| first <= cursor.min(late.upto));
+        let (from, upto) = (told.max(late.after), cursor.min(late.upto));
+        let is_held = || self.log.first_after(view, from).is_some_and(|first| first <= upto);
+        let is_evicted = || late.evicted && from < upto && self.log.missed(view) > from;
         match late.times.wrapping_sub(seen) {
             0 => false,
-            1 => is_held() || self.log.missed(view) > from,
+            1 => is_held() || is_evicted(),
             _ => true,
         }
     }
@@ -242,10 +245,12 @@ impl Shared {
         } else {
             (mirror.loaded, mirror.broken, mirror.seen) = (true, false, Offset::START);
         }
-        let is_late = |after| held.entries.iter().any(|entry| after < entry.offset && entry.offset <= level);
-        // Or it came and is evicted already.
-        if let Some(after) = before.filter(|after| is_late(*after) || held.marks.highest() > *after) {
-            mirror.late = Late { times: mirror.late.times.wrapping_add(1), after, upto: level };
+        if let Some(after) = before.filter(|after| *after < last.min(level)) {
+            let first = held.entries.iter().find(|entry| entry.offset > after);
+            let evicted = first.is_none_or(|first| first.previous > after);
+            if evicted || first.is_some_and(|first| first.offset <= level) {
+                mirror.late = Late { times: mirror.late.times.wrapping_add(1), after, upto: level, evicted };
+            }
         }
         let tail = mirror.tail;
         if whole {
@@ -315,6 +320,7 @@ impl Hub {
 mod tests {
     use super::*;
     use crate::{
+        backend::Marks,
         channel::{HubSettings, limits::Limits},
         name::{ChannelName, ClientId},
     };
@@ -488,6 +494,32 @@ mod tests {
         // What it has already, read once more, is not late.
         assert_eq!(node.fill_below(0, held(&[1, 3, 5, 10, 20]), 20), "whole");
         assert_eq!(late(&node), 2);
+    }
+
+    #[test]
+    fn what_came_late_and_is_evicted_a_reader_has_passed_too() {
+        let node = Node::with(&[1]);
+        let mut held = held(&[9]);
+        held.entries = vec![entry(9, 8)];
+        held.marks = Marks::of_everybody(Offset::new(8));
+        assert_eq!(node.fill_below(0, held, 8), "whole");
+        let passed = |told, cursor| {
+            let (view, told, cursor) = (View { client: None }, Offset::new(told), Offset::new(cursor));
+            node.shared.look().has_passed_late(view, 0, told, cursor)
+        };
+        assert!(passed(1, 8) && !passed(8, 8) && !passed(1, 1));
+    }
+
+    #[test]
+    fn marks_of_a_channel_that_the_store_knows_nothing_of_are_nothing_that_came_late() {
+        for tail in [&[][..], &[1]] {
+            let node = Node::with(tail);
+            let mut held = held(&[]);
+            held.level = Offset::new(20);
+            held.marks = Marks::of_everybody(Offset::new(10));
+            assert_eq!(node.fill_below(0, held, 20), "whole");
+            assert_eq!(node.shared.look().late(), 0);
+        }
     }
 
     #[test]

@@ -95,6 +95,11 @@ impl Remote {
         ticket
     }
 
+    /// The last ticket that was given out.
+    pub(super) fn last_ticket(&self) -> u64 {
+        self.tickets.load(Ordering::Relaxed)
+    }
+
     /// Tells the driver, which is begun if there is none. Outside of a runtime that is left to whoever waits in one.
     pub(super) fn order(&self, hub: &Arc<Hub>, command: Command) {
         let mut driver = lock(&self.driver);
