@@ -53,6 +53,17 @@ struct Late {
     evicted: bool,
 }
 
+impl Late {
+    /// Something came after `after`, of which these are held, when readers may have been up to `level`.
+    fn note(&mut self, after: Offset, level: Offset, held: &[Entry]) {
+        let first = held.iter().find(|entry| entry.offset > after);
+        let evicted = first.is_none_or(|first| first.previous > after);
+        if after < level && (evicted || first.is_some_and(|first| first.offset <= level)) {
+            *self = Self { times: self.times.wrapping_add(1), after, upto: level, evicted };
+        }
+    }
+}
+
 /// What became of an event that came by the feed.
 pub(super) enum Pushed {
     /// It is in the log.
@@ -245,12 +256,8 @@ impl Shared {
         } else {
             (mirror.loaded, mirror.broken, mirror.seen) = (true, false, Offset::START);
         }
-        if let Some(after) = before.filter(|after| *after < last.min(level)) {
-            let first = held.entries.iter().find(|entry| entry.offset > after);
-            let evicted = first.is_none_or(|first| first.previous > after);
-            if evicted || first.is_some_and(|first| first.offset <= level) {
-                mirror.late = Late { times: mirror.late.times.wrapping_add(1), after, upto: level, evicted };
-            }
+        if let Some(after) = before.filter(|after| *after < last) {
+            mirror.late.note(after, level, &held.entries);
         }
         let tail = mirror.tail;
         if whole {

@@ -98,7 +98,8 @@ impl<A> SseLayer<A> {
     /// # Errors
     ///
     /// If the pattern is malformed, could never match as it is meant, does not begin with a slash or conflicts with one
-    /// that the layer has: [`RouteError::is_pattern`](crate::RouteError::is_pattern). If the route has both a fixed channel and a `{channel}`. The error names the pattern.
+    /// that the layer has: [`RouteError::is_pattern`](crate::RouteError::is_pattern). If the route has both a fixed channel
+    /// and a `{channel}`. The error names the pattern.
     pub fn route(mut self, route: impl Into<Route>) -> Result<Self, RouteError> {
         Arc::make_mut(&mut self.config).routes.insert(route.into())?;
         Ok(self)
