@@ -95,12 +95,14 @@
 //!
 //! | floor | what | where |
 //! | --- | --- | --- |
-//! | 5 serve | the HTTP face | `serve` |
-//! | 4 authorize | who may read what | `authorize` |
-//! | 3 channel | publishing and reading at once | `channel`, `publisher` |
+//! | 7 serve | the HTTP face | `serve` |
+//! | 6 authorize | who may read what | `authorize` |
+//! | 5 publisher | the handles that applications hold | `publisher` |
+//! | 4 node | what a hub whose log lives elsewhere adds | `node` |
+//! | 3 hub | channels that are published to and read from at once | `hub` |
 //! | 2 backend | where the log lives | `backend` |
 //! | 1 log | events that are held, and those that are not | `log` |
-//! | 0 wire | events, ids and their bytes | `event`, `encode`, `cursor`, `name`, `notice`, `percent` |
+//! | 0 wire | events, ids and their bytes | `wire` |
 //!
 //! `error`, `observe`, `sync` and `trace` are ground, and known to all.
 
@@ -110,20 +112,16 @@
 
 mod authorize;
 pub mod backend;
-mod channel;
-mod cursor;
-mod encode;
 mod error;
-mod event;
+mod hub;
 mod log;
-mod name;
-mod notice;
+mod node;
 mod observe;
-mod percent;
 mod publisher;
 mod serve;
 mod sync;
 mod trace;
+mod wire;
 
 /// The examples of the guides, as tests. Some are of Redis.
 #[cfg(all(doctest, feature = "redis"))]
@@ -141,15 +139,17 @@ pub use crate::{
     authorize::{
         AllowAll, AuthorizeRequest, Authorizer, AuthorizerFn, Bearer, BearerFuture, Denied, authorizer_fn, bearer,
     },
-    channel::{Delivery, Duplicates, Grant, Limits, OpenOptions, Opening, Sent, Start, Subscription},
-    cursor::{Cursor, Epoch, EventId, Offset},
-    encode::EncodedEvent,
     error::{BackendError, InvalidText, OpenError, PublishError, RouteError, SerializeError},
-    event::Event,
+    hub::{Delivery, Duplicates, Grant, Limits, OpenOptions, Opening, Sent, Start, Subscription},
     log::Retention,
-    name::{ChannelName, ClientId, Comment, CustomId, EventName, IdempotencyKey},
-    notice::{EndReason, Gap, GapReason},
     observe::Stats,
     publisher::{Channel, Publisher, PublisherBuilder},
     serve::{KeepAlive, NoBody, NotFound, Route, SseBody, SseFuture, SseLayer, SseService, last_event_id},
+    wire::{
+        cursor::{Cursor, Epoch, EventId, Offset},
+        encode::EncodedEvent,
+        event::Event,
+        name::{ChannelName, ClientId, Comment, CustomId, EventName, IdempotencyKey},
+        notice::{EndReason, Gap, GapReason},
+    },
 };

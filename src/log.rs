@@ -19,7 +19,7 @@ use std::time::Instant;
 pub(crate) use self::clients::Marks;
 pub(crate) use self::read::{Batch, Limit, View};
 use self::{clients::Clients, lane::Lane, retention::EVENT_OVERHEAD};
-use crate::{
+use crate::wire::{
     cursor::Offset,
     encode::EncodedEvent,
     name::{ClientId, CustomId},
@@ -330,7 +330,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{
+    use crate::wire::{
         cursor::{Cursor, Epoch},
         encode::Draft,
         event::Event,

@@ -7,12 +7,14 @@ use std::{fmt, sync::Arc, time::Duration};
 pub use self::builder::PublisherBuilder;
 use crate::{
     backend::Connected,
-    channel::{self, Grant, Hub, OpenOptions, Opening, Sent, State, Subscription, end_client},
-    encode::EncodedEvent,
     error::{BackendError, InvalidText, PublishError, PublishErrorKind},
-    event::Event,
-    name::{ChannelName, ClientId},
+    hub::{self, Grant, Hub, OpenOptions, Opening, Sent, State, Subscription, end_client},
     observe::Stats,
+    wire::{
+        encode::EncodedEvent,
+        event::Event,
+        name::{ChannelName, ClientId},
+    },
 };
 
 /// A hub's cloneable write handle. All clones are the same hub; the hub lives as long as one of them, a layer with one,
@@ -136,7 +138,7 @@ impl OpenOptions {
     /// If a limit is reached, the grant has expired or names no channel, the hub shuts down, nothing will ever come, or a
     /// remote backend does not answer: see the predicates of [`OpenError`](crate::OpenError).
     pub fn open(&self, publisher: &Publisher, grant: Grant, last_event_id: Option<&[u8]>) -> Opening {
-        channel::open(&publisher.hub, self, grant, last_event_id)
+        hub::open(&publisher.hub, self, grant, last_event_id)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use tower_service::Service;
 
 use super::request::AuthorizeRequest;
-use crate::channel::Grant;
+use crate::hub::Grant;
 
 /// Grants everybody what they ask for, and believes the client id in the URL: the default of
 /// [`SseLayer`](crate::SseLayer).

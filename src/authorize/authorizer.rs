@@ -5,7 +5,7 @@ use std::error::Error;
 use tower_service::Service;
 
 use super::request::AuthorizeRequest;
-use crate::channel::Grant;
+use crate::hub::Grant;
 
 /// What any error becomes.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;

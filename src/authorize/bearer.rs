@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{authorizer::BoxError, denied::Denied, request::AuthorizeRequest};
-use crate::{channel::Grant, percent};
+use crate::{hub::Grant, wire::percent};
 
 /// Makes an [`Authorizer`](crate::Authorizer) of a lookup from a token to a grant. The token comes from the header
 /// `Authorization: Bearer <token>` ([RFC 6750, 2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)). Without one,
@@ -176,7 +176,7 @@ fn is_token(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::ChannelName;
+    use crate::wire::name::ChannelName;
 
     fn token(uri: &str, headers: &[&str], parameter: Option<&str>) -> Option<String> {
         let mut request = http::Request::get(uri);

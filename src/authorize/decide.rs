@@ -15,7 +15,7 @@ use super::{
     denied::Denied,
     request::AuthorizeRequest,
 };
-use crate::{channel::Grant, name::ChannelName, trace::debug};
+use crate::{hub::Grant, trace::debug, wire::name::ChannelName};
 
 /// Why there is no grant.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::{
         authorize::{AllowAll, authorizer_fn, bearer},
-        name::ClientId,
+        wire::name::ClientId,
     };
 
     fn request(channels: &[&'static str]) -> AuthorizeRequest {

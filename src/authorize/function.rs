@@ -8,7 +8,7 @@ use std::{
 use tower_service::Service;
 
 use super::request::AuthorizeRequest;
-use crate::channel::Grant;
+use crate::hub::Grant;
 
 /// Makes an [`Authorizer`](crate::Authorizer) of an async closure. It is cloned for each connection: capture what is
 /// cheap to clone.

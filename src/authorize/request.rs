@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc};
 use http::{Extensions, HeaderMap, Method, Uri, request::Parts};
 
 use crate::{
-    channel::Grant,
-    name::{ChannelName, ClientId},
+    hub::Grant,
+    wire::name::{ChannelName, ClientId},
 };
 
 /// A request for a stream: the request's own parts, the channels it names and the client it says it is.

@@ -9,10 +9,12 @@ use super::{
     feed::{Messages, Requests},
 };
 use crate::{
-    cursor::{Cursor, Epoch, Offset},
     error::BackendError,
     log::Retention,
-    name::{ChannelName, ClientId, CustomId, IdempotencyKey},
+    wire::{
+        cursor::{Cursor, Epoch, Offset},
+        name::{ChannelName, ClientId, CustomId, IdempotencyKey},
+    },
 };
 
 /// What a [`Backend`]'s calls return: boxed, since a hub knows its backend as `dyn Backend`. `Box::pin(async move { .. })`

@@ -6,10 +6,12 @@ use bytes::Bytes;
 
 use super::contract::Append;
 use crate::{
-    cursor::{Cursor, Epoch, Offset},
-    encode::{Draft, EncodedEvent, is_whole},
     log::{Retention, Tombstone},
-    name::{ClientId, CustomId},
+    wire::{
+        cursor::{Cursor, Epoch, Offset},
+        encode::{Draft, EncodedEvent, is_whole},
+        name::{ClientId, CustomId},
+    },
 };
 
 /// An event in the log, as it was [appended](Append).

@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 
 use super::entry::Entry;
-use crate::{
+use crate::wire::{
     cursor::{Cursor, Epoch},
     name::ChannelName,
 };

@@ -10,12 +10,14 @@ use std::{
 
 use self::keys::Keys;
 use crate::{
-    cursor::{Cursor, Epoch, Offset},
-    encode::{Draft, EncodedEvent},
     log::{Evicted, LaneId, Log, Tombstone},
-    name::{ChannelName, CustomId, IdempotencyKey},
     observe::Counters,
     sync::{AtomicU64, AtomicUsize, Mutex, Ordering, lock},
+    wire::{
+        cursor::{Cursor, Epoch, Offset},
+        encode::{Draft, EncodedEvent},
+        name::{ChannelName, CustomId, IdempotencyKey},
+    },
 };
 
 /// What the logs of a hub share. Of a hub with a remote backend, whose logs are mirrors, it is what the node knows.

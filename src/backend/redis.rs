@@ -39,11 +39,13 @@ pub use self::builder::RedisBuilder;
 use self::{keys::Keys, link::Link, scripts::Scripts};
 use super::{Append, Appended, Backend, BackendFuture, Connected, Held, Messages, Presence, Requests};
 use crate::{
-    cursor::{Cursor, Epoch, Offset},
     error::BackendError,
     log::Retention,
-    name::ChannelName,
     sync::{Mutex, lock},
+    wire::{
+        cursor::{Cursor, Epoch, Offset},
+        name::ChannelName,
+    },
 };
 
 /// A [`Backend`](crate::backend::Backend) in Redis, version 6.2 or later, or Valkey.

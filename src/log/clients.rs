@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::{BROADCAST, LaneId, TooManyLanes, lane::Lane};
-use crate::{cursor::Offset, name::ClientId};
+use crate::wire::{cursor::Offset, name::ClientId};
 
 /// The lanes of clients, the order of events over all lanes, and what is remembered of lanes that are gone.
 pub(super) struct Clients {

@@ -7,7 +7,7 @@ use super::{
     run::{Gone, Held},
     runs::Runs,
 };
-use crate::{cursor::Offset, encode::EncodedEvent, name::CustomId};
+use crate::wire::{cursor::Offset, encode::EncodedEvent, name::CustomId};
 
 /// The events of a lane that are held, and what is known of those that are not.
 #[derive(Default)]

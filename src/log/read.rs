@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{BROADCAST, LaneId, Log, run::Held};
-use crate::{cursor::Offset, encode::EncodedEvent};
+use crate::wire::{cursor::Offset, encode::EncodedEvent};
 
 /// What a reader sees of a log: the broadcasts, and the lane of its client if it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,7 +171,7 @@ mod tests {
     use std::time::Instant;
 
     use super::{super::*, *};
-    use crate::{
+    use crate::wire::{
         cursor::{Cursor, Epoch},
         encode::Draft,
         event::Event,

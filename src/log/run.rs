@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::{Limit, retention::EVENT_OVERHEAD};
-use crate::{cursor::Offset, encode::EncodedEvent};
+use crate::wire::{cursor::Offset, encode::EncodedEvent};
 
 /// What a run holds at most, and a read takes at most.
 pub(super) const CHUNK: usize = Limit::CHUNK.bytes;

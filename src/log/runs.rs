@@ -16,7 +16,7 @@ use super::{
     read::{Batch, Limit},
     run::{CHUNK, Gone, Held, Run},
 };
-use crate::{cursor::Offset, encode::EncodedEvent};
+use crate::wire::{cursor::Offset, encode::EncodedEvent};
 
 #[derive(Default)]
 pub(super) struct Runs {

@@ -5,9 +5,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::Publisher;
 use crate::{
     backend::Backend,
-    channel::{Hub, HubSettings, Limits},
+    hub::{Hub, HubSettings, Limits},
     log::Retention,
-    name::ChannelName,
+    wire::name::ChannelName,
 };
 
 /// A hub's settings.

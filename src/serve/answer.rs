@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     authorize::{Denied, Refusal},
-    channel::{Grant, Opening, Subscription},
     error::OpenError,
+    hub::{Grant, Opening, Subscription},
     publisher::Publisher,
     trace::debug,
 };

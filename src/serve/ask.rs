@@ -11,10 +11,12 @@ use super::{
     route::{CHANNEL, CLIENT_ID, Route, Routes},
 };
 use crate::{
-    cursor::EventId,
     error::InvalidText,
-    name::{ChannelName, ClientId},
-    percent,
+    wire::{
+        cursor::EventId,
+        name::{ChannelName, ClientId},
+        percent,
+    },
 };
 
 /// A request for a stream.

@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::{keep_alive::KeepAlive, stream::EventStream};
-use crate::channel::Subscription;
+use crate::hub::Subscription;
 
 pin_project! {
     /// The body of the layer's responses, over an inner body `B` that passes through untouched. It is a body itself if

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     authorize::{AllowAll, AuthorizeRequest, Authorizer, Decide},
-    channel::Opening,
+    hub::Opening,
     publisher::Publisher,
 };
 

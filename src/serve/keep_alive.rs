@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use crate::{encode::write_comment, name::Comment};
+use crate::wire::{encode::write_comment, name::Comment};
 
 /// The idle comment: a line that clients skip, sent when nothing else was for an interval, so that proxies don't take
 /// the stream for dead. "Authors can include a comment line (one starting with a ':' character) every 15 seconds or so"

@@ -9,7 +9,7 @@ use http::{
 use serde_json::json;
 
 use super::body::SseBody;
-use crate::{authorize::Denied, channel::Subscription, encode::write_retry};
+use crate::{authorize::Denied, hub::Subscription, wire::encode::write_retry};
 
 impl SseBody {
     /// A response with the stream, and the headers that a stream needs.

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use super::{keep_alive::KeepAlive, stream::DEFAULT_RETRY};
 use crate::{
-    channel::OpenOptions,
     error::{RouteError, RouteErrorKind},
-    name::ChannelName,
+    hub::OpenOptions,
+    wire::name::ChannelName,
 };
 
 /// The parameter of a pattern, and of the query, that names a channel.

@@ -15,9 +15,11 @@ use super::{
     keep_alive::{KeepAlive, Line},
 };
 use crate::{
-    channel::Subscription,
-    cursor::Cursor,
-    encode::{write_comment, write_field, write_retry},
+    hub::Subscription,
+    wire::{
+        cursor::Cursor,
+        encode::{write_comment, write_field, write_retry},
+    },
 };
 
 /// How long a client waits before it reconnects, unless it is set otherwise: about what browsers do by themselves.
@@ -168,7 +170,7 @@ fn preamble(retry: Option<u32>, cursor: Option<Cursor>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cursor::{Epoch, Offset};
+    use crate::wire::cursor::{Epoch, Offset};
 
     #[test]
     fn an_idle_stream_costs_some_hundreds_of_bytes() {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
+use crate::wire::{
     cursor::Offset,
     name::{ChannelName, IdempotencyKey},
 };

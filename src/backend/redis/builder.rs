@@ -6,9 +6,9 @@ use redis::{Client, ConnectionInfo, IntoConnectionInfo, RedisError};
 
 use super::{Inner, Redis, UNKNOWN, keys::Keys, link::Link, scripts::Scripts, tls};
 use crate::{
-    cursor::{Cursor, Offset},
     error::BackendError,
     sync::Mutex,
+    wire::cursor::{Cursor, Offset},
 };
 
 /// The settings of a [`Redis`] backend.

@@ -12,9 +12,8 @@ use redis::aio::{PubSubSink, PubSubStream};
 use super::{Inner, link::failed, value};
 use crate::{
     backend::{Message, Messages, Request, Requests},
-    cursor::Cursor,
     error::BackendError,
-    name::ChannelName,
+    wire::{cursor::Cursor, name::ChannelName},
 };
 
 /// So many channels in one command.

@@ -1,6 +1,6 @@
 //! The names of keys and push channels. All have the prefix in braces, and so are in one hash slot.
 
-use crate::{
+use crate::wire::{
     cursor::Epoch,
     name::{ChannelName, IdempotencyKey},
 };

@@ -5,7 +5,7 @@ use redis::Value;
 use super::{keys::Keys, value};
 use crate::{
     backend::{Connected, Held, Message},
-    cursor::Epoch,
+    wire::cursor::Epoch,
 };
 
 /// What is held of a channel, from the reply of the script `read`.

@@ -7,9 +7,11 @@ use redis::Value;
 
 use crate::{
     backend::{Connected, Entry, Held, Marks, Message},
-    cursor::{Cursor, Epoch, Offset},
     error::BackendError,
-    name::{ChannelName, ClientId, CustomId},
+    wire::{
+        cursor::{Cursor, Epoch, Offset},
+        name::{ChannelName, ClientId, CustomId},
+    },
 };
 
 /// The answer is none of a script of this crate.

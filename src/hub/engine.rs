@@ -1,0 +1,355 @@
+//! The hub: all channels, what they share, and what is done to many of them at once.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    num::NonZeroU64,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+use super::{
+    limits::Limits,
+    registry::Registry,
+    sent::Sent,
+    state::{Shared, State},
+    sweep::Sweep,
+    wait::Wakeups,
+};
+use crate::node::{driver::Command, mirror::Mirror, remote::Remote};
+use crate::{
+    backend::{Backend, memory::Memory},
+    error::{PublishError, PublishErrorKind},
+    log::{BROADCAST, Log, Retention, View},
+    observe::{Counters, Stats},
+    sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    trace::debug,
+    wire::{
+        cursor::{Cursor, EventId, Offset},
+        encode::{Draft, EncodedEvent},
+        event::Event,
+        name::{ChannelName, ClientId},
+        notice::EndReason,
+    },
+};
+
+/// What a hub is built with.
+pub(crate) struct HubSettings {
+    pub(crate) limits: Limits,
+    pub(crate) retention: Box<dyn Fn(&ChannelName) -> Retention + Send + Sync>,
+    /// Readers that are sent away come back after a random time between these.
+    pub(crate) reconnect: (Duration, Duration),
+    /// Where the log lives, if that is elsewhere, and how long it is waited for.
+    pub(crate) backend: Option<Arc<dyn Backend>>,
+    pub(crate) timeout: Duration,
+}
+
+pub(crate) struct Hub {
+    pub(crate) settings: HubSettings,
+    pub(crate) memory: Memory,
+    pub(crate) remote: Option<Remote>,
+    pub(crate) registry: Registry,
+    pub(crate) counters: Counters,
+    subscriptions: AtomicUsize,
+    /// The number of the next subscription.
+    next_number: AtomicU64,
+    /// Set before the readers are told: who publishes or opens under a channel's lock and finds it unset is told later.
+    shutting_down: AtomicBool,
+    /// The last subscription of a hub that shuts down is gone.
+    emptied: Notify,
+    pub(crate) sweep: Sweep,
+}
+
+/// A place among the hub's subscriptions.
+pub(crate) struct Permit(pub(crate) Arc<Hub>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        // Either this sees the shutdown, or the shutdown sees this: both write one flag and then read the other.
+        if self.0.subscriptions.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.is_shutting_down() {
+            self.0.emptied.notify_waiters();
+        }
+    }
+}
+
+impl Hub {
+    pub(crate) fn new(settings: HubSettings) -> Self {
+        let remote = settings.backend.clone().map(|backend| Remote::new(backend, settings.timeout));
+        Self {
+            settings,
+            memory: Memory::new(),
+            remote,
+            registry: Registry::new(),
+            counters: Counters::default(),
+            subscriptions: AtomicUsize::new(0),
+            next_number: AtomicU64::new(0),
+            shutting_down: AtomicBool::new(false),
+            emptied: Notify::new(),
+            sweep: Sweep::new(now()),
+        }
+    }
+
+    /// Does `work` on the channel of that name, under its lock; a new one if there is none. `None`: there may be no more.
+    pub(crate) fn with_channel<T>(
+        &self,
+        name: &ChannelName,
+        work: impl FnOnce(&Arc<Shared>, &mut State) -> T,
+    ) -> Option<T> {
+        loop {
+            let shared = match self.registry.get(name) {
+                Some(shared) => shared,
+                None => self.make_channel(name)?,
+            };
+            let mut state = shared.change();
+            if !state.dropped {
+                return Some(work(&shared, &mut state));
+            }
+        }
+    }
+
+    fn make_channel(&self, name: &ChannelName) -> Option<Arc<Shared>> {
+        let retention = self.retention_of(name);
+        let make = || match self.remote {
+            None => Shared::new(name.clone(), Log::new(retention, self.memory.exhume(name), now()), None),
+            Some(_) => Shared::new(name.clone(), Mirror::log(retention), Some(Mirror::new(self.memory.epoch()).into())),
+        };
+        let max = self.settings.limits.channels;
+        self.registry.get_or_insert(name, max, make).or_else(|| {
+            self.sweep_all(now());
+            self.registry.get_or_insert(name, max, make)
+        })
+    }
+
+    /// How much a channel of that name holds. The application's own code says it, so under no lock.
+    pub(crate) fn retention_of(&self, name: &ChannelName) -> Retention {
+        (self.settings.retention)(name)
+    }
+
+    /// Does `work` on the channel of that name, under its lock, if there is one.
+    pub(crate) fn with_existing<T>(&self, name: &ChannelName, work: impl FnOnce(&mut State) -> T) -> Option<T> {
+        let shared = self.registry.get(name)?;
+        let mut state = shared.change();
+        (!state.dropped).then(|| work(&mut state))
+    }
+
+    /// An event's bytes, if they are not too many.
+    pub(crate) fn draft(&self, event: Event) -> Result<Draft, PublishError> {
+        let draft = Draft::new(event, self.memory.last());
+        let (len, max) = (draft.len(), self.settings.limits.event_bytes);
+        if len > max {
+            return Err(PublishErrorKind::TooLarge { len, max }.into());
+        }
+        Ok(draft)
+    }
+
+    /// Appends an event and wakes who waits for it.
+    pub(crate) fn publish(
+        &self,
+        name: &ChannelName,
+        target: Option<&ClientId>,
+        event: Event,
+        last: bool,
+    ) -> Result<Sent, PublishError> {
+        let mut draft = self.draft(event)?;
+        let now = now();
+        let key = draft.take_key();
+        // For when the channel's lock is free again.
+        let mut wakeups = Wakeups::default();
+        let appended = self.with_channel(name, |_, state| {
+            if let Some(key) = &key
+                && let Some(offset) = self.memory.repeated(name, key, now)
+            {
+                let id = draft.custom().cloned().map_or_else(|| self.cursor(offset).into(), EventId::from);
+                return Ok((id, 0, true));
+            }
+            let (id, offset, reached) = self.append(state, target, draft, last, now, &mut wakeups)?;
+            if let Some(key) = key {
+                self.memory.remember(name, key, offset, now);
+            }
+            Ok::<_, PublishErrorKind>((id, reached, false))
+        });
+        drop(wakeups);
+        let (id, reached, repeated) = appended.ok_or(PublishErrorKind::TooManyChannels)??;
+        self.counters.published.add(u64::from(!repeated));
+        self.maintain(now);
+        Ok(Sent { id, reached, repeated })
+    }
+
+    fn append(
+        &self,
+        state: &mut State,
+        target: Option<&ClientId>,
+        draft: Draft,
+        last: bool,
+        now: Instant,
+        wakeups: &mut Wakeups,
+    ) -> Result<(EventId, Offset, usize), PublishErrorKind> {
+        if self.is_shutting_down() {
+            return Err(PublishErrorKind::ShuttingDown);
+        }
+        let State { log, readers, .. } = state;
+        if log.is_finished() {
+            return Err(PublishErrorKind::Finished);
+        }
+        let max = self.settings.limits.lanes;
+        let lane = match target {
+            None => BROADCAST,
+            Some(client) => log.lane_for(client, max).map_err(|_| PublishErrorKind::TooManyLanes)?,
+        };
+        if draft.custom().is_some_and(|id| log.holds(lane, id)) {
+            return Err(PublishErrorKind::DuplicateId);
+        }
+        let custom = draft.custom().cloned();
+        let event = self.memory.append(log, lane, draft, now, &self.counters);
+        if last {
+            log.finish();
+        }
+        let reached;
+        (reached, *wakeups) = match target {
+            None => (readers.live(), readers.wake_all()),
+            Some(_) => (readers.of(lane), readers.wake_lane(lane)),
+        };
+        let offset = event.offset();
+        let id = custom.map_or_else(|| self.cursor(offset).into(), EventId::from);
+        if reached > 0 {
+            log.keep(lane, event);
+        }
+        Ok((id, offset, reached))
+    }
+
+    pub(crate) fn cursor(&self, offset: Offset) -> Cursor {
+        Cursor { epoch: self.memory.epoch(), offset }
+    }
+
+    /// The channels that have a reader or an event.
+    pub(crate) fn channels(&self) -> Vec<ChannelName> {
+        let used = self.registry.all().filter(|shared| !shared.look().is_idle());
+        used.map(|shared| shared.name.clone()).collect()
+    }
+
+    /// The newest `n` events that are held for a client, or for everybody; oldest first.
+    pub(crate) fn recent(&self, name: &ChannelName, client: Option<&ClientId>, n: usize) -> Vec<EncodedEvent> {
+        let newest = self.with_existing(name, |state| {
+            self.memory.release(state.log.enforce(now()), &self.counters);
+            let view = View { client: client.and_then(|client| state.log.lane_of(client)) };
+            state.log.newest(view, n)
+        });
+        let mut recent = newest.unwrap_or_default();
+        recent.reverse();
+        recent
+    }
+
+    /// A place for one more subscription, if there may be one.
+    pub(crate) fn permit(self: &Arc<Self>) -> Option<Permit> {
+        let before = self.subscriptions.fetch_add(1, Ordering::AcqRel);
+        let permit = Permit(self.clone());
+        (before < self.settings.limits.subscriptions).then_some(permit)
+    }
+
+    pub(crate) fn next_number(&self) -> NonZeroU64 {
+        NonZeroU64::MIN.saturating_add(self.next_number.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.subscriptions.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.counters.snapshot(self.registry.len(), self.subscriptions(), self.memory.bytes())
+    }
+
+    /// Ends the readers of a client on all channels. Says how many.
+    pub(crate) fn disconnect(&self, client: &ClientId) -> usize {
+        self.registry.all().map(|shared| end_client(&mut shared.change(), client)).map(|(ended, _)| ended).sum()
+    }
+
+    /// Ends all readers of a channel and forgets its history, and that it was finished. Says how many readers there were.
+    pub(crate) fn close(&self, name: &ChannelName) -> usize {
+        loop {
+            let Some(shared) = self.registry.get(name) else {
+                if self.registry.if_absent(name, || self.memory.reopen(name)) {
+                    return 0;
+                }
+                continue;
+            };
+            let mut closed = None;
+            self.registry.remove_if(&shared, || {
+                let mut state = shared.change();
+                closed = Some(state.readers.end_all(EndReason::Closed));
+                let (mut tombstone, evicted) = state.bury();
+                tombstone.finished = false;
+                self.memory.bury(name.clone(), tombstone);
+                self.memory.release(evicted, &self.counters);
+                true
+            });
+            if let Some((ended, _)) = closed {
+                return ended;
+            }
+        }
+    }
+
+    /// Drops a channel if it is idle.
+    pub(crate) fn drop_if_idle(&self, shared: &Arc<Shared>) {
+        if let Some(remote) = &self.remote {
+            // Its last reader may be back in a moment.
+            remote.mention(Command::Unread(shared.clone()));
+            return;
+        }
+        self.registry.remove_if(shared, || {
+            let mut state = shared.change();
+            let idle = state.is_idle();
+            if idle {
+                let (tombstone, _) = state.bury();
+                self.memory.bury(shared.name.clone(), tombstone);
+            }
+            idle
+        });
+    }
+
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.shutting_down.load(Ordering::SeqCst)
+    }
+
+    /// Refuses publishes and subscriptions from now on, ends all readers, and waits for them to be gone for at most `grace`.
+    /// Says whether they are.
+    pub(crate) async fn shutdown(&self, grace: Duration) -> bool {
+        self.shutting_down.store(true, Ordering::SeqCst);
+        debug!("shutdown", subscriptions = self.subscriptions());
+        for shared in self.registry.all() {
+            let ended = shared.change().readers.end_all(EndReason::Shutdown);
+            drop(ended);
+        }
+        let emptied = async {
+            loop {
+                let notified = self.emptied.notified();
+                if self.subscriptions() == 0 {
+                    return;
+                }
+                notified.await;
+            }
+        };
+        tokio::time::timeout(grace, emptied).await.is_ok()
+    }
+
+    /// When a reader that is sent away should come back: a random time within the configured spread.
+    pub(crate) fn reconnect_after(&self) -> Duration {
+        let (min, max) = self.settings.reconnect;
+        let spread = u64::try_from(max.saturating_sub(min).as_millis()).unwrap_or(u64::MAX);
+        let random = RandomState::new().hash_one(self.subscriptions());
+        min.saturating_add(Duration::from_millis(random % spread.saturating_add(1)))
+    }
+}
+
+/// Ends the readers of a client on one channel.
+pub(crate) fn end_client(state: &mut State, client: &ClientId) -> (usize, Wakeups) {
+    match state.log.lane_of(client) {
+        Some(lane) => state.readers.end_lane(lane, None, EndReason::Disconnected),
+        None => (0, Wakeups::default()),
+    }
+}
+
+/// The clock: tokio's, so that tests can stop it. Works outside of a runtime too.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,213 @@
+//! Opening a subscription: taking a place in each channel, and finding out where to start.
+
+use std::sync::Arc;
+
+use super::{
+    engine::{Hub, now},
+    grant::Grant,
+    opening::Opening,
+    options::{Duplicates, OpenOptions, Start},
+    position::{Position, Positions, go_on_before},
+    subscription::Subscription,
+};
+use crate::node::driver::Command;
+use crate::{
+    error::{OpenError, OpenErrorKind},
+    log::View,
+    trace::debug,
+    wire::{
+        cursor::{Cursor, EventId, Id, Offset},
+        name::{ChannelName, ClientId},
+        notice::{Gap, GapReason},
+    },
+};
+
+/// Opens a subscription: at once, or when its channels are loaded.
+pub(crate) fn open(hub: &Arc<Hub>, options: &OpenOptions, grant: Grant, last_event_id: Option<&[u8]>) -> Opening {
+    let requested = last_event_id.filter(|id| !id.is_empty());
+    let entered = options.enter_all(hub, grant, requested);
+    match entered {
+        Ok((subscription, last)) => match &hub.remote {
+            None => Opening::ready(opened(hub, options.start_in(subscription, requested, last))),
+            Some(remote) => Opening::waiting(subscription, remote, options.clone(), requested),
+        },
+        Err(error) => Opening::ready(opened(hub, Err(error))),
+    }
+}
+
+/// Counts what became of an opening.
+pub(crate) fn opened(hub: &Hub, opened: Result<Subscription, OpenError>) -> Result<Subscription, OpenError> {
+    match &opened {
+        Ok(_) => hub.counters.opened.add(1),
+        Err(error) if error.is_limit() => {
+            hub.counters.limited.add(1);
+            debug!("a subscription was refused", reason = error);
+        }
+        Err(_) => {}
+    }
+    hub.maintain(now());
+    opened
+}
+
+impl OpenOptions {
+    /// Takes a place in each channel, and says up to where all that was published is in their logs.
+    fn enter_all(
+        &self,
+        hub: &Arc<Hub>,
+        grant: Grant,
+        requested: Option<&[u8]>,
+    ) -> Result<(Subscription, Cursor), OpenError> {
+        let Grant { channels, client, expires } = grant;
+        if channels.is_empty() {
+            return Err(OpenErrorKind::NoChannel.into());
+        }
+        if channels.len() > hub.settings.limits.channels_per_subscription {
+            return Err(OpenErrorKind::TooManyChannels.into());
+        }
+        if expires.is_some_and(|at| at <= tokio::time::Instant::now()) {
+            return Err(OpenErrorKind::Expired.into());
+        }
+        // Told by this hub to stay away. By one of before, that is forgotten with the rest of it.
+        if let Some(id) = requested.and_then(EventId::parse)
+            && matches!(id.kind(), Id::Goodbye(cursor) if cursor.epoch == hub.memory.epoch())
+        {
+            return Err(OpenErrorKind::Over.into());
+        }
+        let permit = hub.permit().ok_or(OpenErrorKind::TooManySubscriptions)?;
+        // Read before the channels are entered: what is published in between comes after it, and is not skipped.
+        let last = hub.cursor(hub.memory.last());
+        let mut subscription = Subscription::new(permit, expires);
+        let positions = subscription.positions();
+        for channel in &channels {
+            positions.add(self.enter(hub, channel, client.as_ref())?);
+        }
+        Ok((subscription, last))
+    }
+
+    /// Finds out where a subscription that has its places starts. All that was published up to `last` is in the logs.
+    pub(crate) fn start_in(
+        &self,
+        mut subscription: Subscription,
+        requested: Option<&[u8]>,
+        last: Cursor,
+    ) -> Result<Subscription, OpenError> {
+        let hub = subscription.hub().clone();
+        // Whoever shuts down sets this first and tells the readers then: if it is not set here, we are told.
+        if hub.is_shutting_down() {
+            return Err(OpenErrorKind::ShuttingDown.into());
+        }
+        let id = requested.map(EventId::parse);
+        // Where the channels had to be loaded it was not known before whether this means anything.
+        if let Some(Some(id)) = &id
+            && matches!(id.kind(), Id::Goodbye(cursor) if cursor.epoch == last.epoch)
+        {
+            return Err(OpenErrorKind::Over.into());
+        }
+        let Cursor { epoch, offset: last } = last;
+        let at = |offset| Cursor { epoch, offset };
+        let positions = subscription.positions();
+        let missed = positions.tell_missed();
+        // Events up to `last` may be on their way here still: a cursor beyond this would skip them.
+        let whole = positions.whole_up_to(&hub).min(last);
+        let fresh = if id.is_none() { self.fresh(positions, last) } else { None };
+        let (cursor, reason) = match &id {
+            None => (fresh.unwrap_or_else(|| go_on_before(positions.first_after(Offset::START), whole)), None),
+            Some(id) => resume(positions, id.as_ref(), at(last), missed),
+        };
+        // In this order: the last event of a channel comes before it is finished.
+        let finished = positions.all_finished();
+        let first = positions.first_after(cursor);
+        // With a gap the reader goes on right before the first event that it still gets.
+        let cursor = if reason.is_some() { go_on_before(first, whole).max(cursor) } else { cursor };
+        let gap = reason.map(|reason| Gap::new(reason, requested, first, at(cursor)));
+        if gap.is_none() && first.is_none() && finished && !positions.any_lagged(cursor) {
+            return Err(OpenErrorKind::Over.into());
+        }
+        // A reader that wants all that is held is owed what the feed has lost of it, too, also before its cursor; one that comes
+        // back may have passed it.
+        if gap.is_some() || fresh.is_some() {
+            positions.tell_up_to(cursor);
+        }
+        // Only now: had this one been refused, the older would still be needed. Of two that come at once the higher
+        // number stays, on every channel.
+        positions.settle(hub.next_number(), self.duplicates == Duplicates::Replace);
+        hub.counters.resumed.add(requested.is_some().into());
+        hub.counters.gaps.add(gap.is_some().into());
+        subscription.start_at(at(cursor), gap);
+        Ok(subscription)
+    }
+
+    /// Takes a place in one channel.
+    fn enter(
+        &self,
+        hub: &Arc<Hub>,
+        channel: &ChannelName,
+        client: Option<&ClientId>,
+    ) -> Result<Position, OpenErrorKind> {
+        let entered = hub.with_channel(channel, |shared, state| {
+            hub.memory.release(state.log.enforce(now()), &hub.counters);
+            let connected =
+                client.and_then(|client| state.log.lane_of(client)).map_or(0, |lane| state.readers.of(lane));
+            self.admit(connected, state.readers.live())?;
+            let max = hub.settings.limits.lanes;
+            let lane = client.map(|client| state.log.lane_for(client, max)).transpose();
+            let lane = lane.map_err(|_| OpenErrorKind::TooManyLanes)?;
+            if let Some(lane) = lane {
+                state.log.enter(lane);
+            }
+            let reader = state.readers.insert(lane);
+            if let (Some(remote), Some(mirror)) = (&hub.remote, &mut state.mirror)
+                && (!std::mem::replace(&mut mirror.wanted, true) || !remote.is_driven())
+            {
+                remote.order(hub, Command::Watch(shared.clone()));
+            }
+            Ok(Position::new(shared.clone(), reader, View { client: lane }))
+        });
+        entered.ok_or(OpenErrorKind::TooManySubscriptions)?
+    }
+
+    /// Decides over one more connection to a channel that has `all`, `connected` of which are the same client's.
+    fn admit(&self, connected: usize, all: usize) -> Result<(), OpenErrorKind> {
+        let (connected, all) = match self.duplicates {
+            Duplicates::Refuse if connected > 0 => return Err(OpenErrorKind::TooManyOfClient),
+            // These make room.
+            Duplicates::Replace => (0, all - connected),
+            Duplicates::Keep | Duplicates::Refuse => (connected, all),
+        };
+        if connected >= self.per_client {
+            return Err(OpenErrorKind::TooManyOfClient);
+        }
+        if all >= self.per_channel {
+            return Err(OpenErrorKind::TooManyOfChannel);
+        }
+        Ok(())
+    }
+
+    /// The offset after which a fresh reader starts; `None` if it starts with the first event that is held.
+    fn fresh(&self, positions: &Positions, last: Offset) -> Option<Offset> {
+        match self.start {
+            Start::Last(0) => Some(last),
+            // Who comes to channels that are all finished can only want what is left of them.
+            Start::Live if !positions.all_finishing() => Some(last),
+            Start::Live | Start::Earliest => None,
+            Start::Last(n) => positions.before_last(n),
+        }
+    }
+}
+
+/// Where a reader goes on that came back with `id`, and why there is a gap, if there is one. `None` is no id at all.
+fn resume(positions: &Positions, id: Option<&EventId>, last: Cursor, missed: Offset) -> (Offset, Option<GapReason>) {
+    let from_start = |reason| (Offset::START, Some(reason));
+    let cursor = match id.map(EventId::kind) {
+        Some(Id::Cursor(cursor) | Id::Goodbye(cursor)) if cursor.epoch != last.epoch => {
+            return from_start(GapReason::OtherEpoch);
+        }
+        Some(Id::Cursor(cursor)) if cursor.offset <= last.offset => cursor.offset,
+        Some(Id::Custom(id)) => match positions.find(id) {
+            Some(offset) => offset,
+            None => return from_start(GapReason::UnknownId),
+        },
+        _ => return from_start(GapReason::UnknownId),
+    };
+    (cursor, (missed > cursor).then_some(GapReason::Evicted))
+}

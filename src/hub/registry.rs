@@ -1,0 +1,124 @@
+//! The channels that there are, by name, in shards.
+
+use std::{
+    borrow::Borrow,
+    collections::HashSet,
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    sync::Arc,
+};
+
+use super::state::Shared;
+use crate::{
+    sync::{AtomicUsize, Mutex, Ordering, lock},
+    wire::name::ChannelName,
+};
+
+/// So many shards. A publish or an open locks one of them for a look-up.
+/// One under loom, whose runs have to repeat: the hasher is random.
+pub(crate) const SHARDS: usize = if cfg!(loom) { 1 } else { 16 };
+
+/// A channel, found by its name.
+struct Named(Arc<Shared>);
+
+impl Borrow<str> for Named {
+    fn borrow(&self) -> &str {
+        self.0.name.as_str()
+    }
+}
+
+impl Hash for Named {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.name.hash(state);
+    }
+}
+
+impl PartialEq for Named {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for Named {}
+
+/// Lock order: a shard, then a channel in it, then the backend's tombstones.
+pub(crate) struct Registry {
+    shards: [Mutex<HashSet<Named>>; SHARDS],
+    hasher: RandomState,
+    len: AtomicUsize,
+}
+
+impl Registry {
+    pub(crate) fn new() -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::new(HashSet::new())),
+            hasher: RandomState::new(),
+            len: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn get(&self, name: &ChannelName) -> Option<Arc<Shared>> {
+        lock(self.shard(name)).get(name.as_str()).map(|found| found.0.clone())
+    }
+
+    /// The channel of that name, made if there is none and there may be one more.
+    pub(crate) fn get_or_insert(
+        &self,
+        name: &ChannelName,
+        max: usize,
+        make: impl FnOnce() -> Shared,
+    ) -> Option<Arc<Shared>> {
+        let mut shard = lock(self.shard(name));
+        if let Some(found) = shard.get(name.as_str()) {
+            return Some(found.0.clone());
+        }
+        if self.len.fetch_add(1, Ordering::Relaxed) >= max {
+            self.len.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let shared = Arc::new(make());
+        shard.insert(Named(shared.clone()));
+        Some(shared)
+    }
+
+    /// Takes `shared` out if `condition` holds, which is asked with its shard locked: nobody finds it in between.
+    pub(crate) fn remove_if(&self, shared: &Arc<Shared>, condition: impl FnOnce() -> bool) {
+        let mut shard = lock(self.shard(&shared.name));
+        let name = shared.name.as_str();
+        if shard.get(name).is_some_and(|found| Arc::ptr_eq(&found.0, shared)) && condition() {
+            shard.remove(name);
+            if shard.is_empty() {
+                *shard = HashSet::new();
+            }
+            self.len.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Does `work` if there is no channel of that name, with its shard locked: there is none until it is done.
+    pub(crate) fn if_absent(&self, name: &ChannelName, work: impl FnOnce()) -> bool {
+        let shard = lock(self.shard(name));
+        let absent = !shard.contains(name.as_str());
+        if absent {
+            work();
+        }
+        absent
+    }
+
+    /// The channels of one shard, as they are now.
+    pub(crate) fn in_shard(&self, shard: usize) -> Vec<Arc<Shared>> {
+        lock(&self.shards[shard % SHARDS]).iter().map(|named| named.0.clone()).collect()
+    }
+
+    /// All channels, shard by shard; one that comes meanwhile may be missing.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Arc<Shared>> {
+        (0..SHARDS).flat_map(|shard| self.in_shard(shard))
+    }
+
+    fn shard(&self, name: &ChannelName) -> &Mutex<HashSet<Named>> {
+        // Lossless: a remainder below 16.
+        &self.shards[(self.hasher.hash_one(name) % SHARDS as u64) as usize]
+    }
+}

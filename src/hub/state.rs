@@ -1,0 +1,73 @@
+//! What a channel's publishers and readers share: its log and its readers, under one lock.
+
+use super::readers::Readers;
+use crate::node::mirror::Mirror;
+use crate::{
+    backend::Connected,
+    log::{Evicted, Log, Tombstone},
+    sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock},
+    wire::name::ChannelName,
+};
+
+/// A channel, as its publishers and its readers share it.
+pub(crate) struct Shared {
+    pub(crate) name: ChannelName,
+    state: Mutex<State>,
+    /// Grows with each change, under the lock and before anything else: who finds it as it was has nothing new to see.
+    version: AtomicU64,
+}
+
+pub(crate) struct State {
+    pub(crate) log: Log,
+    pub(crate) readers: Readers,
+    /// It is no longer in the registry: who finds it like this looks there again.
+    pub(crate) dropped: bool,
+    /// What is known of it where the log lives elsewhere.
+    pub(crate) mirror: Option<Box<Mirror>>,
+}
+
+impl Shared {
+    pub(crate) fn new(name: ChannelName, log: Log, mirror: Option<Box<Mirror>>) -> Self {
+        let state = State { log, readers: Readers::default(), dropped: false, mirror };
+        Self { name, state: Mutex::new(state), version: AtomicU64::new(1) }
+    }
+
+    /// Locks it for a change that its readers may have to know of: events come or go, a reader is to end.
+    pub(crate) fn change(&self) -> MutexGuard<'_, State> {
+        let state = lock(&self.state);
+        self.version.fetch_add(1, Ordering::AcqRel);
+        state
+    }
+
+    /// Locks it for a look, and for what is a reader's own: that it parks, or leaves.
+    pub(crate) fn look(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Never 0.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+}
+
+impl State {
+    /// Nobody reads it and nothing is held but elsewhere: there is nothing to keep it for but its tombstone.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.readers.len() == 0 && (self.mirror.is_some() || self.log.is_empty())
+    }
+
+    /// Who is connected: each client, and `None` for those without one, and how often.
+    pub(crate) fn present(&self) -> Connected {
+        let named = self.readers.lanes().filter_map(|(lane, n)| Some((Some(self.log.client_of(lane)?.clone()), n)));
+        let mut present: Vec<_> = named.collect();
+        let nameless = self.readers.live().saturating_sub(present.iter().map(|(_, n)| n).sum());
+        present.extend((nameless > 0).then_some((None, nameless)));
+        present
+    }
+
+    /// Marks it as dropped and says what is to be remembered of it.
+    pub(crate) fn bury(&mut self) -> (Tombstone, Evicted) {
+        self.dropped = true;
+        self.log.bury()
+    }
+}

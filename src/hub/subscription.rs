@@ -1,0 +1,541 @@
+//! A reader's live position: reading what is after its cursor, telling it what it missed, ending it.
+
+mod anew;
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{
+    engine::{Hub, Permit},
+    position::{Found, Position, Positions, go_on_before},
+};
+use crate::{
+    log::{Batch, Limit},
+    trace::debug,
+    wire::{
+        cursor::{Cursor, Epoch, Offset},
+        encode::{EncodedEvent, write_retry},
+        notice::{EndReason, Gap, GapReason},
+    },
+};
+
+/// What a [`Subscription`] yields.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// An event.
+    Event(EncodedEvent),
+    /// Events before the next one may be lost.
+    Gap(Gap),
+}
+
+/// One reader's live position on one or more channels: a [`Stream`] of what is published to them, in publish order.
+///
+/// It becomes an HTTP body with [`SseBody::from`](crate::SseBody), so that any handler can answer with a stream. It holds
+/// a cursor, and no events of its own: a reader that is not polled costs nothing but its place. When events are evicted
+/// before it read them, it gets a [`Gap`]. The stream ends when the subscription does, and
+/// [`end_reason`](Self::end_reason) says why; dropped, it frees its place at once.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use futures_util::StreamExt as _;
+/// use tower_sse::{ChannelName, Delivery, Event, Grant, Publisher, Subscription};
+///
+/// let publisher = Publisher::new();
+/// let grant = Grant::new([ChannelName::from_static("news")]);
+/// let mut subscription = Subscription::open(&publisher, grant).await?;
+/// publisher.channel("news").finish(Event::text("that was all")).await?;
+///
+/// while let Some(delivery) = subscription.next().await {
+///     match delivery {
+///         Delivery::Event(event) => println!("{}: {}", event.id(), event.data()),
+///         Delivery::Gap(gap) => println!("reload: {:?}", gap.reason),
+///         _ => {}
+///     }
+/// }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+pub struct Subscription {
+    permit: Permit,
+    /// Its place in each channel; none once it has ended.
+    positions: Positions,
+    /// Everything up to here was delivered, or is lost and was told.
+    cursor: Offset,
+    /// In which the cursor means something.
+    epoch: Epoch,
+    /// A gap to deliver before anything else.
+    gap: Option<Box<Gap>>,
+    expires: Expiry,
+    /// As whom it is parked in the channels that are level.
+    parked_as: Option<Waker>,
+    end: Option<EndReason>,
+}
+
+/// The end of a grant. The timer is made at the first poll: where a subscription is opened there may be no runtime.
+enum Expiry {
+    Never,
+    At(Instant),
+    Timed(Pin<Box<Sleep>>),
+}
+
+impl Expiry {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Self::At(at) = *self {
+            *self = Self::Timed(Box::pin(sleep_until(at)));
+        }
+        match self {
+            Self::Timed(timer) => timer.as_mut().poll(cx),
+            Self::Never | Self::At(_) => Poll::Pending,
+        }
+    }
+}
+
+impl Subscription {
+    /// Where it stands: everything up to and with this was delivered, or is lost and was told.
+    pub fn cursor(&self) -> Cursor {
+        Cursor { epoch: self.epoch, offset: self.cursor }
+    }
+
+    /// Why it ended, once it has.
+    pub fn end_reason(&self) -> Option<EndReason> {
+        self.end
+    }
+
+    /// The next bytes for the wire: one or several whole events, or the lines that end the stream.
+    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.end.is_some() {
+            return Poll::Ready(None);
+        }
+        if let Some(gap) = self.gap.take() {
+            return Poll::Ready(Some(gap.encode()));
+        }
+        Poll::Ready(match ready!(self.poll_found(cx, Limit::CHUNK)) {
+            Found::Batch(batch) => Some(self.deliver(batch)),
+            Found::Lagged => Some(self.lag().encode()),
+            Found::Lost(epoch) => Some(self.begin_anew(epoch).encode()),
+            Found::End(reason) => {
+                self.end(reason);
+                self.farewell(reason)
+            }
+        })
+    }
+
+    /// Nothing has come since all was read, and it is parked as the one who asks; also once it has ended. Asks no lock.
+    pub(crate) fn is_level(&self, cx: &Context<'_>) -> bool {
+        self.gap.is_none() && self.is_parked_as(cx.waker()) && self.positions.as_slice().iter().all(Position::is_level)
+    }
+
+    fn is_parked_as(&self, waker: &Waker) -> bool {
+        self.parked_as.as_ref().is_some_and(|parked_as| parked_as.will_wake(waker))
+    }
+
+    fn deliver(&mut self, batch: Batch) -> Bytes {
+        self.cursor = batch.last();
+        match batch {
+            Batch::One(event) => event.into_bytes(),
+            Batch::Many { bytes, .. } => bytes,
+        }
+    }
+
+    /// Goes on right before the first event that is held after `after`, which it gives; what is missing is told by this.
+    fn skip_to_held(&mut self, after: Offset) -> Option<Offset> {
+        // Asked first: what comes meanwhile is held by the time it is looked for.
+        let whole = self.positions.whole_up_to(self.hub());
+        self.positions.tell_missed();
+        let first = self.positions.first_after(after);
+        self.cursor = go_on_before(first, whole).max(after);
+        self.positions.tell_up_to(self.cursor);
+        first
+    }
+
+    /// Goes on after what was lost.
+    fn lag(&mut self) -> Gap {
+        let first = self.skip_to_held(self.cursor);
+        let counters = &self.hub().counters;
+        counters.gaps.add(1);
+        counters.lagged.add(1);
+        debug!("a reader lagged", cursor = self.cursor);
+        Gap::new(GapReason::Lagged, None, first, self.cursor())
+    }
+
+    fn end(&mut self, reason: EndReason) {
+        self.end = Some(reason);
+        self.leave();
+    }
+
+    /// Gives its places back.
+    fn leave(&mut self) {
+        self.positions.leave(&self.permit.0);
+    }
+
+    /// The last bytes for one that ended so, if there is something to tell it.
+    fn farewell(&self, reason: EndReason) -> Option<Bytes> {
+        if reason != EndReason::Shutdown {
+            return reason.goodbye(self.cursor());
+        }
+        let mut retry = Vec::new();
+        write_retry(&mut retry, self.hub().reconnect_after());
+        Some(retry.into())
+    }
+
+    fn poll_found(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
+        if self.expires.poll(cx).is_ready() {
+            return Poll::Ready(Found::End(EndReason::Expired));
+        }
+        if !self.is_parked_as(cx.waker()) {
+            self.parked_as = Some(cx.waker().clone());
+            self.positions.as_mut_slice().iter_mut().for_each(Position::look_again);
+        }
+        let cursor = self.cursor();
+        let found = match self.positions.as_mut_slice() {
+            [only] => only.poll(cursor, cx, limit),
+            _ => self.poll_many(cx, limit),
+        };
+        if found.is_pending() {
+            // Once it is parked, so that it is told when there is no driver any more.
+            self.keep_driven();
+        }
+        found
+    }
+
+    /// On several channels: each is read up to the same offset, and merged. It parks in each that has nothing more, and
+    /// starts over if there is something in one by the time it was in all of them.
+    fn poll_many(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
+        loop {
+            if let Some(found) = self.read_many(cx, limit) {
+                return Poll::Ready(found);
+            }
+            if self.positions.as_slice().iter().all(Position::is_level) {
+                return Poll::Pending;
+            }
+            if let Some(remote) = &self.permit.0.remote {
+                if self.positions.is_of_another(self.epoch) {
+                    return self.poll_anew(cx);
+                }
+                // What is beyond the level is not to be read yet.
+                self.positions.park(cx);
+                let first = self.positions.first_after(self.cursor);
+                if first.is_some_and(|first| self.positions.wait_for(first, &remote.level, cx)) {
+                    let found = self.read_many(cx, limit);
+                    // The level may never get there. The rest is for when the reader comes back.
+                    let ended = || self.hub().is_shutting_down().then_some(Found::End(EndReason::Shutdown));
+                    return found.or_else(ended).map_or(Poll::Pending, Poll::Ready);
+                }
+            }
+        }
+    }
+
+    fn read_many(&mut self, cx: &mut Context<'_>, limit: Limit) -> Option<Found> {
+        // Asked before any channel is: what was published to one of them before a shutdown is seen below then.
+        let shutting_down = self.hub().is_shutting_down();
+        // Whoever looks at a channel from here on finds all that was published to it up to this.
+        let last = self.hub().memory.last();
+        let (mut lagged, mut level, mut finished) = (false, true, true);
+        let (mut events, mut upto) = (Vec::new(), last);
+        for position in self.positions.as_mut_slice() {
+            if shutting_down || !position.is_level() {
+                let gathered = position.gather(Cursor { epoch: self.epoch, offset: self.cursor }, upto, cx, limit);
+                if let Some(reason) = gathered.ended {
+                    return Some(Found::End(reason));
+                }
+                if gathered.another {
+                    return None;
+                }
+                lagged |= gathered.lagged;
+                level &= gathered.level;
+                if gathered.more
+                    && let Some(last) = gathered.events.last()
+                {
+                    upto = upto.min(last.offset());
+                }
+                merge(&mut events, gathered.events, &mut upto, limit);
+            }
+            finished &= position.was_finished();
+        }
+        if lagged || upto < last {
+            // Not all that was gathered is given.
+            self.positions.as_mut_slice().iter_mut().for_each(Position::look_again);
+        }
+        if lagged {
+            return Some(Found::Lagged);
+        }
+        if let Some(batch) = Batch::of(&events) {
+            return Some(Found::Batch(batch));
+        }
+        match (finished, shutting_down) {
+            // Published after `last` was asked.
+            _ if !level => None,
+            (true, _) => Some(Found::End(EndReason::Finished)),
+            (false, true) => Some(Found::End(EndReason::Shutdown)),
+            (false, false) => None,
+        }
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.permit.0
+    }
+}
+
+/// Adds the events of one more channel to those of the others, and lowers `upto` to what is within `limit`.
+fn merge(events: &mut Vec<EncodedEvent>, more: Vec<EncodedEvent>, upto: &mut Offset, limit: Limit) {
+    events.extend(more);
+    events.retain(|event| event.offset() <= *upto);
+    events.sort_by_key(EncodedEvent::offset);
+    let fit = limit.cut(events).len();
+    if fit < events.len() {
+        events.truncate(fit);
+        *upto = events[fit - 1].offset();
+    }
+}
+
+/// For `open`.
+impl Subscription {
+    /// A reader without a place yet. What it is given, it gives back when it is dropped.
+    pub(crate) fn new(permit: Permit, expires: Option<Instant>) -> Self {
+        Self {
+            permit,
+            positions: Positions::none(),
+            cursor: Offset::START,
+            epoch: Epoch::from_bits(0),
+            gap: None,
+            expires: expires.map_or(Expiry::Never, Expiry::At),
+            parked_as: None,
+            end: None,
+        }
+    }
+
+    pub(crate) fn positions(&mut self) -> &mut Positions {
+        &mut self.positions
+    }
+
+    pub(crate) fn start_at(&mut self, cursor: Cursor, gap: Option<Gap>) {
+        (self.epoch, self.cursor, self.gap) = (cursor.epoch, cursor.offset, gap.map(Box::new));
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Delivery;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        if self.end.is_some() {
+            return Poll::Ready(None);
+        }
+        if let Some(gap) = self.gap.take() {
+            return Poll::Ready(Some(Delivery::Gap(*gap)));
+        }
+        match ready!(self.poll_found(cx, Limit::ONE)) {
+            Found::Batch(Batch::One(event)) => {
+                self.cursor = event.offset();
+                Poll::Ready(Some(Delivery::Event(event)))
+            }
+            Found::Lagged => Poll::Ready(Some(Delivery::Gap(self.lag()))),
+            Found::Lost(epoch) => Poll::Ready(Some(Delivery::Gap(self.begin_anew(epoch)))),
+            Found::End(reason) => {
+                self.end(reason);
+                Poll::Ready(None)
+            }
+            Found::Batch(Batch::Many { .. }) => unreachable!("the limit was one event"),
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let channels: Vec<_> = self.positions.as_slice().iter().map(|position| &position.channel.name).collect();
+        f.debug_struct("Subscription")
+            .field("channels", &channels)
+            .field("cursor", &self.cursor())
+            .field("end", &self.end)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Waker,
+    };
+
+    use super::*;
+    use crate::{Event, Grant, Publisher, log::Retention, wire::name::ChannelName};
+
+    fn publish(publisher: &Publisher, text: &str) {
+        let sent = pin_ready(publisher.channel("a").send(Event::text(text)));
+        assert!(sent.is_ok());
+    }
+
+    fn pin_ready<T>(future: impl Future<Output = T>) -> T {
+        match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => value,
+            Poll::Pending => panic!("in process it is ready at once"),
+        }
+    }
+
+    fn open(publisher: &Publisher) -> Subscription {
+        pin_ready(Subscription::open(publisher, Grant::new([ChannelName::from_static("a")]))).unwrap()
+    }
+
+    fn chunk(subscription: &mut Subscription) -> Option<Bytes> {
+        match subscription.poll_chunk(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(bytes) => bytes,
+            Poll::Pending => Some(Bytes::new()),
+        }
+    }
+
+    #[test]
+    fn readers_that_are_behind_share_one_chunk_and_a_level_reader_takes_the_event_itself() {
+        let publisher = Publisher::new();
+        let mut readers: Vec<_> = (0..20).map(|_| open(&publisher)).collect();
+        for n in 0..100 {
+            publish(&publisher, &format!("{n}"));
+        }
+        // The first ones show that it is worth it to have it in one piece.
+        readers.drain(..5).for_each(|mut reader| while !chunk(&mut reader).unwrap().is_empty() {});
+        let chunks: Vec<_> = readers.iter_mut().map(|reader| chunk(reader).unwrap()).collect();
+        assert!(chunks.iter().all(|chunk| chunk.as_ptr() == chunks[0].as_ptr()));
+        let text = std::str::from_utf8(&chunks[0]).unwrap();
+        assert_eq!(text.matches("\n\n").count(), 100, "all of it in one chunk");
+        assert!(readers.iter_mut().all(|reader| chunk(reader).unwrap().is_empty()));
+
+        publish(&publisher, "one more");
+        let events: Vec<_> = readers.iter_mut().map(|reader| chunk(reader).unwrap()).collect();
+        assert!(events.iter().all(|event| event.as_ptr() == events[0].as_ptr()));
+    }
+
+    #[test]
+    fn a_stream_that_ends_says_so_in_its_last_bytes() {
+        let publisher = Publisher::builder()
+            .reconnect(std::time::Duration::from_secs(2), std::time::Duration::from_secs(4))
+            .retention(Retention::new())
+            .build();
+        let mut reader = open(&publisher);
+        assert_eq!(pin_ready(publisher.channel("a").close()).unwrap(), 1);
+        let last = chunk(&mut reader).unwrap();
+        let cursor = reader.cursor();
+        let goodbye = format!("event: goodbye\ndata: {{\"reason\":\"closed\"}}\nid: {cursor}-end\n\n");
+        assert_eq!(last, goodbye);
+        assert_eq!(chunk(&mut reader), None);
+
+        let mut reader = open(&publisher);
+        publish(&publisher, "rest");
+        pin_poll(publisher.shutdown(std::time::Duration::MAX));
+        assert!(chunk(&mut reader).unwrap().starts_with(b"data: rest\n"));
+        let retry = chunk(&mut reader).unwrap();
+        let millis: u64 = std::str::from_utf8(&retry).unwrap()["retry: ".len()..].trim_end().parse().unwrap();
+        assert!((2_000..=4_000).contains(&millis), "within the spread");
+        assert_eq!(chunk(&mut reader), None);
+    }
+
+    /// A waker, and how often it was used.
+    fn counting() -> (Waker, Arc<AtomicUsize>) {
+        struct Count(Arc<AtomicUsize>);
+        impl std::task::Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let count = Arc::new(AtomicUsize::new(0));
+        (Arc::new(Count(count.clone())).into(), count)
+    }
+
+    fn offset_of(polled: Poll<Option<Delivery>>) -> Option<u64> {
+        match polled {
+            Poll::Ready(Some(Delivery::Event(event))) => Some(event.offset().get()),
+            Poll::Pending => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn who_takes_the_newest_event_is_woken_for_the_next_and_once() {
+        for channels in [1, 2] {
+            let publisher = Publisher::new();
+            let names = ["a", "b"].into_iter().take(channels).map(ChannelName::from_static);
+            let mut reader = pin_ready(Subscription::open(&publisher, Grant::new(names))).unwrap();
+            let (waker, woken) = counting();
+            let mut cx = Context::from_waker(&waker);
+            let mut next = || offset_of(Pin::new(&mut reader).poll_next(&mut cx));
+            assert_eq!(next(), None);
+            publish(&publisher, "1");
+            assert_eq!(woken.load(Ordering::SeqCst), 1);
+            assert_eq!(next(), Some(1));
+            (2..=4).for_each(|n| publish(&publisher, &n.to_string()));
+            assert_eq!(woken.load(Ordering::SeqCst), 2, "it did not have to ask again, and the others find it woken");
+            assert_eq!((next(), next()), (Some(2), Some(3)));
+            publish(&publisher, "5");
+            assert_eq!(woken.load(Ordering::SeqCst), 2, "there was more for it");
+            assert_eq!((next(), next(), next(), next()), (Some(4), Some(5), None, None));
+            publish(&publisher, "6");
+            assert_eq!(woken.load(Ordering::SeqCst), 3);
+        }
+    }
+
+    #[test]
+    fn who_asks_last_is_woken() {
+        let publisher = Publisher::new();
+        let mut reader = open(&publisher);
+        let ([first, second], [of_first, of_second]) = {
+            let (first, second) = (counting(), counting());
+            ([first.0, second.0], [first.1, second.1])
+        };
+        let mut next = |waker: &Waker| offset_of(Pin::new(&mut reader).poll_next(&mut Context::from_waker(waker)));
+        publish(&publisher, "1");
+        assert_eq!((next(&first), next(&second)), (Some(1), None));
+        publish(&publisher, "2");
+        assert_eq!((of_first.load(Ordering::SeqCst), of_second.load(Ordering::SeqCst)), (0, 1));
+        assert_eq!((next(&second), next(&first)), (Some(2), None));
+        publish(&publisher, "3");
+        assert_eq!((of_first.load(Ordering::SeqCst), of_second.load(Ordering::SeqCst)), (1, 1));
+    }
+
+    #[test]
+    fn who_takes_the_last_event_of_a_channel_need_not_be_woken_for_the_end() {
+        let publisher = Publisher::new();
+        let mut reader = open(&publisher);
+        let (waker, woken) = counting();
+        let mut next = || Pin::new(&mut reader).poll_next(&mut Context::from_waker(&waker));
+        assert!(pin_ready(publisher.channel("a").finish(Event::text("bye"))).is_ok());
+        assert_eq!(offset_of(next()), Some(1));
+        assert!(matches!(next(), Poll::Ready(None)));
+        assert_eq!(woken.load(Ordering::SeqCst), 0);
+
+        let mut reader =
+            pin_ready(Subscription::open(&publisher, Grant::new([ChannelName::from_static("b")]))).unwrap();
+        assert!(pin_ready(publisher.channel("b").send(Event::text("1"))).is_ok());
+        let mut next = || Pin::new(&mut reader).poll_next(&mut Context::from_waker(&waker));
+        assert_eq!(offset_of(next()), Some(2));
+        pin_ready(publisher.channel("b").close()).unwrap();
+        assert_eq!(woken.load(Ordering::SeqCst), 1);
+        assert!(matches!(next(), Poll::Ready(None)));
+    }
+
+    /// Polls once, within a runtime that has time.
+    fn pin_poll(future: impl Future) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let mut future = std::pin::pin!(future);
+        runtime.block_on(std::future::poll_fn(|cx| {
+            let _ = future.as_mut().poll(cx);
+            Poll::Ready(())
+        }));
+    }
+}
+
+#[cfg(all(test, loom))]
+#[path = "subscription/loom_tests.rs"]
+mod loom_tests;

@@ -1,0 +1,74 @@
+//! What a subscription does where its log lives elsewhere: waits for it, and goes on when it was lost.
+
+use std::task::{Context, Poll};
+
+use super::{Found, Subscription};
+use crate::{
+    hub::position::Position,
+    trace::debug,
+    wire::{
+        cursor::{Epoch, Offset},
+        name::CustomId,
+        notice::{Gap, GapReason},
+    },
+};
+
+impl Subscription {
+    /// The epochs of its channels' logs, as far as they are loaded. `None`: one is gone. It is parked among the readers,
+    /// who are all woken when a log is loaded, so that nothing of it stays when it is given up.
+    pub(crate) fn poll_loaded(&self, cx: &mut Context<'_>) -> Option<Vec<Option<Epoch>>> {
+        self.positions.park(cx);
+        let loaded = |position: &Position| {
+            let state = position.channel.look();
+            (!state.dropped).then(|| state.loaded())
+        };
+        self.positions.as_slice().iter().map(loaded).collect()
+    }
+
+    /// Nothing is known to be missing in its channels' logs.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.positions.as_slice().iter().all(|position| position.channel.tail().is_some())
+    }
+
+    /// One of its channels holds an event with this id.
+    pub(crate) fn holds(&self, id: &CustomId) -> bool {
+        self.positions.find(id).is_some()
+    }
+
+    /// A driver ends with its runtime: who waits in another one begins the next there.
+    pub(crate) fn keep_driven(&self) {
+        if let Some(remote) = &self.hub().remote
+            && remote.is_abandoned()
+        {
+            // Any command begins a driver; this is one that it sends first anyway.
+            remote.ask_level(self.hub());
+        }
+    }
+
+    /// When the log was lost: waits until all of its channels are known of the same new one.
+    pub(super) fn poll_anew(&self, cx: &mut Context<'_>) -> Poll<Found> {
+        self.positions.park(cx);
+        let (mut ended, mut epochs) = (None, Vec::new());
+        for position in self.positions.as_slice() {
+            let state = position.channel.look();
+            ended = ended.or(position.ended_at_once(&state)).or(state.readers.ending(position.reader));
+            epochs.push(state.loaded());
+        }
+        match (ended, epochs.first()) {
+            (Some(reason), _) => Poll::Ready(Found::End(reason)),
+            (None, Some(&Some(epoch))) if epochs.iter().all(|other| *other == Some(epoch)) => {
+                Poll::Ready(Found::Lost(epoch))
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Goes on in a log that knows nothing of what was delivered.
+    pub(super) fn begin_anew(&mut self, epoch: Epoch) -> Gap {
+        self.epoch = epoch;
+        let first = self.skip_to_held(Offset::START);
+        self.hub().counters.gaps.add(1);
+        debug!("a reader's epoch is over", cursor = self.cursor());
+        Gap::new(GapReason::OtherEpoch, None, first, self.cursor())
+    }
+}

@@ -1,0 +1,198 @@
+//! What a session has asked of the backend and not been answered yet.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
+
+use crate::{
+    backend::{Backend, Held, Message, Presence, Request, feed_channels},
+    error::BackendError,
+    hub::state::Shared,
+    log::Retention,
+    node::remote::Remote,
+    wire::{
+        cursor::{Epoch, Offset},
+        name::ChannelName,
+    },
+};
+
+/// So many reads at once; the others wait for their turn.
+const READS: usize = 32;
+/// So many channels in one question for heads.
+const HEADS: usize = 1_000;
+
+pub(crate) struct Calls {
+    backend: Arc<dyn Backend>,
+    timeout: Duration,
+    requests: mpsc::UnboundedSender<Request>,
+    /// All of them end with the session.
+    tasks: JoinSet<Answer>,
+    to_read: VecDeque<ToRead>,
+    reading: usize,
+    sync: Option<Sync>,
+    /// Somebody asked for a level after the one on its way was asked for.
+    sync_again: bool,
+    /// By the next level these channels must have come as far as these offsets.
+    expected: Vec<(ChannelName, Offset)>,
+    ticket: u64,
+}
+
+struct ToRead {
+    shared: Arc<Shared>,
+    after: Offset,
+    retention: Retention,
+}
+
+/// A level that is on its way.
+pub(super) struct Sync {
+    since: Instant,
+    /// Of the last who asked before.
+    pub(super) ticket: u64,
+    /// See there.
+    pub(super) expected: Vec<(ChannelName, Offset)>,
+}
+
+pub(super) enum Answer {
+    Feed(Result<(), BackendError>),
+    Read {
+        shared: Arc<Shared>,
+        after: Offset,
+        held: Result<Held, BackendError>,
+    },
+    Heads(Result<Vec<(ChannelName, Offset)>, BackendError>),
+    /// Asked the store to begin a new epoch.
+    Renewed,
+    /// Said who is connected; or tried to.
+    Refreshed,
+    /// A task of the backend's panicked.
+    Failed,
+}
+
+impl Calls {
+    /// Runs a new feed.
+    pub(super) fn new(backend: Arc<dyn Backend>, timeout: Duration) -> (Self, mpsc::Receiver<Message>) {
+        let (requests, messages, request, message) = feed_channels();
+        let mut tasks = JoinSet::new();
+        let feed = backend.clone();
+        tasks.spawn(async move { Answer::Feed(feed.feed(requests, messages).await) });
+        let calls = Self {
+            backend,
+            timeout,
+            requests: request,
+            tasks,
+            to_read: VecDeque::new(),
+            reading: 0,
+            sync: None,
+            sync_again: false,
+            expected: Vec::new(),
+            ticket: 0,
+        };
+        (calls, message)
+    }
+
+    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        // It is never empty for long: the feed is in it.
+        let Some(answer) = ready!(self.tasks.poll_join_next(cx)) else { return Poll::Pending };
+        let answer = answer.unwrap_or(Answer::Failed);
+        if let Answer::Read { .. } = answer {
+            self.reading -= 1;
+            self.start_reads();
+        }
+        Poll::Ready(answer)
+    }
+
+    pub(super) fn watch(&self, channel: &ChannelName) {
+        self.request(Request::Watch(channel.clone()));
+    }
+
+    pub(super) fn unwatch(&self, channel: &ChannelName) {
+        self.request(Request::Unwatch(channel.clone()));
+    }
+
+    fn request(&self, request: Request) {
+        // A feed that is over says so by itself.
+        let _ = self.requests.send(request);
+    }
+
+    /// Asks for a level, for all tickets up to this; one at a time.
+    pub(super) fn sync(&mut self, ticket: u64) {
+        self.ticket = self.ticket.max(ticket);
+        self.sync_again = self.sync.is_some();
+        if !self.sync_again {
+            let expected = std::mem::take(&mut self.expected);
+            self.sync = Some(Sync { since: Instant::now(), ticket: self.ticket, expected });
+            self.request(Request::Sync);
+        }
+    }
+
+    /// Asks for a level, by which these channels must have come that far.
+    pub(super) fn expect(&mut self, heads: Vec<(ChannelName, Offset)>) {
+        self.expected.extend(heads);
+        self.sync(self.ticket);
+    }
+
+    /// The level is there. Those who asked meanwhile need another.
+    pub(super) fn synced(&mut self) -> Option<Sync> {
+        let sync = self.sync.take();
+        if std::mem::take(&mut self.sync_again) {
+            self.sync(self.ticket);
+        }
+        sync
+    }
+
+    pub(super) fn sync_since(&self) -> Option<Instant> {
+        self.sync.as_ref().map(|sync| sync.since)
+    }
+
+    pub(super) fn read(&mut self, shared: Arc<Shared>, after: Offset, retention: Retention) {
+        self.to_read.push_back(ToRead { shared, after, retention });
+        self.start_reads();
+    }
+
+    fn start_reads(&mut self) {
+        while self.reading < READS
+            && let Some(ToRead { shared, after, retention }) = self.to_read.pop_front()
+        {
+            let (backend, timeout) = (self.backend.clone(), self.timeout);
+            self.reading += 1;
+            self.tasks.spawn(async move {
+                let read = backend.read(shared.name.clone(), after, retention);
+                let held = Remote::within(timeout, read).await.map(Held::without_damage);
+                Answer::Read { shared, after, held }
+            });
+        }
+    }
+
+    pub(super) fn heads(&mut self, channels: &[ChannelName]) {
+        for channels in channels.chunks(HEADS).map(<[_]>::to_vec) {
+            let (backend, timeout) = (self.backend.clone(), self.timeout);
+            self.tasks.spawn(async move {
+                let heads = Remote::within(timeout, backend.heads(channels.clone())).await;
+                Answer::Heads(heads.map(|heads| channels.into_iter().zip(heads).collect()))
+            });
+        }
+    }
+
+    pub(super) fn renew(&mut self, lost: Epoch) {
+        let (backend, timeout) = (self.backend.clone(), self.timeout);
+        self.tasks.spawn(async move {
+            // Whatever came of it, everything is asked anew.
+            let _ = Remote::within(timeout, backend.renew(lost)).await;
+            Answer::Renewed
+        });
+    }
+
+    pub(super) fn refresh(&mut self, present: Presence) {
+        let (backend, timeout) = (self.backend.clone(), self.timeout);
+        self.tasks.spawn(async move {
+            // The next one says it all again.
+            let _ = Remote::within(timeout, backend.refresh(present)).await;
+            Answer::Refreshed
+        });
+    }
+}

@@ -1,0 +1,142 @@
+//! A number that grows, and those who wait for it to reach one.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    num::NonZeroU64,
+    task::Waker,
+};
+
+use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+
+#[derive(Default)]
+pub(crate) struct Gate {
+    reached: AtomicU64,
+    /// By their places.
+    waiting: Mutex<BTreeMap<Place, Waker>>,
+    next: AtomicU64,
+}
+
+/// A place among those who wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    /// What is waited for.
+    number: u64,
+    /// Who waits.
+    who: Option<NonZeroU64>,
+}
+
+impl Gate {
+    pub(crate) fn has_reached(&self, number: u64) -> bool {
+        self.reached.load(Ordering::Acquire) >= number
+    }
+
+    /// Whether `number` is still to come, of which `waker` is told then. Who waits has one place, which is to be
+    /// [left](Self::leave) when it waits no more.
+    pub(crate) fn wait(&self, number: u64, place: &mut Option<Box<Place>>, waker: &Waker) -> bool {
+        if self.has_reached(number) {
+            return false;
+        }
+        let mut waiting = lock(&self.waiting);
+        // Once more: whoever opens it takes this lock after it has set the number.
+        if self.has_reached(number) {
+            return false;
+        }
+        let next = || NonZeroU64::MIN.saturating_add(self.next.fetch_add(1, Ordering::Relaxed));
+        let who = place.as_ref().map_or_else(|| Some(next()), |place| place.who);
+        let now = Place { number, who };
+        let before = std::mem::replace(&mut **place.get_or_insert_with(|| Box::new(now)), now);
+        let left = if before == now { None } else { waiting.remove(&before) };
+        let replaced = match waiting.entry(now) {
+            Entry::Occupied(same) if same.get().will_wake(waker) => None,
+            Entry::Occupied(mut other) => Some(other.insert(waker.clone())),
+            Entry::Vacant(free) => {
+                free.insert(waker.clone());
+                None
+            }
+        };
+        drop(waiting);
+        drop((left, replaced));
+        true
+    }
+
+    /// Waits no more.
+    pub(crate) fn leave(&self, place: &mut Option<Box<Place>>) {
+        let left = place.take().and_then(|place| lock(&self.waiting).remove(&place));
+        drop(left);
+    }
+
+    pub(crate) fn reach(&self, number: u64) {
+        self.reached.fetch_max(number, Ordering::AcqRel);
+        let passed = {
+            let mut waiting = lock(&self.waiting);
+            match number.checked_add(1) {
+                Some(number) => {
+                    let still = waiting.split_off(&Place { number, who: None });
+                    std::mem::replace(&mut *waiting, still)
+                }
+                None => std::mem::take(&mut *waiting),
+            }
+        };
+        passed.into_values().for_each(Waker::wake);
+    }
+
+    /// Begins anew, and wakes all: what they waited for means nothing any more.
+    pub(crate) fn reset(&self) {
+        self.reached.store(0, Ordering::Release);
+        let all = std::mem::take(&mut *lock(&self.waiting));
+        all.into_values().for_each(Waker::wake);
+    }
+}
+
+#[cfg(all(test, loom))]
+#[path = "gate/loom_tests.rs"]
+mod loom_tests;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+
+    struct Count(AtomicUsize);
+
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn who_waits_is_woken_once_when_the_number_is_reached() {
+        let (gate, count) = (Gate::default(), Arc::new(Count(AtomicUsize::new(0))));
+        let waker = Waker::from(count.clone());
+        let [mut none, mut one, mut other] = [None, None, None];
+        gate.reach(3);
+        assert!(!gate.wait(3, &mut none, &waker) && none.is_none());
+        assert!(gate.wait(5, &mut one, &waker) && gate.wait(5, &mut one, &waker) && gate.wait(7, &mut other, &waker));
+        gate.reach(4);
+        assert_eq!(count.0.load(Ordering::SeqCst), 0);
+        gate.reach(6);
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        gate.reset();
+        assert_eq!((count.0.load(Ordering::SeqCst), gate.has_reached(1)), (2, false));
+    }
+
+    #[test]
+    fn who_waits_no_more_leaves_nothing_behind() {
+        let (gate, count) = (Gate::default(), Arc::new(Count(AtomicUsize::new(0))));
+        let waker = Waker::from(count.clone());
+        let [mut one, mut other] = [None, None];
+        assert!(gate.wait(5, &mut one, &waker) && gate.wait(5, &mut other, &waker));
+        gate.leave(&mut one);
+        // Who has come to wait for another number waits for that alone.
+        assert!(gate.wait(7, &mut other, &waker));
+        gate.reach(6);
+        assert_eq!((count.0.load(Ordering::SeqCst), Arc::strong_count(&count)), (0, 3));
+        gate.leave(&mut other);
+        assert_eq!((Arc::strong_count(&count), lock(&gate.waiting).len()), (2, 0));
+    }
+}

@@ -1,0 +1,8 @@
+//! Events, ids and their bytes on the wire. No tokio, no http, no clock.
+
+pub(crate) mod cursor;
+pub(crate) mod encode;
+pub(crate) mod event;
+pub(crate) mod name;
+pub(crate) mod notice;
+pub(crate) mod percent;

@@ -1,0 +1,70 @@
+//! Whether bytes that come from a store are those of an event: nothing else may get on the wire.
+
+use crate::wire::name::EventName;
+
+/// The bytes are whole lines of one event, as they are before its id is added. What is no such thing would make of the
+/// lines after it, another event's among them, something else than they are.
+pub(crate) fn is_whole(bytes: &[u8]) -> bool {
+    let Some(lines) = std::str::from_utf8(bytes).ok().and_then(|text| text.strip_suffix('\n')) else { return false };
+    let mut has_data = false;
+    let mut is_field = |line: &str| match line.split_once(": ") {
+        Some(("data", _)) => {
+            has_data = true;
+            true
+        }
+        Some(("event", name)) => EventName::try_from(name).is_ok(),
+        Some(("retry", millis)) => millis.bytes().all(|byte| byte.is_ascii_digit()) && millis.parse::<u32>().is_ok(),
+        // A comment.
+        Some(("", _)) => true,
+        _ => false,
+    };
+    !lines.contains('\r') && lines.split('\n').all(&mut is_field) && has_data
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::wire::{cursor::Offset, encode::Draft, event::Event, name::Comment};
+
+    #[test]
+    fn what_is_written_is_whole() {
+        let named = Event::text("a\r\n\u{feff}\0: b").name(EventName::from_static("n")).retry(Duration::MAX);
+        for event in [Event::default(), Event::text("\n\r"), named.comment(Comment::from_static("seen"))] {
+            let bytes = Draft::new(event, Offset::new(1)).into_parts().0;
+            assert!(is_whole(&bytes), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_forged_or_no_text_is_not_whole() {
+        let bytes: [&[u8]; 22] = [
+            b"",
+            b"\n",
+            b"data: x",
+            b"data: x\n\n",
+            b"data: x\n\ndata: y\n",
+            b"\ndata: x\n",
+            b"data: x\r\n",
+            b"data: x\rdata: y\n",
+            b"data: \xff\n",
+            b"data:x\n",
+            b"data\n",
+            b"dat",
+            b" data: x\n",
+            b"id: 1\ndata: x\n",
+            b"data: x\nid: 000000000abc-1\n",
+            b"event: gap\ndata: x\n",
+            b"event: goodbye\ndata: x\n",
+            b"event: \ndata: x\n",
+            b"event: x\n",
+            b": x\n",
+            b"retry: +1\ndata: x\n",
+            b"retry: 4294967296\ndata: x\n",
+        ];
+        for bytes in bytes {
+            assert!(!is_whole(bytes), "{}", bytes.escape_ascii());
+        }
+    }
+}

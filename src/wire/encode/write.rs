@@ -1,0 +1,168 @@
+//! The lines that everything on the wire is made of: data, fields, comments.
+
+use std::{
+    fmt::{self, Write as _},
+    io,
+    time::Duration,
+};
+
+use crate::wire::{cursor::Cursor, name::Comment};
+
+/// What the id and the end of an event take, if it is the log's.
+const ID_ROOM: usize = "id: 0123456789ab-18446744073709551615\n\n".len();
+
+/// Writes data as `data:` lines, in as many pieces as it comes in.
+pub(crate) struct DataWriter {
+    out: Vec<u8>,
+    /// The last byte was a CR: a LF that follows belongs to it, even in the next piece.
+    after_cr: bool,
+}
+
+impl DataWriter {
+    /// For `len` bytes of data in one line; more lines grow it. There is room for an id behind it too, so that most events
+    /// are encoded in one piece of memory.
+    pub(crate) fn with_capacity(len: usize) -> Self {
+        let mut out = Vec::with_capacity("data: \n".len() + len + ID_ROOM);
+        // "If value starts with a U+0020 SPACE character, remove it from value": so one is always written, and data
+        // that begins with a space keeps its own.
+        out.extend_from_slice(b"data: ");
+        Self { out, after_cr: false }
+    }
+
+    pub(crate) fn push(&mut self, mut piece: &[u8]) {
+        if piece.is_empty() {
+            return;
+        }
+        if std::mem::take(&mut self.after_cr) && piece[0] == b'\n' {
+            piece = &piece[1..];
+        }
+        // "Lines must be separated by either a U+000D CARRIAGE RETURN U+000A LINE FEED (CRLF) character pair, a single
+        // U+000A LINE FEED (LF) character, or a single U+000D CARRIAGE RETURN (CR) character": so each of them ends one
+        // `data:` line here, or what follows it could pass for a field of its own.
+        while let Some(at) = memchr::memchr2(b'\r', b'\n', piece) {
+            self.out.extend_from_slice(&piece[..at]);
+            self.out.extend_from_slice(b"\ndata: ");
+            let cr = piece[at] == b'\r';
+            piece = &piece[at + 1..];
+            match piece.first() {
+                Some(b'\n') if cr => piece = &piece[1..],
+                None => self.after_cr = cr,
+                _ => {}
+            }
+        }
+        self.out.extend_from_slice(piece);
+    }
+
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        self.out.push(b'\n');
+        self.out
+    }
+}
+
+impl io::Write for DataWriter {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.push(piece);
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes the `id:` line of a cursor, as its `Display` has it. By hand: it happens under the channel's lock.
+pub(super) fn write_cursor(out: &mut Vec<u8>, cursor: Cursor) {
+    out.extend_from_slice(b"id: ");
+    out.extend((0..12).rev().map(|digit| HEX[(cursor.epoch.bits() >> (4 * digit) & 0xf) as usize]));
+    out.push(b'-');
+    let (mut digits, mut at, mut rest) = ([0; 20], 20, cursor.offset.get());
+    loop {
+        at -= 1;
+        digits[at] = HEX[(rest % 10) as usize];
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+    out.push(b'\n');
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Writes `name: value`. The value is one of the validated texts or a number: it has no line ending.
+pub(crate) fn write_field(out: &mut Vec<u8>, name: &str, value: impl fmt::Display) {
+    write_line(out, format_args!("{name}: {value}"));
+}
+
+/// "If the field name is "retry": if the field value consists of only ASCII digits, then interpret the field value as an
+/// integer in base ten, and set the event stream's reconnection time to that integer." In milliseconds; clients hold it
+/// in 32 bits. It counts as soon as its line is read, with no event around it.
+pub(crate) fn write_retry(out: &mut Vec<u8>, after: Duration) {
+    write_field(out, "retry", millis(after));
+}
+
+pub(super) fn millis(after: Duration) -> u32 {
+    u32::try_from(after.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// "If the line starts with a U+003A COLON character (:), ignore the line."
+pub(crate) fn write_comment(out: &mut Vec<u8>, comment: Option<&Comment>) {
+    match comment {
+        Some(comment) => write_line(out, format_args!(": {comment}")),
+        None => out.extend_from_slice(b":\n"),
+    }
+}
+
+fn write_line(out: &mut Vec<u8>, line: fmt::Arguments<'_>) {
+    struct Out<'a>(&'a mut Vec<u8>);
+    impl fmt::Write for Out<'_> {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0.extend_from_slice(text.as_bytes());
+            Ok(())
+        }
+    }
+    // A `Vec` takes all, and the `Display`s that are written here don't fail.
+    let _ = Out(out).write_fmt(line);
+    out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::cursor::{Epoch, Offset};
+
+    fn in_pieces(pieces: &[&str]) -> String {
+        let mut lines = DataWriter::with_capacity(0);
+        pieces.iter().for_each(|piece| lines.push(piece.as_bytes()));
+        String::from_utf8(lines.finish()).unwrap()
+    }
+
+    #[test]
+    fn data_is_the_same_in_whatever_pieces_it_comes() {
+        // Every text of this length out of these, cut at every two places.
+        let (letters, len) = (['\r', '\n', 'x'], if cfg!(miri) { 3 } else { 6 });
+        for n in 0..3_usize.pow(len) {
+            let text: String = (0..len).map(|place| letters[n / 3_usize.pow(place) % 3]).collect();
+            let whole = in_pieces(&[&text]);
+            for one in 0..=text.len() {
+                for two in one..=text.len() {
+                    let pieces = [&text[..one], "", &text[one..two], &text[two..]];
+                    assert_eq!(in_pieces(&pieces), whole, "{pieces:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_cursor_written_by_hand_is_as_it_is_displayed() {
+        for bits in [0, 1, 0xffff_ffff_ffff, 0x0123_4567_89ab] {
+            for offset in [0, 1, 9, 10, 4_294_967_296, u64::MAX] {
+                let cursor = Cursor { epoch: Epoch::from_bits(bits), offset: Offset::new(offset) };
+                let mut out = Vec::new();
+                write_cursor(&mut out, cursor);
+                assert_eq!(String::from_utf8(out).unwrap(), format!("id: {cursor}\n"));
+            }
+        }
+    }
+}

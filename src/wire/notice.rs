@@ -1,0 +1,180 @@
+//! The crate's own two events: `gap`, when events may be lost, and `goodbye`, when a reader is not to come back.
+//!
+//! Both are plain named events, so that a browser's `EventSource` can listen to them.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::wire::{
+    cursor::{Cursor, EventId, Offset},
+    encode::{write::DataWriter, write_field},
+};
+
+/// Events meant for this reader may be lost: the resume point, or something after it, is no longer held.
+///
+/// On the wire it is an event named `gap` whose data is JSON: `reason`, `requested` (the id that the reader came with, cut
+/// to 128 bytes; `null` for a reader that was there), `first` (the offset of the first event still held for it, or `null`).
+/// The events that are still held follow it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gap {
+    /// Why.
+    pub reason: GapReason,
+    /// The last event id that the reader came with, cut to 128 bytes. `None` if it happened to a reader that was there.
+    pub requested: Option<String>,
+    /// The first event that is still held for this reader.
+    pub first: Option<Offset>,
+    /// From where the reader goes on; the id of the gap on the wire.
+    pub cursor: Cursor,
+}
+
+/// Why there is a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum GapReason {
+    /// Events after the resume point were evicted: by count, bytes or age, or with their whole idle channel.
+    Evicted,
+    /// The last event id is none that this hub gave, or a custom id that is not held.
+    UnknownId,
+    /// The last event id is of another epoch: the log was lost since.
+    OtherEpoch,
+    /// The reader was too slow, and the log went on without it.
+    Lagged,
+}
+
+impl GapReason {
+    /// Its text in a `gap` event.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            GapReason::Evicted => "evicted",
+            GapReason::UnknownId => "unknown-id",
+            GapReason::OtherEpoch => "other-epoch",
+            GapReason::Lagged => "lagged",
+        }
+    }
+}
+
+/// How many bytes of a requested id are repeated back.
+const REQUESTED_MAX: usize = 128;
+
+impl Gap {
+    pub(crate) fn new(reason: GapReason, requested: Option<&[u8]>, first: Option<Offset>, cursor: Cursor) -> Self {
+        let requested = requested.map(|id| String::from_utf8_lossy(&id[..id.len().min(REQUESTED_MAX)]).into_owned());
+        Self { reason, requested, first, cursor }
+    }
+
+    pub(crate) fn encode(&self) -> Bytes {
+        let data = json!({
+            "reason": self.reason.as_str(),
+            "requested": self.requested,
+            "first": self.first.map(Offset::get),
+        });
+        encode("gap", &data, self.cursor)
+    }
+}
+
+/// Why a subscription ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// Every channel was [finished](crate::Channel::finish), and all of it was read.
+    Finished,
+    /// The client was [disconnected](crate::Publisher::disconnect). It is told not to come back.
+    Disconnected,
+    /// A newer connection of the same client took its place. It is told not to come back.
+    Replaced,
+    /// The channel was [closed](crate::Channel::close). It is told not to come back.
+    Closed,
+    /// The hub [shuts down](crate::Publisher::shutdown). It is told when to come back.
+    Shutdown,
+    /// The grant expired. The client may come back and ask the authorizer again.
+    Expired,
+}
+
+impl EndReason {
+    /// Its text in a `goodbye` event.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EndReason::Finished => "finished",
+            EndReason::Disconnected => "disconnected",
+            EndReason::Replaced => "replaced",
+            EndReason::Closed => "closed",
+            EndReason::Shutdown => "shutdown",
+            EndReason::Expired => "expired",
+        }
+    }
+
+    /// The event that tells the reader not to come back, if it is not to. Its id is one that the hub answers with 204
+    /// when it comes back all the same, as a browser does: "a client can be told to stop reconnecting using the HTTP 204
+    /// No Content response code" (HTML, 9.2). It says where the reader was too, for a page that is let back in later.
+    pub(crate) fn goodbye(self, cursor: Cursor) -> Option<Bytes> {
+        match self {
+            EndReason::Disconnected | EndReason::Replaced | EndReason::Closed => {
+                Some(encode("goodbye", &json!({ "reason": self.as_str() }), EventId::goodbye(cursor)))
+            }
+            EndReason::Finished | EndReason::Shutdown | EndReason::Expired => None,
+        }
+    }
+}
+
+fn encode(name: &str, data: &Value, id: impl fmt::Display) -> Bytes {
+    let mut out = Vec::with_capacity(128);
+    write_field(&mut out, "event", name);
+    let mut lines = DataWriter::with_capacity(64);
+    // These are strings and numbers, written to memory: there is nothing in it that can fail.
+    let _ = serde_json::to_writer(&mut lines, data);
+    out.extend_from_slice(&lines.finish());
+    write_field(&mut out, "id", id);
+    out.push(b'\n');
+    out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::cursor::Epoch;
+
+    const CURSOR: Cursor = Cursor { epoch: Epoch::from_bits(0xabc), offset: Offset::new(7) };
+
+    /// The name, the data and the id of an event that has these lines and no other.
+    fn parts(bytes: &Bytes) -> (&str, Value, &str) {
+        let lines: Vec<&str> = std::str::from_utf8(bytes).unwrap().split('\n').collect();
+        let [name, data, id, "", ""] = lines[..] else { panic!("{lines:?}") };
+        let data = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+        (name.strip_prefix("event: ").unwrap(), data, id.strip_prefix("id: ").unwrap())
+    }
+
+    #[test]
+    fn a_gap_says_why_and_what_was_asked_for_and_what_is_held() {
+        let reasons = [
+            (GapReason::Evicted, "evicted"),
+            (GapReason::UnknownId, "unknown-id"),
+            (GapReason::OtherEpoch, "other-epoch"),
+            (GapReason::Lagged, "lagged"),
+        ];
+        for (reason, text) in reasons {
+            let gap = Gap::new(reason, Some(b"asked\xff"), Some(Offset::new(8)), CURSOR).encode();
+            let data = json!({ "reason": text, "requested": "asked\u{fffd}", "first": 8 });
+            assert_eq!(parts(&gap), ("gap", data, "000000000abc-7"));
+        }
+        let gap = Gap::new(GapReason::Lagged, None, None, CURSOR).encode();
+        assert_eq!(parts(&gap).1, json!({ "reason": "lagged", "requested": null, "first": null }));
+        let long = Gap::new(GapReason::UnknownId, Some(&[b'x'; 129]), None, CURSOR);
+        assert_eq!(long.requested, Some("x".repeat(128)), "no more than an id may have");
+    }
+
+    #[test]
+    fn a_reader_that_is_sent_away_is_told_and_one_that_may_come_back_is_not() {
+        for reason in [EndReason::Disconnected, EndReason::Replaced, EndReason::Closed] {
+            let goodbye = reason.goodbye(CURSOR).unwrap();
+            assert_eq!(parts(&goodbye), ("goodbye", json!({ "reason": reason.as_str() }), "000000000abc-7-end"));
+        }
+        let ends = [EndReason::Finished, EndReason::Shutdown, EndReason::Expired];
+        assert!(ends.iter().all(|reason| reason.goodbye(CURSOR).is_none()));
+        assert_eq!(ends.map(EndReason::as_str), ["finished", "shutdown", "expired"]);
+        let away = [EndReason::Disconnected, EndReason::Replaced, EndReason::Closed].map(EndReason::as_str);
+        assert_eq!(away, ["disconnected", "replaced", "closed"]);
+    }
+}
