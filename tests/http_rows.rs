@@ -162,6 +162,22 @@ async fn a_route_sets_the_retry_hint() {
     }
 }
 
+/// Clients that wait with `setTimeout` hold the time in a signed 32-bit integer, and reconnect at once for anything longer.
+#[tokio::test(start_paused = true)]
+async fn no_retry_is_longer_than_the_timers_of_clients_take() {
+    let publisher = Publisher::builder().reconnect(Duration::MAX, Duration::MAX).build();
+    let route = Route::new("/sse/{channel}").retry(Duration::MAX).options(OpenOptions::new().max_per_channel(1));
+    let layer = SseLayer::new(publisher.clone()).route(route).unwrap();
+    let mut stream = Box::pin(send(&layer, get("/sse/a")).await.into_body());
+    let event = Event::text("x").retry(Duration::from_millis(u64::from(u32::MAX)));
+    publisher.channel("a").send(event).await.unwrap();
+    let full = whole(send(&layer, get("/sse/a")).await).await;
+    publisher.shutdown(Duration::ZERO).await;
+    let sent = drain(&mut stream).await + std::str::from_utf8(&full).unwrap();
+    let retries: Vec<&str> = sent.lines().filter_map(|line| line.strip_prefix("retry: ")).collect();
+    assert_eq!(retries, ["2147483647"; 4], "of the route, an event, the shutdown and the limit");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_route_can_announce_its_cursor_so_that_a_drop_before_the_first_event_resumes() {
     let publisher = Publisher::new();

@@ -59,8 +59,8 @@ impl PublisherBuilder {
         self
     }
 
-    /// Readers that are sent away, by a shutdown or a limit, are told to come back after a random time between these; 1 s
-    /// and 5 s by default. With `max` below `min` it is `min`.
+    /// Readers that are sent away, by a shutdown or a limit, are told to reconnect after a random time between these; 1 s
+    /// and 5 s by default. If `max` is below `min`, the time is `min`. In whole milliseconds, at most 2,147,483,647 (24 days).
     pub fn reconnect(mut self, min: Duration, max: Duration) -> Self {
         self.0.reconnect = (min, max);
         self

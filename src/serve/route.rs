@@ -100,7 +100,7 @@ impl Route {
     }
 
     /// How long a client is to wait before it reconnects; three seconds by default, `None` leaves it to the client. In
-    /// whole milliseconds.
+    /// whole milliseconds, at most 2,147,483,647 (24 days).
     pub fn retry(mut self, retry: impl Into<Option<Duration>>) -> Self {
         self.retry = retry.into();
         self

@@ -18,7 +18,7 @@ use crate::{
     hub::Subscription,
     wire::{
         cursor::Cursor,
-        encode::{write_comment, write_field, write_retry},
+        encode::{retry_millis, write_comment, write_field, write_retry},
     },
 };
 
@@ -43,7 +43,7 @@ pin_project! {
 /// What the first bytes say.
 #[derive(Debug, Clone, Copy)]
 struct Preamble {
-    /// In milliseconds, of which no more count than fit here.
+    /// In milliseconds.
     retry: Option<u32>,
     /// Where the reader starts, too.
     announce_cursor: bool,
@@ -51,7 +51,7 @@ struct Preamble {
 
 impl EventStream {
     pub(crate) fn new(subscription: Subscription) -> Self {
-        let preamble = Some(Preamble { retry: Some(millis(DEFAULT_RETRY)), announce_cursor: false });
+        let preamble = Some(Preamble { retry: Some(retry_millis(DEFAULT_RETRY)), announce_cursor: false });
         let (line, idle) = idle(KeepAlive::default());
         Self { preamble, subscription, coalesce: None, line, idle }
     }
@@ -59,7 +59,7 @@ impl EventStream {
     /// Counts until the first poll, as `announce_cursor`.
     pub(crate) fn set_retry(self: Pin<&mut Self>, retry: Option<Duration>) {
         if let Some(preamble) = self.project().preamble {
-            preamble.retry = retry.map(millis);
+            preamble.retry = retry.map(retry_millis);
         }
     }
 
@@ -145,15 +145,11 @@ fn idle(keep_alive: KeepAlive) -> (Line, Idle) {
     (keep_alive.into_line(), Idle::new(interval))
 }
 
-fn millis(retry: Duration) -> u32 {
-    retry.as_millis().try_into().unwrap_or(u32::MAX)
-}
-
 /// `retry:` counts as soon as its line is read. With a cursor an id-only block follows: "If the data buffer is an empty
 /// string, set the data buffer and the event type buffer to the empty string and return", but the last event id is set
 /// before that. Without one it is a comment, and no blank line.
 fn preamble(retry: Option<u32>, cursor: Option<Cursor>) -> Vec<u8> {
-    let mut out = Vec::with_capacity("retry: 4294967295\nid: 0123456789ab-18446744073709551615\n\n".len());
+    let mut out = Vec::with_capacity("retry: 2147483647\nid: 0123456789ab-18446744073709551615\n\n".len());
     if let Some(retry) = retry {
         write_retry(&mut out, Duration::from_millis(retry.into()));
     }
@@ -181,9 +177,9 @@ mod tests {
 
     #[test]
     fn only_the_cursors_block_ends_in_a_blank_line() {
-        assert_eq!(preamble(Some(millis(DEFAULT_RETRY)), None), b"retry: 3000\n:\n");
+        assert_eq!(preamble(Some(retry_millis(DEFAULT_RETRY)), None), b"retry: 3000\n:\n");
         assert_eq!(preamble(None, None), b":\n");
-        assert_eq!(preamble(Some(millis(Duration::MAX)), None), b"retry: 4294967295\n:\n");
+        assert_eq!(preamble(Some(retry_millis(Duration::MAX)), None), b"retry: 2147483647\n:\n");
         let cursor = Cursor { epoch: Epoch::from_bits(0xabc), offset: Offset::new(7) };
         assert_eq!(preamble(Some(0), Some(cursor)), b"retry: 0\nid: 000000000abc-7\n\n");
     }

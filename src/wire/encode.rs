@@ -13,8 +13,7 @@ use std::fmt;
 use bytes::Bytes;
 
 pub(crate) use self::whole::is_whole;
-use self::write::millis;
-pub(crate) use self::write::{write_comment, write_field, write_retry};
+pub(crate) use self::write::{retry_millis, write_comment, write_field, write_retry};
 use crate::wire::{
     cursor::{Cursor, EventId, Offset},
     event::Event,
@@ -36,7 +35,7 @@ impl Draft {
         let Event { data, name, id, retry, comment, key } = event;
         let head_len = name.as_ref().map_or(0, |name| "event: \n".len() + name.as_str().len())
             + comment.as_ref().map_or(0, |comment| ": \n".len() + comment.as_str().len())
-            + retry.map_or(0, |retry| "retry: \n".len() + millis(retry).to_string().len());
+            + retry.map_or(0, |retry| "retry: \n".len() + retry_millis(retry).to_string().len());
         let len = head_len + data.len() + Self::id_len(id.as_ref(), next);
         // The data's own memory will do, if nothing goes before it and what is too much is not held for long.
         if head_len == 0 && (len..=len + len / 8 + 128).contains(&data.capacity()) {
@@ -267,8 +266,11 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_that_is_too_long_is_the_longest() {
-        assert!(wire(Event::text("").retry(Duration::MAX)).starts_with("retry: 4294967295\n"));
+    fn a_retry_is_never_longer_than_the_timers_of_clients_take() {
+        let most = Duration::from_millis(0x7fff_ffff);
+        for long in [most, most + Duration::from_millis(1), Duration::from_millis(u32::MAX.into()), Duration::MAX] {
+            assert!(wire(Event::text("").retry(long)).starts_with("retry: 2147483647\n"), "{long:?}");
+        }
         assert!(wire(Event::text("").retry(Duration::from_micros(999))).starts_with("retry: 0\n"));
     }
 

@@ -82,8 +82,8 @@ impl Event {
         self
     }
 
-    /// Tells the client to wait this long before it reconnects, from now on. In whole milliseconds, at most about 49
-    /// days.
+    /// Tells the client to wait this long before it reconnects, from now on. In whole milliseconds, at most 2,147,483,647
+    /// (24 days): clients that use `setTimeout` would not wait at all for longer.
     pub fn retry(mut self, after: Duration) -> Self {
         self.retry = Some(after);
         self

@@ -1,5 +1,6 @@
 //! Whether bytes that come from a store are those of an event: nothing else may get on the wire.
 
+use super::write::MAX_RETRY;
 use crate::wire::name::EventName;
 
 /// The bytes are whole lines of one event, as they are before its id is added. What is no such thing would make of the
@@ -13,12 +14,17 @@ pub(crate) fn is_whole(bytes: &[u8]) -> bool {
             true
         }
         Some(("event", name)) => EventName::try_from(name).is_ok(),
-        Some(("retry", millis)) => millis.bytes().all(|byte| byte.is_ascii_digit()) && millis.parse::<u32>().is_ok(),
+        Some(("retry", millis)) => is_retry(millis),
         // A comment.
         Some(("", _)) => true,
         _ => false,
     };
     !lines.contains('\r') && lines.split('\n').all(&mut is_field) && has_data
+}
+
+/// A reconnection time as `write_retry` writes it.
+fn is_retry(millis: &str) -> bool {
+    millis.bytes().all(|byte| byte.is_ascii_digit()) && millis.parse().is_ok_and(|millis: u32| millis <= MAX_RETRY)
 }
 
 #[cfg(test)]
@@ -61,7 +67,7 @@ mod tests {
             b"event: x\n",
             b": x\n",
             b"retry: +1\ndata: x\n",
-            b"retry: 4294967296\ndata: x\n",
+            b"retry: 2147483648\ndata: x\n",
         ];
         for bytes in bytes {
             assert!(!is_whole(bytes), "{}", bytes.escape_ascii());

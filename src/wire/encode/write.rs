@@ -96,14 +96,19 @@ pub(crate) fn write_field(out: &mut Vec<u8>, name: &str, value: impl fmt::Displa
 }
 
 /// "If the field name is "retry": if the field value consists of only ASCII digits, then interpret the field value as an
-/// integer in base ten, and set the event stream's reconnection time to that integer." In milliseconds; clients hold it
-/// in 32 bits. It counts as soon as its line is read, with no event around it.
+/// integer in base ten, and set the event stream's reconnection time to that integer." In milliseconds, at most
+/// [`MAX_RETRY`]. It takes effect as soon as its line is read, with no event around it.
 pub(crate) fn write_retry(out: &mut Vec<u8>, after: Duration) {
-    write_field(out, "retry", millis(after));
+    write_field(out, "retry", retry_millis(after));
 }
 
-pub(super) fn millis(after: Duration) -> u32 {
-    u32::try_from(after.as_millis()).unwrap_or(u32::MAX)
+/// The longest reconnection time, in milliseconds: about 24 days. A client that waits with JavaScript's `setTimeout`
+/// holds it in a signed 32-bit integer, and does not wait at all for anything longer.
+pub(crate) const MAX_RETRY: u32 = i32::MAX.unsigned_abs();
+
+/// A reconnection time as it goes on the wire.
+pub(crate) fn retry_millis(after: Duration) -> u32 {
+    u32::try_from(after.as_millis()).map_or(MAX_RETRY, |millis| millis.min(MAX_RETRY))
 }
 
 /// "If the line starts with a U+003A COLON character (:), ignore the line."
