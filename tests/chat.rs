@@ -17,7 +17,11 @@ use hyper::{
 };
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
 /// More than anything here takes.
 const SOON: Duration = Duration::from_secs(20);
@@ -111,6 +115,25 @@ async fn what_is_wrong_is_told_as_json() {
 }
 
 #[tokio::test]
+async fn a_400_says_that_json_was_expected_and_where_it_broke_off() {
+    let chat = Chat::start();
+    for (path, body, error) in [
+        ("/send/lobby", "hello", "the body is not JSON: expected value at line 1 column 1"),
+        ("/send/lobby", "", "the body is not JSON: EOF while parsing a value at line 1 column 0"),
+        ("/send/lobby", "{\"a\":\n 1", "the body is not JSON: EOF while parsing an object at line 2 column 2"),
+        ("/agent/send/c1", "a prompt", "expected JSON such as {\"prompt\":\"..\"}: expected value at line 1 column 1"),
+        (
+            "/agent/send/c1",
+            "{}",
+            "expected JSON such as {\"prompt\":\"..\"}: missing field `prompt` at line 1 column 2",
+        ),
+    ] {
+        let (status, answer) = chat.post(path, body).await;
+        assert_eq!((status, &answer["error"]), (400, &json!(error)), "{path} {body}");
+    }
+}
+
+#[tokio::test]
 async fn an_agent_runs_on_its_channel_and_is_answered_at_once() {
     let chat = Chat::start();
     let mut stream = Stream::open(&chat, "/sse/agent/ana").await;
@@ -167,8 +190,64 @@ async fn with_a_token_every_stream_needs_it() {
     assert_eq!(status(&chat, "/sse/lobby/ana?access_token=guess", None).await, 401);
     assert_eq!(status(&chat, "/sse/lobby/ana", Some("Bearer s3cret")).await, 200);
     let mut stream = Stream::open(&chat, "/sse/lobby/ana?access_token=s3cret").await;
-    chat.publish("/send/lobby?to=ana", json!("for ana")).await;
+    let post = Request::post(chat.url("/send/lobby?to=ana")).header("authorization", "Bearer s3cret");
+    assert_eq!(request(post, "\"for ana\"".into()).await.status(), 200);
     stream.read_to("data: \"for ana\"\n").await;
+    assert_eq!(status(&chat, "/", None).await, 200, "the page asks for the token itself");
+}
+
+#[tokio::test]
+async fn with_a_token_publishing_needs_it_too() {
+    let chat = Chat::with(&[("AUTH_TOKEN", "s3cret")]);
+    for (path, body) in [("/send/lobby", "1"), ("/agent/send/c1", r#"{"prompt":"a"}"#)] {
+        // A token in a URL ends up in logs: only `EventSource`, which can't set headers, has that excuse.
+        let refused = [(path.to_owned(), None), (format!("{path}?access_token=s3cret"), None)]
+            .into_iter()
+            .chain(["Bearer guess", "Bearer", "s3cret", "Basic s3cret"].map(|value| (path.to_owned(), Some(value))));
+        for (path, value) in refused {
+            let mut post = Request::post(chat.url(&path));
+            if let Some(value) = value {
+                post = post.header("authorization", value);
+            }
+            let response = request(post, body.into()).await;
+            assert_eq!(response.status(), 401, "{path} {value:?}");
+            assert_eq!(response.headers()["www-authenticate"], "Bearer");
+            let answer = response.into_body().collect().await.unwrap().to_bytes();
+            let answer: Value = serde_json::from_slice(&answer).unwrap();
+            assert_eq!(answer["status"], "error", "{path} {value:?} {answer}");
+        }
+        for value in ["Bearer s3cret", "bearer s3cret"] {
+            let post = Request::post(chat.url(path)).header("authorization", value);
+            assert_eq!(request(post, body.into()).await.status(), 200, "{path} {value}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_the_token_a_publish_is_refused_before_its_body_comes() {
+    let chat = Chat::with(&[("AUTH_TOKEN", "s3cret")]);
+    for path in ["/send/lobby", "/agent/send/c1"] {
+        let mut tcp = TcpStream::connect(("127.0.0.1", chat.port)).await.unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: chat\r\ncontent-length: 1000000\r\n\r\n");
+        tcp.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        timeout(SOON, tcp.read_exact(&mut answer)).await.expect("an answer without the body").unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 401", "{path}");
+    }
+}
+
+/// A page of another origin may send the token: `*` would not allow the header `authorization`.
+#[tokio::test]
+async fn with_a_token_another_origin_may_still_publish() {
+    let chat = Chat::with(&[("AUTH_TOKEN", "s3cret")]);
+    let preflight = Request::options(chat.url("/send/lobby"))
+        .header("origin", "http://elsewhere")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "authorization,content-type");
+    let preflight = request(preflight, String::new()).await;
+    assert_eq!(preflight.status(), 200);
+    let allowed = preflight.headers()["access-control-allow-headers"].to_str().unwrap().to_owned();
+    assert!(allowed.split(',').any(|name| name.trim() == "authorization"), "{allowed}");
 }
 
 #[tokio::test]

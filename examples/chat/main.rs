@@ -1,11 +1,12 @@
 //! A chat and an agent on one page: `cargo run --example chat`, then open <http://127.0.0.1:8000>.
 //!
-//! `PORT` is where it listens (0 takes a free one), `KEEPALIVE_SECS` how long a stream idles before a comment (15), and
-//! `AUTH_TOKEN`, when set, what every stream has to bring: visible ASCII without spaces, as a bearer token or as
-//! `?access_token=`.
+//! `PORT` is the port to listen on (8000; 0 takes a free one), `KEEPALIVE_SECS` how long a stream may be idle before it
+//! gets a comment (15). If `AUTH_TOKEN` is set, reading and publishing both need it: it is visible ASCII without spaces,
+//! and goes into `Authorization: Bearer`, or for a stream into `?access_token=`.
 
 mod agent;
 mod refused;
+mod token;
 
 use std::{env, error::Error, time::Duration};
 
@@ -13,16 +14,18 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::{Path, Query, State},
+    middleware::from_fn_with_state,
     response::Html,
     routing::{get, post},
     serve::ListenerExt,
 };
-use refused::{Refused, bad_request};
+use refused::{Refused, bad_request, not_json};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
+use token::Token;
 use tokio::{net::TcpListener, time::sleep};
-use tower_http::cors::CorsLayer;
-use tower_sse::{AuthorizeRequest, Denied, Event, EventName, KeepAlive, Publisher, Route, SseLayer, bearer};
+use tower_http::cors::{AllowHeaders, CorsLayer};
+use tower_sse::{Event, EventName, KeepAlive, Publisher, Route, SseLayer};
 
 /// How long streams and requests may take to end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -36,28 +39,26 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .keep_alive(KeepAlive::every(Duration::from_secs(idle)))
         .retry(Duration::from_secs(1));
     let streams = SseLayer::new(publisher.clone()).route(route)?;
-    let app = Router::new()
-        .route("/", get(|| async { Html(include_str!("chat.html")) }))
+    let page = Router::new().route("/", get(|| async { Html(include_str!("chat.html")) }));
+    let publishing = Router::new()
         .route("/send/{channel}", post(send))
         .route("/agent/send/{conversation_id}", post(start_agent))
         .with_state(publisher.clone());
-    let app = match env::var("AUTH_TOKEN") {
-        Err(_) => app.layer(streams),
-        Ok(token) => {
-            let check = bearer(move |given: String, request: AuthorizeRequest| {
-                let right = given == token;
-                // Whoever has the token may be any client: the one of the URL.
-                let grant = right.then(|| request.grant().client(request.client().cloned()));
-                async move { grant.ok_or_else(Denied::unauthorized) }
-            });
-            app.layer(streams.authorizer(check.query_parameter("access_token")))
+    let app = match env::var("AUTH_TOKEN").ok().map(Token::new) {
+        None => page.merge(publishing).layer(streams),
+        Some(token) => {
+            // The streams' authorizer protects streams alone, and a layer around the routes protects routes alone.
+            let publishing = publishing.route_layer(from_fn_with_state(token.clone(), Token::require));
+            page.merge(publishing).layer(streams.authorizer(token.authorizer()))
         }
     };
+    // Around everything, streams too. `*` would not allow the header `authorization`.
+    let app = app.layer(CorsLayer::permissive().allow_headers(AllowHeaders::mirror_request()));
 
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
     let listener = listener.tap_io(|tcp| _ = tcp.set_nodelay(true));
-    let server = axum::serve(listener, app.layer(CorsLayer::permissive())).with_graceful_shutdown(interrupted());
+    let server = axum::serve(listener, app).with_graceful_shutdown(interrupted());
     tokio::select! {
         result = server => result?,
         // The server waits for its connections; one that is stalled, or that sends a request for ever, is cut off here.
@@ -80,8 +81,8 @@ async fn send(
     body: Bytes,
 ) -> Result<Json<Value>, Refused> {
     let name = EventName::try_from(sending.event.as_deref().unwrap_or("message")).map_err(bad_request)?;
-    let event =
-        Event::json(serde_json::from_slice::<&RawValue>(&body).map_err(bad_request)?).map_err(bad_request)?.name(name);
+    let json: &RawValue = serde_json::from_slice(&body).map_err(|error| not_json("the body is not JSON", error))?;
+    let event = Event::json(json).map_err(bad_request)?.name(name);
     let channel = publisher.channel(channel);
     let sent = match sending.to {
         Some(client) => channel.send_to(client, event).await?,
@@ -96,7 +97,8 @@ async fn start_agent(
     Path(cid): Path<String>,
     body: Bytes,
 ) -> Result<Json<Value>, Refused> {
-    let prompt = serde_json::from_slice(&body).map_err(bad_request)?;
+    let prompt =
+        serde_json::from_slice(&body).map_err(|error| not_json(r#"expected JSON such as {"prompt":".."}"#, error))?;
     tokio::spawn(agent::run(publisher.channel("agent"), cid.clone(), prompt));
     Ok(Json(json!({ "status": "ok", "cid": cid })))
 }

@@ -1,4 +1,4 @@
-//! What was wrong with a request, told as JSON.
+//! What was wrong with a request, as JSON.
 
 use std::error::Error;
 
@@ -12,8 +12,19 @@ use tower_sse::PublishError;
 
 pub struct Refused(StatusCode, String);
 
+impl Refused {
+    pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self(status, text.into())
+    }
+}
+
 pub fn bad_request(error: impl Error) -> Refused {
-    Refused(StatusCode::BAD_REQUEST, error.to_string())
+    Refused::new(StatusCode::BAD_REQUEST, error.to_string())
+}
+
+/// Says what was expected, and where the body broke off: the error has the line and the column.
+pub fn not_json(expected: &str, error: serde_json::Error) -> Refused {
+    Refused::new(StatusCode::BAD_REQUEST, format!("{expected}: {error}"))
 }
 
 impl From<PublishError> for Refused {
@@ -24,7 +35,7 @@ impl From<PublishError> for Refused {
             error if error.is_finished() => StatusCode::CONFLICT,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
-        // What is wrong with a name, or with the store, is in the causes.
+        // The causes say what is wrong with a name, or with the store.
         let mut text = error.to_string();
         let mut causes = error.source();
         while let Some(cause) = causes {

@@ -148,6 +148,14 @@ async fn says_when_the_token_is_wrong() {
     browser.until(OPEN).await;
     let url: Value = browser.run("return location.search", vec![]).await;
     assert_eq!(url, "?channel=lobby&client=ana", "a token does not stay in the address");
+    // Its forms bring the token too.
+    browser.fill("text", "hello").await;
+    browser.enter("text").await;
+    browser.until("document.getElementById('count').textContent === '1'").await;
+    browser.until(AGENT_OPEN).await;
+    browser.fill("prompt", "hello").await;
+    browser.enter("prompt").await;
+    browser.until("document.querySelector('#runs article:not(.running)')").await;
 }
 
 /// With `UPDATE_SCREENSHOT` set, it is also how `docs/chat.png` is made.
