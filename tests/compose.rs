@@ -184,6 +184,33 @@ async fn in_axum_the_layer_comes_last() {
 }
 
 #[tokio::test]
+async fn in_axum_an_auth_layer_protects_streams_only_if_it_is_added_after_theirs() {
+    use axum::{
+        extract::Request,
+        middleware::{Next, from_fn},
+        response::{IntoResponse, Response},
+    };
+    async fn signed_in(request: Request, next: Next) -> Response {
+        match request.headers().contains_key("cookie") {
+            true => next.run(request).await,
+            false => StatusCode::UNAUTHORIZED.into_response(),
+        }
+    }
+    let publisher = Publisher::new();
+    let sse = || SseLayer::new(publisher.clone()).route("/sse/{channel}/{client_id}").unwrap();
+    let protected = router().layer(sse()).layer(from_fn(signed_in));
+    assert_eq!(answer_of(protected.clone(), "/page").await, "401 ");
+    assert_eq!(answer_of(protected, STREAM).await, "401 ");
+    assert_eq!(publisher.stats().opened, 0, "a request that is denied opens nothing");
+    // As the documentation warns: these protect everything but the streams.
+    for open in [router().layer(from_fn(signed_in)).layer(sse()), router().route_layer(from_fn(signed_in)).layer(sse())]
+    {
+        assert_eq!(answer_of(open.clone(), "/page").await, "401 ");
+        assert_eq!(answer_of(open, STREAM).await, "sse");
+    }
+}
+
+#[tokio::test]
 async fn in_axum_a_router_with_the_layer_goes_into_another() {
     assert_eq!(answer_of(other().merge(router().layer(layer())), STREAM).await, "sse");
     let own_fallback = router().fallback(fallback).layer(layer());
