@@ -64,7 +64,7 @@
 //! | request on a [`Route`] | answer |
 //! | --- | --- |
 //! | `GET` | 200 and the stream |
-//! | `GET` with `Last-Event-ID`, or `last_event_id` in the query | the same, from after that id |
+//! | `GET` with `Last-Event-ID`, or `last_event_id` in the query (or [another spelling](last_event_id)) | the same, from after that id |
 //! | `HEAD` | the same headers, and no subscription |
 //! | another method | whatever the inner service answers |
 //! | with an `Accept` that rules out `text/event-stream` | 406 |

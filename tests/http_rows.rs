@@ -276,6 +276,24 @@ async fn the_header_wins_over_the_query_unless_it_is_empty() {
     assert_eq!(data(&drain(&mut stream).await), ["2", "3"]);
 }
 
+/// Polyfills can't set the header everywhere, and append the id to the URL that the page gave them.
+#[tokio::test(start_paused = true)]
+async fn a_polyfill_that_reconnects_with_the_id_in_the_query_misses_nothing() {
+    let publisher = Publisher::new();
+    let layer = layer(&publisher);
+    let first = publish(&publisher, "a", "1").await;
+    let second = publish(&publisher, "a", "2").await;
+    publish(&publisher, "a", "3").await;
+    for name in ["lastEventId", "last-event-id", "Last-Event-ID", "lastEventID"] {
+        let mut stream = open(&layer, get(&format!("/sse/a?{name}={second}"))).await;
+        assert_eq!(data(&drain(&mut stream).await), ["3"], "{name}");
+        let mut stream = open(&layer, get(&format!("/sse/a?last_event_id={first}&{name}={second}"))).await;
+        assert_eq!(data(&drain(&mut stream).await), ["3"], "{name} after the page's own");
+    }
+    let last = publisher.channel("a").finish(Event::text("4")).await.unwrap().id;
+    assert_eq!(send(&layer, get(&format!("/sse/a?lastEventId={last}"))).await.status(), 204);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_garbage_id_gives_a_gap_and_never_an_error() {
     let publisher = Publisher::new();

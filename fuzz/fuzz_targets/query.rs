@@ -25,17 +25,20 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         let hex = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_hexdigit);
         text.bytes().enumerate().all(|(at, byte)| byte != b'%' || (hex(at + 1) && hex(at + 2)))
     };
-    let values = |name: &'static str| {
+    let pairs = || {
         let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        pairs.filter(move |(key, _)| sound(key) && decode(key) == name).map(|(_, value)| value)
+        pairs.filter(move |(key, _)| sound(key)).map(|(key, value)| (decode(key), value))
     };
+    let values = |name: &'static str| pairs().filter(move |(key, _)| key == name).map(|(_, value)| value);
 
     let id = last_event_id(&HeaderMap::new(), &uri);
-    match values("last_event_id").next() {
-        // A goodbye's id stands for the position in it.
-        Some(first) if sound(first) => {
+    let spelt = |key: &str| key.replace(['-', '_'], "").eq_ignore_ascii_case("lasteventid");
+    match pairs().filter(|(key, value)| spelt(key) && !value.is_empty()).last() {
+        // In the page's own parameter a goodbye's id stands for the position in it.
+        Some((key, last)) if sound(last) => {
             let id = String::from_utf8_lossy(id.as_deref().unwrap_or_default()).into_owned();
-            assert!(id == decode(first) || format!("{id}-end") == decode(first), "{id:?} for {first:?}");
+            let reopened = key == "last_event_id" && format!("{id}-end") == decode(last);
+            assert!(id == decode(last) || reopened, "{id:?} for {last:?}");
         }
         Some(_) => {}
         None => assert_eq!(id, None),

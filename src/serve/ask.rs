@@ -104,15 +104,21 @@ fn read_channels(route: &Route, params: &Params<'_, '_>, query: Option<&str>) ->
     if channels.is_empty() { Err(Rejection::NoChannel) } else { Ok(channels.into()) }
 }
 
-/// The last event id that a request brings, for [`OpenOptions::open`](crate::OpenOptions::open): what the layer reads
-/// itself.
+/// The last event id of a request, as the layer reads it, for [`OpenOptions::open`](crate::OpenOptions::open).
 ///
-/// The header `Last-Event-ID`, which a browser sends when it reconnects, with the old query; or else `last_event_id` in
-/// the query, percent-decoded, which a page sets that starts anew from an id it has kept. It need not be anything: what
-/// is no id of the hub's is answered with a gap.
+/// It is the value of the `Last-Event-ID` header, which a browser sends when it reconnects. Without that header it is the
+/// parameter `last_event_id` of the query, percent-decoded, which a page sets to start from an id that it has kept. The
+/// header wins, since a browser that reconnects repeats the old query.
 ///
-/// The id of a `goodbye` in the header is a browser's that was told not to reconnect. In the query it is a page's own
-/// decision to start anew, and stands for the position at which the reader was sent away.
+/// Some polyfills put the id into the query when they reconnect. Any spelling of the parameter's name is understood, such as
+/// `lastEventId` and `last-event-id`: case, `-` and `_` make no difference. The last parameter that is not empty counts,
+/// since these clients append theirs to the page's own URL.
+///
+/// The id may be anything: one that the hub does not know is answered with a gap.
+///
+/// The id of a `goodbye` tells the hub that a client reconnects by itself although it was told not to, and is answered with
+/// 204. Only in `last_event_id`, spelt so, it is the page's own decision to start again, and stands for the position at which
+/// the reader was sent away.
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue, Uri};
@@ -126,14 +132,25 @@ fn read_channels(route: &Route, params: &Params<'_, '_>, query: Option<&str>) ->
 /// ```
 pub fn last_event_id(headers: &HeaderMap, uri: &Uri) -> Option<Vec<u8>> {
     let header = headers.get("last-event-id").map(|value| value.as_bytes().to_vec());
-    let from_query = || {
-        let raw = percent::query_values(uri.query(), "last_event_id").next()?;
-        Some(reopened(percent::decode_value_bytes(raw).map_or_else(|| raw.as_bytes().to_vec(), Into::into)))
-    };
-    header.filter(|id| !id.is_empty()).or_else(from_query).filter(|id| !id.is_empty())
+    header.filter(|id| !id.is_empty()).or_else(|| last_event_id_in_query(uri.query()))
 }
 
-/// Of a goodbye's id the cursor in it; any other id as it is.
+/// The parameter by which a page says where to start; other spellings are those of clients that reconnect.
+const LAST_EVENT_ID: &[u8] = b"last_event_id";
+
+fn last_event_id_in_query(query: Option<&str>) -> Option<Vec<u8>> {
+    let ids = percent::query_pairs(query).filter(|(name, raw)| !raw.is_empty() && names_last_event_id(name));
+    let (name, raw) = ids.last()?;
+    let id = percent::decode_value_bytes(raw).map_or_else(|| raw.as_bytes().to_vec(), Into::into);
+    Some(if *name == *LAST_EVENT_ID { reopened(id) } else { id })
+}
+
+fn names_last_event_id(name: &[u8]) -> bool {
+    let letters = name.iter().filter(|byte| !matches!(byte, b'-' | b'_'));
+    letters.map(u8::to_ascii_lowercase).eq(*b"lasteventid")
+}
+
+/// The cursor in a goodbye's id; any other id as it is.
 fn reopened(mut id: Vec<u8>) -> Vec<u8> {
     let Some(rest) = id.strip_suffix(b"-end") else { return id };
     // Compared too, so that what stands before the end is a cursor's own text.
@@ -225,7 +242,21 @@ mod tests {
     }
 
     #[test]
-    fn a_goodbyes_id_is_its_cursor_in_the_query_only() {
+    fn the_query_may_spell_the_last_event_id_in_any_way_and_the_last_one_counts() {
+        let id = |query: &str| last_event_id(&HeaderMap::new(), &format!("/?{query}").parse().unwrap());
+        for name in ["last_event_id", "lastEventId", "last-event-id", "Last-Event-ID", "lastEventID", "l%61steventid"] {
+            assert_eq!(id(&format!("a=b&{name}=q&c=d")).unwrap(), b"q", "{name}");
+            assert_eq!(id(&format!("{name}=")), None, "{name}");
+        }
+        for other in ["last_event", "last+event+id", "xlast_event_id", "last_event_ids", "%zzlastEventId", ""] {
+            assert_eq!(id(&format!("{other}=q")), None, "{other}");
+        }
+        assert_eq!(id("last_event_id=the-pages&lastEventId=the-polyfills").unwrap(), b"the-polyfills");
+        assert_eq!(id("lastEventId=first&lastEventId=second&lastEventId=").unwrap(), b"second");
+    }
+
+    #[test]
+    fn a_goodbyes_id_is_its_cursor_in_the_pages_own_parameter_only() {
         let id = |query: &str, header: Option<&'static str>| {
             let headers =
                 header.map(|id| ("last-event-id".parse().unwrap(), id.parse().unwrap())).into_iter().collect();
@@ -236,6 +267,7 @@ mod tests {
         assert_eq!(id("0123456789ab%2D7-en%64", None), "0123456789ab-7");
         assert_eq!(id("0123456789ab-7-end", Some("")), "0123456789ab-7");
         assert_eq!(id("x", Some("0123456789ab-7-end")), "0123456789ab-7-end");
+        assert_eq!(id("0123456789ab-7&lastEventId=0123456789ab-8-end", None), "0123456789ab-8-end");
         for other in ["-end", "end", "order-1-end", "0123456789ab-end", "0123456789ab-07-end", "0123456789ab-7-end-end"]
         {
             assert_eq!(id(other, None), other);

@@ -22,12 +22,16 @@ pub(crate) fn decode_value_bytes(raw: &str) -> Option<Cow<'_, [u8]>> {
     decode(&raw.replace('+', " ")).map(|bytes| bytes.into_owned().into())
 }
 
-/// The raw values of parameter `name`, in order. A name may be percent-encoded too; one that is malformed is another's.
+/// The raw values of the parameter `name`, in order.
 pub(crate) fn query_values<'a>(query: Option<&'a str>, name: &'a str) -> impl Iterator<Item = &'a str> {
-    query.unwrap_or_default().split('&').filter_map(move |pair| {
+    query_pairs(query).filter(move |(key, _)| **key == *name.as_bytes()).map(|(_, value)| value)
+}
+
+/// The parameters of a query in order: their names, decoded, and their raw values. One whose name is malformed is left out.
+pub(crate) fn query_pairs(query: Option<&str>) -> impl Iterator<Item = (Cow<'_, [u8]>, &str)> {
+    query.unwrap_or_default().split('&').filter_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let same = key == name || decode_value_bytes(key).is_some_and(|key| *key == *name.as_bytes());
-        same.then_some(value)
+        Some((decode_value_bytes(key)?, value))
     })
 }
 
