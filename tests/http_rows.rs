@@ -24,6 +24,8 @@ type Stream = Pin<Box<SseBody<Inner>>>;
 const TEAPOT: StatusCode = StatusCode::IM_A_TEAPOT;
 const SECOND: Duration = Duration::from_secs(1);
 const PREAMBLE: &str = "retry: 3000\n:\n";
+/// An announced cursor, up to the id.
+const CURSOR: &str = "event: cursor\ndata: \nid: ";
 
 /// The routes that most tests need.
 fn layer(publisher: &Publisher) -> SseLayer {
@@ -185,7 +187,11 @@ async fn a_route_can_announce_its_cursor_so_that_a_drop_before_the_first_event_r
     let layer = SseLayer::new(publisher.clone()).route(Route::new("/sse/{channel}").announce_cursor(true)).unwrap();
     let mut stream = Box::pin(send(&layer, get("/sse/a")).await.into_body());
     let preamble = next(&mut stream).await.unwrap();
-    let id = preamble.strip_prefix("retry: 3000\nid: ").and_then(|rest| rest.strip_suffix("\n\n")).unwrap();
+    let id = preamble
+        .strip_prefix("retry: 3000\n")
+        .and_then(|rest| rest.strip_prefix(CURSOR))
+        .and_then(|rest| rest.strip_suffix("\n\n"))
+        .unwrap();
     assert_eq!(id, before);
     drop(stream);
     publish(&publisher, "a", "between").await;
@@ -893,10 +899,10 @@ async fn own_text(publisher: &Publisher, request: Request<&'static str>) -> Stri
 async fn a_handlers_stream_announces_its_cursor_unless_a_gap_is_owed() {
     let publisher = Publisher::builder().retention(Retention::default().events(2)).build();
     let first = publish(&publisher, "a", "1").await;
-    assert_eq!(own_text(&publisher, get("/")).await, format!("retry: 3000\nid: {first}\n\n"));
+    assert_eq!(own_text(&publisher, get("/")).await, format!("retry: 3000\n{CURSOR}{first}\n\n"));
     let second = publish(&publisher, "a", "2").await;
     let resumed = own_text(&publisher, get(&format!("/?last_event_id={first}"))).await;
-    assert_eq!(resumed, format!("retry: 3000\nid: {first}\n\ndata: 2\nid: {second}\n\n"));
+    assert_eq!(resumed, format!("retry: 3000\n{CURSOR}{first}\n\ndata: 2\nid: {second}\n\n"));
     for text in ["3", "4"] {
         publish(&publisher, "a", text).await;
     }
@@ -906,7 +912,7 @@ async fn a_handlers_stream_announces_its_cursor_unless_a_gap_is_owed() {
     assert_eq!(data(&gap)[1..], ["3", "4"]);
     publisher.channel("a").finish(Event::text("5")).await.unwrap();
     let rest = own_text(&publisher, get("/")).await;
-    assert!(rest.starts_with("retry: 3000\nid: ") && data(&rest).ends_with(&["5"]), "{rest}");
+    assert!(rest.starts_with("retry: 3000\nevent: cursor\n") && data(&rest).ends_with(&["5"]), "{rest}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -917,7 +923,7 @@ async fn what_comes_between_the_opening_and_the_first_poll_is_after_the_announce
     let mut body = SseBody::new(subscription).announce_cursor(true).retry(None);
     let second = publish(&publisher, "a", "2").await;
     let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
-    assert_eq!(frame, format!("id: {first}\n\ndata: 2\nid: {second}\n\n"));
+    assert_eq!(frame, format!("{CURSOR}{first}\n\ndata: 2\nid: {second}\n\n"));
     assert!(timeout(SECOND, body.frame()).await.is_err());
 }
 
@@ -932,7 +938,7 @@ async fn settings_count_in_any_order_and_until_the_first_poll() {
     ];
     for mut body in bodies {
         let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
-        assert_eq!(frame, format!("retry: 1000\nid: {id}\n\n"));
+        assert_eq!(frame, format!("retry: 1000\n{CURSOR}{id}\n\n"));
         let mut body = body.retry(None).announce_cursor(false);
         assert!(timeout(100 * SECOND, body.frame()).await.is_err());
     }

@@ -93,10 +93,9 @@ impl SseBody {
         self.set(|stream| stream.set_retry(retry.into()))
     }
 
-    /// Sends the id of the place where the reader starts, in a block of its own, so that it resumes there too when it is
-    /// cut off before its first event; off by default. A reader that is owed a [`Gap`](crate::Gap) gets the gap's id only.
-    ///
-    /// Browsers fire no event for such a block. Several other clients do, an empty one.
+    /// Sends the id of the position at which the reader starts, in an event named `cursor` with empty data, so that it resumes
+    /// there if its connection is cut before its first event; off by default. See
+    /// [`Route::announce_cursor`](crate::Route::announce_cursor).
     pub fn announce_cursor(self, announce: bool) -> Self {
         self.set(|stream| stream.set_announce_cursor(announce))
     }

@@ -112,10 +112,12 @@ impl Route {
         self
     }
 
-    /// Sends a fresh reader the id of the place where it starts, in a block of its own, so that it resumes there too
-    /// when it is cut off before its first event; off by default.
+    /// Sends a fresh reader the id of the position at which it starts, in an event named `cursor` with empty data, so that it
+    /// resumes there if its connection is cut before its first event; off by default. A reader that is owed a
+    /// [`Gap`](crate::Gap) gets the gap's id only.
     ///
-    /// Browsers fire no event for such a block. Several other clients do, an empty one.
+    /// A browser's page does not notice the event unless it listens to that name, which the application may give to events
+    /// of its own. A client that hears all events gets one more, and has to cope with its empty data.
     pub fn announce_cursor(mut self, announce: bool) -> Self {
         self.announce_cursor = announce;
         self

@@ -18,7 +18,8 @@ use crate::{
     hub::Subscription,
     wire::{
         cursor::Cursor,
-        encode::{retry_millis, write_comment, write_field, write_retry},
+        encode::{retry_millis, write_comment, write_retry},
+        notice::write_announcement,
     },
 };
 
@@ -145,19 +146,16 @@ fn idle(keep_alive: KeepAlive) -> (Line, Idle) {
     (keep_alive.into_line(), Idle::new(interval))
 }
 
-/// `retry:` counts as soon as its line is read. With a cursor an id-only block follows: "If the data buffer is an empty
-/// string, set the data buffer and the event type buffer to the empty string and return", but the last event id is set
-/// before that. Without one it is a comment, and no blank line.
+/// `retry:` takes effect as soon as its line is read. With a cursor an event of its own follows, with empty data: Firefox
+/// and several other clients ignore the id of a block without data. Without a cursor it is a comment, and no blank line.
 fn preamble(retry: Option<u32>, cursor: Option<Cursor>) -> Vec<u8> {
-    let mut out = Vec::with_capacity("retry: 2147483647\nid: 0123456789ab-18446744073709551615\n\n".len());
+    const LONGEST: &str = "retry: 2147483647\nevent: cursor\ndata: \nid: 0123456789ab-18446744073709551615\n\n";
+    let mut out = Vec::with_capacity(LONGEST.len());
     if let Some(retry) = retry {
         write_retry(&mut out, Duration::from_millis(retry.into()));
     }
     match cursor {
-        Some(cursor) => {
-            write_field(&mut out, "id", cursor);
-            out.push(b'\n');
-        }
+        Some(cursor) => write_announcement(&mut out, cursor),
         None => write_comment(&mut out, None),
     }
     out
@@ -176,11 +174,11 @@ mod tests {
     }
 
     #[test]
-    fn only_the_cursors_block_ends_in_a_blank_line() {
+    fn only_the_announced_cursor_ends_in_a_blank_line() {
         assert_eq!(preamble(Some(retry_millis(DEFAULT_RETRY)), None), b"retry: 3000\n:\n");
         assert_eq!(preamble(None, None), b":\n");
         assert_eq!(preamble(Some(retry_millis(Duration::MAX)), None), b"retry: 2147483647\n:\n");
         let cursor = Cursor { epoch: Epoch::from_bits(0xabc), offset: Offset::new(7) };
-        assert_eq!(preamble(Some(0), Some(cursor)), b"retry: 0\nid: 000000000abc-7\n\n");
+        assert_eq!(preamble(Some(0), Some(cursor)), b"retry: 0\nevent: cursor\ndata: \nid: 000000000abc-7\n\n");
     }
 }

@@ -1,6 +1,7 @@
-//! The crate's own two events: `gap`, when events may be lost, and `goodbye`, when a reader is not to come back.
+//! The crate's own events: `gap`, when events may be lost, `goodbye`, when a reader is not to reconnect, and `cursor`, where
+//! a fresh reader starts.
 //!
-//! Both are plain named events, so that a browser's `EventSource` can listen to them.
+//! All are plain named events, so that a browser's `EventSource` can listen to them.
 
 use std::fmt;
 
@@ -117,6 +118,14 @@ impl EndReason {
             EndReason::Finished | EndReason::Shutdown | EndReason::Expired => None,
         }
     }
+}
+
+/// Writes the event that gives a fresh reader an id before its first event. Its data is empty: it has nothing to say to a
+/// page, and without a `data` line it would be no event to some clients, which then ignore its id.
+pub(crate) fn write_announcement(out: &mut Vec<u8>, cursor: Cursor) {
+    out.extend_from_slice(b"event: cursor\ndata: \n");
+    write_field(out, "id", cursor);
+    out.push(b'\n');
 }
 
 fn encode(name: &str, data: &Value, id: impl fmt::Display) -> Bytes {

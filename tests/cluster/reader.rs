@@ -111,8 +111,8 @@ impl Reader {
         let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         let id = field("id").expect("every block has an id").to_string();
         match (field("event"), field("data")) {
-            (None, None) if self.last_id.is_none() => self.seen.start = id.clone(),
-            (None, None) => {}
+            (Some("cursor"), Some("")) if self.last_id.is_none() => self.seen.start = id.clone(),
+            (Some("cursor"), Some("")) => {}
             (Some("gap"), Some(data)) => {
                 if self.last_id.is_none() {
                     self.seen.start = id.clone();

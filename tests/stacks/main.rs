@@ -156,7 +156,7 @@ on_every_stack! {
         say(&server, "chat", "before").await;
         let mut reply = client.get("/id/chat").await;
         let announced = reply.event().await.unwrap();
-        assert_eq!((announced.data.as_str(), announced.name.as_str()), ("", ""));
+        assert_eq!((announced.name.as_str(), announced.data.as_str()), ("cursor", ""));
         drop(reply);
         say(&server, "chat", "missed").await;
         let mut reply = client.get_after("/id/chat", &announced.id).await;
