@@ -82,47 +82,65 @@ impl Wakeups {
     }
 }
 
-/// So many are woken by the publisher itself; the rest is left to a task of its own.
+/// The publisher itself wakes this many; a task of its own wakes the rest.
 const INLINE: usize = 64;
 
 impl Drop for Wakeups {
     fn drop(&mut self) {
-        // All there is in most channels.
-        if let Some(first) = self.0.remove(0) {
-            first.wake();
-        }
+        // Most channels have one reader or none.
+        let first = self.0.remove(0);
         if self.0.len() > 0 {
-            wake(std::mem::take(&mut self.0).into_values());
+            wake(std::mem::take(&mut self.0));
         }
+        wake_each(first);
     }
+}
+
+/// Wakes all of them, whichever panics. A waker is somebody else's code: that it panics is neither the publisher's fault nor
+/// a reason for the other readers to wait for the next event. The panic hook has reported it.
+#[cfg(not(loom))]
+pub(crate) fn wake_each(wakers: impl IntoIterator<Item = Waker>) {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    let mut wakers = wakers.into_iter();
+    let mut wake_rest = || {
+        for waker in wakers.by_ref() {
+            waker.wake();
+        }
+    };
+    // Unwind safety: the iterator has let go of a waker before that is woken.
+    while catch_unwind(AssertUnwindSafe(&mut wake_rest)).is_err() {}
 }
 
 #[cfg(loom)]
-fn wake(wakers: impl Iterator<Item = Waker>) {
-    let _ = INLINE;
-    wakers.for_each(Waker::wake);
+pub(crate) fn wake_each(wakers: impl IntoIterator<Item = Waker>) {
+    // loom reports what it finds by a panic.
+    wakers.into_iter().for_each(Waker::wake);
 }
 
-/// Wakes a few at once, and many in slices between which other tasks run, so that no publisher waits for ten thousand
-/// wake-ups. Outside of a runtime of several threads there is no task that is sure to run, and it does wait.
-#[cfg(not(loom))]
-fn wake(wakers: impl Iterator<Item = Waker> + Send + 'static) {
-    use tokio::runtime::RuntimeFlavor;
+#[cfg(loom)]
+fn wake(wakers: Slab<Waker>) {
+    let _ = INLINE;
+    wake_each(wakers.into_values());
+}
 
-    let mut wakers = Rest(wakers.fuse().peekable());
-    wakers.slice();
-    // A runtime of one thread runs only while somebody drives it, and the publish may be the last that it is driven for.
-    if wakers.0.peek().is_some()
-        && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        && runtime.runtime_flavor() != RuntimeFlavor::CurrentThread
-    {
-        runtime.spawn(async move {
-            while wakers.0.peek().is_some() {
-                wakers.slice();
-                tokio::task::yield_now().await;
-            }
-        });
-    }
+/// Wakes a few at once, and leaves many to a task that wakes them in slices, so that no publisher waits for ten thousand
+/// wake-ups. Outside of a runtime with several threads no task is sure to run, and the publisher wakes all of them.
+#[cfg(not(loom))]
+fn wake(wakers: Slab<Waker>) {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+
+    let many = wakers.len() > INLINE;
+    let mut wakers = wakers.into_values();
+    // A current-thread runtime runs only while somebody drives it, and may not be driven again after this publish.
+    let runtime = Handle::try_current().ok().filter(|runtime| runtime.runtime_flavor() != RuntimeFlavor::CurrentThread);
+    let Some(runtime) = runtime.filter(|_| many) else { return wake_each(wakers) };
+    let few: Vec<_> = wakers.by_ref().take(INLINE).collect();
+    runtime.spawn(Rest(wakers.peekable()).wake_in_slices());
+    // Other workers can't steal the task that a worker has scheduled last: it runs when this one yields, which may be never.
+    // So schedule another one after the task that matters; what is woken below need not be tasks of this runtime.
+    runtime.spawn(std::future::ready(()));
+    wake_each(few);
 }
 
 /// Wakers that are all woken in the end, even if a runtime that shuts down drops the task that has them.
@@ -131,15 +149,18 @@ struct Rest<I: Iterator<Item = Waker>>(std::iter::Peekable<I>);
 
 #[cfg(not(loom))]
 impl<I: Iterator<Item = Waker>> Rest<I> {
-    fn slice(&mut self) {
-        self.0.by_ref().take(INLINE).for_each(Waker::wake);
+    async fn wake_in_slices(mut self) {
+        while self.0.peek().is_some() {
+            wake_each(self.0.by_ref().take(INLINE));
+            tokio::task::yield_now().await;
+        }
     }
 }
 
 #[cfg(not(loom))]
 impl<I: Iterator<Item = Waker>> Drop for Rest<I> {
     fn drop(&mut self) {
-        self.0.by_ref().for_each(Waker::wake);
+        wake_each(self.0.by_ref());
     }
 }
 
@@ -186,8 +207,8 @@ mod tests {
     }
 
     /// Runs on when nobody drives it.
-    fn runtime() -> Runtime {
-        Builder::new_multi_thread().worker_threads(1).build().unwrap()
+    fn runtime(threads: usize) -> Runtime {
+        Builder::new_multi_thread().worker_threads(threads).build().unwrap()
     }
 
     #[test]
@@ -205,7 +226,51 @@ mod tests {
                 }
                 assert_eq!(woken, n);
             };
-            runtime().block_on(async { tokio::spawn(publishing).await.unwrap() });
+            runtime(1).block_on(async { tokio::spawn(publishing).await.unwrap() });
+        }
+    }
+
+    #[test]
+    fn a_publisher_that_does_not_yield_keeps_no_reader_from_being_woken() {
+        let publishing = async {
+            let (wakeups, count) = parked(1_000);
+            drop(wakeups);
+            // Blocks its thread until the last of them is woken; the time only bounds a failing test.
+            let begun = std::time::Instant::now();
+            while count.get() < 1_000 && begun.elapsed().as_secs() < 10 {
+                std::thread::yield_now();
+            }
+            count.get()
+        };
+        let woken = runtime(2).block_on(async { tokio::spawn(publishing).await.unwrap() });
+        assert_eq!(woken, 1_000);
+    }
+
+    #[test]
+    fn a_waker_that_panics_keeps_no_other_reader_from_being_woken() {
+        struct Panics;
+        impl std::task::Wake for Panics {
+            fn wake(self: Arc<Self>) {
+                panic!("a waker's own bug");
+            }
+        }
+        let among = |n: usize| {
+            let (mut waiters, count) = (Waiters::default(), Arc::new(Count::default()));
+            for place in 0..n {
+                let waker = if place % 3 == 0 { Arc::new(Panics).into() } else { count.clone().into() };
+                assert!(waiters.park(&mut Ticket::default(), &waker).is_none());
+            }
+            (Wakeups::of_all(waiters.take_all()), count)
+        };
+        for n in [3, 300] {
+            let (wakeups, count) = among(n);
+            drop(wakeups);
+            assert_eq!(count.get(), 2 * n / 3, "outside of a runtime");
+            let (wakeups, count) = among(n);
+            let runtime = runtime(2);
+            runtime.block_on(async { tokio::spawn(async { drop(wakeups) }).await.unwrap() });
+            drop(runtime);
+            assert_eq!(count.get(), 2 * n / 3, "in a task");
         }
     }
 
@@ -219,7 +284,7 @@ mod tests {
         driven.block_on(async { tokio::spawn(async { drop(wakeups) }).await.unwrap() });
         assert_eq!(count.get(), 1_000, "a runtime that nobody may drive any more");
         let (wakeups, count) = parked(1_000);
-        let runtime = runtime();
+        let runtime = runtime(1);
         runtime.block_on(async { tokio::spawn(async { drop(wakeups) }).await.unwrap() });
         drop(runtime);
         assert_eq!(count.get(), 1_000, "a runtime that shuts down");

@@ -6,7 +6,10 @@ use std::{
     task::Waker,
 };
 
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+use crate::{
+    hub::wait::wake_each,
+    sync::{AtomicU64, Mutex, Ordering, lock},
+};
 
 #[derive(Default)]
 pub(crate) struct Gate {
@@ -77,14 +80,14 @@ impl Gate {
                 None => std::mem::take(&mut *waiting),
             }
         };
-        passed.into_values().for_each(Waker::wake);
+        wake_each(passed.into_values());
     }
 
     /// Begins anew, and wakes all: what they waited for means nothing any more.
     pub(crate) fn reset(&self) {
         self.reached.store(0, Ordering::Release);
         let all = std::mem::take(&mut *lock(&self.waiting));
-        all.into_values().for_each(Waker::wake);
+        wake_each(all.into_values());
     }
 }
 
