@@ -65,7 +65,7 @@
 //! | --- | --- |
 //! | `GET` | 200 and the stream |
 //! | `GET` with `Last-Event-ID`, or `last_event_id` in the query (or [another spelling](last_event_id)) | the same, from after that id |
-//! | `HEAD` | the same headers, and no subscription |
+//! | `HEAD` | what a `GET` would be answered with, without a body and without a subscription |
 //! | another method | whatever the inner service answers |
 //! | with an `Accept` that rules out `text/event-stream` | 406 |
 //! | denied by the authorizer | its status, 401, 403 or 404 |

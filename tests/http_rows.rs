@@ -383,6 +383,79 @@ async fn more_channels_than_the_hub_allows_are_a_400() {
 
 // HEAD
 
+/// Asks by `GET` and by `HEAD`, gives the status that both have, and asserts that the headers are the same.
+async fn status_of_get_and_head<A: Authorizer>(layer: &SseLayer<A>, uri: &str, id: &str) -> u16 {
+    let ask = |method| {
+        let request = Request::builder().method(method).uri(uri).header("last-event-id", id);
+        send(layer, request.body("").unwrap())
+    };
+    let head = ask(Method::HEAD).await;
+    let get = ask(Method::GET).await;
+    assert_eq!((head.status(), head.headers()), (get.status(), get.headers()), "{uri}");
+    assert_eq!(whole(head).await, "");
+    get.status().as_u16()
+}
+
+#[tokio::test]
+async fn a_head_is_answered_as_a_get_would_be() {
+    let limits = Limits::default().channels_per_subscription(2).subscriptions(2);
+    let publisher = Publisher::builder().limits(limits).build();
+    let layer = layer(&publisher)
+        .route(Route::new("/one/{channel}").options(OpenOptions::new().max_per_channel(1)))
+        .and_then(|layer| layer.route("/expired/{channel}"))
+        .unwrap()
+        .authorizer(authorizer_fn(|request: AuthorizeRequest| async move {
+            match request.uri().path() {
+                "/sse/secret" => Err(Denied::not_found()),
+                "/expired/a" => Ok(request.grant().expires_at(SystemTime::UNIX_EPOCH)),
+                _ => Ok(request.grant()),
+            }
+        }));
+    let first = publish(&publisher, "over", "1").await;
+    let last = publisher.channel("over").finish(Event::text("2")).await.unwrap().id.to_string();
+    for (uri, id, status) in [
+        ("/sse/a", "", 200),
+        ("/sse/a", "garbage", 200),
+        ("/sse/over", "", 200),
+        ("/sse/over", &first, 200),
+        ("/sse/over", &last, 204),
+        ("/sse/a", &format!("{last}-end"), 204),
+        ("/events?channel=a&channel=b&channel=c", "", 400),
+        ("/events", "", 400),
+        ("/sse/%00", "", 400),
+        ("/expired/a", "", 401),
+        ("/sse/secret", "", 404),
+    ] {
+        assert_eq!(status_of_get_and_head(&layer, uri, id).await, status, "{uri} {id:?}");
+    }
+    let reader = open(&layer, get("/sse/a")).await;
+    let limited = publisher.stats().limited;
+    assert_eq!(status_of_get_and_head(&layer, "/one/a", "").await, 200);
+    assert_eq!(publisher.stats().limited, limited + 2, "over the route's limit");
+    let another = open(&layer, get("/sse/b")).await;
+    assert_eq!(status_of_get_and_head(&layer, "/sse/c", "").await, 200);
+    assert_eq!(publisher.stats().limited, limited + 4, "over the hub's limit");
+    drop((reader, another));
+    publisher.shutdown(Duration::ZERO).await;
+    assert_eq!(status_of_get_and_head(&layer, "/sse/a", "").await, 200);
+}
+
+#[tokio::test]
+async fn a_head_takes_no_place_and_replaces_nobody() {
+    let publisher = Publisher::new();
+    let replace = OpenOptions::new().duplicates(Duplicates::Replace);
+    let layer = SseLayer::new(publisher.clone()).route(Route::new("/{channel}/{client_id}").options(replace)).unwrap();
+    let mut reader = open(&layer, get("/a/ana")).await;
+    let before = publisher.stats();
+    for id in ["", "garbage"] {
+        let request = Request::head("/a/ana").header("last-event-id", id).body("").unwrap();
+        assert_stream_headers(&send(&layer, request).await);
+    }
+    assert_eq!(format!("{:?}", publisher.stats()), format!("{before:?}"));
+    publish(&publisher, "a", "still here").await;
+    assert_eq!(data(&next(&mut reader).await.unwrap()), ["still here"]);
+}
+
 #[tokio::test]
 async fn a_head_has_the_headers_and_neither_body_nor_subscription() {
     let publisher = Publisher::new();

@@ -35,15 +35,13 @@ pub(crate) fn open(hub: &Arc<Hub>, options: &OpenOptions, grant: Grant, last_eve
     }
 }
 
-/// Counts what became of an opening.
+/// Counts an opening that was refused.
 pub(crate) fn opened(hub: &Hub, opened: Result<Subscription, OpenError>) -> Result<Subscription, OpenError> {
-    match &opened {
-        Ok(_) => hub.counters.opened.add(1),
-        Err(error) if error.is_limit() => {
-            hub.counters.limited.add(1);
-            debug!("a subscription was refused", reason = error);
-        }
-        Err(_) => {}
+    if let Err(error) = &opened
+        && error.is_limit()
+    {
+        hub.counters.limited.add(1);
+        debug!("a subscription was refused", reason = error);
     }
     hub.maintain(now());
     opened
@@ -128,11 +126,14 @@ impl OpenOptions {
         if gap.is_some() || fresh.is_some() {
             positions.tell_up_to(cursor);
         }
-        // Only now: had this one been refused, the older would still be needed. Of two that come at once the higher
-        // number stays, on every channel.
-        positions.settle(hub.next_number(), self.duplicates == Duplicates::Replace);
-        hub.counters.resumed.add(requested.is_some().into());
-        hub.counters.gaps.add(gap.is_some().into());
+        if !self.probe {
+            // Only now: had this one been refused, the older would still be needed. Of two that come at once the higher
+            // number stays, on every channel.
+            positions.settle(hub.next_number(), self.duplicates == Duplicates::Replace);
+            hub.counters.opened.add(1);
+            hub.counters.resumed.add(requested.is_some().into());
+            hub.counters.gaps.add(gap.is_some().into());
+        }
         subscription.start_at(at(cursor), gap);
         Ok(subscription)
     }

@@ -45,11 +45,19 @@ pub struct OpenOptions {
     pub(crate) duplicates: Duplicates,
     pub(crate) per_client: usize,
     pub(crate) per_channel: usize,
+    /// Only finds out what opening would give: the subscription replaces nobody, is not counted, and is to be dropped.
+    pub(crate) probe: bool,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { start: Start::Live, duplicates: Duplicates::Keep, per_client: usize::MAX, per_channel: usize::MAX }
+        Self {
+            start: Start::Live,
+            duplicates: Duplicates::Keep,
+            per_client: usize::MAX,
+            per_channel: usize::MAX,
+            probe: false,
+        }
     }
 }
 
@@ -82,5 +90,10 @@ impl OpenOptions {
     pub fn max_per_channel(mut self, max: usize) -> Self {
         self.per_channel = max;
         self
+    }
+
+    /// See `probe`.
+    pub(crate) fn probing(&self) -> Self {
+        Self { probe: true, ..self.clone() }
     }
 }

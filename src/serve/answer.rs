@@ -51,19 +51,29 @@ pub(crate) enum Decided {
 
 /// Opens what was asked for, or answers.
 pub(crate) fn decided(publisher: &Publisher, ask: &Ask, verdict: Result<Grant, Refusal>) -> Decided {
-    let response = match verdict {
-        Err(refusal) => refused(publisher, &refusal),
-        Ok(_) if ask.head => response::stream(SseBody::rest(None)),
+    match verdict {
+        Err(refusal) => Decided::Answer(for_method(ask.head, refused(publisher, &refusal))),
         Ok(grant) => {
-            return Decided::Open(ask.route.options.open(publisher, grant, ask.last_event_id.as_deref()));
+            let id = ask.last_event_id.as_deref();
+            let options = &ask.route.options;
+            Decided::Open(match ask.head {
+                true => options.probing().open(publisher, grant, id),
+                false => options.open(publisher, grant, id),
+            })
         }
-    };
-    Decided::Answer(for_method(ask.head, response))
+    }
 }
 
 /// Answers with what was opened.
 pub(crate) fn opened(publisher: &Publisher, ask: &Ask, opened: Result<Subscription, OpenError>) -> Response<SseBody> {
-    opened.map_or_else(|error| SseBody::refused(publisher, &error), |subscription| stream(ask, subscription))
+    let response = match opened {
+        Err(error) => not_opened(publisher, &error),
+        // "The HEAD method is identical to GET except that the server MUST NOT send content in the response" (RFC 9110,
+        // 9.3.2): it has found out that there is a stream, and gives its place back.
+        Ok(_) if ask.head => response::stream(SseBody::rest(None)),
+        Ok(subscription) => stream(ask, subscription),
+    };
+    for_method(ask.head, response)
 }
 
 fn stream(ask: &Ask, subscription: Subscription) -> Response<SseBody> {
