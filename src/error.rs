@@ -184,8 +184,8 @@ impl Error for PublishError {
 }
 
 /// A [`Backend`](crate::backend::Backend) failed, or did not answer in time; the cause is in `source()`. What failed may
-/// have happened all the same, and may be tried again. One that is not even [built](crate::PublisherBuilder::backend), as
-/// its settings can't be right, is not worth another try.
+/// have happened all the same, and you may try it again. A backend that can't be built, because its settings can't be
+/// right, is not worth another try; one that is [set up wrongly](Self::is_misconfigured) is worth one after that was mended.
 ///
 /// ```
 /// use std::error::Error;
@@ -197,19 +197,32 @@ impl Error for PublishError {
 /// ```
 #[derive(Debug)]
 pub struct BackendError {
-    timed_out: bool,
+    kind: BackendErrorKind,
     cause: Box<dyn Error + Send + Sync>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BackendErrorKind {
+    Failed,
+    TimedOut,
+    Misconfigured,
 }
 
 impl BackendError {
     /// For this cause; a text will do.
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { timed_out: false, cause: cause.into() }
+        Self { kind: BackendErrorKind::Failed, cause: cause.into() }
     }
 
     /// As [`new`](Self::new), where the store did not answer in time.
     pub fn timed_out(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { timed_out: true, cause: cause.into() }
+        Self { kind: BackendErrorKind::TimedOut, cause: cause.into() }
+    }
+
+    /// As [`new`](Self::new), where the store is set up in a way in which it can't keep what a
+    /// [`Backend`](crate::backend::Backend) promises. The cause says what to change.
+    pub fn misconfigured(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { kind: BackendErrorKind::Misconfigured, cause: cause.into() }
     }
 
     /// For a log, in which `Display` alone says little.
@@ -220,13 +233,23 @@ impl BackendError {
     /// It did not answer in time, be it in the backend's own or in the
     /// [hub's](crate::PublisherBuilder::timeout).
     pub fn is_timeout(&self) -> bool {
-        self.timed_out
+        self.kind == BackendErrorKind::TimedOut
+    }
+
+    /// The store answers, but is set up in a way in which it would lose events silently, or denies what is needed to know.
+    /// Nothing was done. The cause, in `source()`, says what to change; until then every call fails like this.
+    pub fn is_misconfigured(&self) -> bool {
+        self.kind == BackendErrorKind::Misconfigured
     }
 }
 
 impl fmt::Display for BackendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_timeout() { "the backend did not answer in time" } else { "the backend failed" })
+        f.write_str(match self.kind {
+            BackendErrorKind::Failed => "the backend failed",
+            BackendErrorKind::TimedOut => "the backend did not answer in time",
+            BackendErrorKind::Misconfigured => "the backend is not set up for this",
+        })
     }
 }
 

@@ -16,6 +16,7 @@
 
 mod builder;
 mod feed;
+mod info;
 mod keys;
 mod link;
 mod scripts;
@@ -63,7 +64,9 @@ use crate::{
 ///
 /// What Redis acknowledges it may lose when it crashes, as it is configured: `appendonly yes` loses up to the last second,
 /// with `appendfsync always` nothing. When a node sees that acknowledged events are gone, or the data are gone altogether,
-/// a new [`Epoch`] begins, and every reader gets a gap. Set `maxmemory-policy noeviction`.
+/// a new [`Epoch`] begins, and every reader gets a gap.
+///
+/// A server that evicts keys is [refused](RedisBuilder::allow_eviction): set `maxmemory-policy noeviction`.
 ///
 /// See the repository's `docs/scaling.md` for what it costs, and what saturates first.
 #[derive(Clone)]

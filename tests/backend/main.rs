@@ -9,6 +9,8 @@ mod faulty;
 mod file;
 mod memory;
 #[cfg(feature = "redis")]
+mod operation;
+#[cfg(feature = "redis")]
 #[path = "../cluster/proxy.rs"]
 mod proxy;
 mod reader;

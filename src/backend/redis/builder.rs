@@ -35,6 +35,7 @@ pub struct RedisBuilder {
     timeout: Duration,
     tombstones: Duration,
     window: Duration,
+    allow_eviction: bool,
 }
 
 impl Redis {
@@ -65,6 +66,7 @@ impl Redis {
             timeout: Duration::from_secs(2),
             tombstones: Duration::from_secs(24 * 3600),
             window: Duration::from_secs(300),
+            allow_eviction: false,
         }
     }
 }
@@ -107,6 +109,19 @@ impl RedisBuilder {
         self
     }
 
+    /// Whether to use a server that evicts keys when its memory is used up: one with a `maxmemory` and a `maxmemory-policy`
+    /// other than `noeviction`. By default such a server is refused, when a connection is made and every few seconds from
+    /// then on: every call fails with an error that [says so](BackendError::is_misconfigured).
+    ///
+    /// Some hosted servers can't be set otherwise. With `true` they are used, and events are lost as the policy has it. That
+    /// is told: what is gone is a gap to its readers. But Redis does not say which keys it has evicted. So a channel that it
+    /// knows nothing of counts as one whose events are gone: a reader that resumes on a channel without any event gets a gap
+    /// that may be none. A publish that is [repeated](crate::Event::idempotency_key) may be published again.
+    pub fn allow_eviction(mut self, allow: bool) -> Self {
+        self.allow_eviction = allow;
+        self
+    }
+
     /// The backend. Nothing is connected yet: a server that is not there is an error of what is published.
     ///
     /// # Errors
@@ -119,7 +134,7 @@ impl RedisBuilder {
         })?;
         let keys = Keys::new(&self.prefix, info.redis_settings().db());
         Ok(Redis(Arc::new(Inner {
-            link: Link::new(Client::open(info).map_err(BackendError::new)?, self.timeout),
+            link: Link::new(Client::open(info).map_err(BackendError::new)?, self.timeout, self.allow_eviction),
             keys: keys.ok_or_else(|| BackendError::new("the prefix is empty, or has braces"))?,
             scripts: Scripts::new(),
             tombstones: self.tombstones,
@@ -144,6 +159,7 @@ impl fmt::Debug for RedisBuilder {
             .field("timeout", &self.timeout)
             .field("tombstones", &self.tombstones)
             .field("idempotency_window", &self.window)
+            .field("allow_eviction", &self.allow_eviction)
             .finish_non_exhaustive()
     }
 }

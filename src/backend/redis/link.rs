@@ -14,8 +14,13 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{servers::Servers, tls};
+use super::{
+    info::{self, Info},
+    servers::Servers,
+    tls,
+};
 use crate::{
+    backend::Presence,
     error::BackendError,
     sync::{self, lock},
 };
@@ -27,6 +32,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Link {
     servers: sync::Mutex<Servers>,
     timeout: Duration,
+    /// A server that evicts keys will do.
+    allow_eviction: bool,
     /// Locked while one is made, so that there is only one.
     current: Mutex<Option<Arc<Current>>>,
 }
@@ -38,11 +45,40 @@ struct Current {
     /// Since when a question waits and nothing at all has been answered. Who asked may have lost patience before the
     /// connection did.
     silent: sync::Mutex<Option<Instant>>,
+    /// What the server said of itself, and when it was last asked.
+    info: sync::Mutex<(Instant, Info)>,
+}
+
+/// Why there is no answer.
+enum Failure {
+    Redis(RedisError),
+    /// The server will not do, as long as it is set up as it is.
+    Refused(BackendError),
+}
+
+impl From<RedisError> for Failure {
+    fn from(error: RedisError) -> Self {
+        Self::Redis(error)
+    }
+}
+
+impl From<Failure> for BackendError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Redis(error) => failed(error),
+            Failure::Refused(error) => error,
+        }
+    }
 }
 
 impl Current {
-    fn new(connection: MultiplexedConnection) -> Self {
-        Self { connection, used: sync::Mutex::new(Instant::now()), silent: sync::Mutex::new(None) }
+    fn new(connection: MultiplexedConnection, info: Info) -> Self {
+        Self {
+            connection,
+            used: sync::Mutex::new(Instant::now()),
+            silent: sync::Mutex::new(None),
+            info: sync::Mutex::new((Instant::now(), info)),
+        }
     }
 
     async fn ask<T>(&self, answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
@@ -64,26 +100,43 @@ impl Current {
         let pong: Result<(), _> = self.ask(ping.query_async(&mut self.connection.clone())).await;
         !pong.is_err_and(|error| is_useless(&error))
     }
+
+    /// Whether it is time to ask the server what it says of itself. Only the caller that is told so asks; the others go by
+    /// the last answer.
+    fn is_due(&self) -> bool {
+        let (at, info) = &mut *lock(&self.info);
+        let every = if info.evicts.is_some() { PAUSE } else { Presence::EVERY };
+        let due = at.elapsed() >= every;
+        if due {
+            *at = Instant::now();
+        }
+        due
+    }
 }
 
 impl Link {
-    pub(super) fn new(client: Client, timeout: Duration) -> Self {
-        Self { servers: sync::Mutex::new(Servers::new(client)), timeout, current: Mutex::new(None) }
+    pub(super) fn new(client: Client, timeout: Duration, allow_eviction: bool) -> Self {
+        let servers = sync::Mutex::new(Servers::new(client));
+        Self { servers, timeout, allow_eviction, current: Mutex::new(None) }
     }
 
     /// Runs a script.
     pub(super) async fn ask(&self, script: &ScriptInvocation<'_>) -> Result<Value, BackendError> {
         match self.try_ask(script).await {
             // Nothing was done: the hub's slot is elsewhere, to where the link has moved.
-            Err(error) if is_moved(&error) => self.try_ask(script).await,
+            Err(Failure::Redis(error)) if is_moved(&error) => self.try_ask(script).await,
             answer => answer,
         }
-        .map_err(failed)
+        .map_err(BackendError::from)
     }
 
-    async fn try_ask(&self, script: &ScriptInvocation<'_>) -> Result<Value, RedisError> {
+    async fn try_ask(&self, script: &ScriptInvocation<'_>) -> Result<Value, Failure> {
         let connection = self.connection().await?;
-        let answer = connection.ask(script.invoke_async(&mut connection.connection.clone())).await;
+        let answer = match self.check(&connection).await {
+            Ok(()) => connection.ask(script.invoke_async(&mut connection.connection.clone())).await,
+            Err(Failure::Redis(error)) => Err(error),
+            Err(refused) => return Err(refused),
+        };
         if let Err(error) = &answer
             && is_useless(error)
         {
@@ -94,10 +147,34 @@ impl Link {
                 if is_moved(error) { servers.follow(error) } else { drop(servers.next()) }
             }
         }
-        answer
+        Ok(answer?)
     }
 
-    async fn connection(&self) -> Result<Arc<Current>, RedisError> {
+    /// Refuses a server that evicts keys. It is asked for that when it is connected to, and now and then from there on.
+    async fn check(&self, connection: &Current) -> Result<(), Failure> {
+        if connection.is_due() {
+            let info = self.info(&mut connection.connection.clone()).await?;
+            lock(&connection.info).1 = info;
+        }
+        match self.allow_eviction {
+            true => Ok(()),
+            false => lock(&connection.info).1.check().map_err(Failure::Refused),
+        }
+    }
+
+    /// What the server says of itself.
+    async fn info(&self, connection: &mut MultiplexedConnection) -> Result<Info, Failure> {
+        let mut both = redis::pipe();
+        both.cmd("INFO").arg("memory").cmd("INFO").arg("replication");
+        match both.query_async::<(String, String)>(connection).await {
+            Ok((memory, replication)) => Ok(Info::read(&(memory + &replication))),
+            Err(error) if !is_denied(&error) => Err(Failure::Redis(error)),
+            Err(_) if self.allow_eviction => Ok(Info::default()),
+            Err(_) => Err(Failure::Refused(info::denied())),
+        }
+    }
+
+    async fn connection(&self) -> Result<Arc<Current>, Failure> {
         let mut current = self.current.lock().await;
         if let Some(connection) = &*current
             && connection.is_there(self.timeout).await
@@ -105,13 +182,14 @@ impl Link {
             return Ok(connection.clone());
         }
         *current = None;
-        let connection = Arc::new(Current::new(self.connect().await?));
+        let (connection, info) = self.connect().await?;
+        let connection = Arc::new(Current::new(connection, info));
         *current = Some(connection.clone());
         Ok(connection)
     }
 
-    /// A new connection, to whichever of the servers is there.
-    async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
+    /// A new connection, to whichever of the servers is there, and what that says of itself.
+    async fn connect(&self) -> Result<(MultiplexedConnection, Info), Failure> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(Some(self.timeout));
@@ -123,13 +201,14 @@ impl Link {
             match client.get_multiplexed_async_connection_with_config(&config).await {
                 Ok(mut connection) => {
                     lock(&self.servers).prefer(client);
+                    let info = self.info(&mut connection).await?;
                     // An error says that it is no cluster.
                     if let Ok(slots) = redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await {
                         lock(&self.servers).learn(&slots);
                     }
-                    return Ok(connection);
+                    return Ok((connection, info));
                 }
-                Err(error) if left <= 1 => return Err(error),
+                Err(error) if left <= 1 => return Err(error.into()),
                 Err(_) => left -= 1,
             }
         }
@@ -159,6 +238,11 @@ pub(super) fn failed(error: RedisError) -> BackendError {
 /// The hub's slot is elsewhere, for good. As long as it is on its way there is nobody to ask.
 fn is_moved(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::Moved)
+}
+
+/// The user may not run the command, or the server has none of that name.
+fn is_denied(error: &RedisError) -> bool {
+    matches!(error.code(), Some("NOPERM" | "ERR"))
 }
 
 /// The connection, or what is at its other end, will not do.
