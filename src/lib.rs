@@ -104,7 +104,7 @@
 //! | 1 log | events that are held, and those that are not | `log` |
 //! | 0 wire | events, ids and their bytes | `wire` |
 //!
-//! `error`, `observe`, `sync` and `trace` are ground, and known to all.
+//! `error`, `observe`, `random`, `sync` and `trace` are ground, and known to all.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -118,6 +118,7 @@ mod log;
 mod node;
 mod observe;
 mod publisher;
+mod random;
 mod serve;
 mod sync;
 mod trace;
@@ -144,7 +145,7 @@ pub use crate::{
     log::Retention,
     observe::Stats,
     publisher::{Channel, Publisher, PublisherBuilder},
-    serve::{KeepAlive, NoBody, NotFound, Route, SseBody, SseFuture, SseLayer, SseService, last_event_id},
+    serve::{KeepAlive, NoBody, NotFound, Retry, Route, SseBody, SseFuture, SseLayer, SseService, last_event_id},
     wire::{
         cursor::{Cursor, Epoch, EventId, Offset},
         encode::EncodedEvent,

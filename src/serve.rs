@@ -8,7 +8,7 @@
 //! | `route` | which paths are streams, and how each is set |
 //! | `ask`, `accept` | what a request asks for, and whether it can be asked so |
 //! | `answer`, `response` | what the authorizer and the hub said, as an HTTP response |
-//! | `stream`, `keep_alive`, `idle`, `coalesce` | what is sent and when, and what when there is nothing to send |
+//! | `stream`, `retry`, `keep_alive`, `idle`, `coalesce` | what is sent and when, and what when there is nothing to send |
 //! | `layer`, `config`, `service`, `future`, `body`, `not_found` | the tower and http-body types around them |
 
 mod accept;
@@ -23,6 +23,7 @@ mod keep_alive;
 mod layer;
 mod not_found;
 mod response;
+mod retry;
 mod route;
 mod service;
 mod stream;
@@ -34,6 +35,7 @@ pub use self::{
     keep_alive::KeepAlive,
     layer::SseLayer,
     not_found::NotFound,
+    retry::Retry,
     route::Route,
     service::SseService,
 };

@@ -164,6 +164,35 @@ async fn a_route_sets_the_retry_hint() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_route_spreads_the_times_after_which_clients_reconnect() {
+    let layer = SseLayer::new(Publisher::new())
+        .route(Route::new("/range/{channel}").retry(2 * SECOND..4 * SECOND))
+        .and_then(|layer| layer.route(Route::new("/inclusive/{channel}").retry(2 * SECOND..=4 * SECOND)))
+        .and_then(|layer| layer.route(Route::new("/short/{channel}").retry(SECOND..SECOND + Duration::from_millis(1))))
+        .and_then(|layer| layer.route(Route::new("/empty/{channel}").retry(4 * SECOND..2 * SECOND)))
+        .unwrap();
+    let times = async |uri: &str| {
+        let mut times = Vec::new();
+        for _ in 0..100 {
+            let mut stream = Box::pin(send(&layer, get(uri)).await.into_body());
+            let preamble = next(&mut stream).await.unwrap();
+            let time = preamble.strip_prefix("retry: ").and_then(|rest| rest.strip_suffix("\n:\n")).unwrap();
+            times.push(time.parse::<u64>().unwrap());
+        }
+        times
+    };
+    for uri in ["/range/a", "/inclusive/a"] {
+        let mut times = times(uri).await;
+        assert!(times.iter().all(|time| (2_000..=4_000).contains(time)), "{times:?}");
+        times.sort_unstable();
+        times.dedup();
+        assert!(times.len() > 50, "a hundred streams have only {} times: {times:?}", times.len());
+    }
+    assert_eq!(times("/short/a").await, [1_000; 100]);
+    assert_eq!(times("/empty/a").await, [4_000; 100]);
+}
+
 /// Clients that wait with `setTimeout` hold the time in a signed 32-bit integer, and reconnect at once for anything longer.
 #[tokio::test(start_paused = true)]
 async fn no_retry_is_longer_than_the_timers_of_clients_take() {

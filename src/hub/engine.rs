@@ -1,7 +1,6 @@
 //! The hub: all channels, what they share, and what is done to many of them at once.
 
 use std::{
-    hash::{BuildHasher, RandomState},
     num::NonZeroU64,
     sync::Arc,
     time::{Duration, Instant},
@@ -23,6 +22,7 @@ use crate::{
     error::{PublishError, PublishErrorKind},
     log::{BROADCAST, Log, Retention, View},
     observe::{Counters, Stats},
+    random,
     sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     trace::debug,
     wire::{
@@ -332,12 +332,10 @@ impl Hub {
         tokio::time::timeout(grace, emptied).await.is_ok()
     }
 
-    /// When a reader that is sent away should come back: a random time within the configured spread.
+    /// When a reader that is sent away is to reconnect: a random time within the configured spread.
     pub(crate) fn reconnect_after(&self) -> Duration {
         let (min, max) = self.settings.reconnect;
-        let spread = u64::try_from(max.saturating_sub(min).as_millis()).unwrap_or(u64::MAX);
-        let random = RandomState::new().hash_one(self.subscriptions());
-        min.saturating_add(Duration::from_millis(random % spread.saturating_add(1)))
+        random::between(min, max)
     }
 }
 

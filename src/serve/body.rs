@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::{keep_alive::KeepAlive, stream::EventStream};
+use super::{keep_alive::KeepAlive, retry::Retry, stream::EventStream};
 use crate::hub::Subscription;
 
 pin_project! {
@@ -87,9 +87,9 @@ impl SseBody {
         self.set(|stream| stream.set_coalesce(pause))
     }
 
-    /// How long a client is to wait before it reconnects; three seconds by default, `None` leaves it to the client. In
-    /// whole milliseconds, at most 2,147,483,647 (24 days).
-    pub fn retry(self, retry: impl Into<Option<Duration>>) -> Self {
+    /// How long a client waits before it reconnects: a `Duration`, or a range of them, of which this draws one; three seconds by
+    /// default, and `None` leaves it to the client. See [`Retry`].
+    pub fn retry(self, retry: impl Into<Retry>) -> Self {
         self.set(|stream| stream.set_retry(retry.into()))
     }
 

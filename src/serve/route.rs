@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{keep_alive::KeepAlive, stream::DEFAULT_RETRY};
+use super::{keep_alive::KeepAlive, retry::Retry};
 use crate::{
     error::{RouteError, RouteErrorKind},
     hub::OpenOptions,
@@ -44,7 +44,7 @@ pub struct Route {
     pub(crate) channels: Vec<ChannelName>,
     pub(crate) keep_alive: KeepAlive,
     pub(crate) coalesce: Duration,
-    pub(crate) retry: Option<Duration>,
+    pub(crate) retry: Retry,
     pub(crate) options: OpenOptions,
     pub(crate) announce_cursor: bool,
 }
@@ -57,7 +57,7 @@ impl Route {
             channels: Vec::new(),
             keep_alive: KeepAlive::default(),
             coalesce: Duration::ZERO,
-            retry: Some(DEFAULT_RETRY),
+            retry: Retry::default(),
             options: OpenOptions::new(),
             announce_cursor: false,
         }
@@ -99,9 +99,9 @@ impl Route {
         self
     }
 
-    /// How long a client is to wait before it reconnects; three seconds by default, `None` leaves it to the client. In
-    /// whole milliseconds, at most 2,147,483,647 (24 days).
-    pub fn retry(mut self, retry: impl Into<Option<Duration>>) -> Self {
+    /// How long a client waits before it reconnects: a `Duration`, or a range of them, in which each stream has a random time;
+    /// three seconds by default, and `None` leaves it to the client. See [`Retry`].
+    pub fn retry(mut self, retry: impl Into<Retry>) -> Self {
         self.retry = retry.into();
         self
     }

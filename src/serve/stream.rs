@@ -13,6 +13,7 @@ use super::{
     coalesce::Coalesce,
     idle::Idle,
     keep_alive::{KeepAlive, Line},
+    retry::Retry,
 };
 use crate::{
     hub::Subscription,
@@ -22,9 +23,6 @@ use crate::{
         notice::write_announcement,
     },
 };
-
-/// How long a client waits before it reconnects, unless it is set otherwise: about what browsers do by themselves.
-pub(crate) const DEFAULT_RETRY: Duration = Duration::from_secs(3);
 
 pin_project! {
     #[derive(Debug)]
@@ -52,15 +50,15 @@ struct Preamble {
 
 impl EventStream {
     pub(crate) fn new(subscription: Subscription) -> Self {
-        let preamble = Some(Preamble { retry: Some(retry_millis(DEFAULT_RETRY)), announce_cursor: false });
+        let preamble = Some(Preamble { retry: Retry::default().draw().map(retry_millis), announce_cursor: false });
         let (line, idle) = idle(KeepAlive::default());
         Self { preamble, subscription, coalesce: None, line, idle }
     }
 
     /// Counts until the first poll, as `announce_cursor`.
-    pub(crate) fn set_retry(self: Pin<&mut Self>, retry: Option<Duration>) {
+    pub(crate) fn set_retry(self: Pin<&mut Self>, retry: Retry) {
         if let Some(preamble) = self.project().preamble {
-            preamble.retry = retry.map(retry_millis);
+            preamble.retry = retry.draw().map(retry_millis);
         }
     }
 
@@ -175,7 +173,7 @@ mod tests {
 
     #[test]
     fn only_the_announced_cursor_ends_in_a_blank_line() {
-        assert_eq!(preamble(Some(retry_millis(DEFAULT_RETRY)), None), b"retry: 3000\n:\n");
+        assert_eq!(preamble(Some(3_000), None), b"retry: 3000\n:\n");
         assert_eq!(preamble(None, None), b":\n");
         assert_eq!(preamble(Some(retry_millis(Duration::MAX)), None), b"retry: 2147483647\n:\n");
         let cursor = Cursor { epoch: Epoch::from_bits(0xabc), offset: Offset::new(7) };
