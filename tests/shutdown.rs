@@ -34,6 +34,34 @@ async fn everything_published_before_is_delivered_and_then_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn readers_of_finished_channels_are_told_that_all_is_complete() {
+    for channels in [&["a"][..], &["a", "b"]] {
+        let publisher = Publisher::new();
+        let mut behind = live(&publisher, channels, "ana");
+        let mut parked = live(&publisher, channels, "");
+        assert!(poll(&mut parked).is_pending());
+        let finished: Vec<_> = channels.iter().map(|channel| finish(&publisher, channel, "last")).collect();
+        let _ = futures_util::poll!(Box::pin(publisher.shutdown(GRACE)));
+        for reader in [&mut behind, &mut parked] {
+            assert_eq!(texts(reader), vec!["last"; channels.len()]);
+            assert_eq!(reader.end_reason(), Some(EndReason::Finished));
+        }
+        let last = finished.last().unwrap();
+        assert!(try_resume(&publisher, channels, "", last).unwrap_err().is_over(), "and so is one that comes back");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_with_an_unfinished_channel_is_to_come_back() {
+    let publisher = Publisher::new();
+    let mut reader = live(&publisher, &["a", "b"], "");
+    finish(&publisher, "a", "last");
+    let _ = futures_util::poll!(Box::pin(publisher.shutdown(GRACE)));
+    assert_eq!(texts(&mut reader), ["last"]);
+    assert_eq!(reader.end_reason(), Some(EndReason::Shutdown));
+}
+
+#[tokio::test(start_paused = true)]
 async fn parked_readers_are_woken() {
     let publisher = Publisher::new();
     let readers: Vec<_> = (0..200)

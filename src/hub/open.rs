@@ -90,10 +90,6 @@ impl OpenOptions {
         last: Cursor,
     ) -> Result<Subscription, OpenError> {
         let hub = subscription.hub().clone();
-        // Whoever shuts down sets this first and tells the readers then: if it is not set here, we are told.
-        if hub.is_shutting_down() {
-            return Err(OpenErrorKind::ShuttingDown.into());
-        }
         let id = requested.map(EventId::parse);
         // Where the channels had to be loaded it was not known before whether this means anything.
         if let Some(Some(id)) = &id
@@ -120,6 +116,11 @@ impl OpenOptions {
         let gap = reason.map(|reason| Gap::new(reason, requested, first, at(cursor)));
         if gap.is_none() && first.is_none() && finished && !positions.any_lagged(cursor) {
             return Err(OpenErrorKind::Over.into());
+        }
+        // After that, since nobody else may know later that it is over. Whoever shuts down sets this first and tells the readers
+        // then: if it is not set here, this one is told.
+        if hub.is_shutting_down() {
+            return Err(OpenErrorKind::ShuttingDown.into());
         }
         // A reader that wants all that is held is owed what the feed has lost of it, too, also before its cursor; one that comes
         // back may have passed it.

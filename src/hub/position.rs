@@ -325,9 +325,12 @@ impl Position {
         state.readers.ending(self.reader).filter(|reason| !matches!(reason, EndReason::Shutdown | EndReason::Finished))
     }
 
-    /// An end that comes when everything was read.
+    /// An end that comes when everything was read. A finished channel is complete, also where the hub shuts down.
     fn ended(&self, state: &State) -> Option<EndReason> {
-        state.readers.ending(self.reader).or(state.log.is_finished().then_some(EndReason::Finished))
+        match state.readers.ending(self.reader) {
+            None | Some(EndReason::Shutdown) if state.log.is_finished() => Some(EndReason::Finished),
+            ending => ending,
+        }
     }
 
     /// Parks under the lock under which there was nothing to read. Gives back a waker to be dropped after it.

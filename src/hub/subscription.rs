@@ -23,7 +23,7 @@ use crate::{
     wire::{
         cursor::{Cursor, Epoch, Offset},
         encode::{EncodedEvent, write_retry},
-        notice::{EndReason, Gap, GapReason},
+        notice::{self, EndReason, Gap, GapReason},
     },
 };
 
@@ -179,12 +179,16 @@ impl Subscription {
 
     /// The last bytes for one that ended so, if there is something to tell it.
     fn farewell(&self, reason: EndReason) -> Option<Bytes> {
-        if reason != EndReason::Shutdown {
-            return reason.goodbye(self.cursor());
+        match reason {
+            EndReason::Shutdown => {
+                let mut retry = Vec::new();
+                write_retry(&mut retry, self.hub().reconnect_after());
+                Some(retry.into())
+            }
+            // The hub will not be there to answer a reconnect with a 204.
+            EndReason::Finished if self.hub().is_shutting_down() => Some(notice::completed(self.cursor())),
+            _ => reason.goodbye(self.cursor()),
         }
-        let mut retry = Vec::new();
-        write_retry(&mut retry, self.hub().reconnect_after());
-        Some(retry.into())
     }
 
     fn poll_found(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
@@ -439,6 +443,16 @@ mod tests {
         let retry = chunk(&mut reader).unwrap();
         let millis: u64 = std::str::from_utf8(&retry).unwrap()["retry: ".len()..].trim_end().parse().unwrap();
         assert!((2_000..=4_000).contains(&millis), "within the spread");
+        assert_eq!(chunk(&mut reader), None);
+
+        // No hub is left to tell a reader that comes back that it has everything.
+        let publisher = Publisher::new();
+        let mut reader = open(&publisher);
+        assert!(pin_ready(publisher.channel("a").finish(Event::text("last"))).is_ok());
+        pin_poll(publisher.shutdown(std::time::Duration::MAX));
+        assert!(chunk(&mut reader).unwrap().starts_with(b"data: last\n"));
+        let goodbye = chunk(&mut reader).unwrap();
+        assert!(goodbye.starts_with(b"event: goodbye\ndata: {\"reason\":\"finished\"}\n"));
         assert_eq!(chunk(&mut reader), None);
     }
 

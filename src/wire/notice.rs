@@ -80,7 +80,8 @@ impl Gap {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndReason {
-    /// Every channel was [finished](crate::Channel::finish), and all of it was read.
+    /// Every channel was [finished](crate::Channel::finish), and all of it was read. A client that reconnects gets a 204; if
+    /// the hub shuts down and won't be there to answer, the client is told not to come back.
     Finished,
     /// The client was [disconnected](crate::Publisher::disconnect). It is told not to come back.
     Disconnected,
@@ -112,12 +113,19 @@ impl EndReason {
     /// No Content response code" (HTML, 9.2). It says where the reader was too, for a page that is let back in later.
     pub(crate) fn goodbye(self, cursor: Cursor) -> Option<Bytes> {
         match self {
-            EndReason::Disconnected | EndReason::Replaced | EndReason::Closed => {
-                Some(encode("goodbye", &json!({ "reason": self.as_str() }), EventId::goodbye(cursor)))
-            }
+            EndReason::Disconnected | EndReason::Replaced | EndReason::Closed => Some(goodbye(self, cursor)),
             EndReason::Finished | EndReason::Shutdown | EndReason::Expired => None,
         }
     }
+}
+
+/// The goodbye to a reader that has read all there will ever be, where it can't learn that when it comes back.
+pub(crate) fn completed(cursor: Cursor) -> Bytes {
+    goodbye(EndReason::Finished, cursor)
+}
+
+fn goodbye(reason: EndReason, cursor: Cursor) -> Bytes {
+    encode("goodbye", &json!({ "reason": reason.as_str() }), EventId::goodbye(cursor))
 }
 
 /// Writes the event that gives a fresh reader an id before its first event. Its data is empty: it has nothing to say to a
