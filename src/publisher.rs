@@ -8,7 +8,7 @@ pub use self::builder::PublisherBuilder;
 use crate::{
     backend::Connected,
     error::{BackendError, InvalidText, PublishError, PublishErrorKind},
-    hub::{self, Grant, Hub, OpenOptions, Opening, Sent, State, Subscription, end_client},
+    hub::{self, Grant, Hub, Limits, OpenOptions, Opening, Sent, State, Subscription, end_client},
     observe::Stats,
     wire::{
         encode::EncodedEvent,
@@ -108,6 +108,10 @@ impl Publisher {
     /// What the hub has done so far.
     pub fn stats(&self) -> Stats {
         self.hub.stats()
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.hub.settings.limits
     }
 
     pub(crate) fn reconnect_after(&self) -> Duration {

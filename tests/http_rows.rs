@@ -3,7 +3,10 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::{Duration, SystemTime},
 };
@@ -408,6 +411,30 @@ async fn more_channels_than_the_hub_allows_are_a_400() {
     assert_eq!(send(&layer, get("/events?channel=a&channel=b&channel=a")).await.status(), 200);
     let many: String = (0..4000).map(|n| format!("channel=c{n}&")).collect();
     assert_problem(send(&layer, get(&format!("/events?{many}"))).await, StatusCode::BAD_REQUEST).await;
+}
+
+#[tokio::test]
+async fn an_authorizer_is_not_asked_about_more_channels_than_the_hub_allows() {
+    let publisher = Publisher::builder().limits(Limits::default().channels_per_subscription(2)).build();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let authorizer = authorizer_fn(move |request: AuthorizeRequest| {
+        count.fetch_add(request.channels().len(), Ordering::SeqCst);
+        async move { Ok::<_, Denied>(request.grant()) }
+    });
+    let fixed = ["x", "y", "z"].map(ChannelName::from_static);
+    let fixed = fixed.into_iter().fold(Route::new("/fixed"), Route::channel);
+    let layer = layer(&publisher).route(fixed).unwrap().authorizer(authorizer);
+    for (uri, status, expected) in [
+        ("/events?channel=a&channel=b", 200, 2),
+        ("/events?channel=a&channel=b&channel=c", 400, 2),
+        ("/fixed", 400, 2),
+        ("/sse/a", 200, 3),
+    ] {
+        let response = send(&layer, get(uri)).await;
+        assert_eq!((response.status().as_u16(), asked.load(Ordering::SeqCst)), (status, expected), "{uri}");
+    }
+    assert_eq!(publisher.stats().bad_requests, 2);
 }
 
 // HEAD

@@ -60,7 +60,8 @@ impl Limits {
         self
     }
 
-    /// How many channels one subscription may read; 100 by default. More is refused, with 400 over HTTP.
+    /// How many channels one subscription may read; 100 by default. More are refused, over HTTP with a 400 and before the
+    /// authorizer is asked about any of them.
     pub fn channels_per_subscription(mut self, max: usize) -> Self {
         self.channels_per_subscription = max;
         self

@@ -38,6 +38,8 @@ pub(crate) enum Rejection {
     Name(InvalidText),
     /// The route takes its channels from the query, and there is none.
     NoChannel,
+    /// They are more than one subscription may have.
+    TooManyChannels,
     NotAcceptable,
 }
 
@@ -51,6 +53,7 @@ impl Ask {
     /// `None` if the request is for the inner service.
     pub(crate) fn read(
         routes: &Routes,
+        max_channels: usize,
         method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
@@ -61,17 +64,18 @@ impl Ask {
             _ => return None,
         };
         let (route, params) = routes.at(uri.path())?;
-        Some(Self::read_match(route, &params, head, uri, headers))
+        let channels = read_channels(route, max_channels, &params, uri.query());
+        Some(channels.and_then(|channels| Self::read_match(route, channels, &params, head, uri, headers)))
     }
 
     fn read_match(
         route: &Arc<Route>,
+        channels: Arc<[ChannelName]>,
         params: &Params<'_, '_>,
         head: bool,
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Result<Self, Rejection> {
-        let channels = read_channels(route, params, uri.query())?;
         let client = params.get(CLIENT_ID).map(read_client).transpose()?;
         if !accepts_event_stream(headers) {
             return Err(Rejection::NotAcceptable);
@@ -84,15 +88,30 @@ fn read_client(raw: &str) -> Result<ClientId, InvalidText> {
     ClientId::try_from(&*percent::decode_segment("client id", raw)?)
 }
 
-fn read_channels(route: &Route, params: &Params<'_, '_>, query: Option<&str>) -> Result<Arc<[ChannelName]>, Rejection> {
-    if let Some(raw) = params.get(CHANNEL) {
-        let name = ChannelName::try_from(&*percent::decode_segment("channel name", raw)?)?;
-        return Ok([name].into());
+/// Reads no further than to the first channel that is too many, so that nobody is asked about thousands of them.
+fn read_channels(
+    route: &Route,
+    max: usize,
+    params: &Params<'_, '_>,
+    query: Option<&str>,
+) -> Result<Arc<[ChannelName]>, Rejection> {
+    let channels: Vec<_> = if let Some(raw) = params.get(CHANNEL) {
+        vec![ChannelName::try_from(&*percent::decode_segment("channel name", raw)?)?]
+    } else if !route.channels.is_empty() {
+        route.channels.iter().take(max.saturating_add(1)).cloned().collect()
+    } else {
+        read_query(max, query)?
+    };
+    match channels.len() {
+        0 => Err(Rejection::NoChannel),
+        count if count > max => Err(Rejection::TooManyChannels),
+        _ => Ok(channels.into()),
     }
-    if !route.channels.is_empty() {
-        return Ok(route.channels.as_slice().into());
-    }
-    // A set, for a query can name thousands.
+}
+
+/// The channels of a query, each once; no more than one above `max`.
+fn read_query(max: usize, query: Option<&str>) -> Result<Vec<ChannelName>, InvalidText> {
+    // A set, for a hub may allow thousands.
     let mut seen = HashSet::new();
     let mut channels = Vec::new();
     for raw in percent::query_values(query, CHANNEL) {
@@ -100,8 +119,11 @@ fn read_channels(route: &Route, params: &Params<'_, '_>, query: Option<&str>) ->
         if seen.insert(name.clone()) {
             channels.push(name);
         }
+        if channels.len() > max {
+            break;
+        }
     }
-    if channels.is_empty() { Err(Rejection::NoChannel) } else { Ok(channels.into()) }
+    Ok(channels)
 }
 
 /// The last event id of a request, as the layer reads it, for [`OpenOptions::open`](crate::OpenOptions::open).
@@ -175,7 +197,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.parse().unwrap(), http::HeaderValue::from_bytes(value).unwrap()))
             .collect();
-        Ask::read(&routes, &Method::GET, &uri.parse().unwrap(), &headers).expect("a route")
+        Ask::read(&routes, 3, &Method::GET, &uri.parse().unwrap(), &headers).expect("a route")
     }
 
     fn channels(uri: &str) -> Vec<String> {
@@ -196,6 +218,9 @@ mod tests {
         assert_eq!(channels("/sse/a?channel=b"), ["a"]);
         assert_eq!(channels("/news?channel=b"), ["news"]);
         assert_eq!(channels("/news?channel=%zz"), ["news"]);
+        assert_eq!(channels("/events?channel=a&channel=b&channel=a&channel=c&channel=b"), ["a", "b", "c"]);
+        let too_many = "/events?channel=a&channel=b&channel=c&channel=d&channel=%zz";
+        assert_eq!(read(too_many, &[]).unwrap_err(), Rejection::TooManyChannels);
         assert_eq!(read("/events?x=1", &[]).unwrap_err(), Rejection::NoChannel);
         assert_eq!(read("/events", &[]).unwrap_err(), Rejection::NoChannel);
     }
@@ -279,7 +304,7 @@ mod tests {
         let mut routes = Routes::default();
         routes.insert("/sse/{channel}".into()).unwrap();
         let read = |method: Method, uri: &str| {
-            Ask::read(&routes, &method, &uri.parse().unwrap(), &HeaderMap::new()).map(|ask| ask.map(|ask| ask.head))
+            Ask::read(&routes, 3, &method, &uri.parse().unwrap(), &HeaderMap::new()).map(|ask| ask.map(|ask| ask.head))
         };
         assert_eq!(read(Method::GET, "/sse/a"), Some(Ok(false)));
         assert_eq!(read(Method::HEAD, "/sse/a"), Some(Ok(true)));

@@ -55,7 +55,8 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let Config { publisher, routes } = &*self.config;
-        match Ask::read(routes, request.method(), request.uri(), request.headers()) {
+        let max = publisher.limits().channels_per_subscription;
+        match Ask::read(routes, max, request.method(), request.uri(), request.headers()) {
             None => SseFuture::inner(self.inner.call(request)),
             Some(Err(rejection)) => {
                 let head = request.method() == Method::HEAD;
