@@ -20,6 +20,7 @@ mod info;
 mod keys;
 mod link;
 mod scripts;
+mod sentinel;
 mod servers;
 #[cfg(fuzzing)]
 pub mod stored;

@@ -67,3 +67,72 @@ async fn a_user_who_may_not_ask_whether_keys_are_evicted_is_told_to_be_granted_t
     let insists = Publisher::builder().backend(redis().allow_eviction(true).build().unwrap()).build();
     send(&insists, "a", 2).await;
 }
+
+/// A master, and a replica that has all of it.
+async fn master_and_replica() -> Option<[Server; 2]> {
+    is_installed().then_some(())?;
+    let master = Server::start_with(&["--repl-diskless-sync-delay", "0"]);
+    let replica = Server::start_with(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
+    eventually(async || replica.command(&["INFO", "replication"]).contains("master_link_status:up")).await;
+    eventually(async || master.command(&["WAIT", "1", "1000"]) == "1").await;
+    Some([master, replica])
+}
+
+fn node_of(url: impl Into<String>) -> Publisher {
+    let redis = Redis::builder(url).timeout(Duration::from_secs(1)).build().unwrap();
+    Publisher::builder().backend(redis).timeout(Duration::from_secs(2)).build()
+}
+
+#[tokio::test]
+async fn a_node_that_is_told_of_a_replica_finds_its_master() {
+    let Some([_master, replica]) = master_and_replica().await else { return };
+    let node = node_of(replica.url());
+    let mut reader = live(&node, &["a"], "").await;
+    reader.nothing_before(&node, "a").await;
+}
+
+#[tokio::test]
+async fn a_node_follows_when_master_and_replica_change_places() {
+    let Some([master, replica]) = master_and_replica().await else { return };
+    let [node, worker] = [(); 2].map(|()| node_of(master.url()));
+    let mut reader = live(&node, &["a"], "").await;
+    send(&worker, "a", 1).await;
+    eventually(async || master.command(&["WAIT", "1", "1000"]) == "1").await;
+    replica.command(&["REPLICAOF", "NO", "ONE"]);
+    master.command(&["REPLICAOF", "127.0.0.1", &replica.port().to_string()]);
+    // At once: nothing was done where it could not be.
+    send(&worker, "a", 2).await;
+    reader.until("2").await;
+}
+
+#[tokio::test]
+async fn a_node_finds_the_replica_that_has_taken_over_from_a_master_that_is_gone() {
+    let Some([mut master, replica]) = master_and_replica().await else { return };
+    let [node, worker] = [(); 2].map(|()| node_of(master.url()));
+    let mut reader = live(&node, &["a"], "").await;
+    send(&worker, "a", 1).await;
+    eventually(async || master.command(&["WAIT", "1", "1000"]) == "1").await;
+    master.kill();
+    replica.command(&["REPLICAOF", "NO", "ONE"]);
+    eventually(async || worker.channel("a").send(Event::text("2")).await.is_ok()).await;
+    reader.until("2").await;
+}
+
+#[tokio::test]
+async fn a_node_asks_sentinels_where_the_master_is_and_follows_a_failover() {
+    let Some([mut master, _replica]) = master_and_replica().await else { return };
+    let sentinel = Server::start_sentinel(&master);
+    eventually(async || sentinel.command(&["SENTINEL", "REPLICAS", "hub"]).contains("master-link-status")).await;
+    // The first one is not there.
+    let url = format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/hub/0", sentinel.port());
+    let [node, worker] = [(); 2].map(|()| node_of(&url));
+    let mut reader = live(&node, &["a"], "").await;
+    send(&worker, "a", 1).await;
+    assert_eq!(reader.text().await, "1");
+    master.kill();
+    eventually(async || worker.channel("a").send(Event::text("2")).await.is_ok()).await;
+    reader.until("2").await;
+    let unknown = node_of(format!("redis+sentinel://127.0.0.1:{}/other", sentinel.port()));
+    let error = unknown.channel("a").send(Event::text("3")).await.unwrap_err();
+    assert!(format!("{error:?}").contains("other"), "{error:?}");
+}

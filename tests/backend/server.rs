@@ -2,7 +2,7 @@
 
 use std::{
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
@@ -35,12 +35,19 @@ impl Server {
     }
 
     pub fn start_with(settings: &[&str]) -> Self {
+        Self::start_at(|_| {
+            // What it acknowledged is on disk.
+            let durable = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
+            durable.iter().chain(settings).map(|word| word.to_string()).collect()
+        })
+    }
+
+    fn start_at(settings: impl Fn(&Path) -> Vec<String>) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("tower-sse-redis-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let mut server =
-            Self { child: None, folder, port: 0, settings: settings.iter().map(|word| word.to_string()).collect() };
+        let mut server = Self { child: None, settings: settings(&folder), folder, port: 0 };
         // Between the moment at which the port is found and the one at which it is taken another may take it.
         while server.child.is_none() {
             server.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -52,10 +59,10 @@ impl Server {
     /// Starts it, with the data that it has.
     pub fn run(&mut self) {
         let mut child = Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-            .args(["--appendonly", "yes", "--appendfsync", "always", "--dir"])
-            .arg(&self.folder)
+            // First, since a sentinel's file has to be.
             .args(&self.settings)
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--dir"])
+            .arg(&self.folder)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -69,6 +76,20 @@ impl Server {
             assert!(begun.elapsed() < Duration::from_secs(20), "redis-server does not answer");
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Starts a sentinel that watches a master under the name `hub`, and has a replica take over within seconds.
+    #[allow(dead_code)]
+    pub fn start_sentinel(master: &Server) -> Self {
+        let text = format!(
+            "sentinel monitor hub 127.0.0.1 {} 1\nsentinel down-after-milliseconds hub 500\nsentinel failover-timeout hub 2000\n",
+            master.port
+        );
+        Self::start_at(|folder| {
+            let file = folder.join("sentinel.conf");
+            std::fs::write(&file, &text).unwrap();
+            vec![file.to_str().unwrap().to_owned(), "--sentinel".to_owned()]
+        })
     }
 
     /// As `kill -9`.

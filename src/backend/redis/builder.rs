@@ -4,7 +4,14 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use redis::{Client, ConnectionInfo, IntoConnectionInfo, RedisError};
 
-use super::{Inner, Redis, UNKNOWN, keys::Keys, link::Link, scripts::Scripts, tls};
+use super::{
+    Inner, Redis, UNKNOWN,
+    keys::Keys,
+    link::Link,
+    scripts::Scripts,
+    sentinel::{self, Sentinels},
+    tls,
+};
 use crate::{
     error::BackendError,
     sync::Mutex,
@@ -31,6 +38,7 @@ pub struct RedisBuilder {
     /// May have a password in it, and so is shown to nobody.
     url: String,
     credentials: Option<(String, String)>,
+    sentinel_credentials: Option<(String, String)>,
     prefix: String,
     timeout: Duration,
     tombstones: Duration,
@@ -55,13 +63,19 @@ impl Redis {
     /// | `redis://[user:password@]host[:port][/database]` | over TCP; port 6379 and database 0 by default |
     /// | `rediss://` and the same | over TLS, which takes the feature `redis-tls`; the system's certificates count, or those of `SSL_CERT_FILE` |
     /// | `unix:///path[?db=database&user=..&pass=..]` | over a Unix socket |
+    /// | `redis+sentinel://[user:password@]host[:port][,host[:port]..]/service[/database]` | at the master that these [Redis Sentinels](https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/) name; port 26379 by default |
+    /// | `rediss+sentinel://` and the same | over TLS, to the sentinels too |
     ///
     /// A user and a password in a URL are percent-encoded; [`credentials`](RedisBuilder::credentials) takes them as they
     /// are. For `valkey://` and `valkeys://` it is the same as for `redis://` and `rediss://`.
+    ///
+    /// The URL may name a replica: it says where its master is. When a master is gone, its replicas are tried, and the
+    /// servers of its cluster.
     pub fn builder(url: impl Into<String>) -> RedisBuilder {
         RedisBuilder {
             url: url.into(),
             credentials: None,
+            sentinel_credentials: None,
             prefix: "tower-sse".into(),
             timeout: Duration::from_secs(2),
             tombstones: Duration::from_secs(24 * 3600),
@@ -82,6 +96,12 @@ impl RedisBuilder {
     /// The user and its password; those of the URL by default. Where there is a password only, the user is `default`.
     pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.credentials = Some((user.into(), password.into()));
+        self
+    }
+
+    /// The user and its password at the sentinels; none by default. Those of the URL are the master's.
+    pub fn sentinel_credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.sentinel_credentials = Some((user.into(), password.into()));
         self
     }
 
@@ -128,13 +148,14 @@ impl RedisBuilder {
     ///
     /// If the URL is not one of [these](Redis::builder), or the prefix can't be one.
     pub fn build(self) -> Result<Redis, BackendError> {
-        let info = self.info().map_err(|error| match tls::is_missing_for(&self.url) {
+        let (info, sentinels) = self.info().map_err(|error| match tls::is_missing_for(&self.url) {
             true => BackendError::new("TLS takes the feature `redis-tls`"),
             false => BackendError::new(error),
         })?;
         let keys = Keys::new(&self.prefix, info.redis_settings().db());
+        let client = Client::open(info).map_err(BackendError::new)?;
         Ok(Redis(Arc::new(Inner {
-            link: Link::new(Client::open(info).map_err(BackendError::new)?, self.timeout, self.allow_eviction),
+            link: Link::new(client, sentinels, self.timeout, self.allow_eviction),
             keys: keys.ok_or_else(|| BackendError::new("the prefix is empty, or has braces"))?,
             scripts: Scripts::new(),
             tombstones: self.tombstones,
@@ -144,12 +165,24 @@ impl RedisBuilder {
         })))
     }
 
-    fn info(&self) -> Result<ConnectionInfo, RedisError> {
-        let info = self.url.as_str().into_connection_info()?;
-        let Some((user, password)) = &self.credentials else { return Ok(info) };
-        let settings = info.redis_settings().clone().set_username(user).set_password(password);
-        Ok(info.set_redis_settings(settings))
+    /// How to connect to the master, and whom to ask where it is.
+    fn info(&self) -> Result<(ConnectionInfo, Option<Sentinels>), RedisError> {
+        let (info, sentinels) = match sentinel::Url::read(&self.url) {
+            None => (self.url.as_str().into_connection_info()?, None),
+            Some(url) => {
+                let sentinel::Url { sentinels, service, master } = url?;
+                let sentinels = sentinels.into_iter().map(|info| with_credentials(info, &self.sentinel_credentials));
+                (master, Some(Sentinels::new(sentinels.collect(), service)?))
+            }
+        };
+        Ok((with_credentials(info, &self.credentials), sentinels))
     }
+}
+
+fn with_credentials(info: ConnectionInfo, credentials: &Option<(String, String)>) -> ConnectionInfo {
+    let Some((user, password)) = credentials else { return info };
+    let settings = info.redis_settings().clone().set_username(user).set_password(password);
+    info.set_redis_settings(settings)
 }
 
 impl fmt::Debug for RedisBuilder {
@@ -173,7 +206,7 @@ mod tests {
     #[test]
     fn urls_of_every_kind_are_taken() {
         let settings = |url: &str| {
-            let info = Redis::builder(url).info().unwrap();
+            let (info, _) = Redis::builder(url).info().unwrap();
             let redis = info.redis_settings();
             let text = |text: Option<&str>| text.unwrap_or("none").to_string();
             (info.addr().to_string(), redis.db(), text(redis.username()), text(redis.password()))
@@ -185,7 +218,7 @@ mod tests {
         if cfg!(unix) {
             assert_eq!(settings("unix:///run/redis.sock?db=3&user=a&pass=b"), expected("/run/redis.sock", 3, "a", "b"));
         }
-        for url in ["rediss://h", "VALKEYS://h"] {
+        for url in ["rediss://h", "VALKEYS://h", "rediss+sentinel://h/s"] {
             let refused = Redis::new(url).err();
             assert_eq!(refused.is_none(), cfg!(feature = "redis-tls"));
             let names_it = |error: BackendError| error.source().unwrap().to_string().contains("`redis-tls`");
@@ -195,7 +228,7 @@ mod tests {
 
     #[test]
     fn what_can_not_be_used_is_an_error_when_it_is_built() {
-        for url in ["", "redis://", "http://h", "redis://h/x", "redis://h:x"] {
+        for url in ["", "redis://", "http://h", "redis://h/x", "redis://h:x", "redis+sentinel://h"] {
             assert!(Redis::new(url).is_err(), "{url:?}");
         }
         for prefix in ["", "{", "a}"] {
@@ -207,8 +240,14 @@ mod tests {
     #[test]
     fn nothing_shows_a_password() {
         let given = Redis::builder("redis://h").credentials("app", "s3cret");
-        let texts = ["redis://app:s3cret@h", "http://app:s3cret@h", "redis://app:s3cret@h/x", "unix:///s?pass=s3cret"]
-            .map(|url| format!("{:?} {:?}", Redis::builder(url), Redis::new(url)));
+        let texts = [
+            "redis://app:s3cret@h",
+            "http://app:s3cret@h",
+            "redis://app:s3cret@h/x",
+            "unix:///s?pass=s3cret",
+            "redis+sentinel://:s3cret@h/s",
+        ]
+        .map(|url| format!("{:?} {:?}", Redis::builder(url), Redis::new(url)));
         for text in texts.iter().chain([&format!("{given:?} {:?}", given.clone().build())]) {
             assert!(!text.contains("s3cret"), "{text}");
         }

@@ -7,20 +7,29 @@ use crate::error::BackendError;
 pub(super) struct Info {
     /// The `maxmemory-policy`, if the server evicts keys by it.
     pub(super) evicts: Option<String>,
+    /// Where its master is, if it is a replica.
+    pub(super) master: Option<(String, u16)>,
+    /// Where its replicas are, if it is a master.
+    pub(super) replicas: Vec<(String, u16)>,
 }
 
 impl Info {
     /// Reads the sections `memory` and `replication`. A field that a server does not report is left out.
     pub(super) fn read(text: &str) -> Self {
         let (mut info, mut has_limit) = (Self::default(), true);
+        let (mut is_replica, mut host, mut port) = (false, None, None);
         for (name, value) in text.lines().filter_map(|line| line.trim_end().split_once(':')) {
             match name {
                 "maxmemory" => has_limit = value != "0",
                 "maxmemory_policy" => info.evicts = (value != "noeviction").then(|| value.to_owned()),
-                _ => {}
+                "role" => is_replica = value == "slave",
+                "master_host" => host = Some(value.to_owned()),
+                "master_port" => port = value.parse().ok(),
+                _ => info.replicas.extend(name.strip_prefix("slave").and_then(|number| replica(number, value))),
             }
         }
         info.evicts = info.evicts.filter(|_| has_limit);
+        info.master = host.zip(port).filter(|_| is_replica);
         info
     }
 
@@ -32,6 +41,13 @@ impl Info {
              RedisBuilder::allow_eviction(true)"
         )))
     }
+}
+
+/// The replica of a number, from `ip=127.0.0.1,port=6380,state=online,..`.
+fn replica(number: &str, about: &str) -> Option<(String, u16)> {
+    number.parse::<u32>().ok()?;
+    let field = |name: &str| about.split(',').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+    Some((field("ip")?.to_owned(), field("port")?.parse().ok()?))
 }
 
 /// The user may not run `INFO`.
@@ -56,5 +72,14 @@ mod tests {
         {
             assert_eq!(evicts(harmless), None, "{harmless:?}");
         }
+    }
+
+    #[test]
+    fn a_replica_names_its_master_and_a_master_its_replicas() {
+        let replica = Info::read("role:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:6379\r\nslave_repl_offset:7\r\n");
+        assert_eq!((replica.master, replica.replicas.len()), (Some(("10.0.0.1".into(), 6379)), 0));
+        let online = "ip=10.0.0.2,port=6380,state=online,offset=14,lag=0";
+        let master = Info::read(&format!("role:master\r\nconnected_slaves:2\r\nslave0:{online}\r\nslave1:ip=a\r\n"));
+        assert_eq!((master.master, master.replicas), (None, vec![("10.0.0.2".into(), 6380)]));
     }
 }

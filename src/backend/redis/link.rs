@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     info::{self, Info},
+    sentinel::Sentinels,
     servers::Servers,
     tls,
 };
@@ -31,6 +32,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Link {
     servers: sync::Mutex<Servers>,
+    /// Who says which server is the master, if they are to be asked.
+    sentinels: Option<Sentinels>,
     timeout: Duration,
     /// A server that evicts keys will do.
     allow_eviction: bool,
@@ -115,16 +118,16 @@ impl Current {
 }
 
 impl Link {
-    pub(super) fn new(client: Client, timeout: Duration, allow_eviction: bool) -> Self {
+    pub(super) fn new(client: Client, sentinels: Option<Sentinels>, timeout: Duration, allow_eviction: bool) -> Self {
         let servers = sync::Mutex::new(Servers::new(client));
-        Self { servers, timeout, allow_eviction, current: Mutex::new(None) }
+        Self { servers, sentinels, timeout, allow_eviction, current: Mutex::new(None) }
     }
 
     /// Runs a script.
     pub(super) async fn ask(&self, script: &ScriptInvocation<'_>) -> Result<Value, BackendError> {
         match self.try_ask(script).await {
-            // Nothing was done: the hub's slot is elsewhere, to where the link has moved.
-            Err(Failure::Redis(error)) if is_moved(&error) => self.try_ask(script).await,
+            // Nothing was done: the hub's slot, or its master, is elsewhere, to where the link moves.
+            Err(Failure::Redis(error)) if is_moved(&error) || is_replica(&error) => self.try_ask(script).await,
             answer => answer,
         }
         .map_err(BackendError::from)
@@ -154,6 +157,9 @@ impl Link {
     async fn check(&self, connection: &Current) -> Result<(), Failure> {
         if connection.is_due() {
             let info = self.info(&mut connection.connection.clone()).await?;
+            if info.master.is_some() {
+                return Err(read_only().into());
+            }
             lock(&connection.info).1 = info;
         }
         match self.allow_eviction {
@@ -188,30 +194,62 @@ impl Link {
         Ok(connection)
     }
 
-    /// A new connection, to whichever of the servers is there, and what that says of itself.
+    /// A new connection, to whichever of the servers is there and takes writes, and what that says of itself.
     async fn connect(&self) -> Result<(MultiplexedConnection, Info), Failure> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(Some(self.timeout));
-        let mut left = lock(&self.servers).count();
+        if let Some(sentinels) = &self.sentinels {
+            prepare(&lock(&self.servers).first());
+            let (host, port) = sentinels.master(&config).await?;
+            lock(&self.servers).go_to(&host, port);
+        }
+        // One more for where a replica says that its master is.
+        let mut left = lock(&self.servers).count() + 1;
         loop {
             // The next time another one, also when whoever waits for this has less patience.
             let client = lock(&self.servers).next();
-            prepare(&client);
-            match client.get_multiplexed_async_connection_with_config(&config).await {
-                Ok(mut connection) => {
-                    lock(&self.servers).prefer(client);
-                    let info = self.info(&mut connection).await?;
-                    // An error says that it is no cluster.
-                    if let Ok(slots) = redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await {
-                        lock(&self.servers).learn(&slots);
+            let error = match self.try_connect(&client, &config).await {
+                Ok((connection, info)) => match &info.master {
+                    None => {
+                        lock(&self.servers).prefer(client);
+                        return Ok((self.learn(connection, &info).await, info));
                     }
-                    return Ok((connection, info));
-                }
-                Err(error) if left <= 1 => return Err(error.into()),
-                Err(_) => left -= 1,
+                    Some((host, port)) => {
+                        lock(&self.servers).ask_next(host, *port);
+                        read_only().into()
+                    }
+                },
+                Err(error) => error,
+            };
+            left -= 1;
+            if left == 0 {
+                return Err(error);
             }
         }
+    }
+
+    async fn try_connect(
+        &self,
+        client: &Client,
+        config: &AsyncConnectionConfig,
+    ) -> Result<(MultiplexedConnection, Info), Failure> {
+        prepare(client);
+        let mut connection = client.get_multiplexed_async_connection_with_config(config).await?;
+        let info = self.info(&mut connection).await?;
+        Ok((connection, info))
+    }
+
+    /// Learns which other servers to try when this one is gone.
+    async fn learn(&self, mut connection: MultiplexedConnection, info: &Info) -> MultiplexedConnection {
+        if self.sentinels.is_none() {
+            // An error says that it is no cluster.
+            match redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await {
+                Ok(slots) => lock(&self.servers).learn(&slots),
+                Err(_) => lock(&self.servers).learn_replicas(&info.replicas),
+            }
+        }
+        connection
     }
 
     /// A connection of its own, for a feed.
@@ -240,6 +278,16 @@ fn is_moved(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::Moved)
 }
 
+/// What is asked is a replica, which takes no writes. Before Redis 7 only the text of a script's error says so.
+fn is_replica(error: &RedisError) -> bool {
+    let is_said = |text: &str| text.contains("READONLY");
+    error.code().is_some_and(is_said) || error.detail().is_some_and(is_said)
+}
+
+fn read_only() -> RedisError {
+    (ErrorKind::Server(ServerErrorKind::ReadOnly), "the server is a replica, and its master is not found").into()
+}
+
 /// The user may not run the command, or the server has none of that name.
 fn is_denied(error: &RedisError) -> bool {
     matches!(error.code(), Some("NOPERM" | "ERR"))
@@ -251,5 +299,6 @@ fn is_useless(error: &RedisError) -> bool {
         || error.is_connection_dropped()
         || error.is_unrecoverable_error()
         || is_moved(error)
-        || matches!(error.code(), Some("READONLY" | "CLUSTERDOWN"))
+        || is_replica(error)
+        || error.code() == Some("CLUSTERDOWN")
 }

@@ -1,5 +1,5 @@
-//! Where to ask: at the address that was given, and, if that is one of a cluster, at the addresses of the others too, so
-//! that the hub is found again when the one that had it is gone.
+//! Where to ask: at the address that was given, and at those of the other servers of its cluster, or of its replicas, so
+//! that the hub is found again when the server that had it is gone.
 
 use std::collections::VecDeque;
 
@@ -40,13 +40,26 @@ impl Servers {
         self.known.push_front(client);
     }
 
+    /// This is the one to ask, and no other is known any more.
+    pub(super) fn go_to(&mut self, host: &str, port: u16) {
+        if let Some(client) = self.at(host, port) {
+            self.known = VecDeque::from([client]);
+        }
+    }
+
     /// Goes where a server says that the hub's slot is.
     pub(super) fn follow(&mut self, moved: &RedisError) {
         let to = moved.redirect_node().and_then(|(to, _slot)| to.rsplit_once(':'));
         if let Some((host, port)) = to
             && let Ok(port) = port.parse()
-            && let Some(client) = self.at(host, port)
         {
+            self.ask_next(host, port);
+        }
+    }
+
+    /// The one to ask is there, as another server says.
+    pub(super) fn ask_next(&mut self, host: &str, port: u16) {
+        if let Some(client) = self.at(host, port) {
             self.prefer(client);
         }
     }
@@ -55,9 +68,19 @@ impl Servers {
     pub(super) fn learn(&mut self, slots: &Value) {
         let servers = list(slots).iter().flat_map(|range| list(range).iter().skip(2));
         let named: Vec<_> = servers.filter_map(|server| self.named(list(server))).collect();
+        self.learn_all(named);
+    }
+
+    /// Takes over where a master says that its replicas are.
+    pub(super) fn learn_replicas(&mut self, replicas: &[(String, u16)]) {
+        let replicas: Vec<_> = replicas.iter().filter_map(|(host, port)| self.at(host, *port)).collect();
+        self.learn_all(replicas);
+    }
+
+    fn learn_all(&mut self, others: Vec<Client>) {
         let given = self.given.clone();
         self.known.truncate(1);
-        for client in named.into_iter().chain([given]) {
+        for client in others.into_iter().chain([given]) {
             if !self.known.iter().any(|other| addr(other) == addr(&client)) {
                 self.known.push_back(client);
             }

@@ -15,7 +15,7 @@ pub(super) fn choose_provider() {}
 
 /// Whether the URL asks for TLS and the feature `redis-tls` is off. The client's own error names no feature of ours.
 pub(super) fn is_missing_for(url: &str) -> bool {
-    let scheme = url.split(':').next().unwrap_or_default();
+    let scheme = url.split([':', '+']).next().unwrap_or_default();
     !cfg!(feature = "redis-tls") && ["rediss", "valkeys"].iter().any(|tls| scheme.eq_ignore_ascii_case(tls))
 }
 
