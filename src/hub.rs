@@ -18,7 +18,6 @@ pub(crate) mod position;
 pub(crate) mod readers;
 pub(crate) mod registry;
 pub(crate) mod sent;
-pub(crate) mod slab;
 pub(crate) mod state;
 pub(crate) mod subscription;
 pub(crate) mod sweep;

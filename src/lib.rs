@@ -104,7 +104,7 @@
 //! | 1 log | events that are held, and those that are not | `log` |
 //! | 0 wire | events, ids and their bytes | `wire` |
 //!
-//! `error`, `observe`, `random`, `sync` and `trace` are ground, and known to all.
+//! `error`, `footprint`, `observe`, `random`, `sync` and `trace` are ground, and known to all.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -113,6 +113,7 @@
 mod authorize;
 pub mod backend;
 mod error;
+mod footprint;
 mod hub;
 mod log;
 mod node;

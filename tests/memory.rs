@@ -3,8 +3,14 @@
 #[path = "common/counting.rs"]
 mod counting;
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    pin::pin,
+    task::{Context, Waker},
+    time::Duration,
+};
 
+use futures_util::{FutureExt as _, Stream as _};
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
@@ -14,7 +20,7 @@ use tokio::{
     task::JoinSet,
 };
 use tower::{Layer, service_fn};
-use tower_sse::{Event, Publisher, Retention, SseLayer};
+use tower_sse::{ChannelName, ClientId, Event, Grant, Publisher, Retention, SseLayer, Subscription};
 
 /// What is allocated is this process's: one test at a time.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -134,4 +140,44 @@ async fn small_channels_cost_little_and_empty_ones_less() {
     let empty = per_channel();
     println!("a channel costs {empty} bytes, {with_events} with ten events of 100 bytes");
     assert!(empty <= 400 && with_events <= 2_500);
+}
+
+/// A reader of a channel that is parked.
+fn reader(publisher: &Publisher, channel: usize, client: Option<usize>) -> Subscription {
+    let grant = Grant::new([ChannelName::try_from(format!("channel-{channel}")).unwrap()]);
+    let grant = grant.client(client.map(|n| ClientId::try_from(format!("client-{n}")).unwrap()));
+    let mut reader = Subscription::open(publisher, grant).now_or_never().unwrap().unwrap();
+    assert!(pin!(&mut reader).poll_next(&mut Context::from_waker(Waker::noop())).is_pending());
+    reader
+}
+
+/// What is allocated for channels of which each once had so many readers at the same time, of whom every `nth` has stayed.
+fn left_of_crowds(crowd: usize, nth: usize, clients: bool) -> usize {
+    const CHANNELS: usize = 20;
+    let before = counting::allocated();
+    let publisher = Publisher::new();
+    let mut left = Vec::new();
+    for channel in 0..CHANNELS {
+        let crowd: Vec<_> = (1..=crowd).map(|n| (n, reader(&publisher, channel, clients.then_some(n)))).collect();
+        left.extend(crowd.into_iter().filter(|(n, _)| n % nth == 0).map(|(_, reader)| reader));
+    }
+    left.shrink_to_fit();
+    counting::allocated().saturating_sub(before)
+}
+
+#[tokio::test]
+async fn a_channel_holds_memory_for_the_readers_that_it_has_and_not_for_those_that_it_had() {
+    let _alone = ALONE.lock().await;
+    for clients in [false] {
+        for nth in [1_000, 40] {
+            // The least of three: the test runner's threads allocate too.
+            let least = |crowd, nth| (0..3).map(|_| left_of_crowds(crowd, nth, clients)).min().unwrap();
+            let (left, never_more) = (least(1_000, nth), least(1_000 / nth, 1));
+            println!(
+                "clients {clients}, {} left of 1,000: {left} bytes, {never_more} if there were never more",
+                1_000 / nth
+            );
+            assert!(left < 2 * never_more);
+        }
+    }
 }

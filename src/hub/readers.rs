@@ -2,11 +2,12 @@
 
 use std::num::NonZeroU64;
 
-use super::{
-    slab::Slab,
-    wait::{Ticket, Waiters, Wakeups},
+use super::wait::{Ticket, Waiters, Wakeups};
+use crate::{
+    footprint::{ByNumber, Slab},
+    log::LaneId,
+    wire::notice::EndReason,
 };
-use crate::{log::LaneId, wire::notice::EndReason};
 
 /// A reader's number in its channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,20 +16,11 @@ pub(crate) struct ReaderId(u32);
 #[derive(Default)]
 pub(crate) struct Readers {
     all: Slab<Reader>,
-    /// None if no reader is a client's.
-    by_lane: Option<Box<ByLane>>,
+    /// By lane, the first of the client's readers; each of them knows the next. `None` if no reader is a client's.
+    by_lane: Option<Box<ByNumber<LaneId, ReaderId>>>,
     /// How many are to end, and have not looked since.
     ending: usize,
     pub(crate) waiters: Waiters,
-}
-
-/// The readers of each client.
-#[derive(Default)]
-struct ByLane {
-    /// By lane, the first of the client's readers; each of them knows the next.
-    first: Vec<Option<ReaderId>>,
-    /// How many there are, of all clients.
-    readers: usize,
 }
 
 struct Reader {
@@ -62,23 +54,25 @@ impl Readers {
 
     /// The lanes that have a reader which nothing has ended yet, and how many of them.
     pub(crate) fn lanes(&self) -> impl Iterator<Item = (LaneId, usize)> {
-        let first = self.by_lane.iter().flat_map(|by_lane| by_lane.first.iter().flatten());
-        let lanes = first.filter_map(|id| self.all.get(id.0)?.lane);
+        let lanes = self.by_lane.iter().flat_map(|by_lane| by_lane.iter().map(|(lane, _)| *lane));
         lanes.map(|lane| (lane, self.of(lane))).filter(|(_, live)| *live > 0)
     }
 
     /// All readers of a client.
     fn ids(&self, lane: LaneId) -> impl Iterator<Item = ReaderId> {
-        let first = self.by_lane.as_ref().and_then(|by_lane| *by_lane.first.get(lane.index())?);
-        std::iter::successors(first, |id| self.all.get(id.0)?.next)
+        std::iter::successors(self.first(lane), |id| self.all.get(id.0)?.next)
+    }
+
+    fn first(&self, lane: LaneId) -> Option<ReaderId> {
+        self.by_lane.as_ref()?.get(&lane).copied()
     }
 
     pub(crate) fn insert(&mut self, lane: Option<LaneId>) -> ReaderId {
         let reader = Reader { lane, before: None, next: None, number: None, ticket: Ticket::default(), ending: None };
         let id = ReaderId(self.all.insert(reader));
         if let Some(lane) = lane {
-            let by_lane = self.by_lane.get_or_insert_default();
-            let next = by_lane.insert(lane, id);
+            // In front of its client's others.
+            let next = self.by_lane.get_or_insert_default().insert(lane, id);
             if let Some(reader) = self.all.get_mut(id.0) {
                 reader.next = next;
             }
@@ -96,10 +90,8 @@ impl Readers {
         }
         let mut reader = self.all.remove(id.0)?;
         let waker = self.waiters.take(&mut reader.ticket);
-        if self.all.len() == 0 {
-            // The set may have room for all who were there.
-            self.waiters = Waiters::default();
-        }
+        // It may have room for all who were there once.
+        self.waiters.give_back(self.all.len());
         self.ending -= usize::from(reader.ending.is_some());
         waker
     }
@@ -109,13 +101,16 @@ impl Readers {
         if let Some(next) = next.and_then(|next| self.all.get_mut(next.0)) {
             next.before = before;
         }
-        let Some(by_lane) = &mut self.by_lane else { return };
-        match before.and_then(|before| self.all.get_mut(before.0)) {
-            Some(before) => before.next = next,
-            None => by_lane.first[lane.index()] = next,
+        if let Some(before) = before.and_then(|before| self.all.get_mut(before.0)) {
+            before.next = next;
+            return;
         }
-        by_lane.readers -= 1;
-        if by_lane.readers == 0 {
+        let Some(by_lane) = &mut self.by_lane else { return };
+        match next {
+            Some(next) => _ = by_lane.insert(lane, next),
+            None => _ = by_lane.remove(&lane),
+        }
+        if by_lane.is_empty() {
             self.by_lane = None;
         }
     }
@@ -178,22 +173,11 @@ impl Readers {
 
     /// Does `work` with each reader of a client.
     fn each(&mut self, lane: LaneId, mut work: impl FnMut(&mut Reader, &mut Waiters)) {
-        let mut next = self.by_lane.as_ref().and_then(|by_lane| *by_lane.first.get(lane.index())?);
+        let mut next = self.first(lane);
         while let Some(reader) = next.and_then(|id| self.all.get_mut(id.0)) {
             work(reader, &mut self.waiters);
             next = reader.next;
         }
-    }
-}
-
-impl ByLane {
-    /// Puts a reader in front of its client's others, the first of which it gives back.
-    fn insert(&mut self, lane: LaneId, id: ReaderId) -> Option<ReaderId> {
-        if self.first.len() <= lane.index() {
-            self.first.resize(lane.index() + 1, None);
-        }
-        self.readers += 1;
-        self.first[lane.index()].replace(id)
     }
 }
 

@@ -9,7 +9,7 @@
 
 use std::task::Waker;
 
-use super::slab::Slab;
+use crate::footprint::Slab;
 
 /// The parked readers of a channel.
 pub(crate) struct Waiters {
@@ -59,6 +59,11 @@ impl Waiters {
     pub(crate) fn take(&mut self, ticket: &mut Ticket) -> Option<Waker> {
         let Ticket { generation, key } = std::mem::take(ticket);
         if generation == self.generation { self.parked.remove(key) } else { None }
+    }
+
+    /// Gives back room that is more than `readers` will take.
+    pub(crate) fn give_back(&mut self, readers: usize) {
+        self.parked.give_back(readers);
     }
 
     /// Takes all wakers out.

@@ -1,0 +1,100 @@
+//! Containers whose memory follows their use: what they take from the allocator, and how they give it back.
+//!
+//! The containers of `std` keep the room of the most values that they ever held. These give it back as values leave: what
+//! they hold room for is at most about twice what they hold. Each value pays for that with a bounded number of moves.
+
+mod slab;
+mod table;
+
+use std::collections::VecDeque;
+
+pub(crate) use self::{slab::Slab, table::ByNumber};
+
+/// A container this small gives nothing back before its owner drops it.
+const SMALL: usize = 8;
+
+/// A sequence that grows by a quarter, where `std` doubles, and shrinks.
+pub(crate) trait Elastic {
+    /// Makes room for one more value.
+    fn make_room(&mut self);
+
+    /// Gives room back once less than five eighths of it is used. To be called when values have left.
+    fn give_back(&mut self);
+
+    #[cfg(test)]
+    /// How many bytes it takes from the allocator.
+    fn footprint(&self) -> usize;
+}
+
+macro_rules! elastic {
+    ($Container:ident) => {
+        impl<T> Elastic for $Container<T> {
+            fn make_room(&mut self) {
+                if self.len() == self.capacity() {
+                    self.reserve_exact((self.len() / 4).max(4));
+                }
+            }
+
+            fn give_back(&mut self) {
+                let (len, capacity) = (self.len(), self.capacity());
+                if capacity > SMALL && 8 * len < 5 * capacity {
+                    self.shrink_to(len + len / 8);
+                }
+            }
+
+            #[cfg(test)]
+            fn footprint(&self) -> usize {
+                self.capacity() * size_of::<T>()
+            }
+        }
+    };
+}
+
+elastic!(Vec);
+elastic!(VecDeque);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sequence_has_room_for_at_most_two_times_what_it_holds() {
+        let mut values = VecDeque::new();
+        let mut moves = 0;
+        let mut change = |values: &mut VecDeque<u64>, work: fn(&mut VecDeque<u64>)| {
+            let before = values.capacity();
+            work(values);
+            moves += if values.capacity() == before { 0 } else { values.len() };
+            assert!(values.capacity() <= (2 * values.len()).max(SMALL), "{} for {}", values.capacity(), values.len());
+        };
+        for _ in 0..2 {
+            for _ in 0..10_000 {
+                change(&mut values, |values| {
+                    values.make_room();
+                    values.push_back(7);
+                });
+            }
+            for _ in 0..10_000 {
+                change(&mut values, |values| {
+                    values.pop_front();
+                    values.give_back();
+                });
+            }
+        }
+        assert!(moves < 40_000 * 4, "{moves} moves");
+        assert_eq!(vec![0_u64; 3].footprint(), 24);
+    }
+
+    #[test]
+    fn a_sequence_around_a_length_keeps_its_room() {
+        let mut values = vec![0; 100];
+        values.make_room();
+        let capacity = values.capacity();
+        for _ in 0..100 {
+            values.truncate(80);
+            values.give_back();
+            values.resize(100, 0);
+            assert_eq!(values.capacity(), capacity);
+        }
+    }
+}

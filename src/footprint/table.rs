@@ -1,0 +1,145 @@
+//! A hash map that shrinks, and knows its size.
+
+use std::{
+    borrow::Borrow,
+    collections::{HashMap, hash_map::RandomState},
+    hash::{BuildHasher, BuildHasherDefault, Hash, Hasher},
+};
+
+/// A table by small numbers of the crate's own: nobody can choose them so that they collide.
+pub(crate) type ByNumber<K, V> = Table<K, V, BuildHasherDefault<Numbers>>;
+
+/// A [`HashMap`] that gives room back as its entries leave.
+#[derive(Debug, Clone)]
+pub(crate) struct Table<K, V, S = RandomState> {
+    map: HashMap<K, V, S>,
+    /// How many entries it has room for. The map itself says less than that when entries were removed.
+    room: usize,
+}
+
+impl<K, V, S: Default> Default for Table<K, V, S> {
+    fn default() -> Self {
+        Self { map: HashMap::default(), room: 0 }
+    }
+}
+
+impl<K, V, S> Table<K, V, S> {
+    /// A table this small gives nothing back.
+    const SMALL: usize = 14;
+
+    pub(crate) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.map.iter()
+    }
+
+    #[cfg(test)]
+    /// How many bytes it takes from the allocator, without what its entries own.
+    pub(crate) fn footprint(&self) -> usize {
+        let buckets = match self.room {
+            0 => return 0,
+            1..=3 => 4,
+            4..=7 => 8,
+            room => (room * 8 / 7).next_power_of_two(),
+        };
+        // A byte of control for each bucket, and those of one group more.
+        buckets * (size_of::<(K, V)>() + 1) + 16
+    }
+}
+
+impl<K: Eq + Hash, V, S: BuildHasher> Table<K, V, S> {
+    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        self.map.get(key)
+    }
+
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
+        let before = self.map.insert(key, value);
+        self.room = self.room.max(self.map.capacity());
+        before
+    }
+
+    pub(crate) fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        let removed = self.map.remove(key)?;
+        if self.room > Self::SMALL && 8 * self.map.len() < 3 * self.room {
+            self.map.shrink_to(self.map.len());
+            self.room = self.map.capacity();
+        }
+        Some(removed)
+    }
+}
+
+/// Hashes one number, at the cost of a multiplication.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Numbers(u64);
+
+impl Hasher for Numbers {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(self.0 << 8 | u64::from(*byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(number.into());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // By the golden ratio: the table takes its bits from both ends.
+        self.0 = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_gives_room_back_and_knows_its_size() {
+        let mut table = Table::<u64, u64>::default();
+        assert_eq!(table.footprint(), 0);
+        let sizes: Vec<_> = (0..29)
+            .map(|n| {
+                table.insert(n, n);
+                (table.footprint() - 16) / 17
+            })
+            .collect();
+        assert_eq!(sizes, [vec![4; 3], vec![8; 4], vec![16; 7], vec![32; 14], vec![64; 1]].concat());
+        (29..10_000).for_each(|n| assert_eq!(table.insert(n, n), None));
+        let most = table.footprint();
+        for n in 0..10_000 {
+            assert_eq!(table.remove(&n), Some(n));
+            // A table is full at seven eighths, and one that was made is half full.
+            let used = table.len() * 17 * 8 / 7;
+            assert!(table.footprint() <= (3 * used).max(16 * 17 + 16), "{} for {used}", table.footprint());
+        }
+        assert!(table.footprint() < most / 100 && table.is_empty());
+    }
+
+    #[test]
+    fn a_table_whose_entries_change_grows_once_at_most() {
+        let mut table = Table::<u64, u64>::default();
+        (0..100).for_each(|n| assert_eq!(table.insert(n, n), None));
+        let mut sizes = vec![table.footprint()];
+        for n in 100..10_000 {
+            table.remove(&(n - 100));
+            table.insert(n, n);
+            sizes.push(table.footprint());
+        }
+        sizes.dedup();
+        assert!(sizes.len() <= 2, "{sizes:?}");
+    }
+}
