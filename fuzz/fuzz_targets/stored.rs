@@ -43,7 +43,16 @@ struct Input<'a> {
 /// Of the script `read`, or of somebody else.
 #[derive(Debug, Arbitrary)]
 enum Reply<'a> {
-    Held { level: Text<'a>, now: Text<'a>, meta: Vec<(Field<'a>, Text<'a>)>, entries: Vec<Stored<'a>> },
+    Held {
+        level: Text<'a>,
+        finished: bool,
+        closed: Text<'a>,
+        /// The last offset, the highest one that is evicted, the last one for everybody, and the last one for clients that
+        /// are not listed; how many events there are, of how many bytes; the time; and how many were asked for.
+        numbers: [Text<'a>; 8],
+        clients: Vec<(Client<'a>, Text<'a>)>,
+        entries: Vec<Stored<'a>>,
+    },
     None { level: Text<'a>, mark: Text<'a> },
     Any(Tree<'a>),
 }
@@ -54,17 +63,6 @@ enum Tree<'a> {
     Int(i64),
     Text(Text<'a>),
     List(Vec<Tree<'a>>),
-}
-
-#[derive(Debug, Arbitrary)]
-enum Field<'a> {
-    Head,
-    Finished,
-    Closed,
-    Broadcast,
-    Others,
-    Ana,
-    Any(&'a [u8]),
 }
 
 /// A number as a script writes it, mostly.
@@ -80,6 +78,7 @@ struct Stored<'a> {
     at: Text<'a>,
     previous: Text<'a>,
     time: Text<'a>,
+    before: Text<'a>,
     event: Event<'a>,
 }
 
@@ -153,29 +152,20 @@ impl Tree<'_> {
     }
 }
 
-impl Field<'_> {
-    fn value(&self) -> Value {
-        let name: &[u8] = match self {
-            Self::Head => b"l",
-            Self::Finished => b"f",
-            Self::Closed => b"c",
-            Self::Broadcast => b"eb",
-            Self::Others => b"o",
-            Self::Ana => b"e:ana",
+impl Client<'_> {
+    fn name(&self) -> &[u8] {
+        match self {
+            Self::Nobody => b"",
+            Self::Ana => b"ana",
+            Self::Bob => b"bob",
             Self::Any(bytes) => bytes,
-        };
-        text(name)
+        }
     }
 }
 
 impl Event<'_> {
     fn client(&self) -> &[u8] {
-        match self.client {
-            Client::Nobody => b"",
-            Client::Ana => b"ana",
-            Client::Bob => b"bob",
-            Client::Any(bytes) => bytes,
-        }
+        self.client.name()
     }
 
     fn custom(&self) -> &[u8] {
@@ -199,10 +189,13 @@ impl Event<'_> {
 impl Reply<'_> {
     fn value(&self) -> Value {
         match self {
-            Self::Held { level, now, meta, entries } => {
-                let meta = meta.iter().flat_map(|(field, value)| [field.value(), value.value()]).collect();
+            Self::Held { level, finished, closed, numbers, clients, entries } => {
+                let numbers = numbers.iter().map(Text::value).collect();
+                let clients = clients.iter().flat_map(|(client, last)| [text(client.name()), last.value()]).collect();
                 let entries = entries.iter().map(Stored::value).collect();
-                Value::Array(vec![text("held"), level.value(), now.value(), Value::Array(meta), Value::Array(entries)])
+                let lists = [numbers, clients, entries].map(Value::Array);
+                let head = [text("held"), level.value(), text(if *finished { "1" } else { "0" }), closed.value()];
+                Value::Array(head.into_iter().chain(lists).collect())
             }
             Self::None { level, mark } => Value::Array(vec![text("none"), level.value(), mark.value()]),
             Self::Any(tree) => tree.value(),
@@ -213,10 +206,10 @@ impl Reply<'_> {
 impl Stored<'_> {
     fn value(&self) -> Value {
         let id = [&self.at.bytes()[..], b"-0"].concat();
-        let (previous, time) = (self.previous.value(), self.time.value());
+        let [previous, time, before] = [&self.previous, &self.time, &self.before].map(Text::value);
         let event = &self.event;
-        let values = [text(event.data()), text(event.client()), text(event.custom()), previous, time];
-        let fields = ["d", "c", "i", "p", "t"].into_iter().zip(values);
+        let values = [text(event.data()), text(event.client()), text(event.custom()), previous, time, before];
+        let fields = ["d", "c", "i", "p", "t", "w"].into_iter().zip(values);
         Value::Array(vec![text(id), Value::Array(fields.flat_map(|(name, value)| [text(name), value]).collect())])
     }
 }

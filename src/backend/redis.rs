@@ -8,7 +8,9 @@
 //! | `hub` | hash: the epoch, the last offset, how long it is to live |
 //! | `t:<epoch>` | sorted set: which offset had been given when, some sixty-four times |
 //! | `s:<epoch>:<channel>` | stream: the events that are held, by offset |
-//! | `m:<epoch>:<channel>` | hash: what is known of the channel, its marks and custom ids; outlives the stream |
+//! | `u:<epoch>:<channel>` | hash: the custom ids of these |
+//! | `m:<epoch>:<channel>` | hash: what is known of the channel; outlives the stream |
+//! | `c:<epoch>:<channel>` | sorted set: the last event of each client; lives as long as `m` |
 //! | `i:<epoch>:<channel>\0<key>` | an idempotency key's offset |
 //! | `nodes`, `p:<node>` | who is connected |
 //!
@@ -19,6 +21,8 @@ mod feed;
 mod info;
 mod keys;
 mod link;
+mod read;
+mod reading;
 mod scripts;
 mod sentinel;
 mod servers;
@@ -35,7 +39,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::Value;
+use redis::{Script, ScriptInvocation, Value};
 
 pub use self::builder::RedisBuilder;
 use self::{keys::Keys, link::Link, scripts::Scripts};
@@ -120,10 +124,7 @@ impl Inner {
     }
 
     /// Asks something of an epoch, and again if that was not the current one.
-    async fn ask<'a>(
-        &'a self,
-        make: impl Fn(Cursor) -> redis::ScriptInvocation<'a>,
-    ) -> Result<(Epoch, Value), BackendError> {
+    async fn ask<'a>(&'a self, make: impl Fn(Cursor) -> ScriptInvocation<'a>) -> Result<(Epoch, Value), BackendError> {
         for _ in 0..3 {
             if self.known().epoch == UNKNOWN {
                 self.level("").await?;
@@ -135,7 +136,17 @@ impl Inner {
                 _ => return Ok((known.epoch, answer)),
             }
         }
-        Err(BackendError::new("the epoch changes again and again"))
+        Err(changes_too_often())
+    }
+
+    /// What a script is asked of a channel begins with these keys.
+    fn of_channel<'a>(&self, script: &'a Script, epoch: Epoch, channel: &ChannelName) -> ScriptInvocation<'a> {
+        let mut ask = script.key(self.keys.hub());
+        ask.key(self.keys.index(epoch));
+        for key in self.keys.of_channel(epoch, channel) {
+            ask.key(key);
+        }
+        ask
     }
 
     async fn append(&self, append: Append) -> Result<Appended, BackendError> {
@@ -143,10 +154,7 @@ impl Inner {
         let window = if key.is_some() { millis(self.window) } else { String::new() };
         let (epoch, answer) = self
             .ask(|Cursor { epoch, offset: known }| {
-                let mut ask = self.scripts.append.key(self.keys.hub());
-                ask.key(self.keys.index(epoch))
-                    .key(self.keys.stream(epoch, channel))
-                    .key(self.keys.meta(epoch, channel));
+                let mut ask = self.of_channel(&self.scripts.append, epoch, channel);
                 ask.key(key.as_ref().map_or_else(|| self.keys.hub(), |key| self.keys.once(epoch, channel, key)));
                 ask.arg(epoch.to_string()).arg(self.keys.feed(channel)).arg(&bytes[..]);
                 ask.arg(client.as_ref().map_or("", |client| client.as_str()));
@@ -171,21 +179,6 @@ impl Inner {
         appended.ok_or_else(value::unexpected)
     }
 
-    async fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> Result<Held, BackendError> {
-        let (epoch, answer) = self
-            .ask(|Cursor { epoch, .. }| {
-                let mut ask = self.scripts.read.key(self.keys.hub());
-                ask.key(self.keys.index(epoch))
-                    .key(self.keys.stream(epoch, &channel))
-                    .key(self.keys.meta(epoch, &channel));
-                ask.arg(epoch.to_string()).arg(after.get()).arg(age(&retention)).arg(self.life(&retention));
-                ask.arg(Retention::cost(0));
-                ask
-            })
-            .await?;
-        value::held(epoch, &answer).ok_or_else(value::unexpected)
-    }
-
     async fn heads(&self, channels: Vec<ChannelName>) -> Result<Vec<Offset>, BackendError> {
         let (_, answer) = self
             .ask(|Cursor { epoch, .. }| {
@@ -206,8 +199,7 @@ impl Inner {
         let life = millis(self.tombstones.saturating_mul(2));
         let shortest = millis(self.tombstones);
         self.ask(|Cursor { epoch, .. }| {
-            let mut ask = self.scripts.close.key(self.keys.hub());
-            ask.key(self.keys.index(epoch)).key(self.keys.stream(epoch, &channel)).key(self.keys.meta(epoch, &channel));
+            let mut ask = self.of_channel(&self.scripts.close, epoch, &channel);
             ask.arg(epoch.to_string()).arg(self.keys.feed(&channel)).arg(&life).arg(&shortest);
             ask
         })
@@ -279,6 +271,10 @@ impl Inner {
             false => millis(retention.max_age().saturating_add(self.tombstones)),
         }
     }
+}
+
+fn changes_too_often() -> BackendError {
+    BackendError::new("the epoch changes again and again")
 }
 
 /// So many channels in one command.

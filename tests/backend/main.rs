@@ -21,6 +21,8 @@ mod server;
 mod store;
 #[cfg(feature = "redis")]
 mod upkeep;
+#[cfg(feature = "redis")]
+mod work;
 
 /// Each case as a test of its own, in virtual time where nothing has to come over a network.
 macro_rules! suite {

@@ -50,7 +50,7 @@ impl RedisStore {
     }
 
     /// How often it ran each command, those of the scripts too.
-    fn calls(&self) -> Vec<(String, usize)> {
+    pub fn calls(&self) -> Vec<(String, usize)> {
         let info = self.command(&["INFO", "commandstats"]);
         let call = |line: &str| {
             let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;

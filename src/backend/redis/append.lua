@@ -1,6 +1,6 @@
--- KEYS: hub, index, stream, meta, key. ARGV: epoch, feed, bytes, client, id, events, max bytes, age, life, last,
+-- KEYS: hub, index, the channel's four, key. ARGV: epoch, feed, bytes, client, id, events, max bytes, age, life, last,
 -- overhead, window, the highest offset that the node knows to have been given, an epoch for when it was lost.
-local hub, index, stream, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local hub, index, k = KEYS[1], KEYS[2], channel_keys(3)
 local client, id, age, life, overhead = ARGV[4], ARGV[5], ARGV[8], ARGV[9], tonumber(ARGV[11])
 local h = redis.call('HMGET', hub, 'e', 'n', 'x', 'w', 'y')
 if h[1] ~= ARGV[1] then return { 'epoch', h[1] or '' } end
@@ -10,22 +10,24 @@ if tonumber(ARGV[13]) > tonumber(h[2]) then
   return { 'epoch', ARGV[14] }
 end
 if ARGV[12] ~= '' then
-  local before = redis.call('GET', KEYS[5])
+  local before = redis.call('GET', KEYS[7])
   if before then return { 'before', before } end
 end
 local now = clock()
-local c = enter_channel(meta, index, h[2], now, life)
-miss(stream, meta, c)
-evict(stream, meta, c, now, age, math.huge, math.huge, overhead)
-local lane = client == '' and 'lb' or 'h:' .. client
-local own = 'u:' .. client .. '\0' .. id
+local c = enter_channel(k, index, h[2], now, life)
+evict(k, c, now, age, math.huge, math.huge, overhead)
 if c.finished then
-  save(meta, c)
+  redis.call('HSET', k.meta, unpack(known(c, {})))
   return { 'finished' }
 end
-if id ~= '' and redis.call('HEXISTS', meta, own) == 1 then
-  save(meta, c)
-  return { 'duplicate' }
+local own = client .. '\0' .. id
+if id ~= '' then
+  -- Those of evicted events may still be there.
+  local held = redis.call('HGET', k.ids, own)
+  if held and tonumber(held) > c.evicted then
+    redis.call('HSET', k.meta, unpack(known(c, {})))
+    return { 'duplicate' }
+  end
 end
 
 -- The index of times: about sixty-four of them for the longest life.
@@ -45,29 +47,37 @@ if life ~= '' then
 end
 
 local offset = text(redis.call('HINCRBY', hub, 'n', 1))
-local previous = c.last
-redis.call('XADD', stream, offset .. '-0', 'd', ARGV[3], 'c', client, 'i', id, 'p', previous, 't', text(now))
-if c.events == 0 then c.oldest = now end
-c.events, c.bytes, c.time = c.events + 1, c.bytes + cost(offset, #ARGV[3], id, overhead), now
-redis.call('HSET', meta, 'l', offset, 't', text(now), 'a', age)
-if redis.call('HSET', meta, lane, offset) == 1 and client ~= '' and redis.call('HINCRBY', meta, 'k', 1) > MARKS then
-  fold(meta)
-  redis.call('HSET', meta, lane, offset)
-end
-if id ~= '' then redis.call('HSET', meta, own, offset) end
-if ARGV[10] == '1' then redis.call('HSET', meta, 'f', '1') end
-evict(stream, meta, c, now, '', tonumber(ARGV[6]), tonumber(ARGV[7]), overhead)
-save(meta, c)
-if age == '' then
-  redis.call('PERSIST', stream)
-  redis.call('PERSIST', meta)
+local previous, before = text(c.last), c.broadcast
+if client == '' then
+  c.broadcast = tonumber(offset)
 else
-  -- The marks of what is too old are made before it is gone, or from what is remembered of it.
-  redis.call('PEXPIRE', stream, tonumber(age) + 1000)
-  redis.call('PEXPIRE', meta, tonumber(life))
+  before = tonumber(redis.call('ZSCORE', k.clients, client) or c.others)
+  c.targeted = true
+  if redis.call('ZADD', k.clients, offset, client) == 1 and redis.call('ZCARD', k.clients) > MARKS then
+    -- Who got something least lately is remembered with all others.
+    c.others = math.max(c.others, tonumber(redis.call('ZPOPMIN', k.clients)[2]))
+  end
 end
+redis.call('XADD', k.stream, offset .. '-0', 'd', ARGV[3], 'c', client, 'i', id, 'p', previous, 't', text(now),
+  'w', text(before))
+if c.events == 0 then c.oldest = now end
+c.events, c.bytes = c.events + 1, c.bytes + cost(offset, #ARGV[3], id, overhead)
+c.last, c.time = tonumber(offset), now
+if id ~= '' then
+  redis.call('HSET', k.ids, own, offset)
+  if age == '' then redis.call('PERSIST', k.ids) else redis.call('PEXPIRE', k.ids, tonumber(age) + 1000) end
+end
+evict(k, c, now, '', tonumber(ARGV[6]), tonumber(ARGV[7]), overhead)
+local fields = { 'l', offset, 't', text(now) }
+if ARGV[10] == '1' then
+  fields[5], fields[6] = 'f', '1'
+end
+redis.call('HSET', k.meta, unpack(known(c, fields)))
+-- The marks of what is too old are made before it is gone, or from what is remembered of it.
+if age == '' then redis.call('PERSIST', k.stream) else redis.call('PEXPIRE', k.stream, tonumber(age) + 1000) end
+keep_channel(k, c, life)
 keep_hub(hub, index, h[3], now, life)
-if ARGV[12] ~= '' then redis.call('SET', KEYS[5], offset, 'PX', ARGV[12]) end
+if ARGV[12] ~= '' then redis.call('SET', KEYS[7], offset, 'PX', ARGV[12]) end
 redis.call('PUBLISH', ARGV[2], 'E ' .. h[1] .. ' ' .. offset .. ' ' .. previous .. ' ' .. ARGV[10] .. ' ' .. #client
   .. ' ' .. #id .. '\n' .. client .. id .. ARGV[3])
 return { 'at', offset }

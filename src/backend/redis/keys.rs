@@ -28,12 +28,22 @@ impl Keys {
         format!("{}t:{epoch}", self.prefix)
     }
 
+    /// All that is the channel's own, in the order in which every script is given it.
+    pub(super) fn of_channel(&self, epoch: Epoch, channel: &ChannelName) -> [String; 4] {
+        let ids = format!("{}u:{epoch}:{channel}", self.prefix);
+        [self.stream(epoch, channel), self.meta(epoch, channel), ids, self.clients(epoch, channel)]
+    }
+
     pub(super) fn stream(&self, epoch: Epoch, channel: &ChannelName) -> String {
         format!("{}s:{epoch}:{channel}", self.prefix)
     }
 
     pub(super) fn meta(&self, epoch: Epoch, channel: &ChannelName) -> String {
         format!("{}m:{epoch}:{channel}", self.prefix)
+    }
+
+    pub(super) fn clients(&self, epoch: Epoch, channel: &ChannelName) -> String {
+        format!("{}c:{epoch}:{channel}", self.prefix)
     }
 
     /// No name has a control character.

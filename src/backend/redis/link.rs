@@ -6,7 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, RedisError, ScriptInvocation, ServerErrorKind, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, Pipeline, RedisError, ScriptInvocation, ServerErrorKind,
+    Value,
     aio::{MultiplexedConnection, PubSub},
 };
 use tokio::{
@@ -117,6 +118,22 @@ impl Current {
     }
 }
 
+#[derive(Clone, Copy)]
+enum Question<'a> {
+    Script(&'a ScriptInvocation<'a>),
+    Commands(&'a Pipeline),
+}
+
+impl Question<'_> {
+    async fn ask(self, connection: &Current) -> Result<Value, RedisError> {
+        let mut own = connection.connection.clone();
+        match self {
+            Self::Script(script) => connection.ask(script.invoke_async(&mut own)).await,
+            Self::Commands(commands) => connection.ask(commands.query_async(&mut own)).await,
+        }
+    }
+}
+
 impl Link {
     pub(super) fn new(client: Client, sentinels: Option<Sentinels>, timeout: Duration, allow_eviction: bool) -> Self {
         let servers = sync::Mutex::new(Servers::new(client));
@@ -125,18 +142,27 @@ impl Link {
 
     /// Runs a script.
     pub(super) async fn ask(&self, script: &ScriptInvocation<'_>) -> Result<Value, BackendError> {
-        match self.try_ask(script).await {
+        self.answer(Question::Script(script)).await
+    }
+
+    /// Runs commands one after the other, with whatever comes in between. The answers are a list.
+    pub(super) async fn run(&self, commands: &Pipeline) -> Result<Value, BackendError> {
+        self.answer(Question::Commands(commands)).await
+    }
+
+    async fn answer(&self, question: Question<'_>) -> Result<Value, BackendError> {
+        match self.try_answer(question).await {
             // Nothing was done: the hub's slot, or its master, is elsewhere, to where the link moves.
-            Err(Failure::Redis(error)) if is_moved(&error) || is_replica(&error) => self.try_ask(script).await,
+            Err(Failure::Redis(error)) if is_moved(&error) || is_replica(&error) => self.try_answer(question).await,
             answer => answer,
         }
         .map_err(BackendError::from)
     }
 
-    async fn try_ask(&self, script: &ScriptInvocation<'_>) -> Result<Value, Failure> {
+    async fn try_answer(&self, question: Question<'_>) -> Result<Value, Failure> {
         let connection = self.connection().await?;
         let answer = match self.check(&connection).await {
-            Ok(()) => connection.ask(script.invoke_async(&mut connection.connection.clone())).await,
+            Ok(()) => question.ask(&connection).await,
             Err(Failure::Redis(error)) => Err(error),
             Err(refused) => return Err(refused),
         };

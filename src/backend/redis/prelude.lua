@@ -1,6 +1,9 @@
 -- What the scripts share. All numbers that become text are whole and below 2^53, where Lua's doubles are exact.
 
+-- A channel remembers the last event of so many clients.
 local MARKS = 10000
+-- One call evicts about so many events, or so many bytes of them. The rest is left to later calls.
+local SLICE, WEIGHT = 200, 1048576
 
 local function text(number)
   return string.format('%.0f', number)
@@ -57,61 +60,58 @@ local function watermark(index, last, now, life)
   return tonumber(string.match(after, ':(%d+)$'))
 end
 
--- What is known of a channel, made if nothing is.
-local function enter_channel(meta, index, last, now, life)
-  local m = redis.call('HMGET', meta, 'l', 'f', 'b', 'n', 't', 'q', 'a')
-  if not m[1] then
-    local mark = watermark(index, last, now, life)
-    if mark > 0 then redis.call('HSET', meta, 'eb', text(mark), 'o', text(mark)) end
-    redis.call('HSET', meta, 'l', '0')
-    m[1] = '0'
-  end
-  return {
-    last = m[1], finished = m[2] == '1', bytes = tonumber(m[3] or '0'), events = tonumber(m[4] or '0'),
-    time = tonumber(m[5] or '0'), oldest = tonumber(m[6] or '0'),
+-- A channel's keys, in the order in which every script is given them.
+local function channel_keys(first)
+  return { stream = KEYS[first], meta = KEYS[first + 1], ids = KEYS[first + 2], clients = KEYS[first + 3] }
+end
+
+-- What is known of a channel; nothing if the store remembers nothing of it.
+local function look_at(k)
+  local m = redis.call('HMGET', k.meta, 'l', 'f', 'b', 'n', 't', 'q', 'x', 'w', 'o', 'k', 'c')
+  if not m[1] then return nil end
+  local c = {
+    last = tonumber(m[1]), finished = m[2] == '1', bytes = tonumber(m[3] or '0'), events = tonumber(m[4] or '0'),
+    time = tonumber(m[5] or '0'), oldest = tonumber(m[6] or '0'), evicted = tonumber(m[7] or '0'),
+    broadcast = tonumber(m[8] or '0'), others = tonumber(m[9] or '0'), targeted = m[10] == '1', closed = m[11] or '0',
   }
-end
-
--- Too many clients are known of a channel: one number stands for them.
-local function fold(meta)
-  local all, evicted, last = redis.call('HGETALL', meta), 0, 0
-  for i = 1, #all, 2 do
-    local kind, value = string.sub(all[i], 1, 2), tonumber(all[i + 1])
-    if kind == 'e:' or kind == 'h:' then redis.call('HDEL', meta, all[i]) end
-    if kind == 'e:' or all[i] == 'o' then evicted = math.max(evicted, value) end
-    if kind == 'h:' or all[i] == 'ho' then last = math.max(last, value) end
+  -- Its other keys may be gone though nothing in them is known to be too old: by somebody's hand, or because the clock was
+  -- ahead for a while. Then what was in them is evicted.
+  if c.events > 0 and redis.call('XLEN', k.stream) == 0 then c.lost = true end
+  if c.targeted and redis.call('EXISTS', k.clients) == 0 then
+    c.targeted, c.others = false, c.last
   end
-  redis.call('HSET', meta, 'o', text(evicted), 'ho', text(last), 'k', '0')
+  if c.lost then c.evicted = math.max(c.evicted, c.last) end
+  return c
 end
 
--- All of a channel is evicted: each lane's mark is its last offset.
-local function evict_all(stream, meta, c)
-  local all = redis.call('HGETALL', meta)
-  local others, last = 0, 0
-  for i = 1, #all, 2 do
-    local field, value = all[i], all[i + 1]
-    local kind = string.sub(field, 1, 2)
-    if kind == 'h:' then
-      redis.call('HSET', meta, 'e:' .. string.sub(field, 3), value)
-    elseif kind == 'u:' then
-      redis.call('HDEL', meta, field)
-    elseif field == 'lb' then
-      redis.call('HSET', meta, 'eb', value)
-    elseif field == 'o' then
-      others = tonumber(value)
-    elseif field == 'ho' then
-      last = tonumber(value)
-    end
+-- Of a channel of which nothing is remembered: up to where it may have had events. If there is a stream without anything
+-- else, that may be as far as the hub is.
+local function forgotten(k, index, last, now, life)
+  if redis.call('EXISTS', k.stream) == 1 then return tonumber(last) end
+  return watermark(index, last, now, life)
+end
+
+-- All of a channel is evicted.
+local function cut(k, c)
+  redis.call('UNLINK', k.stream, k.ids)
+  c.evicted, c.bytes, c.events = math.max(c.evicted, c.last), 0, 0
+end
+
+-- What is known of a channel, made if nothing is.
+local function enter_channel(k, index, last, now, life)
+  local c = look_at(k)
+  if not c then
+    local mark = forgotten(k, index, last, now, life)
+    redis.call('UNLINK', k.stream, k.ids, k.clients)
+    redis.call('HSET', k.meta, 'l', '0')
+    c = {
+      last = 0, finished = false, bytes = 0, events = 0, time = 0, oldest = 0, evicted = mark, broadcast = mark,
+      others = mark, targeted = false, closed = '0',
+    }
+  elseif c.lost then
+    cut(k, c)
   end
-  if last > others then redis.call('HSET', meta, 'o', text(last)) end
-  redis.call('DEL', stream)
-  c.bytes, c.events = 0, 0
-end
-
--- A stream may be gone though none of its events is known to be too old: by somebody's hand, or because the clock was
--- ahead for a while. Then they are evicted.
-local function miss(stream, meta, c)
-  if c.events > 0 and redis.call('XLEN', stream) == 0 then evict_all(stream, meta, c) end
+  return c
 end
 
 -- What an event counts, with its id's line.
@@ -120,32 +120,56 @@ local function cost(offset, bytes, id, overhead)
   return bytes + 19 + #offset + overhead
 end
 
--- Evicts what is too old, and what is too much; the newest is never too much.
-local function evict(stream, meta, c, now, age, max_events, max_bytes, overhead)
-  if age ~= '' and c.events > 0 and now - c.time > tonumber(age) then
-    return evict_all(stream, meta, c)
+-- Evicts an event of a channel's stream; its id of the application's own goes to `ids`.
+local function evict_one(c, entry, ids, overhead)
+  local offset, f = string.match(entry[1], '^%d+'), entry[2]
+  local data, client, id = f[2] or '', f[4] or '', f[6] or ''
+  if id ~= '' then ids[#ids + 1] = client .. '\0' .. id end
+  c.evicted, c.events, c.bytes = tonumber(offset), c.events - 1, c.bytes - cost(offset, #data, id, overhead)
+  return #data
+end
+
+-- Evicts what is too old, and what is too much, a slice of it at most; the newest is never too much. For whom an event was
+-- need not be known: each event says where the one before it for the same readers is.
+local function evict(k, c, now, age, max_events, max_bytes, overhead)
+  if age ~= '' and c.events > 0 and now - c.time > tonumber(age) then return cut(k, c) end
+  local function goes()
+    return age ~= '' and now - c.oldest > tonumber(age)
+      or c.events > 1 and (c.events > max_events or c.bytes > max_bytes)
   end
-  local function too_old(time) return age ~= '' and now - time > tonumber(age) end
-  local function too_much() return c.events > 1 and (c.events > max_events or c.bytes > max_bytes) end
-  if not too_old(c.oldest) and not too_much() then return end
-  while c.events > 0 do
-    local entry = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
-    if not entry then return evict_all(stream, meta, c) end
-    local offset, f = string.match(entry[1], '^%d+'), entry[2]
-    c.oldest = tonumber(f[10])
-    if not too_old(c.oldest) and not too_much() then break end
-    if f[4] == '' then
-      redis.call('HSET', meta, 'eb', offset)
-    else
-      redis.call('HSET', meta, 'e:' .. f[4], offset)
+  -- The one that goes, and the time of the next.
+  local left, weight, count = SLICE, WEIGHT, 2
+  while c.events > 0 and left > 0 and weight > 0 and goes() do
+    local entries, gone, ids = redis.call('XRANGE', k.stream, '-', '+', 'COUNT', count), {}, {}
+    if #entries == 0 then return cut(k, c) end
+    for _, entry in ipairs(entries) do
+      c.oldest = tonumber(entry[2][10] or '0') or 0
+      if not goes() then break end
+      gone[#gone + 1] = entry[1]
+      weight = weight - evict_one(c, entry, ids, overhead)
     end
-    if f[6] ~= '' then redis.call('HDEL', meta, 'u:' .. f[4] .. '\0' .. f[6]) end
-    redis.call('XDEL', stream, entry[1])
-    c.events = c.events - 1
-    c.bytes = c.bytes - cost(offset, #f[2], f[6], overhead)
+    if #gone > 0 then redis.call('XDEL', k.stream, unpack(gone)) end
+    if #ids > 0 then redis.call('HDEL', k.ids, unpack(ids)) end
+    left = left - #gone
+    count = math.max(1, math.min(left, 64, math.floor(65536 * c.events / math.max(c.bytes, 1))))
   end
 end
 
-local function save(meta, c)
-  redis.call('HSET', meta, 'b', text(c.bytes), 'n', text(c.events), 'q', text(c.oldest))
+-- What is known of a channel as fields and values, after what is to be set besides.
+local function known(c, fields)
+  local numbers = { b = c.bytes, n = c.events, q = c.oldest, x = c.evicted, w = c.broadcast, o = c.others }
+  for field, number in pairs(numbers) do
+    fields[#fields + 1] = field
+    fields[#fields + 1] = text(number)
+  end
+  fields[#fields + 1] = 'k'
+  fields[#fields + 1] = c.targeted and '1' or '0'
+  return fields
+end
+
+-- Keeps what is known of a channel for `life`.
+local function keep_channel(k, c, life)
+  for _, key in ipairs(c.targeted and { k.meta, k.clients } or { k.meta }) do
+    if life == '' then redis.call('PERSIST', key) else redis.call('PEXPIRE', key, tonumber(life)) end
+  end
 end

@@ -1,15 +1,16 @@
--- KEYS: hub, index, stream, meta. ARGV: epoch, after, age, life, overhead.
-local hub, index, stream, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local h = redis.call('HMGET', hub, 'e', 'n', 'x')
+-- The newest of a channel's events, as many as are quickly given; all others are asked for without a script.
+-- KEYS: hub, index, the channel's four. ARGV: epoch, after, life, which clients are to be listed: those whose last event is
+-- after this offset, so many at most.
+local hub, index, k = KEYS[1], KEYS[2], channel_keys(3)
+local h = redis.call('HMGET', hub, 'e', 'n')
 if h[1] ~= ARGV[1] then return { 'epoch', h[1] or '' } end
-local now = clock()
-keep_hub(hub, index, h[3], now, ARGV[4])
-if redis.call('EXISTS', meta) == 0 then
-  return { 'none', h[2], text(watermark(index, h[2], now, ARGV[4])) }
+local c = look_at(k)
+if not c then return { 'none', h[2], text(forgotten(k, index, h[2], clock(), ARGV[3])) } end
+local count = math.max(1, math.min(16, math.floor(65536 * c.events / math.max(c.bytes, 1))))
+local entries = redis.call('XREVRANGE', k.stream, '+', '(' .. ARGV[2] .. '-0', 'COUNT', count)
+local clients = redis.call('ZRANGEBYSCORE', k.clients, '(' .. ARGV[4], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[5])
+local numbers = {}
+for i, number in ipairs({ c.last, c.evicted, c.broadcast, c.others, c.events, c.bytes, clock(), count }) do
+  numbers[i] = text(number)
 end
-local c = enter_channel(meta, index, h[2], now, ARGV[4])
-miss(stream, meta, c)
-evict(stream, meta, c, now, ARGV[3], math.huge, math.huge, tonumber(ARGV[5]))
-save(meta, c)
-local entries = redis.call('XRANGE', stream, '(' .. ARGV[2] .. '-0', '+')
-return { 'held', h[2], text(now), redis.call('HGETALL', meta), entries }
+return { 'held', h[2], c.finished and '1' or '0', c.closed, numbers, clients, entries }

@@ -2,15 +2,18 @@
 
 use redis::Value;
 
-use super::{keys::Keys, value};
+use super::{keys::Keys, reading::Reading, value};
 use crate::{
     backend::{Connected, Held, Message},
-    wire::cursor::Epoch,
+    log::Retention,
+    wire::cursor::{Epoch, Offset},
 };
 
 /// What is held of a channel, from the reply of the script `read`.
 pub fn held(epoch: Epoch, reply: &Value) -> Option<Held> {
-    value::held(epoch, reply)
+    let mut reading = Reading::new(Offset::START, Retention::new());
+    reading.begin(epoch, reply)?;
+    Some(reading.finish())
 }
 
 /// What was pushed to a feed, named without its prefix.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use redis::Value;
 
 use crate::{
-    backend::{Connected, Entry, Held, Marks, Message},
+    backend::{Connected, Entry, Message},
     error::BackendError,
     wire::{
         cursor::{Cursor, Epoch, Offset},
@@ -33,7 +33,7 @@ fn bytes(value: &Value) -> Option<&[u8]> {
     }
 }
 
-fn text(value: &Value) -> Option<&str> {
+pub(super) fn text(value: &Value) -> Option<&str> {
     std::str::from_utf8(bytes(value)?).ok()
 }
 
@@ -58,68 +58,21 @@ fn given<'a, T: TryFrom<&'a str>>(text: &'a str) -> Option<Option<T>> {
     if text.is_empty() { Some(None) } else { T::try_from(text).ok().map(Some) }
 }
 
-/// What is held of a channel, from `read`.
-pub(super) fn held(epoch: Epoch, answer: &Value) -> Option<Held> {
-    match list(answer) {
-        [kind, level, watermark] if is(kind, "none") => {
-            let mut held = Held::new(epoch, offset(level)?);
-            held.marks = Marks::of_everybody(offset(watermark)?);
-            Some(held)
-        }
-        [kind, level, now, meta, entries] if is(kind, "held") => {
-            let mut held = Held::new(epoch, offset(level)?);
-            for pair in list(meta).chunks_exact(2) {
-                read_meta(&mut held, text(&pair[0])?, text(&pair[1])?)?;
-            }
-            let now = text(now)?.parse().ok()?;
-            for value in list(entries) {
-                match entry(value, now) {
-                    Some(entry) => held.entries.push(entry),
-                    // Nobody can know whom it was for.
-                    None => held.lose(place(value)?),
-                }
-            }
-            Some(held)
-        }
-        _ => None,
-    }
-}
-
-fn read_meta(held: &mut Held, field: &str, value: &str) -> Option<()> {
-    let offset = || value.parse().ok().map(Offset::new);
-    match field {
-        "l" => held.head = offset()?,
-        "f" => held.finished = value == "1",
-        "c" => held.closed = value.parse().ok()?,
-        "eb" => held.marks.broadcast = offset()?,
-        "o" => held.marks.others = offset()?,
-        _ => {
-            // One of no valid name has no readers.
-            if let Some(client) = field.strip_prefix("e:")
-                && let Ok(client) = ClientId::try_from(client)
-            {
-                held.marks.clients.insert(client, offset()?);
-            }
-        }
-    }
-    Some(())
-}
-
 /// Where one of a stream's is, which its id says.
-fn place(value: &Value) -> Option<Offset> {
+pub(super) fn place(value: &Value) -> Option<Offset> {
     let (offset, _) = text(list(value).first()?)?.split_once('-')?;
     offset.parse().ok().map(Offset::new)
 }
 
-/// One of a stream's: its id, and its fields in their order.
-fn entry(value: &Value, now: u64) -> Option<Entry> {
+/// One of a stream's: its id, and its fields in their order. And where the one before it for the same readers was.
+pub(super) fn entry(value: &Value, now: u64) -> Option<(Entry, Offset)> {
     let [_, fields] = list(value) else { return None };
-    let [_, data, _, client, _, custom, _, previous, _, time] = list(fields) else { return None };
+    let [_, data, _, client, _, custom, _, previous, _, time, _, before] = list(fields) else { return None };
     let mut entry = Entry::of_bytes(Bytes::copy_from_slice(bytes(data)?), place(value)?, offset(previous)?);
     entry.client = given(text(client)?)?;
     entry.id = given(text(custom)?)?;
     entry.age = Duration::from_millis(now.saturating_sub(text(time)?.parse().ok()?));
-    Some(entry)
+    Some((entry, offset(before)?))
 }
 
 /// What is pushed to a channel's feed: `C`, or an event with its head in a line before it.
@@ -198,27 +151,6 @@ mod tests {
             assert!(pushed(channel.clone(), garbage.as_bytes()).is_none(), "{garbage:?}");
         }
         assert!(level(b"L a 1").is_some() && level(b"L a").is_none() && level(b"\xff").is_none());
-    }
-
-    #[test]
-    fn what_cannot_be_read_of_a_stream_is_lost_with_all_before_it() {
-        let text = |text: &str| Value::BulkString(text.into());
-        let entry = |at: u64, client: &str, time: &str| {
-            let fields = ["d", "data: x\n", "c", client, "i", "", "p", "0", "t", time].map(text);
-            Value::Array(vec![text(&format!("{at}-0")), Value::Array(fields.to_vec())])
-        };
-        let read = |entries: Vec<Value>| {
-            let meta = Value::Array(["l", "9", "e:a\nb", "1", "e:ana", "2"].map(text).to_vec());
-            let answer = vec![text("held"), text("9"), text("100"), meta, Value::Array(entries)];
-            held(Epoch::from_bits(1), &Value::Array(answer))
-        };
-        let (first, last) = (entry(3, "", "40"), entry(9, "ana", "70"));
-        let held = read(vec![first.clone(), entry(5, "", ""), entry(7, "a\nb", "1"), last]).unwrap();
-        assert_eq!(held.entries.iter().map(|entry| entry.offset.get()).collect::<Vec<_>>(), [9]);
-        assert_eq!(held.entries[0].age, Duration::from_millis(30));
-        assert_eq!((held.marks.broadcast, held.marks.others), (Offset::new(7), Offset::new(7)));
-        assert_eq!(held.marks.clients, [(ClientId::from_static("ana"), Offset::new(7))].into());
-        assert!(read(vec![first, Value::Array(vec![text("x-0"), Value::Nil])]).is_none(), "nobody knows where it is");
     }
 
     #[test]

@@ -1,0 +1,121 @@
+//! Reading a channel: a script gives what is known of it and its newest events, and plain commands all others, each of
+//! which holds Redis for as long as a page takes.
+
+use redis::{Cmd, Value};
+
+use super::{Inner, changes_too_often, reading::Reading, value};
+use crate::{
+    backend::Held,
+    error::BackendError,
+    log::Retention,
+    wire::{
+        cursor::{Cursor, Epoch, Offset},
+        name::ChannelName,
+    },
+};
+
+/// So many clients in one reply.
+const CLIENTS: usize = 250;
+/// Clients that got something while the others were listed are listed again, so often at most.
+const LISTINGS: usize = 5;
+
+impl Inner {
+    pub(super) async fn read(
+        &self,
+        channel: ChannelName,
+        after: Offset,
+        retention: Retention,
+    ) -> Result<Held, BackendError> {
+        for _ in 0..3 {
+            if let Some(held) = self.read_pages(&channel, after, retention).await? {
+                return Ok(held);
+            }
+        }
+        Err(changes_too_often())
+    }
+
+    /// `None`: the epoch is another one by now.
+    async fn read_pages(
+        &self,
+        channel: &ChannelName,
+        after: Offset,
+        retention: Retention,
+    ) -> Result<Option<Held>, BackendError> {
+        let mut reading = Reading::new(after, retention);
+        if !self.begin_reading(channel, &retention, &mut reading).await? {
+            return Ok(None);
+        }
+        let stream = self.keys.stream(reading.epoch(), channel);
+        while let Some((before, count)) = reading.next() {
+            let mut page = redis::cmd("XREVRANGE");
+            page.arg(&stream).arg(format!("({before}-0")).arg(format!("({after}-0")).arg("COUNT").arg(count);
+            let Some(events) = self.ask_in(reading.epoch(), page).await? else { return Ok(None) };
+            reading.take(count, &events).ok_or_else(value::unexpected)?;
+        }
+        Ok(Some(reading.finish()))
+    }
+
+    /// Reads what is known of the channel, as of one moment, with all clients that it remembers: those who got something
+    /// while others were listed are listed again. `false`: the epoch is another one by now.
+    async fn begin_reading(
+        &self,
+        channel: &ChannelName,
+        retention: &Retention,
+        reading: &mut Reading,
+    ) -> Result<bool, BackendError> {
+        let mut listed = Offset::START;
+        for _ in 0..LISTINGS {
+            let before = reading.epoch();
+            let (epoch, answer) = self.ask_read(channel, retention, reading, listed).await?;
+            if listed > Offset::START && epoch != before {
+                return Ok(false);
+            }
+            let (mut newest, mut count) = reading.begin(epoch, &answer).ok_or_else(value::unexpected)?;
+            if count < CLIENTS {
+                return Ok(true);
+            }
+            while count == CLIENTS {
+                let mut page = redis::cmd("ZRANGEBYSCORE");
+                page.arg(self.keys.clients(epoch, channel)).arg(format!("({newest}")).arg("+inf");
+                page.arg("WITHSCORES").arg("LIMIT").arg(0).arg(CLIENTS);
+                let Some(clients) = self.ask_in(epoch, page).await? else { return Ok(false) };
+                (newest, count) = reading.take_clients(&clients).ok_or_else(value::unexpected)?;
+            }
+            listed = reading.level();
+        }
+        reading.forget_clients();
+        Ok(true)
+    }
+
+    async fn ask_read(
+        &self,
+        channel: &ChannelName,
+        retention: &Retention,
+        reading: &Reading,
+        listed: Offset,
+    ) -> Result<(Epoch, Value), BackendError> {
+        let clients = if reading.is_whole() { CLIENTS } else { 0 };
+        self.ask(|Cursor { epoch, .. }| {
+            let mut ask = self.of_channel(&self.scripts.read, epoch, channel);
+            ask.arg(epoch.to_string()).arg(reading.after().get()).arg(self.life(retention));
+            ask.arg(listed.get()).arg(clients);
+            ask
+        })
+        .await
+    }
+
+    /// What a plain command answers in this epoch; `None` if that is over.
+    async fn ask_in(&self, epoch: Epoch, command: Cmd) -> Result<Option<Value>, BackendError> {
+        let mut both = redis::pipe();
+        both.add_command(command).cmd("HGET").arg(self.keys.hub()).arg("e");
+        let answer = self.link.run(&both).await?;
+        match value::list(&answer) {
+            [answer, current] if value::epoch(current) == Some(epoch) => Ok(Some(answer.clone())),
+            [_, current] => {
+                self.begin(value::epoch(current).unwrap_or(super::UNKNOWN));
+                Ok(None)
+            }
+            _ => Err(value::unexpected()),
+        }
+    }
+}

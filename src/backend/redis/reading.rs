@@ -1,0 +1,360 @@
+//! What is read of a channel, put together: from its newest event to its oldest, page by page. It asks nothing itself.
+//!
+//! Each event says where the one before it for the same readers is: the oldest one that is read for a client says what that
+//! client's mark is, and of a client without any the last event is known. So a page that comes late misses nothing: what
+//! was evicted meanwhile would have been the next to be evicted.
+
+use std::collections::HashMap;
+
+use redis::Value;
+
+use super::value::{self, list, text};
+use crate::{
+    backend::{Entry, Held, Marks},
+    log::Retention,
+    wire::{
+        cursor::{Epoch, Offset},
+        name::ClientId,
+    },
+};
+
+/// As many events in one reply, or as many bytes if they are about as large as the channel's others.
+const PAGE: (usize, usize) = (128, 64 << 10);
+
+pub(super) struct Reading {
+    held: Held,
+    /// Newest first, each with the offset of the event before it for the same readers.
+    events: Vec<(Entry, Offset)>,
+    /// What they cost.
+    bytes: usize,
+    retention: Retention,
+    after: Offset,
+    /// The highest offset that is evicted.
+    evicted: Offset,
+    /// The server's clock, in milliseconds.
+    now: u64,
+    /// What the channel holds, in events and bytes.
+    size: (usize, usize),
+    /// The last event of each client that the channel remembers.
+    clients: HashMap<ClientId, Offset>,
+    /// The newest one that can't be read, or is not in its order: nobody can know whom it was for.
+    damaged: Option<Offset>,
+    /// There is nothing more to be read.
+    ended: bool,
+}
+
+/// What the script says in numbers.
+struct Numbers {
+    last: u64,
+    evicted: u64,
+    broadcast: u64,
+    others: u64,
+    events: u64,
+    bytes: u64,
+    now: u64,
+    asked: u64,
+}
+
+impl Reading {
+    pub(super) fn new(after: Offset, retention: Retention) -> Self {
+        Self {
+            held: Held::new(Epoch::from_bits(0), Offset::START),
+            events: Vec::new(),
+            bytes: 0,
+            retention,
+            after,
+            evicted: Offset::START,
+            now: 0,
+            size: (0, 0),
+            clients: HashMap::new(),
+            damaged: None,
+            ended: false,
+        }
+    }
+
+    /// Begins with what the script `read` answers, and anew if it had begun: then the clients that it knows are those of
+    /// before, and of later. `None`: it is no answer of the script.
+    ///
+    /// It gives the last event of a client that the answer lists, and how many it lists.
+    pub(super) fn begin(&mut self, epoch: Epoch, answer: &Value) -> Option<(Offset, usize)> {
+        let mut newest = (Offset::START, 0);
+        let clients = std::mem::take(&mut self.clients);
+        *self = Self::new(self.after, self.retention);
+        match list(answer) {
+            [kind, level, mark] if value::is(kind, "none") => {
+                self.held = Held::new(epoch, value::offset(level)?);
+                self.evicted = value::offset(mark)?;
+                (self.held.marks, self.ended) = (Marks::of_everybody(self.evicted), true);
+            }
+            [kind, level, finished, closed, numbers, listed, events] if value::is(kind, "held") => {
+                self.held = Held::new(epoch, value::offset(level)?);
+                self.held.finished = value::is(finished, "1");
+                self.held.closed = text(closed)?.parse().ok()?;
+                self.clients = clients;
+                newest = self.take_clients(listed)?;
+                let numbers = Numbers::read(numbers)?;
+                self.held.head = Offset::new(numbers.last);
+                self.held.marks.broadcast = Offset::new(numbers.broadcast);
+                self.held.marks.others = Offset::new(numbers.others);
+                self.evicted = Offset::new(numbers.evicted);
+                self.now = numbers.now;
+                self.size = (usize::try_from(numbers.events).ok()?, usize::try_from(numbers.bytes).ok()?);
+                self.take(usize::try_from(numbers.asked).ok()?, events)?;
+            }
+            _ => return None,
+        }
+        Some(newest)
+    }
+
+    /// All that is held is wanted, and for whom something is not held any more.
+    pub(super) fn is_whole(&self) -> bool {
+        self.after == Offset::START
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.held.epoch
+    }
+
+    pub(super) fn after(&self) -> Offset {
+        self.after
+    }
+
+    pub(super) fn level(&self) -> Offset {
+        self.held.level
+    }
+
+    /// Before which event, and how many, have to be asked for next.
+    pub(super) fn next(&self) -> Option<(Offset, usize)> {
+        let (oldest, _) = self.events.last()?;
+        // What is missing has the whole channel read.
+        let is_void = !self.is_whole() && self.evicted > self.after;
+        let (held, bytes) = self.size;
+        let all = self.is_whole() && self.events.len() >= held;
+        let fit = PAGE.1.saturating_mul(held) / bytes.max(1);
+        (!self.ended && !is_void && !all).then(|| (oldest.offset, fit.clamp(1, PAGE.0)))
+    }
+
+    /// Takes the clients of a reply, ordered by their last events, of which it gives the last and how many there are.
+    pub(super) fn take_clients(&mut self, answer: &Value) -> Option<(Offset, usize)> {
+        let pairs = list(answer).chunks_exact(2);
+        let (count, mut newest) = (pairs.len(), Offset::START);
+        for pair in pairs {
+            newest = value::offset(&pair[1])?;
+            // One of no valid name has no readers.
+            if let Ok(client) = ClientId::try_from(text(&pair[0]).unwrap_or_default()) {
+                self.clients.insert(client, newest);
+            }
+        }
+        Some((newest, count))
+    }
+
+    /// Who got what last is not known: all may have missed what is evicted.
+    pub(super) fn forget_clients(&mut self) {
+        self.clients.clear();
+        self.held.marks.others = self.held.marks.others.max(self.evicted);
+    }
+
+    /// Takes the events of a reply, of which so many were asked for. `None`: one is nowhere.
+    pub(super) fn take(&mut self, asked: usize, answer: &Value) -> Option<()> {
+        let events = list(answer);
+        self.ended = events.len() < asked;
+        for event in events {
+            let at = value::place(event)?;
+            let is_older = self.events.last().is_none_or(|(entry, _)| at < entry.offset);
+            let Some((entry, before)) = value::entry(event, self.now).filter(|_| is_older) else {
+                (self.damaged, self.ended) = (Some(at), true);
+                break;
+            };
+            if !self.fits(&entry) {
+                (self.evicted, self.ended) = (self.evicted.max(at), true);
+                break;
+            }
+            self.bytes += entry.cost(self.held.epoch);
+            self.events.push((entry, before.min(at.before())));
+        }
+        Some(())
+    }
+
+    /// The retention allows that it is held, with those that are newer.
+    fn fits(&self, entry: &Entry) -> bool {
+        let bytes = self.bytes + entry.cost(self.held.epoch);
+        let is_too_much = self.events.len() >= self.retention.max_events() || bytes > self.retention.max_bytes();
+        entry.age <= self.retention.max_age() && (self.events.is_empty() || !is_too_much)
+    }
+
+    pub(super) fn finish(self) -> Held {
+        let is_whole = self.is_whole();
+        let Self { mut held, events, clients, evicted, damaged, .. } = self;
+        if is_whole {
+            held.marks.clients = clients;
+            for (entry, before) in &events {
+                match &entry.client {
+                    None => held.marks.broadcast = *before,
+                    Some(client) => drop(held.marks.clients.insert(client.clone(), *before)),
+                }
+            }
+        } else {
+            held.marks = Marks::of_everybody(evicted);
+        }
+        held.entries = events.into_iter().rev().map(|(entry, _)| entry).collect();
+        if let Some(offset) = damaged {
+            held.lose(offset);
+        }
+        held
+    }
+}
+
+impl Numbers {
+    fn read(answer: &Value) -> Option<Self> {
+        let numbers = list(answer).iter().map(|number| text(number)?.parse().ok());
+        let numbers: [u64; 8] = numbers.collect::<Option<Vec<_>>>()?.try_into().ok()?;
+        let [last, evicted, broadcast, others, events, bytes, now, asked] = numbers;
+        Some(Self { last, evicted, broadcast, others, events, bytes, now, asked })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn text(text: &str) -> Value {
+        Value::BulkString(text.into())
+    }
+
+    fn texts(texts: &[&str]) -> Value {
+        Value::Array(texts.iter().copied().map(text).collect())
+    }
+
+    /// An event, with the one before it for the same readers, and its time.
+    fn event(at: u64, client: &str, before: u64, time: &str) -> Value {
+        let (id, before) = (format!("{at}-0"), before.to_string());
+        let fields = ["d", "data: x\n", "c", client, "i", "", "p", "0", "t", time, "w", &before];
+        Value::Array(vec![text(&id), texts(&fields)])
+    }
+
+    /// A channel whose last event is 9, of which eight are held.
+    fn answer(evicted: u64, clients: &[&str], asked: usize, events: &[Value]) -> Value {
+        let (evicted, asked) = (evicted.to_string(), asked.to_string());
+        let numbers = texts(&["9", &evicted, "8", "3", "8", "800", "100", &asked]);
+        let head = ["held", "20", "0", "2"].map(text);
+        Value::Array(head.into_iter().chain([numbers, texts(clients), Value::Array(events.to_vec())]).collect())
+    }
+
+    fn begun(after: u64, retention: Retention, answer: &Value) -> Reading {
+        let mut reading = Reading::new(Offset::new(after), retention);
+        reading.begin(Epoch::from_bits(1), answer).unwrap();
+        reading
+    }
+
+    fn offsets(held: &Held) -> Vec<u64> {
+        held.entries.iter().map(|entry| entry.offset.get()).collect()
+    }
+
+    fn mark(held: &Held, client: &'static str) -> Option<u64> {
+        held.marks.clients.get(&ClientId::from_static(client)).map(|mark| mark.get())
+    }
+
+    #[test]
+    fn pages_are_put_together_and_marks_are_those_of_the_oldest_event_of_each_reader() {
+        let first = [event(9, "ana", 7, "70"), event(8, "", 6, "60")];
+        let clients = ["bob", "5", "ana", "9", "a\nb", "6"];
+        let mut reading = begun(0, Retention::new(), &answer(4, &clients, 2, &first));
+        assert_eq!(reading.next(), Some((Offset::new(8), 128)));
+        reading.take(2, &Value::Array(vec![event(7, "ana", 2, "50"), event(6, "", 4, "40")])).unwrap();
+        assert_eq!(reading.next(), Some((Offset::new(6), 128)));
+        reading.take(128, &Value::Array(Vec::new())).unwrap();
+        assert_eq!(reading.next(), None);
+        let held = reading.finish();
+        assert_eq!((offsets(&held), held.entries[0].age), (vec![6, 7, 8, 9], Duration::from_millis(60)));
+        assert_eq!((held.level, held.head, held.closed), (Offset::new(20), Offset::new(9), 2));
+        assert_eq!((held.marks.broadcast, held.marks.others), (Offset::new(4), Offset::new(3)));
+        assert_eq!((mark(&held, "ana"), mark(&held, "bob"), held.marks.clients.len()), (Some(2), Some(5), 2));
+    }
+
+    #[test]
+    fn a_page_is_as_large_as_the_channels_events_allow() {
+        let sized = |events: &str, bytes: &str| {
+            let numbers = texts(&["9", "0", "8", "3", events, bytes, "100", "1"]);
+            let lists = [numbers, texts(&[]), Value::Array(vec![event(9, "", 0, "1")])];
+            let answer = ["held", "20", "0", "2"].map(text).into_iter().chain(lists).collect();
+            begun(0, Retention::new(), &Value::Array(answer)).next().map(|(_, count)| count)
+        };
+        assert_eq!([sized("8", "800"), sized("8", "8192"), sized("8", "9999999")], [Some(128), Some(64), Some(1)]);
+        assert_eq!(sized("1", "100"), None, "that is all");
+    }
+
+    #[test]
+    fn no_more_is_read_than_the_retention_allows_and_the_rest_counts_as_evicted() {
+        let events = [event(9, "", 7, "90"), event(7, "", 6, "50"), event(6, "", 4, "40")];
+        let cost = Entry::of_bytes(b"data: x\n"[..].into(), Offset::new(9), Offset::START).cost(Epoch::from_bits(1));
+        for retention in [
+            Retention::new().events(2),
+            Retention::new().bytes(2 * cost),
+            Retention::new().age(Duration::from_millis(50)),
+        ] {
+            let reading = begun(0, retention, &answer(0, &[], 3, &events));
+            assert_eq!(reading.next(), None);
+            let held = reading.finish();
+            assert_eq!((offsets(&held), held.marks.broadcast), (vec![7, 9], Offset::new(6)));
+            let part = begun(3, retention, &answer(0, &[], 3, &events)).finish();
+            assert_eq!((offsets(&part), part.marks.highest()), (vec![7, 9], Offset::new(6)));
+        }
+        let newest = begun(0, Retention::new().bytes(1), &answer(0, &[], 3, &events)).finish();
+        assert_eq!(offsets(&newest), [9]);
+        let too_old = begun(0, Retention::new().age(Duration::ZERO), &answer(0, &[], 3, &events)).finish();
+        assert_eq!((offsets(&too_old), too_old.marks.broadcast), (vec![], Offset::new(8)));
+    }
+
+    #[test]
+    fn what_follows_an_offset_that_is_evicted_is_not_read_to_its_end() {
+        let reading = begun(3, Retention::new(), &answer(4, &[], 1, &[event(9, "", 7, "90")]));
+        assert_eq!(reading.next(), None);
+        assert_eq!(reading.finish().marks.highest(), Offset::new(4));
+        assert!(begun(4, Retention::new(), &answer(4, &[], 1, &[event(9, "", 7, "90")])).next().is_some());
+    }
+
+    #[test]
+    fn clients_that_are_listed_again_replace_what_was_known_of_them() {
+        let mut reading = begun(0, Retention::new(), &answer(4, &["ana", "1", "bob", "2"], 1, &[]));
+        assert_eq!(reading.take_clients(&texts(&["cyd", "3"])), Some((Offset::new(3), 1)));
+        let again = answer(4, &["bob", "9"], 1, &[]);
+        assert_eq!(reading.begin(Epoch::from_bits(1), &again), Some((Offset::new(9), 1)));
+        let held = reading.finish();
+        assert_eq!(["ana", "bob", "cyd"].map(|client| mark(&held, client)), [Some(1), Some(9), Some(3)]);
+    }
+
+    #[test]
+    fn where_clients_change_too_fast_to_be_listed_all_have_missed_what_is_evicted() {
+        let mut reading = begun(0, Retention::new(), &answer(6, &["ana", "1"], 2, &[event(9, "bob", 5, "90")]));
+        reading.forget_clients();
+        let held = reading.finish();
+        assert_eq!((mark(&held, "ana"), mark(&held, "bob"), held.marks.others), (None, Some(5), Offset::new(6)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_lost_with_all_before_it() {
+        let first = event(3, "", 0, "40");
+        for damage in [event(7, "a\nb", 5, "1"), event(7, "", 5, ""), event(9, "", 0, "1")] {
+            let events = [event(9, "ana", 1, "70"), damage.clone(), first.clone()];
+            let held = begun(0, Retention::new(), &answer(0, &["bob", "2"], 3, &events)).finish();
+            let lost = value::place(&damage).unwrap();
+            assert_eq!(held.entries.iter().all(|entry| entry.offset > lost), true);
+            assert_eq!((held.marks.broadcast, held.marks.others), (lost.max(Offset::new(8)), lost));
+            assert_eq!((mark(&held, "ana"), mark(&held, "bob")), (Some(lost.get()), Some(lost.get())));
+        }
+        let nowhere = Value::Array(vec![text("x-0"), Value::Nil]);
+        let mut reading = Reading::new(Offset::START, Retention::new());
+        assert!(reading.begin(Epoch::from_bits(1), &answer(0, &[], 1, &[nowhere])).is_none());
+        assert!(reading.begin(Epoch::from_bits(1), &texts(&["held"])).is_none());
+    }
+
+    #[test]
+    fn what_may_have_been_in_a_channel_that_is_forgotten_counts_as_evicted() {
+        let held = begun(0, Retention::new(), &texts(&["none", "20", "12"])).finish();
+        assert_eq!((held.level, held.head, held.marks.others), (Offset::new(20), Offset::START, Offset::new(12)));
+        let part = begun(5, Retention::new(), &texts(&["none", "20", "12"])).finish();
+        assert_eq!(part.marks, Marks::of_everybody(Offset::new(12)));
+    }
+}

@@ -1,0 +1,229 @@
+//! How much work one call makes for Redis, counted in commands and events, and that what is left to later calls is not lost.
+
+use std::{collections::HashMap, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use tower_sse::{
+    BackendError, ChannelName, ClientId, CustomId, Event, GapReason, Offset, Publisher, Redis, Retention,
+    backend::{Append, Appended, Backend, Held},
+};
+
+use crate::{
+    file::FileStore,
+    reader::*,
+    redis::RedisStore,
+    store::{Shared as _, Store},
+};
+
+const CHANNEL: ChannelName = ChannelName::from_static("a");
+
+fn client(n: usize) -> ClientId {
+    ClientId::try_from(format!("client{n}")).unwrap()
+}
+
+fn append(n: usize, client: Option<ClientId>, retention: Retention) -> Append {
+    let mut append = Append::new(CHANNEL, Bytes::from(format!("data: {n}\n")), retention);
+    append.client = client;
+    append
+}
+
+/// Appends events, many on their way at once: for a client each, or for everybody.
+async fn fill(redis: &Redis, events: usize, targeted: bool, retention: Retention) {
+    let appends = (0..events).map(|n| redis.append(append(n, targeted.then(|| client(n)), retention)));
+    let mut appended = stream::iter(appends).buffer_unordered(64);
+    while let Some(appended) = appended.next().await {
+        assert!(matches!(appended.unwrap(), Appended::At(_)));
+    }
+}
+
+/// What Redis ran meanwhile, but for what asks it.
+async fn commands<T>(
+    store: &RedisStore,
+    work: impl Future<Output = Result<T, BackendError>>,
+) -> (HashMap<String, usize>, T) {
+    store.command(&["CONFIG", "RESETSTAT"]);
+    let done = work.await.unwrap();
+    let calls = store.calls().into_iter().filter(|(name, _)| name != "info" && !name.starts_with("config"));
+    (calls.collect(), done)
+}
+
+fn sum(commands: &HashMap<String, usize>) -> usize {
+    commands.values().sum()
+}
+
+fn held_in(store: &RedisStore) -> usize {
+    let stream = store.command(&["KEYS", "*:s:*:a"]);
+    store.command(&["XLEN", &stream]).parse().unwrap()
+}
+
+fn generous() -> Retention {
+    Retention::new().events(1_000_000).bytes(1 << 30)
+}
+
+#[tokio::test]
+async fn a_smaller_retention_is_reached_in_slices() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let redis = store.backend();
+    fill(&redis, 1_000, false, generous()).await;
+    let small = Retention::new().events(10);
+    let mut left = held_in(&store);
+    while left > 10 {
+        let (ran, _) = commands(&store, redis.append(append(0, None, small))).await;
+        let before = std::mem::replace(&mut left, held_in(&store));
+        assert!(before + 1 - left <= 210, "{before} events, and then {left}");
+        assert!(left == 10 || before - left >= 190, "{before} events, and then {left}");
+        assert!(sum(&ran) < 40, "{ran:?}");
+    }
+    // A reader gets no more than the retention allows, whatever is left.
+    fill(&redis, 300, false, generous()).await;
+    let read = redis.read(CHANNEL, Offset::START, small).await.unwrap();
+    assert_eq!((read.entries.len(), read.marks.broadcast), (10, read.entries[0].previous));
+}
+
+#[tokio::test]
+async fn events_that_are_too_old_are_evicted_in_slices_and_read_by_nobody() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let redis = store.backend();
+    let brief = generous().age(Duration::from_secs(1));
+    let old = generous().age(Duration::from_secs(3_600));
+    fill(&redis, 500, false, old).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    fill(&redis, 1, false, old).await;
+    let read = redis.read(CHANNEL, Offset::START, brief).await.unwrap();
+    assert_eq!((read.entries.len(), read.marks.broadcast), (1, Offset::new(500)));
+    let (ran, _) = commands(&store, redis.append(append(0, None, brief))).await;
+    assert!((290..=310).contains(&held_in(&store)), "{}", held_in(&store));
+    assert!(sum(&ran) < 40, "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_publish_costs_the_same_however_many_clients_a_channel_has() {
+    let mut costs = Vec::new();
+    for clients in [3, 2_000] {
+        let Some(store) = RedisStore::begin().await else { return };
+        let redis = store.backend();
+        let brief = Retention::new().events(100).age(Duration::from_secs(1));
+        fill(&redis, clients, true, brief).await;
+        let (one_more, _) = commands(&store, redis.append(append(0, Some(client(1)), brief))).await;
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        let (all_too_old, _) = commands(&store, redis.append(append(0, None, brief))).await;
+        let (closing, _) = commands(&store, redis.close(CHANNEL)).await;
+        costs.push([one_more, all_too_old, closing].map(|ran| sum(&ran)));
+    }
+    let [few, many] = costs.try_into().unwrap();
+    assert!(few.iter().zip(many).all(|(few, many)| many <= few + 5), "{few:?} commands, and {many:?}");
+}
+
+#[tokio::test]
+async fn a_long_channel_is_read_in_pages_outside_of_scripts() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let redis = store.backend();
+    fill(&redis, 1_000, false, generous()).await;
+    // Redis knows the script from then on.
+    redis.read(CHANNEL, Offset::START, generous()).await.unwrap();
+    let (ran, held) = commands(&store, redis.read(CHANNEL, Offset::START, generous())).await;
+    let all: Vec<_> = (1..=1_000).map(Offset::new).collect();
+    assert_eq!(held.entries.iter().map(|entry| entry.offset).collect::<Vec<_>>(), all);
+    // In the script the newest sixteen, and then 128 at a time.
+    assert_eq!((ran["evalsha"], ran["xrevrange"]), (1, 1 + 984_usize.div_ceil(128)));
+    let (ran, held) = commands(&store, redis.read(CHANNEL, Offset::new(995), generous())).await;
+    assert_eq!((held.entries.len(), ran["xrevrange"]), (5, 1));
+    // Large ones are fewer.
+    let large = |n: usize| Append::new(CHANNEL, Bytes::from(format!("data: {n}{}\n", "x".repeat(60_000))), generous());
+    redis.close(CHANNEL).await.unwrap();
+    for n in 0..6 {
+        redis.append(large(n)).await.unwrap();
+    }
+    let (ran, held) = commands(&store, redis.read(CHANNEL, Offset::START, generous())).await;
+    assert_eq!((held.entries.len(), ran["xrevrange"]), (6, 6));
+}
+
+/// By a store that knows of each client what was evicted, because it keeps everything in one place.
+#[tokio::test]
+async fn what_is_read_and_what_is_gone_is_the_same_as_of_a_simpler_store() {
+    let (Some(store), Some(file)) = (RedisStore::begin().await, FileStore::begin().await) else { return };
+    let (redis, file) = (store.backend(), file.backend());
+    let retention = Retention::new().events(150);
+    // Numbers as if at random, and the same each time.
+    let mut random = 1_u64;
+    let mut next = |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % below
+    };
+    for round in 0..12 {
+        for n in 0..100 {
+            let whom = next(600);
+            let mut append = append(n, (whom % 10 > 0).then(|| client(whom)), retention);
+            append.id = (next(3) == 0).then(|| CustomId::try_from(format!("id{}", next(100))).unwrap());
+            let answers = [redis.append(append.clone()).await.unwrap(), file.append(append).await.unwrap()];
+            let offset = |answer: &Appended| match answer {
+                Appended::At(cursor) => Some(cursor.offset),
+                Appended::DuplicateId => None,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(offset(&answers[0]), offset(&answers[1]));
+        }
+        if round == 8 {
+            redis.close(CHANNEL).await.unwrap();
+            file.close(CHANNEL).await.unwrap();
+        }
+        let one = redis.read(CHANNEL, Offset::START, retention).await.unwrap();
+        let other = file.read(CHANNEL, Offset::START, retention).await.unwrap();
+        assert_same(&one, &other);
+        let after = Offset::new(one.head.get() - 40);
+        let [one, other] =
+            [redis.read(CHANNEL, after, retention).await.unwrap(), file.read(CHANNEL, after, retention).await.unwrap()];
+        assert_eq!(offsets(&one), offsets(&other));
+    }
+    // And more clients than are listed at once.
+    assert!(store.command(&["ZCARD", &store.command(&["KEYS", "*:c:*:a"])]).parse::<usize>().unwrap() > 400);
+}
+
+fn offsets(held: &Held) -> Vec<(Offset, Offset)> {
+    held.entries.iter().map(|entry| (entry.offset, entry.previous)).collect()
+}
+
+fn assert_same(one: &Held, other: &Held) {
+    assert_eq!(offsets(one), offsets(other));
+    assert_eq!((one.level, one.head, one.closed), (other.level, other.head, other.closed));
+    assert_eq!(one.marks.broadcast, other.marks.broadcast);
+    for client in (0..600).map(client) {
+        let [one, other] = [one, other].map(|held| held.marks.clients.get(&client).copied().unwrap_or_default());
+        assert_eq!(one, other, "of {client:?}");
+    }
+}
+
+/// The others are remembered as one.
+#[tokio::test]
+async fn no_more_than_ten_thousand_clients_are_remembered_and_nothing_is_hidden() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let redis = store.backend();
+    let retention = Retention::new().events(100);
+    fill(&redis, 10_000, true, retention).await;
+    let (ran, appended) = commands(&store, redis.append(append(0, Some(client(10_000)), retention))).await;
+    assert!(matches!(appended, Appended::At(_)) && sum(&ran) < 40, "{ran:?}");
+    let held = redis.read(CHANNEL, Offset::START, retention).await.unwrap();
+    assert_eq!(held.marks.clients.len(), 10_000);
+    let unlisted: Vec<_> = (0..10_001).map(client).filter(|client| !held.marks.clients.contains_key(client)).collect();
+    assert_eq!((unlisted.len(), held.marks.others), (1, Offset::new(1)));
+}
+
+#[tokio::test]
+async fn clients_that_redis_has_lost_have_a_gap() {
+    let Some(store) = RedisStore::begin().await else { return };
+    fn brief(builder: tower_sse::PublisherBuilder) -> tower_sse::PublisherBuilder {
+        builder.retention(Retention::new().events(1))
+    }
+    let one: Publisher = store.node(brief);
+    let first = send(&one, "a", 1).await;
+    send_to(&one, "a", "ana", 2).await;
+    let last = send(&one, "a", 3).await;
+    store.command(&["DEL", &store.command(&["KEYS", "*:c:*:a"])]);
+    let mut ana = resume(&store.node(brief), &["a"], "ana", &first).await;
+    ana.gap(GapReason::Evicted).await;
+    one.channel("a").send(Event::text("4")).await.unwrap();
+    resume(&store.node(brief), &["a"], "ana", &first).await.gap(GapReason::Evicted).await;
+    let mut bob = resume(&store.node(brief), &["a"], "bob", &last).await;
+    assert_eq!(bob.text().await, "4");
+}
