@@ -322,7 +322,6 @@ async fn axum_takes_an_authorizer_that_is_sync() {
 #[test]
 fn what_is_sent_between_threads_can_be() {
     fn send_sync_unpin<T: Send + Sync + Unpin>() {}
-    type Fut = std::future::Ready<Result<Response<Full<Bytes>>, Infallible>>;
     send_sync_unpin::<Publisher>();
     send_sync_unpin::<Subscription>();
     send_sync_unpin::<SseBody>();
@@ -330,7 +329,7 @@ fn what_is_sent_between_threads_can_be() {
     send_sync_unpin::<SseLayer>();
     send_sync_unpin::<SseService<()>>();
     send_sync_unpin::<SseService<NotFound>>();
-    send_sync_unpin::<SseFuture<Fut>>();
+    send_sync_unpin::<SseFuture<NotFound, Request<Full<Bytes>>>>();
     send_sync_unpin::<BearerFuture<std::future::Ready<Result<Grant, Denied>>>>();
     send_sync_unpin::<Event>();
     send_sync_unpin::<EncodedEvent>();
@@ -358,7 +357,7 @@ async fn a_future_tells_where_it_is() {
 fn what_passes_through_carries_no_stream() {
     let (inner, body) = (size_of::<Full<Bytes>>(), size_of::<SseBody<Full<Bytes>>>());
     assert!(body <= inner + 8, "{body}");
-    // The request's parts, on their way to the authorizer, are most of it.
-    let future = size_of::<SseFuture<std::future::Ready<()>>>();
+    // A request on its way to the authorizer, or to the inner service, is most of it.
+    let future = size_of::<SseFuture<NotFound, Request<Incoming>>>();
     assert!(future <= 368, "{future}");
 }

@@ -600,6 +600,61 @@ async fn the_inner_instance_that_was_ready_is_the_one_called() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stream_does_not_wait_for_an_inner_service_that_is_busy() {
+    let slow = service_fn(|_: Request<&'static str>| async {
+        tokio::time::sleep(60 * SECOND).await;
+        Ok::<_, Infallible>(Response::new(Inner::default()))
+    });
+    let publisher = Publisher::new();
+    let limited = layer(&publisher).layer(tower::limit::ConcurrencyLimit::new(slow, 1));
+    let start = Instant::now();
+    let pages = [0; 2].map(|_| tokio::spawn(limited.clone().oneshot(get("/page"))));
+    tokio::task::yield_now().await;
+    let stream = limited.clone().oneshot(get("/sse/a")).await.unwrap();
+    assert_stream_headers(&stream);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    for page in pages {
+        assert_eq!(page.await.unwrap().unwrap().status(), 200);
+    }
+    assert!(start.elapsed() >= 120 * SECOND, "what is passed on waits for its turn");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_answers_streams_reserves_no_place_of_the_inner_service() {
+    let inner = service_fn(|_: Request<&'static str>| async { Ok::<_, Infallible>(Response::new(Inner::default())) });
+    let publisher = Publisher::new();
+    let service = layer(&publisher).layer(tower::buffer::Buffer::new(inner, 1));
+    let mut streams = service.clone();
+    let stream = streams.ready().await.unwrap().call(get("/sse/a")).await.unwrap();
+    assert_stream_headers(&stream);
+    let page = timeout(SECOND, service.oneshot(get("/page"))).await.expect("there is a place").unwrap();
+    assert_eq!(page.status(), 200);
+    drop((stream, streams));
+}
+
+#[tokio::test]
+async fn an_inner_service_that_fails_to_become_ready_fails_what_is_passed_on() {
+    #[derive(Clone)]
+    struct Broken;
+    impl Service<Request<&'static str>> for Broken {
+        type Response = Response<Inner>;
+        type Error = &'static str;
+        type Future = std::future::Pending<Result<Response<Inner>, &'static str>>;
+
+        fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
+            Poll::Ready(Err("broken"))
+        }
+
+        fn call(&mut self, _request: Request<&'static str>) -> Self::Future {
+            panic!("it is not ready")
+        }
+    }
+    let service = layer(&Publisher::new()).layer(Broken);
+    assert_eq!(service.clone().oneshot(get("/page")).await.err(), Some("broken"));
+    assert_stream_headers(&service.oneshot(get("/sse/a")).await.unwrap());
+}
+
 // Accept
 
 #[tokio::test]

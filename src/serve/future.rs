@@ -9,6 +9,7 @@ use std::{
 
 use http::{Response, request::Parts};
 use pin_project_lite::pin_project;
+use tower_service::Service;
 
 use super::{
     answer::{self, Decided},
@@ -23,17 +24,19 @@ use crate::{
 };
 
 pin_project! {
-    /// What [`SseService`](crate::SseService) answers: `F` is the inner service's future, `A` the authorizer.
+    /// The future of [`SseService`](crate::SseService): `S` is the inner service, `R` the request, `A` the authorizer.
     #[must_use = "a future does nothing until it is polled"]
-    pub struct SseFuture<F, A: Authorizer = AllowAll> {
+    pub struct SseFuture<S: Service<R>, R, A: Authorizer = AllowAll> {
         #[pin]
-        state: State<F, A>,
+        state: State<S, R, S::Future, A>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<F, A: Authorizer> {
+    enum State<S, R, F, A: Authorizer> {
+        /// The inner service is being made ready; no `request` once it has been called.
+        Readying { service: S, request: Option<R> },
         Inner { #[pin] future: F },
         Asked { config: Arc<Config>, ask: Ask, #[pin] step: Step<A> },
         /// `None` once it is given.
@@ -50,9 +53,9 @@ pin_project! {
     }
 }
 
-impl<F, A: Authorizer> SseFuture<F, A> {
-    pub(crate) fn inner(future: F) -> Self {
-        Self { state: State::Inner { future } }
+impl<S: Service<R>, R, A: Authorizer> SseFuture<S, R, A> {
+    pub(crate) fn passed_on(service: S, request: R) -> Self {
+        Self { state: State::Readying { service, request: Some(request) } }
     }
 
     pub(crate) fn answered(response: Response<SseBody>) -> Self {
@@ -87,10 +90,10 @@ impl<A: Authorizer> Step<A> {
     }
 }
 
-impl<F, A: Authorizer> fmt::Debug for SseFuture<F, A> {
+impl<S: Service<R>, R, A: Authorizer> fmt::Debug for SseFuture<S, R, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
-            State::Inner { .. } => "inner",
+            State::Readying { .. } | State::Inner { .. } => "inner",
             State::Asked { step: Step::Deciding { .. }, .. } => "asking",
             State::Asked { step: Step::Opening { .. }, .. } => "opening",
             State::Answered { .. } => "answered",
@@ -99,24 +102,32 @@ impl<F, A: Authorizer> fmt::Debug for SseFuture<F, A> {
     }
 }
 
-impl<F, A, B, E> Future for SseFuture<F, A>
+impl<S, R, A, B> Future for SseFuture<S, R, A>
 where
-    F: Future<Output = Result<Response<B>, E>>,
+    S: Service<R, Response = Response<B>>,
     A: Authorizer,
 {
-    type Output = Result<Response<SseBody<B>>, E>;
+    type Output = Result<Response<SseBody<B>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
-        let response = match state.as_mut().project() {
-            StateProj::Inner { future } => return future.poll(cx).map_ok(|response| response.map(SseBody::inner)),
-            StateProj::Asked { config, ask, step } => {
-                let response = ready!(step.poll_response(&config.publisher, ask, cx));
-                state.set(State::Answered { response: None });
-                response
-            }
-            // The contract of `Future`: whoever polls once more than that has a bug of their own.
-            StateProj::Answered { response } => response.take().expect("polled after it was ready"),
+        let response = loop {
+            let future = match state.as_mut().project() {
+                StateProj::Readying { service, request } => {
+                    ready!(service.poll_ready(cx))?;
+                    // Taken once: the next state follows in this same turn.
+                    service.call(request.take().expect("polled after a panic"))
+                }
+                StateProj::Inner { future } => return future.poll(cx).map_ok(|response| response.map(SseBody::inner)),
+                StateProj::Asked { config, ask, step } => {
+                    let response = ready!(step.poll_response(&config.publisher, ask, cx));
+                    state.set(State::Answered { response: None });
+                    break response;
+                }
+                // The contract of `Future`: whoever polls once more than that has a bug of their own.
+                StateProj::Answered { response } => break response.take().expect("polled after it was ready"),
+            };
+            state.set(State::Inner { future });
         };
         Poll::Ready(Ok(response.map(SseBody::widen)))
     }

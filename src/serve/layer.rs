@@ -30,8 +30,15 @@ use crate::{
 /// # Ok::<_, tower_sse::RouteError>(())
 /// ```
 ///
-/// An inner service has to answer with a body of `Bytes`, that is a `http_body::Body<Data = Bytes>`, for the response to be
-/// servable: see [`SseBody`](crate::SseBody).
+/// # The inner service
+///
+/// It has to be `Clone`, as servers ask of a service anyway, and to answer with a body of `Bytes`, that is a
+/// `http_body::Body<Data = Bytes>`, for the response to be servable: see [`SseBody`](crate::SseBody).
+///
+/// [`SseService`] itself is always ready. Only a request that is passed on waits for the inner service to become ready, so
+/// that a stream neither waits for a busy one nor holds a place in it. Therefore put what depends on readiness within the
+/// layer, next to the service that may be busy: for example `LoadShed` around a `ConcurrencyLimit`. Limits that are to count
+/// streams too go around the layer.
 ///
 /// # In axum
 ///

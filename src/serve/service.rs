@@ -42,22 +42,25 @@ impl<S, A> SseService<S, A> {
 
 impl<S, A, ReqBody, ResBody> Service<Request<ReqBody>> for SseService<S, A>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
     A: Authorizer,
 {
     type Response = Response<SseBody<ResBody>>;
     type Error = S::Error;
-    type Future = SseFuture<S::Future, A>;
+    type Future = SseFuture<S, Request<ReqBody>, A>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+    /// Always ready, since a stream does not need the inner service: waiting for it here would delay streams while it is busy,
+    /// and reserve a place in it that a stream never uses.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let Config { publisher, routes } = &*self.config;
         let max = publisher.limits().channels_per_subscription;
         match Ask::read(routes, max, request.method(), request.uri(), request.headers()) {
-            None => SseFuture::inner(self.inner.call(request)),
+            // A clone, which the future makes ready: this one never is.
+            None => SseFuture::passed_on(self.inner.clone(), request),
             Some(Err(rejection)) => {
                 let head = request.method() == Method::HEAD;
                 SseFuture::answered(answer::rejected(publisher, &rejection, head))
