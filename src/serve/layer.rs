@@ -40,11 +40,48 @@ use crate::{
 /// layer, next to the service that may be busy: for example `LoadShed` around a `ConcurrencyLimit`. Limits that are to count
 /// streams too go around the layer.
 ///
+/// # Which layers protect the streams
+///
+/// The layer answers its routes itself, so that nothing *within* it ever sees a request for a stream. Authentication, CORS,
+/// rate limits and tracing that streams need too have to go *around* it. **In axum that means after it**, since the layer that
+/// is added last sees a request first: `.layer(auth).layer(sse)` protects every page and leaves every stream open to anybody.
+///
+/// ```
+/// use axum::{Router, extract::Request, http::StatusCode, middleware, response::{IntoResponse, Response}, routing::get};
+/// use tower::ServiceExt as _;
+/// use tower_sse::{Publisher, SseLayer};
+///
+/// async fn signed_in(request: Request, next: middleware::Next) -> Response {
+///     match request.headers().contains_key("cookie") {
+///         true => next.run(request).await,
+///         false => StatusCode::UNAUTHORIZED.into_response(),
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let sse = SseLayer::new(Publisher::new()).route("/events/{channel}")?;
+/// let app: Router = Router::new()
+///     .route("/private", get(async || "a page"))
+///     .layer(sse)
+///     // After `sse`: it protects the page and the streams.
+///     .layer(middleware::from_fn(signed_in));
+///
+/// for path in ["/private", "/events/payroll"] {
+///     let request = Request::get(path).body(axum::body::Body::empty())?;
+///     assert_eq!(app.clone().oneshot(request).await?.status(), 401);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// With `tower::ServiceBuilder` the order is the opposite: what is added first is outermost.
+///
 /// # In axum
 ///
 /// [`axum::Router::layer`](https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer) wraps what the router has at
-/// that moment, its fallback included, and it is as the fallback that a router takes a path it does not know to the
-/// layer. So the layer comes last, after all routes and after `fallback`, on the router that is served:
+/// that moment, its fallback included, and a router takes a path that it does not know to the layer only as the fallback.
+/// So add the layer after all routes and after `fallback`, on the router that is served:
 ///
 /// ```
 /// # use axum::{Router, routing::get};
@@ -84,7 +121,8 @@ use crate::{
 ///
 /// # Who may read
 ///
-/// The client and its [authorizer](SseLayer::authorizer) decide what is read; without one everybody reads everything.
+/// The [authorizer](SseLayer::authorizer) decides which channels a connection reads, and as which client. Without one
+/// everybody reads everything.
 #[derive(Debug, Clone)]
 #[must_use = "a layer does nothing until a service is within it"]
 pub struct SseLayer<A = AllowAll> {
