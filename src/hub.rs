@@ -11,10 +11,12 @@
 pub(crate) mod engine;
 pub(crate) mod grant;
 pub(crate) mod limits;
+pub(crate) mod merge;
 pub(crate) mod open;
 pub(crate) mod opening;
 pub(crate) mod options;
 pub(crate) mod position;
+pub(crate) mod positions;
 pub(crate) mod readers;
 pub(crate) mod registry;
 pub(crate) mod sent;

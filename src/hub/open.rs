@@ -7,7 +7,8 @@ use super::{
     grant::Grant,
     opening::Opening,
     options::{Duplicates, OpenOptions, Start},
-    position::{Position, Positions, go_on_before},
+    position::{Position, go_on_before},
+    positions::Positions,
     subscription::Subscription,
 };
 use crate::node::driver::Command;

@@ -41,11 +41,15 @@ impl Shared {
 
     /// Locks it for a look, and for what is a reader's own: that it parks, or leaves.
     pub(crate) fn look(&self) -> MutexGuard<'_, State> {
+        #[cfg(test)]
+        work::LOOKS.with(|looks| looks.set(looks.get() + 1));
         lock(&self.state)
     }
 
     /// Never 0.
     pub(crate) fn version(&self) -> u64 {
+        #[cfg(test)]
+        work::VERSIONS.with(|versions| versions.set(versions.get() + 1));
         self.version.load(Ordering::Acquire)
     }
 }
@@ -69,5 +73,18 @@ impl State {
     pub(crate) fn bury(&mut self) -> (Tombstone, Evicted) {
         self.dropped = true;
         self.log.bury()
+    }
+}
+
+/// How much the readers of this thread have done so far: what reading costs is tested by this, and not by time.
+#[cfg(test)]
+pub(crate) mod work {
+    use std::cell::Cell;
+
+    std::thread_local! {
+        /// Locks that were taken for a look.
+        pub(crate) static LOOKS: Cell<usize> = const { Cell::new(0) };
+        /// Versions that were read.
+        pub(crate) static VERSIONS: Cell<usize> = const { Cell::new(0) };
     }
 }

@@ -15,7 +15,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
     engine::{Hub, Permit},
-    position::{Found, Position, Positions, go_on_before},
+    position::{Found, Position, go_on_before},
+    positions::Positions,
 };
 use crate::{
     log::{Batch, Limit},
@@ -131,7 +132,7 @@ impl Subscription {
 
     /// Nothing has come since all was read, and it is parked as the one who asks; also once it has ended. Asks no lock.
     pub(crate) fn is_level(&self, cx: &Context<'_>) -> bool {
-        self.gap.is_none() && self.is_parked_as(cx.waker()) && self.positions.as_slice().iter().all(Position::is_level)
+        self.gap.is_none() && self.is_parked_as(cx.waker()) && self.positions.are_level()
     }
 
     fn is_parked_as(&self, waker: &Waker) -> bool {
@@ -211,14 +212,13 @@ impl Subscription {
         found
     }
 
-    /// On several channels: each is read up to the same offset, and merged. It parks in each that has nothing more, and
-    /// starts over if there is something in one by the time it was in all of them.
+    /// On several channels. Starts over if something has come to one of them by the time it was looked for in all.
     fn poll_many(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
         loop {
             if let Some(found) = self.read_many(cx, limit) {
                 return Poll::Ready(found);
             }
-            if self.positions.as_slice().iter().all(Position::is_level) {
+            if self.positions.are_level() {
                 return Poll::Pending;
             }
             if let Some(remote) = &self.permit.0.remote {
@@ -238,66 +238,14 @@ impl Subscription {
         }
     }
 
-    fn read_many(&mut self, cx: &mut Context<'_>, limit: Limit) -> Option<Found> {
-        // Asked before any channel is: what was published to one of them before a shutdown is seen below then.
-        let shutting_down = self.hub().is_shutting_down();
-        // Whoever looks at a channel from here on finds all that was published to it up to this.
-        let last = self.hub().memory.last();
-        let (mut lagged, mut level, mut finished) = (false, true, true);
-        let (mut events, mut upto) = (Vec::new(), last);
-        for position in self.positions.as_mut_slice() {
-            if shutting_down || !position.is_level() {
-                let gathered = position.gather(Cursor { epoch: self.epoch, offset: self.cursor }, upto, cx, limit);
-                if let Some(reason) = gathered.ended {
-                    return Some(Found::End(reason));
-                }
-                if gathered.another {
-                    return None;
-                }
-                lagged |= gathered.lagged;
-                level &= gathered.level;
-                if gathered.more
-                    && let Some(last) = gathered.events.last()
-                {
-                    upto = upto.min(last.offset());
-                }
-                merge(&mut events, gathered.events, &mut upto, limit);
-            }
-            finished &= position.was_finished();
-        }
-        if lagged || upto < last {
-            // Not all that was gathered is given.
-            self.positions.as_mut_slice().iter_mut().for_each(Position::look_again);
-        }
-        if lagged {
-            return Some(Found::Lagged);
-        }
-        if let Some(batch) = Batch::of(&events) {
-            return Some(Found::Batch(batch));
-        }
-        match (finished, shutting_down) {
-            // Published after `last` was asked.
-            _ if !level => None,
-            (true, _) => Some(Found::End(EndReason::Finished)),
-            (false, true) => Some(Found::End(EndReason::Shutdown)),
-            (false, false) => None,
-        }
+    fn read_many(&mut self, cx: &Context<'_>, limit: Limit) -> Option<Found> {
+        let cursor = self.cursor();
+        let Positions::Several(several) = &mut self.positions else { return None };
+        several.read(&self.permit.0, cursor, cx, limit)
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {
         &self.permit.0
-    }
-}
-
-/// Adds the events of one more channel to those of the others, and lowers `upto` to what is within `limit`.
-fn merge(events: &mut Vec<EncodedEvent>, more: Vec<EncodedEvent>, upto: &mut Offset, limit: Limit) {
-    events.extend(more);
-    events.retain(|event| event.offset() <= *upto);
-    events.sort_by_key(EncodedEvent::offset);
-    let fit = limit.cut(events).len();
-    if fit < events.len() {
-        events.truncate(fit);
-        *upto = events[fit - 1].offset();
     }
 }
 
@@ -307,7 +255,7 @@ impl Subscription {
     pub(crate) fn new(permit: Permit, expires: Option<Instant>) -> Self {
         Self {
             permit,
-            positions: Positions::none(),
+            positions: Positions::None,
             cursor: Offset::START,
             epoch: Epoch::from_bits(0),
             gap: None,

@@ -141,15 +141,6 @@ impl Lane {
         }
     }
 
-    /// Before single events after `offset` are taken out.
-    pub(super) fn share_if_wanted(&mut self, offset: Offset, limit: Limit) {
-        if let Some(None) = self.newest_after(offset)
-            && let Some(runs) = &mut self.runs
-        {
-            runs.share_if_wanted(offset, limit);
-        }
-    }
-
     /// Nothing if there is nothing after `offset`; the newest event if that is all there is, as most who are level will
     /// find, and it was kept.
     fn newest_after(&self, offset: Offset) -> Option<Option<&EncodedEvent>> {

@@ -24,17 +24,6 @@ impl Limit {
     /// One body chunk. hyper sends at most 16 buffers in one `writev`, so that what a reader missed goes as one buffer;
     /// more than this would only wait in hyper's.
     pub(crate) const CHUNK: Limit = Limit { events: usize::MAX, bytes: 32 << 10 };
-
-    /// The events from the front that are within the limit: one at least.
-    pub(crate) fn cut<'a>(&self, events: &'a [EncodedEvent]) -> &'a [EncodedEvent] {
-        let mut bytes = 0;
-        let within = |event: &&EncodedEvent| {
-            bytes += event.as_bytes().len();
-            bytes <= self.bytes
-        };
-        let fit = events.iter().take(self.events).take_while(within).count();
-        &events[..fit.max(1).min(events.len())]
-    }
 }
 
 /// What a reader gets in one read.
@@ -46,25 +35,23 @@ pub(crate) enum Batch {
 }
 
 impl Batch {
-    /// Puts `events` together; `None` if there are none.
-    pub(crate) fn of(events: &[EncodedEvent]) -> Option<Batch> {
-        let (last, rest) = events.split_last()?;
-        if rest.is_empty() {
-            return Some(Batch::One(last.clone()));
-        }
-        let mut bytes = Vec::with_capacity(events.iter().map(|event| event.as_bytes().len()).sum());
-        for event in events {
-            bytes.extend_from_slice(event.as_bytes());
-        }
-        Some(Batch::Many { bytes: bytes.into(), last: last.offset() })
-    }
-
     /// `count` events that lie in `bytes`, up to and with the offset `last`.
     pub(super) fn of_bytes(bytes: Bytes, count: usize, last: Offset) -> Batch {
         match count {
             1 => Batch::One(EncodedEvent::new(last, bytes)),
             _ => Batch::Many { bytes, last },
         }
+    }
+
+    pub(crate) fn bytes(&self) -> &Bytes {
+        match self {
+            Batch::One(event) => event.as_bytes(),
+            Batch::Many { bytes, .. } => bytes,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes().len()
     }
 
     pub(crate) fn last(&self) -> Offset {
@@ -95,7 +82,11 @@ impl Log {
 
     /// The next batch after `after`: as much as lies in one piece, without a copy.
     pub(crate) fn read(&mut self, view: View, after: Offset, limit: Limit) -> Option<Batch> {
-        let end = Offset::new(u64::MAX);
+        self.read_before(view, after, Offset::new(u64::MAX), limit)
+    }
+
+    /// The next batch after `after` and before `end`. The first event after `after`, if there is one, is before `end`.
+    pub(crate) fn read_before(&mut self, view: View, after: Offset, end: Offset, limit: Limit) -> Option<Batch> {
         let Some(own) = view.client else { return self.broadcast.read(after, end, limit) };
         let (broadcast, targeted) = (self.broadcast.first_after(after), self.lane(own).first_after(after));
         let (first, other) = match (broadcast, targeted) {
@@ -105,15 +96,17 @@ impl Log {
         };
         let lane = self.lane_mut(first);
         match other {
-            Some(other) if lane.reach(after, limit).is_some_and(|last| last > other) => self.merge(view, after, limit),
-            _ => lane.read(after, other.unwrap_or(end), limit),
+            Some(other) if other < end && lane.reach(after, limit).is_some_and(|last| last > other) => {
+                self.merge(view, after, end, limit)
+            }
+            _ => lane.read(after, other.unwrap_or(end).min(end), limit),
         }
     }
 
     /// Copies the events of two lanes between each other.
-    fn merge(&self, view: View, after: Offset, limit: Limit) -> Option<Batch> {
+    fn merge(&self, view: View, after: Offset, end: Offset, limit: Limit) -> Option<Batch> {
         let (mut bytes, mut count, mut last) = (Vec::new(), 0, after);
-        for event in self.after(view, after).take(limit.events) {
+        for event in self.after(view, after).take(limit.events).take_while(|event| event.offset < end) {
             if count > 0 && bytes.len() + event.bytes.len() > limit.bytes {
                 break;
             }
@@ -121,29 +114,6 @@ impl Log {
             (count, last) = (count + 1, event.offset);
         }
         (count > 0).then(|| Batch::of_bytes(bytes.into(), count, last))
-    }
-
-    /// The events after `after` and up to `upto`, within `limit`; and whether there are more of them.
-    pub(crate) fn gather(
-        &mut self,
-        view: View,
-        after: Offset,
-        upto: Offset,
-        limit: Limit,
-    ) -> (Vec<EncodedEvent>, bool) {
-        self.broadcast.share_if_wanted(after, limit);
-        if let Some(own) = view.client {
-            self.lane_mut(own).share_if_wanted(after, limit);
-        }
-        let (mut several, mut bytes) = (Vec::new(), 0);
-        for event in self.after(view, after).take_while(|event| event.offset <= upto) {
-            bytes += event.bytes.len();
-            if several.len() == limit.events || (bytes > limit.bytes && !several.is_empty()) {
-                return (several, true);
-            }
-            several.push(event.to_event());
-        }
-        (several, false)
     }
 
     /// The newest `n` events in `view`, newest first.
@@ -245,20 +215,14 @@ mod tests {
     fn readers_of_several_channels_that_are_behind_share_memory_too() {
         let mut log = log(Retention::new());
         (1..=100).for_each(|offset| append(&mut log, offset));
-        let mut gather = |after| log.gather(EVERYBODY, Offset::new(after), Offset::new(100), Limit::CHUNK).0;
-        assert_ne!(gather(90)[0].as_bytes().as_ptr(), gather(90)[0].as_bytes().as_ptr(), "who is first gets a copy");
-        (0..1_000).for_each(|_| drop(gather(90)));
-        assert_eq!(gather(10)[85].as_bytes().as_ptr(), gather(90)[5].as_bytes().as_ptr());
-    }
-
-    #[test]
-    fn a_limit_cuts_behind_the_last_that_is_within_it() {
-        let events = [1, 2, 3].map(|offset| event(offset, "x"));
-        let len = events[0].as_bytes().len();
-        let cut = |events: &[EncodedEvent], max, bytes| Limit { events: max, bytes }.cut(events).len();
-        assert_eq!([0, len, 2 * len - 1, 2 * len, 9 * len].map(|bytes| cut(&events, 9, bytes)), [1, 1, 1, 2, 3]);
-        assert_eq!([1, 2, 9].map(|max| cut(&events, max, 9 * len)), [1, 2, 3]);
-        assert_eq!(cut(&[], 9, len), 0);
+        let mut read = |after, end| {
+            let batch = log.read_before(EVERYBODY, Offset::new(after), Offset::new(end), Limit::CHUNK).unwrap();
+            assert_eq!(batch.last().get(), (end - 1).min(100));
+            batch.bytes().clone()
+        };
+        assert_ne!(read(90, 95).as_ptr(), read(90, 95).as_ptr(), "who is first gets a copy");
+        (0..1_000).for_each(|_| drop(read(90, 95)));
+        assert_eq!(read(10, 91).as_ptr_range().end, read(90, 101).as_ptr());
     }
 
     #[test]
@@ -282,8 +246,8 @@ mod tests {
         log.append(BROADCAST, &newest, None, Instant::now());
         log.keep(BROADCAST, newest);
         assert_eq!(chunk(&mut log, EVERYBODY, 1).0.as_ptr(), published);
-        let (one, _) = log.gather(EVERYBODY, Offset::new(1), Offset::new(2), Limit::CHUNK);
-        assert_eq!(one[0].as_bytes().as_ptr(), published, "and so it is with those of other channels");
+        let one = log.read_before(EVERYBODY, Offset::new(1), Offset::new(3), Limit::CHUNK).unwrap();
+        assert_eq!(one.bytes().as_ptr(), published, "and so it is with those of other channels");
         assert_eq!(chunk(&mut log, EVERYBODY, 0).1, Offset::new(2), "both for who has neither");
         let large = event(3, &"x".repeat(100_000));
         let published = large.as_bytes().as_ptr();
@@ -356,8 +320,11 @@ mod tests {
                 assert_eq!(log.first_after(view, Offset::new(after)), expected.first().map(|event| event.offset()));
                 let newest = log.newest(view, expected.len());
                 assert!(newest.iter().rev().map(|e| e.as_bytes()).eq(expected.iter().map(|e| e.as_bytes())));
-                let (some, _) = log.gather(view, Offset::new(after), Offset::new(offset), Limit::CHUNK);
-                assert!(some.iter().map(|e| e.as_bytes()).eq(expected[..some.len()].iter().map(|e| e.as_bytes())));
+                let end = expected.get(pick(9)).map_or(Offset::new(u64::MAX), |event| event.offset());
+                if expected.first().is_some_and(|first| first.offset() < end) {
+                    let some = log.read_before(view, Offset::new(after), end, Limit::CHUNK).unwrap();
+                    assert!(some.last() < end && bytes.starts_with(some.bytes()));
+                }
             }
             taken += log.bury().1.bytes;
             assert_eq!(given, taken, "all is given back");
@@ -385,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn lanes_are_merged_by_offset_and_a_gather_ends_where_it_is_told() {
+    fn lanes_are_merged_by_offset_and_a_read_ends_where_it_is_told() {
         let mut log = Log::new(Retention::new(), Tombstone::default(), Instant::now());
         let lane = log.lane_for(&ClientId::from_static("ana"), 9).unwrap();
         let ana = View { client: Some(lane) };
@@ -395,14 +362,14 @@ mod tests {
         }
         let offsets = |view| log.after(view, Offset::new(3)).map(|event| event.offset.get()).collect::<Vec<_>>();
         assert_eq!((offsets(ana), offsets(EVERYBODY)), (vec![4, 5, 6, 7, 8, 9, 10], vec![5, 7, 9]));
-        let (some, more) = log.gather(ana, Offset::new(1), Offset::new(6), Limit::CHUNK);
-        assert_eq!((some.len(), more), (5, false));
-        let (some, more) = log.gather(ana, Offset::new(1), Offset::new(6), Limit::ONE);
-        assert_eq!((some.len(), more), (1, true));
-        let len = some[0].as_bytes().len();
+        let len = event(1, "x").as_bytes().len();
+        let mut last = |after, end, events, bytes| {
+            let limit = Limit { events, bytes };
+            log.read_before(ana, Offset::new(after), Offset::new(end), limit).unwrap().last().get()
+        };
+        assert_eq!([last(1, 7, 99, 99 * len), last(1, 7, 1, 0), last(1, 3, 99, 99 * len)], [6, 2, 2]);
         for (events, bytes, expected) in [(2, 9 * len, 2), (9, 2 * len, 2), (9, 2 * len - 1, 1), (9, 5 * len, 5)] {
-            let (some, more) = log.gather(ana, Offset::START, Offset::new(10), Limit { events, bytes });
-            assert_eq!((some.len(), more), (expected, true));
+            assert_eq!(last(0, 11, events, bytes), expected);
         }
     }
 

@@ -122,14 +122,17 @@ impl Runs {
     /// The events after `offset` and before `end`, as far as they lie in one piece and within `limit`.
     pub(super) fn read(&mut self, offset: Offset, end: Offset, limit: Limit) -> Option<Batch> {
         let mut spot = self.spot_after(offset)?;
-        if let Spot::Tail(index) = spot
-            && self.freeze_if_wanted(index, limit)
-        {
-            spot = self.spot_after(offset)?;
+        if let Spot::Tail(index) = spot {
+            let stop = self.tail.stop(index, limit).min(self.tail.first_after(end.before()));
+            if self.freeze_if_wanted(index, stop) {
+                spot = self.spot_after(offset)?;
+            }
         }
         Some(match spot {
             Spot::Frozen { run, index } => {
-                self.join(run, index, limit);
+                if self.frozen[run].last().is_some_and(|last| last < end) {
+                    self.join(run, index, limit);
+                }
                 let run = &self.frozen[run];
                 let stop = run.stop(index, limit).min(run.first_after(end.before()));
                 Batch::of_bytes(run.share(index, stop), stop - index, run.offset(stop - 1))
@@ -150,16 +153,9 @@ impl Runs {
         })
     }
 
-    /// Before single events after `offset` are taken out.
-    pub(super) fn share_if_wanted(&mut self, offset: Offset, limit: Limit) {
-        if let Some(Spot::Tail(index)) = self.spot_after(offset) {
-            self.freeze_if_wanted(index, limit);
-        }
-    }
-
-    /// Freezes the tail if what is wanted of it from `index` on, and was before, is as much as that costs.
-    fn freeze_if_wanted(&mut self, index: usize, limit: Limit) -> bool {
-        self.copied += self.tail.slice(index, self.tail.stop(index, limit)).len();
+    /// Freezes the tail if what is wanted of it from `index` to `stop`, and was before, is as much as that costs.
+    fn freeze_if_wanted(&mut self, index: usize, stop: usize) -> bool {
+        self.copied += self.tail.slice(index, stop).len();
         if self.copied < self.cost_of_freezing() {
             return false;
         }
@@ -184,7 +180,7 @@ impl Runs {
         let all = self.frozen.range(run..).try_fold(self.tail.size(), fits);
         if all.is_some() && !self.tail.is_empty() {
             // From its first event: what is frozen is evicted before it.
-            self.freeze_if_wanted(0, limit);
+            self.freeze_if_wanted(0, self.tail.stop(0, limit));
         }
         // With what was read of the first already: behind that the rest may be too little to copy the whole for.
         let mut size = self.frozen[run].size();
@@ -351,10 +347,20 @@ mod tests {
     #[test]
     fn single_events_are_shared_by_the_same_measure() {
         let mut runs = tens(1);
-        for frozen in [0, 1] {
-            runs.share_if_wanted(Offset::new(5), Limit::CHUNK);
-            assert_eq!(runs.frozen.len(), frozen);
+        for after in 0..10 {
+            assert_eq!(runs.frozen.len(), 0);
+            runs.read(Offset::new(after), Offset::new(u64::MAX), Limit::ONE);
         }
+        assert_eq!(runs.frozen.len(), 1, "all of it was copied once");
+    }
+
+    #[test]
+    fn what_is_beyond_the_end_of_a_read_is_neither_copied_nor_put_together() {
+        let mut runs = tens(2);
+        (0..10).for_each(|after| drop(runs.read(Offset::new(10), Offset::new(12 + after % 2), Limit::CHUNK)));
+        assert!(!runs.tail.is_empty(), "fifteen events were copied, and twenty pay");
+        (0..3).for_each(|_| drop(runs.read(Offset::new(5), Offset::new(7), Limit::CHUNK)));
+        assert!(!runs.tail.is_empty());
     }
 
     #[test]

@@ -66,6 +66,7 @@ impl Subscription {
     /// Goes on in a log that knows nothing of what was delivered.
     pub(super) fn begin_anew(&mut self, epoch: Epoch) -> Gap {
         self.epoch = epoch;
+        self.positions.begin_anew();
         let first = self.skip_to_held(Offset::START);
         self.hub().counters.gaps.add(1);
         debug!("a reader's epoch is over", cursor = self.cursor());

@@ -1,0 +1,365 @@
+//! Several channels of one reader, merged by offset: which of them has the next event.
+//!
+//! The offset of the first unread event of each channel, its *head*, is kept in a heap. The next event is the one with the
+//! lowest head: to read it takes the lock of that channel alone, under which its next head is found. So an event costs the
+//! logarithm of the number of channels, however many of them have something.
+//!
+//! A *survey* finds out about new heads: it compares the version of each channel with the one that was seen last, which takes
+//! no lock, and looks at those that have changed. It is due when every known event is read. It is due before that, too,
+//! because it also finds ends and losses that lie behind the next events: as often as the events that were read pay for it.
+
+use std::{cmp::Reverse, collections::BinaryHeap, task::Context};
+
+use super::{
+    engine::Hub,
+    position::{Found, Instead, Position},
+};
+use crate::{
+    log::{Batch, Limit},
+    node::gate::{Gate, Place},
+    wire::{
+        cursor::{Cursor, Offset},
+        notice::EndReason,
+    },
+};
+
+/// A reader's places in several channels.
+pub(crate) struct Merge {
+    places: Vec<Position>,
+    /// By place: its head, or [`Offset::START`] if nothing is known to be unread.
+    heads: Vec<Offset>,
+    /// The heads, lowest first. An entry that is not its place's head any more is void.
+    queue: BinaryHeap<Reverse<(Offset, usize)>>,
+    /// Every unread event up to here is at or behind a head.
+    known: Offset,
+    /// How many versions may be compared for what was read since the last survey.
+    credit: usize,
+    /// Its place among those who wait for the level.
+    waits: Option<Box<Place>>,
+}
+
+/// How many versions are compared for each event, at most and on average, while there is something to read.
+const VERSIONS_PER_EVENT: usize = 16;
+
+impl Merge {
+    pub(crate) fn of(first: Position, second: Position) -> Self {
+        Self {
+            places: vec![first, second],
+            heads: vec![Offset::START; 2],
+            queue: BinaryHeap::new(),
+            known: Offset::START,
+            credit: 0,
+            waits: None,
+        }
+    }
+
+    pub(crate) fn add(&mut self, position: Position) {
+        self.places.push(position);
+        self.heads.push(Offset::START);
+    }
+
+    pub(crate) fn places(&self) -> &[Position] {
+        &self.places
+    }
+
+    pub(crate) fn places_mut(&mut self) -> &mut [Position] {
+        &mut self.places
+    }
+
+    /// Nothing is known to be unread, and nothing has changed since: the reader is parked in all of them.
+    pub(crate) fn is_level(&self) -> bool {
+        self.heads.iter().all(|head| *head == Offset::START) && self.places.iter().all(Position::is_unchanged)
+    }
+
+    /// Forgets the heads: what comes is not after what was.
+    pub(crate) fn begin_anew(&mut self) {
+        self.queue = BinaryHeap::new();
+        self.heads.fill(Offset::START);
+        self.known = Offset::START;
+        self.places.iter_mut().for_each(Position::look_again);
+    }
+
+    /// Whether the level is still to reach `offset`, of which the reader is told then.
+    pub(crate) fn wait_for(&mut self, offset: Offset, level: &Gate, cx: &Context<'_>) -> bool {
+        level.wait(offset.get(), &mut self.waits, cx.waker())
+    }
+
+    /// Gives the places back.
+    pub(crate) fn leave(mut self, hub: &Hub) {
+        self.places.into_iter().for_each(|position| position.leave(hub));
+        if let Some(remote) = &hub.remote {
+            remote.level.leave(&mut self.waits);
+        }
+    }
+
+    /// What comes next after `cursor`. `None`: there is nothing to read for now; the reader is parked in each channel that has
+    /// no head.
+    pub(crate) fn read(&mut self, hub: &Hub, cursor: Cursor, cx: &Context<'_>, limit: Limit) -> Option<Found> {
+        let is_known = self.head().is_some_and(|(head, _)| head <= self.known);
+        if !is_known || self.credit >= self.places.len() {
+            match self.survey(hub, cursor, cx) {
+                Ok(None) => {}
+                Ok(Some(reason)) => return Some(Found::End(reason)),
+                Err(instead) => return instead.found(),
+            }
+        }
+        match self.take(cursor, cx, limit) {
+            Ok(batch) => batch.map(Found::Batch),
+            Err(instead) => instead.found(),
+        }
+    }
+
+    /// Looks at each channel that has changed. Gives the reader's end, if all is read and nothing will come.
+    fn survey(&mut self, hub: &Hub, cursor: Cursor, cx: &Context<'_>) -> Result<Option<EndReason>, Instead> {
+        self.credit = 0;
+        // Asked before any channel is: what was published to one of them before a shutdown is seen below then.
+        let shutting_down = hub.is_shutting_down();
+        // Whoever looks at a channel from here on finds all that was published to it up to this.
+        let last = hub.memory.last();
+        let (mut lagged, mut finished) = (false, true);
+        for place in 0..self.places.len() {
+            let position = &mut self.places[place];
+            if shutting_down || !position.is_unchanged() {
+                match position.look(cursor, cx) {
+                    Ok(head) => self.set_head(place, head),
+                    // An end of another channel comes before it.
+                    Err(Instead::Lagged) => lagged = true,
+                    Err(instead) => return Err(instead),
+                }
+            }
+            finished &= self.places[place].was_finished();
+        }
+        if lagged {
+            return Err(Instead::Lagged);
+        }
+        self.known = last;
+        if self.head().is_some() {
+            return Ok(None);
+        }
+        // Most of the time a channel or two have something.
+        self.queue.shrink_to(4);
+        Ok(match (finished, shutting_down) {
+            (true, _) => Some(EndReason::Finished),
+            (false, true) => Some(EndReason::Shutdown),
+            (false, false) => None,
+        })
+    }
+
+    /// Takes the next known events, as many as are within `limit`.
+    fn take(&mut self, mut cursor: Cursor, cx: &Context<'_>, limit: Limit) -> Result<Option<Batch>, Instead> {
+        let mut chunk = Chunk::default();
+        while let Some((place, head, end)) = self.next() {
+            let left = Limit { bytes: limit.bytes.saturating_sub(chunk.len()), ..limit };
+            self.credit += VERSIONS_PER_EVENT;
+            let taken = self.places[place].take(cursor, end, cx, left);
+            // The first event may be larger than the limit. What does not fit behind others waits, as what is no event does.
+            let fits =
+                taken.as_ref().is_ok_and(|(batch, _)| batch.as_ref().is_none_or(|batch| batch.len() <= left.bytes));
+            if !fits && !chunk.is_empty() {
+                self.set_head(place, Some(head));
+                break;
+            }
+            let (batch, next) = taken.inspect_err(|_| self.set_head(place, Some(head)))?;
+            self.set_head(place, next);
+            if let Some(batch) = batch {
+                cursor.offset = batch.last();
+                chunk.add(batch);
+            }
+            if limit.events == 1 && !chunk.is_empty() {
+                break;
+            }
+        }
+        Ok(chunk.into_batch())
+    }
+
+    /// Takes out the place with the next event, if it is known which that is. The others have none before `end`.
+    fn next(&mut self) -> Option<(usize, Offset, Offset)> {
+        let (head, place) = self.head().filter(|(head, _)| *head <= self.known)?;
+        self.queue.pop();
+        self.heads[place] = Offset::START;
+        let behind = |offset: Offset| Offset::new(offset.get().saturating_add(1));
+        let other = self.head().map_or(Offset::new(u64::MAX), |(other, _)| other);
+        // At least the head itself, whatever a store says of the others.
+        Some((place, head, other.min(behind(self.known)).max(behind(head))))
+    }
+
+    /// The lowest head, and its place.
+    fn head(&mut self) -> Option<(Offset, usize)> {
+        while let Some(&Reverse((head, place))) = self.queue.peek() {
+            if self.heads[place] == head {
+                return Some((head, place));
+            }
+            self.queue.pop();
+        }
+        None
+    }
+
+    fn set_head(&mut self, place: usize, head: Option<Offset>) {
+        let head = head.unwrap_or(Offset::START);
+        if std::mem::replace(&mut self.heads[place], head) != head && head > Offset::START {
+            self.queue.push(Reverse((head, place)));
+        }
+    }
+}
+
+/// Batches of several channels, one after the other. A single one is not copied.
+#[derive(Default)]
+struct Chunk {
+    /// The first one, as long as it is the only one.
+    only: Option<Batch>,
+    /// Copies of all of them, once there are several.
+    bytes: Vec<u8>,
+    last: Offset,
+}
+
+impl Chunk {
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len() + self.only.as_ref().map_or(0, Batch::len)
+    }
+
+    fn add(&mut self, batch: Batch) {
+        self.last = batch.last();
+        if self.is_empty() {
+            self.only = Some(batch);
+            return;
+        }
+        if let Some(first) = self.only.take() {
+            self.bytes.extend_from_slice(first.bytes());
+        }
+        self.bytes.extend_from_slice(batch.bytes());
+    }
+
+    fn into_batch(self) -> Option<Batch> {
+        let many = |bytes: Vec<u8>| Batch::Many { bytes: bytes.into(), last: self.last };
+        self.only.or_else(|| (!self.bytes.is_empty()).then(|| many(self.bytes)))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::{
+        pin::Pin,
+        sync::Arc,
+        task::{Poll, Waker},
+    };
+
+    use futures_core::Stream;
+    use futures_util::FutureExt as _;
+
+    use crate::{
+        Delivery, Event, Grant, OpenOptions, Publisher, Start, Subscription,
+        hub::state::work::{LOOKS, VERSIONS},
+        wire::name::ChannelName,
+    };
+
+    use super::*;
+
+    const CHANNELS: usize = 100;
+
+    /// A reader, and the waker of its task. A clone of `Waker::noop()` need not know that it is the same.
+    struct Reader(Subscription, Waker);
+
+    impl Reader {
+        fn open(publisher: &Publisher) -> Self {
+            struct Asleep;
+            impl std::task::Wake for Asleep {
+                fn wake(self: Arc<Self>) {}
+            }
+            let (options, grant) = (OpenOptions::new().start(Start::Earliest), Grant::new((0..CHANNELS).map(name)));
+            let reader = options.open(publisher, grant, None).now_or_never().unwrap().unwrap();
+            Self(reader, Arc::new(Asleep).into())
+        }
+
+        fn next(&mut self) -> Option<String> {
+            match Pin::new(&mut self.0).poll_next(&mut Context::from_waker(&self.1)) {
+                Poll::Ready(Some(Delivery::Event(event))) => Some(event.data()),
+                Poll::Pending => None,
+                other => panic!("{other:?}"),
+            }
+        }
+
+        /// How many events the next chunk has, and bytes.
+        fn chunk(&mut self) -> (usize, usize) {
+            match self.0.poll_chunk(&mut Context::from_waker(&self.1)) {
+                Poll::Ready(Some(bytes)) => (std::str::from_utf8(&bytes).unwrap().matches("\n\n").count(), bytes.len()),
+                _ => (0, 0),
+            }
+        }
+    }
+
+    fn name(channel: usize) -> ChannelName {
+        ChannelName::try_from(format!("channel-{channel}")).unwrap()
+    }
+
+    /// Publishes to the channels in turn.
+    fn publish(publisher: &Publisher, events: std::ops::Range<usize>) {
+        for n in events {
+            let sent = publisher.channel(name(n * 37 % CHANNELS)).send(Event::text(n.to_string())).now_or_never();
+            assert!(sent.unwrap().is_ok());
+        }
+    }
+
+    /// How many locks, and versions, `work` has asked for.
+    fn count(work: impl FnOnce()) -> (usize, usize) {
+        let so_far = || (LOOKS.get(), VERSIONS.get());
+        let before = so_far();
+        work();
+        (so_far().0 - before.0, so_far().1 - before.1)
+    }
+
+    #[test]
+    fn an_event_costs_the_same_however_many_other_channels_have_some() {
+        let publisher = Publisher::new();
+        publish(&publisher, 0..10_000);
+        let mut reader = Reader::open(&publisher);
+        let (looks, versions) = count(|| (0..10_000).for_each(|n| assert_eq!(reader.next(), Some(n.to_string()))));
+        assert!(looks <= 10_000 + 2 * CHANNELS, "{looks} locks");
+        assert!(versions <= 20 * 10_000, "{versions} versions");
+    }
+
+    #[test]
+    fn a_live_event_costs_the_lock_of_its_channel() {
+        let publisher = Publisher::new();
+        let mut reader = Reader::open(&publisher);
+        assert_eq!(reader.next(), None);
+        for n in 0..1_000 {
+            publish(&publisher, n..n + 1);
+            let (looks, versions) = count(|| assert_eq!(reader.next(), Some(n.to_string())));
+            assert!(looks <= 2 && versions <= CHANNELS + 2, "{looks} locks and {versions} versions");
+            let (looks, _) = count(|| assert_eq!(reader.next(), None));
+            assert_eq!(looks, 0);
+        }
+    }
+
+    #[test]
+    fn a_chunk_costs_what_is_in_it_and_not_what_is_held() {
+        let publisher = Publisher::new();
+        publish(&publisher, 0..50_000);
+        let mut reader = Reader::open(&publisher);
+        let (mut read, mut first) = (0, true);
+        while read < 50_000 {
+            let (mut events, mut bytes) = (0, 0);
+            let (looks, _) = count(|| (events, bytes) = reader.chunk());
+            assert!(events > 0 && bytes <= Limit::CHUNK.bytes);
+            let surveyed = if std::mem::take(&mut first) { CHANNELS } else { 0 };
+            assert!(looks <= surveyed + events + 1, "{looks} locks for {events} events");
+            read += events;
+        }
+        assert_eq!(read, 50_000);
+    }
+
+    #[test]
+    fn a_large_event_is_a_chunk_of_its_own_and_small_ones_are_put_together() {
+        let publisher = Publisher::new();
+        let mut reader = Reader::open(&publisher);
+        let large = "x".repeat(40_000);
+        for (channel, text) in [(0, "a"), (1, "b"), (2, &large), (3, "c"), (3, "d"), (0, "e")] {
+            assert!(publisher.channel(name(channel)).send(Event::text(text)).now_or_never().unwrap().is_ok());
+        }
+        assert_eq!([(); 4].map(|()| reader.chunk().0), [2, 1, 3, 0]);
+    }
+}

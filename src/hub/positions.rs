@@ -1,0 +1,205 @@
+//! A reader's places in all of its channels, and what is asked of all of them.
+
+use std::{num::NonZeroU64, task::Context};
+
+use super::{engine::Hub, merge::Merge, position::Position, state::State};
+use crate::{
+    node::gate::Gate,
+    wire::{
+        cursor::{Epoch, Offset},
+        name::CustomId,
+    },
+};
+
+/// A reader's places in all of its channels. Each channel is locked for its own answer only.
+pub(crate) enum Positions {
+    /// None yet, or none any more.
+    None,
+    /// Most readers have one channel: in place, it costs no allocation.
+    One(Position),
+    Several(Box<Merge>),
+}
+
+impl Positions {
+    pub(crate) fn add(&mut self, position: Position) {
+        *self = match std::mem::replace(self, Self::None) {
+            Self::None => Self::One(position),
+            Self::One(first) => Self::Several(Box::new(Merge::of(first, position))),
+            Self::Several(mut several) => {
+                several.add(position);
+                Self::Several(several)
+            }
+        };
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Position] {
+        match self {
+            Self::None => &[],
+            Self::One(only) => std::slice::from_ref(only),
+            Self::Several(several) => several.places(),
+        }
+    }
+
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [Position] {
+        match self {
+            Self::None => &mut [],
+            Self::One(only) => std::slice::from_mut(only),
+            Self::Several(several) => several.places_mut(),
+        }
+    }
+
+    /// Nothing is left to read in any of them, and the reader is parked in all. Asks no lock.
+    pub(crate) fn are_level(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::One(only) => only.is_unchanged(),
+            Self::Several(several) => several.is_level(),
+        }
+    }
+
+    /// The cursor has moved to another epoch, or back: everything has to be looked at again.
+    pub(crate) fn begin_anew(&mut self) {
+        match self {
+            Self::None => {}
+            Self::One(only) => only.look_again(),
+            Self::Several(several) => several.begin_anew(),
+        }
+    }
+
+    /// Gives the places back.
+    pub(crate) fn leave(&mut self, hub: &Hub) {
+        match std::mem::replace(self, Self::None) {
+            Self::None => {}
+            Self::One(only) => only.leave(hub),
+            Self::Several(several) => several.leave(hub),
+        }
+    }
+
+    /// The reader is in: see [`Readers::settle`](super::readers::Readers::settle).
+    pub(crate) fn settle(&self, number: NonZeroU64, replace: bool) {
+        for position in self.as_slice() {
+            let replaced = position.channel.change().readers.settle(position.reader, number, replace);
+            drop(replaced);
+        }
+    }
+
+    /// The highest offset that is not held any more, which the reader is told of by this, or which is nothing to a fresh
+    /// one; what is evicted from now on is a lag.
+    pub(crate) fn tell_missed(&mut self) -> Offset {
+        for position in self.as_mut_slice() {
+            let state = position.channel.look();
+            (position.told, position.late) = (position.missed(&state), state.late());
+        }
+        self.as_slice().iter().map(|position| position.told).max().unwrap_or_default()
+    }
+
+    /// What is missing up to `offset` is told by this, or was never to come.
+    pub(crate) fn tell_up_to(&mut self, offset: Offset) {
+        for position in self.as_mut_slice() {
+            position.told = position.told.max(offset);
+        }
+    }
+
+    /// Up to where all that was published to them is in their logs, or was: what is on its way comes after it.
+    pub(crate) fn whole_up_to(&self, hub: &Hub) -> Offset {
+        // Asked first: whoever locks a channel from here on finds all that was published to it up to this.
+        let last = hub.memory.last();
+        if hub.remote.is_none() {
+            return last;
+        }
+        let own = self.each(|_, state| state.whole_up_to()).min().unwrap_or_default();
+        match self {
+            // What the feed has lost may lie before the level, of which only readers of several channels are told.
+            Self::None | Self::One(_) => own,
+            Self::Several(_) => own.max(last),
+        }
+    }
+
+    /// Parks in all of them, whatever there is to read.
+    pub(crate) fn park(&self, cx: &mut Context<'_>) {
+        for position in self.as_slice() {
+            let mut state = position.channel.look();
+            let replaced = position.park(&mut state, cx);
+            drop(state);
+            drop(replaced);
+        }
+    }
+
+    /// Whether the level is still to reach `offset`, of which the reader is told then. One of a single channel does not
+    /// wait for it.
+    pub(crate) fn wait_for(&mut self, offset: Offset, level: &Gate, cx: &Context<'_>) -> bool {
+        match self {
+            Self::None | Self::One(_) => false,
+            Self::Several(several) => several.wait_for(offset, level, cx),
+        }
+    }
+
+    /// One of them is of another epoch.
+    pub(crate) fn is_of_another(&self, epoch: Epoch) -> bool {
+        self.each(|_, state| state.is_of_another(epoch)).any(|another| another)
+    }
+
+    pub(crate) fn first_after(&self, cursor: Offset) -> Option<Offset> {
+        self.each(|position, state| position.first_after(state, cursor)).flatten().min()
+    }
+
+    /// The offset right before the last `n` events that are held; `None` if there are fewer.
+    pub(crate) fn before_last(&self, n: usize) -> Option<Offset> {
+        let newest = self.each(|position, state| state.log.newest_offsets(position.view, n));
+        let mut newest: Vec<_> = newest.flatten().collect();
+        newest.sort_unstable_by_key(|offset| std::cmp::Reverse(*offset));
+        newest.get(n.checked_sub(1)?).map(|offset| offset.before())
+    }
+
+    /// The event with that custom id, if exactly one is held.
+    pub(crate) fn find(&self, id: &CustomId) -> Option<Offset> {
+        let found: Vec<_> =
+            self.each(|position, state| state.log.find(position.view, id).collect::<Vec<_>>()).flatten().collect();
+        match found[..] {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn any_lagged(&self, cursor: Offset) -> bool {
+        self.each(|position, state| position.has_lagged(state, cursor)).any(|lagged| lagged)
+    }
+
+    pub(crate) fn all_finished(&self) -> bool {
+        self.each(|_, state| state.log.is_finished()).all(|finished| finished)
+    }
+
+    /// They take no more events, of which the last may be on their way here.
+    pub(crate) fn all_finishing(&self) -> bool {
+        self.each(|_, state| state.is_finishing()).all(|finishing| finishing)
+    }
+
+    fn each<T>(&self, mut ask: impl FnMut(&Position, &State) -> T) -> impl Iterator<Item = T> {
+        self.as_slice().iter().map(move |position| ask(position, &position.channel.look()))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        hub::state::Shared,
+        log::{Log, Retention, Tombstone, View},
+        wire::name::ChannelName,
+    };
+
+    #[test]
+    fn the_only_place_takes_no_memory_of_its_own() {
+        let log = Log::new(Retention::new(), Tombstone::default(), std::time::Instant::now());
+        let channel = Arc::new(Shared::new(ChannelName::from_static("a"), log, None));
+        let view = View { client: None };
+        let place = || Position::new(channel.clone(), channel.look().readers.insert(None), view);
+        let mut positions = Positions::None;
+        positions.add(place());
+        assert!(matches!(positions, Positions::One(_)));
+        (2..5).for_each(|_| positions.add(place()));
+        assert_eq!(positions.as_slice().len(), 4);
+    }
+}
