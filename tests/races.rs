@@ -236,6 +236,12 @@ fn publishing_against_reconnecting_on_several_channels() {
 }
 
 #[test]
+fn publishing_against_reconnecting_on_more_channels_than_a_reader_looks_at_for_each_event() {
+    whole(40, 60, 3, 20);
+    whole(20, 60, 3, 0);
+}
+
+#[test]
 fn replay_turning_live_under_publishing() {
     whole(100, 1, 2, 0);
     whole(100, 3, 3, 0);
@@ -243,15 +249,15 @@ fn replay_turning_live_under_publishing() {
 
 #[test]
 fn eviction_under_readers_is_always_told() {
-    for seed in 1..=200 {
-        let channels = 1 + (seed % 3) as usize;
+    for seed in 1..=240 {
+        let channels = [1, 2, 3, 1, 2, 40][(seed % 6) as usize];
         let round = Round {
             seed,
             channels,
             publishers: 2,
             readers: 4,
-            events: 60,
-            reconnect_after: seed % 5,
+            events: 60 * (1 + channels as u64 / 10),
+            reconnect_after: seed % 5 * (1 + channels as u64 / 4),
             open_first: true,
         };
         let publisher = Publisher::builder().retention(Retention::new().events(1 + seed as usize % 4)).build();
