@@ -4,9 +4,10 @@
 //! lowest head: to read it takes the lock of that channel alone, under which its next head is found. So an event costs the
 //! logarithm of the number of channels, however many of them have something.
 //!
-//! A *survey* finds out about new heads: it compares the version of each channel with the one that was seen last, which takes
-//! no lock, and looks at those that have changed. It is due when every known event is read. It is due before that, too,
-//! because it also finds ends and losses that lie behind the next events: as often as the events that were read pay for it.
+//! A *survey* finds new heads. It compares the version of each channel with the one that was seen last, which takes no lock,
+//! and looks at the channels that have changed. A survey is due when every known event has been read: what was published
+//! since may be in any channel, and only a look at all of them tells that nothing comes before it. While there are known
+//! events, surveys also find ends and losses that lie behind them, as often as the events that were read pay for it.
 
 use std::{cmp::Reverse, collections::BinaryHeap, task::Context};
 
