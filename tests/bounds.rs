@@ -38,6 +38,75 @@ async fn idle_channels_make_room_for_others() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_leaves_no_channel() {
+    let publisher = with(Limits::new().lanes(0).event_bytes(100));
+    finish(&publisher, "over", "last");
+    assert!(try_send(&publisher, "a", Some("ana"), 1).unwrap_err().is_limit());
+    assert!(try_send(&publisher, "a", None, "x".repeat(101)).unwrap_err().is_too_large());
+    assert!(ready(Subscription::open(&publisher, grant(&["b"], "ana"))).unwrap_err().is_limit());
+    let none = OpenOptions::new().max_per_channel(0);
+    assert!(ready(none.open(&publisher, grant(&["c"], ""), None)).unwrap_err().is_limit());
+    assert_eq!(publisher.stats().channels, 1);
+    publisher.shutdown(Duration::ZERO).await;
+    for n in 0..100 {
+        assert!(try_send(&publisher, &format!("channel{n}"), None, 1).unwrap_err().is_shutting_down());
+    }
+    assert_eq!(publisher.stats().channels, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finished_channel_that_was_dropped_stays_so_when_it_refuses() {
+    let publisher = Publisher::builder().retention(Retention::new().age(Duration::from_secs(10))).build();
+    finish(&publisher, "over", "last");
+    until_swept(&publisher, 60).await;
+    for _ in 0..3 {
+        assert!(try_send(&publisher, "over", None, "more").unwrap_err().is_finished());
+        assert_eq!(publisher.stats().channels, 1);
+    }
+}
+
+/// Lets so many seconds pass, in which the hub is used once, and gives what sweeps it a chance to run.
+async fn until_swept(publisher: &Publisher, seconds: u64) {
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    send(publisher, "used", "once a minute");
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_is_used_once_a_minute_is_swept_once_a_minute() {
+    let publisher = Publisher::builder().retention(Retention::new().age(Duration::from_secs(60))).build();
+    (0..3_000).for_each(|n| drop(send(&publisher, &format!("channel{n}"), 1)));
+    until_swept(&publisher, 61).await;
+    until_swept(&publisher, 61).await;
+    assert_eq!(publisher.stats().channels, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_publishes_sweep_too() {
+    let publisher = Publisher::builder().retention(Retention::new().age(Duration::from_secs(60))).build();
+    finish(&publisher, "over", "last");
+    (0..100).for_each(|n| drop(send(&publisher, &format!("channel{n}"), 1)));
+    for _ in 0..100 {
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(try_send(&publisher, "over", None, "more").unwrap_err().is_finished());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(publisher.stats().channels, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_publish_sweeps_no_more_than_a_slice() {
+    let publisher = Publisher::builder().retention(Retention::new().age(Duration::from_secs(60))).build();
+    (0..3_000).for_each(|n| drop(send(&publisher, &format!("channel{n}"), 1)));
+    tokio::time::advance(Duration::from_secs(200)).await;
+    let before = publisher.stats().channels;
+    send(&publisher, "used", 1);
+    assert!(publisher.stats().channels + 100 > before, "the rest is left to a task");
+}
+
 #[test]
 fn lanes() {
     let publisher = with(Limits::new().lanes(2));

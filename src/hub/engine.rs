@@ -103,7 +103,14 @@ impl Hub {
             };
             let mut state = shared.change();
             if !state.dropped {
-                return Some(work(&shared, &mut state));
+                let done = work(&shared, &mut state);
+                let idle = state.is_idle();
+                drop(state);
+                // It may have been made for an event or a reader that was refused.
+                if idle {
+                    self.drop_if_idle(&shared);
+                }
+                return Some(done);
             }
         }
     }
@@ -116,7 +123,7 @@ impl Hub {
         };
         let max = self.settings.limits.channels;
         self.registry.get_or_insert(name, max, make).or_else(|| {
-            self.sweep_all(now());
+            self.make_room(now());
             self.registry.get_or_insert(name, max, make)
         })
     }
@@ -145,14 +152,30 @@ impl Hub {
 
     /// Appends an event and wakes who waits for it.
     pub(crate) fn publish(
-        &self,
+        self: &Arc<Self>,
         name: &ChannelName,
         target: Option<&ClientId>,
         event: Event,
         last: bool,
     ) -> Result<Sent, PublishError> {
-        let mut draft = self.draft(event)?;
         let now = now();
+        let published = self.try_publish(name, target, event, last, now);
+        self.maintain(now);
+        published
+    }
+
+    fn try_publish(
+        &self,
+        name: &ChannelName,
+        target: Option<&ClientId>,
+        event: Event,
+        last: bool,
+        now: Instant,
+    ) -> Result<Sent, PublishError> {
+        if self.is_shutting_down() {
+            return Err(PublishErrorKind::ShuttingDown.into());
+        }
+        let mut draft = self.draft(event)?;
         let key = draft.take_key();
         // For when the channel's lock is free again.
         let mut wakeups = Wakeups::default();
@@ -172,7 +195,6 @@ impl Hub {
         drop(wakeups);
         let (id, reached, repeated) = appended.ok_or(PublishErrorKind::TooManyChannels)??;
         self.counters.published.add(u64::from(!repeated));
-        self.maintain(now);
         Ok(Sent { id, reached, repeated })
     }
 
@@ -291,17 +313,22 @@ impl Hub {
 
     /// Drops a channel if it is idle.
     pub(crate) fn drop_if_idle(&self, shared: &Arc<Shared>) {
-        if let Some(remote) = &self.remote {
+        if let Some(remote) = &self.remote
+            && shared.look().is_driven()
+        {
             // Its last reader may be back in a moment.
             remote.mention(Command::Unread(shared.clone()));
             return;
         }
         self.registry.remove_if(shared, || {
             let mut state = shared.change();
-            let idle = state.is_idle();
+            let idle = state.is_idle() && !state.is_driven();
             if idle {
                 let (tombstone, _) = state.bury();
-                self.memory.bury(shared.name.clone(), tombstone);
+                // What a mirror knows is known where its log lives.
+                if self.remote.is_none() {
+                    self.memory.bury(shared.name.clone(), tombstone);
+                }
             }
             idle
         });

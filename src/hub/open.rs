@@ -37,7 +37,7 @@ pub(crate) fn open(hub: &Arc<Hub>, options: &OpenOptions, grant: Grant, last_eve
 }
 
 /// Counts an opening that was refused.
-pub(crate) fn opened(hub: &Hub, opened: Result<Subscription, OpenError>) -> Result<Subscription, OpenError> {
+pub(crate) fn opened(hub: &Arc<Hub>, opened: Result<Subscription, OpenError>) -> Result<Subscription, OpenError> {
     if let Err(error) = &opened
         && error.is_limit()
     {

@@ -60,6 +60,11 @@ impl State {
         self.readers.len() == 0 && (self.mirror.is_some() || self.log.is_empty())
     }
 
+    /// The driver keeps it up, and drops it in its own time.
+    pub(crate) fn is_driven(&self) -> bool {
+        self.mirror.as_ref().is_some_and(|mirror| mirror.wanted)
+    }
+
     /// Who is connected: each client, and `None` for those without one, and how often.
     pub(crate) fn present(&self) -> Connected {
         let named = self.readers.lanes().filter_map(|(lane, n)| Some((Some(self.log.client_of(lane)?.clone()), n)));

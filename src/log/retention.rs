@@ -9,10 +9,12 @@ use std::time::Duration;
 /// [lagged](crate::GapReason::Lagged). So the newest event is always held until it is too old, and a channel should hold at
 /// least as much as its largest burst.
 ///
-/// Age is looked at when the channel is published to, opened or asked for [recent](crate::Channel::recent) events: none
-/// that is older is replayed. Memory follows by a sweep, which looks at each channel about once a minute while the hub
-/// is used at all; a hub that nobody publishes to or opens keeps what it holds. A channel that has neither a reader nor
-/// an event left is dropped.
+/// A channel is checked for events that are too old when you publish to it, open it or ask it for
+/// [recent](crate::Channel::recent) events: none that is too old is replayed. To free the memory of channels that nobody
+/// uses, publishes and opens on any channel also sweep a few others, and a task does the rest if many are due, so that each
+/// channel is looked at about once a minute. A hub that nobody publishes to or opens keeps what it holds; outside of a tokio
+/// runtime, one with many channels that is hardly used takes longer. A channel that has neither a reader nor an event left
+/// is dropped.
 ///
 /// With a remote [`Backend`](crate::backend::Backend) it is the store's, and that of each node's mirror of it: give all nodes the
 /// same. What a node evicts from a mirror for its own [`Limits::hub_bytes`](crate::Limits::hub_bytes) the store still has,

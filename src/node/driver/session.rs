@@ -358,7 +358,7 @@ impl<'a> Session<'a> {
     }
 
     fn tick(&mut self, hub: &Hub, remote: &Remote) -> Option<Over> {
-        hub.maintain(now());
+        hub.maintain_some(now());
         for channel in self.driver.drop_unread(hub) {
             self.calls.unwatch(&channel);
         }
