@@ -1,6 +1,6 @@
 //! The example `chat` as a program: what it answers over HTTP/1.1 and HTTP/2, and how it ends.
 
-#[path = "browser/example.rs"]
+#[path = "common/chat.rs"]
 #[allow(dead_code)]
 mod example;
 

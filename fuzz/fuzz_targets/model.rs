@@ -1,4 +1,4 @@
-//! The engine against the model of `tests/model.rs`, steered by what the fuzzer finds instead of by chance.
+//! The engine against the model of `tests/model/model.rs`, steered by what the fuzzer finds instead of by chance.
 #![no_main]
 
 use arbitrary::{Arbitrary, Result, Unstructured};
@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use model::{Id, Op};
 use tower_sse::{Duplicates, Start};
 
-#[path = "../../tests/model.rs"]
+#[path = "../../tests/model/model.rs"]
 #[allow(dead_code, unused_imports)]
 mod model;
 

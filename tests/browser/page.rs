@@ -195,6 +195,6 @@ async fn poses_for_its_picture() {
     let picture = browser.client.screenshot().await.unwrap();
     assert!(picture.starts_with(b"\x89PNG"));
     if std::env::var_os("UPDATE_SCREENSHOT").is_some() {
-        fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/chat.png"), picture).unwrap();
+        fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/chat.png"), picture).unwrap();
     }
 }

@@ -1,6 +1,11 @@
 //! The clients: a browser, and programs that print what they receive.
 
-use std::{env, io::Write as _, path::PathBuf, process::Stdio};
+use std::{
+    env,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -49,10 +54,9 @@ impl Kind {
 
     /// The command, but for curl, which is started anew for each connection.
     fn command(self) -> Option<Command> {
-        let folder = env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from)
-            .join("clients");
-        let here = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
+        // Where `scripts/install-clients` puts them: in the target folder.
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients");
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         let node = |package: &str| {
             let installed = folder.join("node_modules").join(package).exists();
             installed.then(|| {

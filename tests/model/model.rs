@@ -3,6 +3,7 @@
 //! It checks promises 1 to 4 exactly: what a reader gets, in which order, and a gap when and only when an event that was
 //! meant for it and comes after where it stands is no longer held.
 
+#[path = "../common/mod.rs"]
 mod common;
 
 use std::{

@@ -1,9 +1,9 @@
 //! Whatever is published, an independent parser gets back what the standard says: the same text, each CR, LF and CRLF
 //! as LF. `sseer` is that parser; `tests/browser` asks Chromium's.
 
-#[path = "common/pieces.rs"]
+#[path = "../common/pieces.rs"]
 mod pieces;
-#[path = "common/standard.rs"]
+#[path = "../common/standard.rs"]
 mod standard;
 
 use std::convert::Infallible;

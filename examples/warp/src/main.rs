@@ -1,6 +1,6 @@
 //! warp: a filter becomes a tower service, the layer wraps it, and hyper serves both.
 //!
-//! `cargo run --example warp`, then `curl -N http://127.0.0.1:8000/events/news/ana` and, elsewhere,
+//! `cargo run -p warp-example`, then `curl -N http://127.0.0.1:8000/events/news/ana` and, elsewhere,
 //! `curl -d hello http://127.0.0.1:8000/publish/news`.
 
 use std::{error::Error, str};

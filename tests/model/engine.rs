@@ -2,27 +2,26 @@
 
 #![allow(clippy::duplicate_mod)] // Each of them brings what is common.
 
-#[path = "bounds.rs"]
+#[path = "../bounds.rs"]
 mod bounds;
-#[path = "coalesce.rs"]
+#[path = "../coalesce.rs"]
 mod coalesce;
-#[path = "connections.rs"]
+#[path = "../connections.rs"]
 mod connections;
-#[path = "exactly_once.rs"]
+#[path = "../exactly_once.rs"]
 mod exactly_once;
-#[path = "finish.rs"]
+#[path = "../finish.rs"]
 mod finish;
-#[path = "gaps.rs"]
+#[path = "../gaps.rs"]
 mod gaps;
-#[path = "isolation.rs"]
+#[path = "../isolation.rs"]
 mod isolation;
-#[path = "model.rs"]
 mod model;
-#[path = "order.rs"]
+#[path = "../order.rs"]
 mod order;
-#[path = "privacy.rs"]
+#[path = "../privacy.rs"]
 mod privacy;
-#[path = "shutdown.rs"]
+#[path = "../shutdown.rs"]
 mod shutdown;
-#[path = "starts.rs"]
+#[path = "../starts.rs"]
 mod starts;

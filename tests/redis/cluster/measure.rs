@@ -1,5 +1,5 @@
 //! The figures of docs/scaling.md:
-//! `cargo test --release --features redis --test cluster measure -- --ignored --nocapture`.
+//! `cargo test --release -p redis-tests --test cluster measure -- --ignored --nocapture`.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,6 @@
 //! Promise 7: any text arrives as exactly itself, and what can't be carried is a typed error. Nothing panics.
 
+#[path = "../common/mod.rs"]
 mod common;
 
 use common::*;

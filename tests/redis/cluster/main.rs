@@ -5,17 +5,16 @@
 //! A few seconds of it by default. Ten minutes, and four nodes with many readers and no faults but reconnects:
 //!
 //! ```sh
-//! CLUSTER_SECONDS=600 cargo test --release --features redis --test cluster faults -- --nocapture
+//! CLUSTER_SECONDS=600 cargo test --release -p redis-tests --test cluster faults -- --nocapture
 //! CLUSTER_SECONDS=300 CLUSTER_NODES=4 CLUSTER_READERS=2000 CLUSTER_CHANNELS=1000 \
-//!     cargo test --release --features redis --test cluster reconnects -- --nocapture
+//!     cargo test --release -p redis-tests --test cluster reconnects -- --nocapture
 //! ```
 //!
 //! `CLUSTER_SEED` repeats what was random, as far as time allows.
-#![cfg(feature = "redis")]
 
-#[path = "../common/mod.rs"]
+#[path = "../../common/mod.rs"]
 mod common;
-#[path = "../backend/server.rs"]
+#[path = "../server.rs"]
 mod server;
 
 mod check;

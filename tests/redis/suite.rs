@@ -1,0 +1,39 @@
+//! The suite that every backend runs, with Redis; and what holds for Redis alone. It starts a `redis-server` of its own.
+
+#[macro_use]
+#[path = "../backend/suite.rs"]
+mod suite;
+
+#[path = "../backend/cases.rs"]
+mod cases;
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../backend/faults.rs"]
+mod faults;
+#[path = "../backend/faulty.rs"]
+mod faulty;
+#[path = "../backend/file.rs"]
+mod file;
+#[path = "../backend/reader.rs"]
+mod reader;
+#[path = "../backend/store.rs"]
+mod store;
+
+mod operation;
+#[path = "cluster/proxy.rs"]
+mod proxy;
+mod redis;
+mod server;
+mod upkeep;
+mod work;
+
+mod in_redis {
+    all_cases!(
+        #[tokio::test]
+        crate::redis::RedisStore
+    );
+    all_faults!(
+        #[tokio::test]
+        crate::redis::RedisStore
+    );
+}
