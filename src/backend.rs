@@ -5,6 +5,7 @@
 //! crate has one in Redis behind the feature `redis`, and the one of every hub without a backend, in process, which is not a
 //! `Backend`: its logs are in the channels themselves, so that a publish or a read takes one lock.
 
+mod append;
 mod contract;
 mod entry;
 mod feed;
@@ -16,7 +17,8 @@ pub(crate) use self::feed::channels as feed_channels;
 #[cfg(all(feature = "redis", fuzzing))]
 pub use self::redis::stored;
 pub use self::{
-    contract::{Append, Appended, Backend, BackendFuture, Connected, Presence},
+    append::{Append, Appended},
+    contract::{Backend, BackendFuture, Connected, Presence},
     entry::{Entry, Held, Marks},
     feed::{Incoming, Message, Messages, Request, Requests},
 };

@@ -1,10 +1,9 @@
 //! What a backend promises, and the calls it promises it for.
 
-use std::{fmt, pin::Pin, time::Duration};
-
-use bytes::Bytes;
+use std::{pin::Pin, time::Duration};
 
 use super::{
+    append::{Append, Appended},
     entry::Held,
     feed::{Messages, Requests},
 };
@@ -12,8 +11,8 @@ use crate::{
     error::BackendError,
     log::Retention,
     wire::{
-        cursor::{Cursor, Epoch, Offset},
-        name::{ChannelName, ClientId, CustomId, IdempotencyKey},
+        cursor::{Epoch, Offset},
+        name::{ChannelName, ClientId},
     },
 };
 
@@ -111,58 +110,6 @@ pub trait Backend: Send + Sync + 'static {
 
 /// Each client that is connected to a channel, `None` for those without one, with the number of its connections.
 pub type Connected = Vec<(Option<ClientId>, usize)>;
-
-/// An event to append.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct Append {
-    /// Its channel.
-    pub channel: ChannelName,
-    /// For whom it is, if it is for one client only.
-    pub client: Option<ClientId>,
-    /// Its bytes on the wire but for the id, encoded once; a store does not look into them.
-    pub bytes: Bytes,
-    /// The application's own id.
-    pub id: Option<CustomId>,
-    /// By which a repeated append is known.
-    pub key: Option<IdempotencyKey>,
-    /// What the channel holds.
-    pub retention: Retention,
-    /// It is the channel's last: no other is taken after it.
-    pub last: bool,
-}
-
-impl Append {
-    /// A broadcast of these bytes, with neither an id nor a key of its own, and not the last.
-    pub fn new(channel: ChannelName, bytes: Bytes, retention: Retention) -> Self {
-        Self { channel, client: None, bytes, id: None, key: None, retention, last: false }
-    }
-
-    /// What it counts against [`Retention::max_bytes`] at that cursor.
-    pub fn cost(&self, cursor: Cursor) -> usize {
-        super::entry::cost(self.bytes.len(), self.id.as_ref(), cursor)
-    }
-}
-
-impl fmt::Debug for Append {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Append").field("channel", &self.channel).field("len", &self.bytes.len()).finish_non_exhaustive()
-    }
-}
-
-/// What became of an append that did not fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Appended {
-    /// It is in the log, here.
-    At(Cursor),
-    /// One with its idempotency key is in the log, or was, here.
-    Before(Cursor),
-    /// Refused: the channel is finished.
-    Finished,
-    /// Refused: its own id is held already for the same readers.
-    DuplicateId,
-}
 
 /// Who is connected to a node.
 #[derive(Debug, Clone)]

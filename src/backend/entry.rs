@@ -4,9 +4,9 @@ use std::{collections::HashMap, fmt, time::Duration};
 
 use bytes::Bytes;
 
-use super::contract::Append;
+use super::append::{Append, cost};
 use crate::{
-    log::{Retention, Tombstone},
+    log::Tombstone,
     wire::{
         cursor::{Cursor, Epoch, Offset},
         encode::{Draft, EncodedEvent, is_whole},
@@ -78,10 +78,6 @@ impl fmt::Debug for Entry {
             .field("len", &self.bytes.len())
             .finish_non_exhaustive()
     }
-}
-
-pub(super) fn cost(len: usize, id: Option<&CustomId>, cursor: Cursor) -> usize {
-    Retention::cost(len + Draft::id_len(id, cursor.offset))
 }
 
 /// What is held of a channel, and what is not.
