@@ -7,6 +7,7 @@
 //! the order they came in, whatever their lane, so that what is held always lies after what was evicted. Each lane
 //! remembers the highest offset it evicted: a reader of it whose cursor lies below has a gap, and no other reader has.
 
+mod batch;
 mod clients;
 mod lane;
 mod read;
@@ -17,7 +18,10 @@ mod runs;
 use std::time::Instant;
 
 pub(crate) use self::clients::Marks;
-pub(crate) use self::read::{Batch, Limit, View};
+pub(crate) use self::{
+    batch::{Batch, Limit},
+    read::View,
+};
 use self::{clients::Clients, lane::Lane, retention::EVENT_OVERHEAD};
 use crate::wire::{
     cursor::Offset,

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::{
-    read::{Batch, Limit},
+    batch::{Batch, Limit},
     run::{Gone, Held},
     runs::Runs,
 };

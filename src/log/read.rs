@@ -1,65 +1,16 @@
 //! Reading a log: what is after a cursor, for one reader, in publish order.
 
-use bytes::Bytes;
-
-use super::{BROADCAST, LaneId, Log, run::Held};
+use super::{
+    BROADCAST, LaneId, Log,
+    batch::{Batch, Limit},
+    run::Held,
+};
 use crate::wire::{cursor::Offset, encode::EncodedEvent};
 
 /// What a reader sees of a log: the broadcasts, and the lane of its client if it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) client: Option<LaneId>,
-}
-
-/// How much is read at once.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limit {
-    pub(crate) events: usize,
-    pub(crate) bytes: usize,
-}
-
-impl Limit {
-    /// One event.
-    pub(crate) const ONE: Limit = Limit { events: 1, bytes: 0 };
-    /// One body chunk. hyper sends at most 16 buffers in one `writev`, so that what a reader missed goes as one buffer;
-    /// more than this would only wait in hyper's.
-    pub(crate) const CHUNK: Limit = Limit { events: usize::MAX, bytes: 32 << 10 };
-}
-
-/// What a reader gets in one read.
-pub(crate) enum Batch {
-    /// One event, shared with the log and with every other reader.
-    One(EncodedEvent),
-    /// Several, one after the other, up to and with the offset `last`.
-    Many { bytes: Bytes, last: Offset },
-}
-
-impl Batch {
-    /// `count` events that lie in `bytes`, up to and with the offset `last`.
-    pub(super) fn of_bytes(bytes: Bytes, count: usize, last: Offset) -> Batch {
-        match count {
-            1 => Batch::One(EncodedEvent::new(last, bytes)),
-            _ => Batch::Many { bytes, last },
-        }
-    }
-
-    pub(crate) fn bytes(&self) -> &Bytes {
-        match self {
-            Batch::One(event) => event.as_bytes(),
-            Batch::Many { bytes, .. } => bytes,
-        }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.bytes().len()
-    }
-
-    pub(crate) fn last(&self) -> Offset {
-        match self {
-            Batch::One(event) => event.offset(),
-            Batch::Many { last, .. } => *last,
-        }
-    }
 }
 
 impl Log {
@@ -139,6 +90,8 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
+
+    use bytes::Bytes;
 
     use super::{super::*, *};
     use crate::wire::{

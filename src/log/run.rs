@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::{Limit, retention::EVENT_OVERHEAD};
+use super::{batch::Limit, retention::EVENT_OVERHEAD};
 use crate::wire::{cursor::Offset, encode::EncodedEvent};
 
 /// What a run holds at most, and a read takes at most.

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::{
-    read::{Batch, Limit},
+    batch::{Batch, Limit},
     run::{CHUNK, Gone, Held, Run},
 };
 use crate::wire::{cursor::Offset, encode::EncodedEvent};
