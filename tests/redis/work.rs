@@ -13,7 +13,7 @@ use crate::{
     file::FileStore,
     reader::*,
     redis::RedisStore,
-    store::{Shared as _, Store},
+    store::{Shared as _, Store, defaults},
 };
 
 const CHANNEL: ChannelName = ChannelName::from_static("a");
@@ -226,4 +226,20 @@ async fn clients_that_redis_has_lost_have_a_gap() {
     resume(&store.node(brief), &["a"], "ana", &first).await.gap(GapReason::Evicted).await;
     let mut bob = resume(&store.node(brief), &["a"], "bob", &last).await;
     assert_eq!(bob.text().await, "4");
+}
+
+#[tokio::test]
+async fn channels_that_are_opened_or_left_together_take_a_few_commands() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let node = store.node(defaults);
+    let _stays = live(&node, &["stays"], "").await;
+    store.command(&["CONFIG", "RESETSTAT"]);
+    let names: Vec<_> = (0..600).map(|n| format!("channel{n}")).collect();
+    let opening = names.iter().map(async |name| live(&node, &[name], "").await);
+    let readers = futures_util::future::join_all(opening).await;
+    let ran = |name: &str| store.calls().into_iter().find(|(command, _)| command == name).map_or(0, |(_, calls)| calls);
+    assert!(ran("subscribe") <= 6, "{} commands", ran("subscribe"));
+    drop(readers);
+    eventually(async || store.watched().await == Some(1)).await;
+    assert!(ran("unsubscribe") <= 6, "{} commands", ran("unsubscribe"));
 }

@@ -1,23 +1,28 @@
 //! The feed: what a node watches, pushed over a connection of its own.
 
+mod changes;
+
 use std::{
-    collections::VecDeque,
     hash::{BuildHasher, RandomState},
+    pin::pin,
     time::Instant,
 };
 
-use futures_util::{FutureExt as _, StreamExt as _, future, pin_mut};
+use futures_util::{
+    FutureExt as _, StreamExt as _, TryFutureExt as _,
+    future::{self, BoxFuture, Either},
+    pin_mut,
+    stream::FuturesUnordered,
+};
 use redis::aio::{PubSubSink, PubSubStream};
 
+use self::changes::Changes;
 use super::{Inner, link::failed, value};
 use crate::{
-    backend::{Message, Messages, Request, Requests},
+    backend::{Message, Messages, Requests},
     error::BackendError,
     wire::{cursor::Cursor, name::ChannelName},
 };
-
-/// So many channels in one command.
-const AT_ONCE: usize = 500;
 
 pub(super) async fn run(redis: &Inner, requests: Requests, messages: Messages) -> Result<(), BackendError> {
     // By this a cluster says where the hub's slot is, if it is elsewhere: what is pushed there comes in its order.
@@ -25,52 +30,107 @@ pub(super) async fn run(redis: &Inner, requests: Requests, messages: Messages) -
     let (mut sink, stream) = redis.link.subscriber().await?.split();
     let levels = redis.keys.levels(RandomState::new().hash_one(Instant::now()));
     sink.subscribe(&levels).await.map_err(failed)?;
-    let obey = obey(redis, requests, sink, &messages, &levels);
+    let work = Work {
+        redis,
+        sink,
+        levels: &levels,
+        changes: Changes::default(),
+        doing: FuturesUnordered::new(),
+        leaving: false,
+        syncing: false,
+    };
+    let obey = obey(work, requests, &messages);
     let carry = carry(redis, stream, &messages, &levels);
     pin_mut!(obey, carry);
     future::select(obey, carry).await.factor_first().0
 }
 
-/// Does what is requested; what comes together goes together.
-async fn obey(
-    redis: &Inner,
-    mut requests: Requests,
-    mut sink: PubSubSink,
-    messages: &Messages,
-    levels: &str,
-) -> Result<(), BackendError> {
-    let mut queue = VecDeque::new();
+/// What was done.
+enum Done {
+    /// These channels are watched.
+    Watched(Vec<ChannelName>),
+    Unwatched,
+    Synced,
+}
+
+/// What a feed does at once: at most one thing of each kind. What comes meanwhile waits, and goes together: the connection
+/// has one round trip for all channels that are opened, and another one for all that are left.
+struct Work<'a> {
+    redis: &'a Inner,
+    sink: PubSubSink,
+    levels: &'a str,
+    changes: Changes,
+    doing: FuturesUnordered<BoxFuture<'a, Result<Done, BackendError>>>,
+    leaving: bool,
+    syncing: bool,
+}
+
+/// Does what is requested.
+async fn obey(mut work: Work<'_>, mut requests: Requests, messages: &Messages) -> Result<(), BackendError> {
     loop {
-        if queue.is_empty() {
-            let Some(request) = requests.next().await else { return Ok(()) };
-            queue.push_back(request);
-        }
         while let Some(Some(request)) = requests.next().now_or_never() {
-            queue.push_back(request);
+            work.changes.add(request);
         }
-        match queue.pop_front() {
-            Some(Request::Watch(channel)) => {
-                let mut channels = vec![channel];
-                while channels.len() < AT_ONCE
-                    && let Some(Request::Watch(_)) = queue.front()
-                    && let Some(Request::Watch(channel)) = queue.pop_front()
-                {
-                    channels.push(channel);
-                }
-                sink.subscribe(feeds(redis, &channels)).await.map_err(failed)?;
+        work.begin();
+        let next = match future::select(pin!(work.next()), pin!(requests.next())).await {
+            Either::Left((done, _)) => Either::Left(done?),
+            Either::Right((request, _)) => Either::Right(request),
+        };
+        match next {
+            Either::Left(Done::Watched(channels)) => {
                 for channel in channels {
                     if !messages.send(Message::Watching(channel)).await {
                         return Ok(());
                     }
                 }
+                work.changes.watched();
             }
-            Some(Request::Unwatch(channel)) => {
-                sink.unsubscribe(feeds(redis, &[channel])).await.map_err(failed)?;
-            }
-            Some(Request::Sync) => redis.level(levels).await?,
-            None => {}
+            Either::Left(Done::Unwatched | Done::Synced) => {}
+            Either::Right(Some(request)) => work.changes.add(request),
+            Either::Right(None) => return Ok(()),
         }
     }
+}
+
+impl Work<'_> {
+    /// Begins what waits and can be done.
+    fn begin(&mut self) {
+        let (redis, levels) = (self.redis, self.levels);
+        let channels = self.changes.take_watch();
+        if !channels.is_empty() {
+            self.doing.push(watch(redis, self.sink.clone(), channels).boxed());
+        }
+        let channels = if self.leaving { Vec::new() } else { self.changes.take_unwatch() };
+        if !channels.is_empty() {
+            self.leaving = true;
+            self.doing.push(unwatch(redis, self.sink.clone(), channels).boxed());
+        }
+        if !self.syncing && std::mem::take(&mut self.changes.sync) {
+            self.syncing = true;
+            self.doing.push(redis.level(levels).map_ok(|()| Done::Synced).boxed());
+        }
+    }
+
+    /// The next thing that is done. As long as nothing is to be done there is none.
+    async fn next(&mut self) -> Result<Done, BackendError> {
+        let Some(done) = self.doing.next().await else { return future::pending().await };
+        match &done {
+            Ok(Done::Unwatched) => self.leaving = false,
+            Ok(Done::Synced) => self.syncing = false,
+            Ok(Done::Watched(_)) | Err(_) => {}
+        }
+        done
+    }
+}
+
+async fn watch(redis: &Inner, mut sink: PubSubSink, channels: Vec<ChannelName>) -> Result<Done, BackendError> {
+    sink.subscribe(feeds(redis, &channels)).await.map_err(failed)?;
+    Ok(Done::Watched(channels))
+}
+
+async fn unwatch(redis: &Inner, mut sink: PubSubSink, channels: Vec<ChannelName>) -> Result<Done, BackendError> {
+    sink.unsubscribe(feeds(redis, &channels)).await.map_err(failed)?;
+    Ok(Done::Unwatched)
 }
 
 fn feeds(redis: &Inner, channels: &[ChannelName]) -> Vec<String> {
