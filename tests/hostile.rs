@@ -387,6 +387,27 @@ async fn the_example_hangs_up_on_who_never_reads() {
     reading.abort();
 }
 
+/// A peer whose network is gone: whatever is sent to it is dropped, and nothing comes back, not even a reset.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_hangs_up_on_a_peer_that_vanishes() {
+    let example = Hardened::start();
+    let sockets = || std::fs::read_dir(format!("/proc/{}/fd", example.process.id())).unwrap().count();
+    let before = sockets();
+    let mut vanished = Peer(TcpStream::connect((Ipv4Addr::LOCALHOST, example.port)).await.unwrap());
+    vanished.ask(b"/events/clock", b"").await;
+    vanished.0.readable().await.unwrap();
+    assert_eq!(sockets(), before + 1);
+    // One instruction for each packet that arrives: return, with 0 bytes of it.
+    SockRef::from(&vanished.0).attach_filter(&[socket2::SockFilter::new(6, 0, 0, 0)]).unwrap();
+    let hung_up = async {
+        while sockets() > before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(STUCK, hung_up).await.expect("the server hangs up");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_hangs_up_on_who_asks_slowly() {
     let example = Hardened::start();
