@@ -69,7 +69,7 @@
 //! | another method | whatever the inner service answers |
 //! | with an `Accept` that rules out `text/event-stream` | 406 |
 //! | denied by the authorizer | its status, 401, 403 or 404 |
-//! | a channel or client that can't be one | 400 |
+//! | a channel or client that can't be one, or a body in the request | 400 |
 //! | over a limit, shutting down, or the authorizer failed | 200, a random `retry:`, and the end: a browser gives up for good on a 503 |
 //! | nothing left, and nothing will come | 204, on which a browser stops reconnecting |
 //!

@@ -2,16 +2,17 @@
 //! resets, leaves, or never reads. Each time a good reader goes on. What takes more of them stands in `tests/load`.
 
 use std::{
+    convert::Infallible,
     env,
     io::{BufRead as _, BufReader},
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Shutdown},
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper::Request;
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::{Request, body::Frame};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -279,6 +280,41 @@ async fn who_hangs_up_at_once_leaves_nothing_behind() {
     }
     server.serves().await;
     server.until_connections(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_announces_a_body_and_hangs_up_leaves_nothing_behind() {
+    let server = Server::start().await;
+    let mut peers = Vec::new();
+    for header in ["content-length: 9", "transfer-encoding: chunked", "expect: 100-continue\r\ncontent-length: 1"] {
+        let mut peer = server.ask("/events/a", format!("{header}\r\n").as_bytes()).await;
+        assert_eq!(peer.status().await, 400, "{header}");
+        // The server does not wait for what it does not want.
+        peer.until_closed().await;
+        // Not dropped yet: it has not hung up.
+        peers.push(peer);
+    }
+    assert_eq!(server.publisher.stats().opened, 0);
+    server.serves().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http_2_peer_that_never_ends_its_request_and_hangs_up_leaves_nothing_behind() {
+    let server = Server::start().await;
+    let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)).await.unwrap();
+    let plug = SockRef::from(&socket).try_clone().unwrap();
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+    tokio::spawn(connection);
+    // Nothing announces this body, and nothing of it comes.
+    let body = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
+    let request = Request::get(format!("http://127.0.0.1:{}/events/a", server.port)).body(body).unwrap();
+    let response = client.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    server.until_connections(1).await;
+    plug.shutdown(Shutdown::Both).unwrap();
+    server.until_connections(0).await;
+    server.serves().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

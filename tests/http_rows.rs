@@ -958,6 +958,25 @@ async fn bad_names_are_a_400_and_counted() {
     assert_eq!(publisher.stats().opened, 0);
 }
 
+// A body in the request
+
+#[tokio::test]
+async fn a_request_that_announces_a_body_is_a_400() {
+    let publisher = Publisher::new();
+    let layer = layer(&publisher);
+    for (header, value) in [("content-length", &b"9"[..]), ("transfer-encoding", b"chunked")] {
+        let problem =
+            assert_problem(send(&layer, with(get("/sse/a"), header, value)).await, StatusCode::BAD_REQUEST).await;
+        assert_eq!(problem["detail"], "a request for a stream has no body");
+        let head = with(Request::head("/sse/a").body("").unwrap(), header, value);
+        assert_eq!(send(&layer, head).await.status(), 400);
+        let post = with(Request::post("/sse/a").body("").unwrap(), header, value);
+        assert_eq!(send(&layer, post).await.status(), TEAPOT);
+    }
+    assert_eq!((publisher.stats().bad_requests, publisher.stats().opened), (4, 0));
+    assert_stream_headers(&send(&layer, with(get("/sse/a"), "content-length", b"0")).await);
+}
+
 // Keep-alive
 
 #[tokio::test(start_paused = true)]

@@ -37,6 +37,7 @@ pub(crate) fn rejected(publisher: &Publisher, rejection: &Rejection, head: bool)
         Rejection::Name(error) => bad_request(publisher, &error.to_string()),
         Rejection::NoChannel => bad_request(publisher, "no channel is named"),
         Rejection::TooManyChannels => bad_request(publisher, "more channels are named than one subscription may read"),
+        Rejection::Body => bad_request(publisher, "a request for a stream has no body"),
         Rejection::NotAcceptable => {
             response::problem(StatusCode::NOT_ACCEPTABLE, Some("the answer is a text/event-stream"))
         }

@@ -3,7 +3,10 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use http::{HeaderMap, Method, Uri};
+use http::{
+    HeaderMap, Method, Uri,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+};
 use matchit::Params;
 
 use super::{
@@ -40,6 +43,8 @@ pub(crate) enum Rejection {
     NoChannel,
     /// They are more than one subscription may have.
     TooManyChannels,
+    /// It has a body, or will have.
+    Body,
     NotAcceptable,
 }
 
@@ -77,11 +82,22 @@ impl Ask {
         headers: &HeaderMap,
     ) -> Result<Self, Rejection> {
         let client = params.get(CLIENT_ID).map(read_client).transpose()?;
+        if announces_body(headers) {
+            return Err(Rejection::Body);
+        }
         if !accepts_event_stream(headers) {
             return Err(Rejection::NotAcceptable);
         }
         Ok(Self { route: route.clone(), channels, client, last_event_id: last_event_id(headers, uri), head })
     }
+}
+
+/// Whether a body follows. "Content received in a GET request has no generally defined semantics [..] and might lead some
+/// implementations to reject the request" ([RFC 9110, 9.3.1](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.1)). A stream
+/// would not read it, and as long as it is not read, hyper does not notice that the client has hung up.
+fn announces_body(headers: &HeaderMap) -> bool {
+    let is_none = |length: &http::HeaderValue| length.as_bytes().iter().all(|digit| *digit == b'0');
+    headers.contains_key(TRANSFER_ENCODING) || !headers.get_all(CONTENT_LENGTH).iter().all(is_none)
 }
 
 fn read_client(raw: &str) -> Result<ClientId, InvalidText> {
@@ -247,6 +263,17 @@ mod tests {
             assert!(matches!(read(uri, html), Err(Rejection::Name(_))), "{uri}");
         }
         assert_eq!(read("/sse/a", html).unwrap_err(), Rejection::NotAcceptable);
+    }
+
+    #[test]
+    fn a_request_with_a_body_is_rejected() {
+        for header in [("content-length", &b"9"[..]), ("content-length", b"x"), ("transfer-encoding", b"chunked")] {
+            assert_eq!(read("/sse/a", &[header]).unwrap_err(), Rejection::Body, "{header:?}");
+        }
+        for none in [&b"0"[..], b"000", b""] {
+            assert!(read("/sse/a", &[("content-length", none)]).is_ok(), "{none:?}");
+        }
+        assert!(read("/sse/a", &[("content-length", b"0"), ("content-length", b"1")]).is_err());
     }
 
     #[test]

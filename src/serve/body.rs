@@ -21,6 +21,9 @@ pin_project! {
     /// Without `B` it is the stream of a [`Subscription`], with which any handler can answer, a `POST` too. It needs a
     /// tokio runtime with its timer enabled, unless keep-alive and coalescing are off and its grant does not expire.
     ///
+    /// Let a handler read the body of its request first: over HTTP/1.1 hyper does not notice that a client has hung up while
+    /// some of its request is unread.
+    ///
     /// A handler can do whatever the layer does:
     ///
     /// ```

@@ -187,6 +187,14 @@ on_every_stack! {
         assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
     }
 
+    async fn a_request_with_a_body_is_no_request_for_a_stream(server: Server, client: Client) {
+        let reply = client.send(Method::GET, "/sse/chat", &[], "hello").await;
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST);
+        let reply = client.send(Method::GET, "/sse/chat", &[("content-length", "0")], "").await;
+        assert_eq!(reply.status, StatusCode::OK);
+        assert_eq!(server.publisher.stats().opened, 1);
+    }
+
     async fn what_is_not_for_the_layer_reaches_the_inner_service_untouched(server: Server, client: Client) {
         let reply = client.send(Method::POST, "/echo", &[], "hello").await;
         assert_eq!(reply.status, StatusCode::OK);
