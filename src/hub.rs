@@ -8,6 +8,7 @@
 //! With a remote [backend](crate::backend::Backend) the same logs are mirrors: a publish goes to the backend's store, and events come
 //! into the logs by the node's [driver](crate::node::driver).
 
+pub(crate) mod coverage;
 pub(crate) mod engine;
 pub(crate) mod grant;
 pub(crate) mod limits;

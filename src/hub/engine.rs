@@ -9,6 +9,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
+    coverage::Coverage,
     limits::Limits,
     registry::Registry,
     sent::Sent,
@@ -16,7 +17,7 @@ use super::{
     sweep::Sweep,
     wait::Wakeups,
 };
-use crate::node::{driver::Command, mirror::Mirror, remote::Remote};
+use crate::node::{driver::Command, remote::Remote};
 use crate::{
     backend::{Backend, memory::Memory},
     error::{PublishError, PublishErrorKind},
@@ -119,7 +120,10 @@ impl Hub {
         let retention = self.retention_of(name);
         let make = || match self.remote {
             None => Shared::new(name.clone(), Log::new(retention, self.memory.exhume(name), now()), None),
-            Some(_) => Shared::new(name.clone(), Mirror::log(retention), Some(Mirror::new(self.memory.epoch()).into())),
+            Some(_) => {
+                let coverage = Coverage::none(self.memory.epoch());
+                Shared::new(name.clone(), Coverage::log(retention, now()), Some(coverage))
+            }
         };
         let max = self.settings.limits.channels;
         self.registry.get_or_insert(name, max, make).or_else(|| {
@@ -314,7 +318,7 @@ impl Hub {
     /// Drops a channel if it is idle.
     pub(crate) fn drop_if_idle(&self, shared: &Arc<Shared>) {
         if let Some(remote) = &self.remote
-            && shared.look().is_driven()
+            && shared.look().is_wanted()
         {
             // Its last reader may be back in a moment.
             remote.mention(Command::Unread(shared.clone()));
@@ -322,10 +326,10 @@ impl Hub {
         }
         self.registry.remove_if(shared, || {
             let mut state = shared.change();
-            let idle = state.is_idle() && !state.is_driven();
+            let idle = state.is_idle() && !state.is_wanted();
             if idle {
                 let (tombstone, _) = state.bury();
-                // What a mirror knows is known where its log lives.
+                // What a copy knows is known where the log lives.
                 if self.remote.is_none() {
                     self.memory.bury(shared.name.clone(), tombstone);
                 }

@@ -159,8 +159,8 @@ impl OpenOptions {
                 state.log.enter(lane);
             }
             let reader = state.readers.insert(lane);
-            if let (Some(remote), Some(mirror)) = (&hub.remote, &mut state.mirror)
-                && (!std::mem::replace(&mut mirror.wanted, true) || !remote.is_driven())
+            if let (Some(remote), Some(coverage)) = (&hub.remote, &mut state.coverage)
+                && (!std::mem::replace(&mut coverage.wanted, true) || !remote.is_driven())
             {
                 remote.order(hub, Command::Watch(shared.clone()));
             }

@@ -150,7 +150,7 @@ impl Position {
             self.look_again();
             return Err(instead);
         }
-        self.late = state.late();
+        self.late = state.times_late();
         let (mut batch, mut first) = (None, self.first_after(&state, cursor.offset));
         if first.is_some_and(|first| first < end) {
             batch = state.log.read_before(self.view, cursor.offset, end, limit);

@@ -88,7 +88,7 @@ impl Positions {
     pub(crate) fn tell_missed(&mut self) -> Offset {
         for position in self.as_mut_slice() {
             let state = position.channel.look();
-            (position.told, position.late) = (position.missed(&state), state.late());
+            (position.told, position.late) = (position.missed(&state), state.times_late());
         }
         self.as_slice().iter().map(|position| position.told).max().unwrap_or_default()
     }

@@ -1,12 +1,14 @@
 //! What a channel's publishers and readers share: its log and its readers, under one lock.
 
-use super::readers::Readers;
-use crate::node::mirror::Mirror;
+use super::{coverage::Coverage, readers::Readers};
 use crate::{
     backend::Connected,
-    log::{Evicted, Log, Tombstone},
+    log::{Evicted, Log, Tombstone, View},
     sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock},
-    wire::name::ChannelName,
+    wire::{
+        cursor::{Epoch, Offset},
+        name::ChannelName,
+    },
 };
 
 /// A channel, as its publishers and its readers share it.
@@ -22,13 +24,13 @@ pub(crate) struct State {
     pub(crate) readers: Readers,
     /// It is no longer in the registry: who finds it like this looks there again.
     pub(crate) dropped: bool,
-    /// What is known of it where the log lives elsewhere.
-    pub(crate) mirror: Option<Box<Mirror>>,
+    /// How much of the log is here, where it lives elsewhere.
+    pub(crate) coverage: Option<Box<Coverage>>,
 }
 
 impl Shared {
-    pub(crate) fn new(name: ChannelName, log: Log, mirror: Option<Box<Mirror>>) -> Self {
-        let state = State { log, readers: Readers::default(), dropped: false, mirror };
+    pub(crate) fn new(name: ChannelName, log: Log, coverage: Option<Coverage>) -> Self {
+        let state = State { log, readers: Readers::default(), dropped: false, coverage: coverage.map(Box::new) };
         Self { name, state: Mutex::new(state), version: AtomicU64::new(1) }
     }
 
@@ -57,12 +59,43 @@ impl Shared {
 impl State {
     /// Nobody reads it and nothing is held but elsewhere: there is nothing to keep it for but its tombstone.
     pub(crate) fn is_idle(&self) -> bool {
-        self.readers.len() == 0 && (self.mirror.is_some() || self.log.is_empty())
+        self.readers.len() == 0 && (self.coverage.is_some() || self.log.is_empty())
     }
 
-    /// The driver keeps it up, and drops it in its own time.
-    pub(crate) fn is_driven(&self) -> bool {
-        self.mirror.as_ref().is_some_and(|mirror| mirror.wanted)
+    /// Whoever brings its events keeps it up, and drops it in its own time.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.coverage.as_ref().is_some_and(|coverage| coverage.wanted)
+    }
+
+    /// The log is of another epoch than a reader's cursor.
+    pub(crate) fn is_of_another(&self, epoch: Epoch) -> bool {
+        self.coverage.as_ref().is_some_and(|coverage| coverage.epoch != epoch)
+    }
+
+    /// The epoch of a log that is loaded from elsewhere; `None` as long as it is not.
+    pub(crate) fn loaded(&self) -> Option<Epoch> {
+        self.coverage.as_ref().filter(|coverage| coverage.loaded).map(|coverage| coverage.epoch)
+    }
+
+    /// Everything up to here is in the log, or was, whatever got lost on the way here.
+    pub(crate) fn whole_up_to(&self) -> Offset {
+        self.coverage.as_ref().map_or(Offset::START, |coverage| coverage.whole_up_to())
+    }
+
+    /// It takes no more events, though the last may be on its way here.
+    pub(crate) fn is_finishing(&self) -> bool {
+        self.log.is_finished() || self.coverage.as_ref().is_some_and(|coverage| coverage.is_finishing())
+    }
+
+    /// How often events came late.
+    pub(crate) fn times_late(&self) -> u16 {
+        self.coverage.as_ref().map_or(0, |coverage| coverage.times_late())
+    }
+
+    /// Whether a reader has passed what came late: see [`Coverage::has_passed_late`].
+    pub(crate) fn has_passed_late(&self, view: View, seen: u16, told: Offset, cursor: Offset) -> bool {
+        let coverage = self.coverage.as_ref();
+        coverage.is_some_and(|coverage| coverage.has_passed_late(&self.log, view, seen, told, cursor))
     }
 
     /// Who is connected: each client, and `None` for those without one, and how often.

@@ -204,7 +204,8 @@ impl Driver {
         let left: Vec<_> = self.unread.extract_if(.., |unread| is_due(unread)).collect();
         let mut dropped = Vec::new();
         for (_, shared) in left {
-            if self.watched.has(&shared) && hub.drop_unread(&shared) {
+            let mirror = self.watched.get(&shared.name).map(|watched| &watched.mirror);
+            if mirror.is_some_and(|mirror| Arc::ptr_eq(&mirror.channel, &shared) && mirror.drop_unread(hub)) {
                 self.watched.remove(&shared.name);
                 dropped.push(shared.name.clone());
             }

@@ -174,7 +174,11 @@ impl Hub {
         };
         if last && !repeated {
             // Sooner than it is known that so much was given: who comes after that wants what is left.
-            self.with_existing(name, |state| state.finishes_at(cursor));
+            self.with_existing(name, |state| {
+                if let Some(coverage) = &mut state.coverage {
+                    coverage.finishes_at(cursor);
+                }
+            });
         }
         remote.learn(cursor);
         self.counters.published.add(u64::from(!repeated));

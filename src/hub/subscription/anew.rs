@@ -27,7 +27,10 @@ impl Subscription {
 
     /// Nothing is known to be missing in its channels' logs.
     pub(crate) fn is_whole(&self) -> bool {
-        self.positions.as_slice().iter().all(|position| position.channel.tail().is_some())
+        self.positions
+            .as_slice()
+            .iter()
+            .all(|position| position.channel.look().coverage.as_ref().is_none_or(|coverage| coverage.is_whole()))
     }
 
     /// One of its channels holds an event with this id.

@@ -106,7 +106,7 @@ impl<'a> Session<'a> {
         for name in self.driver.watched.names() {
             let Some(watched) = self.driver.watched.get_mut(&name) else { continue };
             (watched.carried, watched.reading, watched.failures) = (false, false, 0);
-            let holds = watched.shared.interrupt();
+            let holds = watched.mirror.interrupt();
             self.driver.watched.hold(&name, holds);
             self.calls.watch(&name);
         }
@@ -173,9 +173,9 @@ impl<'a> Session<'a> {
             Message::Closed(channel) => {
                 // As long as it is not carried this is what was on its way to readers of before; it will be read.
                 if self.driver.watched.get(&channel).is_some_and(|watched| watched.carried)
-                    && let Some(shared) = self.driver.watched.remove(&channel)
+                    && let Some(mirror) = self.driver.watched.remove(&channel)
                 {
-                    hub.drop_closed(&shared);
+                    mirror.drop_closed(hub);
                     self.calls.unwatch(&channel);
                 }
                 None
@@ -187,8 +187,8 @@ impl<'a> Session<'a> {
     fn entry(&mut self, hub: &Hub, remote: &Remote, channel: &ChannelName, epoch: Epoch, entry: Entry) {
         self.position = self.position.max(entry.offset);
         remote.learn(Cursor { epoch, offset: entry.offset });
-        let Some(watched) = self.driver.watched.get(channel) else { return };
-        match watched.shared.push(hub, epoch, entry) {
+        let Some(watched) = self.driver.watched.get_mut(channel) else { return };
+        match watched.mirror.push(hub, epoch, entry) {
             // The level first: who wakes up reads up to it.
             Pushed::In(wakeups) => {
                 self.rise(hub, remote);
@@ -240,8 +240,8 @@ impl<'a> Session<'a> {
             remote.begin(hub, epoch);
             for name in self.driver.watched.names() {
                 self.driver.watched.hold(&name, false);
-                if let Some(watched) = self.driver.watched.get(&name) {
-                    watched.shared.restart(hub, epoch);
+                if let Some(watched) = self.driver.watched.get_mut(&name) {
+                    watched.mirror.restart(hub, epoch);
                 }
             }
         }
@@ -254,11 +254,10 @@ impl<'a> Session<'a> {
         if self.epoch.is_some()
             && let Some(watched) = self.driver.watched.get_mut(channel)
             && watched.carried
-            && watched.shared.tail().is_none()
+            && watched.mirror.tail().is_none()
             && !std::mem::replace(&mut watched.reading, true)
         {
-            let shared = watched.shared.clone();
-            let after = shared.read_after();
+            let (shared, after) = (watched.mirror.channel.clone(), watched.mirror.read_after());
             self.calls.read(shared, after, hub.retention_of(channel));
         }
     }
@@ -267,9 +266,9 @@ impl<'a> Session<'a> {
     fn check(&mut self, hub: &Hub, expected: Vec<(ChannelName, Offset)>) {
         for (channel, head) in expected {
             let Some(watched) = self.driver.watched.get(&channel) else { continue };
-            if watched.shared.tail().is_some_and(|tail| tail < head) {
+            if watched.mirror.tail().is_some_and(|tail| tail < head) {
                 debug!("the feed lost an event", channel = channel);
-                let holds = watched.shared.interrupt();
+                let holds = watched.mirror.interrupt();
                 self.driver.watched.hold(&channel, holds);
                 self.read(hub, &channel);
             }
@@ -301,7 +300,7 @@ impl<'a> Session<'a> {
             Answer::Heads(Ok(heads)) => {
                 let behind = |(channel, head): &(ChannelName, Offset)| {
                     let watched = self.driver.watched.get(channel);
-                    watched.and_then(|watched| watched.shared.tail()).is_some_and(|tail| tail < *head)
+                    watched.and_then(|watched| watched.mirror.tail()).is_some_and(|tail| tail < *head)
                 };
                 let heads: Vec<_> = heads.into_iter().filter(behind).collect();
                 if !heads.is_empty() {
@@ -312,7 +311,7 @@ impl<'a> Session<'a> {
             }
             Answer::Read { shared, after, held } => {
                 let watched = self.driver.watched.get_mut(&shared.name)?;
-                if !Arc::ptr_eq(&watched.shared, &shared) {
+                if !Arc::ptr_eq(&watched.mirror.channel, &shared) {
                     return None;
                 }
                 watched.reading = false;
@@ -337,12 +336,11 @@ impl<'a> Session<'a> {
         }
         let (epoch, level) = (held.epoch, held.level);
         remote.learn(Cursor { epoch, offset: level });
-        match shared.fill(hub, after, held, hub.memory.last()) {
+        let Some(watched) = self.driver.watched.get_mut(&shared.name) else { return None };
+        match watched.mirror.fill(hub, after, held, hub.memory.last()) {
             Filled::Again(after) => {
-                if let Some(watched) = self.driver.watched.get_mut(&shared.name) {
-                    watched.reading = true;
-                    self.calls.read(shared.clone(), after, hub.retention_of(&shared.name));
-                }
+                watched.reading = true;
+                self.calls.read(shared.clone(), after, hub.retention_of(&shared.name));
             }
             Filled::Lost => self.calls.renew(epoch),
             Filled::Whole => {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use tokio::time::Instant;
 
 use super::patience;
-use crate::{hub::state::Shared, wire::name::ChannelName};
+use crate::{hub::state::Shared, node::mirror::Mirror, wire::name::ChannelName};
 
 /// The level waits for a channel until so many reads of it have failed, one after the other. Its readers are told when it
 /// can be read at last.
@@ -31,7 +31,7 @@ impl AllWatched {
     }
 
     pub(super) fn has(&self, shared: &Arc<Shared>) -> bool {
-        self.get(&shared.name).is_some_and(|watched| Arc::ptr_eq(&watched.shared, shared))
+        self.get(&shared.name).is_some_and(|watched| Arc::ptr_eq(&watched.mirror.channel, shared))
     }
 
     pub(super) fn get(&self, channel: &ChannelName) -> Option<&Watched> {
@@ -47,10 +47,10 @@ impl AllWatched {
         self.by_name.insert(shared.name.clone(), Watched::new(shared));
     }
 
-    pub(super) fn remove(&mut self, channel: &ChannelName) -> Option<Arc<Shared>> {
+    pub(super) fn remove(&mut self, channel: &ChannelName) -> Option<Mirror> {
         let watched = self.by_name.remove(channel)?;
         self.holding -= usize::from(watched.holds_level);
-        Some(watched.shared)
+        Some(watched.mirror)
     }
 
     /// Whether the level waits for it.
@@ -83,7 +83,7 @@ impl AllWatched {
 }
 
 pub(super) struct Watched {
-    pub(super) shared: Arc<Shared>,
+    pub(super) mirror: Mirror,
     /// The feed carries it.
     pub(super) carried: bool,
     /// It is being read, or about to be.
@@ -96,6 +96,6 @@ pub(super) struct Watched {
 
 impl Watched {
     fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, carried: false, reading: false, failures: 0, holds_level: false }
+        Self { mirror: Mirror::new(shared), carried: false, reading: false, failures: 0, holds_level: false }
     }
 }
