@@ -4,6 +4,8 @@ mod builder;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use tokio::task::consume_budget;
+
 pub use self::builder::PublisherBuilder;
 use crate::{
     backend::Connected,
@@ -167,8 +169,13 @@ pub struct Channel {
 impl Channel {
     /// Sends an event to everyone who reads the channel, and who comes back within its [`Retention`](crate::Retention).
     ///
-    /// It never waits for a reader; in process it is ready at once. A remote backend acknowledges it. In a runtime of several
-    /// threads a task wakes the readers beyond the first 65; elsewhere they are woken before this returns.
+    /// It never waits for a reader. In process it waits for nothing: it is ready when it is first polled, unless the task has
+    /// used up its [cooperative budget](tokio::task::coop), so that one which sends in a loop lets others run. It yields before
+    /// it publishes, never after. Code that is not async can poll it once within
+    /// [`unconstrained`](tokio::task::coop::unconstrained). A remote backend acknowledges it.
+    ///
+    /// In a runtime of several threads a task wakes the readers beyond the first 65; elsewhere they are woken before this
+    /// returns.
     ///
     /// # Errors
     ///
@@ -213,7 +220,11 @@ impl Channel {
     async fn publish(&self, target: Option<&ClientId>, event: Event, last: bool) -> Result<Sent, PublishError> {
         let sent = match (&self.name, &self.hub.remote) {
             (Err(error), _) => Err(PublishErrorKind::InvalidText(error.clone()).into()),
-            (Ok(name), None) => self.hub.publish(name, target, event, last),
+            (Ok(name), None) => {
+                // Before it is published, so that nothing was if the caller gives up here.
+                consume_budget().await;
+                self.hub.publish(name, target, event, last)
+            }
             // Boxed, or the future of each publish in process would have its size.
             (Ok(name), Some(remote)) => Box::pin(self.hub.publish_to(remote, name, target, event, last)).await,
         };

@@ -14,8 +14,9 @@ use std::{
 
 use bytes::Bytes;
 use common::*;
-use futures_util::Stream as _;
-use tower_sse::{Delivery, Event, Publisher, Retention, Subscription};
+use futures_util::{FutureExt as _, Stream as _};
+use http_body_util::BodyExt as _;
+use tower_sse::{Delivery, Event, Publisher, Retention, SseBody, Subscription};
 
 #[test]
 fn publishing_waits_for_no_reader() {
@@ -135,4 +136,73 @@ fn a_publisher_that_blocks_on_a_runtime_of_its_own_wakes_everybody() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(publisher.channel("a").send(Event::text("x"))).unwrap();
     assert!(readers.iter().all(|(_, woken)| woken.0.load(Ordering::SeqCst) == 1));
+}
+
+/// How often another task of the same thread runs until `work` is done.
+async fn turns_of_another(work: impl Future<Output = ()> + Send + 'static) -> usize {
+    let turns = Arc::new(AtomicUsize::new(0));
+    let count = turns.clone();
+    let other = tokio::spawn(async move {
+        loop {
+            count.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    tokio::spawn(work).await.unwrap();
+    other.abort();
+    turns.load(Ordering::Relaxed)
+}
+
+fn of_long_history() -> Publisher {
+    Publisher::builder().retention(Retention::new().events(10_000).bytes(usize::MAX)).build()
+}
+
+#[tokio::test]
+async fn a_task_that_reads_a_long_history_lets_others_run() {
+    for channels in [&["a"][..], &["a", "b"]] {
+        let publisher = of_long_history();
+        (0..10_000).for_each(|n| drop(send(&publisher, "a", n)));
+        let mut reader = earliest(&publisher, channels, "");
+        let turns = turns_of_another(async move {
+            for _ in 0..10_000 {
+                next(&mut reader).await.unwrap();
+            }
+        });
+        let turns = turns.await;
+        assert!(turns >= 50, "{turns} turns");
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_a_long_history_lets_others_run() {
+    let publisher = of_long_history();
+    (0..1_000).for_each(|_| drop(send(&publisher, "a", "x".repeat(32 << 10))));
+    let mut body = SseBody::new(earliest(&publisher, &["a"], ""));
+    let turns = turns_of_another(async move {
+        for _ in 0..1_000 {
+            body.frame().await.unwrap().unwrap();
+        }
+    });
+    let turns = turns.await;
+    assert!(turns >= 5, "{turns} turns");
+}
+
+#[tokio::test]
+async fn a_task_that_sends_in_a_loop_lets_others_run() {
+    let publisher = of_long_history();
+    let turns = turns_of_another(async move {
+        for n in 0..10_000 {
+            publisher.channel("a").send(Event::text(n.to_string())).await.unwrap();
+        }
+    });
+    let turns = turns.await;
+    assert!(turns >= 50, "{turns} turns");
+}
+
+#[tokio::test]
+async fn a_send_that_is_given_up_for_another_task_has_sent_nothing() {
+    let publisher = Publisher::new();
+    let sent = (0..1_000).filter(|_| publisher.channel("a").send(Event::text("x")).now_or_never().is_some()).count();
+    assert!(sent < 1_000);
+    assert_eq!(publisher.stats().published, sent as u64);
 }

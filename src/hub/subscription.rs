@@ -11,7 +11,10 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    task::coop::poll_proceed,
+    time::{Instant, Sleep, sleep_until},
+};
 
 use super::{
     engine::{Hub, Permit},
@@ -44,6 +47,9 @@ pub enum Delivery {
 /// a cursor, and no events of its own: a reader that is not polled costs nothing but its place. When events are evicted
 /// before it read them, it gets a [`Gap`]. The stream ends when the subscription does, and
 /// [`end_reason`](Self::end_reason) says why; dropped, it frees its place at once.
+///
+/// Reading takes part in tokio's [cooperative scheduling](tokio::task::coop): a task that reads a long history in a loop
+/// yields now and then.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -196,6 +202,9 @@ impl Subscription {
         if self.expires.poll(cx).is_ready() {
             return Poll::Ready(Found::End(EndReason::Expired));
         }
+        // Takes part in tokio's cooperative scheduling, as tokio's own channels do: a reader that always finds something still
+        // lets the other tasks of its thread run.
+        let budget = ready!(poll_proceed(cx));
         if !self.is_parked_as(cx.waker()) {
             self.parked_as = Some(cx.waker().clone());
             self.positions.as_mut_slice().iter_mut().for_each(Position::look_again);
@@ -208,6 +217,8 @@ impl Subscription {
         if found.is_pending() {
             // Once it is parked, so that it is told when there is no driver any more.
             self.keep_driven();
+        } else {
+            budget.made_progress();
         }
         found
     }

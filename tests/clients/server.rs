@@ -130,10 +130,13 @@ impl Shared {
             None => event,
         };
         let channel = self.publisher.channel("chat");
-        let published = match last {
-            true => futures_util::FutureExt::now_or_never(channel.finish(event)),
-            false => futures_util::FutureExt::now_or_never(channel.send(event)),
+        let publish = async {
+            match last {
+                true => channel.finish(event).await,
+                false => channel.send(event).await,
+            }
         };
+        let published = futures_util::FutureExt::now_or_never(tokio::task::coop::unconstrained(publish));
         let id = published.expect("in process it is ready at once").unwrap().id.to_string();
         sent.push(Received { name: name.map_or("message".into(), |name| name.to_string()), data, id });
     }

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 use std::{
+    future::poll_fn,
     pin::pin,
     sync::{Arc, LazyLock},
     task::{Context, Poll, Wake, Waker},
@@ -10,6 +11,7 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, Stream as _};
+use tokio::task::coop::unconstrained;
 use tower_sse::{
     ChannelName, ClientId, Delivery, Event, Gap, GapReason, Grant, OpenError, OpenOptions, PublishError, Publisher,
     Sent, Start, Subscription,
@@ -17,9 +19,9 @@ use tower_sse::{
 
 pub const EARLIEST: fn() -> OpenOptions = || OpenOptions::new().start(Start::Earliest);
 
-/// What a future gives that is ready at once.
+/// What a future gives that is ready at once, however much the test's task has done before.
 pub fn ready<F: Future>(future: F) -> F::Output {
-    future.now_or_never().expect("in process it is ready at once")
+    unconstrained(future).now_or_never().expect("in process it is ready at once")
 }
 
 /// Publishes `text`, and gives the id.
@@ -88,7 +90,11 @@ pub fn poll(subscription: &mut Subscription) -> Poll<Option<Delivery>> {
         fn wake(self: Arc<Self>) {}
     }
     static WAKER: LazyLock<Waker> = LazyLock::new(|| Arc::new(Nobody(0)).into());
-    pin!(subscription).poll_next(&mut Context::from_waker(&WAKER))
+    let look = poll_fn(|cx| Poll::Ready(pin!(&mut *subscription).poll_next(cx)));
+    match pin!(unconstrained(look)).poll(&mut Context::from_waker(&WAKER)) {
+        Poll::Ready(looked) => looked,
+        Poll::Pending => unreachable!("it is a look"),
+    }
 }
 
 /// All that there is now.
