@@ -14,7 +14,6 @@ pub(crate) mod grant;
 pub(crate) mod limits;
 pub(crate) mod merge;
 pub(crate) mod open;
-pub(crate) mod opening;
 pub(crate) mod options;
 pub(crate) mod position;
 pub(crate) mod positions;
@@ -34,7 +33,6 @@ pub(crate) use self::{
 pub use self::{
     grant::Grant,
     limits::Limits,
-    opening::Opening,
     options::{Duplicates, OpenOptions, Start},
     sent::Sent,
     subscription::{Delivery, Subscription},

@@ -142,10 +142,10 @@ pub use crate::{
         AllowAll, AuthorizeRequest, Authorizer, AuthorizerFn, Bearer, BearerFuture, Denied, authorizer_fn, bearer,
     },
     error::{BackendError, InvalidText, OpenError, PublishError, RouteError, SerializeError},
-    hub::{Delivery, Duplicates, Grant, Limits, OpenOptions, Opening, Sent, Start, Subscription},
+    hub::{Delivery, Duplicates, Grant, Limits, OpenOptions, Sent, Start, Subscription},
     log::Retention,
     observe::Stats,
-    publisher::{Channel, Publisher, PublisherBuilder},
+    publisher::{Channel, Opening, Publisher, PublisherBuilder},
     serve::{KeepAlive, NoBody, NotFound, Retry, Route, SseBody, SseFuture, SseLayer, SseService, last_event_id},
     wire::{
         cursor::{Cursor, Epoch, EventId, Offset},

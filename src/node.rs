@@ -4,4 +4,5 @@
 pub(crate) mod driver;
 pub(crate) mod gate;
 pub(crate) mod mirror;
+pub(crate) mod opening;
 pub(crate) mod remote;

@@ -1,16 +1,18 @@
 //! The write handle: what an application does with a hub, and how it opens a subscription to it.
 
 mod builder;
+mod opening;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::task::consume_budget;
 
-pub use self::builder::PublisherBuilder;
+pub use self::{builder::PublisherBuilder, opening::Opening};
 use crate::{
     backend::Connected,
     error::{BackendError, InvalidText, PublishError, PublishErrorKind},
-    hub::{self, Grant, Hub, Limits, OpenOptions, Opening, Sent, State, Subscription, end_client},
+    hub::{self, Grant, Hub, Limits, OpenOptions, Sent, State, Subscription, end_client},
+    node,
     observe::Stats,
     wire::{
         encode::EncodedEvent,
@@ -144,7 +146,11 @@ impl OpenOptions {
     /// If a limit is reached, the grant has expired or names no channel, the hub shuts down, nothing will ever come, or a
     /// remote backend does not answer: see the predicates of [`OpenError`](crate::OpenError).
     pub fn open(&self, publisher: &Publisher, grant: Grant, last_event_id: Option<&[u8]>) -> Opening {
-        hub::open(&publisher.hub, self, grant, last_event_id)
+        let (hub, requested) = (&publisher.hub, last_event_id.filter(|id| !id.is_empty()));
+        match &hub.remote {
+            None => Opening::ready(hub::open(hub, self, grant, requested)),
+            Some(remote) => Opening::loading(node::opening::open(hub, remote, self, grant, requested)),
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::{
     engine::{Hub, now},
     grant::Grant,
-    opening::Opening,
     options::{Duplicates, OpenOptions, Start},
     position::{Position, go_on_before},
     positions::Positions,
@@ -23,21 +22,19 @@ use crate::{
     },
 };
 
-/// Opens a subscription: at once, or when its channels are loaded.
-pub(crate) fn open(hub: &Arc<Hub>, options: &OpenOptions, grant: Grant, last_event_id: Option<&[u8]>) -> Opening {
-    let requested = last_event_id.filter(|id| !id.is_empty());
+/// Opens a subscription to channels whose logs are here.
+pub(crate) fn open(
+    hub: &Arc<Hub>,
+    options: &OpenOptions,
+    grant: Grant,
+    requested: Option<&[u8]>,
+) -> Result<Subscription, OpenError> {
     let entered = options.enter_all(hub, grant, requested);
-    match entered {
-        Ok((subscription, last)) => match &hub.remote {
-            None => Opening::ready(opened(hub, options.start_in(subscription, requested, last))),
-            Some(remote) => Opening::waiting(subscription, remote, options.clone(), requested),
-        },
-        Err(error) => Opening::ready(opened(hub, Err(error))),
-    }
+    opened(hub, entered.and_then(|(subscription, last)| options.start_in(subscription, requested, last)))
 }
 
 /// Counts an opening that was refused.
-pub(crate) fn opened(hub: &Arc<Hub>, opened: Result<Subscription, OpenError>) -> Result<Subscription, OpenError> {
+pub(crate) fn opened<T>(hub: &Arc<Hub>, opened: Result<T, OpenError>) -> Result<T, OpenError> {
     if let Err(error) = &opened
         && error.is_limit()
     {
@@ -50,7 +47,7 @@ pub(crate) fn opened(hub: &Arc<Hub>, opened: Result<Subscription, OpenError>) ->
 
 impl OpenOptions {
     /// Takes a place in each channel, and says up to where all that was published is in their logs.
-    fn enter_all(
+    pub(crate) fn enter_all(
         &self,
         hub: &Arc<Hub>,
         grant: Grant,

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     authorize::{Denied, Refusal},
     error::OpenError,
-    hub::{Grant, Opening, Subscription},
-    publisher::Publisher,
+    hub::{Grant, Subscription},
+    publisher::{Opening, Publisher},
     trace::debug,
 };
 

@@ -19,8 +19,7 @@ use super::{
 };
 use crate::{
     authorize::{AllowAll, AuthorizeRequest, Authorizer, Decide},
-    hub::Opening,
-    publisher::Publisher,
+    publisher::{Opening, Publisher},
 };
 
 pin_project! {

@@ -1,0 +1,132 @@
+//! The wait for a subscription's channels, which have to be loaded first.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::time::{Sleep, sleep};
+
+use super::{gate::Place, remote::Remote};
+use crate::{
+    error::{OpenError, OpenErrorKind},
+    hub::{Grant, Hub, OpenOptions, Subscription, open::opened},
+    wire::cursor::{Cursor, EventId, Id},
+};
+
+/// A subscription that has its places, and starts when its channels are loaded. Dropped, it gives them back.
+pub(crate) struct Loading {
+    /// `None` once it is given.
+    subscription: Option<Subscription>,
+    options: OpenOptions,
+    requested: Option<Box<[u8]>>,
+    /// Of a question for the hub's last offset, if what was requested is beyond what is known here.
+    ticket: Option<u64>,
+    /// Its place among those who wait for the answer.
+    waits: Option<Box<Place>>,
+    late: Pin<Box<Sleep>>,
+}
+
+/// Takes a place in each channel, and waits for them to be loaded.
+pub(crate) fn open(
+    hub: &Arc<Hub>,
+    remote: &Remote,
+    options: &OpenOptions,
+    grant: Grant,
+    requested: Option<&[u8]>,
+) -> Result<Loading, OpenError> {
+    let (subscription, _) = options.enter_all(hub, grant, requested).or_else(|error| opened(hub, Err(error)))?;
+    Ok(Loading {
+        subscription: Some(subscription),
+        options: options.clone(),
+        requested: requested.map(Into::into),
+        ticket: None,
+        waits: None,
+        late: Box::pin(sleep(remote.timeout)),
+    })
+}
+
+impl Loading {
+    /// Up to where everything that was published is in the channels' logs, when they are all loaded. `None`: one of them
+    /// was closed meanwhile.
+    fn poll_last(&mut self, cx: &mut Context<'_>) -> Poll<Option<Cursor>> {
+        let Some(subscription) = &self.subscription else { return Poll::Pending };
+        let hub = subscription.hub();
+        let Some(remote) = &hub.remote else { return Poll::Pending };
+        let Some(loaded) = subscription.poll_loaded(cx) else { return Poll::Ready(None) };
+        let known = remote.known();
+        if hub.is_shutting_down() {
+            return Poll::Ready(Some(remote.known()));
+        }
+        if loaded.iter().any(|epoch| *epoch != Some(known.epoch)) {
+            return Poll::Pending;
+        }
+        // All are of this epoch, so that the level is too, if it is asked for after that.
+        let last = Cursor { epoch: known.epoch, offset: known.offset.max(hub.memory.last()) };
+        if self.is_beyond(subscription, last) {
+            // Another node may know of what was requested, and this one not yet.
+            let ticket = *self.ticket.get_or_insert_with(|| remote.ask_level(hub));
+            if remote.synced.wait(ticket, &mut self.waits, cx.waker()) {
+                return Poll::Pending;
+            }
+            // It may be in what is being read.
+            if !subscription.is_whole() {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Some(last))
+    }
+
+    /// What was requested is not known here.
+    fn is_beyond(&self, subscription: &Subscription, last: Cursor) -> bool {
+        match self.requested.as_deref().and_then(EventId::parse).as_ref().map(EventId::kind) {
+            Some(Id::Cursor(cursor) | Id::Goodbye(cursor)) => cursor.epoch != last.epoch || cursor.offset > last.offset,
+            Some(Id::Custom(id)) => !subscription.holds(id),
+            None => false,
+        }
+    }
+
+    /// Waits for no answer any more.
+    fn leave(&mut self) {
+        if let Some(remote) = self.subscription.as_ref().and_then(|subscription| subscription.hub().remote.as_ref()) {
+            remote.synced.leave(&mut self.waits);
+        }
+    }
+
+    fn start(&mut self, last: Option<Cursor>) -> Result<Subscription, OpenError> {
+        self.leave();
+        let subscription = self.subscription.take().expect("taken once: it is not polled after it was ready");
+        let hub = subscription.hub().clone();
+        let started = match last {
+            Some(last) => self.options.start_in(subscription, self.requested.as_deref(), last),
+            None => Err(OpenErrorKind::Unavailable.into()),
+        };
+        opened(&hub, started)
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Future for Loading {
+    type Output = Result<Subscription, OpenError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let last = match self.poll_last(cx) {
+            Poll::Ready(last) => last,
+            Poll::Pending if self.late.as_mut().poll(cx).is_ready() => None,
+            Poll::Pending => {
+                // Once it is parked, so that it is told when there is no driver any more.
+                if let Some(subscription) = &self.subscription {
+                    subscription.keep_driven();
+                }
+                return Poll::Pending;
+            }
+        };
+        Poll::Ready(self.start(last))
+    }
+}
