@@ -907,6 +907,30 @@ async fn a_reader_that_was_sent_away_and_comes_back_is_a_204() {
     assert_eq!(response.status(), 204);
 }
 
+/// A client that has one place for the last id, such as one on `fetch`, can't tell the hub by the query that it means it.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_starts_again_by_its_own_decision_brings_the_id_in_a_goodbyes_data() {
+    let publisher = Publisher::new();
+    let layer = layer(&publisher);
+    let mut stream = open(&layer, get("/sse/a/ana")).await;
+    publish(&publisher, "a", "1").await;
+    assert_eq!(data(&next(&mut stream).await.unwrap()), ["1"]);
+    publisher.disconnect("ana");
+    let rest = drain(&mut stream).await;
+    let goodbye: serde_json::Value = serde_json::from_str(data(&rest)[0]).unwrap();
+    assert_eq!(goodbye["reason"], "disconnected");
+    publish(&publisher, "a", "2").await;
+    let id = goodbye["last_event_id"].as_str().unwrap();
+    for request in [
+        with(get("/sse/a/ana"), "last-event-id", id.as_bytes()),
+        get(&format!("/sse/a/ana?last_event_id={id}")),
+        get(&format!("/sse/a/ana?lastEventId={id}")),
+    ] {
+        let mut stream = open(&layer, request).await;
+        assert_eq!(data(&next(&mut stream).await.unwrap()), ["2"]);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_page_that_starts_anew_from_a_goodbyes_id_goes_on_where_it_was_sent_away() {
     let publisher = Publisher::new();

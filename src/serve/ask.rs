@@ -156,7 +156,8 @@ fn read_query(max: usize, query: Option<&str>) -> Result<Vec<ChannelName>, Inval
 ///
 /// The id of a `goodbye` tells the hub that a client reconnects by itself although it was told not to, and is answered with
 /// 204. Only in `last_event_id`, spelt so, it is the page's own decision to start again, and stands for the position at which
-/// the reader was sent away.
+/// the reader was sent away. That position is also in the [`goodbye`'s data](crate::EndReason), for clients that send the
+/// header whatever the reason is.
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue, Uri};

@@ -77,6 +77,12 @@ impl Gap {
 }
 
 /// Why a subscription ended.
+///
+/// A reader that is told not to come back gets an event named `goodbye` whose data is JSON: `reason`, and `last_event_id`, the
+/// position that the reader had reached. An `EventSource` reconnects all the same, with the id of the `goodbye` itself, in the
+/// header; the hub answers that id with 204, each time, and the `EventSource` stops. A client that decides to start again,
+/// because its user asks for it, brings the `last_event_id` of the data instead, in the header or in the query, and misses
+/// nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndReason {
@@ -125,7 +131,8 @@ pub(crate) fn completed(cursor: Cursor) -> Bytes {
 }
 
 fn goodbye(reason: EndReason, cursor: Cursor) -> Bytes {
-    encode("goodbye", &json!({ "reason": reason.as_str() }), EventId::goodbye(cursor))
+    let data = json!({ "reason": reason.as_str(), "last_event_id": cursor.to_string() });
+    encode("goodbye", &data, EventId::goodbye(cursor))
 }
 
 /// Writes the event that gives a fresh reader an id before its first event. Its data is empty: it has nothing to say to a
@@ -186,7 +193,8 @@ mod tests {
     fn a_reader_that_is_sent_away_is_told_and_one_that_may_come_back_is_not() {
         for reason in [EndReason::Disconnected, EndReason::Replaced, EndReason::Closed] {
             let goodbye = reason.goodbye(CURSOR).unwrap();
-            assert_eq!(parts(&goodbye), ("goodbye", json!({ "reason": reason.as_str() }), "000000000abc-7-end"));
+            let data = json!({ "reason": reason.as_str(), "last_event_id": "000000000abc-7" });
+            assert_eq!(parts(&goodbye), ("goodbye", data, "000000000abc-7-end"));
         }
         let ends = [EndReason::Finished, EndReason::Shutdown, EndReason::Expired];
         assert!(ends.iter().all(|reason| reason.goodbye(CURSOR).is_none()));

@@ -245,7 +245,8 @@ on_every_stack! {
         let mut older = client.get("/one/chat/ana").await;
         let mut newer = client.get("/one/chat/ana").await;
         let goodbye = older.event().await.unwrap();
-        assert_eq!((goodbye.name.as_str(), goodbye.data.as_str()), ("goodbye", r#"{"reason":"replaced"}"#));
+        assert_eq!(goodbye.name, "goodbye");
+        assert!(goodbye.data.ends_with(r#""reason":"replaced"}"#), "{}", goodbye.data);
         assert_eq!(older.event().await, None);
         let back = client.get_after("/one/chat/ana", &goodbye.id).await;
         assert_eq!(back.status, StatusCode::NO_CONTENT);
