@@ -1043,6 +1043,30 @@ async fn a_route_sets_its_keep_alive_or_none() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_keep_alive_can_be_an_event_that_pages_see_and_that_leaves_the_last_id_alone() {
+    let publisher = Publisher::new();
+    let ping = || KeepAlive::every(2 * SECOND).event(EventName::from_static("ping"));
+    let text = Comment::from_static("still here");
+    let layer = SseLayer::new(publisher.clone())
+        .route(Route::new("/ping/{channel}").keep_alive(ping()))
+        .and_then(|layer| layer.route(Route::new("/both/{channel}").keep_alive(ping().text(text.clone()))))
+        .unwrap();
+    assert_eq!(
+        ping().text(text.clone()),
+        KeepAlive::every(2 * SECOND).text(text).event(EventName::from_static("ping"))
+    );
+    for (uri, expected) in
+        [("/ping/a", "event: ping\ndata: \n\n"), ("/both/a", ": still here\nevent: ping\ndata: \n\n")]
+    {
+        let mut stream = open(&layer, get(uri)).await;
+        assert_eq!(timeout(3 * SECOND, stream.frame()).await.unwrap().unwrap().unwrap().into_data().unwrap(), expected);
+        publish(&publisher, "a", "x").await;
+        assert_eq!(data(&next(&mut stream).await.unwrap()), ["x"]);
+        assert_eq!(timeout(3 * SECOND, stream.frame()).await.unwrap().unwrap().unwrap().into_data().unwrap(), expected);
+    }
+}
+
 // A handler's own stream
 
 #[tokio::test(start_paused = true)]

@@ -1,16 +1,18 @@
-//! What is sent to a reader when there is nothing to send; `idle` knows when.
+//! What a reader is sent when there is nothing to send; `idle` knows when.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use crate::wire::{encode::write_comment, name::Comment};
+use crate::wire::{
+    encode::{write_comment, write_empty_event},
+    name::{Comment, EventName},
+};
 
-/// The idle comment: a line that clients skip, sent when nothing else was for an interval, so that proxies don't take
-/// the stream for dead. "Authors can include a comment line (one starting with a ':' character) every 15 seconds or so"
-/// ([HTML, 9.2.7][notes]), which is the default.
-///
-/// No blank line follows it: several clients would take that for an empty event.
+/// What a stream sends when it has sent nothing else for an interval, so that proxies don't take it for dead, and so that a
+/// client that is gone is noticed. By default it is a comment, a line that clients skip, after 15 seconds: "authors can include
+/// a comment line (one starting with a ':' character) every 15 seconds or so" ([HTML, 9.2.7][notes]). No blank line follows
+/// a comment: several clients would take that for an empty event.
 ///
 /// ```
 /// use std::time::Duration;
@@ -20,12 +22,18 @@ use crate::wire::{encode::write_comment, name::Comment};
 /// let route = Route::new("/sse/{channel}").keep_alive(keep_alive);
 /// ```
 ///
+/// A page does not see comments, so that it can't tell a path that is dead from a channel that is quiet. An
+/// [event](Self::event) it does see.
+///
 /// [notes]: https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a keep-alive does nothing until a route or a body has it"]
 pub struct KeepAlive {
     /// `None` is never; never zero.
     interval: Option<Duration>,
+    comment: Option<Comment>,
+    event: Option<EventName>,
+    /// The bytes of both.
     line: Line,
 }
 
@@ -33,7 +41,8 @@ impl KeepAlive {
     /// A bare comment after each `interval` without anything else. An interval of zero turns it off. The runtime's timer
     /// counts in milliseconds.
     pub fn every(interval: Duration) -> Self {
-        Self { interval: Some(interval).filter(|interval| !interval.is_zero()), line: Line::default() }
+        let interval = Some(interval).filter(|interval| !interval.is_zero());
+        Self { interval, comment: None, event: None, line: Line::default() }
     }
 
     /// None: for streams that nothing stands in front of. Such a stream needs no timer of the runtime either, unless its
@@ -44,8 +53,48 @@ impl KeepAlive {
 
     /// What the comment says; by default nothing. It costs its length on every idle connection.
     pub fn text(mut self, text: Comment) -> Self {
+        self.comment = Some(text);
+        self.encoded()
+    }
+
+    /// Sends an event of that name, with empty data and without an id, instead of the bare comment; off by default. A page that
+    /// listens to it can tell that the stream is alive, and open another one when nothing has come for longer than the
+    /// interval. The last event id stays what it was.
+    ///
+    /// Clients that hear all events get it too, and have to cope with its empty data.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_sse::{EventName, KeepAlive, Route};
+    ///
+    /// let ping = KeepAlive::every(Duration::from_secs(15)).event(EventName::from_static("ping"));
+    /// let route = Route::new("/sse/{channel}").keep_alive(ping);
+    /// ```
+    ///
+    /// ```js
+    /// function open(id) {
+    ///     const source = new EventSource("/sse/news" + (id ? `?last_event_id=${id}` : ""));
+    ///     const dead = () => { source.close(); open(id); };
+    ///     let timer = setTimeout(dead, 45_000);
+    ///     const alive = (event) => { id = event.lastEventId; clearTimeout(timer); timer = setTimeout(dead, 45_000); };
+    ///     source.addEventListener("ping", alive);
+    ///     source.addEventListener("message", alive);
+    /// }
+    /// ```
+    pub fn event(mut self, name: EventName) -> Self {
+        self.event = Some(name);
+        self.encoded()
+    }
+
+    /// With the line that its comment and its event make.
+    fn encoded(mut self) -> Self {
         let mut line = Vec::new();
-        write_comment(&mut line, Some(&text));
+        if let Some(comment) = &self.comment {
+            write_comment(&mut line, Some(comment));
+        }
+        if let Some(name) = &self.event {
+            write_empty_event(&mut line, name);
+        }
         self.line = Line(Some(Arc::new(line.into())));
         self
     }
@@ -66,7 +115,8 @@ impl Default for KeepAlive {
     }
 }
 
-/// The whole line, shared by all streams that send it; by default a bare comment. A pointer, for each stream holds one.
+/// The bytes, whole lines, shared by all streams that send them; by default a bare comment. A pointer, since each stream
+/// holds one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Line(Option<Arc<Bytes>>);
 

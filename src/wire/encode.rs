@@ -13,7 +13,7 @@ use std::fmt;
 use bytes::Bytes;
 
 pub(crate) use self::whole::is_whole;
-pub(crate) use self::write::{retry_millis, write_comment, write_field, write_retry};
+pub(crate) use self::write::{retry_millis, write_comment, write_empty_event, write_field, write_retry};
 use crate::wire::{
     cursor::{Cursor, EventId, Offset},
     event::Event,

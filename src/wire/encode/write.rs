@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use crate::wire::{cursor::Cursor, name::Comment};
+use crate::wire::{
+    cursor::Cursor,
+    name::{Comment, EventName},
+};
 
 /// What the id and the end of an event take, if it is the log's.
 const ID_ROOM: usize = "id: 0123456789ab-18446744073709551615\n\n".len();
@@ -117,6 +120,13 @@ pub(crate) fn write_comment(out: &mut Vec<u8>, comment: Option<&Comment>) {
         Some(comment) => write_line(out, format_args!(": {comment}")),
         None => out.extend_from_slice(b":\n"),
     }
+}
+
+/// Writes an event without an id, which leaves the reader's last event id alone, and with empty data: an event without a
+/// `data` line does not fire.
+pub(crate) fn write_empty_event(out: &mut Vec<u8>, name: &EventName) {
+    write_field(out, "event", name);
+    out.extend_from_slice(b"data: \n\n");
 }
 
 fn write_line(out: &mut Vec<u8>, line: fmt::Arguments<'_>) {
