@@ -28,6 +28,7 @@ mod sentinel;
 mod servers;
 #[cfg(fuzzing)]
 pub mod stored;
+mod subscriber;
 mod tls;
 mod value;
 
@@ -90,17 +91,20 @@ struct Inner {
 }
 
 impl Inner {
-    /// Asks the hub for its epoch, and makes one if there is none; tells `node` of the last offset by push.
-    async fn level(&self, node: &str) -> Result<(), BackendError> {
+    /// Asks the hub for its epoch, and makes one if there is none; tells `node` of the last offset by push. Says whether the
+    /// hub pushes to its shard of a cluster, which is decided when it is made.
+    async fn level(&self, node: &str) -> Result<bool, BackendError> {
+        let sharded = self.link.is_sharded().await?;
         let mut ask = self.scripts.level.key(self.keys.hub());
         // The index is the epoch's, which is not known yet: what is kept of it is kept when something is appended.
         ask.key(self.keys.index(self.known().epoch));
         // Until it is asked again at least: another epoch would be a gap to readers of a hub in which nothing happens.
         let life = self.tombstones.max(Presence::EVERY * 2);
-        ask.arg(random_epoch().to_string()).arg(millis(life)).arg(node);
+        ask.arg(random_epoch().to_string()).arg(millis(life)).arg(node).arg(u8::from(sharded));
         let answer = self.link.ask(&ask).await?;
-        self.begin(value::list(&answer).first().and_then(value::epoch).ok_or_else(value::unexpected)?);
-        Ok(())
+        let [epoch, _last, sharded] = value::list(&answer) else { return Err(value::unexpected()) };
+        self.begin(value::epoch(epoch).ok_or_else(value::unexpected)?);
+        Ok(value::is(sharded, "1"))
     }
 
     fn known(&self) -> Cursor {

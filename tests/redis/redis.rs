@@ -144,18 +144,31 @@ async fn a_user_needs_the_rights_that_are_documented_and_no_others() {
     assert_eq!(store.command(&["ACL", "LOG"]), "", "nothing was refused");
 }
 
-/// Two nodes of a cluster, each with half of the slots. The hub's are on one of them, and both are asked first.
-#[tokio::test]
-async fn it_runs_on_a_cluster_and_finds_its_slot() {
+/// A cluster of two servers, each with half of the slots; the one that has the hub's comes first.
+async fn cluster_of_two() -> Option<[Server; 2]> {
     if !is_installed() {
-        return;
+        return None;
     }
-    let servers = [(); 2].map(|()| Server::start_with(&["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]));
+    let settings = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+    let mut servers = [(); 2].map(|()| Server::start_with(&settings));
     servers[0].command(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"]);
     servers[1].command(&["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]);
     servers[0].command(&["CLUSTER", "MEET", "127.0.0.1", &servers[1].port().to_string()]);
     let is_ready = |server: &Server| server.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok");
     eventually(async || servers.iter().all(is_ready)).await;
+    if slot_of_the_hub(&servers[0]).parse::<usize>().unwrap() >= 8_192 {
+        servers.swap(0, 1);
+    }
+    Some(servers)
+}
+
+fn slot_of_the_hub(server: &Server) -> String {
+    server.command(&["CLUSTER", "KEYSLOT", "{tower-sse}"])
+}
+
+#[tokio::test]
+async fn it_runs_on_a_cluster_and_finds_its_slot() {
+    let Some(servers) = cluster_of_two().await else { return };
     let nodes =
         servers.each_ref().map(|server| Publisher::builder().backend(Redis::new(&server.url()).unwrap()).build());
     let mut reader = live(&nodes[0], &["a", "b"], "").await;
@@ -165,6 +178,51 @@ async fn it_runs_on_a_cluster_and_finds_its_slot() {
     }
     let all: Vec<_> = (0..20).map(|n| n.to_string()).collect();
     assert_eq!((reader.texts(20).await, other.texts(20).await), (all.clone(), all));
+}
+
+#[tokio::test]
+async fn on_a_cluster_events_are_pushed_to_no_server_but_that_of_the_hubs_slot() {
+    let Some(servers) = cluster_of_two().await else { return };
+    let node = Publisher::builder().backend(Redis::new(&servers[1].url()).unwrap()).build();
+    let mut reader = live(&node, &["a"], "").await;
+    for n in 0..20 {
+        send(&node, "a", n).await;
+        assert_eq!(reader.text().await, n.to_string());
+    }
+    node.channel("a").close().await.unwrap();
+    assert!(reader.next().await.is_none());
+    for server in &servers {
+        let said = server.command(&["CLUSTER", "INFO"]);
+        assert!(!said.contains("messages_publish"), "{said}");
+    }
+    // What is watched no more is left.
+    eventually(async || servers[0].command(&["PUBSUB", "SHARDCHANNELS", "*:f:*"]).is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_feed_follows_the_hubs_slot_to_another_server() {
+    let Some([from, to]) = cluster_of_two().await else { return };
+    let node = Publisher::builder().backend(Redis::new(&from.url()).unwrap()).build();
+    let mut reader = live(&node, &["a", "b"], "").await;
+    send(&node, "a", 1).await;
+    assert_eq!(reader.text().await, "1");
+    let (slot, [source, target]) =
+        (slot_of_the_hub(&from), [&from, &to].map(|server| server.command(&["CLUSTER", "MYID"])));
+    to.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source]);
+    from.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target]);
+    let keys = from.command(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]);
+    let port = to.port().to_string();
+    let mut migrate = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+    migrate.extend(keys.lines());
+    assert_eq!(from.command(&migrate), "OK");
+    for server in [&to, &from] {
+        assert_eq!(server.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &target]), "OK");
+    }
+    for n in 2..5 {
+        let event = Event::text(n.to_string()).idempotency_key(IdempotencyKey::try_from(n.to_string()).unwrap());
+        eventually(async || node.channel("b").send(event.clone()).await.is_ok()).await;
+        assert_eq!(reader.text().await, n.to_string());
+    }
 }
 
 /// The one server of the cluster that it was told of has the hub's slot, dies, and its replica takes over.

@@ -2,7 +2,7 @@
 -- overhead, window, the highest offset that the node knows to have been given, an epoch for when it was lost.
 local hub, index, k = KEYS[1], KEYS[2], channel_keys(3)
 local client, id, age, life, overhead = ARGV[4], ARGV[5], ARGV[8], ARGV[9], tonumber(ARGV[11])
-local h = redis.call('HMGET', hub, 'e', 'n', 'x', 'w', 'y')
+local h = redis.call('HMGET', hub, 'e', 'n', 'x', 'w', 'y', 's')
 if h[1] ~= ARGV[1] then return { 'epoch', h[1] or '' } end
 if tonumber(ARGV[13]) > tonumber(h[2]) then
   -- None is given again: who has seen the lost one would take the other for it, or never get it.
@@ -78,6 +78,6 @@ if age == '' then redis.call('PERSIST', k.stream) else redis.call('PEXPIRE', k.s
 keep_channel(k, c, life)
 keep_hub(hub, index, h[3], now, life)
 if ARGV[12] ~= '' then redis.call('SET', KEYS[7], offset, 'PX', ARGV[12]) end
-redis.call('PUBLISH', ARGV[2], 'E ' .. h[1] .. ' ' .. offset .. ' ' .. previous .. ' ' .. ARGV[10] .. ' ' .. #client
+push(h[6], ARGV[2], 'E ' .. h[1] .. ' ' .. offset .. ' ' .. previous .. ' ' .. ARGV[10] .. ' ' .. #client
   .. ' ' .. #id .. '\n' .. client .. id .. ARGV[3])
 return { 'at', offset }

@@ -14,10 +14,13 @@ use futures_util::{
     pin_mut,
     stream::FuturesUnordered,
 };
-use redis::aio::{PubSubSink, PubSubStream};
 
 use self::changes::Changes;
-use super::{Inner, link::failed, value};
+use super::{
+    Inner,
+    subscriber::{Pushed, Subscriptions},
+    value,
+};
 use crate::{
     backend::{Message, Messages, Requests},
     error::BackendError,
@@ -26,13 +29,13 @@ use crate::{
 
 pub(super) async fn run(redis: &Inner, requests: Requests, messages: Messages) -> Result<(), BackendError> {
     // By this a cluster says where the hub's slot is, if it is elsewhere: what is pushed there comes in its order.
-    redis.level("").await?;
-    let (mut sink, stream) = redis.link.subscriber().await?.split();
+    let sharded = redis.level("").await?;
+    let (mut subscriptions, pushed) = redis.link.subscriber(sharded).await?;
     let levels = redis.keys.levels(RandomState::new().hash_one(Instant::now()));
-    sink.subscribe(&levels).await.map_err(failed)?;
+    subscriptions.subscribe(std::slice::from_ref(&levels)).await?;
     let work = Work {
         redis,
-        sink,
+        subscriptions,
         levels: &levels,
         changes: Changes::default(),
         doing: FuturesUnordered::new(),
@@ -40,7 +43,7 @@ pub(super) async fn run(redis: &Inner, requests: Requests, messages: Messages) -
         syncing: false,
     };
     let obey = obey(work, requests, &messages);
-    let carry = carry(redis, stream, &messages, &levels);
+    let carry = carry(redis, pushed, &messages, &levels);
     pin_mut!(obey, carry);
     future::select(obey, carry).await.factor_first().0
 }
@@ -57,7 +60,7 @@ enum Done {
 /// has one round trip for all channels that are opened, and another one for all that are left.
 struct Work<'a> {
     redis: &'a Inner,
-    sink: PubSubSink,
+    subscriptions: Subscriptions,
     levels: &'a str,
     changes: Changes,
     doing: FuturesUnordered<BoxFuture<'a, Result<Done, BackendError>>>,
@@ -98,16 +101,16 @@ impl Work<'_> {
         let (redis, levels) = (self.redis, self.levels);
         let channels = self.changes.take_watch();
         if !channels.is_empty() {
-            self.doing.push(watch(redis, self.sink.clone(), channels).boxed());
+            self.doing.push(watch(redis, self.subscriptions.clone(), channels).boxed());
         }
         let channels = if self.leaving { Vec::new() } else { self.changes.take_unwatch() };
         if !channels.is_empty() {
             self.leaving = true;
-            self.doing.push(unwatch(redis, self.sink.clone(), channels).boxed());
+            self.doing.push(unwatch(redis, self.subscriptions.clone(), channels).boxed());
         }
         if !self.syncing && std::mem::take(&mut self.changes.sync) {
             self.syncing = true;
-            self.doing.push(redis.level(levels).map_ok(|()| Done::Synced).boxed());
+            self.doing.push(redis.level(levels).map_ok(|_| Done::Synced).boxed());
         }
     }
 
@@ -123,13 +126,13 @@ impl Work<'_> {
     }
 }
 
-async fn watch(redis: &Inner, mut sink: PubSubSink, channels: Vec<ChannelName>) -> Result<Done, BackendError> {
-    sink.subscribe(feeds(redis, &channels)).await.map_err(failed)?;
+async fn watch(redis: &Inner, mut own: Subscriptions, channels: Vec<ChannelName>) -> Result<Done, BackendError> {
+    own.subscribe(&feeds(redis, &channels)).await?;
     Ok(Done::Watched(channels))
 }
 
-async fn unwatch(redis: &Inner, mut sink: PubSubSink, channels: Vec<ChannelName>) -> Result<Done, BackendError> {
-    sink.unsubscribe(feeds(redis, &channels)).await.map_err(failed)?;
+async fn unwatch(redis: &Inner, mut own: Subscriptions, channels: Vec<ChannelName>) -> Result<Done, BackendError> {
+    own.unsubscribe(&feeds(redis, &channels)).await?;
     Ok(Done::Unwatched)
 }
 
@@ -138,12 +141,11 @@ fn feeds(redis: &Inner, channels: &[ChannelName]) -> Vec<String> {
 }
 
 /// Passes on what is pushed, in its order.
-async fn carry(redis: &Inner, mut stream: PubSubStream, messages: &Messages, levels: &str) -> Result<(), BackendError> {
-    while let Some(pushed) = stream.next().await {
-        let payload = pushed.get_payload_bytes();
-        let message = match pushed.get_channel_name() {
-            name if name == levels => value::level(payload),
-            name => redis.keys.channel_of(name).and_then(|channel| value::pushed(channel, payload)),
+async fn carry(redis: &Inner, mut pushed: Pushed, messages: &Messages, levels: &str) -> Result<(), BackendError> {
+    while let Some((name, payload)) = pushed.next(levels).await {
+        let message = match &name[..] {
+            name if name == levels => value::level(&payload),
+            name => redis.keys.channel_of(name).and_then(|channel| value::pushed(channel, &payload)),
         };
         // Somebody else's; what is missing is seen by the next one.
         let Some(message) = message else { continue };

@@ -11,24 +11,30 @@ pub(super) struct Info {
     pub(super) master: Option<(String, u16)>,
     /// Where its replicas are, if it is a master.
     pub(super) replicas: Vec<(String, u16)>,
+    /// It is one of a cluster, and of a version that has sharded channels.
+    pub(super) is_sharded: bool,
 }
 
 impl Info {
-    /// Reads the sections `memory` and `replication`. A field that a server does not report is left out.
+    /// Reads the sections `memory`, `replication`, `server` and `cluster`. A field that a server does not report is left out.
     pub(super) fn read(text: &str) -> Self {
         let (mut info, mut has_limit) = (Self::default(), true);
         let (mut is_replica, mut host, mut port) = (false, None, None);
+        let (mut is_clustered, mut has_shards) = (false, false);
         for (name, value) in text.lines().filter_map(|line| line.trim_end().split_once(':')) {
             match name {
                 "maxmemory" => has_limit = value != "0",
                 "maxmemory_policy" => info.evicts = (value != "noeviction").then(|| value.to_owned()),
                 "role" => is_replica = value == "slave",
                 "master_host" => host = Some(value.to_owned()),
+                "cluster_enabled" => is_clustered = value == "1",
+                "redis_version" => has_shards = major(value) >= 7,
                 "master_port" => port = value.parse().ok(),
                 _ => info.replicas.extend(name.strip_prefix("slave").and_then(|number| replica(number, value))),
             }
         }
         info.evicts = info.evicts.filter(|_| has_limit);
+        info.is_sharded = is_clustered && has_shards;
         info.master = host.zip(port).filter(|_| is_replica);
         info
     }
@@ -41,6 +47,10 @@ impl Info {
              RedisBuilder::allow_eviction(true)"
         )))
     }
+}
+
+fn major(version: &str) -> u32 {
+    version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0)
 }
 
 /// The replica of a number, from `ip=127.0.0.1,port=6380,state=online,..`.
@@ -60,6 +70,16 @@ pub(super) fn denied() -> BackendError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_cluster_of_version_seven_or_later_has_sharded_channels() {
+        let sharded = |version: &str, clustered: &str| {
+            Info::read(&format!("redis_version:{version}\r\ncluster_enabled:{clustered}\r\n")).is_sharded
+        };
+        assert!(sharded("7.0.15", "1") && sharded("10.1.0", "1"));
+        assert!(!sharded("6.2.14", "1") && !sharded("7.0.15", "0") && !sharded("unstable", "1"));
+        assert!(!Info::read("redis_version:7.0.15\r\n").is_sharded);
+    }
 
     #[test]
     fn a_server_that_evicts_is_refused_by_the_name_of_its_policy() {

@@ -7,18 +7,15 @@ use std::{sync::Arc, time::Duration};
 
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, Pipeline, RedisError, ScriptInvocation, ServerErrorKind,
-    Value,
-    aio::{MultiplexedConnection, PubSub},
+    Value, aio::MultiplexedConnection,
 };
-use tokio::{
-    sync::Mutex,
-    time::{Instant, timeout},
-};
+use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     info::{self, Info},
     sentinel::Sentinels,
     servers::Servers,
+    subscriber::{self, Pushed, Subscriptions},
     tls,
 };
 use crate::{
@@ -196,10 +193,12 @@ impl Link {
 
     /// What the server says of itself.
     async fn info(&self, connection: &mut MultiplexedConnection) -> Result<Info, Failure> {
-        let mut both = redis::pipe();
-        both.cmd("INFO").arg("memory").cmd("INFO").arg("replication");
-        match both.query_async::<(String, String)>(connection).await {
-            Ok((memory, replication)) => Ok(Info::read(&(memory + &replication))),
+        let mut all = redis::pipe();
+        for section in ["memory", "replication", "server", "cluster"] {
+            all.cmd("INFO").arg(section);
+        }
+        match all.query_async::<Vec<String>>(connection).await {
+            Ok(sections) => Ok(Info::read(&sections.concat())),
             Err(error) if !is_denied(&error) => Err(Failure::Redis(error)),
             Err(_) if self.allow_eviction => Ok(Info::default()),
             Err(_) => Err(Failure::Refused(info::denied())),
@@ -278,14 +277,18 @@ impl Link {
         connection
     }
 
+    /// Whether the server is one of a cluster that can push to those servers alone that have the hub's slot.
+    pub(super) async fn is_sharded(&self) -> Result<bool, BackendError> {
+        let connection = self.connection().await?;
+        let (_, info) = &*lock(&connection.info);
+        Ok(info.is_sharded)
+    }
+
     /// A connection of its own, for a feed.
-    pub(super) async fn subscriber(&self) -> Result<PubSub, BackendError> {
+    pub(super) async fn subscriber(&self, sharded: bool) -> Result<(Subscriptions, Pushed), BackendError> {
         let client = lock(&self.servers).first();
         prepare(&client);
-        match timeout(self.timeout, client.get_async_pubsub()).await {
-            Ok(subscriber) => subscriber.map_err(failed),
-            Err(elapsed) => Err(BackendError::timed_out(elapsed)),
-        }
+        subscriber::connect(client, sharded, self.timeout).await
     }
 }
 

@@ -33,15 +33,21 @@ local function keep_hub(hub, index, until_, now, life)
   end
 end
 
--- The hub's epoch, last offset and life; made if it is not there.
-local function enter_hub(hub, index, candidate, now, life)
-  local h = redis.call('HMGET', hub, 'e', 'n', 'x')
+-- The hub's epoch, last offset, life, and whether it pushes to its shard; made if it is not there.
+local function enter_hub(hub, index, candidate, now, life, sharded)
+  local h = redis.call('HMGET', hub, 'e', 'n', 'x', 's')
   if not h[1] then
-    h = { candidate, '0', false }
-    redis.call('HSET', hub, 'e', candidate, 'n', '0')
+    h = { candidate, '0', false, sharded }
+    redis.call('HSET', hub, 'e', candidate, 'n', '0', 's', sharded)
   end
   keep_hub(hub, index, h[3], now, life)
   return h
+end
+
+-- Pushes to all who are subscribed: on a cluster to those of the servers that have the hub's slot, and not to all of its
+-- servers.
+local function push(sharded, channel, message)
+  redis.call(sharded == '1' and 'SPUBLISH' or 'PUBLISH', channel, message)
 end
 
 -- Begins a new epoch.
