@@ -1,21 +1,15 @@
-//! Who may read what: a token names its owner, and the owner's streams carry the owner's own events, whatever the URL asks.
+//! Who may read what: a token names its owner, and its streams carry the channels and events that the owner may read,
+//! whatever the URL asks for.
 //!
-//! `cargo run --example authorize`, then
-//!
-//! ```sh
-//! curl -N 'http://127.0.0.1:8000/events?channel=team&channel=board' -H 'authorization: Bearer ana-secret'   # both
-//! curl -N 'http://127.0.0.1:8000/events?channel=team&channel=board&access_token=bo-secret'                  # team
-//! curl -i 'http://127.0.0.1:8000/events?channel=board&access_token=bo-secret'                               # 403
-//! curl -i 'http://127.0.0.1:8000/events?channel=team'                                                       # 401
-//! ```
+//! Run `cargo run --example authorize`; it prints what to try. `PORT` is the port to listen on (8000; 0 takes a free one).
 
-use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
+use std::{collections::HashMap, env, error::Error, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, serve::ListenerExt};
 use tokio::{net::TcpListener, time::interval};
 use tower_sse::{AuthorizeRequest, ClientId, Denied, Event, Grant, PublishError, Publisher, SseLayer, bearer};
 
-/// Who a token belongs to, and what its owner may read.
+/// Whom a token belongs to, and what its owner may read.
 struct Account {
     client: ClientId,
     channels: &'static [&'static str],
@@ -25,23 +19,35 @@ type Accounts = Arc<HashMap<&'static str, Account>>;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let port = env::var("PORT").map_or(Ok(8000), |port| port.parse::<u16>())?;
     let accounts = Accounts::new(HashMap::from([
         ("ana-secret", Account { client: ClientId::from_static("ana"), channels: &["team", "board"] }),
         ("bo-secret", Account { client: ClientId::from_static("bo"), channels: &["team"] }),
     ]));
     let authorizer = bearer(move |token: String, request: AuthorizeRequest| look_up(accounts.clone(), token, request))
-        // `EventSource` can't set headers. A token in a URL ends up in logs: prefer cookies, or short-lived tokens.
+        // `EventSource` can't set headers. URLs end up in logs, so prefer cookies or short-lived tokens.
         .query_parameter("access_token");
 
     let publisher = Publisher::new();
     let streams = SseLayer::new(publisher.clone()).route("/events")?.authorizer(authorizer);
     tokio::spawn(talk(publisher));
-    let listener = TcpListener::bind("127.0.0.1:8000").await?.tap_io(|tcp| _ = tcp.set_nodelay(true));
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    print_what_to_try(listener.local_addr()?);
+    let listener = listener.tap_io(|tcp| _ = tcp.set_nodelay(true));
     axum::serve(listener, Router::new().layer(streams)).await?;
     Ok(())
 }
 
-/// The one place that decides. It may well ask a database: the request waits for it, and no other does.
+fn print_what_to_try(address: SocketAddr) {
+    let both = format!("http://{address}/events?channel=team&channel=board");
+    println!("listening on http://{address}");
+    println!("  curl -N '{both}' -H 'authorization: Bearer ana-secret'  # reads both channels");
+    println!("  curl -N '{both}&access_token=bo-secret'  # reads the channel team");
+    println!("  curl -i 'http://{address}/events?channel=board&access_token=bo-secret'  # 403");
+    println!("  curl -i 'http://{address}/events?channel=team'  # 401");
+}
+
+/// The one place that decides. It may ask a database: only this request waits for the answer.
 async fn look_up(accounts: Accounts, token: String, request: AuthorizeRequest) -> Result<Grant, Denied> {
     let account = accounts.get(token.as_str()).ok_or_else(Denied::unauthorized)?;
     let grant = request

@@ -1,39 +1,32 @@
-//! The chat on two nodes with one Redis: start a Redis or Valkey, `cargo run --features redis --example cluster`, and open
-//! <http://127.0.0.1:8000> and <http://127.0.0.1:8001>: what is said on the one is read on the other.
+//! The chat on two nodes that share one Redis: what is said on one is read on the other.
 //!
-//! `REDIS_URL` is where Redis is (`redis://127.0.0.1`), `PORTS` where the nodes listen (`8000,8001`; 0 takes a free one). The
-//! two are in one process for the sake of the example; nothing but Redis connects them.
+//! Start a Redis or Valkey, run `cargo run --features redis --example cluster`, and open both <http://127.0.0.1:8000> and
+//! <http://127.0.0.1:8001>. `REDIS_URL` is where Redis is (`redis://127.0.0.1`), `PORT` the first node's port (8000); the
+//! second node listens on the next one. With `PORT=0` both take a free one. The two nodes are in one process for the sake
+//! of the example; nothing but Redis connects them.
 
 #[path = "chat/agent.rs"]
 mod agent;
+#[path = "chat/publish.rs"]
+mod publish;
 #[path = "chat/refused.rs"]
 mod refused;
 
-use std::{env, error::Error};
+use std::{env, error::Error, io};
 
-use axum::{
-    Json, Router,
-    body::Bytes,
-    extract::{Path, Query, State},
-    response::Html,
-    routing::{get, post},
-    serve::ListenerExt,
-};
-use refused::{Refused, bad_request};
-use serde::Deserialize;
-use serde_json::{Value, json, value::RawValue};
+use axum::{Router, response::Html, routing::get, serve::ListenerExt};
 use tokio::{net::TcpListener, task::JoinSet};
-use tower_sse::{Event, EventName, Publisher, Redis, SseLayer};
+use tower_sse::{Publisher, Redis, RouteError, SseLayer};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let url = env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1".into());
-    let ports = env::var("PORTS").unwrap_or_else(|_| "8000,8001".into());
+    let port = env::var("PORT").map_or(Ok(8000), |port| port.parse::<u16>())?;
     let mut nodes = JoinSet::new();
-    for port in ports.split(',') {
-        // Each has connections of its own.
+    for port in [port, if port == 0 { 0 } else { port.saturating_add(1) }] {
+        // Each node has connections of its own.
         let publisher = Publisher::builder().backend(Redis::builder(&url).prefix("chat").build()?).build();
-        let listener = TcpListener::bind(("127.0.0.1", port.trim().parse()?)).await?;
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         println!("listening on http://{}", listener.local_addr()?);
         nodes.spawn(serve(listener, publisher)?);
     }
@@ -43,51 +36,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn serve(
-    listener: TcpListener,
-    publisher: Publisher,
-) -> Result<impl Future<Output = std::io::Result<()>>, Box<dyn Error>> {
+fn serve(listener: TcpListener, publisher: Publisher) -> Result<impl Future<Output = io::Result<()>>, RouteError> {
     let streams = SseLayer::new(publisher.clone()).route("/sse/{channel}/{client_id}")?;
     let app = Router::new()
         .route("/", get(|| async { Html(include_str!("chat/chat.html")) }))
-        .route("/send/{channel}", post(send))
-        .route("/agent/send/{conversation_id}", post(start_agent))
-        .with_state(publisher)
+        .merge(publish::routes(publisher))
         .layer(streams);
     Ok(async move { axum::serve(listener.tap_io(|tcp| _ = tcp.set_nodelay(true)), app).await })
-}
-
-#[derive(Deserialize)]
-struct Sending {
-    event: Option<String>,
-    to: Option<String>,
-}
-
-/// Publishes the JSON as it came. A 503 is worth another try: Redis did not answer.
-async fn send(
-    State(publisher): State<Publisher>,
-    Path(channel): Path<String>,
-    Query(sending): Query<Sending>,
-    body: Bytes,
-) -> Result<Json<Value>, Refused> {
-    let name = EventName::try_from(sending.event.as_deref().unwrap_or("message")).map_err(bad_request)?;
-    let event =
-        Event::json(serde_json::from_slice::<&RawValue>(&body).map_err(bad_request)?).map_err(bad_request)?.name(name);
-    let channel = publisher.channel(channel);
-    let sent = match sending.to {
-        Some(client) => channel.send_to(client, event).await?,
-        None => channel.send(event).await?,
-    };
-    Ok(Json(json!({ "status": "ok", "id": sent.id.to_string() })))
-}
-
-/// The run is on this node; its tokens reach the readers of all.
-async fn start_agent(
-    State(publisher): State<Publisher>,
-    Path(cid): Path<String>,
-    body: Bytes,
-) -> Result<Json<Value>, Refused> {
-    let prompt = serde_json::from_slice(&body).map_err(bad_request)?;
-    tokio::spawn(agent::run(publisher.channel("agent"), cid.clone(), prompt));
-    Ok(Json(json!({ "status": "ok", "cid": cid })))
 }

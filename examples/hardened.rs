@@ -1,8 +1,8 @@
-//! What a server on an open network sets: limits on how long a peer may stall, or take to ask, and on how much it may ask
-//! for. On hyper alone, since `axum::serve` has no settings for it.
+//! The limits of a server on an open network: how long a peer may stall, how long it may take to send a request, and how
+//! much it may open. It uses hyper directly because `axum::serve` has no such settings.
 //!
-//! `cargo run --example hardened`, then `curl -N http://127.0.0.1:8000/events/clock`. `PORT` is where it listens (0 takes
-//! a free one), `STALL_MILLIS` how long a peer may stall (30,000).
+//! Run `cargo run --example hardened`; it prints what to try. `PORT` is the port to listen on (8000; 0 takes a free one),
+//! `STALL_MILLIS` how long a peer may stall (30,000).
 
 use std::{env, error::Error, time::Duration};
 
@@ -27,37 +27,38 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::spawn(tick(publisher));
 
     let mut builder = Builder::new(TokioExecutor::new());
-    // Who takes longer to send a head is slow on purpose.
+    // A peer that takes longer to send a request's head is slow on purpose.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(stall);
-    // What is kept for a reader that does not read, until it is hung up on; by default some 400 KiB. A head has to fit too.
+    // The most that hyper buffers for a reader that stalls, some 400 KiB by default. A request's head has to fit as well.
     builder.http1().max_buf_size(16 << 10);
-    // Over HTTP/2 a peer that is gone is one that leaves a ping unanswered; a stream costs a subscription.
+    // Over HTTP/2 a peer that leaves a ping unanswered is gone. Each stream of a connection costs a subscription.
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(stall / 2).keep_alive_timeout(stall / 2);
     builder.http2().max_concurrent_streams(20);
 
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
-    println!("listening on http://{}", listener.local_addr()?);
+    let address = listener.local_addr()?;
+    println!("listening on http://{address}\n  curl -N http://{address}/events/clock");
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // No more files can be open, perhaps. That passes, and is no reason to end the readers that there are.
+            // The process may have no file descriptor left. That passes, and is no reason to end the readers there are.
             sleep(Duration::from_millis(100)).await;
             continue;
         };
         if harden(&stream, stall).is_err() {
-            // Gone already.
+            // The peer is gone already.
             continue;
         }
         let connection = builder.serve_connection(TokioIo::new(stream), service.clone()).into_owned();
-        // Its end is an error where the peer stalled or went away.
+        // A connection ends with an error when its peer stalls or goes away.
         tokio::spawn(async move { connection.await.unwrap_or_default() });
     }
 }
 
-/// A reader that stops reading is not asked for anything by hyper, and nothing in the application can end it: the kernel
-/// can, where what it sent was not acknowledged, or was not asked for, for that long. Linux has an option for it; elsewhere
-/// the write timeout of the crate `tokio-io-timeout` does the same for whom stops reading, but not for whom is gone.
+/// hyper stops polling the body of a reader that stops reading, so nothing in the application can end that reader. The
+/// kernel can: on Linux `TCP_USER_TIMEOUT` closes a connection whose data stayed unacknowledged, or unread, for that long.
+/// Elsewhere the write timeout of the crate `tokio-io-timeout` closes it if the peer stops reading, but not if it is gone.
 fn harden(stream: &TcpStream, stall: Duration) -> std::io::Result<()> {
-    // Without it the kernel may hold a small event back, by up to 40 ms.
+    // Without `TCP_NODELAY` the kernel may hold a small event back for up to 40 ms.
     stream.set_nodelay(true)?;
     #[cfg(target_os = "linux")]
     socket2::SockRef::from(stream).set_tcp_user_timeout(Some(stall))?;

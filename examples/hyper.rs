@@ -1,9 +1,9 @@
-//! Without a framework: hyper's own connection builder, HTTP/1.1 and HTTP/2 on one port, and a clean end.
+//! Without a framework: hyper's connection builder, HTTP/1.1 and HTTP/2 on one port, and a graceful shutdown.
 //!
-//! `cargo run --example hyper`, then `curl -N http://127.0.0.1:8000/events/hits` and, elsewhere, `curl
-//! http://127.0.0.1:8000/`, a few times. Ctrl-C ends both.
+//! Run `cargo run --example hyper`; it prints what to try. Ctrl-C ends the streams, then the server. `PORT` is the port to
+//! listen on (8000; 0 takes a free one).
 
-use std::{error::Error, time::Duration};
+use std::{env, error::Error, time::Duration};
 
 use http_body_util::Full;
 use hyper::{Request, Response, body::Bytes};
@@ -18,21 +18,25 @@ use tower_sse::{Event, PublishError, Publisher, SseLayer};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let port = env::var("PORT").map_or(Ok(8000), |port| port.parse::<u16>())?;
     let publisher = Publisher::new();
     let hub = publisher.clone();
-    // The layer answers the pattern; all else is for this service.
+    // The layer answers requests that match its route, and passes all others on to this service.
     let hit = service_fn(move |request: Request<_>| hit(hub.clone(), request));
     let service =
         ServiceBuilder::new().layer(SseLayer::new(publisher.clone()).route("/events/{channel}")?).service(hit);
 
-    let listener = TcpListener::bind("127.0.0.1:8000").await?;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let address = listener.local_addr()?;
+    println!("listening on http://{address}\n  curl -N http://{address}/events/hits  # reads");
+    println!("  curl http://{address}/  # publishes, from another terminal");
     let (builder, connections) = (Builder::new(TokioExecutor::new()), GracefulShutdown::new());
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => accepted?.0,
             _ = tokio::signal::ctrl_c() => break,
         };
-        // Without it the kernel may hold a small event back, by up to 40 ms.
+        // Without `TCP_NODELAY` the kernel may hold a small event back for up to 40 ms.
         _ = stream.set_nodelay(true);
         let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
         let connection = connections.watch(connection.into_owned());
@@ -43,7 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         });
     }
 
-    // First the streams, or the connections would wait for them until the grace is over.
+    // The streams end first; otherwise their connections would stay open until the grace is over.
     let grace = Duration::from_secs(5);
     _ = tokio::join!(publisher.shutdown(grace), tokio::time::timeout(grace, connections.shutdown()));
     Ok(())

@@ -1,8 +1,8 @@
-//! The least there is: a stream per channel, and a clock that publishes.
+//! The smallest server: a stream for each channel, and a clock that publishes to one of them.
 //!
-//! `cargo run --example minimal`, then `curl -N http://127.0.0.1:8000/events/clock`.
+//! Run `cargo run --example minimal`; it prints what to try. `PORT` is the port to listen on (8000; 0 takes a free one).
 
-use std::{error::Error, time::Duration};
+use std::{env, error::Error, time::Duration};
 
 use axum::{Router, serve::ListenerExt};
 use tokio::{net::TcpListener, time::sleep};
@@ -10,12 +10,15 @@ use tower_sse::{Event, Publisher, SseLayer};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let port = env::var("PORT").map_or(Ok(8000), |port| port.parse::<u16>())?;
     let publisher = Publisher::new();
     let app = Router::new().layer(SseLayer::new(publisher.clone()).route("/events/{channel}")?);
     tokio::spawn(tick(publisher));
-    // Without it the kernel may hold a small event back, by up to 40 ms.
-    let listener = TcpListener::bind("127.0.0.1:8000").await?.tap_io(|tcp| _ = tcp.set_nodelay(true));
-    axum::serve(listener, app).await?;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let address = listener.local_addr()?;
+    println!("listening on http://{address}\n  curl -N http://{address}/events/clock");
+    // Without `TCP_NODELAY` the kernel may hold a small event back for up to 40 ms.
+    axum::serve(listener.tap_io(|tcp| _ = tcp.set_nodelay(true)), app).await?;
     Ok(())
 }
 

@@ -1,7 +1,6 @@
 //! The example `chat` as a program: what it answers over HTTP/1.1 and HTTP/2, and how it ends.
 
-#[path = "common/chat.rs"]
-#[allow(dead_code)]
+#[path = "common/example.rs"]
 mod example;
 
 use std::{
@@ -9,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use example::{Chat, request};
+use example::{Example, request};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Request, Response,
@@ -33,7 +32,7 @@ struct Stream {
 }
 
 impl Stream {
-    async fn open(chat: &Chat, path: &str) -> Self {
+    async fn open(chat: &Example, path: &str) -> Self {
         Self::of(request(Request::get(chat.url(path)), String::new()).await)
     }
 
@@ -57,7 +56,7 @@ impl Stream {
     }
 }
 
-async fn status(chat: &Chat, path: &str, authorization: Option<&str>) -> u16 {
+async fn status(chat: &Example, path: &str, authorization: Option<&str>) -> u16 {
     let mut builder = Request::get(chat.url(path));
     if let Some(value) = authorization {
         builder = builder.header("authorization", value);
@@ -67,7 +66,7 @@ async fn status(chat: &Chat, path: &str, authorization: Option<&str>) -> u16 {
 
 #[tokio::test]
 async fn serves_its_page() {
-    let response = request(Request::get(Chat::start().url("/")), String::new()).await;
+    let response = request(Request::get(Example::chat().url("/")), String::new()).await;
     assert_eq!(response.status(), 200);
     assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
     let page = response.into_body().collect().await.unwrap().to_bytes();
@@ -78,7 +77,7 @@ async fn serves_its_page() {
 
 #[tokio::test]
 async fn what_is_sent_arrives_as_it_was_named_and_targeted() {
-    let chat = Chat::start();
+    let chat = Example::chat();
     let mut ana = Stream::open(&chat, "/sse/lobby/ana").await;
     let mut bo = Stream::open(&chat, "/sse/lobby/bo").await;
     let first = chat.publish("/send/lobby", json!({ "n": 1 })).await;
@@ -94,7 +93,7 @@ async fn what_is_sent_arrives_as_it_was_named_and_targeted() {
 
 #[tokio::test]
 async fn what_is_wrong_is_told_as_json() {
-    let chat = Chat::start();
+    let chat = Example::chat();
     let wrong = [
         ("/send/lobby", "{\"a\":", 400),
         ("/send/lobby", "", 400),
@@ -116,7 +115,7 @@ async fn what_is_wrong_is_told_as_json() {
 
 #[tokio::test]
 async fn a_400_says_that_json_was_expected_and_where_it_broke_off() {
-    let chat = Chat::start();
+    let chat = Example::chat();
     for (path, body, error) in [
         ("/send/lobby", "hello", "the body is not JSON: expected value at line 1 column 1"),
         ("/send/lobby", "", "the body is not JSON: EOF while parsing a value at line 1 column 0"),
@@ -135,7 +134,7 @@ async fn a_400_says_that_json_was_expected_and_where_it_broke_off() {
 
 #[tokio::test]
 async fn an_agent_runs_on_its_channel_and_is_answered_at_once() {
-    let chat = Chat::start();
+    let chat = Example::chat();
     let mut stream = Stream::open(&chat, "/sse/agent/ana").await;
     let (status, answer) = chat.post("/agent/send/c%2F7", json!({ "prompt": "a b\nc" }).to_string()).await;
     assert_eq!((status, &answer["cid"]), (200, &json!("c/7")), "{answer}");
@@ -158,7 +157,7 @@ async fn an_agent_runs_on_its_channel_and_is_answered_at_once() {
 
 #[tokio::test]
 async fn speaks_http_2_with_prior_knowledge() {
-    let chat = Chat::start();
+    let chat = Example::chat();
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Full<Bytes>>();
     let get = Request::get(chat.url("/sse/lobby/ana")).body(Full::default()).unwrap();
     let mut stream = Stream::of(client.request(get).await.unwrap());
@@ -169,7 +168,7 @@ async fn speaks_http_2_with_prior_knowledge() {
 
 #[tokio::test]
 async fn any_origin_may_read_and_send() {
-    let chat = Chat::start();
+    let chat = Example::chat();
     let stream =
         request(Request::get(chat.url("/sse/lobby/ana")).header("origin", "http://elsewhere"), String::new()).await;
     assert_eq!(stream.headers()["access-control-allow-origin"], "*");
@@ -184,7 +183,7 @@ async fn any_origin_may_read_and_send() {
 
 #[tokio::test]
 async fn with_a_token_every_stream_needs_it() {
-    let chat = Chat::with(&[("AUTH_TOKEN", "s3cret")]);
+    let chat = Example::start("chat", &[("AUTH_TOKEN", "s3cret")]);
     assert_eq!(status(&chat, "/sse/lobby/ana", None).await, 401);
     assert_eq!(status(&chat, "/sse/lobby/ana", Some("Bearer guess")).await, 401);
     assert_eq!(status(&chat, "/sse/lobby/ana?access_token=guess", None).await, 401);
@@ -198,7 +197,7 @@ async fn with_a_token_every_stream_needs_it() {
 
 #[tokio::test]
 async fn with_a_token_publishing_needs_it_too() {
-    let chat = Chat::with(&[("AUTH_TOKEN", "s3cret")]);
+    let chat = Example::start("chat", &[("AUTH_TOKEN", "s3cret")]);
     for (path, body) in [("/send/lobby", "1"), ("/agent/send/c1", r#"{"prompt":"a"}"#)] {
         // A token in a URL ends up in logs: only `EventSource`, which can't set headers, has that excuse.
         let refused = [(path.to_owned(), None), (format!("{path}?access_token=s3cret"), None)]
@@ -225,7 +224,7 @@ async fn with_a_token_publishing_needs_it_too() {
 
 #[tokio::test]
 async fn without_the_token_a_publish_is_refused_before_its_body_comes() {
-    let chat = Chat::with(&[("AUTH_TOKEN", "s3cret")]);
+    let chat = Example::start("chat", &[("AUTH_TOKEN", "s3cret")]);
     for path in ["/send/lobby", "/agent/send/c1"] {
         let mut tcp = TcpStream::connect(("127.0.0.1", chat.port)).await.unwrap();
         let head = format!("POST {path} HTTP/1.1\r\nhost: chat\r\ncontent-length: 1000000\r\n\r\n");
@@ -239,7 +238,7 @@ async fn without_the_token_a_publish_is_refused_before_its_body_comes() {
 /// A page of another origin may send the token: `*` would not allow the header `authorization`.
 #[tokio::test]
 async fn with_a_token_another_origin_may_still_publish() {
-    let chat = Chat::with(&[("AUTH_TOKEN", "s3cret")]);
+    let chat = Example::start("chat", &[("AUTH_TOKEN", "s3cret")]);
     let preflight = Request::options(chat.url("/send/lobby"))
         .header("origin", "http://elsewhere")
         .header("access-control-request-method", "POST")
@@ -252,7 +251,7 @@ async fn with_a_token_another_origin_may_still_publish() {
 
 #[tokio::test]
 async fn a_keep_alive_comes_when_idle() {
-    let chat = Chat::with(&[("KEEPALIVE_SECS", "1")]);
+    let chat = Example::start("chat", &[("KEEPALIVE_SECS", "1")]);
     let mut stream = Stream::open(&chat, "/sse/lobby/ana").await;
     stream.read_to("retry: 1000\n:\n").await;
     stream.read_to(":\n").await;
@@ -263,7 +262,7 @@ async fn a_keep_alive_comes_when_idle() {
 #[tokio::test]
 async fn a_signal_ends_it_within_five_seconds_whatever_clients_do() {
     for signal in ["TERM", "INT"] {
-        let mut chat = Chat::start();
+        let mut chat = Example::chat();
         let mut stream = Stream::open(&chat, "/sse/lobby/ana").await;
         let mut stalled = TcpStream::connect(("127.0.0.1", chat.port)).await.unwrap();
         stalled.write_all(b"GET /sse/lobby/bo HTTP/1.1\r\nhost: chat\r\n\r\n").await.unwrap();

@@ -1,16 +1,17 @@
 //! Peers that mean no good, over real sockets: names and ids of any bytes, heads at the server's limits, who asks slowly,
 //! resets, leaves, or never reads. Each time a good reader goes on. What takes more of them stands in `tests/load`.
 
+#[path = "common/example.rs"]
+mod example;
+
 use std::{
     convert::Infallible,
-    env,
-    io::{BufRead as _, BufReader},
     net::{Ipv4Addr, Shutdown},
-    process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use bytes::Bytes;
+use example::Example;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::{Request, body::Frame};
 use hyper_util::{
@@ -356,40 +357,10 @@ async fn an_http_2_stream_that_is_not_read_delays_no_other_on_its_connection() {
     server.until_connections(0).await;
 }
 
-/// The example `hardened`; dropping it kills it.
-struct Hardened {
-    process: Child,
-    port: u16,
-}
-
-impl Hardened {
-    /// Cargo builds the examples for `cargo test`, but not for `cargo test --test ..`: then it is the one of last time.
-    fn start() -> Self {
-        let program = env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join("hardened");
-        let mut process = Command::new(&program)
-            .env("PORT", "0")
-            .env("STALL_MILLIS", "400")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}; `cargo build --examples` builds it", program.display()));
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-        Self { process, port: port.unwrap_or_else(|| panic!("it says its port, not {line:?}")) }
-    }
-}
-
-impl Drop for Hardened {
-    fn drop(&mut self) {
-        _ = self.process.kill();
-        _ = self.process.wait();
-    }
-}
-
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_hangs_up_on_who_never_reads() {
-    let example = Hardened::start();
+    let example = Example::start("hardened", &[("STALL_MILLIS", "400")]);
     let address = (Ipv4Addr::LOCALHOST, example.port).into();
     let mut good = Peer(TcpStream::connect(address).await.unwrap());
     good.ask(b"/events/clock", b"").await;
@@ -427,7 +398,7 @@ async fn the_example_hangs_up_on_who_never_reads() {
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_hangs_up_on_a_peer_that_vanishes() {
-    let example = Hardened::start();
+    let example = Example::start("hardened", &[("STALL_MILLIS", "400")]);
     let sockets = || std::fs::read_dir(format!("/proc/{}/fd", example.process.id())).unwrap().count();
     let before = sockets();
     let mut vanished = Peer(TcpStream::connect((Ipv4Addr::LOCALHOST, example.port)).await.unwrap());
@@ -446,7 +417,7 @@ async fn the_example_hangs_up_on_a_peer_that_vanishes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_hangs_up_on_who_asks_slowly() {
-    let example = Hardened::start();
+    let example = Example::start("hardened", &[("STALL_MILLIS", "400")]);
     let mut slow = Peer(TcpStream::connect((Ipv4Addr::LOCALHOST, example.port)).await.unwrap());
     slow.0.write_all(b"GET /events/clock HTTP/1.1\r\nhost: ").await.unwrap();
     slow.until_closed().await;

@@ -5,27 +5,17 @@
 //! and goes into `Authorization: Bearer`, or for a stream into `?access_token=`.
 
 mod agent;
+mod publish;
 mod refused;
 mod token;
 
 use std::{env, error::Error, time::Duration};
 
-use axum::{
-    Json, Router,
-    body::Bytes,
-    extract::{Path, Query, State},
-    middleware::from_fn_with_state,
-    response::Html,
-    routing::{get, post},
-    serve::ListenerExt,
-};
-use refused::{Refused, bad_request, not_json};
-use serde::Deserialize;
-use serde_json::{Value, json, value::RawValue};
+use axum::{Router, middleware::from_fn_with_state, response::Html, routing::get, serve::ListenerExt};
 use token::Token;
 use tokio::{net::TcpListener, time::sleep};
 use tower_http::cors::{AllowHeaders, CorsLayer};
-use tower_sse::{Event, EventName, KeepAlive, Publisher, Route, SseLayer};
+use tower_sse::{KeepAlive, Publisher, Route, SseLayer};
 
 /// How long streams and requests may take to end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -40,10 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .retry(Duration::from_secs(1));
     let streams = SseLayer::new(publisher.clone()).route(route)?;
     let page = Router::new().route("/", get(|| async { Html(include_str!("chat.html")) }));
-    let publishing = Router::new()
-        .route("/send/{channel}", post(send))
-        .route("/agent/send/{conversation_id}", post(start_agent))
-        .with_state(publisher.clone());
+    let publishing = publish::routes(publisher.clone());
     let app = match env::var("AUTH_TOKEN").ok().map(Token::new) {
         None => page.merge(publishing).layer(streams),
         Some(token) => {
@@ -65,42 +52,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         () = async { interrupted().await; tokio::join!(publisher.shutdown(GRACE), sleep(GRACE)); } => {}
     }
     Ok(())
-}
-
-#[derive(Deserialize)]
-struct Sending {
-    event: Option<String>,
-    to: Option<String>,
-}
-
-/// Publishes the JSON as it came.
-async fn send(
-    State(publisher): State<Publisher>,
-    Path(channel): Path<String>,
-    Query(sending): Query<Sending>,
-    body: Bytes,
-) -> Result<Json<Value>, Refused> {
-    let name = EventName::try_from(sending.event.as_deref().unwrap_or("message")).map_err(bad_request)?;
-    let json: &RawValue = serde_json::from_slice(&body).map_err(|error| not_json("the body is not JSON", error))?;
-    let event = Event::json(json).map_err(bad_request)?.name(name);
-    let channel = publisher.channel(channel);
-    let sent = match sending.to {
-        Some(client) => channel.send_to(client, event).await?,
-        None => channel.send(event).await?,
-    };
-    Ok(Json(json!({ "status": "ok", "id": sent.id.to_string() })))
-}
-
-/// Answers at once; the tokens follow on the channel `agent`.
-async fn start_agent(
-    State(publisher): State<Publisher>,
-    Path(cid): Path<String>,
-    body: Bytes,
-) -> Result<Json<Value>, Refused> {
-    let prompt =
-        serde_json::from_slice(&body).map_err(|error| not_json(r#"expected JSON such as {"prompt":".."}"#, error))?;
-    tokio::spawn(agent::run(publisher.channel("agent"), cid.clone(), prompt));
-    Ok(Json(json!({ "status": "ok", "cid": cid })))
 }
 
 /// Ctrl-C, or SIGTERM where there is such a thing.

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::{driver::Browser, example::Chat, proxy::Proxy};
+use crate::{driver::Browser, example::Example, proxy::Proxy};
 
 const OPEN: &str = "document.getElementById('state').dataset.state === 'open'";
 const AGENT_OPEN: &str = "document.getElementById('agent-state').dataset.state === 'open'";
@@ -12,7 +12,7 @@ const AGENT_OPEN: &str = "document.getElementById('agent-state').dataset.state =
 #[tokio::test(flavor = "multi_thread")]
 async fn joins_by_its_form_and_receives() {
     let Some(browser) = Browser::start().await else { return };
-    let chat = Chat::start();
+    let chat = Example::chat();
     browser.open(&chat.url("/")).await;
     browser.fill("channel", "lobby/1 é").await;
     browser.fill("client", "ana").await;
@@ -39,7 +39,7 @@ async fn joins_by_its_form_and_receives() {
 async fn comes_back_with_every_event_once_and_in_order() {
     const EVENTS: usize = 240;
     let Some(browser) = Browser::start().await else { return };
-    let chat = Chat::start();
+    let chat = Example::chat();
     let network = Proxy::to(chat.port).await;
     browser.open(&format!("http://127.0.0.1:{}/?channel=lobby&client=ana", network.port)).await;
     browser.until(OPEN).await;
@@ -73,7 +73,7 @@ async fn comes_back_with_every_event_once_and_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_targeted_event_arrives_at_its_client_only() {
     let Some(browser) = Browser::start().await else { return };
-    let chat = Chat::start();
+    let chat = Example::chat();
     let ana = browser.client.window().await.unwrap();
     browser.open(&chat.url("/?channel=lobby&client=ana")).await;
     browser.until(OPEN).await;
@@ -104,7 +104,7 @@ async fn a_targeted_event_arrives_at_its_client_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agents_tokens_assemble_into_its_answer() {
     let Some(browser) = Browser::start().await else { return };
-    let chat = Chat::start();
+    let chat = Example::chat();
     browser.open(&chat.url("/?channel=lobby&client=ana")).await;
     browser.until(AGENT_OPEN).await;
     browser.fill("prompt", "two  spaces, a \"quote\" and 🦀").await;
@@ -118,7 +118,7 @@ async fn an_agents_tokens_assemble_into_its_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_of_the_server_shows_as_a_gap() {
     let Some(browser) = Browser::start().await else { return };
-    let chat = Chat::start();
+    let chat = Example::chat();
     let network = Proxy::to(chat.port).await;
     browser.open(&format!("http://127.0.0.1:{}/?channel=lobby&client=ana", network.port)).await;
     browser.until(OPEN).await;
@@ -126,7 +126,7 @@ async fn a_restart_of_the_server_shows_as_a_gap() {
     browser.until("document.getElementById('count').textContent === '1'").await;
 
     drop(chat);
-    let chat = Chat::start();
+    let chat = Example::chat();
     chat.publish("/send/lobby", json!("held")).await;
     network.mend(chat.port);
     browser.until("document.getElementById('gaps').textContent === '1'").await;
@@ -140,7 +140,7 @@ async fn a_restart_of_the_server_shows_as_a_gap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn says_when_the_token_is_wrong() {
     let Some(browser) = Browser::start().await else { return };
-    let chat = Chat::with(&[("AUTH_TOKEN", "s3cret&more=")]);
+    let chat = Example::start("chat", &[("AUTH_TOKEN", "s3cret&more=")]);
     browser.open(&chat.url("/?channel=lobby&client=ana&token=guess")).await;
     browser.until("document.getElementById('state').dataset.state === 'refused'").await;
     browser.fill("token", "s3cret&more=").await;
@@ -162,7 +162,7 @@ async fn says_when_the_token_is_wrong() {
 #[tokio::test(flavor = "multi_thread")]
 async fn poses_for_its_picture() {
     let Some(browser) = Browser::start().await else { return };
-    let chat = Chat::start();
+    let chat = Example::chat();
     browser.client.set_window_size(1100, 760).await.unwrap();
     browser.open(&chat.url("/?channel=lobby&client=ana")).await;
     browser.until(OPEN).await;

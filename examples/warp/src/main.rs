@@ -1,9 +1,9 @@
-//! warp: a filter becomes a tower service, the layer wraps it, and hyper serves both.
+//! With warp: a filter becomes a tower service, the layer wraps it, and hyper serves both.
 //!
-//! `cargo run -p warp-example`, then `curl -N http://127.0.0.1:8000/events/news/ana` and, elsewhere,
-//! `curl -d hello http://127.0.0.1:8000/publish/news`.
+//! Run `cargo run -p warp-example`; it prints what to try. It is a package of its own so that the other examples build
+//! without warp. `PORT` is the port to listen on (8000; 0 takes a free one).
 
-use std::{error::Error, str};
+use std::{env, error::Error, str};
 
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -18,6 +18,7 @@ use warp::{Filter, Reply, http::StatusCode};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let port = env::var("PORT").map_or(Ok(8000), |port| port.parse::<u16>())?;
     let publisher = Publisher::new();
     let hub = publisher.clone();
     let filter = warp::path!("publish" / String)
@@ -28,10 +29,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let streams = SseLayer::new(publisher).route("/events/{channel}/{client_id}")?;
     let service = streams.layer(warp::service(filter));
 
-    let listener = TcpListener::bind("127.0.0.1:8000").await?;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let address = listener.local_addr()?;
+    println!("listening on http://{address}\n  curl -N http://{address}/events/news/ana  # reads");
+    println!("  curl -d hello http://{address}/publish/news  # publishes, from another terminal");
     loop {
         let (stream, _) = listener.accept().await?;
-        // Without it the kernel may hold a small event back, by up to 40 ms.
+        // Without `TCP_NODELAY` the kernel may hold a small event back for up to 40 ms.
         _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(service.clone());
         tokio::spawn(async move {
@@ -55,7 +59,7 @@ async fn publish(publisher: Publisher, channel: String, body: warp::hyper::body:
     warp::reply::with_status(text + "\n", status)
 }
 
-/// A segment of the path, which warp gives as it came. The layer decodes its own, and as strictly.
+/// Decodes a path segment, which warp passes on as it came. The layer decodes its own segments as strictly.
 fn decode(segment: &str) -> Option<String> {
     let hex = |rest: &str| rest.len() > 1 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
     let sound = segment.split('%').skip(1).all(hex);
@@ -71,7 +75,7 @@ fn status(error: &PublishError) -> StatusCode {
     }
 }
 
-/// What is wrong with the channel's name is in the error's source.
+/// The error's source says what is wrong with a channel's name.
 fn with_cause(error: &PublishError) -> String {
     error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }

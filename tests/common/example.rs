@@ -1,9 +1,10 @@
-//! The example `chat` as a process, and requests to it.
+//! An example as a process, and requests to it.
+#![allow(dead_code)]
 
 use std::{
     env,
     io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
@@ -13,21 +14,20 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::Value;
 use tokio::time::timeout;
 
-/// A running `chat`; dropping it kills it.
-pub struct Chat {
+/// A running example; dropping it kills it.
+pub struct Example {
     pub process: Child,
     pub port: u16,
+    /// What it prints after the line with its port. It must not be closed while the example may still print.
+    pub output: BufReader<ChildStdout>,
 }
 
-impl Chat {
-    pub fn start() -> Self {
-        Self::with(&[])
-    }
-
-    /// Cargo builds the examples for `cargo test`, but not for `cargo test --test ..`: then it is the one of last time.
-    pub fn with(variables: &[(&str, &str)]) -> Self {
+impl Example {
+    /// Starts the program that `cargo test` built. `cargo test --test ..` does not build examples: then it is the one that
+    /// was built last.
+    pub fn start(name: &str, variables: &[(&str, &str)]) -> Self {
         let tests = env::current_exe().unwrap();
-        let program = tests.parent().unwrap().with_file_name("examples").join("chat");
+        let program = tests.parent().unwrap().with_file_name("examples").join(name);
         let mut process = Command::new(&program)
             .env_remove("AUTH_TOKEN")
             .env_remove("KEEPALIVE_SECS")
@@ -36,10 +36,14 @@ impl Chat {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}; `cargo build --examples` builds it", program.display()));
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let (mut output, mut line) = (BufReader::new(process.stdout.take().unwrap()), String::new());
+        output.read_line(&mut line).unwrap();
         let port = line.trim().strip_prefix("listening on http://127.0.0.1:").and_then(|port| port.parse().ok());
-        Self { port: port.unwrap_or_else(|| panic!("chat says its port, not {line:?}")), process }
+        Self { port: port.unwrap_or_else(|| panic!("{name} prints its port, not {line:?}")), process, output }
+    }
+
+    pub fn chat() -> Self {
+        Self::start("chat", &[])
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -61,7 +65,7 @@ impl Chat {
     }
 }
 
-impl Drop for Chat {
+impl Drop for Example {
     fn drop(&mut self) {
         _ = self.process.kill();
         _ = self.process.wait();
@@ -71,5 +75,5 @@ impl Drop for Chat {
 pub async fn request(builder: http::request::Builder, body: String) -> Response<Incoming> {
     let client = Client::builder(TokioExecutor::new()).build_http();
     let response = client.request(builder.body(Full::<hyper::body::Bytes>::from(body)).unwrap());
-    timeout(Duration::from_secs(20), response).await.expect("chat answers").unwrap()
+    timeout(Duration::from_secs(20), response).await.expect("the example answers").unwrap()
 }
