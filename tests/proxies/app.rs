@@ -1,0 +1,90 @@
+//! The application behind the proxy, which can be stopped and started again as in a deployment.
+
+use std::{
+    convert::Infallible,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use hyper::{Request, body::Incoming};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
+};
+use tower::{ServiceBuilder, ServiceExt};
+use tower_sse::{KeepAlive, Publisher, Route, SseLayer};
+
+/// How soon a reader is to come back after a cut.
+pub const RETRY: Duration = Duration::from_millis(200);
+
+/// It speaks HTTP/1.1 and HTTP/2 with prior knowledge on one port.
+pub struct App {
+    pub publisher: Publisher,
+    pub address: SocketAddr,
+    asked: Arc<Mutex<Vec<String>>>,
+    serving: Option<JoinHandle<()>>,
+}
+
+impl App {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut app = Self { publisher: Publisher::new(), address, asked: Arc::default(), serving: None };
+        app.serve(listener);
+        app
+    }
+
+    /// Closes the listener and every connection. The hub stays, as it would with a remote backend.
+    pub async fn stop(&mut self) {
+        let serving = self.serving.take().expect("it is running");
+        serving.abort();
+        _ = serving.await;
+    }
+
+    /// Listens on the same port again.
+    pub async fn start_again(&mut self) {
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        self.serve(listener);
+    }
+
+    /// The request targets that arrived, in order.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
+        // Far apart, so that no comment pushes an event through.
+        let route = Route::new("/events/{channel}/{client_id}")
+            .keep_alive(KeepAlive::every(Duration::from_secs(600)))
+            .retry(RETRY);
+        let asked = self.asked.clone();
+        let streams = SseLayer::new(self.publisher.clone()).route(route).unwrap().into_service();
+        let service = ServiceBuilder::new()
+            .map_request(move |request: Request<Incoming>| {
+                asked.lock().unwrap().push(request.uri().to_string());
+                request
+            })
+            .service(streams)
+            .map_err(|never: Infallible| never);
+        let service = TowerToHyperService::new(service);
+        self.serving = Some(tokio::spawn(async move {
+            // Dropped with this task, and its connections with it.
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                stream.set_nodelay(true).unwrap();
+                let service = service.clone();
+                connections.spawn(async move {
+                    let builder = auto::Builder::new(TokioExecutor::new());
+                    // Its end is an error where the proxy hangs up, which is no fault.
+                    _ = builder.serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        }));
+    }
+}

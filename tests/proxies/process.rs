@@ -1,0 +1,98 @@
+//! A proxy's process: found, configured in a folder of its own, started, ended.
+
+use std::{
+    env, fs,
+    io::Write as _,
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+/// Where Debian keeps servers' programs; only root's `PATH` has it.
+const SERVERS: &str = "/usr/sbin";
+
+/// The path of a program. `None`, said loudly, if it is not installed; a failure if `TOWER_SSE_REQUIRE_` and the name of
+/// the proxy, such as `TOWER_SSE_REQUIRE_NGINX`, is 1.
+pub fn find(proxy: &str, program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain([PathBuf::from(SERVERS)]);
+    let found = folders.map(|folder| folder.join(program)).find(|path| path.is_file());
+    if found.is_none() {
+        let required = env::var_os(format!("TOWER_SSE_REQUIRE_{proxy}")).is_some_and(|value| value == "1");
+        assert!(!required, "{program} is not installed");
+        // Not by `eprintln`, which the test harness hides when a test passes.
+        _ = writeln!(std::io::stderr(), "\nLEFT OUT: a test behind {program}, which is not installed\n");
+    }
+    found
+}
+
+/// A port that is free at the moment.
+pub fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// A proxy that listens. Dropping it ends it.
+pub struct Process {
+    process: Child,
+    folder: PathBuf,
+    pub port: u16,
+}
+
+impl Process {
+    /// Writes `configuration` to the file `name` in a new folder, and runs `command` there until it listens on `port`.
+    pub async fn start(
+        program: &Path,
+        port: u16,
+        name: &str,
+        configuration: &str,
+        arguments: impl FnOnce(&Path) -> Vec<String>,
+    ) -> Self {
+        let label = program.file_name().unwrap().display().to_string();
+        let folder = env::temp_dir().join(format!("tower-sse-{label}-{}-{port}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(name), configuration).unwrap();
+        let log = fs::File::create(folder.join("log")).unwrap();
+        let process = Command::new(program)
+            .args(arguments(&folder))
+            .current_dir(&folder)
+            // Where a program may leave what it likes to keep.
+            .env("HOME", &folder)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut started = Self { process, folder, port };
+        while tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
+            let ended = started.process.try_wait().unwrap();
+            assert!(ended.is_none(), "{label} ended: {}\n{configuration}", started.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        started
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+        // A signal first: killed, some would leave processes of their own behind.
+        let pid = self.process.id().to_string();
+        _ = Command::new("kill").args(["-s", "TERM", &pid]).status();
+        for _ in 0..200 {
+            if !matches!(self.process.try_wait(), Ok(None)) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        _ = self.process.kill();
+        _ = self.process.wait();
+        _ = fs::remove_dir_all(&self.folder);
+    }
+}
