@@ -125,11 +125,20 @@ mod sync;
 mod trace;
 mod wire;
 
-/// The examples of the guides, as tests. Some are of Redis.
+/// The examples of the guide, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/authorize.md")]
+#[doc = include_str!("../docs/guide/deploy.md")]
+#[doc = include_str!("../docs/guide/publish.md")]
+#[doc = include_str!("../docs/guide/read.md")]
+#[doc = include_str!("../docs/guide/shutdown.md")]
+struct Guides;
+
+/// The same of those that need Redis.
 #[cfg(all(doctest, feature = "redis"))]
 #[doc = include_str!("../README.md")]
 #[doc = include_str!("../docs/scaling.md")]
-struct Guides;
+struct RedisGuides;
 
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]

@@ -5,5 +5,6 @@ mod driver;
 mod example;
 mod page;
 mod proxy;
+mod recipes;
 mod round_trip;
 mod standard;
