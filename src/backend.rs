@@ -10,6 +10,7 @@ mod contract;
 mod entry;
 mod feed;
 pub(crate) mod memory;
+mod progress;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 
@@ -21,4 +22,5 @@ pub use self::{
     contract::{Backend, BackendFuture, Connected, Presence},
     entry::{Entry, Held, Marks},
     feed::{Incoming, Message, Messages, Request, Requests},
+    progress::Progress,
 };

@@ -6,6 +6,7 @@ use super::{
     append::{Append, Appended},
     entry::Held,
     feed::{Messages, Requests},
+    progress::Progress,
 };
 use crate::{
     error::BackendError,
@@ -76,6 +77,20 @@ pub trait Backend: Send + Sync + 'static {
     /// What is held of a channel after the offset `after`, which is of the current epoch, or all of it. Nothing that is
     /// older than `retention` allows is in it: that counts as evicted.
     fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> BackendFuture<'_, Held>;
+
+    /// The same as [`read`](Self::read), and says when some of it has come. A node gives up on a call that takes longer than
+    /// [its timeout](crate::PublisherBuilder::timeout); on this one only if it makes no progress for so long. It matters to a
+    /// store that reads a channel in pages over a network, where a long one may take any time. By default it is `read`.
+    fn read_paged(
+        &self,
+        channel: ChannelName,
+        after: Offset,
+        retention: Retention,
+        progress: Progress,
+    ) -> BackendFuture<'_, Held> {
+        drop(progress);
+        self.read(channel, after, retention)
+    }
 
     /// The offset that each of these channels gave last, in their order; [`Offset::START`] for one that is not known.
     fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Vec<Offset>>;

@@ -44,7 +44,7 @@ use redis::{Script, ScriptInvocation, Value};
 
 pub use self::builder::RedisBuilder;
 use self::{keys::Keys, link::Link, scripts::Scripts};
-use super::{Append, Appended, Backend, BackendFuture, Connected, Held, Messages, Presence, Requests};
+use super::{Append, Appended, Backend, BackendFuture, Connected, Held, Messages, Presence, Progress, Requests};
 use crate::{
     error::BackendError,
     log::Retention,
@@ -311,7 +311,17 @@ impl Backend for Redis {
     }
 
     fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> BackendFuture<'_, Held> {
-        Box::pin(self.0.read(channel, after, retention))
+        self.read_paged(channel, after, retention, Progress::new())
+    }
+
+    fn read_paged(
+        &self,
+        channel: ChannelName,
+        after: Offset,
+        retention: Retention,
+        progress: Progress,
+    ) -> BackendFuture<'_, Held> {
+        Box::pin(async move { self.0.read(channel, after, retention, &progress).await })
     }
 
     fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Vec<Offset>> {

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
+    backend::Progress,
     log::{Log, Retention, Tombstone, View},
     wire::cursor::{Cursor, Epoch, Offset},
 };
@@ -27,6 +28,8 @@ pub(crate) struct Coverage {
     pub(crate) closed: u64,
     /// Events that came late.
     pub(crate) late: Late,
+    /// Of the last read, if one was begun.
+    pub(crate) progress: Option<Progress>,
     /// Whoever brings the events was told that somebody reads the channel.
     pub(crate) wanted: bool,
 }
@@ -66,6 +69,7 @@ impl Coverage {
             finish: Offset::START,
             closed: 0,
             late: Late::default(),
+            progress: None,
             wanted: false,
         }
     }

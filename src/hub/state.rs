@@ -1,8 +1,10 @@
 //! What a channel's publishers and readers share: its log and its readers, under one lock.
 
+use tokio::time::Instant;
+
 use super::{coverage::Coverage, readers::Readers};
 use crate::{
-    backend::Connected,
+    backend::{Connected, Progress},
     log::{Evicted, Log, Tombstone, View},
     sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock},
     wire::{
@@ -48,6 +50,13 @@ impl Shared {
         lock(&self.state)
     }
 
+    /// Its log is being read from elsewhere.
+    pub(crate) fn is_loading(&self, progress: Progress) {
+        if let Some(coverage) = &mut self.look().coverage {
+            coverage.progress = Some(progress);
+        }
+    }
+
     /// Never 0.
     pub(crate) fn version(&self) -> u64 {
         #[cfg(test)]
@@ -75,6 +84,12 @@ impl State {
     /// The epoch of a log that is loaded from elsewhere; `None` as long as it is not.
     pub(crate) fn loaded(&self) -> Option<Epoch> {
         self.coverage.as_ref().filter(|coverage| coverage.loaded).map(|coverage| coverage.epoch)
+    }
+
+    /// When something came last of a log that is not loaded yet.
+    pub(crate) fn last_progress(&self) -> Option<Instant> {
+        let coverage = self.coverage.as_ref().filter(|coverage| !coverage.loaded)?;
+        coverage.progress.as_ref().map(Progress::last)
     }
 
     /// Everything up to here is in the log, or was, whatever got lost on the way here.

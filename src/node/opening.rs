@@ -4,6 +4,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::time::{Sleep, sleep};
@@ -25,7 +26,9 @@ pub(crate) struct Loading {
     ticket: Option<u64>,
     /// Its place among those who wait for the answer.
     waits: Option<Box<Place>>,
+    /// When it is given up, unless its channels are on their way.
     late: Pin<Box<Sleep>>,
+    timeout: Duration,
 }
 
 /// Takes a place in each channel, and waits for them to be loaded.
@@ -44,6 +47,7 @@ pub(crate) fn open(
         ticket: None,
         waits: None,
         late: Box::pin(sleep(remote.timeout)),
+        timeout: remote.timeout,
     })
 }
 
@@ -87,6 +91,18 @@ impl Loading {
         }
     }
 
+    /// Nothing of its channels has come for as long as a call may take.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.late.as_mut().poll(cx).is_ready() {
+            let last = self.subscription.as_ref().and_then(Subscription::last_progress);
+            match last.map(|last| last + self.timeout) {
+                Some(later) if later > self.late.deadline() => self.late.as_mut().reset(later),
+                _ => return true,
+            }
+        }
+        false
+    }
+
     /// Waits for no answer any more.
     fn leave(&mut self) {
         if let Some(remote) = self.subscription.as_ref().and_then(|subscription| subscription.hub().remote.as_ref()) {
@@ -118,7 +134,7 @@ impl Future for Loading {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let last = match self.poll_last(cx) {
             Poll::Ready(last) => last,
-            Poll::Pending if self.late.as_mut().poll(cx).is_ready() => None,
+            Poll::Pending if self.is_late(cx) => None,
             Poll::Pending => {
                 // Once it is parked, so that it is told when there is no driver any more.
                 if let Some(subscription) = &self.subscription {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::hub::{engine::Hub, sent::Sent};
 use crate::{
-    backend::{Append, Appended, Backend, Connected},
+    backend::{Append, Appended, Backend, Connected, Progress},
     error::{BackendError, PublishError, PublishErrorKind},
     sync::{AtomicU64, Mutex, Ordering, lock},
     wire::{
@@ -146,6 +146,25 @@ impl Remote {
         call: impl Future<Output = Result<T, BackendError>>,
     ) -> Result<T, BackendError> {
         tokio::time::timeout(timeout, call).await.unwrap_or_else(|elapsed| Err(BackendError::timed_out(elapsed)))
+    }
+}
+
+impl Remote {
+    /// The answer of a read, as long as it makes progress: it is given up when nothing has come for the timeout.
+    pub(crate) async fn while_it_goes_on<T>(
+        timeout: Duration,
+        progress: &Progress,
+        read: impl Future<Output = Result<T, BackendError>>,
+    ) -> Result<T, BackendError> {
+        let mut read = std::pin::pin!(read);
+        loop {
+            let until = progress.last() + timeout;
+            match tokio::time::timeout_at(until, &mut read).await {
+                Ok(answer) => return answer,
+                Err(elapsed) if progress.last() + timeout <= until => return Err(BackendError::timed_out(elapsed)),
+                Err(_) => {}
+            }
+        }
     }
 }
 

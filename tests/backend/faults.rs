@@ -465,6 +465,23 @@ pub async fn many_channels_are_read_a_few_at_a_time(store: impl Shared) {
     assert_eq!(faults.reads.load(SeqCst), 100);
 }
 
+pub async fn a_channel_that_takes_longer_than_a_call_may_opens_as_long_as_it_comes(store: impl Shared) {
+    // Its timeout is one second.
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let id = send(&other, "a", 1).await;
+    send(&other, "a", 2).await;
+    faults.pages.store(4, SeqCst);
+    let mut reader = resume(&one, &["a", "b"], "", &id).await;
+    assert_eq!((reader.text().await, faults.reads.load(SeqCst)), ("2".into(), 2));
+    // Nothing comes.
+    faults.hold_reads.store(true, SeqCst);
+    faults.pages.store(0, SeqCst);
+    let refused = try_open(&one, OpenOptions::new(), &["c"], "", None).await.err().unwrap();
+    assert!(refused.is_unavailable(), "{refused}");
+    faults.hold_reads.store(false, SeqCst);
+}
+
 pub async fn a_cut_during_which_nothing_comes_is_no_loss(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);

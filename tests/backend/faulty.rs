@@ -13,7 +13,8 @@ use tokio::sync::Notify;
 use tower_sse::{
     BackendError, ChannelName, Cursor, Epoch, Offset, Retention,
     backend::{
-        Append, Appended, Backend, BackendFuture, Connected, Held, Marks, Message, Messages, Presence, Requests,
+        Append, Appended, Backend, BackendFuture, Connected, Held, Marks, Message, Messages, Presence, Progress,
+        Requests,
     },
 };
 
@@ -60,6 +61,8 @@ pub struct Faults {
     pub unreadable: Mutex<Option<ChannelName>>,
     /// The store knows of no channel any more, and says so.
     pub forgets: AtomicBool,
+    /// Reads take so many pages, each of which takes 600 ms.
+    pub pages: AtomicUsize,
     /// Reads are done, and answered later.
     pub hold_reads: AtomicBool,
     say_again: Notify,
@@ -134,6 +137,16 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
     }
 
     fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> BackendFuture<'_, Held> {
+        self.read_paged(channel, after, retention, Progress::new())
+    }
+
+    fn read_paged(
+        &self,
+        channel: ChannelName,
+        after: Offset,
+        retention: Retention,
+        progress: Progress,
+    ) -> BackendFuture<'_, Held> {
         if let Err(error) = self.faults.answer() {
             return error;
         }
@@ -143,8 +156,12 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
         }
         Box::pin(async move {
             self.faults.read_after.store(after.get(), SeqCst);
-            let held = self.inner.read(channel, after, retention).await;
+            let held = self.inner.read_paged(channel, after, retention, progress.clone()).await;
             self.faults.reads.fetch_add(1, SeqCst);
+            for _ in 0..self.faults.pages.load(SeqCst) {
+                tokio::time::sleep(Duration::from_millis(600)).await;
+                progress.made();
+            }
             while self.faults.hold_reads.load(SeqCst) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

@@ -66,6 +66,7 @@ macro_rules! all_faults {
             faults::a_custom_id_in_what_is_being_read_is_waited_for,
             faults::a_feed_that_says_nothing_any_more_is_given_up,
             faults::many_channels_are_read_a_few_at_a_time,
+            faults::a_channel_that_takes_longer_than_a_call_may_opens_as_long_as_it_comes,
             faults::a_cut_during_which_nothing_comes_is_no_loss,
             faults::who_comes_back_soon_finds_its_channel_there,
             faults::a_store_that_is_away_is_asked_less_and_less_often,

@@ -5,12 +5,14 @@ use std::{collections::HashMap, time::Duration};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use tower_sse::{
-    BackendError, ChannelName, ClientId, CustomId, Event, GapReason, Offset, Publisher, Redis, Retention,
+    BackendError, ChannelName, ClientId, CustomId, Event, GapReason, Offset, OpenOptions, Publisher, Redis, Retention,
+    Start,
     backend::{Append, Appended, Backend, Held},
 };
 
 use crate::{
     file::FileStore,
+    proxy::{Mode, Proxy},
     reader::*,
     redis::RedisStore,
     store::{Shared as _, Store, defaults},
@@ -242,4 +244,19 @@ async fn channels_that_are_opened_or_left_together_take_a_few_commands() {
     drop(readers);
     eventually(async || store.watched().await == Some(1)).await;
     assert!(ran("unsubscribe") <= 6, "{} commands", ran("unsubscribe"));
+}
+
+#[tokio::test]
+async fn a_channel_opens_that_takes_longer_to_read_than_a_call_may_take() {
+    let Some(store) = RedisStore::begin().await else { return };
+    fill(&store.backend(), 2_000, false, generous()).await;
+    let port = store.server.lock().unwrap().port();
+    let proxy = Proxy::start(port).await;
+    // Sixteen pages, each with a fifth of a second for its way.
+    proxy.set(Mode::Delay(Duration::from_millis(100)));
+    let redis = Redis::new(&format!("redis://127.0.0.1:{}", proxy.port)).unwrap();
+    let node = Publisher::builder().backend(redis).retention(generous()).timeout(Duration::from_secs(2)).build();
+    let earliest = OpenOptions::new().start(Start::Earliest);
+    let mut reader = try_open(&node, earliest, &["a"], "", None).await.unwrap();
+    assert_eq!(reader.texts(2_000).await.len(), 2_000);
 }

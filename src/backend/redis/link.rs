@@ -17,6 +17,7 @@ use super::{
     servers::Servers,
     subscriber::{self, Pushed, Subscriptions},
     tls,
+    value::failed,
 };
 use crate::{
     backend::Presence,
@@ -296,10 +297,6 @@ fn prepare(client: &Client) {
     if let ConnectionAddr::TcpTls { .. } = client.get_connection_info().addr() {
         tls::choose_provider();
     }
-}
-
-pub(super) fn failed(error: RedisError) -> BackendError {
-    if error.is_timeout() { BackendError::timed_out(error) } else { BackendError::new(error) }
 }
 
 /// The hub's slot is elsewhere, for good. As long as it is on its way there is nobody to ask.

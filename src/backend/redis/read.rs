@@ -5,7 +5,7 @@ use redis::{Cmd, Value};
 
 use super::{Inner, changes_too_often, reading::Reading, value};
 use crate::{
-    backend::Held,
+    backend::{Held, Progress},
     error::BackendError,
     log::Retention,
     wire::{
@@ -25,9 +25,10 @@ impl Inner {
         channel: ChannelName,
         after: Offset,
         retention: Retention,
+        progress: &Progress,
     ) -> Result<Held, BackendError> {
         for _ in 0..3 {
-            if let Some(held) = self.read_pages(&channel, after, retention).await? {
+            if let Some(held) = self.read_pages(&channel, after, retention, progress).await? {
                 return Ok(held);
             }
         }
@@ -40,15 +41,17 @@ impl Inner {
         channel: &ChannelName,
         after: Offset,
         retention: Retention,
+        progress: &Progress,
     ) -> Result<Option<Held>, BackendError> {
         let mut reading = Reading::new(after, retention);
-        if !self.begin_reading(channel, &retention, &mut reading).await? {
+        if !self.begin_reading(channel, &retention, &mut reading, progress).await? {
             return Ok(None);
         }
         let stream = self.keys.stream(reading.epoch(), channel);
         while let Some((before, count)) = reading.next() {
             let mut page = redis::cmd("XREVRANGE");
             page.arg(&stream).arg(format!("({before}-0")).arg(format!("({after}-0")).arg("COUNT").arg(count);
+            progress.made();
             let Some(events) = self.ask_in(reading.epoch(), page).await? else { return Ok(None) };
             reading.take(count, &events).ok_or_else(value::unexpected)?;
         }
@@ -62,6 +65,7 @@ impl Inner {
         channel: &ChannelName,
         retention: &Retention,
         reading: &mut Reading,
+        progress: &Progress,
     ) -> Result<bool, BackendError> {
         let mut listed = Offset::START;
         for _ in 0..LISTINGS {
@@ -78,6 +82,7 @@ impl Inner {
                 let mut page = redis::cmd("ZRANGEBYSCORE");
                 page.arg(self.keys.clients(epoch, channel)).arg(format!("({newest}")).arg("+inf");
                 page.arg("WITHSCORES").arg("LIMIT").arg(0).arg(CLIENTS);
+                progress.made();
                 let Some(clients) = self.ask_in(epoch, page).await? else { return Ok(false) };
                 (newest, count) = reading.take_clients(&clients).ok_or_else(value::unexpected)?;
             }

@@ -13,7 +13,7 @@ use redis::{
 };
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{link::failed, value};
+use super::value::{self, failed};
 use crate::error::BackendError;
 
 /// What a connection is subscribed to. Clones are the same.

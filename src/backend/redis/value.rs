@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fmt::Write as _, time::Duration};
 
 use bytes::Bytes;
-use redis::Value;
+use redis::{RedisError, Value};
 
 use crate::{
     backend::{Connected, Entry, Message},
@@ -17,6 +17,10 @@ use crate::{
 /// The answer is none of a script of this crate.
 pub(super) fn unexpected() -> BackendError {
     BackendError::new("an answer that was not expected")
+}
+
+pub(super) fn failed(error: RedisError) -> BackendError {
+    if error.is_timeout() { BackendError::timed_out(error) } else { BackendError::new(error) }
 }
 
 pub(super) fn list(value: &Value) -> &[Value] {

@@ -2,6 +2,8 @@
 
 use std::task::{Context, Poll};
 
+use tokio::time::Instant;
+
 use super::{Found, Subscription};
 use crate::{
     hub::position::Position,
@@ -23,6 +25,12 @@ impl Subscription {
             (!state.dropped).then(|| state.loaded())
         };
         self.positions.as_slice().iter().map(loaded).collect()
+    }
+
+    /// When something came last of those logs that are not loaded yet.
+    pub(crate) fn last_progress(&self) -> Option<Instant> {
+        let last = |position: &Position| position.channel.look().last_progress();
+        self.positions.as_slice().iter().filter_map(last).max()
     }
 
     /// Nothing is known to be missing in its channels' logs.

@@ -10,7 +10,7 @@ use std::{
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
 use crate::{
-    backend::{Backend, Held, Message, Presence, Request, feed_channels},
+    backend::{Backend, Held, Message, Presence, Progress, Request, feed_channels},
     error::BackendError,
     hub::state::Shared,
     log::Retention,
@@ -160,9 +160,11 @@ impl Calls {
         {
             let (backend, timeout) = (self.backend.clone(), self.timeout);
             self.reading += 1;
+            let progress = Progress::new();
+            shared.is_loading(progress.clone());
             self.tasks.spawn(async move {
-                let read = backend.read(shared.name.clone(), after, retention);
-                let held = Remote::within(timeout, read).await.map(Held::without_damage);
+                let read = backend.read_paged(shared.name.clone(), after, retention, progress.clone());
+                let held = Remote::while_it_goes_on(timeout, &progress, read).await.map(Held::without_damage);
                 Answer::Read { shared, after, held }
             });
         }
