@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Linux only; `ulimit -n` has to allow 11,000 open files. What must hold is asserted; what depends on the machine is
-//! printed, and stands in docs/reliability.md.
+//! printed, and stands in docs/reliability/appendix.md.
 #![cfg(target_os = "linux")]
 
 #[path = "../common/counting.rs"]
