@@ -45,6 +45,8 @@ struct Input<'a> {
 enum Reply<'a> {
     Held {
         level: Text<'a>,
+        /// The epoch before, and the offset of what was lost after it.
+        before: (Text<'a>, Text<'a>),
         finished: bool,
         closed: Text<'a>,
         /// The last offset, the highest one that is evicted, the last one for everybody, and the last one for clients that
@@ -53,7 +55,7 @@ enum Reply<'a> {
         clients: Vec<(Client<'a>, Text<'a>)>,
         entries: Vec<Stored<'a>>,
     },
-    None { level: Text<'a>, mark: Text<'a> },
+    None { level: Text<'a>, before: (Text<'a>, Text<'a>), mark: Text<'a> },
     Any(Tree<'a>),
 }
 
@@ -189,15 +191,20 @@ impl Event<'_> {
 impl Reply<'_> {
     fn value(&self) -> Value {
         match self {
-            Self::Held { level, finished, closed, numbers, clients, entries } => {
+            Self::Held { level, before: (former, lost), finished, closed, numbers, clients, entries } => {
                 let numbers = numbers.iter().map(Text::value).collect();
                 let clients = clients.iter().flat_map(|(client, last)| [text(client.name()), last.value()]).collect();
                 let entries = entries.iter().map(Stored::value).collect();
                 let lists = [numbers, clients, entries].map(Value::Array);
-                let head = [text("held"), level.value(), text(if *finished { "1" } else { "0" }), closed.value()];
+                let before = Value::Array(vec![former.value(), lost.value()]);
+                let finished = text(if *finished { "1" } else { "0" });
+                let head = [text("held"), level.value(), before, finished, closed.value()];
                 Value::Array(head.into_iter().chain(lists).collect())
             }
-            Self::None { level, mark } => Value::Array(vec![text("none"), level.value(), mark.value()]),
+            Self::None { level, before: (former, lost), mark } => {
+                let before = Value::Array(vec![former.value(), lost.value()]);
+                Value::Array(vec![text("none"), level.value(), before, mark.value()])
+            }
             Self::Any(tree) => tree.value(),
         }
     }

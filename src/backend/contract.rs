@@ -42,7 +42,8 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendErr
 ///   marks that are too high rather than too low.
 /// - **Private.** A targeted event comes with its client, in reads and in the feed, and nothing of it shows elsewhere.
 /// - **The epoch** names one incarnation of all this. It changes when, and only when, acknowledged events or offsets may
-///   have been lost other than by retention: an empty store has a new one.
+///   have been lost other than by retention: an empty store has a new one. What a store still has may
+///   [go on](super::Held::before) in the new one.
 /// - **Ids of the application's own** are unique among the events that a channel holds for the same readers: an append of
 ///   one that is held is refused.
 /// - **An [idempotency key](crate::Event::idempotency_key)** that a channel has seen within the store's window, which it

@@ -33,18 +33,21 @@ pub struct Entry {
     pub age: Duration,
     /// It is the channel's last.
     pub last: bool,
+    /// It is of an epoch before this one: what came right after it may be lost, so a reader can't resume by its own id.
+    of_before: bool,
 }
 
 impl Entry {
     /// An event just appended.
     pub fn new(append: Append, offset: Offset, previous: Offset) -> Self {
         let Append { client, bytes, id, last, .. } = append;
-        Self { offset, previous, client, id, bytes, age: Duration::ZERO, last }
+        Self { offset, previous, client, id, bytes, age: Duration::ZERO, last, of_before: false }
     }
 
     /// An event of these bytes: a broadcast without an id of its own, and not the last.
     pub fn of_bytes(bytes: Bytes, offset: Offset, previous: Offset) -> Self {
-        Self { offset, previous, client: None, id: None, bytes, age: Duration::ZERO, last: false }
+        let (age, last, of_before) = (Duration::ZERO, false, false);
+        Self { offset, previous, client: None, id: None, bytes, age, last, of_before }
     }
 
     /// The same, so long in the log.
@@ -63,10 +66,12 @@ impl Entry {
         self.offset < Offset::new(u64::MAX) && is_whole(&self.bytes)
     }
 
-    /// With its id, as it goes on the wire: the only copy that is made of its bytes.
+    /// With its id, as it goes on the wire, and the application's own if a reader can resume by it. It is the only copy that is
+    /// made of its bytes.
     pub(crate) fn seal(self, epoch: Epoch) -> (EncodedEvent, Option<CustomId>) {
-        let cursor = Cursor { epoch, offset: self.offset };
-        Draft::stored(&self.bytes, self.id, self.offset).seal(cursor)
+        let (cursor, of_before) = (Cursor { epoch, offset: self.offset }, self.of_before);
+        let (event, id) = Draft::stored(&self.bytes, self.id, self.offset).seal(cursor);
+        (event, id.filter(|_| !of_before))
     }
 }
 
@@ -99,20 +104,25 @@ pub struct Held {
     /// How often the channel was [closed](super::Backend::close), as far as the store knows: by this a node that missed
     /// it sees it.
     pub closed: u64,
+    /// The epoch before this one, if its offsets go on in this one: what is held up to this offset is of it, and what came next
+    /// in it may be lost. Such events are all there was of the channel up to some moment. Once another follows them in this
+    /// epoch, they count as evicted, with all up to this offset. `None` in a store in which nothing outlives an epoch.
+    pub before: Option<Cursor>,
 }
 
 impl Held {
     /// A channel that nothing is known of.
     pub fn new(epoch: Epoch, level: Offset) -> Self {
         let (entries, marks) = (Vec::new(), Marks::default());
-        Self { epoch, level, head: Offset::START, entries, marks, finished: false, closed: 0 }
+        Self { epoch, level, head: Offset::START, entries, marks, finished: false, closed: 0, before: None }
     }
 
     /// Without what is no event, or not in its order, and all before that: it counts as evicted, since what is held lies
     /// behind what is not.
     pub(crate) fn without_damage(mut self) -> Self {
         let (mut last, mut damaged) = (Offset::START, None);
-        for entry in &self.entries {
+        for entry in &mut self.entries {
+            entry.of_before = self.before.is_some_and(|before| entry.offset <= before.offset);
             let in_order = entry.offset > last;
             last = last.max(entry.offset);
             if !in_order || !entry.is_whole() {

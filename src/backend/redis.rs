@@ -6,15 +6,21 @@
 //! | key, after `{prefix}:` | what |
 //! | --- | --- |
 //! | `hub` | hash: the epoch, the last offset, how long it is to live |
-//! | `t:<epoch>` | sorted set: which offset had been given when, some sixty-four times |
-//! | `s:<epoch>:<channel>` | stream: the events that are held, by offset |
-//! | `u:<epoch>:<channel>` | hash: the custom ids of these |
-//! | `m:<epoch>:<channel>` | hash: what is known of the channel; outlives the stream |
-//! | `c:<epoch>:<channel>` | sorted set: the last event of each client; lives as long as `m` |
-//! | `i:<epoch>:<channel>\0<key>` | an idempotency key's offset |
+//! | `t` | sorted set: which offset had been given when, some sixty-four times |
+//! | `s:<channel>` | stream: the events that are held, by offset |
+//! | `u:<channel>` | hash: the custom ids of these |
+//! | `m:<channel>` | hash: what is known of the channel; outlives the stream |
+//! | `c:<channel>` | sorted set: the last event of each client; lives as long as `m` |
+//! | `i:<channel>\0<key>` | the epoch and the offset of the event with an idempotency key, and its custom id |
 //! | `nodes`, `p:<node>` | who is connected |
 //!
-//! and the push channels `f:<database>:<channel>`, of a channel's events, and `l:<number>`, of one node's levels.
+//! No name has the epoch in it: a channel, whether it is finished, and the keys that it has seen outlive an epoch. So the
+//! offsets of a hub go on from one epoch to the next, and the loss between the two takes an offset itself (the hub's field
+//! `b`). What a channel holds from before that is whole as long as nothing follows. The first event that does would hide the
+//! hole, so what is before it counts as evicted then. A finished channel stays whole: what a server has is what it was given
+//! up to some moment, and the last event is in it.
+//!
+//! There are also the push channels `f:<database>:<channel>`, of a channel's events, and `l:<number>`, of one node's levels.
 
 mod builder;
 mod feed;
@@ -96,8 +102,7 @@ impl Inner {
     async fn level(&self, node: &str) -> Result<bool, BackendError> {
         let sharded = self.link.is_sharded().await?;
         let mut ask = self.scripts.level.key(self.keys.hub());
-        // The index is the epoch's, which is not known yet: what is kept of it is kept when something is appended.
-        ask.key(self.keys.index(self.known().epoch));
+        ask.key(self.keys.index());
         // Until it is asked again at least: another epoch would be a gap to readers of a hub in which nothing happens.
         let life = self.tombstones.max(Presence::EVERY * 2);
         ask.arg(random_epoch().to_string()).arg(millis(life)).arg(node).arg(u8::from(sharded));
@@ -144,10 +149,10 @@ impl Inner {
     }
 
     /// What a script is asked of a channel begins with these keys.
-    fn of_channel<'a>(&self, script: &'a Script, epoch: Epoch, channel: &ChannelName) -> ScriptInvocation<'a> {
+    fn of_channel<'a>(&self, script: &'a Script, channel: &ChannelName) -> ScriptInvocation<'a> {
         let mut ask = script.key(self.keys.hub());
-        ask.key(self.keys.index(epoch));
-        for key in self.keys.of_channel(epoch, channel) {
+        ask.key(self.keys.index());
+        for key in self.keys.of_channel(channel) {
             ask.key(key);
         }
         ask
@@ -158,8 +163,8 @@ impl Inner {
         let window = if key.is_some() { millis(self.window) } else { String::new() };
         let (epoch, answer) = self
             .ask(|Cursor { epoch, offset: known }| {
-                let mut ask = self.of_channel(&self.scripts.append, epoch, channel);
-                ask.key(key.as_ref().map_or_else(|| self.keys.hub(), |key| self.keys.once(epoch, channel, key)));
+                let mut ask = self.of_channel(&self.scripts.append, channel);
+                ask.key(key.as_ref().map_or_else(|| self.keys.hub(), |key| self.keys.once(channel, key)));
                 ask.arg(epoch.to_string()).arg(self.keys.feed(channel)).arg(&bytes[..]);
                 ask.arg(client.as_ref().map_or("", |client| client.as_str()));
                 ask.arg(id.as_ref().map_or("", |id| id.as_str()));
@@ -172,7 +177,7 @@ impl Inner {
         let at = |offset: &Value| Some(Cursor { epoch, offset: value::offset(offset)? });
         let appended = match value::list(&answer) {
             [kind, offset] if value::is(kind, "at") => at(offset).map(Appended::At),
-            [kind, offset] if value::is(kind, "before") => at(offset).map(Appended::Before),
+            [kind, first] if value::is(kind, "before") => value::first(first).map(Appended::Before),
             [kind] if value::is(kind, "finished") => Some(Appended::Finished),
             [kind] if value::is(kind, "duplicate") => Some(Appended::DuplicateId),
             _ => None,
@@ -188,7 +193,7 @@ impl Inner {
             .ask(|Cursor { epoch, .. }| {
                 let mut ask = self.scripts.heads.key(self.keys.hub());
                 for channel in &channels {
-                    ask.key(self.keys.meta(epoch, channel));
+                    ask.key(self.keys.meta(channel));
                 }
                 ask.arg(epoch.to_string());
                 ask
@@ -203,7 +208,7 @@ impl Inner {
         let life = millis(self.tombstones.saturating_mul(2));
         let shortest = millis(self.tombstones);
         self.ask(|Cursor { epoch, .. }| {
-            let mut ask = self.of_channel(&self.scripts.close, epoch, &channel);
+            let mut ask = self.of_channel(&self.scripts.close, &channel);
             ask.arg(epoch.to_string()).arg(self.keys.feed(&channel)).arg(&life).arg(&shortest);
             ask
         })
@@ -213,7 +218,9 @@ impl Inner {
 
     async fn renew(&self, lost: Epoch) -> Result<Epoch, BackendError> {
         let mut ask = self.scripts.renew.key(self.keys.hub());
-        ask.arg(lost.to_string()).arg(random_epoch().to_string());
+        let known = self.known();
+        let known = if known.epoch == lost { known.offset } else { Offset::START };
+        ask.arg(lost.to_string()).arg(random_epoch().to_string()).arg(known.get());
         let answer = self.link.ask(&ask).await?;
         let epoch = value::epoch(&answer).ok_or_else(value::unexpected)?;
         self.begin(UNKNOWN);

@@ -14,6 +14,8 @@ use crate::{
 pub(crate) struct Coverage {
     /// The log's epoch.
     pub(crate) epoch: Epoch,
+    /// The epoch before, and up to where its offsets go on in this log.
+    pub(crate) before: Option<Cursor>,
     /// It was loaded once in this epoch.
     pub(crate) loaded: bool,
     /// Something is known to be missing at its end.
@@ -62,6 +64,7 @@ impl Coverage {
     pub(crate) fn none(epoch: Epoch) -> Self {
         Self {
             epoch,
+            before: None,
             loaded: false,
             broken: false,
             tail: Offset::START,
@@ -83,6 +86,13 @@ impl Coverage {
     /// Nothing is known to be missing.
     pub(crate) fn is_whole(&self) -> bool {
         self.loaded && !self.broken
+    }
+
+    /// Where a cursor of the epoch before lies in this log, if its offsets go on.
+    pub(crate) fn translate(&self, cursor: Cursor) -> Option<Offset> {
+        let before = self.before.filter(|before| before.epoch == cursor.epoch)?;
+        // A reader may have got more of it than is left.
+        Some(cursor.offset.min(before.offset))
     }
 
     /// Everything up to here is in the log, or was, whatever got lost on the way here.

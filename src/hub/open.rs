@@ -200,7 +200,8 @@ fn resume(positions: &Positions, id: Option<&EventId>, last: Cursor, missed: Off
     let from_start = |reason| (Offset::START, Some(reason));
     let cursor = match id.map(EventId::kind) {
         Some(Id::Cursor(cursor) | Id::Goodbye(cursor)) if cursor.epoch != last.epoch => {
-            return from_start(GapReason::OtherEpoch);
+            // What was lost since may be anywhere; what is left of it, if anything, is not to be repeated.
+            return (positions.translate(*cursor).unwrap_or(Offset::START), Some(GapReason::OtherEpoch));
         }
         Some(Id::Cursor(cursor)) if cursor.offset <= last.offset => cursor.offset,
         Some(Id::Custom(id)) => match positions.find(id) {

@@ -6,7 +6,7 @@ use super::{engine::Hub, merge::Merge, position::Position, state::State};
 use crate::{
     node::gate::Gate,
     wire::{
-        cursor::{Epoch, Offset},
+        cursor::{Cursor, Epoch, Offset},
         name::CustomId,
     },
 };
@@ -137,6 +137,13 @@ impl Positions {
     /// One of them is of another epoch.
     pub(crate) fn is_of_another(&self, epoch: Epoch) -> bool {
         self.each(|_, state| state.is_of_another(epoch)).any(|another| another)
+    }
+
+    /// Where a cursor of the epoch before lies in their logs, if its offsets go on in all of them.
+    pub(crate) fn translate(&self, cursor: Cursor) -> Option<Offset> {
+        let translate = |state: &State| state.coverage.as_ref().and_then(|coverage| coverage.translate(cursor));
+        let translated: Option<Vec<_>> = self.each(|_, state| translate(state)).collect();
+        translated?.into_iter().min()
     }
 
     pub(crate) fn first_after(&self, cursor: Offset) -> Option<Offset> {

@@ -177,7 +177,7 @@ fn cover(coverage: &mut Coverage, held: &Held, before: Option<Offset>, level: Of
     let last = held.entries.last().map_or(held.head, |entry| held.head.max(entry.offset));
     coverage.tail = coverage.tail.max(last);
     coverage.loaded_at = coverage.loaded_at.max(held.level);
-    (coverage.epoch, coverage.closed) = (held.epoch, held.closed);
+    (coverage.epoch, coverage.before, coverage.closed) = (held.epoch, held.before, held.closed);
     if let Some(after) = before.filter(|after| *after < last) {
         let first = held.entries.iter().find(|entry| entry.offset > after);
         coverage.late.note(after, level, first.map(|first| (first.offset, first.previous)));

@@ -39,7 +39,7 @@ pub enum GapReason {
     Evicted,
     /// The last event id is none that this hub gave, or a custom id that is not held.
     UnknownId,
-    /// The last event id is of another epoch: the log was lost since.
+    /// The last event id is of another epoch: since then the store of the log has lost events, or all of them.
     OtherEpoch,
     /// The reader was too slow, and the log went on without it.
     Lagged,

@@ -19,6 +19,7 @@ mod reader;
 #[path = "../backend/store.rs"]
 mod store;
 
+mod epochs;
 mod operation;
 #[path = "cluster/proxy.rs"]
 mod proxy;

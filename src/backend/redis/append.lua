@@ -2,11 +2,11 @@
 -- overhead, window, the highest offset that the node knows to have been given, an epoch for when it was lost.
 local hub, index, k = KEYS[1], KEYS[2], channel_keys(3)
 local client, id, age, life, overhead = ARGV[4], ARGV[5], ARGV[8], ARGV[9], tonumber(ARGV[11])
-local h = redis.call('HMGET', hub, 'e', 'n', 'x', 'w', 'y', 's')
-if h[1] ~= ARGV[1] then return { 'epoch', h[1] or '' } end
-if tonumber(ARGV[13]) > tonumber(h[2]) then
-  -- None is given again: who has seen the lost one would take the other for it, or never get it.
-  renew(hub, ARGV[14])
+local h = look_at_hub(hub)
+if h.epoch ~= ARGV[1] then return { 'epoch', h.epoch } end
+if tonumber(ARGV[13]) > h.last then
+  -- None is given again: a reader that has seen the lost one would take the other for it, or never get it.
+  renew(hub, h, ARGV[14], tonumber(ARGV[13]))
   return { 'epoch', ARGV[14] }
 end
 if ARGV[12] ~= '' then
@@ -14,7 +14,7 @@ if ARGV[12] ~= '' then
   if before then return { 'before', before } end
 end
 local now = clock()
-local c = enter_channel(k, index, h[2], now, life)
+local c = enter_channel(k, index, h, now, life)
 evict(k, c, now, age, math.huge, math.huge, overhead)
 if c.finished then
   redis.call('HSET', k.meta, unpack(known(c, {})))
@@ -30,16 +30,18 @@ if id ~= '' then
   end
 end
 
+if c.last > 0 and c.last < h.lost then lose(k, c, h.lost) end
+
 -- The index of times: about sixty-four of them for the longest life.
 if life ~= '' then
-  local longest, written = math.max(tonumber(life), tonumber(h[5] or '0')), tonumber(h[4] or '0')
+  local longest, written = math.max(tonumber(life), h.longest), h.written
   if written > now then
     -- The clock has gone back. What was to be given later than now has been given by now.
     redis.call('ZREMRANGEBYSCORE', index, '(' .. text(now), '+inf')
     written = 0
   end
   if now - written >= math.max(1000, math.floor(longest / 64)) then
-    redis.call('ZADD', index, text(now), text(now) .. ':' .. h[2])
+    redis.call('ZADD', index, text(now), text(now) .. ':' .. text(h.last))
     redis.call('ZREMRANGEBYSCORE', index, '-inf', text(now - 2 * longest))
     redis.call('HSET', hub, 'w', text(now), 'y', text(longest))
     redis.call('PEXPIREAT', index, text(now + 2 * longest))
@@ -76,8 +78,8 @@ redis.call('HSET', k.meta, unpack(known(c, fields)))
 -- The marks of what is too old are made before it is gone, or from what is remembered of it.
 if age == '' then redis.call('PERSIST', k.stream) else redis.call('PEXPIRE', k.stream, tonumber(age) + 1000) end
 keep_channel(k, c, life)
-keep_hub(hub, index, h[3], now, life)
-if ARGV[12] ~= '' then redis.call('SET', KEYS[7], offset, 'PX', ARGV[12]) end
-push(h[6], ARGV[2], 'E ' .. h[1] .. ' ' .. offset .. ' ' .. previous .. ' ' .. ARGV[10] .. ' ' .. #client
+keep_hub(hub, index, h.until_, now, life)
+if ARGV[12] ~= '' then redis.call('SET', KEYS[7], h.epoch .. ' ' .. offset .. ' ' .. id, 'PX', ARGV[12]) end
+push(h, ARGV[2], 'E ' .. h.epoch .. ' ' .. offset .. ' ' .. previous .. ' ' .. ARGV[10] .. ' ' .. #client
   .. ' ' .. #id .. '\n' .. client .. id .. ARGV[3])
 return { 'at', offset }

@@ -1,9 +1,6 @@
 //! The names of keys and push channels. All have the prefix in braces, and so are in one hash slot.
 
-use crate::wire::{
-    cursor::Epoch,
-    name::{ChannelName, IdempotencyKey},
-};
+use crate::wire::name::{ChannelName, IdempotencyKey};
 
 #[derive(Debug)]
 pub(super) struct Keys {
@@ -24,31 +21,31 @@ impl Keys {
         format!("{}hub", self.prefix)
     }
 
-    pub(super) fn index(&self, epoch: Epoch) -> String {
-        format!("{}t:{epoch}", self.prefix)
+    pub(super) fn index(&self) -> String {
+        format!("{}t", self.prefix)
     }
 
     /// All that is the channel's own, in the order in which every script is given it.
-    pub(super) fn of_channel(&self, epoch: Epoch, channel: &ChannelName) -> [String; 4] {
-        let ids = format!("{}u:{epoch}:{channel}", self.prefix);
-        [self.stream(epoch, channel), self.meta(epoch, channel), ids, self.clients(epoch, channel)]
+    pub(super) fn of_channel(&self, channel: &ChannelName) -> [String; 4] {
+        let ids = format!("{}u:{channel}", self.prefix);
+        [self.stream(channel), self.meta(channel), ids, self.clients(channel)]
     }
 
-    pub(super) fn stream(&self, epoch: Epoch, channel: &ChannelName) -> String {
-        format!("{}s:{epoch}:{channel}", self.prefix)
+    pub(super) fn stream(&self, channel: &ChannelName) -> String {
+        format!("{}s:{channel}", self.prefix)
     }
 
-    pub(super) fn meta(&self, epoch: Epoch, channel: &ChannelName) -> String {
-        format!("{}m:{epoch}:{channel}", self.prefix)
+    pub(super) fn meta(&self, channel: &ChannelName) -> String {
+        format!("{}m:{channel}", self.prefix)
     }
 
-    pub(super) fn clients(&self, epoch: Epoch, channel: &ChannelName) -> String {
-        format!("{}c:{epoch}:{channel}", self.prefix)
+    pub(super) fn clients(&self, channel: &ChannelName) -> String {
+        format!("{}c:{channel}", self.prefix)
     }
 
     /// No name has a control character.
-    pub(super) fn once(&self, epoch: Epoch, channel: &ChannelName, key: &IdempotencyKey) -> String {
-        format!("{}i:{epoch}:{channel}\0{key}", self.prefix)
+    pub(super) fn once(&self, channel: &ChannelName, key: &IdempotencyKey) -> String {
+        format!("{}i:{channel}\0{key}", self.prefix)
     }
 
     pub(super) fn nodes(&self) -> String {

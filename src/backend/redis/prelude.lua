@@ -33,28 +33,41 @@ local function keep_hub(hub, index, until_, now, life)
   end
 end
 
--- The hub's epoch, last offset, life, and whether it pushes to its shard; made if it is not there.
+-- What is known of the hub; without an epoch if there is none. Its birth is the epoch that it began with: a channel that has
+-- another one is of a hub that was lost. `lost` is the offset that was given to what was lost before the epoch began, and
+-- `former` the epoch before it. A hub that is `sharded` pushes to its shard of a cluster.
+local function look_at_hub(hub)
+  local h = redis.call('HMGET', hub, 'e', 'n', 'x', 'w', 'y', 'b', 'd', 'p', 's')
+  return {
+    epoch = h[1] or '', last = tonumber(h[2] or '0'), until_ = h[3], written = tonumber(h[4] or '0'),
+    longest = tonumber(h[5] or '0'), lost = tonumber(h[6] or '0'), birth = h[7], former = h[8] or '', sharded = h[9] or '',
+  }
+end
+
+-- The same, made if it is not there, and kept for `life`.
 local function enter_hub(hub, index, candidate, now, life, sharded)
-  local h = redis.call('HMGET', hub, 'e', 'n', 'x', 's')
-  if not h[1] then
-    h = { candidate, '0', false, sharded }
-    redis.call('HSET', hub, 'e', candidate, 'n', '0', 's', sharded)
+  local h = look_at_hub(hub)
+  if h.epoch == '' then
+    redis.call('HSET', hub, 'e', candidate, 'n', '0', 'd', candidate, 's', sharded)
+    -- Of another hub, which was lost.
+    redis.call('UNLINK', index)
+    h = look_at_hub(hub)
   end
-  keep_hub(hub, index, h[3], now, life)
+  keep_hub(hub, index, h.until_, now, life)
   return h
 end
 
 -- Pushes to all who are subscribed: on a cluster to those of the servers that have the hub's slot, and not to all of its
 -- servers.
-local function push(sharded, channel, message)
-  redis.call(sharded == '1' and 'SPUBLISH' or 'PUBLISH', channel, message)
+local function push(h, channel, message)
+  redis.call(h.sharded == '1' and 'SPUBLISH' or 'PUBLISH', channel, message)
 end
 
--- Begins a new epoch.
-local function renew(hub, epoch)
-  redis.call('HSET', hub, 'e', epoch)
-  -- Its index of times begins anew too, with the next event: until then all that was given counts as missed.
-  redis.call('HDEL', hub, 'w')
+-- Begins a new epoch. No offset is given again that is known to have been given in the one before.
+local function renew(hub, h, epoch, known)
+  h.last = math.max(h.last, known) + 1
+  h.former, h.epoch, h.lost = h.epoch, epoch, h.last
+  redis.call('HSET', hub, 'e', epoch, 'n', text(h.last), 'b', text(h.lost), 'p', h.former)
 end
 
 -- The highest offset that a channel can have had of which nothing is remembered: it had its last event more than `life`
@@ -62,7 +75,7 @@ end
 local function watermark(index, last, now, life)
   if life == '' then return 0 end
   local after = redis.call('ZRANGEBYSCORE', index, '(' .. text(now - tonumber(life)), '+inf', 'LIMIT', 0, 1)[1]
-  if not after then return tonumber(last) end
+  if not after then return last end
   return tonumber(string.match(after, ':(%d+)$'))
 end
 
@@ -71,10 +84,24 @@ local function channel_keys(first)
   return { stream = KEYS[first], meta = KEYS[first + 1], ids = KEYS[first + 2], clients = KEYS[first + 3] }
 end
 
--- What is known of a channel; nothing if the store remembers nothing of it.
-local function look_at(k)
-  local m = redis.call('HMGET', k.meta, 'l', 'f', 'b', 'n', 't', 'q', 'x', 'w', 'o', 'k', 'c')
+-- A channel without any event.
+local function empty_channel(mark)
+  return {
+    last = 0, finished = false, bytes = 0, events = 0, time = 0, oldest = 0, evicted = mark, broadcast = mark,
+    others = mark, targeted = false, closed = '0',
+  }
+end
+
+-- What is known of a channel; nothing if the store remembers nothing of it. Of one that is of a hub that was lost only that it
+-- is finished counts, and how often it was closed.
+local function look_at(k, h)
+  local m = redis.call('HMGET', k.meta, 'l', 'f', 'b', 'n', 't', 'q', 'x', 'w', 'o', 'k', 'c', 'd')
   if not m[1] then return nil end
+  if m[12] ~= h.birth then
+    local c = empty_channel(0)
+    c.finished, c.closed, c.foreign = m[2] == '1', m[11] or '0', true
+    return c
+  end
   local c = {
     last = tonumber(m[1]), finished = m[2] == '1', bytes = tonumber(m[3] or '0'), events = tonumber(m[4] or '0'),
     time = tonumber(m[5] or '0'), oldest = tonumber(m[6] or '0'), evicted = tonumber(m[7] or '0'),
@@ -93,7 +120,7 @@ end
 -- Of a channel of which nothing is remembered: up to where it may have had events. If there is a stream without anything
 -- else, that may be as far as the hub is.
 local function forgotten(k, index, last, now, life)
-  if redis.call('EXISTS', k.stream) == 1 then return tonumber(last) end
+  if redis.call('EXISTS', k.stream) == 1 then return last end
   return watermark(index, last, now, life)
 end
 
@@ -103,17 +130,20 @@ local function cut(k, c)
   c.evicted, c.bytes, c.events = math.max(c.evicted, c.last), 0, 0
 end
 
+-- The last of a channel's events may be lost: all before that counts as evicted, for whomever it was.
+local function lose(k, c, mark)
+  redis.call('UNLINK', k.stream, k.ids, k.clients)
+  c.last, c.evicted, c.broadcast, c.others, c.targeted = mark, mark, mark, mark, false
+  c.bytes, c.events = 0, 0
+end
+
 -- What is known of a channel, made if nothing is.
-local function enter_channel(k, index, last, now, life)
-  local c = look_at(k)
-  if not c then
-    local mark = forgotten(k, index, last, now, life)
+local function enter_channel(k, index, h, now, life)
+  local c = look_at(k, h)
+  if not c or c.foreign then
+    c = c or empty_channel(forgotten(k, index, h.last, now, life))
     redis.call('UNLINK', k.stream, k.ids, k.clients)
-    redis.call('HSET', k.meta, 'l', '0')
-    c = {
-      last = 0, finished = false, bytes = 0, events = 0, time = 0, oldest = 0, evicted = mark, broadcast = mark,
-      others = mark, targeted = false, closed = '0',
-    }
+    redis.call('HSET', k.meta, 'l', '0', 'd', h.birth)
   elseif c.lost then
     cut(k, c)
   end

@@ -2,15 +2,19 @@
 -- KEYS: hub, index, the channel's four. ARGV: epoch, after, life, which clients are to be listed: those whose last event is
 -- after this offset, so many at most.
 local hub, index, k = KEYS[1], KEYS[2], channel_keys(3)
-local h = redis.call('HMGET', hub, 'e', 'n')
-if h[1] ~= ARGV[1] then return { 'epoch', h[1] or '' } end
-local c = look_at(k)
-if not c then return { 'none', h[2], text(forgotten(k, index, h[2], clock(), ARGV[3])) } end
+local h = look_at_hub(hub)
+if h.epoch ~= ARGV[1] then return { 'epoch', h.epoch } end
+local c = look_at(k, h)
+local before = { h.former, text(h.lost) }
+if not c then return { 'none', text(h.last), before, text(forgotten(k, index, h.last, clock(), ARGV[3])) } end
 local count = math.max(1, math.min(16, math.floor(65536 * c.events / math.max(c.bytes, 1))))
-local entries = redis.call('XREVRANGE', k.stream, '+', '(' .. ARGV[2] .. '-0', 'COUNT', count)
-local clients = redis.call('ZRANGEBYSCORE', k.clients, '(' .. ARGV[4], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[5])
+local entries, clients = {}, {}
+if not c.foreign then
+  entries = redis.call('XREVRANGE', k.stream, '+', '(' .. ARGV[2] .. '-0', 'COUNT', count)
+  clients = redis.call('ZRANGEBYSCORE', k.clients, '(' .. ARGV[4], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[5])
+end
 local numbers = {}
 for i, number in ipairs({ c.last, c.evicted, c.broadcast, c.others, c.events, c.bytes, clock(), count }) do
   numbers[i] = text(number)
 end
-return { 'held', h[2], c.finished and '1' or '0', c.closed, numbers, clients, entries }
+return { 'held', text(h.last), before, c.finished and '1' or '0', c.closed, numbers, clients, entries }

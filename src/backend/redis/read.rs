@@ -47,7 +47,7 @@ impl Inner {
         if !self.begin_reading(channel, &retention, &mut reading, progress).await? {
             return Ok(None);
         }
-        let stream = self.keys.stream(reading.epoch(), channel);
+        let stream = self.keys.stream(channel);
         while let Some((before, count)) = reading.next() {
             let mut page = redis::cmd("XREVRANGE");
             page.arg(&stream).arg(format!("({before}-0")).arg(format!("({after}-0")).arg("COUNT").arg(count);
@@ -80,7 +80,7 @@ impl Inner {
             }
             while count == CLIENTS {
                 let mut page = redis::cmd("ZRANGEBYSCORE");
-                page.arg(self.keys.clients(epoch, channel)).arg(format!("({newest}")).arg("+inf");
+                page.arg(self.keys.clients(channel)).arg(format!("({newest}")).arg("+inf");
                 page.arg("WITHSCORES").arg("LIMIT").arg(0).arg(CLIENTS);
                 progress.made();
                 let Some(clients) = self.ask_in(epoch, page).await? else { return Ok(false) };
@@ -101,7 +101,7 @@ impl Inner {
     ) -> Result<(Epoch, Value), BackendError> {
         let clients = if reading.is_whole() { CLIENTS } else { 0 };
         self.ask(|Cursor { epoch, .. }| {
-            let mut ask = self.of_channel(&self.scripts.read, epoch, channel);
+            let mut ask = self.of_channel(&self.scripts.read, channel);
             ask.arg(epoch.to_string()).arg(reading.after().get()).arg(self.life(retention));
             ask.arg(listed.get()).arg(clients);
             ask

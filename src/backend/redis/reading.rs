@@ -81,13 +81,15 @@ impl Reading {
         let clients = std::mem::take(&mut self.clients);
         *self = Self::new(self.after, self.retention);
         match list(answer) {
-            [kind, level, mark] if value::is(kind, "none") => {
+            [kind, level, before, mark] if value::is(kind, "none") => {
                 self.held = Held::new(epoch, value::offset(level)?);
+                self.held.before = value::before(before)?;
                 self.evicted = value::offset(mark)?;
                 (self.held.marks, self.ended) = (Marks::of_everybody(self.evicted), true);
             }
-            [kind, level, finished, closed, numbers, listed, events] if value::is(kind, "held") => {
+            [kind, level, before, finished, closed, numbers, listed, events] if value::is(kind, "held") => {
                 self.held = Held::new(epoch, value::offset(level)?);
+                self.held.before = value::before(before)?;
                 self.held.finished = value::is(finished, "1");
                 self.held.closed = text(closed)?.parse().ok()?;
                 self.clients = clients;
@@ -218,6 +220,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::wire::cursor::Cursor;
 
     fn text(text: &str) -> Value {
         Value::BulkString(text.into())
@@ -238,7 +241,7 @@ mod tests {
     fn answer(evicted: u64, clients: &[&str], asked: usize, events: &[Value]) -> Value {
         let (evicted, asked) = (evicted.to_string(), asked.to_string());
         let numbers = texts(&["9", &evicted, "8", "3", "8", "800", "100", &asked]);
-        let head = ["held", "20", "0", "2"].map(text);
+        let head = [text("held"), text("20"), texts(&["00000000000a", "2"]), text("0"), text("2")];
         Value::Array(head.into_iter().chain([numbers, texts(clients), Value::Array(events.to_vec())]).collect())
     }
 
@@ -269,6 +272,7 @@ mod tests {
         let held = reading.finish();
         assert_eq!((offsets(&held), held.entries[0].age), (vec![6, 7, 8, 9], Duration::from_millis(60)));
         assert_eq!((held.level, held.head, held.closed), (Offset::new(20), Offset::new(9), 2));
+        assert_eq!(held.before, Some(Cursor { epoch: Epoch::from_bits(10), offset: Offset::new(2) }));
         assert_eq!((held.marks.broadcast, held.marks.others), (Offset::new(4), Offset::new(3)));
         assert_eq!((mark(&held, "ana"), mark(&held, "bob"), held.marks.clients.len()), (Some(2), Some(5), 2));
     }
@@ -278,7 +282,8 @@ mod tests {
         let sized = |events: &str, bytes: &str| {
             let numbers = texts(&["9", "0", "8", "3", events, bytes, "100", "1"]);
             let lists = [numbers, texts(&[]), Value::Array(vec![event(9, "", 0, "1")])];
-            let answer = ["held", "20", "0", "2"].map(text).into_iter().chain(lists).collect();
+            let head = [text("held"), text("20"), texts(&["", "0"]), text("0"), text("2")];
+            let answer = head.into_iter().chain(lists).collect();
             begun(0, Retention::new(), &Value::Array(answer)).next().map(|(_, count)| count)
         };
         assert_eq!([sized("8", "800"), sized("8", "8192"), sized("8", "9999999")], [Some(128), Some(64), Some(1)]);
@@ -352,9 +357,11 @@ mod tests {
 
     #[test]
     fn what_may_have_been_in_a_channel_that_is_forgotten_counts_as_evicted() {
-        let held = begun(0, Retention::new(), &texts(&["none", "20", "12"])).finish();
+        let none = Value::Array(vec![text("none"), text("20"), texts(&["", "0"]), text("12")]);
+        let held = begun(0, Retention::new(), &none).finish();
+        assert_eq!(held.before, None);
         assert_eq!((held.level, held.head, held.marks.others), (Offset::new(20), Offset::START, Offset::new(12)));
-        let part = begun(5, Retention::new(), &texts(&["none", "20", "12"])).finish();
+        let part = begun(5, Retention::new(), &none).finish();
         assert_eq!(part.marks, Marks::of_everybody(Offset::new(12)));
     }
 }

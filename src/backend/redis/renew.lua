@@ -1,3 +1,4 @@
--- KEYS: hub. ARGV: the lost epoch, the new one.
-if redis.call('HGET', KEYS[1], 'e') == ARGV[1] then renew(KEYS[1], ARGV[2]) end
-return redis.call('HGET', KEYS[1], 'e') or ARGV[2]
+-- KEYS: hub. ARGV: the lost epoch, the new one, the highest offset that the node knows to have been given in the lost one.
+local h = look_at_hub(KEYS[1])
+if h.epoch == ARGV[1] then renew(KEYS[1], h, ARGV[2], tonumber(ARGV[3])) end
+return h.epoch == '' and ARGV[2] or h.epoch

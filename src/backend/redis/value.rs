@@ -57,6 +57,22 @@ fn read_epoch(text: &str) -> Option<Epoch> {
     u64::from_str_radix(text, 16).ok().map(Epoch::from_bits)
 }
 
+/// The first event with an idempotency key: its epoch, its offset, and its custom id or nothing.
+pub(super) fn first(value: &Value) -> Option<Cursor> {
+    let mut words = text(value)?.splitn(3, ' ');
+    Some(Cursor { epoch: read_epoch(words.next()?)?, offset: Offset::new(words.next()?.parse().ok()?) })
+}
+
+/// The epoch before this one, and the offset of what was lost between the two, if there was one.
+pub(super) fn before(value: &Value) -> Option<Option<Cursor>> {
+    let [former, lost] = list(value) else { return None };
+    let offset = offset(lost)?;
+    match text(former)? {
+        "" => Some(None),
+        former => Some(Some(Cursor { epoch: read_epoch(former)?, offset })),
+    }
+}
+
 /// An empty text is none; one that is not valid is an error.
 fn given<'a, T: TryFrom<&'a str>>(text: &'a str) -> Option<Option<T>> {
     if text.is_empty() { Some(None) } else { T::try_from(text).ok().map(Some) }

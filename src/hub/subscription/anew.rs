@@ -74,11 +74,12 @@ impl Subscription {
         }
     }
 
-    /// Goes on in a log that knows nothing of what was delivered.
+    /// Goes on in a log of another epoch: where it was, if the offsets go on there, and otherwise with all that is held.
     pub(super) fn begin_anew(&mut self, epoch: Epoch) -> Gap {
+        let after = self.positions.translate(self.cursor()).unwrap_or(Offset::START);
         self.epoch = epoch;
         self.positions.begin_anew();
-        let first = self.skip_to_held(Offset::START);
+        let first = self.skip_to_held(after);
         self.hub().counters.gaps.add(1);
         debug!("a reader's epoch is over", cursor = self.cursor());
         Gap::new(GapReason::OtherEpoch, None, first, self.cursor())
