@@ -2,6 +2,7 @@
 
 use std::{
     net::TcpListener,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
@@ -58,18 +59,23 @@ impl Server {
 
     /// Starts it, with the data that it has.
     pub fn run(&mut self) {
+        // A server listens there only once it has its port, which another one may have by now.
+        let own = self.folder.join("own.sock");
+        let _ = std::fs::remove_file(&own);
         let mut child = Command::new("redis-server")
             // First, since a sentinel's file has to be.
             .args(&self.settings)
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--dir"])
             .arg(&self.folder)
+            .arg("--unixsocket")
+            .arg(&own)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let begun = Instant::now();
         while child.try_wait().unwrap().is_none() {
-            if std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+            if UnixStream::connect(&own).is_ok() {
                 self.child = Some(child);
                 return;
             }
@@ -120,6 +126,12 @@ impl Server {
             let _ = std::fs::remove_dir_all(entry.path());
             let _ = std::fs::remove_file(entry.path());
         }
+    }
+
+    /// Where it can be reached besides.
+    #[allow(dead_code)]
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("own.sock")
     }
 
     #[allow(dead_code)]
