@@ -73,6 +73,12 @@
 //! | over a limit, shutting down, or the authorizer failed | 200, a random `retry:`, and the end: a browser gives up for good on a 503 |
 //! | nothing left, and nothing will come | 204, on which a browser stops reconnecting |
 //!
+//! A stream begins with a `retry:` line and a comment, before anything else, so that every proxy on the way sees it open. Two
+//! things may stand there besides: a block that [makes WebKit drop](WebKitRepair) what it has kept of a cut event, on requests
+//! that resume; and an event named `cursor` with [the id at which a fresh reader starts](Route::announce_cursor), if the route is
+//! set so. Then come the events, each with its id last, and between them a [keep-alive](KeepAlive) when nothing else was sent.
+//! Only whole events end in a blank line.
+//!
 //! # What a server should set
 //!
 //! Events are small: without `TCP_NODELAY` the kernel holds one back while another is on its way, by up to 40 ms. And a
@@ -155,7 +161,10 @@ pub use crate::{
     log::Retention,
     observe::Stats,
     publisher::{Channel, Opening, Publisher, PublisherBuilder},
-    serve::{KeepAlive, NoBody, NotFound, Retry, Route, SseBody, SseFuture, SseLayer, SseService, last_event_id},
+    serve::{
+        KeepAlive, NoBody, NotFound, Retry, Route, SseBody, SseFuture, SseLayer, SseService, WebKitRepair,
+        last_event_id,
+    },
     wire::{
         cursor::{Cursor, Epoch, EventId, Offset},
         encode::EncodedEvent,

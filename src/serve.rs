@@ -8,7 +8,8 @@
 //! | `route` | which paths are streams, and how each is set |
 //! | `ask`, `accept` | what a request asks for, and whether it can be asked so |
 //! | `answer`, `response` | what the authorizer and the hub said, as an HTTP response |
-//! | `stream`, `retry`, `keep_alive`, `idle`, `coalesce` | what is sent and when, and what when there is nothing to send |
+//! | `stream`, `preamble`, `retry`, `webkit` | what is sent, and how it begins |
+//! | `keep_alive`, `idle`, `coalesce` | when it is sent, and what when there is nothing to send |
 //! | `layer`, `config`, `service`, `future`, `body`, `not_found` | the tower and http-body types around them |
 
 mod accept;
@@ -22,11 +23,13 @@ mod idle;
 mod keep_alive;
 mod layer;
 mod not_found;
+mod preamble;
 mod response;
 mod retry;
 mod route;
 mod service;
 mod stream;
+mod webkit;
 
 pub use self::{
     ask::last_event_id,
@@ -38,4 +41,5 @@ pub use self::{
     retry::Retry,
     route::Route,
     service::SseService,
+    webkit::WebKitRepair,
 };

@@ -351,6 +351,67 @@ async fn a_garbage_id_gives_a_gap_and_never_an_error() {
     }
 }
 
+const SAFARI: &[u8] = b"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+    Version/17.4 Safari/605.1.15";
+const CHROME: &[u8] =
+    b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/123.0 Safari/537.36";
+
+/// WebKit keeps the beginning of a cut event over the reconnect, and takes the next bytes for the rest of it.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_webkit_resumes_begins_with_a_block_that_ends_what_it_has_kept() {
+    let publisher = Publisher::new();
+    let first = publish(&publisher, "a", "1").await;
+    let second = publish(&publisher, "a", "2").await;
+    let layer = SseLayer::new(publisher)
+        .route("/sse/{channel}")
+        .and_then(|layer| layer.route(Route::new("/always/{channel}").webkit_repair(WebKitRepair::Always)))
+        .and_then(|layer| layer.route(Route::new("/never/{channel}").webkit_repair(WebKitRepair::Never)))
+        .unwrap();
+    let first_bytes = async |uri: &str, agent: &[u8], cache: &[u8], id: &str| {
+        let request = with(with(get(uri), "user-agent", agent), "cache-control", cache);
+        let mut stream = Box::pin(send(&layer, with(request, "last-event-id", id.as_bytes())).await.into_body());
+        let preamble = next(&mut stream).await.unwrap();
+        (preamble, if id == first { next(&mut stream).await.unwrap() } else { String::new() })
+    };
+    let rest = format!("data: 2\nid: {second}\n\n");
+    let repaired = (format!(":\nevent: -\nid: {first}\n\n{PREAMBLE}"), rest.clone());
+    let plain = (PREAMBLE.to_owned(), rest);
+    for (uri, agent, cache, expected) in [
+        ("/sse/a", SAFARI, &b"no-cache"[..], &repaired),
+        // By `fetch`.
+        ("/sse/a", SAFARI, b"", &plain),
+        ("/sse/a", CHROME, b"no-cache", &plain),
+        ("/sse/a", b"node", b"no-cache", &plain),
+        ("/always/a", b"node", b"", &repaired),
+        ("/never/a", SAFARI, b"no-cache", &plain),
+    ] {
+        assert_eq!(&first_bytes(uri, agent, cache, &first).await, expected, "{uri}");
+    }
+    // A fresh reader, and one with an id that is not repeated.
+    assert_eq!(first_bytes("/sse/a", SAFARI, b"no-cache", "").await.0, PREAMBLE);
+    assert_eq!(first_bytes("/always/a", SAFARI, b"no-cache", "").await.0, PREAMBLE);
+    let unknown = first_bytes("/sse/a", SAFARI, b"no-cache", "un known").await.0;
+    assert_eq!(unknown, format!(":\nevent: -\n\n{PREAMBLE}"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_repairs_what_webkit_has_kept_where_it_says_so() {
+    let publisher = Publisher::new();
+    let subscription = || ready(OpenOptions::new().open(&publisher, grant(&["a"]), None)).unwrap();
+    let mut headers = http::HeaderMap::new();
+    headers.insert("user-agent", HeaderValue::from_bytes(SAFARI).unwrap());
+    headers.insert("cache-control", HeaderValue::from_static("no-cache"));
+    let repaired = format!(":\nevent: -\nid: order-1\n\n{PREAMBLE}");
+    for (repair, id, expected) in [
+        (WebKitRepair::Auto, Some(&b"order-1"[..]), &*repaired),
+        (WebKitRepair::Auto, None, PREAMBLE),
+        (WebKitRepair::Never, Some(b"order-1"), PREAMBLE),
+    ] {
+        let mut body = SseBody::new(subscription()).webkit_repair(repair, &headers, id);
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), expected);
+    }
+}
+
 // A fresh reader
 
 #[tokio::test(start_paused = true)]

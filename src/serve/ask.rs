@@ -31,6 +31,8 @@ pub(crate) struct Ask {
     pub(crate) client: Option<ClientId>,
     /// As bytes, of any kind; never empty.
     pub(crate) last_event_id: Option<Vec<u8>>,
+    /// WebKit may have kept a part of a cut event, and is to drop it.
+    pub(crate) repair: bool,
     /// Only the headers are wanted.
     pub(crate) head: bool,
 }
@@ -88,7 +90,8 @@ impl Ask {
         if !accepts_event_stream(headers) {
             return Err(Rejection::NotAcceptable);
         }
-        Ok(Self { route: route.clone(), channels, client, last_event_id: last_event_id(headers, uri), head })
+        let (last_event_id, repair) = (last_event_id(headers, uri), route.webkit_repair.applies(headers));
+        Ok(Self { route: route.clone(), channels, client, last_event_id, repair, head })
     }
 }
 

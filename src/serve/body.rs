@@ -7,10 +7,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::{keep_alive::KeepAlive, retry::Retry, stream::EventStream};
+use super::{keep_alive::KeepAlive, preamble::Repair, retry::Retry, stream::EventStream, webkit::WebKitRepair};
 use crate::hub::Subscription;
 
 pin_project! {
@@ -93,14 +94,39 @@ impl SseBody {
     /// How long a client waits before it reconnects: a `Duration`, or a range of them, of which this draws one; three seconds by
     /// default, and `None` leaves it to the client. See [`Retry`].
     pub fn retry(self, retry: impl Into<Retry>) -> Self {
-        self.set(|stream| stream.set_retry(retry.into()))
+        self.set(|stream| stream.set_preamble(|preamble| preamble.set_retry(retry.into())))
     }
 
     /// Sends the id of the position at which the reader starts, in an event named `cursor` with empty data, so that it resumes
     /// there if its connection is cut before its first event; off by default. See
     /// [`Route::announce_cursor`](crate::Route::announce_cursor).
     pub fn announce_cursor(self, announce: bool) -> Self {
-        self.set(|stream| stream.set_announce_cursor(announce))
+        self.set(|stream| stream.set_preamble(|preamble| preamble.announce_cursor = announce))
+    }
+
+    /// Begins the stream with a block that makes WebKit drop what it has kept of a cut event, if `repair` has it sent on a request
+    /// with these headers and this [last event id](crate::last_event_id); never by default. See [`WebKitRepair`].
+    ///
+    /// ```
+    /// use http::{HeaderMap, Uri};
+    /// use tower_sse::{SseBody, Subscription, WebKitRepair, last_event_id};
+    ///
+    /// fn body(subscription: Subscription, headers: &HeaderMap, uri: &Uri) -> SseBody {
+    ///     let id = last_event_id(headers, uri);
+    ///     SseBody::new(subscription).webkit_repair(WebKitRepair::Auto, headers, id.as_deref())
+    /// }
+    /// ```
+    pub fn webkit_repair(self, repair: WebKitRepair, headers: &HeaderMap, last_event_id: Option<&[u8]>) -> Self {
+        match last_event_id {
+            Some(id) if repair.applies(headers) => self.repaired(id),
+            _ => self,
+        }
+    }
+
+    /// See `webkit_repair`; for a client that came with that last event id.
+    pub(crate) fn repaired(self, last_event_id: &[u8]) -> Self {
+        let repair = Some(Repair::of(last_event_id));
+        self.set(|stream| stream.set_preamble(|preamble| preamble.repair = repair))
     }
 
     pub(crate) fn rest(bytes: Option<Bytes>) -> Self {
@@ -202,7 +228,6 @@ impl Body for NoBody {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
     use http_body_util::{BodyExt, Full};
 
     use super::*;

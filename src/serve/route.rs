@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{keep_alive::KeepAlive, retry::Retry};
+use super::{keep_alive::KeepAlive, retry::Retry, webkit::WebKitRepair};
 use crate::{
     error::{RouteError, RouteErrorKind},
     hub::OpenOptions,
@@ -47,6 +47,7 @@ pub struct Route {
     pub(crate) retry: Retry,
     pub(crate) options: OpenOptions,
     pub(crate) announce_cursor: bool,
+    pub(crate) webkit_repair: WebKitRepair,
 }
 
 impl Route {
@@ -60,6 +61,7 @@ impl Route {
             retry: Retry::default(),
             options: OpenOptions::new(),
             announce_cursor: false,
+            webkit_repair: WebKitRepair::default(),
         }
     }
 
@@ -120,6 +122,13 @@ impl Route {
     /// of its own. A client that hears all events gets one more, and has to cope with its empty data.
     pub fn announce_cursor(mut self, announce: bool) -> Self {
         self.announce_cursor = announce;
+        self
+    }
+
+    /// On which requests that bring a last event id the stream begins with a block that makes WebKit, Safari's engine, drop what
+    /// it has kept of a cut event; [`WebKitRepair::Auto`] by default, which is on those of WebKit's own `EventSource`.
+    pub fn webkit_repair(mut self, repair: WebKitRepair) -> Self {
+        self.webkit_repair = repair;
         self
     }
 

@@ -13,22 +13,15 @@ use super::{
     coalesce::Coalesce,
     idle::Idle,
     keep_alive::{KeepAlive, Line},
-    retry::Retry,
+    preamble::Preamble,
 };
-use crate::{
-    hub::Subscription,
-    wire::{
-        cursor::Cursor,
-        encode::{retry_millis, write_comment, write_retry},
-        notice::write_announcement,
-    },
-};
+use crate::hub::Subscription;
 
 pin_project! {
     #[derive(Debug)]
     pub(crate) struct EventStream {
-        // Sent at once, so that the client, and every proxy on the way, sees that the stream is open. `None` once it is.
-        preamble: Option<Preamble>,
+        // `None` once it is sent, and boxed, so that an idle stream does not carry it.
+        preamble: Option<Box<Preamble>>,
         subscription: Subscription,
         // Boxed, for it is off by default.
         coalesce: Option<Box<Coalesce>>,
@@ -39,32 +32,16 @@ pin_project! {
     }
 }
 
-/// What the first bytes say.
-#[derive(Debug, Clone, Copy)]
-struct Preamble {
-    /// In milliseconds.
-    retry: Option<u32>,
-    /// Where the reader starts, too.
-    announce_cursor: bool,
-}
-
 impl EventStream {
     pub(crate) fn new(subscription: Subscription) -> Self {
-        let preamble = Some(Preamble { retry: Retry::default().draw().map(retry_millis), announce_cursor: false });
         let (line, idle) = idle(KeepAlive::default());
-        Self { preamble, subscription, coalesce: None, line, idle }
+        Self { preamble: Some(Box::default()), subscription, coalesce: None, line, idle }
     }
 
-    /// Counts until the first poll, as `announce_cursor`.
-    pub(crate) fn set_retry(self: Pin<&mut Self>, retry: Retry) {
+    /// Changes what the first bytes say, until they are sent.
+    pub(crate) fn set_preamble(self: Pin<&mut Self>, change: impl FnOnce(&mut Preamble)) {
         if let Some(preamble) = self.project().preamble {
-            preamble.retry = retry.draw().map(retry_millis);
-        }
-    }
-
-    pub(crate) fn set_announce_cursor(self: Pin<&mut Self>, announce: bool) {
-        if let Some(preamble) = self.project().preamble {
-            preamble.announce_cursor = announce;
+            change(preamble);
         }
     }
 
@@ -83,10 +60,10 @@ impl EventStream {
     pub(crate) fn poll_chunk(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let this = self.as_mut().project();
         match this.preamble.take() {
-            Some(Preamble { retry, announce_cursor: false }) => Poll::Ready(Some(preamble(retry, None).into())),
-            Some(Preamble { retry, announce_cursor: true }) => {
-                Poll::Ready(Some(announced(this.subscription, retry, cx)))
+            Some(preamble) if preamble.announce_cursor => {
+                Poll::Ready(Some(announced(this.subscription, &preamble, cx)))
             }
+            Some(preamble) => Poll::Ready(Some(preamble.encode(None).into())),
             None => self.poll_delivery(cx),
         }
     }
@@ -126,13 +103,13 @@ fn poll_subscription(
 
 /// The preamble with the position at which the reader starts, and what there is for it already. A reader that is owed a
 /// gap is told no position: it may be cut off before the gap, and would come back with an id after what it has missed.
-fn announced(subscription: &mut Subscription, retry: Option<u32>, cx: &mut Context<'_>) -> Bytes {
+fn announced(subscription: &mut Subscription, preamble: &Preamble, cx: &mut Context<'_>) -> Bytes {
     let start = subscription.cursor();
     match subscription.poll_chunk(cx) {
-        Poll::Pending => preamble(retry, Some(start)).into(),
+        Poll::Pending => preamble.encode(Some(start)).into(),
         // What leaves the position where it was is that gap, or the end.
         Poll::Ready(chunk) => {
-            let mut bytes = preamble(retry, Some(start).filter(|&start| subscription.cursor() != start));
+            let mut bytes = preamble.encode(Some(start).filter(|&start| subscription.cursor() != start));
             bytes.extend_from_slice(&chunk.unwrap_or_default());
             bytes.into()
         }
@@ -144,39 +121,14 @@ fn idle(keep_alive: KeepAlive) -> (Line, Idle) {
     (keep_alive.into_line(), Idle::new(interval))
 }
 
-/// `retry:` takes effect as soon as its line is read. With a cursor an event of its own follows, with empty data: Firefox
-/// and several other clients ignore the id of a block without data. Without a cursor it is a comment, and no blank line.
-fn preamble(retry: Option<u32>, cursor: Option<Cursor>) -> Vec<u8> {
-    const LONGEST: &str = "retry: 2147483647\nevent: cursor\ndata: \nid: 0123456789ab-18446744073709551615\n\n";
-    let mut out = Vec::with_capacity(LONGEST.len());
-    if let Some(retry) = retry {
-        write_retry(&mut out, Duration::from_millis(retry.into()));
-    }
-    match cursor {
-        Some(cursor) => write_announcement(&mut out, cursor),
-        None => write_comment(&mut out, None),
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::cursor::{Epoch, Offset};
 
     #[test]
     fn an_idle_stream_costs_some_hundreds_of_bytes() {
         // And the 16 bytes of a body, and the header of its box.
         let size = size_of::<EventStream>();
-        assert!(size <= 280, "{size}");
-    }
-
-    #[test]
-    fn only_the_announced_cursor_ends_in_a_blank_line() {
-        assert_eq!(preamble(Some(3_000), None), b"retry: 3000\n:\n");
-        assert_eq!(preamble(None, None), b":\n");
-        assert_eq!(preamble(Some(retry_millis(Duration::MAX)), None), b"retry: 2147483647\n:\n");
-        let cursor = Cursor { epoch: Epoch::from_bits(0xabc), offset: Offset::new(7) };
-        assert_eq!(preamble(Some(0), Some(cursor)), b"retry: 0\nevent: cursor\ndata: \nid: 000000000abc-7\n\n");
+        assert!(size <= 272, "{size}");
     }
 }

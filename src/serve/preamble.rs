@@ -1,0 +1,97 @@
+//! The first bytes of a stream, before any event.
+
+use std::time::Duration;
+
+use super::retry::Retry;
+use crate::wire::{
+    cursor::{Cursor, EventId},
+    encode::{retry_millis, write_comment, write_retry},
+    notice::{write_announcement, write_repair},
+};
+
+/// What the first bytes say. Sent at once, so that the client, and every proxy on the way, sees that the stream is open.
+#[derive(Debug)]
+pub(crate) struct Preamble {
+    /// What WebKit has kept of a cut event is ended first: see `webkit`.
+    pub(crate) repair: Option<Repair>,
+    /// In milliseconds.
+    pub(crate) retry: Option<u32>,
+    /// Where the reader starts, too.
+    pub(crate) announce_cursor: bool,
+}
+
+/// The last event id that the client came with, if it can be one of the hub's.
+#[derive(Debug)]
+pub(crate) struct Repair(Option<EventId>);
+
+impl Repair {
+    pub(crate) fn of(last_event_id: &[u8]) -> Self {
+        Self(EventId::parse(last_event_id))
+    }
+}
+
+impl Default for Preamble {
+    fn default() -> Self {
+        let mut preamble = Self { repair: None, retry: None, announce_cursor: false };
+        preamble.set_retry(Retry::default());
+        preamble
+    }
+}
+
+impl Preamble {
+    pub(crate) fn set_retry(&mut self, retry: Retry) {
+        self.retry = retry.draw().map(retry_millis);
+    }
+
+    /// `retry:` takes effect as soon as its line is read. With a cursor an event of its own follows, with empty data: Firefox
+    /// and several other clients ignore the id of a block without data. Without a cursor it is a comment, and no blank line.
+    pub(crate) fn encode(&self, cursor: Option<Cursor>) -> Vec<u8> {
+        const LONGEST: &str = "retry: 2147483647\nevent: cursor\ndata: \nid: 0123456789ab-18446744073709551615\n\n";
+        let mut out = Vec::with_capacity(LONGEST.len());
+        if let Some(repair) = &self.repair {
+            write_repair(&mut out, repair.0.as_ref());
+        }
+        if let Some(retry) = self.retry {
+            write_retry(&mut out, Duration::from_millis(retry.into()));
+        }
+        match cursor {
+            Some(cursor) => write_announcement(&mut out, cursor),
+            None => write_comment(&mut out, None),
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::cursor::{Epoch, Offset};
+
+    fn encode(repair: Option<&[u8]>, retry: Option<Duration>, cursor: Option<Cursor>) -> String {
+        let repair = repair.map(Repair::of);
+        let mut preamble = Preamble { repair, ..Preamble::default() };
+        preamble.set_retry(retry.into());
+        String::from_utf8(preamble.encode(cursor)).unwrap()
+    }
+
+    #[test]
+    fn only_whole_events_end_in_a_blank_line() {
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(encode(None, second, None), "retry: 1000\n:\n");
+        assert_eq!(encode(None, None, None), ":\n");
+        assert_eq!(encode(None, Some(Duration::MAX), None), "retry: 2147483647\n:\n");
+        let cursor = Cursor { epoch: Epoch::from_bits(0xabc), offset: Offset::new(7) };
+        let announced = encode(None, Some(Duration::ZERO), Some(cursor));
+        assert_eq!(announced, "retry: 0\nevent: cursor\ndata: \nid: 000000000abc-7\n\n");
+        let repaired = encode(Some(b"000000000abc-7"), second, None);
+        assert_eq!(repaired, ":\nevent: -\nid: 000000000abc-7\n\nretry: 1000\n:\n");
+    }
+
+    #[test]
+    fn a_repair_repeats_no_id_that_the_hub_can_not_have_given() {
+        for id in [&b"\xff"[..], b"a b", b"x\ndata: forged", b"", b"0123456789ab-07"] {
+            assert_eq!(encode(Some(id), None, None), ":\nevent: -\n\n:\n", "{id:?}");
+        }
+        assert_eq!(encode(Some(b"order-1"), None, None), ":\nevent: -\nid: order-1\n\n:\n");
+    }
+}

@@ -1,0 +1,105 @@
+//! A fault of WebKit, Safari's engine, and the block that repairs it: which requests it is sent on.
+//!
+//! When a connection fails within an event, WebKit's `EventSource` reconnects with what it has read of that event still in its
+//! buffers, where the standard has it begin anew ("Once the end of the file is reached, any pending data must be discarded",
+//! [HTML, 9.2.6][spec]). The next bytes are taken for the rest of the event: the page gets one event that is garbled and has
+//! the right id, or the data of one event twice, and the true event never comes again. Seen in WebKitGTK 2.50; phones change
+//! networks all day.
+//!
+//! [spec]: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+
+use http::{
+    HeaderMap,
+    header::{CACHE_CONTROL, USER_AGENT},
+};
+use memchr::memmem;
+
+/// On which requests a stream begins with a block that makes WebKit drop what it has kept of a cut event; what
+/// [`Route::webkit_repair`](crate::Route::webkit_repair) takes.
+///
+/// When a connection fails within an event, the `EventSource` of WebKit, Safari's engine, keeps the event's beginning and
+/// glues it to the first event after the reconnect. The block is an event that ends what was kept, under the name `-`, to which
+/// no page listens, and with the last event id that the client came with. Where nothing was kept it has no data, and an
+/// `EventSource` does not fire it. Several clients that are no `EventSource` would see an event with empty data.
+///
+/// It is only ever sent to a request that brings a last event id. A fresh reader that is cut off within its first event brings
+/// none, unless the route [announces its cursor](crate::Route::announce_cursor).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum WebKitRepair {
+    /// To the `EventSource` of WebKit: where the user agent is WebKit and not Chromium, and the request is uncached
+    /// (`Cache-Control: no-cache`), as an `EventSource`'s are and those of `fetch` are not. The default.
+    #[default]
+    Auto,
+    /// To every client.
+    Always,
+    /// To none.
+    Never,
+}
+
+impl WebKitRepair {
+    pub(crate) fn applies(self, headers: &HeaderMap) -> bool {
+        match self {
+            Self::Auto => is_webkit(headers) && is_uncached(headers),
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
+/// Chromium, which descends from WebKit, still says that it is one. All browsers on iOS are.
+fn is_webkit(headers: &HeaderMap) -> bool {
+    let agent = headers.get(USER_AGENT).map_or(&b""[..], |agent| agent.as_bytes());
+    let says = |name: &str| memmem::find(agent, name.as_bytes()).is_some();
+    says("AppleWebKit/") && !says("Chrome/") && !says("Chromium/")
+}
+
+fn is_uncached(headers: &HeaderMap) -> bool {
+    headers.get_all(CACHE_CONTROL).iter().any(|control| memmem::find(control.as_bytes(), b"no-cache").is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(agent: &str, cache_control: &str) -> HeaderMap {
+        let headers = [(USER_AGENT, agent), (CACHE_CONTROL, cache_control)];
+        headers.into_iter().map(|(name, value)| (name, value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn webkit_is_told_from_the_engines_that_say_they_are_like_it() {
+        let webkit = [
+            "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4 Safari/605.1.15",
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4 Mobile/15E148 Safari/604.1",
+            // Chrome, Firefox and Edge on iOS.
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/123.0 Mobile/15E148 Safari/604.1",
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) FxiOS/124.0 Mobile/15E148 Safari/605.1.15",
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.0 EdgiOS/122.0 Mobile/15E148 Safari/605.1.15",
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/60.5 Safari/605.1.15",
+            // A view within an app.
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148",
+        ];
+        let others = [
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/123.0.0.0 Safari/537.36",
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/123.0.0.0 Safari/537.36",
+            "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/123.0.0.0 Safari/537.36 Edg/122.0",
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Ubuntu Chromium/80.0 Safari/537.36",
+            "Mozilla/5.0 (X11; Linux x86_64; rv:124.0) Gecko/20100101 Firefox/124.0",
+            "curl/8.5.0",
+            "python-httpx/0.28.1",
+            "node",
+            "",
+        ];
+        for agent in webkit {
+            assert!(WebKitRepair::Auto.applies(&headers(agent, "no-cache")), "{agent}");
+            assert!(!WebKitRepair::Auto.applies(&headers(agent, "max-age=0")), "by `fetch`: {agent}");
+            assert!(!WebKitRepair::Never.applies(&headers(agent, "no-cache")));
+        }
+        for agent in others {
+            assert!(!WebKitRepair::Auto.applies(&headers(agent, "no-cache")), "{agent}");
+            assert!(WebKitRepair::Always.applies(&headers(agent, "")));
+        }
+        assert!(!WebKitRepair::Auto.applies(&HeaderMap::new()));
+    }
+}
