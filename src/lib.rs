@@ -133,7 +133,9 @@ mod wire;
 
 /// The examples of the guide, as tests.
 #[cfg(doctest)]
+#[doc = include_str!("../README.md")]
 #[doc = include_str!("../docs/guide/authorize.md")]
+#[doc = include_str!("../docs/guide/axum.md")]
 #[doc = include_str!("../docs/guide/deploy.md")]
 #[doc = include_str!("../docs/guide/publish.md")]
 #[doc = include_str!("../docs/guide/read.md")]
@@ -142,7 +144,7 @@ struct Guides;
 
 /// The same of those that need Redis.
 #[cfg(all(doctest, feature = "redis"))]
-#[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/guide/nodes.md")]
 #[doc = include_str!("../docs/scaling.md")]
 struct RedisGuides;
 
