@@ -19,6 +19,7 @@ pub(crate) mod position;
 pub(crate) mod positions;
 pub(crate) mod readers;
 pub(crate) mod registry;
+pub(crate) mod seam;
 pub(crate) mod sent;
 pub(crate) mod state;
 pub(crate) mod subscription;

@@ -2,7 +2,8 @@
 //! that brings events into them.
 
 pub(crate) mod driver;
-pub(crate) mod gate;
+pub(crate) mod level;
+pub(crate) mod link;
 pub(crate) mod mirror;
 pub(crate) mod opening;
 pub(crate) mod remote;

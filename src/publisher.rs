@@ -12,7 +12,7 @@ use crate::{
     backend::Connected,
     error::{BackendError, InvalidText, PublishError, PublishErrorKind},
     hub::{self, Grant, Hub, Limits, OpenOptions, Sent, State, Subscription, end_client},
-    node,
+    node::{self, remote::Remote},
     observe::Stats,
     wire::{
         encode::EncodedEvent,
@@ -45,6 +45,8 @@ use crate::{
 #[derive(Clone)]
 pub struct Publisher {
     hub: Arc<Hub>,
+    /// The hub's side of a store, if that is where its log lives.
+    remote: Option<Arc<Remote>>,
 }
 
 impl Default for Publisher {
@@ -72,7 +74,7 @@ impl Publisher {
         N: TryInto<ChannelName>,
         N::Error: Into<InvalidText>,
     {
-        Channel { hub: self.hub.clone(), name: name.try_into().map_err(Into::into) }
+        Channel { hub: self.hub.clone(), remote: self.remote.clone(), name: name.try_into().map_err(Into::into) }
     }
 
     /// The names of the channels that have a reader or an event, in no order; with a remote backend of those that have a
@@ -147,7 +149,7 @@ impl OpenOptions {
     /// remote backend does not answer: see the predicates of [`OpenError`](crate::OpenError).
     pub fn open(&self, publisher: &Publisher, grant: Grant, last_event_id: Option<&[u8]>) -> Opening {
         let (hub, requested) = (&publisher.hub, last_event_id.filter(|id| !id.is_empty()));
-        match &hub.remote {
+        match &publisher.remote {
             None => Opening::ready(hub::open(hub, self, grant, requested)),
             Some(remote) => Opening::loading(node::opening::open(hub, remote, self, grant, requested)),
         }
@@ -169,6 +171,7 @@ impl Subscription {
 #[derive(Clone)]
 pub struct Channel {
     hub: Arc<Hub>,
+    remote: Option<Arc<Remote>>,
     name: Result<ChannelName, InvalidText>,
 }
 
@@ -224,7 +227,7 @@ impl Channel {
     }
 
     async fn publish(&self, target: Option<&ClientId>, event: Event, last: bool) -> Result<Sent, PublishError> {
-        let sent = match (&self.name, &self.hub.remote) {
+        let sent = match (&self.name, &self.remote) {
             (Err(error), _) => Err(PublishErrorKind::InvalidText(error.clone()).into()),
             (Ok(name), None) => {
                 // Before it is published, so that nothing was if the caller gives up here.
@@ -232,7 +235,7 @@ impl Channel {
                 self.hub.publish(name, target, event, last)
             }
             // Boxed, or the future of each publish in process would have its size.
-            (Ok(name), Some(remote)) => Box::pin(self.hub.publish_to(remote, name, target, event, last)).await,
+            (Ok(name), Some(remote)) => Box::pin(remote.publish(&self.hub, name, target, event, last)).await,
         };
         if sent.is_err() {
             self.hub.counters.publish_refused.add(1);
@@ -285,10 +288,10 @@ impl Channel {
     ///
     /// If a remote backend fails. To try again is right. In process there are none.
     pub async fn close(&self) -> Result<usize, BackendError> {
-        match (&self.name, &self.hub.remote) {
+        match (&self.name, &self.remote) {
             (Err(_), _) => Ok(0),
             (Ok(name), None) => Ok(self.hub.close(name)),
-            (Ok(name), Some(remote)) => self.hub.close_in(remote, name).await,
+            (Ok(name), Some(remote)) => remote.close(&self.hub, name).await,
         }
     }
 
@@ -314,10 +317,10 @@ impl Channel {
     ///
     /// If a remote backend fails. In process there are none.
     pub async fn presence(&self) -> Result<Connected, BackendError> {
-        match (&self.name, &self.hub.remote) {
+        match (&self.name, &self.remote) {
             (Err(_), _) => Ok(Vec::new()),
             (Ok(name), None) => Ok(self.hub.with_existing(name, |state| state.present()).unwrap_or_default()),
-            (Ok(name), Some(remote)) => self.hub.present_in(remote, name).await,
+            (Ok(name), Some(remote)) => remote.presence(name).await,
         }
     }
 }

@@ -12,14 +12,14 @@ use super::{
     coverage::Coverage,
     limits::Limits,
     registry::Registry,
+    seam::Elsewhere,
     sent::Sent,
     state::{Shared, State},
     sweep::Sweep,
     wait::Wakeups,
 };
-use crate::node::{driver::Command, remote::Remote};
 use crate::{
-    backend::{Backend, memory::Memory},
+    backend::memory::Memory,
     error::{PublishError, PublishErrorKind},
     log::{BROADCAST, Log, Retention, View},
     observe::{Counters, Stats},
@@ -41,15 +41,13 @@ pub(crate) struct HubSettings {
     pub(crate) retention: Box<dyn Fn(&ChannelName) -> Retention + Send + Sync>,
     /// Readers that are sent away come back after a random time between these.
     pub(crate) reconnect: (Duration, Duration),
-    /// Where the log lives, if that is elsewhere, and how long it is waited for.
-    pub(crate) backend: Option<Arc<dyn Backend>>,
-    pub(crate) timeout: Duration,
 }
 
 pub(crate) struct Hub {
     pub(crate) settings: HubSettings,
     pub(crate) memory: Memory,
-    pub(crate) remote: Option<Remote>,
+    /// Where the log lives, if not here.
+    pub(crate) elsewhere: Option<Arc<dyn Elsewhere>>,
     pub(crate) registry: Registry,
     pub(crate) counters: Counters,
     subscriptions: AtomicUsize,
@@ -75,12 +73,11 @@ impl Drop for Permit {
 }
 
 impl Hub {
-    pub(crate) fn new(settings: HubSettings) -> Self {
-        let remote = settings.backend.clone().map(|backend| Remote::new(backend, settings.timeout));
+    pub(crate) fn new(settings: HubSettings, elsewhere: Option<Arc<dyn Elsewhere>>) -> Self {
         Self {
             settings,
             memory: Memory::new(),
-            remote,
+            elsewhere,
             registry: Registry::new(),
             counters: Counters::default(),
             subscriptions: AtomicUsize::new(0),
@@ -118,7 +115,7 @@ impl Hub {
 
     fn make_channel(&self, name: &ChannelName) -> Option<Arc<Shared>> {
         let retention = self.retention_of(name);
-        let make = || match self.remote {
+        let make = || match self.elsewhere {
             None => Shared::new(name.clone(), Log::new(retention, self.memory.exhume(name), now()), None),
             Some(_) => {
                 let coverage = Coverage::none(self.memory.epoch());
@@ -317,11 +314,10 @@ impl Hub {
 
     /// Drops a channel if it is idle.
     pub(crate) fn drop_if_idle(&self, shared: &Arc<Shared>) {
-        if let Some(remote) = &self.remote
+        if let Some(elsewhere) = &self.elsewhere
             && shared.look().is_wanted()
         {
-            // Its last reader may be back in a moment.
-            remote.mention(Command::Unread(shared.clone()));
+            elsewhere.unread(shared);
             return;
         }
         self.registry.remove_if(shared, || {
@@ -330,7 +326,7 @@ impl Hub {
             if idle {
                 let (tombstone, _) = state.bury();
                 // What a copy knows is known where the log lives.
-                if self.remote.is_none() {
+                if self.elsewhere.is_none() {
                     self.memory.bury(shared.name.clone(), tombstone);
                 }
             }

@@ -14,10 +14,10 @@ use std::{cmp::Reverse, collections::BinaryHeap, task::Context};
 use super::{
     engine::Hub,
     position::{Found, Instead, Position},
+    seam::{Elsewhere, Place},
 };
 use crate::{
     log::{Batch, Limit},
-    node::gate::{Gate, Place},
     wire::{
         cursor::{Cursor, Offset},
         notice::EndReason,
@@ -81,15 +81,15 @@ impl Merge {
     }
 
     /// Whether the level is still to reach `offset`, of which the reader is told then.
-    pub(crate) fn wait_for(&mut self, offset: Offset, level: &Gate, cx: &Context<'_>) -> bool {
-        level.wait(offset.get(), &mut self.waits, cx.waker())
+    pub(crate) fn wait_for(&mut self, offset: Offset, elsewhere: &dyn Elsewhere, cx: &Context<'_>) -> bool {
+        elsewhere.wait_for(offset, &mut self.waits, cx.waker())
     }
 
     /// Gives the places back.
     pub(crate) fn leave(mut self, hub: &Hub) {
         self.places.into_iter().for_each(|position| position.leave(hub));
-        if let Some(remote) = &hub.remote {
-            remote.level.leave(&mut self.waits);
+        if let Some(elsewhere) = &hub.elsewhere {
+            elsewhere.leave(&mut self.waits);
         }
     }
 

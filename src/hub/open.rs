@@ -10,7 +10,6 @@ use super::{
     positions::Positions,
     subscription::Subscription,
 };
-use crate::node::driver::Command;
 use crate::{
     error::{OpenError, OpenErrorKind},
     log::View,
@@ -156,10 +155,8 @@ impl OpenOptions {
                 state.log.enter(lane);
             }
             let reader = state.readers.insert(lane);
-            if let (Some(remote), Some(coverage)) = (&hub.remote, &mut state.coverage)
-                && (!std::mem::replace(&mut coverage.wanted, true) || !remote.is_driven())
-            {
-                remote.order(hub, Command::Watch(shared.clone()));
+            if let (Some(elsewhere), Some(coverage)) = (&hub.elsewhere, &mut state.coverage) {
+                elsewhere.entered(shared, !std::mem::replace(&mut coverage.wanted, true));
             }
             Ok(Position::new(shared.clone(), reader, View { client: lane }))
         });

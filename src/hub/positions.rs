@@ -2,13 +2,10 @@
 
 use std::{num::NonZeroU64, task::Context};
 
-use super::{engine::Hub, merge::Merge, position::Position, state::State};
-use crate::{
-    node::gate::Gate,
-    wire::{
-        cursor::{Cursor, Epoch, Offset},
-        name::CustomId,
-    },
+use super::{engine::Hub, merge::Merge, position::Position, seam::Elsewhere, state::State};
+use crate::wire::{
+    cursor::{Cursor, Epoch, Offset},
+    name::CustomId,
 };
 
 /// A reader's places in all of its channels. Each channel is locked for its own answer only.
@@ -104,7 +101,7 @@ impl Positions {
     pub(crate) fn whole_up_to(&self, hub: &Hub) -> Offset {
         // Asked first: whoever locks a channel from here on finds all that was published to it up to this.
         let last = hub.memory.last();
-        if hub.remote.is_none() {
+        if hub.elsewhere.is_none() {
             return last;
         }
         let own = self.each(|_, state| state.whole_up_to()).min().unwrap_or_default();
@@ -127,10 +124,10 @@ impl Positions {
 
     /// Whether the level is still to reach `offset`, of which the reader is told then. One of a single channel does not
     /// wait for it.
-    pub(crate) fn wait_for(&mut self, offset: Offset, level: &Gate, cx: &Context<'_>) -> bool {
+    pub(crate) fn wait_for(&mut self, offset: Offset, elsewhere: &dyn Elsewhere, cx: &Context<'_>) -> bool {
         match self {
             Self::None | Self::One(_) => false,
-            Self::Several(several) => several.wait_for(offset, level, cx),
+            Self::Several(several) => several.wait_for(offset, elsewhere, cx),
         }
     }
 

@@ -215,8 +215,8 @@ impl Subscription {
             _ => self.poll_many(cx, limit),
         };
         if found.is_pending() {
-            // Once it is parked, so that it is told when there is no driver any more.
-            self.keep_driven();
+            // Once it is parked: what it waits for is brought to it.
+            self.hub().elsewhere.iter().for_each(|elsewhere| elsewhere.waits());
         } else {
             budget.made_progress();
         }
@@ -232,14 +232,14 @@ impl Subscription {
             if self.positions.are_level() {
                 return Poll::Pending;
             }
-            if let Some(remote) = &self.permit.0.remote {
+            if let Some(elsewhere) = &self.permit.0.elsewhere {
                 if self.positions.is_of_another(self.epoch) {
                     return self.poll_anew(cx);
                 }
                 // What is beyond the level is not to be read yet.
                 self.positions.park(cx);
                 let first = self.positions.first_after(self.cursor);
-                if first.is_some_and(|first| self.positions.wait_for(first, &remote.level, cx)) {
+                if first.is_some_and(|first| self.positions.wait_for(first, &**elsewhere, cx)) {
                     let found = self.read_many(cx, limit);
                     // The level may never get there. The rest is for when the reader comes back.
                     let ended = || self.hub().is_shutting_down().then_some(Found::End(EndReason::Shutdown));

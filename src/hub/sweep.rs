@@ -154,7 +154,7 @@ impl Hub {
             self.memory.release(state.log.enforce(now), &self.counters);
             state.is_idle()
         };
-        if idle && self.remote.is_none() {
+        if idle && self.elsewhere.is_none() {
             self.drop_if_idle(shared);
         }
     }

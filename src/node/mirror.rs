@@ -246,13 +246,12 @@ mod tests {
 
     impl Node {
         fn new() -> Self {
-            let hub = Hub::new(HubSettings {
+            let settings = HubSettings {
                 limits: Limits::new(),
                 retention: Box::new(|_| Retention::new()),
                 reconnect: (Duration::ZERO, Duration::ZERO),
-                backend: None,
-                timeout: Duration::ZERO,
-            });
+            };
+            let hub = Hub::new(settings, None);
             let log = Coverage::log(Retention::new(), now());
             let shared = Shared::new(ChannelName::from_static("a"), log, Some(Coverage::none(EPOCH)));
             Self { hub, mirror: Mirror::new(shared.into()) }

@@ -4,20 +4,24 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use tokio::time::{Sleep, sleep};
 
-use super::{gate::Place, remote::Remote};
+use super::remote::Remote;
 use crate::{
     error::{OpenError, OpenErrorKind},
-    hub::{Grant, Hub, OpenOptions, Subscription, open::opened},
+    hub::{
+        Grant, Hub, OpenOptions, Subscription,
+        open::opened,
+        seam::{Elsewhere, Place},
+    },
     wire::cursor::{Cursor, EventId, Id},
 };
 
 /// A subscription that has its places, and starts when its channels are loaded. Dropped, it gives them back.
 pub(crate) struct Loading {
+    remote: Arc<Remote>,
     /// `None` once it is given.
     subscription: Option<Subscription>,
     options: OpenOptions,
@@ -28,26 +32,25 @@ pub(crate) struct Loading {
     waits: Option<Box<Place>>,
     /// When it is given up, unless its channels are on their way.
     late: Pin<Box<Sleep>>,
-    timeout: Duration,
 }
 
 /// Takes a place in each channel, and waits for them to be loaded.
 pub(crate) fn open(
     hub: &Arc<Hub>,
-    remote: &Remote,
+    remote: &Arc<Remote>,
     options: &OpenOptions,
     grant: Grant,
     requested: Option<&[u8]>,
 ) -> Result<Loading, OpenError> {
     let (subscription, _) = options.enter_all(hub, grant, requested).or_else(|error| opened(hub, Err(error)))?;
     Ok(Loading {
+        remote: remote.clone(),
         subscription: Some(subscription),
         options: options.clone(),
         requested: requested.map(Into::into),
         ticket: None,
         waits: None,
-        late: Box::pin(sleep(remote.timeout)),
-        timeout: remote.timeout,
+        late: Box::pin(sleep(remote.link.timeout)),
     })
 }
 
@@ -57,11 +60,10 @@ impl Loading {
     fn poll_last(&mut self, cx: &mut Context<'_>) -> Poll<Option<Cursor>> {
         let Some(subscription) = &self.subscription else { return Poll::Pending };
         let hub = subscription.hub();
-        let Some(remote) = &hub.remote else { return Poll::Pending };
         let Some(loaded) = subscription.poll_loaded(cx) else { return Poll::Ready(None) };
-        let known = remote.known();
+        let known = self.remote.link.known();
         if hub.is_shutting_down() {
-            return Poll::Ready(Some(remote.known()));
+            return Poll::Ready(Some(self.remote.link.known()));
         }
         if loaded.iter().any(|epoch| *epoch != Some(known.epoch)) {
             return Poll::Pending;
@@ -70,8 +72,8 @@ impl Loading {
         let last = Cursor { epoch: known.epoch, offset: known.offset.max(hub.memory.last()) };
         if self.is_beyond(subscription, last) {
             // Another node may know of what was requested, and this one not yet.
-            let ticket = *self.ticket.get_or_insert_with(|| remote.ask_level(hub));
-            if remote.synced.wait(ticket, &mut self.waits, cx.waker()) {
+            let ticket = *self.ticket.get_or_insert_with(|| self.remote.ask_level());
+            if self.remote.link.answered.wait(ticket, &mut self.waits, cx.waker()) {
                 return Poll::Pending;
             }
             // It may be in what is being read.
@@ -95,7 +97,7 @@ impl Loading {
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         while self.late.as_mut().poll(cx).is_ready() {
             let last = self.subscription.as_ref().and_then(Subscription::last_progress);
-            match last.map(|last| last + self.timeout) {
+            match last.map(|last| last + self.remote.link.timeout) {
                 Some(later) if later > self.late.deadline() => self.late.as_mut().reset(later),
                 _ => return true,
             }
@@ -105,9 +107,7 @@ impl Loading {
 
     /// Waits for no answer any more.
     fn leave(&mut self) {
-        if let Some(remote) = self.subscription.as_ref().and_then(|subscription| subscription.hub().remote.as_ref()) {
-            remote.synced.leave(&mut self.waits);
-        }
+        self.remote.link.answered.leave(&mut self.waits);
     }
 
     fn start(&mut self, last: Option<Cursor>) -> Result<Subscription, OpenError> {
@@ -137,9 +137,7 @@ impl Future for Loading {
             Poll::Pending if self.is_late(cx) => None,
             Poll::Pending => {
                 // Once it is parked, so that it is told when there is no driver any more.
-                if let Some(subscription) = &self.subscription {
-                    subscription.keep_driven();
-                }
+                self.remote.waits();
                 return Poll::Pending;
             }
         };

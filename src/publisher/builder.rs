@@ -7,6 +7,7 @@ use crate::{
     backend::Backend,
     hub::{Hub, HubSettings, Limits},
     log::Retention,
+    node::remote::Remote,
     wire::name::ChannelName,
 };
 
@@ -26,18 +27,22 @@ use crate::{
 /// # drop(publisher);
 /// ```
 #[must_use]
-pub struct PublisherBuilder(HubSettings);
+pub struct PublisherBuilder {
+    settings: HubSettings,
+    /// Where the log lives, if that is elsewhere, and how long it is waited for.
+    backend: Option<Arc<dyn Backend>>,
+    timeout: Duration,
+}
 
 impl Default for PublisherBuilder {
     fn default() -> Self {
         let retention = Retention::default();
-        Self(HubSettings {
+        let settings = HubSettings {
             limits: Limits::default(),
             retention: Box::new(move |_| retention),
             reconnect: (Duration::from_secs(1), Duration::from_secs(5)),
-            backend: None,
-            timeout: Duration::from_secs(5),
-        })
+        };
+        Self { settings, backend: None, timeout: Duration::from_secs(5) }
     }
 }
 
@@ -49,20 +54,20 @@ impl PublisherBuilder {
 
     /// How much a channel holds, by its name. Asked when the channel comes into being, which may be again and again.
     pub fn retention_by(mut self, retention: impl Fn(&ChannelName) -> Retention + Send + Sync + 'static) -> Self {
-        self.0.retention = Box::new(retention);
+        self.settings.retention = Box::new(retention);
         self
     }
 
     /// How much the hub may hold; [`Limits::default`] by default.
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.0.limits = limits;
+        self.settings.limits = limits;
         self
     }
 
     /// Readers that are sent away, by a shutdown or a limit, are told to reconnect after a random time between these; 1 s
     /// and 5 s by default. If `max` is below `min`, the time is `min`. In whole milliseconds, at most 2,147,483,647 (24 days).
     pub fn reconnect(mut self, min: Duration, max: Duration) -> Self {
-        self.0.reconnect = (min, max);
+        self.settings.reconnect = (min, max);
         self
     }
 
@@ -74,7 +79,7 @@ impl PublisherBuilder {
     ///
     /// Publishing and opening then need a tokio runtime with time; a publisher that nobody reads from runs no task.
     pub fn backend(mut self, backend: impl Backend) -> Self {
-        self.0.backend = Some(Arc::new(backend));
+        self.backend = Some(Arc::new(backend));
         self
     }
 
@@ -82,18 +87,25 @@ impl PublisherBuilder {
     /// [error](crate::PublishError::is_unavailable), and a reader whose channel is not loaded is told to come back later.
     /// In process nothing is waited for.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.0.timeout = timeout;
+        self.timeout = timeout;
         self
     }
 
     /// The hub, and its first handle.
     pub fn build(self) -> Publisher {
-        Publisher { hub: Arc::new(Hub::new(self.0)) }
+        let Self { settings, backend, timeout } = self;
+        match backend {
+            None => Publisher { hub: Arc::new(Hub::new(settings, None)), remote: None },
+            Some(backend) => {
+                let (hub, remote) = Remote::connect(settings, backend, timeout);
+                Publisher { hub, remote: Some(remote) }
+            }
+        }
     }
 }
 
 impl fmt::Debug for PublisherBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PublisherBuilder").field("limits", &self.0.limits).finish_non_exhaustive()
+        f.debug_struct("PublisherBuilder").field("limits", &self.settings.limits).finish_non_exhaustive()
     }
 }

@@ -46,16 +46,6 @@ impl Subscription {
         self.positions.find(id).is_some()
     }
 
-    /// A driver ends with its runtime: who waits in another one begins the next there.
-    pub(crate) fn keep_driven(&self) {
-        if let Some(remote) = &self.hub().remote
-            && remote.is_abandoned()
-        {
-            // Any command begins a driver; this is one that it sends first anyway.
-            remote.ask_level(self.hub());
-        }
-    }
-
     /// When the log was lost: waits until all of its channels are known of the same new one.
     pub(super) fn poll_anew(&self, cx: &mut Context<'_>) -> Poll<Found> {
         self.positions.park(cx);

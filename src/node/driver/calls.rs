@@ -4,17 +4,16 @@ use std::{
     collections::VecDeque,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
 use crate::{
-    backend::{Backend, Held, Message, Presence, Progress, Request, feed_channels},
+    backend::{Held, Message, Presence, Progress, Request, feed_channels},
     error::BackendError,
     hub::state::Shared,
     log::Retention,
-    node::remote::Remote,
+    node::link::Link,
     wire::{
         cursor::{Epoch, Offset},
         name::ChannelName,
@@ -27,8 +26,7 @@ const READS: usize = 32;
 const HEADS: usize = 1_000;
 
 pub(crate) struct Calls {
-    backend: Arc<dyn Backend>,
-    timeout: Duration,
+    link: Arc<Link>,
     requests: mpsc::UnboundedSender<Request>,
     /// All of them end with the session.
     tasks: JoinSet<Answer>,
@@ -75,14 +73,13 @@ pub(super) enum Answer {
 
 impl Calls {
     /// Runs a new feed.
-    pub(super) fn new(backend: Arc<dyn Backend>, timeout: Duration) -> (Self, mpsc::Receiver<Message>) {
+    pub(super) fn new(link: Arc<Link>) -> (Self, mpsc::Receiver<Message>) {
         let (requests, messages, request, message) = feed_channels();
         let mut tasks = JoinSet::new();
-        let feed = backend.clone();
+        let feed = link.backend.clone();
         tasks.spawn(async move { Answer::Feed(feed.feed(requests, messages).await) });
         let calls = Self {
-            backend,
-            timeout,
+            link,
             requests: request,
             tasks,
             to_read: VecDeque::new(),
@@ -158,13 +155,13 @@ impl Calls {
         while self.reading < READS
             && let Some(ToRead { shared, after, retention }) = self.to_read.pop_front()
         {
-            let (backend, timeout) = (self.backend.clone(), self.timeout);
+            let link = self.link.clone();
             self.reading += 1;
             let progress = Progress::new();
             shared.is_loading(progress.clone());
             self.tasks.spawn(async move {
-                let read = backend.read_paged(shared.name.clone(), after, retention, progress.clone());
-                let held = Remote::while_it_goes_on(timeout, &progress, read).await.map(Held::without_damage);
+                let read = link.backend.read_paged(shared.name.clone(), after, retention, progress.clone());
+                let held = link.while_it_goes_on(&progress, read).await.map(Held::without_damage);
                 Answer::Read { shared, after, held }
             });
         }
@@ -172,28 +169,28 @@ impl Calls {
 
     pub(super) fn heads(&mut self, channels: &[ChannelName]) {
         for channels in channels.chunks(HEADS).map(<[_]>::to_vec) {
-            let (backend, timeout) = (self.backend.clone(), self.timeout);
+            let link = self.link.clone();
             self.tasks.spawn(async move {
-                let heads = Remote::within(timeout, backend.heads(channels.clone())).await;
+                let heads = link.within(link.backend.heads(channels.clone())).await;
                 Answer::Heads(heads.map(|heads| channels.into_iter().zip(heads).collect()))
             });
         }
     }
 
     pub(super) fn renew(&mut self, lost: Epoch) {
-        let (backend, timeout) = (self.backend.clone(), self.timeout);
+        let link = self.link.clone();
         self.tasks.spawn(async move {
             // Whatever came of it, everything is asked anew.
-            let _ = Remote::within(timeout, backend.renew(lost)).await;
+            let _ = link.within(link.backend.renew(lost)).await;
             Answer::Renewed
         });
     }
 
     pub(super) fn refresh(&mut self, present: Presence) {
-        let (backend, timeout) = (self.backend.clone(), self.timeout);
+        let link = self.link.clone();
         self.tasks.spawn(async move {
             // The next one says it all again.
-            let _ = Remote::within(timeout, backend.refresh(present)).await;
+            let _ = link.within(link.backend.refresh(present)).await;
             Answer::Refreshed
         });
     }

@@ -1,7 +1,10 @@
 //! One feed, and what is done with what it brings.
 
+mod answers;
+mod feed;
+
 use std::{
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,19 +15,18 @@ use tokio::{
 };
 
 use super::{
-    Command, Driver, Over, TICK,
     calls::{Answer, Calls},
+    command::Command,
+    duties::Duties,
+    pause::TICK,
 };
 use crate::{
-    backend::{Connected, Entry, Held, Message, Presence},
+    backend::{Connected, Message, Presence},
     hub::{
         engine::{Hub, now},
         state::Shared,
     },
-    node::{
-        mirror::{Filled, Pushed},
-        remote::Remote,
-    },
+    node::link::Link,
     trace::debug,
     wire::{
         cursor::{Cursor, Epoch, Offset},
@@ -37,8 +39,21 @@ const CHECK: Duration = Presence::EVERY;
 /// So many messages are taken at once.
 const AT_ONCE: usize = 256;
 
+/// Why a session is over.
+pub(super) enum Over {
+    /// The hub is gone.
+    Hub,
+    /// No channel is watched.
+    Idle,
+    /// The feed is of no use any more, after it was of some or not.
+    Feed { useful: bool },
+}
+
 pub(super) struct Session<'a> {
-    driver: &'a mut Driver,
+    hub: &'a Weak<Hub>,
+    link: Arc<Link>,
+    commands: &'a mut mpsc::UnboundedReceiver<Command>,
+    duties: &'a mut Duties,
     calls: Calls,
     messages: mpsc::Receiver<Message>,
     taken: Vec<Message>,
@@ -63,12 +78,21 @@ enum Happened {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(driver: &'a mut Driver) -> Self {
-        let (calls, messages) = Calls::new(driver.backend.clone(), driver.timeout);
+    pub(super) fn new(
+        hub: &'a Weak<Hub>,
+        link: Arc<Link>,
+        commands: &'a mut mpsc::UnboundedReceiver<Command>,
+        duties: &'a mut Duties,
+    ) -> Self {
+        let (calls, messages) = Calls::new(link.clone());
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
-            driver,
+            known: link.known(),
+            hub,
+            link,
+            commands,
+            duties,
             calls,
             messages,
             taken: Vec::new(),
@@ -77,7 +101,6 @@ impl<'a> Session<'a> {
             heads_at: Offset::START,
             heads_due: false,
             epoch: None,
-            known: Cursor { epoch: Epoch::from_bits(0), offset: Offset::START },
             position: Offset::START,
         }
     }
@@ -87,9 +110,8 @@ impl<'a> Session<'a> {
         loop {
             let happened = std::future::poll_fn(|cx| self.poll(cx)).await;
             // Held for no longer than it takes, so that the hub can end.
-            let Some(hub) = self.driver.hub.upgrade() else { return Over::Hub };
-            let Some(remote) = &hub.remote else { return Over::Hub };
-            if let Some(over) = self.see(&hub, remote, happened) {
+            let Some(hub) = self.hub.upgrade() else { return Over::Hub };
+            if let Some(over) = self.see(&hub, happened) {
                 return over;
             }
         }
@@ -97,23 +119,18 @@ impl<'a> Session<'a> {
 
     /// Asks for everything anew: first for the level, so that the epoch is known before anything is read.
     fn begin(&mut self) {
-        if let Some(hub) = self.driver.hub.upgrade()
-            && let Some(remote) = &hub.remote
-        {
-            self.known = remote.known();
-        }
-        self.calls.sync(self.driver.ticket);
-        for name in self.driver.watched.names() {
-            let Some(watched) = self.driver.watched.get_mut(&name) else { continue };
+        self.calls.sync(self.duties.ticket);
+        for name in self.duties.watched.names() {
+            let Some(watched) = self.duties.watched.get_mut(&name) else { continue };
             (watched.carried, watched.reading, watched.failures) = (false, false, 0);
             let holds = watched.mirror.interrupt();
-            self.driver.watched.hold(&name, holds);
+            self.duties.watched.hold(&name, holds);
             self.calls.watch(&name);
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
-        if let Poll::Ready(command) = self.driver.commands.poll_recv(cx) {
+        if let Poll::Ready(command) = self.commands.poll_recv(cx) {
             return Poll::Ready(Happened::Command(command));
         }
         if let Poll::Ready(answer) = self.calls.poll_answer(cx) {
@@ -129,21 +146,21 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn see(&mut self, hub: &Hub, remote: &Remote, happened: Happened) -> Option<Over> {
+    fn see(&mut self, hub: &Hub, happened: Happened) -> Option<Over> {
         match happened {
             Happened::Command(None) => Some(Over::Hub),
             Happened::Command(Some(command)) => {
-                self.driver.obey(command, Some(&mut self.calls));
+                self.duties.obey(command, Some(&mut self.calls));
                 None
             }
             Happened::Messages => {
                 let mut taken = std::mem::take(&mut self.taken);
-                let over = taken.drain(..).find_map(|message| self.message(hub, remote, message));
+                let over = taken.drain(..).find_map(|message| self.message(hub, message));
                 self.taken = taken;
                 over
             }
-            Happened::Answer(answer) => self.answer(hub, remote, answer),
-            Happened::Tick => self.tick(hub, remote),
+            Happened::Answer(answer) => self.answer(hub, answer),
+            Happened::Tick => self.tick(hub),
         }
     }
 
@@ -151,108 +168,11 @@ impl<'a> Session<'a> {
         Some(Over::Feed { useful: self.epoch.is_some() })
     }
 
-    fn message(&mut self, hub: &Hub, remote: &Remote, message: Message) -> Option<Over> {
-        match message {
-            Message::Watching(channel) => {
-                if let Some(watched) = self.driver.watched.get_mut(&channel) {
-                    watched.carried = true;
-                    self.read(hub, &channel);
-                }
-                None
-            }
-            // As if it had been lost on the way: the channel is read when that is seen, and it is none there either.
-            Message::Entry { entry, .. } if !entry.is_whole() => None,
-            // Before the epoch is known nothing is read, so that what comes until then will be in what is read.
-            Message::Entry { epoch, .. } if self.epoch.is_none_or(|own| own != epoch) => {
-                self.epoch.and_then(|_| self.anew())
-            }
-            Message::Entry { channel, epoch, entry } => {
-                self.entry(hub, remote, &channel, epoch, entry);
-                None
-            }
-            Message::Closed(channel) => {
-                // As long as it is not carried this is what was on its way to readers of before; it will be read.
-                if self.driver.watched.get(&channel).is_some_and(|watched| watched.carried)
-                    && let Some(mirror) = self.driver.watched.remove(&channel)
-                {
-                    mirror.drop_closed(hub);
-                    self.calls.unwatch(&channel);
-                }
-                None
-            }
-            Message::Level(level) => self.level(hub, remote, level),
-        }
-    }
-
-    fn entry(&mut self, hub: &Hub, remote: &Remote, channel: &ChannelName, epoch: Epoch, entry: Entry) {
-        self.position = self.position.max(entry.offset);
-        remote.learn(Cursor { epoch, offset: entry.offset });
-        let Some(watched) = self.driver.watched.get_mut(channel) else { return };
-        match watched.mirror.push(hub, epoch, entry) {
-            // The level first: who wakes up reads up to it.
-            Pushed::In(wakeups) => {
-                self.rise(hub, remote);
-                drop(wakeups);
-            }
-            Pushed::Known => {}
-            Pushed::Broken => {
-                debug!("the feed lost an event", channel = channel);
-                self.driver.watched.hold(channel, true);
-                self.read(hub, channel);
-            }
-        }
-    }
-
-    fn level(&mut self, hub: &Hub, remote: &Remote, level: Cursor) -> Option<Over> {
-        if self.epoch.is_some_and(|epoch| epoch != level.epoch) {
-            return self.anew();
-        }
-        let known = if self.epoch.is_some() { hub.cursor(hub.memory.last()) } else { self.known };
-        if known.epoch == level.epoch && known.offset > level.offset {
-            debug!("the store has lost events", known = known.offset, last = level.offset);
-            self.calls.renew(level.epoch);
-            return None;
-        }
-        if self.epoch.replace(level.epoch).is_none() {
-            self.enter(hub, remote, level.epoch);
-        }
-        remote.learn(level);
-        self.position = self.position.max(level.offset);
-        self.rise(hub, remote);
-        if let Some(sync) = self.calls.synced() {
-            self.check(hub, sync.expected);
-            remote.synced.reach(sync.ticket);
-            if sync.ticket == self.driver.ticket {
-                self.driver.ticket = 0;
-            }
-        }
-        if level.offset > self.heads_at && std::mem::take(&mut self.heads_due) {
-            self.heads_at = level.offset;
-            self.calls.heads(&self.driver.watched.names());
-        }
-        None
-    }
-
-    /// The epoch is known: mirrors of another are void, and what waited for it is read.
-    fn enter(&mut self, hub: &Hub, remote: &Remote, epoch: Epoch) {
-        self.driver.useful = true;
-        if remote.known().epoch != epoch {
-            remote.begin(hub, epoch);
-            for name in self.driver.watched.names() {
-                self.driver.watched.hold(&name, false);
-                if let Some(watched) = self.driver.watched.get_mut(&name) {
-                    watched.mirror.restart(hub, epoch);
-                }
-            }
-        }
-        self.driver.watched.names().iter().for_each(|channel| self.read(hub, channel));
-    }
-
     /// Reads a channel, unless it is too early for that, it is being read, or it is whole: what comes while that is read
     /// would seem to be lost by the store.
     fn read(&mut self, hub: &Hub, channel: &ChannelName) {
         if self.epoch.is_some()
-            && let Some(watched) = self.driver.watched.get_mut(channel)
+            && let Some(watched) = self.duties.watched.get_mut(channel)
             && watched.carried
             && watched.mirror.tail().is_none()
             && !std::mem::replace(&mut watched.reading, true)
@@ -262,139 +182,51 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The feed was to bring these channels that far before now.
-    fn check(&mut self, hub: &Hub, expected: Vec<(ChannelName, Offset)>) {
-        for (channel, head) in expected {
-            let Some(watched) = self.driver.watched.get(&channel) else { continue };
-            if watched.mirror.tail().is_some_and(|tail| tail < head) {
-                debug!("the feed lost an event", channel = channel);
-                let holds = watched.mirror.interrupt();
-                self.driver.watched.hold(&channel, holds);
-                self.read(hub, &channel);
-            }
-        }
-    }
-
     /// Lets the level follow the feed, unless a channel is broken.
-    fn rise(&self, hub: &Hub, remote: &Remote) {
-        if self.driver.watched.are_whole() {
-            remote.rise(hub, self.position);
+    fn rise(&self, hub: &Hub) {
+        if self.duties.watched.are_whole() {
+            self.link.rise(hub, self.position);
         }
     }
 
-    fn answer(&mut self, hub: &Hub, remote: &Remote, answer: Answer) -> Option<Over> {
-        match answer {
-            Answer::Feed(result) => {
-                if let Err(error) = result {
-                    debug!("the feed failed", error = error, cause = error.cause());
-                }
-                self.anew()
-            }
-            Answer::Failed | Answer::Renewed => self.anew(),
-            Answer::Refreshed => None,
-            // Asked again at the next check.
-            Answer::Heads(Err(_)) => {
-                self.heads_at = Offset::START;
-                None
-            }
-            Answer::Heads(Ok(heads)) => {
-                let behind = |(channel, head): &(ChannelName, Offset)| {
-                    let watched = self.driver.watched.get(channel);
-                    watched.and_then(|watched| watched.mirror.tail()).is_some_and(|tail| tail < *head)
-                };
-                let heads: Vec<_> = heads.into_iter().filter(behind).collect();
-                if !heads.is_empty() {
-                    // It may be on its way.
-                    self.calls.expect(heads);
-                }
-                None
-            }
-            Answer::Read { shared, after, held } => {
-                let watched = self.driver.watched.get_mut(&shared.name)?;
-                if !Arc::ptr_eq(&watched.mirror.channel, &shared) {
-                    return None;
-                }
-                watched.reading = false;
-                if held.is_ok() {
-                    watched.failures = 0;
-                }
-                match held {
-                    Err(_) => {
-                        self.driver.watched.fail(&shared.name);
-                        self.rise(hub, remote);
-                        None
-                    }
-                    Ok(held) => self.fill(hub, remote, &shared, after, held),
-                }
-            }
-        }
-    }
-
-    fn fill(&mut self, hub: &Hub, remote: &Remote, shared: &Arc<Shared>, after: Offset, held: Held) -> Option<Over> {
-        if self.epoch.is_none_or(|epoch| epoch != held.epoch) {
-            return self.anew();
-        }
-        let (epoch, level) = (held.epoch, held.level);
-        remote.learn(Cursor { epoch, offset: level });
-        let Some(watched) = self.driver.watched.get_mut(&shared.name) else { return None };
-        match watched.mirror.fill(hub, after, held, hub.memory.last()) {
-            Filled::Again(after) => {
-                watched.reading = true;
-                self.calls.read(shared.clone(), after, hub.retention_of(&shared.name));
-            }
-            Filled::Lost => self.calls.renew(epoch),
-            Filled::Whole => {
-                self.driver.watched.hold(&shared.name, false);
-                self.rise(hub, remote);
-                if level > self.position {
-                    // The feed may be quiet, and readers wait for what was read.
-                    self.calls.sync(self.driver.ticket);
-                }
-            }
-        }
-        None
-    }
-
-    fn tick(&mut self, hub: &Hub, remote: &Remote) -> Option<Over> {
+    fn tick(&mut self, hub: &Hub) -> Option<Over> {
         hub.maintain_some(now());
-        for channel in self.driver.drop_unread(hub) {
+        for channel in self.duties.drop_unread(hub) {
             self.calls.unwatch(&channel);
         }
-        for channel in self.driver.watched.due() {
+        for channel in self.duties.watched.due() {
             self.read(hub, &channel);
         }
-        self.rise(hub, remote);
-        if self.calls.sync_since().is_some_and(|since| since.elapsed() >= self.driver.timeout) {
+        self.rise(hub);
+        if self.calls.sync_since().is_some_and(|since| since.elapsed() >= self.link.timeout) {
             debug!("the feed does not answer");
             return self.anew();
         }
         if self.checked.elapsed() >= CHECK {
             self.checked = Instant::now();
             // That nobody is left has to be said yet.
-            if self.driver.watched.is_empty() && !self.driver.present {
+            if self.duties.watched.is_empty() && !self.duties.present {
                 return Some(Over::Idle);
             }
-            self.refresh(hub, remote);
+            self.refresh(hub);
             self.heads_due = true;
-            self.calls.sync(self.driver.ticket);
+            self.calls.sync(self.duties.ticket);
         }
         None
     }
 
     /// Says who is connected; when nobody is any more, once.
-    fn refresh(&mut self, hub: &Hub, remote: &Remote) {
-        let channels = hub.connected();
-        if !channels.is_empty() || self.driver.present {
-            self.driver.present = !channels.is_empty();
-            self.calls.refresh(Presence::new(remote.node, channels));
+    fn refresh(&mut self, hub: &Hub) {
+        let channels = connected(hub);
+        if !channels.is_empty() || self.duties.present {
+            self.duties.present = !channels.is_empty();
+            self.calls.refresh(Presence::new(self.link.node, channels));
         }
     }
 }
 
-impl Hub {
-    /// Who is connected to this node.
-    fn connected(&self) -> Vec<(ChannelName, Connected)> {
-        let present = |shared: Arc<Shared>| (shared.name.clone(), shared.look().present());
-        self.registry.all().map(present).filter(|(_, present)| !present.is_empty()).collect()
-    }
+/// Who is connected to this node.
+fn connected(hub: &Hub) -> Vec<(ChannelName, Connected)> {
+    let present = |shared: Arc<Shared>| (shared.name.clone(), shared.look().present());
+    hub.registry.all().map(present).filter(|(_, present)| !present.is_empty()).collect()
 }

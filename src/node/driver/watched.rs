@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::patience;
+use super::pause::patience;
 use crate::{hub::state::Shared, node::mirror::Mirror, wire::name::ChannelName};
 
 /// The level waits for a channel until so many reads of it have failed, one after the other. Its readers are told when it

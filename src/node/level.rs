@@ -7,28 +7,19 @@ use std::{
 };
 
 use crate::{
-    hub::wait::wake_each,
+    hub::{seam::Place, wait::wake_each},
     sync::{AtomicU64, Mutex, Ordering, lock},
 };
 
 #[derive(Default)]
-pub(crate) struct Gate {
+pub(crate) struct Level {
     reached: AtomicU64,
     /// By their places.
     waiting: Mutex<BTreeMap<Place, Waker>>,
     next: AtomicU64,
 }
 
-/// A place among those who wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    /// What is waited for.
-    number: u64,
-    /// Who waits.
-    who: Option<NonZeroU64>,
-}
-
-impl Gate {
+impl Level {
     pub(crate) fn has_reached(&self, number: u64) -> bool {
         self.reached.load(Ordering::Acquire) >= number
     }
@@ -40,7 +31,7 @@ impl Gate {
             return false;
         }
         let mut waiting = lock(&self.waiting);
-        // Once more: whoever opens it takes this lock after it has set the number.
+        // Once more: whoever raises it takes this lock after it has set the number.
         if self.has_reached(number) {
             return false;
         }
@@ -92,7 +83,7 @@ impl Gate {
 }
 
 #[cfg(all(test, loom))]
-#[path = "gate/loom_tests.rs"]
+#[path = "level/loom_tests.rs"]
 mod loom_tests;
 
 #[cfg(all(test, not(loom)))]
@@ -114,32 +105,34 @@ mod tests {
 
     #[test]
     fn who_waits_is_woken_once_when_the_number_is_reached() {
-        let (gate, count) = (Gate::default(), Arc::new(Count(AtomicUsize::new(0))));
+        let (level, count) = (Level::default(), Arc::new(Count(AtomicUsize::new(0))));
         let waker = Waker::from(count.clone());
         let [mut none, mut one, mut other] = [None, None, None];
-        gate.reach(3);
-        assert!(!gate.wait(3, &mut none, &waker) && none.is_none());
-        assert!(gate.wait(5, &mut one, &waker) && gate.wait(5, &mut one, &waker) && gate.wait(7, &mut other, &waker));
-        gate.reach(4);
+        level.reach(3);
+        assert!(!level.wait(3, &mut none, &waker) && none.is_none());
+        assert!(
+            level.wait(5, &mut one, &waker) && level.wait(5, &mut one, &waker) && level.wait(7, &mut other, &waker)
+        );
+        level.reach(4);
         assert_eq!(count.0.load(Ordering::SeqCst), 0);
-        gate.reach(6);
+        level.reach(6);
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
-        gate.reset();
-        assert_eq!((count.0.load(Ordering::SeqCst), gate.has_reached(1)), (2, false));
+        level.reset();
+        assert_eq!((count.0.load(Ordering::SeqCst), level.has_reached(1)), (2, false));
     }
 
     #[test]
     fn who_waits_no_more_leaves_nothing_behind() {
-        let (gate, count) = (Gate::default(), Arc::new(Count(AtomicUsize::new(0))));
+        let (level, count) = (Level::default(), Arc::new(Count(AtomicUsize::new(0))));
         let waker = Waker::from(count.clone());
         let [mut one, mut other] = [None, None];
-        assert!(gate.wait(5, &mut one, &waker) && gate.wait(5, &mut other, &waker));
-        gate.leave(&mut one);
+        assert!(level.wait(5, &mut one, &waker) && level.wait(5, &mut other, &waker));
+        level.leave(&mut one);
         // Who has come to wait for another number waits for that alone.
-        assert!(gate.wait(7, &mut other, &waker));
-        gate.reach(6);
+        assert!(level.wait(7, &mut other, &waker));
+        level.reach(6);
         assert_eq!((count.0.load(Ordering::SeqCst), Arc::strong_count(&count)), (0, 3));
-        gate.leave(&mut other);
-        assert_eq!((Arc::strong_count(&count), lock(&gate.waiting).len()), (2, 0));
+        level.leave(&mut other);
+        assert_eq!((Arc::strong_count(&count), lock(&level.waiting).len()), (2, 0));
     }
 }

@@ -1,4 +1,4 @@
-//! The gate, in every interleaving: `RUSTFLAGS="--cfg loom" cargo test --lib --release loom`. loom reports a lost wake-up
+//! The level, in every interleaving: `RUSTFLAGS="--cfg loom" cargo test --lib --release loom`. loom reports a lost wake-up
 //! as a deadlock.
 
 use std::{
@@ -13,66 +13,66 @@ use super::*;
 use crate::hub::wait::loom_tests::counting;
 
 /// Waits until `number` is reached, or means nothing any more, which is asked once the place is taken.
-async fn pass(gate: &Gate, number: u64, is_void: impl Fn() -> bool) {
+async fn pass(level: &Level, number: u64, is_void: impl Fn() -> bool) {
     let mut place = None;
     poll_fn(|cx| {
-        if !gate.wait(number, &mut place, cx.waker()) || is_void() {
+        if !level.wait(number, &mut place, cx.waker()) || is_void() {
             return Poll::Ready(());
         }
         Poll::Pending
     })
     .await;
-    gate.leave(&mut place);
+    level.leave(&mut place);
 }
 
 #[test]
 fn loom_who_begins_to_wait_while_the_number_is_reached_is_woken() {
     loom::model(|| {
-        let gate = Arc::new(Gate::default());
+        let level = Arc::new(Level::default());
         let other = thread::spawn({
-            let gate = gate.clone();
-            move || [1, 2].into_iter().for_each(|number| gate.reach(number))
+            let level = level.clone();
+            move || [1, 2].into_iter().for_each(|number| level.reach(number))
         });
-        block_on(pass(&gate, 2, || false));
+        block_on(pass(&level, 2, || false));
         other.join().unwrap();
-        assert!(lock(&gate.waiting).is_empty());
+        assert!(lock(&level.waiting).is_empty());
     });
 }
 
 #[test]
 fn loom_who_begins_to_wait_while_all_begins_anew_is_woken_or_sees_it() {
     loom::model(|| {
-        let (gate, void) = (Arc::new(Gate::default()), Arc::new(AtomicU64::new(0)));
+        let (level, void) = (Arc::new(Level::default()), Arc::new(AtomicU64::new(0)));
         let renewing = thread::spawn({
-            let (gate, void) = (gate.clone(), void.clone());
+            let (level, void) = (level.clone(), void.clone());
             move || {
                 void.store(1, Ordering::Release);
-                gate.reset();
+                level.reset();
             }
         });
-        block_on(pass(&gate, 1, || void.load(Ordering::Acquire) == 1));
+        block_on(pass(&level, 1, || void.load(Ordering::Acquire) == 1));
         renewing.join().unwrap();
-        assert!(lock(&gate.waiting).is_empty());
+        assert!(lock(&level.waiting).is_empty());
     });
 }
 
 #[test]
 fn loom_who_leaves_while_the_number_is_reached_takes_nobody_elses_place() {
     loom::model(|| {
-        let gate = Arc::new(Gate::default());
+        let level = Arc::new(Level::default());
         let ((waker, stays), mut place) = (counting(), None);
-        assert!(gate.wait(1, &mut place, &waker));
+        assert!(level.wait(1, &mut place, &waker));
         let leaver = thread::spawn({
-            let gate = gate.clone();
+            let level = level.clone();
             move || {
                 let mut place = None;
-                gate.wait(1, &mut place, Waker::noop());
-                gate.leave(&mut place);
+                level.wait(1, &mut place, Waker::noop());
+                level.leave(&mut place);
             }
         });
-        gate.reach(1);
+        level.reach(1);
         leaver.join().unwrap();
         assert_eq!(stays.load(Ordering::SeqCst), 1, "woken once");
-        assert!(lock(&gate.waiting).is_empty());
+        assert!(lock(&level.waiting).is_empty());
     });
 }

@@ -1,0 +1,125 @@
+//! What the feed brings: events, levels, closed channels.
+
+use super::{Over, Session};
+use crate::{
+    backend::{Entry, Message},
+    hub::engine::Hub,
+    node::mirror::Pushed,
+    trace::debug,
+    wire::{
+        cursor::{Cursor, Epoch, Offset},
+        name::ChannelName,
+    },
+};
+
+impl Session<'_> {
+    pub(super) fn message(&mut self, hub: &Hub, message: Message) -> Option<Over> {
+        match message {
+            Message::Watching(channel) => {
+                if let Some(watched) = self.duties.watched.get_mut(&channel) {
+                    watched.carried = true;
+                    self.read(hub, &channel);
+                }
+                None
+            }
+            // As if it had been lost on the way: the channel is read when that is seen, and it is none there either.
+            Message::Entry { entry, .. } if !entry.is_whole() => None,
+            // Before the epoch is known nothing is read, so that what comes until then will be in what is read.
+            Message::Entry { epoch, .. } if self.epoch.is_none_or(|own| own != epoch) => {
+                self.epoch.and_then(|_| self.anew())
+            }
+            Message::Entry { channel, epoch, entry } => {
+                self.entry(hub, &channel, epoch, entry);
+                None
+            }
+            Message::Closed(channel) => {
+                // As long as it is not carried this is what was on its way to readers of before; it will be read.
+                if self.duties.watched.get(&channel).is_some_and(|watched| watched.carried)
+                    && let Some(mirror) = self.duties.watched.remove(&channel)
+                {
+                    mirror.drop_closed(hub);
+                    self.calls.unwatch(&channel);
+                }
+                None
+            }
+            Message::Level(level) => self.level(hub, level),
+        }
+    }
+
+    fn entry(&mut self, hub: &Hub, channel: &ChannelName, epoch: Epoch, entry: Entry) {
+        self.position = self.position.max(entry.offset);
+        self.link.learn(Cursor { epoch, offset: entry.offset });
+        let Some(watched) = self.duties.watched.get_mut(channel) else { return };
+        match watched.mirror.push(hub, epoch, entry) {
+            // The level first: who wakes up reads up to it.
+            Pushed::In(wakeups) => {
+                self.rise(hub);
+                drop(wakeups);
+            }
+            Pushed::Known => {}
+            Pushed::Broken => {
+                debug!("the feed lost an event", channel = channel);
+                self.duties.watched.hold(channel, true);
+                self.read(hub, channel);
+            }
+        }
+    }
+
+    fn level(&mut self, hub: &Hub, level: Cursor) -> Option<Over> {
+        if self.epoch.is_some_and(|epoch| epoch != level.epoch) {
+            return self.anew();
+        }
+        let known = if self.epoch.is_some() { hub.cursor(hub.memory.last()) } else { self.known };
+        if known.epoch == level.epoch && known.offset > level.offset {
+            debug!("the store has lost events", known = known.offset, last = level.offset);
+            self.calls.renew(level.epoch);
+            return None;
+        }
+        if self.epoch.replace(level.epoch).is_none() {
+            self.enter(hub, level.epoch);
+        }
+        self.link.learn(level);
+        self.position = self.position.max(level.offset);
+        self.rise(hub);
+        if let Some(sync) = self.calls.synced() {
+            self.check(hub, sync.expected);
+            self.link.answered.reach(sync.ticket);
+            if sync.ticket == self.duties.ticket {
+                self.duties.ticket = 0;
+            }
+        }
+        if level.offset > self.heads_at && std::mem::take(&mut self.heads_due) {
+            self.heads_at = level.offset;
+            self.calls.heads(&self.duties.watched.names());
+        }
+        None
+    }
+
+    /// The epoch is known: mirrors of another are void, and what waited for it is read.
+    fn enter(&mut self, hub: &Hub, epoch: Epoch) {
+        self.duties.useful = true;
+        if self.link.known().epoch != epoch {
+            self.link.begin(hub, epoch);
+            for name in self.duties.watched.names() {
+                self.duties.watched.hold(&name, false);
+                if let Some(watched) = self.duties.watched.get_mut(&name) {
+                    watched.mirror.restart(hub, epoch);
+                }
+            }
+        }
+        self.duties.watched.names().iter().for_each(|channel| self.read(hub, channel));
+    }
+
+    /// The feed was to bring these channels that far before now.
+    fn check(&mut self, hub: &Hub, expected: Vec<(ChannelName, Offset)>) {
+        for (channel, head) in expected {
+            let Some(watched) = self.duties.watched.get(&channel) else { continue };
+            if watched.mirror.tail().is_some_and(|tail| tail < head) {
+                debug!("the feed lost an event", channel = channel);
+                let holds = watched.mirror.interrupt();
+                self.duties.watched.hold(&channel, holds);
+                self.read(hub, &channel);
+            }
+        }
+    }
+}
