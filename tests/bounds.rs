@@ -39,7 +39,7 @@ async fn idle_channels_make_room_for_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_refused_leaves_no_channel() {
+async fn a_refused_request_leaves_no_channel_behind() {
     let publisher = with(Limits::new().lanes(0).event_bytes(100));
     finish(&publisher, "over", "last");
     assert!(try_send(&publisher, "a", Some("ana"), 1).unwrap_err().is_limit());
@@ -56,7 +56,7 @@ async fn what_is_refused_leaves_no_channel() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_finished_channel_that_was_dropped_stays_so_when_it_refuses() {
+async fn a_refusal_does_not_revive_a_finished_channel_that_was_dropped() {
     let publisher = Publisher::builder().retention(Retention::new().age(Duration::from_secs(10))).build();
     finish(&publisher, "over", "last");
     until_swept(&publisher, 60).await;
@@ -238,7 +238,7 @@ fn per_channel_and_per_client() {
 }
 
 #[test]
-fn who_replaces_another_makes_room_for_itself() {
+fn a_replacement_takes_the_place_of_the_reader_it_replaces() {
     let publisher = Publisher::new();
     let options = OpenOptions::new().max_per_client(1).max_per_channel(2).duplicates(Duplicates::Replace);
     let open = |client| ready(options.open(&publisher, grant(&["a"], client), None));
@@ -249,7 +249,7 @@ fn who_replaces_another_makes_room_for_itself() {
 }
 
 #[test]
-fn what_is_refused_for_another_reason_is_not_counted_as_limited() {
+fn a_refusal_for_another_reason_is_not_counted_as_limited() {
     let publisher = Publisher::new();
     assert!(ready(OpenOptions::new().open(&publisher, grant(&[], ""), None)).is_err());
     assert_eq!((publisher.stats().limited, publisher.stats().opened), (0, 0));
@@ -275,7 +275,7 @@ async fn retention_by_count_bytes_and_age() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retention_is_by_channel() {
+async fn retention_is_set_per_channel() {
     let publisher = Publisher::builder()
         .retention_by(|channel| Retention::new().events(if channel == "long" { 10 } else { 2 }))
         .build();
@@ -305,7 +305,7 @@ async fn the_sweep_drops_idle_channels() {
 
 /// What an application is asked for under no lock: it may ask the hub in turn.
 #[test]
-fn the_retention_of_a_channel_may_look_at_the_hub() {
+fn a_retention_function_may_call_the_hub() {
     let slot = std::sync::Arc::new(std::sync::OnceLock::<Publisher>::new());
     let hub = slot.clone();
     let publisher = Publisher::builder()

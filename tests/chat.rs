@@ -65,7 +65,7 @@ async fn status(chat: &Example, path: &str, authorization: Option<&str>) -> u16 
 }
 
 #[tokio::test]
-async fn serves_its_page() {
+async fn the_chat_serves_its_page() {
     let response = request(Request::get(Example::chat().url("/")), String::new()).await;
     assert_eq!(response.status(), 200);
     assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
@@ -76,7 +76,7 @@ async fn serves_its_page() {
 }
 
 #[tokio::test]
-async fn what_is_sent_arrives_as_it_was_named_and_targeted() {
+async fn an_event_arrives_with_its_name_at_its_target() {
     let chat = Example::chat();
     let mut ana = Stream::open(&chat, "/sse/lobby/ana").await;
     let mut bo = Stream::open(&chat, "/sse/lobby/bo").await;
@@ -92,7 +92,7 @@ async fn what_is_sent_arrives_as_it_was_named_and_targeted() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_told_as_json() {
+async fn errors_are_json() {
     let chat = Example::chat();
     let wrong = [
         ("/send/lobby", "{\"a\":", 400),
@@ -156,7 +156,7 @@ async fn an_agent_runs_on_its_channel_and_is_answered_at_once() {
 }
 
 #[tokio::test]
-async fn speaks_http_2_with_prior_knowledge() {
+async fn the_chat_speaks_http_2_with_prior_knowledge() {
     let chat = Example::chat();
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Full<Bytes>>();
     let get = Request::get(chat.url("/sse/lobby/ana")).body(Full::default()).unwrap();
@@ -260,7 +260,7 @@ async fn a_keep_alive_comes_when_idle() {
 /// Streams of both kinds are open, one client has stopped reading, and one is in the middle of a request.
 #[cfg(unix)]
 #[tokio::test]
-async fn a_signal_ends_it_within_five_seconds_whatever_clients_do() {
+async fn a_signal_ends_the_chat_within_five_seconds_whatever_clients_do() {
     for signal in ["TERM", "INT"] {
         let mut chat = Example::chat();
         let mut stream = Stream::open(&chat, "/sse/lobby/ana").await;

@@ -60,7 +60,7 @@ fn chunks<const N: usize>(chunks: [(u128, &[&str]); N]) -> Vec<(u128, Vec<String
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_event_goes_at_once_and_what_follows_it_in_one_chunk() {
+async fn the_first_event_is_sent_at_once_and_those_that_follow_as_one_chunk() {
     for channels in [&["a"][..], &["a", "b"]] {
         let publisher = Publisher::new();
         let mut reader = read(body(&publisher, channels, 10 * MS));
@@ -78,7 +78,7 @@ async fn the_first_event_goes_at_once_and_what_follows_it_in_one_chunk() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_steady_stream_goes_in_one_chunk_for_each_pause() {
+async fn a_steady_stream_is_sent_as_one_chunk_per_pause() {
     let publisher = Publisher::new();
     let mut reader = read(body(&publisher, &["a"], 5 * MS));
     sleep(MS).await;
@@ -107,7 +107,7 @@ async fn no_pause_is_longer_than_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_it_and_with_zero_nothing_waits() {
+async fn nothing_waits_without_coalescing_or_with_zero() {
     let publisher = Publisher::new();
     let mut reader = read(body(&publisher, &["a"], Duration::ZERO));
     for n in 0..3 {
@@ -118,7 +118,7 @@ async fn without_it_and_with_zero_nothing_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_behind_gets_it_without_waiting() {
+async fn a_reader_that_is_behind_does_not_wait() {
     let publisher = Publisher::builder().retention(Retention::new().events(10_000)).build();
     (0..5_000).for_each(|n| _ = send(&publisher, "a", format!("{n:020}")));
     let late = SseBody::new(earliest(&publisher, &["a"], "")).coalesce(50 * MS);
@@ -179,7 +179,7 @@ async fn keep_alives_come_an_interval_after_the_last_chunk() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_evicted_during_a_pause_is_told() {
+async fn an_eviction_during_a_pause_is_a_gap() {
     let publisher = Publisher::builder().retention(Retention::new().events(3)).build();
     let mut reader = read(body(&publisher, &["a"], 10 * MS));
     sleep(MS).await;

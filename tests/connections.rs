@@ -92,7 +92,7 @@ fn a_refused_newcomer_replaces_nobody() {
 }
 
 #[test]
-fn of_many_newcomers_at_once_one_stays() {
+fn one_of_many_simultaneous_newcomers_stays() {
     for _ in 0..200 {
         let publisher = Publisher::new();
         let channels: [&[&str]; 3] = [&["a", "b", "c"], &["c", "a", "b"], &["b", "c", "a"]];
@@ -108,7 +108,7 @@ fn of_many_newcomers_at_once_one_stays() {
 }
 
 #[test]
-fn one_that_comes_in_while_another_is_coming_in_does_not_stay_beside_it() {
+fn two_newcomers_that_open_at_the_same_time_do_not_both_stay() {
     use std::sync::{
         Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -138,7 +138,7 @@ fn a_client_that_was_disconnected_is_not_among_the_clients() {
 }
 
 #[test]
-fn who_comes_back_with_the_id_of_a_goodbye_is_told_it_is_over() {
+fn a_reader_that_returns_with_a_goodbyes_id_is_told_that_it_is_over() {
     let publisher = Publisher::new();
     send(&publisher, "a", "held");
     let cursor = live(&publisher, &["a"], "").cursor();

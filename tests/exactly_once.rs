@@ -6,7 +6,7 @@ use common::*;
 use tower_sse::{Publisher, Retention};
 
 #[test]
-fn resuming_from_every_id_gives_what_comes_after_it_once() {
+fn resuming_from_any_id_gives_each_later_event_once() {
     let publisher = Publisher::new();
     let ids: Vec<_> = (0..50)
         .map(|n| if n % 3 == 0 { send_to(&publisher, "a", "ana", n) } else { send(&publisher, "a", n) })
@@ -54,7 +54,7 @@ fn replay_turns_live_without_a_seam() {
 }
 
 #[test]
-fn what_is_published_after_opening_is_not_missed_however_late_it_is_read() {
+fn an_event_published_after_opening_is_delivered_however_late_it_is_read() {
     let publisher = Publisher::builder().retention(Retention::new().events(100)).build();
     let mut one = live(&publisher, &["a"], "");
     let mut many = live(&publisher, &["a", "b"], "");

@@ -33,7 +33,7 @@ fn nothing_follows_the_last_event() {
 }
 
 #[test]
-fn latecomers_get_what_is_held_and_the_end_and_then_it_is_over() {
+fn a_late_reader_gets_what_is_held_then_the_end_then_is_told_it_is_over() {
     let publisher = Publisher::new();
     let first = send(&publisher, "a", 1);
     let last = finish(&publisher, "a", "last");
@@ -44,7 +44,7 @@ fn latecomers_get_what_is_held_and_the_end_and_then_it_is_over() {
 }
 
 #[test]
-fn a_fresh_reader_gets_what_is_held_wherever_it_was_to_start() {
+fn a_fresh_reader_of_a_finished_channel_gets_all_that_is_held_whatever_its_start() {
     let publisher = Publisher::new();
     send(&publisher, "a", 1);
     finish(&publisher, "a", "last");
@@ -58,7 +58,7 @@ fn a_fresh_reader_gets_what_is_held_wherever_it_was_to_start() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_nothing_is_held_any_more_it_is_over_for_fresh_readers_too() {
+async fn a_finished_channel_that_holds_nothing_is_over_for_fresh_readers_too() {
     let publisher = Publisher::builder().retention(Retention::new().age(Duration::from_secs(60))).build();
     let first = send(&publisher, "a", 1);
     let last = finish(&publisher, "a", "last");

@@ -245,7 +245,7 @@ fn evictions_of_other_channels_are_no_gap() {
 }
 
 #[test]
-fn a_live_reader_is_not_alarmed_by_what_it_does_not_read() {
+fn a_live_reader_gets_no_gap_for_events_it_does_not_read() {
     let publisher = holding(2);
     let mut ana = live(&publisher, &["a", "b"], "ana");
     let mut alone = live(&publisher, &["a"], "ana");

@@ -228,7 +228,7 @@ async fn heads_at_the_servers_limits_are_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_slowly_is_no_subscription_and_is_hung_up_on() {
+async fn a_peer_that_sends_its_request_slowly_gets_no_subscription_and_is_disconnected() {
     let server = Server::start().await;
     let mut slow = Vec::new();
     for _ in 0..200 {
@@ -271,7 +271,7 @@ async fn resets_and_half_closed_sockets_leave_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_hangs_up_at_once_leaves_nothing_behind() {
+async fn a_peer_that_hangs_up_at_once_leaves_nothing_behind() {
     let server = Server::start().await;
     let request = b"GET /events/a HTTP/1.1\r\nhost: localhost\r\n\r\n";
     for n in 0..=request.len() {
@@ -359,7 +359,7 @@ async fn an_http_2_stream_that_is_not_read_delays_no_other_on_its_connection() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_example_hangs_up_on_who_never_reads() {
+async fn the_example_disconnects_a_peer_that_never_reads() {
     let example = Example::start("hardened", &[("STALL_MILLIS", "400")]);
     let address = (Ipv4Addr::LOCALHOST, example.port).into();
     let mut good = Peer(TcpStream::connect(address).await.unwrap());
@@ -397,7 +397,7 @@ async fn the_example_hangs_up_on_who_never_reads() {
 /// A peer whose network is gone: whatever is sent to it is dropped, and nothing comes back, not even a reset.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_example_hangs_up_on_a_peer_that_vanishes() {
+async fn the_example_disconnects_a_peer_that_vanishes() {
     let example = Example::start("hardened", &[("STALL_MILLIS", "400")]);
     let sockets = || std::fs::read_dir(format!("/proc/{}/fd", example.process.id())).unwrap().count();
     let before = sockets();
@@ -416,7 +416,7 @@ async fn the_example_hangs_up_on_a_peer_that_vanishes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_example_hangs_up_on_who_asks_slowly() {
+async fn the_example_disconnects_a_peer_that_sends_its_request_slowly() {
     let example = Example::start("hardened", &[("STALL_MILLIS", "400")]);
     let mut slow = Peer(TcpStream::connect((Ipv4Addr::LOCALHOST, example.port)).await.unwrap());
     slow.0.write_all(b"GET /events/clock HTTP/1.1\r\nhost: ").await.unwrap();

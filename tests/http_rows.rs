@@ -198,7 +198,7 @@ async fn a_route_spreads_the_times_after_which_clients_reconnect() {
 
 /// Clients that wait with `setTimeout` hold the time in a signed 32-bit integer, and reconnect at once for anything longer.
 #[tokio::test(start_paused = true)]
-async fn no_retry_is_longer_than_the_timers_of_clients_take() {
+async fn no_retry_exceeds_the_longest_timer_of_clients() {
     let publisher = Publisher::builder().reconnect(Duration::MAX, Duration::MAX).build();
     let route = Route::new("/sse/{channel}").retry(Duration::MAX).options(OpenOptions::new().max_per_channel(1));
     let layer = SseLayer::new(publisher.clone()).route(route).unwrap();
@@ -514,7 +514,7 @@ async fn status_of_get_and_head<A: Authorizer>(layer: &SseLayer<A>, uri: &str, i
 }
 
 #[tokio::test]
-async fn a_head_is_answered_as_a_get_would_be() {
+async fn a_head_request_is_answered_like_a_get() {
     let limits = Limits::default().channels_per_subscription(2).subscriptions(2);
     let publisher = Publisher::builder().limits(limits).build();
     let layer = layer(&publisher)
@@ -558,7 +558,7 @@ async fn a_head_is_answered_as_a_get_would_be() {
 }
 
 #[tokio::test]
-async fn a_head_takes_no_place_and_replaces_nobody() {
+async fn a_head_request_takes_no_place_and_replaces_nobody() {
     let publisher = Publisher::new();
     let replace = OpenOptions::new().duplicates(Duplicates::Replace);
     let layer = SseLayer::new(publisher.clone()).route(Route::new("/{channel}/{client_id}").options(replace)).unwrap();
@@ -574,7 +574,7 @@ async fn a_head_takes_no_place_and_replaces_nobody() {
 }
 
 #[tokio::test]
-async fn a_head_has_the_headers_and_neither_body_nor_subscription() {
+async fn a_head_request_gets_the_headers_without_body_or_subscription() {
     let publisher = Publisher::new();
     let request = Request::head("/sse/a").body("").unwrap();
     let response = send(&layer(&publisher), request).await;
@@ -585,7 +585,7 @@ async fn a_head_has_the_headers_and_neither_body_nor_subscription() {
 }
 
 #[tokio::test]
-async fn a_head_is_authorized_too() {
+async fn a_head_request_is_authorized_too() {
     let publisher = Publisher::new();
     let layer = layer(&publisher).authorizer(authorizer_fn(|_| async { Err::<Grant, _>(Denied::unauthorized()) }));
     let response = send(&layer, Request::head("/sse/a").body("").unwrap()).await;
@@ -600,7 +600,7 @@ async fn a_head_is_authorized_too() {
 // Another method, or another path
 
 #[tokio::test]
-async fn other_methods_and_paths_are_the_inner_services_untouched() {
+async fn other_methods_and_paths_reach_the_inner_service_untouched() {
     let publisher = Publisher::new();
     let layer = layer(&publisher);
     for (method, uri) in [
@@ -695,7 +695,7 @@ async fn a_service_that_answers_streams_reserves_no_place_of_the_inner_service()
 }
 
 #[tokio::test]
-async fn an_inner_service_that_fails_to_become_ready_fails_what_is_passed_on() {
+async fn an_inner_service_that_fails_to_become_ready_fails_the_requests_passed_on() {
     #[derive(Clone)]
     struct Broken;
     impl Service<Request<&'static str>> for Broken {
@@ -719,7 +719,7 @@ async fn an_inner_service_that_fails_to_become_ready_fails_what_is_passed_on() {
 // Accept
 
 #[tokio::test]
-async fn an_accept_that_rules_it_out_is_a_406() {
+async fn an_accept_header_that_rules_out_streams_is_a_406() {
     let publisher = Publisher::new();
     let layer = layer(&publisher);
     for accept in [&b"text/html"[..], b"text/event-stream;q=0, */*", b"application/json"] {
@@ -800,7 +800,7 @@ async fn the_authorizer_sees_the_request_and_narrows_the_channels() {
 }
 
 #[tokio::test]
-async fn a_grant_of_other_channels_than_the_asked_is_a_403() {
+async fn a_grant_of_other_channels_than_requested_is_a_403() {
     let publisher = Publisher::new();
     let layer = layer(&publisher)
         .authorizer(authorizer_fn(|_| async { Ok::<_, Denied>(Grant::new([ChannelName::from_static("secret")])) }));
@@ -809,7 +809,7 @@ async fn a_grant_of_other_channels_than_the_asked_is_a_403() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_grant_and_not_the_url_decides_who_the_connection_is() {
+async fn the_grant_decides_who_a_connection_is_and_the_url_does_not() {
     let publisher = Publisher::new();
     let layer = layer(&publisher).authorizer(authorizer_fn(|request: AuthorizeRequest| async move {
         Ok::<_, Denied>(request.grant().client(ClientId::from_static("ana")))
@@ -941,7 +941,7 @@ async fn a_finished_channel_with_nothing_left_is_a_204() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_finished_channel_with_something_left_gives_the_rest_and_the_end() {
+async fn a_finished_channel_with_events_left_gives_them_and_the_end() {
     let publisher = Publisher::new();
     let layer = layer(&publisher);
     let mut reader = open(&layer, get("/sse/a")).await;
@@ -956,7 +956,7 @@ async fn a_finished_channel_with_something_left_gives_the_rest_and_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_was_sent_away_and_comes_back_is_a_204() {
+async fn a_reader_that_was_sent_away_for_good_gets_a_204() {
     let publisher = Publisher::new();
     let layer = layer(&publisher);
     let mut stream = open(&layer, get("/sse/a/ana")).await;
@@ -1170,7 +1170,7 @@ fn grant(channels: &[&'static str]) -> Grant {
 }
 
 #[tokio::test]
-async fn a_handler_answers_what_was_not_opened_as_the_layer_does() {
+async fn a_handler_answers_a_refused_opening_as_the_layer_does() {
     let hub = |limits: Limits| Publisher::builder().limits(limits).reconnect(2 * SECOND, 4 * SECOND).build();
     let publisher = hub(Limits::default().channels_per_subscription(2).subscriptions(1));
     let last = publisher.channel("over").finish(Event::text("last")).await.unwrap().id.to_string();
@@ -1228,7 +1228,7 @@ async fn a_handlers_stream_announces_its_cursor_unless_a_gap_is_owed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_between_the_opening_and_the_first_poll_is_after_the_announced_cursor() {
+async fn an_event_between_opening_and_first_poll_comes_after_the_announced_cursor() {
     let publisher = Publisher::new();
     let first = publish(&publisher, "a", "1").await;
     let subscription = OpenOptions::new().open(&publisher, grant(&["a"]), None).await.unwrap();
@@ -1240,7 +1240,7 @@ async fn what_comes_between_the_opening_and_the_first_poll_is_after_the_announce
 }
 
 #[tokio::test(start_paused = true)]
-async fn settings_count_in_any_order_and_until_the_first_poll() {
+async fn settings_work_in_any_order_until_the_first_poll() {
     let publisher = Publisher::new();
     let subscription = || ready(OpenOptions::new().open(&publisher, grant(&["a"]), None)).unwrap();
     let id = subscription().cursor();

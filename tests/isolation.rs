@@ -102,7 +102,7 @@ fn waiting(publisher: &Publisher, channels: &[&str], client: &str) -> (Subscript
 }
 
 #[test]
-fn a_publish_wakes_once_whom_it_concerns_and_nobody_else() {
+fn a_publish_wakes_the_readers_it_concerns_once_and_nobody_else() {
     let publisher = Publisher::new();
     let readers = [&["a"][..], &["a"], &["a", "b"]].map(|channels| waiting(&publisher, channels, "ana"));
     let others = ["bob", ""].map(|client| waiting(&publisher, &["a"], client));
@@ -200,7 +200,7 @@ async fn a_task_that_sends_in_a_loop_lets_others_run() {
 }
 
 #[tokio::test]
-async fn a_send_that_is_given_up_for_another_task_has_sent_nothing() {
+async fn a_send_that_is_dropped_while_it_yields_has_sent_nothing() {
     let publisher = Publisher::new();
     let sent = (0..1_000).filter(|_| publisher.channel("a").send(Event::text("x")).now_or_never().is_some()).count();
     assert!(sent < 1_000);

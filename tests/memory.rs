@@ -168,7 +168,7 @@ fn left_of_crowds(crowd: usize, nth: usize, clients: bool) -> usize {
 }
 
 #[tokio::test]
-async fn a_channel_holds_memory_for_the_readers_that_it_has_and_not_for_those_that_it_had() {
+async fn a_channel_holds_memory_for_its_present_readers_only() {
     let _alone = ALONE.lock().await;
     for clients in [false] {
         for nth in [1_000, 40] {

@@ -42,7 +42,7 @@ fn broadcast_and_targeted_events_of_several_channels_come_in_publish_order() {
 }
 
 #[test]
-fn offsets_only_grow_whatever_the_channel() {
+fn offsets_increase_across_channels() {
     let publisher = Publisher::new();
     let mut reader = live(&publisher, &["a", "b", "c"], "bob");
     mixed(&publisher);

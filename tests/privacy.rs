@@ -6,7 +6,7 @@ use common::*;
 use tower_sse::{CustomId, Event, GapReason, OpenOptions, Publisher, Retention, Start};
 
 #[test]
-fn live_it_reaches_all_connections_of_its_client_and_no_other() {
+fn a_live_targeted_event_reaches_every_connection_of_its_client_and_no_other() {
     let publisher = Publisher::new();
     let mut readers: Vec<_> = ["ana", "ana", "bob", ""].map(|client| live(&publisher, &["a"], client)).into();
     let mut many: Vec<_> = ["ana", "bob", ""].map(|client| live(&publisher, &["a", "b"], client)).into();
@@ -19,7 +19,7 @@ fn live_it_reaches_all_connections_of_its_client_and_no_other() {
 }
 
 #[test]
-fn in_replay_it_reaches_its_client_only() {
+fn a_replayed_targeted_event_reaches_its_client_only() {
     let publisher = Publisher::new();
     let before = live(&publisher, &["a"], "").cursor().to_string();
     send_to(&publisher, "a", "ana", "secret");
@@ -46,7 +46,7 @@ fn a_start_at_the_last_n_does_not_count_the_events_of_others() {
 }
 
 #[test]
-fn recent_holds_back_the_events_of_others() {
+fn recent_leaves_out_targeted_events_of_others() {
     let publisher = Publisher::new();
     let channel = publisher.channel("a");
     send(&publisher, "a", "all");
@@ -74,7 +74,7 @@ fn the_custom_id_of_anothers_event_resolves_to_nothing() {
 }
 
 #[test]
-fn a_lane_that_is_used_again_keeps_nothing_of_its_client() {
+fn a_reused_lane_keeps_nothing_of_its_former_client() {
     let publisher = Publisher::builder().retention(Retention::new().events(1)).build();
     for n in 0..20 {
         let (client, other) = (format!("client{n}"), format!("client{}", n + 1));

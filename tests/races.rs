@@ -413,7 +413,7 @@ fn closing_against_dropping_forgets_that_a_channel_was_finished() {
 }
 
 #[test]
-fn a_channel_is_not_over_for_who_lost_its_last_event_meanwhile() {
+fn a_channel_is_not_over_for_a_reader_that_just_lost_its_last_event() {
     for _ in 0..5_000 {
         let publisher = Publisher::builder().limits(Limits::new().hub_bytes(600)).build();
         let id = common::send(&publisher, "a", "1");

@@ -10,7 +10,7 @@ use tower_sse::{EndReason, Publisher};
 const GRACE: Duration = Duration::from_secs(5);
 
 #[tokio::test(start_paused = true)]
-async fn everything_published_before_is_delivered_and_then_the_end() {
+async fn events_published_before_a_shutdown_are_delivered_before_the_end() {
     let publisher = Publisher::new();
     let mut readers = vec![live(&publisher, &["a"], "ana"), live(&publisher, &["a", "b"], "ana")];
     let mut parked = live(&publisher, &["b"], "");
@@ -52,7 +52,7 @@ async fn readers_of_finished_channels_are_told_that_all_is_complete() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_with_an_unfinished_channel_is_to_come_back() {
+async fn a_reader_with_an_unfinished_channel_is_told_to_reconnect() {
     let publisher = Publisher::new();
     let mut reader = live(&publisher, &["a", "b"], "");
     finish(&publisher, "a", "last");
@@ -78,7 +78,7 @@ async fn parked_readers_are_woken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn publishes_and_readers_are_refused_from_then_on() {
+async fn publishes_and_readers_are_refused_after_a_shutdown_began() {
     let publisher = Publisher::new();
     send(&publisher, "a", 1);
     assert!(publisher.shutdown(GRACE).await);
@@ -91,7 +91,7 @@ async fn publishes_and_readers_are_refused_from_then_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_no_reader_it_is_done_at_once() {
+async fn a_shutdown_without_readers_is_done_at_once() {
     let publisher = Publisher::new();
     let before = tokio::time::Instant::now();
     assert!(publisher.shutdown(GRACE).await);
@@ -99,7 +99,7 @@ async fn with_no_reader_it_is_done_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_is_not_polled_is_waited_for_no_longer_than_the_grace() {
+async fn a_shutdown_waits_for_an_unpolled_reader_no_longer_than_its_grace() {
     let publisher = Publisher::new();
     let mut stalled = live(&publisher, &["a"], "");
     send(&publisher, "a", 1);
@@ -112,7 +112,7 @@ async fn a_reader_that_is_not_polled_is_waited_for_no_longer_than_the_grace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_returns_as_soon_as_the_last_reader_is_gone() {
+async fn a_shutdown_returns_once_the_last_reader_is_gone() {
     let publisher = Publisher::new();
     let readers: Vec<_> = (0..10u64)
         .map(|n| {

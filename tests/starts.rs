@@ -43,7 +43,7 @@ fn a_cursor_that_is_taken_before_the_state_misses_nothing_after_it() {
 }
 
 #[test]
-fn earliest_starts_with_the_first_that_is_held() {
+fn earliest_starts_with_the_oldest_held_event() {
     let publisher = with_history();
     assert_eq!(texts(&mut start(&publisher, &["a"], "", Start::Earliest)), ["a2", "a3", "a4"]);
     let mut many = start(&publisher, &["a", "b"], "ana", Start::Earliest);
@@ -63,7 +63,7 @@ fn last_n_counts_over_all_channels() {
 }
 
 #[test]
-fn last_n_goes_on_live() {
+fn last_n_continues_live() {
     let publisher = with_history();
     for n in [0, 1] {
         let mut reader = start(&publisher, &["a", "b"], "ana", Start::Last(n));
@@ -107,7 +107,7 @@ fn a_custom_id_resumes_after_its_event() {
 }
 
 #[test]
-fn a_custom_id_is_what_the_browser_comes_back_with() {
+fn a_browser_returns_with_the_custom_id() {
     let publisher = Publisher::new();
     assert!(send_with_id(&publisher, "a", None, "order-17"));
     let held = &publisher.channel("a").recent(1)[0];
@@ -116,7 +116,7 @@ fn a_custom_id_is_what_the_browser_comes_back_with() {
 }
 
 #[test]
-fn a_custom_id_that_is_held_is_refused_for_the_same_readers() {
+fn a_held_custom_id_is_refused_for_the_same_readers() {
     let publisher = Publisher::builder().retention(Retention::new().events(2)).build();
     assert!(send_with_id(&publisher, "a", None, "x"));
     assert!(!send_with_id(&publisher, "a", None, "x"));
@@ -141,7 +141,7 @@ fn a_custom_id_that_could_be_of_two_events_gives_a_gap() {
 }
 
 #[test]
-fn where_a_reader_of_everything_starts_is_an_id_to_come_back_with() {
+fn the_starting_cursor_of_a_reader_of_everything_resumes() {
     let publisher = Publisher::builder().retention(Retention::new().events(1)).build();
     (0..3).for_each(|n| drop(send(&publisher, "a", n)));
     let start = EventId::from(earliest(&publisher, &["a"], "").cursor());

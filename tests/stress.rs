@@ -369,7 +369,7 @@ fn run(round: &Round) -> Tally {
 }
 
 #[test]
-fn whatever_goes_on_at_once_nothing_is_lost_repeated_reordered_or_leaked() {
+fn concurrent_use_loses_repeats_reorders_and_leaks_nothing() {
     let given = |name: &str| env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let seed = given("STRESS_SEED").unwrap_or(u64::from(now.subsec_nanos()));

@@ -138,7 +138,7 @@ pub async fn publishers_on_all_nodes_at_once_are_in_one_order(store: impl Store)
     }
 }
 
-pub async fn a_live_reader_starts_after_what_was_acknowledged(store: impl Store) {
+pub async fn a_live_reader_starts_after_every_acknowledged_event(store: impl Store) {
     let [one, other] = store.nodes(defaults);
     // The channel is watched already, on both.
     let _kept = [live(&one, &["a"], "").await, live(&other, &["a"], "").await];
@@ -152,7 +152,7 @@ pub async fn a_live_reader_starts_after_what_was_acknowledged(store: impl Store)
     assert_eq!(last.texts(2).await, ["before", "49"]);
 }
 
-pub async fn eviction_by_count_is_a_gap_for_whom_it_concerns(store: impl Store) {
+pub async fn eviction_by_count_is_a_gap_for_affected_readers(store: impl Store) {
     let [one, other, late] = store.nodes(three_events);
     let first = send(&one, "a", 1).await;
     send_to(&one, "a", "ana", 2).await;
@@ -186,7 +186,7 @@ pub async fn eviction_by_count_is_a_gap_for_whom_it_concerns(store: impl Store) 
     }
 }
 
-pub async fn eviction_by_bytes_is_a_gap_for_whom_it_concerns(store: impl Store) {
+pub async fn eviction_by_bytes_is_a_gap_for_affected_readers(store: impl Store) {
     let [one, other, late] = store.nodes(five_hundred_bytes);
     let first = send(&one, "a", "x").await;
     let large = send(&one, "a", "y".repeat(300)).await;
@@ -200,7 +200,7 @@ pub async fn eviction_by_bytes_is_a_gap_for_whom_it_concerns(store: impl Store) 
     assert_eq!(ana.text().await.len(), 400, "the newest is held, however large");
 }
 
-pub async fn eviction_by_age_is_a_gap_for_whom_it_concerns(store: impl Store) {
+pub async fn eviction_by_age_is_a_gap_for_affected_readers(store: impl Store) {
     let [one, other] = store.nodes(short_lived);
     let first = send(&one, "a", 1).await;
     let second = send_to(&one, "a", "ana", 2).await;
@@ -302,7 +302,7 @@ pub async fn a_finished_channel_ends_everywhere(store: impl Store) {
     }
 }
 
-pub async fn a_closed_channel_ends_everywhere_and_begins_anew(store: impl Store) {
+pub async fn a_closed_channel_ends_everywhere_and_can_be_used_again(store: impl Store) {
     let [one, other] = store.nodes(defaults);
     let mut reader = live(&other, &["a", "b"], "").await;
     let first = send(&one, "a", 1).await;
@@ -325,7 +325,7 @@ async fn close_for(nodes: [&Publisher; 2], channel: &str) {
     assert!(one.next().await.is_none() && other.next().await.is_none());
 }
 
-pub async fn who_comes_back_before_its_first_event_is_told_no_gap(store: impl Store) {
+pub async fn a_reader_that_reconnects_before_its_first_event_gets_no_gap(store: impl Store) {
     let [one, other] = store.nodes(three_events);
     let mut kept = live(&one, &["a", "b"], "").await;
     for n in 0..5 {
@@ -411,7 +411,7 @@ pub async fn repeated_publishes_on_all_nodes_at_once_are_one(store: impl Store) 
     reader.nothing_before(&nodes[1], "a").await;
 }
 
-pub async fn whoever_is_connected_is_present_on_every_node(store: impl Store) {
+pub async fn every_node_sees_who_is_connected_anywhere(store: impl Store) {
     let [one, other] = store.nodes(defaults);
     let ana = ClientId::from_static("ana");
     let readers =

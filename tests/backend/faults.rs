@@ -38,7 +38,7 @@ fn faulty_node_with(
     (settings(Publisher::builder().backend(backend)).build(), faults)
 }
 
-pub async fn an_empty_store_is_another_epoch_and_a_gap_for_all(store: impl Shared) {
+pub async fn an_emptied_store_begins_an_epoch_and_is_a_gap_for_everybody(store: impl Shared) {
     let [one, other] = store.nodes(impatient);
     let mut reader = live(&one, &["a"], "ana").await;
     let mut several = live(&one, &["a", "b", "c"], "").await;
@@ -102,7 +102,7 @@ async fn lose_sight(faults: &Faults, other: &Publisher) {
     send(other, "c", "seen").await;
 }
 
-pub async fn a_reader_of_several_channels_goes_no_further_than_all_is_known(store: impl Shared) {
+pub async fn a_reader_of_several_channels_waits_for_the_channel_that_is_behind(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let (mut several, mut single) = (live(&one, &["a", "b"], "ana").await, live(&one, &["a"], "").await);
@@ -125,7 +125,7 @@ pub async fn a_reader_of_several_channels_goes_no_further_than_all_is_known(stor
     faults.away.store(false, SeqCst);
 }
 
-pub async fn what_is_left_of_finished_channels_comes_once_all_is_known(store: impl Shared) {
+pub async fn the_rest_of_finished_channels_comes_once_every_channel_is_known(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let (mut several, mut single) = (live(&one, &["a", "b"], "").await, live(&one, &["b"], "").await);
@@ -170,7 +170,7 @@ pub async fn readers_of_many_channels_miss_nothing_silently_when_the_feed_drops(
     reader.nothing_before(&other, "a").await;
 }
 
-pub async fn what_was_lost_for_another_client_is_no_gap(store: impl Shared) {
+pub async fn an_event_lost_for_another_client_is_no_gap(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let (mut ana, mut bob) = (live(&one, &["a", "b"], "ana").await, live(&one, &["a", "b"], "bob").await);
@@ -182,7 +182,7 @@ pub async fn what_was_lost_for_another_client_is_no_gap(store: impl Shared) {
     ana.nothing_before(&other, "a").await;
 }
 
-pub async fn what_was_lost_before_a_reader_came_is_a_gap_to_who_wants_what_is_held_only(store: impl Shared) {
+pub async fn a_loss_before_a_reader_opened_is_a_gap_only_if_it_wants_held_events(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let mut early = live(&one, &["a", "b"], "").await;
@@ -197,7 +197,7 @@ pub async fn what_was_lost_before_a_reader_came_is_a_gap_to_who_wants_what_is_he
     late.nothing_before(&other, "a").await;
 }
 
-pub async fn what_was_lost_and_is_back_before_it_is_missed_is_no_gap(store: impl Shared) {
+pub async fn a_lost_event_that_is_back_before_it_is_missed_is_no_gap(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let (mut fast, mut slow) = (live(&one, &["a", "b"], "").await, live(&one, &["a", "b"], "").await);
@@ -208,7 +208,7 @@ pub async fn what_was_lost_and_is_back_before_it_is_missed_is_no_gap(store: impl
     slow.nothing_before(&other, "a").await;
 }
 
-pub async fn who_passed_what_was_lost_is_told_though_it_came_back_since(store: impl Shared) {
+pub async fn a_reader_that_passed_a_loss_is_told_although_the_event_came_back(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let mut reader = live(&one, &["a", "b"], "").await;
@@ -221,7 +221,7 @@ pub async fn who_passed_what_was_lost_is_told_though_it_came_back_since(store: i
     back.gap(GapReason::Lagged).await;
 }
 
-pub async fn what_was_lost_and_is_evicted_is_told(store: impl Shared) {
+pub async fn a_lost_event_that_is_then_evicted_is_a_gap(store: impl Shared) {
     let one_event = |builder: PublisherBuilder| defaults(builder).retention(Retention::new().events(1));
     let (one, faults) = faulty_node_with(&store, one_event);
     let other = store.node(one_event);
@@ -249,7 +249,7 @@ pub async fn a_slow_feed_delays_and_loses_nothing(store: impl Shared) {
     ahead.nothing_before(&other, "a").await;
 }
 
-pub async fn a_feed_that_is_cut_again_and_again_loses_nothing(store: impl Shared) {
+pub async fn a_feed_that_is_cut_repeatedly_loses_nothing(store: impl Shared) {
     const EVENTS: usize = 300;
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
@@ -326,7 +326,7 @@ pub async fn a_reader_that_opens_while_the_store_is_away_is_told_to_come_back(st
     eventually(async || try_open(&one, OpenOptions::new(), &["b"], "", None).await.is_ok()).await;
 }
 
-pub async fn a_channel_without_readers_is_watched_no_more(store: impl Shared) {
+pub async fn a_channel_without_readers_is_no_longer_watched(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let readers = [live(&one, &["a", "b"], "").await, live(&one, &["b"], "ana").await];
     send(&one, "a", 1).await;
@@ -351,7 +351,7 @@ pub async fn a_publisher_without_readers_has_no_feed(store: impl Shared) {
     assert_eq!((faults.feeds.load(SeqCst), one.stats().channels), (0, 0));
 }
 
-pub async fn when_the_only_channel_is_closed_nobody_is_said_to_be_there(store: impl Shared) {
+pub async fn closing_the_only_channel_reports_nobody_present(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let mut reader = live(&one, &["a"], "ana").await;
     eventually(async || faults.present.load(SeqCst) == 1).await;
@@ -387,7 +387,7 @@ pub async fn a_channel_that_is_whole_is_not_read_again(store: impl Shared) {
     assert_eq!(faults.read_after.load(SeqCst), known, "only what is missing");
 }
 
-pub async fn an_event_of_another_epoch_is_not_taken_for_one_of_this(store: impl Shared) {
+pub async fn an_event_of_another_epoch_is_not_mistaken_for_one_of_this_epoch(store: impl Shared) {
     let [one, other] = store.nodes(defaults);
     let mut reader = live(&one, &["a"], "").await;
     send(&other, "a", 1).await;
@@ -412,7 +412,7 @@ pub async fn an_id_of_an_epoch_that_a_node_has_not_heard_of_is_no_gap(store: imp
     resume(&one, &["a"], "", &id).await.nothing_before(&other, "a").await;
 }
 
-pub async fn who_waits_for_a_new_epoch_is_told_of_its_end(store: impl Shared) {
+pub async fn a_reader_that_waits_for_a_new_epoch_is_told_of_its_end(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let mut reader = live(&one, &["a", "b"], "ana").await;
     faults.hold_reads.store(true, SeqCst);
@@ -440,7 +440,7 @@ pub async fn a_reader_of_several_channels_waits_until_all_of_a_new_epoch_are_kno
     assert_eq!(reader.texts(2).await, ["1", "2"]);
 }
 
-pub async fn a_feed_that_says_nothing_any_more_is_given_up(store: impl Shared) {
+pub async fn a_silent_feed_is_given_up(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let mut reader = live(&one, &["a"], "").await;
@@ -465,7 +465,7 @@ pub async fn many_channels_are_read_a_few_at_a_time(store: impl Shared) {
     assert_eq!(faults.reads.load(SeqCst), 100);
 }
 
-pub async fn a_channel_that_takes_longer_than_a_call_may_opens_as_long_as_it_comes(store: impl Shared) {
+pub async fn a_channel_that_takes_longer_to_read_than_a_call_may_opens_while_pages_arrive(store: impl Shared) {
     // Its timeout is one second.
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
@@ -482,7 +482,7 @@ pub async fn a_channel_that_takes_longer_than_a_call_may_opens_as_long_as_it_com
     faults.hold_reads.store(false, SeqCst);
 }
 
-pub async fn a_cut_during_which_nothing_comes_is_no_loss(store: impl Shared) {
+pub async fn a_cut_without_events_is_no_loss(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let (mut reader, mut several) = (live(&one, &["a"], "").await, live(&one, &["a", "b"], "").await);
@@ -496,7 +496,7 @@ pub async fn a_cut_during_which_nothing_comes_is_no_loss(store: impl Shared) {
     assert_eq!(faults.renewed.load(SeqCst), 0);
 }
 
-pub async fn who_comes_back_soon_finds_its_channel_there(store: impl Shared) {
+pub async fn a_reader_that_reconnects_soon_finds_its_channel(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     drop(live(&one, &["a"], "").await);
     // As a page that is reloaded.
@@ -506,7 +506,7 @@ pub async fn who_comes_back_soon_finds_its_channel_there(store: impl Shared) {
     assert_eq!((faults.reads.load(SeqCst), store.watched().await.unwrap_or(1)), (1, 1));
 }
 
-pub async fn a_store_that_is_away_is_asked_less_and_less_often(store: impl Shared) {
+pub async fn an_absent_store_is_asked_less_and_less_often(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let mut reader = live(&one, &["a"], "").await;
     faults.go_away(true);
@@ -518,7 +518,7 @@ pub async fn a_store_that_is_away_is_asked_less_and_less_often(store: impl Share
     reader.nothing_before(&one, "a").await;
 }
 
-pub async fn a_channel_that_cannot_be_read_holds_nobody_for_long(store: impl Shared) {
+pub async fn an_unreadable_channel_keeps_nobody_waiting_for_long(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let mut reader = live(&one, &["a", "b"], "").await;
@@ -535,7 +535,7 @@ pub async fn a_channel_that_cannot_be_read_holds_nobody_for_long(store: impl Sha
     reader.nothing_before(&other, "a").await;
 }
 
-pub async fn a_channel_that_is_closed_while_it_is_read_holds_nobody(store: impl Shared) {
+pub async fn a_channel_that_is_closed_while_it_is_read_keeps_nobody_waiting(store: impl Shared) {
     let (one, faults) = faulty_node_with(&store, defaults);
     let other = store.node(defaults);
     let (mut reader, mut closed) = (live(&one, &["a", "b"], "").await, live(&one, &["c"], "").await);
@@ -550,7 +550,7 @@ pub async fn a_channel_that_is_closed_while_it_is_read_holds_nobody(store: impl 
     faults.hold_reads.store(false, SeqCst);
 }
 
-pub async fn who_comes_between_two_closes_is_ended_by_neither(store: impl Shared) {
+pub async fn a_reader_that_opens_between_two_closes_is_ended_by_neither(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let mut reader = live(&one, &["a"], "").await;
@@ -565,7 +565,7 @@ pub async fn who_comes_between_two_closes_is_ended_by_neither(store: impl Shared
     reader.nothing_before(&other, "a").await;
 }
 
-pub async fn an_opening_that_is_given_up_leaves_nothing_behind(store: impl Shared) {
+pub async fn an_abandoned_opening_leaves_nothing_behind(store: impl Shared) {
     struct Task;
     impl std::task::Wake for Task {
         fn wake(self: Arc<Self>) {}
@@ -600,7 +600,7 @@ pub async fn a_shutdown_waits_for_no_opening(store: impl Shared) {
     assert!(opening.await.unwrap().unwrap_err().is_shutting_down());
 }
 
-pub async fn a_custom_id_of_while_the_store_was_away_resumes_when_it_is_back(store: impl Shared) {
+pub async fn a_custom_id_from_while_the_store_was_away_resumes_once_it_is_back(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let mut reader = live(&one, &["a"], "").await;
@@ -614,7 +614,7 @@ pub async fn a_custom_id_of_while_the_store_was_away_resumes_when_it_is_back(sto
     assert_eq!(reader.texts(2).await, ["1", "nothing came before this"]);
 }
 
-pub async fn a_custom_id_in_what_is_being_read_is_waited_for(store: impl Shared) {
+pub async fn a_resume_waits_for_a_custom_id_in_events_still_being_read(store: impl Shared) {
     let (one, faults) = faulty_node_with(&store, defaults);
     let other = store.node(defaults);
     let _reader = live(&one, &["a"], "").await;
@@ -632,7 +632,7 @@ pub async fn a_custom_id_in_what_is_being_read_is_waited_for(store: impl Shared)
 }
 
 /// Put there by somebody else, or damaged.
-pub async fn what_is_no_event_is_a_gap_and_is_never_sent(store: impl Shared) {
+pub async fn stored_bytes_that_are_no_event_are_a_gap_and_never_sent(store: impl Shared) {
     let [one, other] = store.nodes(defaults);
     let backend = store.backend();
     let mut reader = live(&one, &["a"], "").await;
@@ -652,7 +652,7 @@ pub async fn what_is_no_event_is_a_gap_and_is_never_sent(store: impl Shared) {
     assert_eq!(late.text().await, "5", "all that is before what can't be read is gone with it");
 }
 
-pub async fn an_event_that_comes_while_its_channel_is_read_is_not_missed(store: impl Shared) {
+pub async fn an_event_that_arrives_while_its_channel_is_read_is_not_missed(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let id = send(&other, "a", "before").await;
@@ -669,7 +669,7 @@ pub async fn an_event_that_comes_while_its_channel_is_read_is_not_missed(store: 
     assert_eq!(reader.texts(2).await, ["1", "2"]);
 }
 
-pub async fn a_channel_that_is_closed_while_nothing_is_heard_of_the_store_ends(store: impl Shared) {
+pub async fn a_channel_that_is_closed_while_the_store_is_silent_ends(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let mut reader = live(&one, &["a", "b"], "").await;
@@ -682,7 +682,7 @@ pub async fn a_channel_that_is_closed_while_nothing_is_heard_of_the_store_ends(s
     assert_eq!(reader.subscription.end_reason(), Some(EndReason::Closed));
 }
 
-pub async fn what_is_evicted_while_nothing_is_heard_of_the_store_is_a_gap(store: impl Shared) {
+pub async fn an_eviction_while_the_store_is_silent_is_a_gap(store: impl Shared) {
     fn three(builder: PublisherBuilder) -> PublisherBuilder {
         impatient(builder).retention(Retention::new().events(3))
     }
@@ -701,7 +701,7 @@ pub async fn what_is_evicted_while_nothing_is_heard_of_the_store_is_a_gap(store:
     assert_eq!(reader.texts(3).await, ["4", "5", "6"]);
 }
 
-pub async fn a_channel_that_lost_its_readers_is_watched_no_more_though_others_are(store: impl Shared) {
+pub async fn a_channel_that_lost_its_readers_is_no_longer_watched_although_others_are(store: impl Shared) {
     let (one, _faults) = faulty_node(&store);
     let (_reader, gone) = (live(&one, &["a"], "").await, live(&one, &["b"], "").await);
     drop(gone);
@@ -710,7 +710,7 @@ pub async fn a_channel_that_lost_its_readers_is_watched_no_more_though_others_ar
 }
 
 /// Somebody else's, or of a store that has lost it since.
-pub async fn what_the_feed_brings_and_the_store_does_not_know_is_not_read_for_ever(store: impl Shared) {
+pub async fn an_event_that_the_store_does_not_know_is_not_read_for_ever(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let mut reader = live(&one, &["a"], "").await;
@@ -742,7 +742,7 @@ async fn replaying(node: &Publisher, start: Start, channels: &[&str]) -> Reader 
     try_open(node, OpenOptions::new().start(start), channels, "", None).await.unwrap()
 }
 
-pub async fn what_was_acknowledged_is_replayed_though_it_is_on_its_way(store: impl Shared) {
+pub async fn an_acknowledged_event_still_on_its_way_is_replayed(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let mut live = live(&one, &["a", "b"], "").await;
     let mut sent = 0..;
@@ -766,7 +766,7 @@ pub async fn what_was_acknowledged_is_replayed_though_it_is_on_its_way(store: im
     }
 }
 
-pub async fn what_was_published_while_the_feed_is_away_is_replayed(store: impl Shared) {
+pub async fn an_event_published_while_the_feed_is_away_is_replayed(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let mut live = live(&one, &["a"], "").await;
@@ -784,7 +784,7 @@ pub async fn what_was_published_while_the_feed_is_away_is_replayed(store: impl S
     }
 }
 
-pub async fn after_a_gap_of_a_closed_channel_comes_what_is_on_its_way(store: impl Shared) {
+pub async fn events_on_their_way_follow_the_gap_of_a_closed_channel(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let id = send(&one, "a", 1).await;
     send(&one, "a", 2).await;
@@ -803,7 +803,7 @@ pub async fn after_a_gap_of_a_closed_channel_comes_what_is_on_its_way(store: imp
     }
 }
 
-pub async fn what_the_feed_lost_is_replayed_or_told(store: impl Shared) {
+pub async fn an_event_that_the_feed_lost_is_replayed_or_a_gap(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let (_kept, mut seen) = (live(&one, &["a"], "").await, live(&one, &["b"], "").await);
@@ -823,7 +823,7 @@ pub async fn what_the_feed_lost_is_replayed_or_told(store: impl Shared) {
     several.nothing_before(&other, "c").await;
 }
 
-pub async fn what_cannot_be_read_yet_is_replayed_too(store: impl Shared) {
+pub async fn an_event_that_cannot_be_read_yet_is_replayed_too(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let _kept = live(&one, &["a"], "").await;
@@ -842,7 +842,7 @@ pub async fn what_cannot_be_read_yet_is_replayed_too(store: impl Shared) {
     }
 }
 
-pub async fn who_comes_back_to_a_channel_that_the_store_has_forgotten_is_told_no_gap(store: impl Shared) {
+pub async fn a_reader_that_returns_to_a_channel_forgotten_by_the_store_gets_no_gap(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     faults.forgets.store(true, SeqCst);
@@ -853,7 +853,7 @@ pub async fn who_comes_back_to_a_channel_that_the_store_has_forgotten_is_told_no
     resume(&one, &["a"], "", &id).await.nothing_before(&other, "a").await;
 }
 
-pub async fn who_comes_to_a_channel_that_is_being_finished_gets_what_is_left(store: impl Shared) {
+pub async fn a_reader_that_opens_a_channel_being_finished_gets_the_rest(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let mut early = live(&one, &["a"], "").await;
     send(&one, "a", 1).await;
@@ -868,7 +868,7 @@ pub async fn who_comes_to_a_channel_that_is_being_finished_gets_what_is_left(sto
     assert!(late.next().await.is_none());
 }
 
-pub async fn a_shutdown_ends_who_waits_for_the_level(store: impl Shared) {
+pub async fn a_shutdown_ends_a_reader_that_waits_for_the_level(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let (mut several, mut single) = (live(&one, &["a", "b"], "").await, live(&one, &["a"], "").await);

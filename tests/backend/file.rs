@@ -78,7 +78,7 @@ impl Drop for FileStore {
 }
 
 #[tokio::test]
-async fn what_is_in_the_file_is_there_when_it_is_opened_again() {
+async fn a_reopened_file_has_everything_that_was_written() {
     let store = FileStore::begin().await.unwrap();
     let node = store.node(|builder| builder);
     let first = send(&node, "a", "1\nand more").await;
@@ -96,7 +96,7 @@ async fn what_is_in_the_file_is_there_when_it_is_opened_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_to_which_nothing_happens_asks_for_next_to_nothing() {
+async fn an_idle_node_sends_the_store_almost_no_requests() {
     let store = FileStore::begin().await.unwrap();
     let (node, faults) = faulty_node(&store);
     let mut readers = [live(&node, &["a"], "").await, live(&node, &["a", "b"], "").await];
@@ -111,7 +111,7 @@ async fn a_node_to_which_nothing_happens_asks_for_next_to_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_read_of_a_new_channel_is_there_without_waiting_for_the_next_check() {
+async fn events_read_for_a_new_channel_are_delivered_before_the_next_check() {
     let store = FileStore::begin().await.unwrap();
     let [node, other] = store.nodes(defaults);
     let known = live(&node, &["a"], "").await;
@@ -125,7 +125,7 @@ async fn what_was_read_of_a_new_channel_is_there_without_waiting_for_the_next_ch
 }
 
 #[test]
-fn when_the_runtime_of_the_first_reader_is_gone_the_next_ones_takes_over() {
+fn the_next_readers_runtime_takes_over_when_the_first_readers_is_gone() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let first = runtime();
     let store = first.block_on(FileStore::begin()).unwrap();
@@ -147,7 +147,7 @@ fn when_the_runtime_of_the_first_reader_is_gone_the_next_ones_takes_over() {
 }
 
 #[test]
-fn who_reads_in_another_runtime_goes_on_when_the_first_is_gone() {
+fn a_reader_in_another_runtime_goes_on_when_the_first_runtime_is_gone() {
     let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (first, second) = (runtime(), runtime());
     let store = first.block_on(FileStore::begin()).unwrap();
@@ -195,7 +195,7 @@ fn an_opening_goes_on_when_the_runtime_of_the_first_reader_is_gone() {
 }
 
 #[test]
-fn a_driver_that_can_do_nothing_is_not_begun_again_and_again() {
+fn a_driver_that_fails_at_once_is_not_restarted_in_a_loop() {
     let first = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let without_time = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let store = first.block_on(FileStore::begin()).unwrap();

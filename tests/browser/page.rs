@@ -10,7 +10,7 @@ const OPEN: &str = "document.getElementById('state').dataset.state === 'open'";
 const AGENT_OPEN: &str = "document.getElementById('agent-state').dataset.state === 'open'";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn joins_by_its_form_and_receives() {
+async fn the_form_joins_a_channel_and_events_arrive() {
     let Some(browser) = Browser::start().await else { return };
     let chat = Example::chat();
     browser.open(&chat.url("/")).await;
@@ -36,7 +36,7 @@ async fn joins_by_its_form_and_receives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn comes_back_with_every_event_once_and_in_order() {
+async fn a_page_that_reconnects_has_every_event_once_and_in_order() {
     const EVENTS: usize = 240;
     let Some(browser) = Browser::start().await else { return };
     let chat = Example::chat();
@@ -138,7 +138,7 @@ async fn a_restart_of_the_server_shows_as_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn says_when_the_token_is_wrong() {
+async fn the_page_says_that_the_token_is_wrong() {
     let Some(browser) = Browser::start().await else { return };
     let chat = Example::start("chat", &[("AUTH_TOKEN", "s3cret&more=")]);
     browser.open(&chat.url("/?channel=lobby&client=ana&token=guess")).await;
@@ -160,7 +160,7 @@ async fn says_when_the_token_is_wrong() {
 
 /// With `UPDATE_SCREENSHOT` set, it is also how `docs/chat.png` is made.
 #[tokio::test(flavor = "multi_thread")]
-async fn poses_for_its_picture() {
+async fn the_page_is_photographed_for_the_readme() {
     let Some(browser) = Browser::start().await else { return };
     let chat = Example::chat();
     browser.client.set_window_size(1100, 760).await.unwrap();

@@ -168,7 +168,7 @@ async fn package(Path(path): Path<PathBuf>) -> impl IntoResponse {
 
 const EMPTY: &str = "<!doctype html><title>recipes</title>";
 
-/// Without the guide's function a 502 is the end: see `what_is_no_stream_closes_the_source_for_good`.
+/// Without the guide's function a 502 is the end: see `a_response_that_is_no_stream_closes_the_source_for_good`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_resumes_after_a_502() {
     let Some(world) = World::start(EMPTY, "").await else { return };

@@ -29,7 +29,7 @@ async fn any_text_arrives_as_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_name_is_listened_to() {
+async fn an_event_arrives_under_any_name() {
     let Some(browser) = Browser::start().await else { return };
     let publisher = Publisher::new();
     let names = ["a", "agent.token", " leading", "trailing ", "a: b", ":", "data", "é 🦀", "\u{feff}", "open", "error"];

@@ -155,7 +155,7 @@ async fn redirect(Path(status): Path<u16>) -> Response {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_standards_streams_mean_to_chromium_what_the_tests_say() {
+async fn chromium_reads_the_standards_streams_as_the_tests_expect() {
     let Some(world) = World::start().await else { return };
     for (n, (what, _, events)) in CASES.iter().enumerate() {
         world.listen(&format!("/case/{n}"), false).await;
@@ -181,7 +181,7 @@ async fn a_browsers_request_is_answered_with_a_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_comes_back_with_the_last_id_and_after_the_time_it_was_told() {
+async fn a_browser_reconnects_with_the_last_id_after_the_time_it_was_told() {
     let Some(world) = World::start().await else { return };
     let network = Proxy::to(world.port).await;
     world.browser.open(&format!("http://127.0.0.1:{}/", network.port)).await;
@@ -260,7 +260,7 @@ async fn redirects_to_a_stream_are_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_stream_closes_the_source_for_good() {
+async fn a_response_that_is_no_stream_closes_the_source_for_good() {
     let Some(world) = World::start().await else { return };
     world.publisher.channel("over").finish(Event::text("the end")).await.unwrap();
     let last = world.publisher.channel("over").recent(1)[0].id().to_string();
@@ -276,7 +276,7 @@ async fn what_is_no_stream_closes_the_source_for_good() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_over_a_limit_comes_back_until_there_is_room() {
+async fn a_browser_over_a_limit_reconnects_until_there_is_room() {
     let Some(world) = World::start().await else { return };
     let publisher = Publisher::builder().reconnect(Duration::from_millis(5), Duration::from_millis(20)).build();
     let port = serve(publisher.clone(), world.requests.clone(), None).await;

@@ -78,7 +78,7 @@ async fn is_cut_before_a_blank_line(kind: client::Kind) {
 /// Over plain HTTP/1.1, Chromium takes a head that breaks off for a whole one, without a content type, and that is "fail the
 /// connection": the page has to make a new `EventSource`.
 #[tokio::test(flavor = "multi_thread")]
-async fn chromium_gives_up_where_a_head_breaks_off() {
+async fn chromium_gives_up_when_a_head_breaks_off() {
     let server = Server::start().await;
     let network = Network::to(server.port, vec![Fault::Cut(20)], false).await;
     let url = format!("http://127.0.0.1:{}/all/chat", network.port);

@@ -14,13 +14,13 @@ const GRACE: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 #[ignore = "ten thousand sockets"]
-async fn ten_thousand_streams_end_and_the_process_is_gone_in_time() {
+async fn ten_thousand_streams_end_and_the_process_exits_in_time() {
     drains(10_000, 0).await;
 }
 
 #[tokio::test]
 #[ignore = "ten thousand sockets"]
-async fn readers_that_never_read_do_not_keep_the_process() {
+async fn readers_that_never_read_do_not_keep_the_process_alive() {
     drains(9_000, 100).await;
 }
 

@@ -54,7 +54,7 @@ async fn ten_thousand_connects_in_a_burst_are_all_served() {
 
 #[tokio::test]
 #[ignore = "five million events"]
-async fn five_thousand_that_come_back_at_once_get_the_thousand_they_are_owed() {
+async fn five_thousand_simultaneous_resumes_get_a_thousand_events_each() {
     const READERS: usize = 5_000;
     const OWED: u64 = 1_000;
     let mut server = Process::start(Duration::from_secs(5), 20_000);

@@ -117,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_accepted_as_a_name_id_or_comment_can_not_forge_a_line(text in awkward()) {
+    fn an_accepted_name_id_or_comment_can_not_forge_a_line(text in awkward()) {
         let publisher = Publisher::new();
         let mut event = Event::text("data");
         let name = EventName::try_from(text.as_str());
@@ -161,7 +161,7 @@ fn a_megabyte_of_line_endings_arrives() {
 }
 
 #[test]
-fn names_that_are_not_valid_are_errors_of_what_is_sent() {
+fn invalid_names_are_errors_of_the_send() {
     let publisher = Publisher::new();
     for name in ["", "two\nlines", "nul\0"] {
         assert!(try_send(&publisher, name, None, "").unwrap_err().is_invalid_text());

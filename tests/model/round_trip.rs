@@ -63,7 +63,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn text_comes_back(
+    fn text_survives_a_round_trip(
         text in text(),
         name in proptest::option::of(event_name()),
         id in proptest::option::of(custom_id()),
@@ -93,7 +93,7 @@ proptest! {
     }
 
     #[test]
-    fn json_comes_back(text in text(), piece in 1..200usize) {
+    fn json_survives_a_round_trip(text in text(), piece in 1..200usize) {
         let (_, wire) = publish(Event::json(&text).unwrap());
         let piece = if text.len() > 1 << 16 { 1 << 14 } else { piece };
         let got = parse(&wire, piece);

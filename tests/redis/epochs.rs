@@ -117,7 +117,7 @@ async fn a_reader_goes_on_in_another_epoch_with_a_gap_and_what_it_has_not_seen()
 }
 
 #[tokio::test]
-async fn what_is_held_outlives_an_epoch_until_something_follows_that_would_hide_a_hole() {
+async fn held_events_outlive_an_epoch_until_a_later_event_would_hide_a_hole() {
     let Some(store) = RedisStore::begin().await else { return };
     let [one, other] = store.nodes(defaults);
     let first = send(&one, "a", 1).await;

@@ -56,7 +56,7 @@ async fn a_server_that_begins_to_evict_keys_is_refused_within_seconds() {
 }
 
 #[tokio::test]
-async fn a_user_who_may_not_ask_whether_keys_are_evicted_is_told_to_be_granted_that() {
+async fn a_user_without_the_right_to_read_the_eviction_policy_is_told_to_grant_it() {
     let Some(store) = RedisStore::begin().await else { return };
     store.command(&["ACL", "SETUSER", "app", "on", ">password", "~*", "&*", "+@all", "-info"]);
     let redis = || Redis::builder(store.url()).credentials("app", "password").timeout(Duration::from_secs(1));
@@ -84,7 +84,7 @@ fn node_of(url: impl Into<String>) -> Publisher {
 }
 
 #[tokio::test]
-async fn a_node_that_is_told_of_a_replica_finds_its_master() {
+async fn a_node_configured_with_a_replica_finds_its_master() {
     let Some([_master, replica]) = master_and_replica().await else { return };
     let node = node_of(replica.url());
     let mut reader = live(&node, &["a"], "").await;
@@ -106,7 +106,7 @@ async fn a_node_follows_when_master_and_replica_change_places() {
 }
 
 #[tokio::test]
-async fn a_node_finds_the_replica_that_has_taken_over_from_a_master_that_is_gone() {
+async fn a_node_finds_the_replica_that_took_over_from_a_lost_master() {
     let Some([mut master, replica]) = master_and_replica().await else { return };
     let [node, worker] = [(); 2].map(|()| node_of(master.url()));
     let mut reader = live(&node, &["a"], "").await;

@@ -167,7 +167,7 @@ fn slot_of_the_hub(server: &Server) -> String {
 }
 
 #[tokio::test]
-async fn it_runs_on_a_cluster_and_finds_its_slot() {
+async fn a_hub_runs_on_a_cluster_and_finds_its_slot() {
     let Some(servers) = cluster_of_two().await else { return };
     let nodes =
         servers.each_ref().map(|server| Publisher::builder().backend(Redis::new(&server.url()).unwrap()).build());
@@ -227,7 +227,7 @@ async fn a_feed_follows_the_hubs_slot_to_another_server() {
 
 /// The one server of the cluster that it was told of has the hub's slot, dies, and its replica takes over.
 #[tokio::test]
-async fn it_follows_a_cluster_when_the_server_that_was_given_is_gone() {
+async fn a_hub_follows_a_cluster_when_its_configured_server_is_gone() {
     if !is_installed() {
         return;
     }
@@ -262,7 +262,7 @@ async fn it_follows_a_cluster_when_the_server_that_was_given_is_gone() {
 }
 
 #[tokio::test]
-async fn keys_are_gone_when_retention_and_tombstones_have_passed() {
+async fn keys_expire_after_retention_and_tombstones() {
     let Some(store) = RedisStore::begin().await else { return };
     let redis = || {
         let url = store.server.lock().unwrap().url();
@@ -281,7 +281,7 @@ async fn keys_are_gone_when_retention_and_tombstones_have_passed() {
 }
 
 #[tokio::test]
-async fn a_channel_that_redis_has_forgotten_is_a_gap_only_for_whom_it_may_be_one() {
+async fn a_channel_that_redis_has_forgotten_is_a_gap_only_for_readers_that_may_have_missed_events() {
     let Some(store) = RedisStore::begin().await else { return };
     let node = || {
         let url = store.server.lock().unwrap().url();
@@ -324,7 +324,7 @@ async fn a_channel_that_is_new_in_a_renewed_epoch_is_no_gap() {
 
 /// As when a replica takes over that had not got the last events, and publishers are back before the readers' nodes are.
 #[tokio::test]
-async fn a_node_that_has_seen_an_offset_does_not_give_it_to_another_event() {
+async fn an_offset_that_a_node_has_seen_is_not_given_to_another_event() {
     let Some(store) = RedisStore::begin().await else { return };
     let [one, other] = store.nodes(|builder| builder);
     let mut reader = live(&one, &["a", "b"], "").await;
@@ -379,7 +379,7 @@ async fn closing_a_channel_that_redis_has_forgotten_hides_no_loss() {
 
 /// By somebody's hand, by a `maxmemory-policy` that it should not have, or because its clock was ahead for a while.
 #[tokio::test]
-async fn a_stream_that_is_gone_before_its_time_is_a_gap() {
+async fn a_stream_that_vanished_early_is_a_gap() {
     let Some(store) = RedisStore::begin().await else { return };
     let [one, other] = store.nodes(|builder| builder.retention(Retention::new().events(3)));
     let first = send(&one, "a", 1).await;
@@ -441,7 +441,7 @@ async fn hubs_in_different_databases_know_nothing_of_each_other() {
 /// Who has the hub's slot says so by its port alone, as behind a balancer, and is then gone for good: its slots go to the
 /// one whose address is known.
 #[tokio::test]
-async fn when_the_cluster_node_of_its_slot_is_gone_it_asks_at_its_own_address_again() {
+async fn a_hub_whose_slots_server_is_gone_asks_its_configured_address_again() {
     if !is_installed() {
         return;
     }
@@ -473,7 +473,7 @@ async fn when_the_cluster_node_of_its_slot_is_gone_it_asks_at_its_own_address_ag
 /// As when a machine or a firewall on the way goes away: the connection is there, and nothing comes any more. The node
 /// loses its patience before the connection would.
 #[tokio::test]
-async fn a_connection_on_which_nothing_comes_any_more_is_given_up() {
+async fn a_silent_connection_is_given_up() {
     let Some(store) = RedisStore::begin().await else { return };
     let port = store.server.lock().unwrap().port();
     let proxy = Proxy::start(port).await;

@@ -61,7 +61,7 @@ impl RedisStore {
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_a_hub_with_readers() {
+async fn a_hub_with_readers_leaves_nothing_behind() {
     let Some(store) = RedisStore::begin().await else { return };
     let before = tasks();
     let node = brief(&store);
@@ -91,7 +91,7 @@ async fn nothing_is_left_of_a_hub_with_readers() {
 }
 
 #[tokio::test]
-async fn a_hub_that_only_publishes_takes_one_connection_and_leaves_nothing() {
+async fn a_hub_that_only_publishes_takes_one_connection_and_leaves_nothing_behind() {
     let Some(store) = RedisStore::begin().await else { return };
     let before = tasks();
     let node = brief(&store);
@@ -137,13 +137,13 @@ async fn nothing_is_left_of_a_hub_that_ends_without_redis(go: fn(&RedisStore), c
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_a_hub_that_is_dropped_while_redis_is_away() {
+async fn a_hub_dropped_while_redis_is_away_leaves_nothing_behind() {
     let go = |store: &RedisStore| store.server.lock().unwrap().kill();
     nothing_is_left_of_a_hub_that_ends_without_redis(go, |store| store.server.lock().unwrap().run()).await;
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_a_hub_that_is_dropped_while_redis_hangs() {
+async fn a_hub_dropped_while_redis_hangs_leaves_nothing_behind() {
     let go = |store: &RedisStore| store.server.lock().unwrap().hang(true);
     nothing_is_left_of_a_hub_that_ends_without_redis(go, |store| store.server.lock().unwrap().hang(false)).await;
 }
@@ -172,7 +172,7 @@ async fn commands_of_an_idle_node(readers: usize, channels: usize) -> Option<usi
 }
 
 #[tokio::test]
-async fn an_idle_node_asks_no_more_often_however_many_readers_and_channels_it_has() {
+async fn an_idle_nodes_requests_do_not_grow_with_readers_and_channels() {
     let (few, many) = tokio::join!(commands_of_an_idle_node(10, 2), commands_of_an_idle_node(1_000, 200));
     let (Some(few), Some(many)) = (few, many) else { return };
     // What is said of the connections may fall before or after the count: it is ten commands, with its script's.

@@ -142,7 +142,7 @@ async fn a_long_channel_is_read_in_pages_outside_of_scripts() {
 
 /// By a store that knows of each client what was evicted, because it keeps everything in one place.
 #[tokio::test]
-async fn what_is_read_and_what_is_gone_is_the_same_as_of_a_simpler_store() {
+async fn reads_and_gaps_agree_with_a_simpler_store() {
     let (Some(store), Some(file)) = (RedisStore::begin().await, FileStore::begin().await) else { return };
     let (redis, file) = (store.backend(), file.backend());
     let retention = Retention::new().events(150);
@@ -211,7 +211,7 @@ async fn no_more_than_ten_thousand_clients_are_remembered_and_nothing_is_hidden(
 }
 
 #[tokio::test]
-async fn clients_that_redis_has_lost_have_a_gap() {
+async fn clients_that_redis_has_lost_get_a_gap() {
     let Some(store) = RedisStore::begin().await else { return };
     fn brief(builder: tower_sse::PublisherBuilder) -> tower_sse::PublisherBuilder {
         builder.retention(Retention::new().events(1))

@@ -94,7 +94,7 @@ impl Around for SseLayer {
 }
 
 #[tokio::test]
-async fn around_anything_whatever_its_bodies_are() {
+async fn around_any_service_whatever_its_body() {
     struct NoBodyAtAll;
     let inner = service_fn(async |_: Request<NoBodyAtAll>| Err::<Response<NoBodyAtAll>, _>("broken"));
     let service = layer().layer_around(inner);
@@ -120,7 +120,7 @@ async fn answer_to(request: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn over_http_1_the_bytes_are_these() {
+async fn the_bytes_over_http_1() {
     const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
         cache-control: no-cache, no-transform\r\nx-accel-buffering: no\r\n";
     let answer = answer_to("GET /sse/a/ana HTTP/1.1\r\nhost: x\r\n\r\n").await;
@@ -237,7 +237,7 @@ async fn in_axum_the_layer_goes_around_a_whole_router() {
 }
 
 #[tokio::test]
-async fn in_axum_these_have_no_streams() {
+async fn in_axum_these_placements_have_no_streams() {
     for (app, path, answer) in [
         (router().route_layer(layer()), STREAM, "404 "),
         (router().fallback(fallback).route_layer(layer()), STREAM, "200 fallback"),
@@ -320,7 +320,7 @@ async fn axum_takes_an_authorizer_that_is_sync() {
 }
 
 #[test]
-fn what_is_sent_between_threads_can_be() {
+fn public_types_are_send_and_sync_where_they_should_be() {
     fn send_sync_unpin<T: Send + Sync + Unpin>() {}
     send_sync_unpin::<Publisher>();
     send_sync_unpin::<Subscription>();
@@ -343,7 +343,7 @@ fn what_is_sent_between_threads_can_be() {
 }
 
 #[tokio::test]
-async fn a_future_tells_where_it_is() {
+async fn a_futures_debug_output_names_its_state() {
     let mut service = layer().into_service();
     let mut debug = |method: &str, path: &str| {
         format!("{:?}", service.call(Request::builder().method(method).uri(path).body(()).unwrap()))
@@ -354,7 +354,7 @@ async fn a_future_tells_where_it_is() {
 }
 
 #[test]
-fn what_passes_through_carries_no_stream() {
+fn a_response_that_passes_through_carries_no_stream() {
     let (inner, body) = (size_of::<Full<Bytes>>(), size_of::<SseBody<Full<Bytes>>>());
     assert!(body <= inner + 8, "{body}");
     // A request on its way to the authorizer, or to the inner service, is most of it.

@@ -119,7 +119,7 @@ async fn a_timeout_on_the_response_ends_an_authorizer_that_hangs() {
 }
 
 #[tokio::test]
-async fn an_auth_layer_around_it_decides_before_the_layer_does() {
+async fn an_auth_layer_outside_decides_first() {
     let publisher = Publisher::new();
     #[expect(deprecated, reason = "still what tower-http offers for one fixed token")]
     let auth = ValidateRequestHeaderLayer::bearer("secret");
@@ -135,7 +135,7 @@ async fn an_auth_layer_around_it_decides_before_the_layer_does() {
 }
 
 #[tokio::test]
-async fn what_an_outer_layer_left_in_the_extensions_reaches_the_authorizer() {
+async fn extensions_of_an_outer_layer_reach_the_authorizer() {
     #[derive(Clone)]
     struct User(&'static str);
 

@@ -217,13 +217,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_it_should_be_is_not_wrong() {
+    fn a_correct_history_passes() {
         let ledger = ledger(&[(OLD, 1, "1"), (OLD, 2, "to bo"), (OLD, 3, "3"), (NEW, 1, "4")], 1);
         assert_eq!(wrong(&ledger, &[(OLD, 1, "1"), (NEW, 0, ""), (NEW, 1, "4")]), Wrong::default());
     }
 
     #[test]
-    fn a_loss_is_seen_wherever_it_is() {
+    fn a_loss_is_found_anywhere() {
         let lost = Wrong { lost: 1, ..Wrong::default() };
         let ledger = ledger(&[(OLD, 1, "1"), (OLD, 2, "2"), (OLD, 3, "3"), (NEW, 1, "4"), (NEW, 2, "5")], 1);
         let all = [(OLD, 1, "1"), (OLD, 2, "2"), (OLD, 3, "3"), (NEW, 0, ""), (NEW, 1, "4"), (NEW, 2, "5")];
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_twice_or_from_nowhere_or_is_not_for_it_is_seen() {
+    fn repeated_invented_and_leaked_events_are_found() {
         let ledger = ledger(&[(OLD, 1, "1"), (OLD, 2, "to bo")], 0);
         let after = |came: &[_]| wrong(&ledger, &[&[(OLD, 1, "1")], came].concat());
         assert_eq!(after(&[(OLD, 2, "1")]), Wrong { repeated: 1, foreign: 1, ..Wrong::default() });
