@@ -27,6 +27,9 @@
 //! # }
 //! ```
 //!
+//! The guide in the repository's `docs/guide` goes further: to publish, to read and resume, to authorize, to shut down, to run
+//! several nodes, to deploy behind a proxy, and to come from axum's `Sse`.
+//!
 //! # How it works
 //!
 //! A hub, which all clones of a publisher share, is one log; a **channel** is a view of it. Every event has an
