@@ -9,6 +9,7 @@
 //! into the logs by the node's [driver](crate::node::driver).
 
 pub(crate) mod coverage;
+pub(crate) mod due;
 pub(crate) mod engine;
 pub(crate) mod grant;
 pub(crate) mod limits;

@@ -10,12 +10,12 @@ use tokio::sync::Notify;
 
 use super::{
     coverage::Coverage,
+    due::Due,
     limits::Limits,
     registry::Registry,
     seam::Elsewhere,
     sent::Sent,
     state::{Shared, State},
-    sweep::Sweep,
     wait::Wakeups,
 };
 use crate::{
@@ -57,7 +57,7 @@ pub(crate) struct Hub {
     shutting_down: AtomicBool,
     /// The last subscription of a hub that shuts down is gone.
     emptied: Notify,
-    pub(crate) sweep: Sweep,
+    pub(crate) due: Due,
 }
 
 /// A place among the hub's subscriptions.
@@ -84,7 +84,7 @@ impl Hub {
             next_number: AtomicU64::new(0),
             shutting_down: AtomicBool::new(false),
             emptied: Notify::new(),
-            sweep: Sweep::new(now()),
+            due: Due::new(now()),
         }
     }
 
