@@ -1,4 +1,4 @@
-//! Promise 8: every limit, its error, and that it is counted.
+//! Promise 8: every limit with its error, and that reaching it is counted.
 
 mod common;
 
@@ -66,7 +66,7 @@ async fn a_refusal_does_not_revive_a_finished_channel_that_was_dropped() {
     }
 }
 
-/// Lets so many seconds pass, in which the hub is used once, and gives what sweeps it a chance to run.
+/// Lets that many seconds pass while the hub is used once, and gives the task that sweeps it a chance to run.
 async fn until_swept(publisher: &Publisher, seconds: u64) {
     tokio::time::advance(Duration::from_secs(seconds)).await;
     send(publisher, "used", "once a minute");
@@ -146,9 +146,9 @@ fn channels_per_subscription() {
 fn event_bytes() {
     let publisher = with(Limits::new().event_bytes(100));
     assert!(try_send(&publisher, "a", None, "x".repeat(101)).unwrap_err().is_too_large());
-    // Line endings cost a field each on the wire.
+    // Each line ending costs a field on the wire.
     assert!(try_send(&publisher, "a", None, "\n".repeat(20)).unwrap_err().is_too_large());
-    // On the wire it is 27 more.
+    // The wire format adds 27 bytes.
     assert!(try_send(&publisher, "a", None, "x".repeat(74)).unwrap_err().is_too_large());
     send(&publisher, "a", "x".repeat(73));
     assert_eq!((publisher.stats().published, publisher.stats().publish_refused), (1, 3));
@@ -191,13 +191,13 @@ fn at_its_limit_a_hub_makes_room_for_a_sixteenth_and_no_more() {
 fn a_hub_may_be_full_to_the_byte() {
     let filled = |max: usize| {
         let publisher = with(Limits::new().hub_bytes(max));
-        // Each of the same size.
+        // All of the same size.
         (0..9).for_each(|n| drop(send(&publisher, "a", n)));
         publisher.stats()
     };
     let bytes = filled(usize::MAX).held_bytes;
     assert_eq!((filled(bytes).evicted, filled(bytes - 1).evicted), (0, 1));
-    // All but one of them are what it makes room for.
+    // It makes room for all of them but one.
     let most = (0..bytes).find(|max| max - max / 16 == bytes / 9 * 8).unwrap();
     assert_eq!(filled(most).held_bytes, bytes / 9 * 8);
 }
@@ -303,7 +303,7 @@ async fn the_sweep_drops_idle_channels() {
     drop(kept);
 }
 
-/// What an application is asked for under no lock: it may ask the hub in turn.
+/// The application's function is called without a lock held, so it may call the hub.
 #[test]
 fn a_retention_function_may_call_the_hub() {
     let slot = std::sync::Arc::new(std::sync::OnceLock::<Publisher>::new());

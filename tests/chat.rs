@@ -22,10 +22,10 @@ use tokio::{
     time::timeout,
 };
 
-/// More than anything here takes.
+/// Longer than anything here takes.
 const SOON: Duration = Duration::from_secs(20);
 
-/// A stream that is read up to what is waited for.
+/// A stream, read up to the text that a test waits for.
 struct Stream {
     body: Incoming,
     seen: String,
@@ -42,7 +42,7 @@ impl Stream {
         Self { body: response.into_body(), seen: String::new() }
     }
 
-    /// Reads on until `wanted` has come, and returns all up to its end.
+    /// Reads until `wanted` has arrived, and returns everything up to its end.
     async fn read_to(&mut self, wanted: &str) -> String {
         loop {
             if let Some(at) = self.seen.find(wanted) {
@@ -269,7 +269,7 @@ async fn a_signal_ends_the_chat_within_five_seconds_whatever_clients_do() {
         stalled.readable().await.unwrap();
         let mut slow = TcpStream::connect(("127.0.0.1", chat.port)).await.unwrap();
         slow.write_all(b"POST /send/lobby HTTP/1.1\r\nhost: chat\r\ncontent-length: 9\r\n\r\n{").await.unwrap();
-        // More than sockets hold: the rest is for one that does not read.
+        // More than the sockets buffer, so that the client that does not read keeps the rest waiting.
         let large = json!("x".repeat(900_000));
         for _ in 0..12 {
             chat.publish("/send/lobby", large.clone()).await;
@@ -279,7 +279,7 @@ async fn a_signal_ends_the_chat_within_five_seconds_whatever_clients_do() {
         let began = Instant::now();
         let pid = chat.process.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
-        // A reader that reads gets all, is told when to come back, and the end.
+        // A reader that reads gets everything, the time after which to reconnect, and the end.
         stream.read_to(&format!("id: {last}\n\n")).await;
         stream.read_to("retry: ").await;
         let end = timeout(SOON, stream.body.collect()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Coalescing: what comes right after something was sent waits, and goes as one chunk. In virtual time.
+//! Coalescing: events right after one that was sent wait, and are sent as one chunk. In virtual time.
 
 mod common;
 
@@ -14,7 +14,7 @@ use tower_sse::{KeepAlive, Publisher, Retention, SseBody};
 
 const MS: Duration = Duration::from_millis(1);
 
-/// What a body gave and when, in milliseconds, read by a task of its own as a server does; `None` is the end.
+/// What a body yields and when, in milliseconds, read by a task of its own as a server does; `None` is the end.
 fn read(mut body: SseBody) -> mpsc::UnboundedReceiver<(u128, Option<String>)> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let start = Instant::now();
@@ -31,7 +31,7 @@ fn read(mut body: SseBody) -> mpsc::UnboundedReceiver<(u128, Option<String>)> {
     receiver
 }
 
-/// The data in it, in order; of a keep-alive `:`, of the bytes that end a stream their first field.
+/// The data in a chunk, in order; `:` for a keep-alive, and the first field for the bytes that end a stream.
 fn texts(chunk: Option<String>) -> Vec<String> {
     let Some(chunk) = chunk else { return vec!["end".into()] };
     let lines = chunk.lines().filter_map(|line| match line {
@@ -69,7 +69,7 @@ async fn the_first_event_is_sent_at_once_and_those_that_follow_as_one_chunk() {
             send(&publisher, channels[n % channels.len()], n);
             sleep(MS).await;
         }
-        // And after the pause in which nothing came, at once again.
+        // After a pause without events, the next one is sent at once again.
         sleep(25 * MS).await;
         send(&publisher, "a", "later");
         let got = settle(&mut reader).await;

@@ -1,4 +1,4 @@
-//! Who is connected: duplicates of a client, disconnecting, closing, and that a dropped subscription frees its place.
+//! Who is connected: duplicates of a client, disconnecting and closing. A dropped subscription frees its place.
 
 mod common;
 
@@ -66,7 +66,7 @@ fn a_disconnected_client_gets_the_end_at_once_and_others_nothing() {
     send(&publisher, "a", "unread");
     assert_eq!(publisher.channel("a").disconnect("ana"), 2);
     assert_eq!(publisher.channel("a").connections(), 1);
-    assert_eq!(publisher.disconnect("ana"), 2, "those on b");
+    assert_eq!(publisher.disconnect("ana"), 2, "its connections on b");
     assert_eq!(publisher.disconnect("ana"), 0);
     for reader in &mut ana {
         assert!(matches!(poll(reader), Poll::Ready(None)));
@@ -86,7 +86,10 @@ fn a_refused_newcomer_replaces_nobody() {
     assert!(ready(replace(1).open(&publisher, grant(&["a", "b"], "ana"), None)).unwrap_err().is_limit());
     send(&publisher, "a", 1);
     assert_eq!(texts(&mut older), ["1"]);
-    assert!(ready(replace(1).open(&publisher, grant(&["a"], "ana"), None)).is_ok(), "it takes the place of the older");
+    assert!(
+        ready(replace(1).open(&publisher, grant(&["a"], "ana"), None)).is_ok(),
+        "it takes the older connection's place"
+    );
     assert_eq!(older.end_reason(), None);
     assert!(matches!(poll(&mut older), Poll::Ready(None)));
 }
@@ -116,7 +119,7 @@ fn two_newcomers_that_open_at_the_same_time_do_not_both_stay() {
     static PUBLISHER: OnceLock<Publisher> = OnceLock::new();
     static FASTER: Mutex<Option<Subscription>> = Mutex::new(None);
     static ASKED: AtomicBool = AtomicBool::new(false);
-    // The retention is asked in the middle of an open: there the faster one comes in.
+    // An opening calls the retention function half-way: that is when the faster reader opens.
     let publisher = Publisher::builder().retention_by(|_| {
         if !ASKED.swap(true, Ordering::SeqCst) {
             let faster = open(PUBLISHER.get().unwrap(), Duplicates::Replace, &["a"]).unwrap();
@@ -143,7 +146,7 @@ fn a_reader_that_returns_with_a_goodbyes_id_is_told_that_it_is_over() {
     send(&publisher, "a", "held");
     let cursor = live(&publisher, &["a"], "").cursor();
     assert!(try_resume(&publisher, &["a"], "ana", format!("{cursor}-end")).unwrap_err().is_over());
-    // Another hub, or the same application restarted, has said goodbye to nobody.
+    // Another hub, or the same application after a restart, has said goodbye to nobody.
     let other = Publisher::new();
     let mut reader = resume(&other, &["a"], "ana", format!("{cursor}-end"));
     assert_eq!(gap(&mut reader).reason, GapReason::OtherEpoch);
@@ -153,7 +156,7 @@ fn a_reader_that_returns_with_a_goodbyes_id_is_told_that_it_is_over() {
 fn a_parked_reader_is_woken_by_its_end() {
     let publisher = Publisher::new();
     let ends: [fn(&Publisher); 3] = [
-        // Who is on two channels may have left the second before it is looked at.
+        // A reader of two channels may have left the second one before the hub looks at it.
         |publisher| assert!((2..=3).contains(&publisher.disconnect("ana"))),
         |publisher| assert_eq!(close(publisher, "a"), 2),
         |publisher| drop(open(publisher, Duplicates::Replace, &["a"]).unwrap()),
@@ -183,12 +186,12 @@ fn a_closed_channel_ends_its_readers_and_forgets_its_history() {
     }
     assert_eq!(close(&publisher, "a"), 0);
 
-    // The name is usable anew, and who comes back late is told.
+    // The name can be used again, and a reader that reconnects late gets a gap.
     let anew = send(&publisher, "a", "anew");
     let mut late = resume(&publisher, &["a"], "", &id);
     assert_gap(&gap(&mut late), GapReason::Evicted, Some(&id), Some(&anew));
     assert_eq!(texts(&mut late), ["anew"]);
-    assert_eq!(texts(&mut resume(&publisher, &["a"], "", &unread)), ["anew"], "it had read all");
+    assert_eq!(texts(&mut resume(&publisher, &["a"], "", &unread)), ["anew"], "it had read everything");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Promise 2, one interleaving at a time: a reader that comes back gets each event once. `races.rs` has the others.
+//! Promise 2, one interleaving at a time: a reader that resumes gets each event once. `races.rs` has the others.
 
 mod common;
 

@@ -1,4 +1,5 @@
-//! Finishing a channel: its readers get the rest and the end, who comes later what is held, and then nothing will come.
+//! Finishing a channel: its readers get the rest and the end, and later readers get what is held. After that the
+//! channel is over.
 
 mod common;
 
@@ -65,14 +66,14 @@ async fn a_finished_channel_that_holds_nothing_is_over_for_fresh_readers_too() {
     tokio::time::advance(Duration::from_secs(61)).await;
     assert!(ready(Subscription::open(&publisher, grant(&["a"], ""))).unwrap_err().is_over());
     assert!(try_resume(&publisher, &["a"], "", last).unwrap_err().is_over());
-    // Who missed something is told so before the end.
+    // A reader that missed something gets a gap before the end.
     let mut reader = resume(&publisher, &["a"], "", first);
     assert_eq!(texts(&mut reader), ["gap:evicted"]);
     let told = reader.cursor().to_string();
     drop(reader);
     assert_eq!(publisher.stats().channels, 0);
     assert!(try_resume(&publisher, &["a"], "", told).unwrap_err().is_over());
-    assert!(try_send(&publisher, "a", None, "more").unwrap_err().is_finished(), "also after it was dropped");
+    assert!(try_send(&publisher, "a", None, "more").unwrap_err().is_finished(), "even after it was dropped");
 }
 
 #[tokio::test(start_paused = true)]

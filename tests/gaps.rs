@@ -1,4 +1,4 @@
-//! Promise 3: whatever may be lost is told first, and nothing is told where nothing was lost.
+//! Promise 3: a reader that may have lost an event gets a gap first, and a reader that lost nothing gets none.
 
 mod common;
 
@@ -61,7 +61,7 @@ fn evicted_by_the_hubs_bytes() {
     let gap = gap(&mut reader);
     assert_gap(&gap, GapReason::Evicted, Some(&old), None);
     assert_eq!(texts(&mut reader), [""; 0]);
-    // Its id is one that resumes without another gap.
+    // The gap's id resumes without another gap.
     assert_eq!(no_gap(&publisher, &["old"], "", &gap.cursor.to_string()), [""; 0]);
 }
 
@@ -74,10 +74,10 @@ async fn evicted_with_its_idle_channel() {
     let mut reader = resume(&publisher, &["a"], "", &first);
     assert_gap(&gap(&mut reader), GapReason::Evicted, Some(&first), None);
     drop(reader);
-    assert_eq!(no_gap(&publisher, &["a"], "", &last), [""; 0], "it had read all of it");
+    assert_eq!(no_gap(&publisher, &["a"], "", &last), [""; 0], "it had read everything");
 }
 
-/// Lets time pass and the sweep come by every channel.
+/// Lets time pass, so that the sweep visits every channel.
 async fn sweep(publisher: &Publisher, time: Duration) {
     tokio::time::advance(time).await;
     for _ in 0..16 {
@@ -97,7 +97,7 @@ async fn a_dropped_channel_remembers_each_clients_evictions() {
 
     assert_eq!(no_gap(&publisher, &["a"], "", &all), [""; 0]);
     assert_eq!(no_gap(&publisher, &["a"], "cid", &all), [""; 0]);
-    assert_eq!(no_gap(&publisher, &["a"], "ana", &ana), [""; 0], "the one of bob is nothing to ana");
+    assert_eq!(no_gap(&publisher, &["a"], "ana", &ana), [""; 0], "the event for bob does not concern ana");
     assert_eq!(no_gap(&publisher, &["a"], "bob", &bob), [""; 0]);
     assert_gap(&gap(&mut resume(&publisher, &["a"], "bob", &ana)), GapReason::Evicted, Some(&ana), None);
     assert_gap(&gap(&mut resume(&publisher, &["a"], "ana", &all)), GapReason::Evicted, Some(&all), None);
@@ -191,7 +191,7 @@ fn an_overrun_in_one_channel_does_not_hide_a_later_one_in_another() {
     let slow: Vec<_> = (0..3).map(|n| send(&publisher, "slow", format!("slow{n}"))).collect();
     let fast: Vec<_> = (0..4).map(|n| send(&publisher, "fast", format!("fast{n}"))).collect();
     assert_gap(&gap(&mut reader), GapReason::Lagged, None, Some(&slow[0]));
-    // The slow channel's first is evicted now too, below what was told of the fast one.
+    // Now the slow channel's first event is evicted too, at a lower offset than the gap about the fast channel named.
     send(&publisher, "slow", "slow3");
     assert!(offset(&slow[0]) < offset(&fast[0]));
     assert_gap(&gap(&mut reader), GapReason::Lagged, None, Some(&slow[1]));

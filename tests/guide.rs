@@ -45,7 +45,7 @@ async fn a_post_that_brings_an_id_resumes_its_answer() {
     let (first, ids) = events(post(&app, "a b c", None).await).await;
     assert_eq!(first, ["start", "a", "b", "c", "done"]);
 
-    // As after a cut behind `a`. What the body says does not matter now.
+    // As after a cut behind `a`. The body does not matter now.
     let (rest, _) = events(post(&app, "another prompt", Some(&ids[1])).await).await;
     assert_eq!(rest, ["b", "c", "done"]);
     // As after a cut before the first event: without an id.

@@ -1,5 +1,6 @@
-//! Peers that mean no good, over real sockets: names and ids of any bytes, heads at the server's limits, who asks slowly,
-//! resets, leaves, or never reads. Each time a good reader goes on. What takes more of them stands in `tests/load`.
+//! Hostile peers over real sockets: names and ids of any bytes, heads at the server's limits, peers that send their
+//! request slowly, reset, leave, or never read. Each time a good reader goes on. `tests/load` has the tests with
+//! thousands of peers.
 
 #[path = "common/example.rs"]
 mod example;
@@ -27,7 +28,7 @@ use tokio::{
 };
 use tower_sse::{Event, Publisher, SseLayer};
 
-/// A test that waits this long has failed: it is no measure of anything.
+/// A test that waits this long has failed. It does not measure anything.
 const STUCK: Duration = Duration::from_secs(30);
 
 struct Server {
@@ -60,7 +61,7 @@ impl Server {
         Peer(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.unwrap())
     }
 
-    /// Asks on a connection of its own.
+    /// Sends a request on a connection of its own.
     async fn ask(&self, target: impl AsRef<[u8]>, headers: &[u8]) -> Peer {
         let mut peer = self.connect().await;
         peer.ask(target.as_ref(), headers).await;
@@ -71,7 +72,7 @@ impl Server {
         self.publisher.channel(channel).send(Event::text(text.to_string())).await.unwrap().reached
     }
 
-    /// Waits until there are so many subscriptions.
+    /// Waits until there are that many subscriptions.
     async fn until_connections(&self, count: usize) {
         let there = async {
             while self.publisher.connections() != count {
@@ -81,7 +82,7 @@ impl Server {
         timeout(STUCK, there).await.unwrap_or_else(|_| panic!("{} connections", self.publisher.connections()));
     }
 
-    /// A good reader gets what is published: whatever was done to it, the server goes on.
+    /// Asserts that the server goes on whatever was done to it: a good reader gets what is published.
     async fn serves(&self) {
         let before = self.publisher.connections();
         let mut good = self.ask("/events/good", b"").await;
@@ -98,11 +99,11 @@ struct Peer(TcpStream);
 impl Peer {
     async fn ask(&mut self, target: &[u8], headers: &[u8]) {
         let request = [b"GET ", target, b" HTTP/1.1\r\nhost: localhost\r\n", headers, b"\r\n"].concat();
-        // A server that has seen enough may be gone before the end of it.
+        // The server may hang up before the request's end.
         _ = self.0.write_all(&request).await;
     }
 
-    /// Reads until `wanted` has come, and returns all of it.
+    /// Reads until `wanted` has arrived, and returns everything that was read.
     async fn read_to(&mut self, wanted: &str) -> String {
         let mut seen = Vec::new();
         let read = async {
@@ -115,7 +116,7 @@ impl Peer {
         String::from_utf8_lossy(&seen).into_owned()
     }
 
-    /// The status; 0 where the server hung up.
+    /// The response's status; 0 if the server hung up.
     async fn status(&mut self) -> u16 {
         let mut seen = Vec::new();
         let read = async {
@@ -135,7 +136,7 @@ impl Peer {
         timeout(STUCK, read).await.expect("the server hangs up");
     }
 
-    /// Closes it by a reset, and not by an end.
+    /// Closes the connection with a reset instead of an end.
     fn reset(self) {
         SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).unwrap();
     }
@@ -162,7 +163,7 @@ async fn a_channel_named_by_any_byte_is_a_channel_or_a_400() {
                 server.until_connections(0).await;
             }
         }
-        // As it is: what may not stand in a path is hyper's to refuse.
+        // The raw byte: hyper refuses those that a path may not contain.
         let raw = server.ask([b"/events/a", &[byte][..]].concat(), b"").await.status().await;
         assert!([200, 400, 404].contains(&raw), "{raw} to {byte:#x}");
     }
@@ -184,7 +185,7 @@ async fn eight_kilobytes_of_garbage_as_an_id_are_a_gap() {
         let mut peer = server.ask("/events/a", &[b"last-event-id: ", &id[..], b"\r\n"].concat()).await;
         let answer = peer.read_to("data: held\n").await;
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"reason\":\"unknown-id\""), "{answer}");
-        // Repeated is only the beginning: 128 bytes, of which each may have become three, and each of these six.
+        // Only the first 128 bytes are repeated. Each may have become three, and each of those six.
         assert!(answer.len() < 2_000, "{} bytes for {byte:#x}", answer.len());
     }
     for byte in 0..=255u8 {
@@ -205,7 +206,7 @@ async fn heads_at_the_servers_limits_are_answered() {
     for (count, status) in [(100, 200), (101, 400), (4_000, 400)] {
         assert_eq!(server.ask(format!("/events?{}", query(count)), b"").await.status().await, status, "{count}");
     }
-    // hyper takes a hundred headers, and `host` is one.
+    // hyper accepts a hundred headers, and `host` is one of them.
     for (count, status) in [(99, 200), (100, 431), (5_000, 431)] {
         let headers: String = (0..count).map(|n| format!("x-{n}: x\r\n")).collect();
         assert_eq!(server.ask("/events/a", headers.as_bytes()).await.status().await, status, "{count} headers");
@@ -218,7 +219,7 @@ async fn heads_at_the_servers_limits_are_answered() {
     assert!([0, 431].contains(&status), "{status} to two megabytes of header");
     let status = server.ask(format!("/events/a?{}", "x".repeat(70_000)), b"").await.status().await;
     assert_eq!(status, 414);
-    // The first of several ids is the id, and an `Accept` in many pieces is one.
+    // The first of several ids counts, and an `Accept` in many headers is one list.
     let ids = "last-event-id: ?\r\n".repeat(50);
     assert_eq!(server.ask("/events/a", ids.as_bytes()).await.status().await, 200);
     let accept = format!("accept: {}text/event-stream\r\n", "a/b;q=\"\\\",\", ".repeat(5_000));
@@ -259,7 +260,7 @@ async fn resets_and_half_closed_sockets_leave_nothing_behind() {
         match n % 3 {
             0 => peer.reset(),
             1 => drop(peer),
-            // It could still read, but hyper takes it for gone; kept until the others are too.
+            // It could still read, but hyper treats it as gone. It is kept until the others are gone too.
             _ => {
                 peer.0.shutdown().await.unwrap();
                 tokio::spawn(async move { peer.until_closed().await });
@@ -290,9 +291,9 @@ async fn a_peer_that_announces_a_body_and_hangs_up_leaves_nothing_behind() {
     for header in ["content-length: 9", "transfer-encoding: chunked", "expect: 100-continue\r\ncontent-length: 1"] {
         let mut peer = server.ask("/events/a", format!("{header}\r\n").as_bytes()).await;
         assert_eq!(peer.status().await, 400, "{header}");
-        // The server does not wait for what it does not want.
+        // The server does not wait for a body that it does not want.
         peer.until_closed().await;
-        // Not dropped yet: it has not hung up.
+        // The peer is not dropped yet, so it was not the peer that hung up.
         peers.push(peer);
     }
     assert_eq!(server.publisher.stats().opened, 0);
@@ -307,7 +308,7 @@ async fn an_http_2_peer_that_never_ends_its_request_and_hangs_up_leaves_nothing_
     let (mut client, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
     tokio::spawn(connection);
-    // Nothing announces this body, and nothing of it comes.
+    // Nothing announces this body, and no byte of it arrives.
     let body = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
     let request = Request::get(format!("http://127.0.0.1:{}/events/a", server.port)).body(body).unwrap();
     let response = client.send_request(request).await.unwrap();
@@ -346,7 +347,7 @@ async fn an_http_2_stream_that_is_not_read_delays_no_other_on_its_connection() {
             seen.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
         }
     }
-    // One that reads on after all gets what it was owed, or a gap.
+    // A reader that reads on after all gets what it missed, or a gap.
     let mut late = String::new();
     while !late.contains("data: 199: ") {
         let frame = timeout(STUCK, stalled[0].frame()).await.expect("it goes on").unwrap().unwrap();
@@ -367,7 +368,7 @@ async fn the_example_disconnects_a_peer_that_never_reads() {
     let mut idle = Peer(TcpStream::connect(address).await.unwrap());
     idle.ask(b"/events/nothing", b"").await;
     idle.read_to("\r\n:\n").await;
-    // With little room, so that it is full soon.
+    // With a small buffer, so that it is soon full.
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4 << 10).unwrap();
     let mut stalled = Peer(socket.connect(address).await.unwrap());
@@ -376,9 +377,9 @@ async fn the_example_disconnects_a_peer_that_never_reads() {
 
     let reading = tokio::spawn(async move {
         while good.0.read_buf(&mut Vec::with_capacity(1 << 16)).await.unwrap() > 0 {}
-        panic!("one that reads is hung up on");
+        panic!("a peer that reads was disconnected");
     });
-    // The kernel gives up without a word to the peer: the server's end shows it.
+    // The kernel gives up without telling the peer, so the test looks at the server's sockets.
     let sockets = || std::fs::read_dir(format!("/proc/{}/fd", example.process.id())).unwrap().count();
     let before = sockets();
     let hung_up = async {
@@ -389,7 +390,7 @@ async fn the_example_disconnects_a_peer_that_never_reads() {
     timeout(STUCK, hung_up).await.expect("the server hangs up");
     assert_eq!(sockets(), before - 1);
     assert!(!reading.is_finished());
-    // One that has nothing to read is none that stalls.
+    // A peer that has nothing to read does not stall.
     assert!(idle.0.try_read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
     reading.abort();
 }
@@ -405,7 +406,7 @@ async fn the_example_disconnects_a_peer_that_vanishes() {
     vanished.ask(b"/events/clock", b"").await;
     vanished.0.readable().await.unwrap();
     assert_eq!(sockets(), before + 1);
-    // One instruction for each packet that arrives: return, with 0 bytes of it.
+    // A filter of one instruction for each packet that arrives: keep 0 bytes of it.
     SockRef::from(&vanished.0).attach_filter(&[socket2::SockFilter::new(6, 0, 0, 0)]).unwrap();
     let hung_up = async {
         while sockets() > before {

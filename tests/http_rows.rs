@@ -1,4 +1,4 @@
-//! One named test for each thing that the layer promises over HTTP, on `SseService` itself and in virtual time.
+//! One named test for each thing that the layer promises over HTTP: on `SseService` itself, in virtual time.
 
 use std::{
     convert::Infallible,
@@ -58,7 +58,7 @@ fn with(mut request: Request<&'static str>, name: &'static str, value: &[u8]) ->
     request
 }
 
-/// Opens a stream and takes the preamble off it.
+/// Opens a stream and reads its preamble.
 async fn open<A: Authorizer>(layer: &SseLayer<A>, request: Request<&'static str>) -> Stream {
     let response = send(layer, request).await;
     assert_eq!(response.status(), 200);
@@ -73,12 +73,12 @@ async fn next(stream: &mut Stream) -> Option<String> {
     Some(String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap())
 }
 
-/// Nothing comes in a second.
+/// Asserts that nothing arrives for a second.
 async fn assert_quiet(stream: &mut Stream) {
-    assert!(timeout(SECOND, stream.frame()).await.is_err(), "nothing was to come");
+    assert!(timeout(SECOND, stream.frame()).await.is_err(), "something arrived");
 }
 
-/// All that comes until nothing does for a second, or the end.
+/// Everything that arrives until nothing does for a second, or until the end.
 async fn drain(stream: &mut Stream) -> String {
     let mut all = String::new();
     while let Ok(Some(frame)) = timeout(SECOND, stream.frame()).await {
@@ -127,7 +127,7 @@ where
     problem
 }
 
-/// A stream that only says when to come back, within the hub's spread.
+/// Asserts that a stream only says when to reconnect, within the hub's spread.
 async fn assert_come_back<B>(response: Response<SseBody<B>>, millis: std::ops::RangeInclusive<u64>)
 where
     B: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,
@@ -196,7 +196,8 @@ async fn a_route_spreads_the_times_after_which_clients_reconnect() {
     assert_eq!(times("/empty/a").await, [4_000; 100]);
 }
 
-/// Clients that wait with `setTimeout` hold the time in a signed 32-bit integer, and reconnect at once for anything longer.
+/// Clients that wait with `setTimeout` hold the time in a signed 32-bit integer, and reconnect at once for anything
+/// longer.
 #[tokio::test(start_paused = true)]
 async fn no_retry_exceeds_the_longest_timer_of_clients() {
     let publisher = Publisher::builder().reconnect(Duration::MAX, Duration::MAX).build();
@@ -378,7 +379,7 @@ async fn a_stream_that_webkit_resumes_begins_with_a_block_that_ends_what_it_has_
     let plain = (PREAMBLE.to_owned(), rest);
     for (uri, agent, cache, expected) in [
         ("/sse/a", SAFARI, &b"no-cache"[..], &repaired),
-        // By `fetch`.
+        // With `fetch`.
         ("/sse/a", SAFARI, b"", &plain),
         ("/sse/a", CHROME, b"no-cache", &plain),
         ("/sse/a", b"node", b"no-cache", &plain),
@@ -387,7 +388,7 @@ async fn a_stream_that_webkit_resumes_begins_with_a_block_that_ends_what_it_has_
     ] {
         assert_eq!(&first_bytes(uri, agent, cache, &first).await, expected, "{uri}");
     }
-    // A fresh reader, and one with an id that is not repeated.
+    // A fresh reader, and one whose id is not repeated.
     assert_eq!(first_bytes("/sse/a", SAFARI, b"no-cache", "").await.0, PREAMBLE);
     assert_eq!(first_bytes("/always/a", SAFARI, b"no-cache", "").await.0, PREAMBLE);
     let unknown = first_bytes("/sse/a", SAFARI, b"no-cache", "un known").await.0;
@@ -500,7 +501,7 @@ async fn an_authorizer_is_not_asked_about_more_channels_than_the_hub_allows() {
 
 // HEAD
 
-/// Asks by `GET` and by `HEAD`, gives the status that both have, and asserts that the headers are the same.
+/// Sends a `GET` and a `HEAD`, asserts that status and headers are the same, and returns the status.
 async fn status_of_get_and_head<A: Authorizer>(layer: &SseLayer<A>, uri: &str, id: &str) -> u16 {
     let ask = |method| {
         let request = Request::builder().method(method).uri(uri).header("last-event-id", id);
@@ -633,7 +634,7 @@ async fn an_inner_error_is_passed_on() {
 
 #[tokio::test]
 async fn the_inner_instance_that_was_ready_is_the_one_called() {
-    /// Panics if it is called without having been ready, as concurrency limits do.
+    /// Panics if it is called before it was ready, as concurrency limits do.
     struct Careful(bool);
     impl Clone for Careful {
         fn clone(&self) -> Self {
@@ -678,7 +679,7 @@ async fn a_stream_does_not_wait_for_an_inner_service_that_is_busy() {
     for page in pages {
         assert_eq!(page.await.unwrap().unwrap().status(), 200);
     }
-    assert!(start.elapsed() >= 120 * SECOND, "what is passed on waits for its turn");
+    assert!(start.elapsed() >= 120 * SECOND, "a request that is passed on waits for its turn");
 }
 
 #[tokio::test(start_paused = true)]
@@ -968,7 +969,8 @@ async fn a_reader_that_was_sent_away_for_good_gets_a_204() {
     assert_eq!(response.status(), 204);
 }
 
-/// A client that has one place for the last id, such as one on `fetch`, can't tell the hub by the query that it means it.
+/// A client that has one place for the last id, such as one on `fetch`, can't tell the hub by the query that it means
+/// it.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_starts_again_by_its_own_decision_brings_the_id_in_a_goodbyes_data() {
     let publisher = Publisher::new();
@@ -1074,7 +1076,7 @@ async fn keep_alives_come_when_idle_and_only_then() {
         assert_eq!(frame.into_data().unwrap(), ":\n");
         assert_eq!(start.elapsed().as_secs(), 15 * n);
     }
-    // As long as something is sent every ten seconds nothing else is.
+    // While an event is sent every ten seconds, no keep-alive is.
     for n in 0..10 {
         assert!(timeout(10 * SECOND, stream.frame()).await.is_err(), "{n}");
         publish(&publisher, "a", "tick").await;
@@ -1128,7 +1130,7 @@ async fn a_keep_alive_can_be_an_event_that_pages_see_and_that_leaves_the_last_id
     }
 }
 
-// A handler's own stream
+// Streams of handlers
 
 #[tokio::test(start_paused = true)]
 async fn a_handler_answers_with_a_subscription() {
@@ -1151,12 +1153,12 @@ async fn a_handler_answers_with_a_subscription() {
     assert_eq!(frame.into_data().unwrap(), ": x\n");
 }
 
-/// In process it is ready at once.
+/// In process an opening is ready at once.
 fn ready<F: Future>(future: F) -> F::Output {
     future.now_or_never().unwrap()
 }
 
-/// What the layer does, done by a handler.
+/// A handler that does what the layer does.
 fn own(publisher: &Publisher, grant: Grant, request: Request<&'static str>) -> Response<SseBody> {
     let last_event_id = last_event_id(request.headers(), request.uri());
     match ready(OpenOptions::new().open(publisher, grant, last_event_id.as_deref())) {
@@ -1197,7 +1199,7 @@ async fn a_handler_answers_a_refused_opening_as_the_layer_does() {
     assert_come_back(own(&publisher, grant(&["a"]), get("/")), 2000..=4000).await;
 }
 
-/// All that a handler's stream gives until nothing does for a second.
+/// Everything that a handler's stream yields until nothing does for a second.
 async fn own_text(publisher: &Publisher, request: Request<&'static str>) -> String {
     let mut body = own(publisher, grant(&["a"]), request).into_body();
     let mut all = String::new();
@@ -1218,7 +1220,7 @@ async fn a_handlers_stream_announces_its_cursor_unless_a_gap_is_owed() {
     for text in ["3", "4"] {
         publish(&publisher, "a", text).await;
     }
-    // A reader that is cut off before the gap has no newer id than the one it came with.
+    // A reader that is cut off before the gap has no newer id than the one it brought.
     let gap = own_text(&publisher, get(&format!("/?last_event_id={first}"))).await;
     assert!(gap.starts_with("retry: 3000\n:\nevent: gap\n"), "{gap}");
     assert_eq!(data(&gap)[1..], ["3", "4"]);

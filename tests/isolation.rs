@@ -1,4 +1,4 @@
-//! Promises 5 and 6, as far as they show: nobody waits for a reader, and all readers share an event's bytes.
+//! Promises 5 and 6, as far as a test can see them: nobody waits for a reader, and all readers share an event's bytes.
 
 mod common;
 
@@ -40,7 +40,7 @@ fn a_stalled_reader_holds_no_memory() {
         most = most.max(publisher.stats().held_bytes);
     }
     assert!(most < 10 * 1_200, "{most} bytes");
-    assert_eq!(texts(&mut stalled).len(), 11, "a gap and what is held");
+    assert_eq!(texts(&mut stalled).len(), 11, "a gap, then what is held");
 }
 
 #[test]
@@ -93,7 +93,7 @@ impl Wake for Count {
     }
 }
 
-/// A reader that waits, and how often it is woken.
+/// A parked reader, and how often it was woken.
 fn waiting(publisher: &Publisher, channels: &[&str], client: &str) -> (Subscription, Arc<Count>) {
     let (mut reader, woken) = (live(publisher, channels, client), Arc::new(Count::default()));
     let waker = Waker::from(woken.clone());
@@ -111,7 +111,11 @@ fn a_publish_wakes_the_readers_it_concerns_once_and_nobody_else() {
     };
     for _ in 0..2 {
         send_to(&publisher, "a", "ana", "x");
-        assert_eq!((woken(&readers), woken(&others)), (vec![1, 1, 1], vec![0, 0]), "not again before it has looked");
+        assert_eq!(
+            (woken(&readers), woken(&others)),
+            (vec![1, 1, 1], vec![0, 0]),
+            "no second wake-up before the reader has polled"
+        );
     }
     send(&publisher, "a", "x");
     assert_eq!((woken(&readers), woken(&others)), (vec![1, 1, 1], vec![1, 1]));
@@ -138,7 +142,7 @@ fn a_publisher_that_blocks_on_a_runtime_of_its_own_wakes_everybody() {
     assert!(readers.iter().all(|(_, woken)| woken.0.load(Ordering::SeqCst) == 1));
 }
 
-/// How often another task of the same thread runs until `work` is done.
+/// How often another task on the same thread runs until `work` is done.
 async fn turns_of_another(work: impl Future<Output = ()> + Send + 'static) -> usize {
     let turns = Arc::new(AtomicUsize::new(0));
     let count = turns.clone();

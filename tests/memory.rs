@@ -1,4 +1,4 @@
-//! What is allocated: connections that come and go leave nothing behind, and what is held is counted for what it costs.
+//! Allocated memory: connections that come and go leave nothing behind, and the hub counts what it holds at its cost.
 
 #[path = "common/counting.rs"]
 mod counting;
@@ -22,12 +22,13 @@ use tokio::{
 use tower::{Layer, service_fn};
 use tower_sse::{ChannelName, ClientId, Event, Grant, Publisher, Retention, SseLayer, Subscription};
 
-/// What is allocated is this process's: one test at a time.
+/// The allocator counts for the whole process, so one test runs at a time.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 const AT_ONCE: usize = 100;
 
-/// Connects a hundred readers, each to a channel and as a client of its own, sends each an event, and cuts all of them.
+/// Connects a hundred readers, each to a channel and as a client of its own, sends each an event, and cuts their
+/// connections.
 async fn come_and_go(publisher: &Publisher, listener: &TcpListener, round: usize) {
     let inner = service_fn(|_: Request<Incoming>| async { Ok::<_, Infallible>(Response::new(String::new())) });
     let layer = SseLayer::new(publisher.clone()).route("/sse/{channel}/{client_id}").unwrap();
@@ -52,7 +53,7 @@ async fn come_and_go(publisher: &Publisher, listener: &TcpListener, round: usize
     }
     assert_eq!(publisher.connections(), AT_ONCE);
     drop(readers);
-    // A connection that was cut while it was written to is an error of hyper's; here it is the end that is meant.
+    // hyper reports a connection that is cut during a write as an error; here that is the intended end.
     while served.join_next().await.is_some() {}
     assert_eq!(publisher.connections(), 0);
     for n in 0..AT_ONCE {
@@ -65,7 +66,7 @@ async fn ten_thousand_connections_leave_memory_where_it_was() {
     let _alone = ALONE.lock().await;
     let publisher = Publisher::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    // What is allocated once, by the runtime or the tombstones of the hundred channels, is allocated by then.
+    // By then everything is allocated that is allocated once, by the runtime or for the hundred channels' tombstones.
     for round in 0..10 {
         come_and_go(&publisher, &listener, round).await;
     }
@@ -76,12 +77,12 @@ async fn ten_thousand_connections_leave_memory_where_it_was() {
     let after = counting::allocated();
     assert_eq!(publisher.stats().opened, 11_000);
     assert!(publisher.channels().is_empty());
-    // Ten bytes for each connection would be 100 KB.
+    // Ten bytes per connection would be 100 KB.
     assert!(after < before + 50_000, "{before} bytes before, {after} after");
     println!("{before} bytes before ten thousand connections, {after} after");
 }
 
-/// Sends so many events of a size to each of the channels, in turn.
+/// Sends that many events of one size to each channel, in turn.
 async fn fill(publisher: &Publisher, channels: usize, events: usize, size: usize) {
     let text = "x".repeat(size);
     for n in 0..channels * events {
@@ -102,10 +103,10 @@ async fn held_bytes_are_about_what_is_allocated() {
         (1_000, 1, 100),
         (10, 5_000, 100),
     ];
-    // What is allocated once, whatever is sent.
+    // Allocates what is allocated once, whatever is sent.
     fill(&Publisher::new(), 1, 1, 1).await;
     for (held, (channels, events, size)) in [7, 40, 1_000].into_iter().flat_map(|held| sizes.map(|size| (held, size))) {
-        // The middle one of three: the test runner's threads allocate too, and free what the test before has left.
+        // The median of three: the test runner's threads allocate too, and free what the previous test left.
         let (mut allocated, mut counted) = ([0; 3], 0);
         for allocated in &mut allocated {
             let publisher = Publisher::builder().retention(Retention::new().events(held)).build();
@@ -119,11 +120,11 @@ async fn held_bytes_are_about_what_is_allocated() {
         println!(
             "{channels} channels, {held} of {events} events of {size} bytes: {counted} counted, {allocated} allocated"
         );
-        // What a channel costs by itself is in the documentation of `Limits::channels`. The room behind what grows is a
-        // sixteenth of what is held, or was held once; what large events cost more is nothing beside their bytes.
+        // `Limits::channels` documents what a channel costs by itself. Room to grow is a sixteenth of what is held, or
+        // was held once; the overhead of large events is small next to their bytes.
         let per_channel = 1_000 + (counted / channels / 4).min(8 << 10) + counted / channels / 100;
-        assert!(allocated < counted + channels * per_channel, "{per_channel} bytes for each channel are not all");
-        assert!(counted < 2 * allocated, "far less than was counted");
+        assert!(allocated < counted + channels * per_channel, "{per_channel} bytes per channel are not counted");
+        assert!(counted < 2 * allocated, "far less is allocated than was counted");
     }
 }
 
@@ -144,7 +145,7 @@ async fn small_channels_cost_little_and_empty_ones_less() {
     assert!(empty <= 400 && with_events <= 2_500);
 }
 
-/// A reader of a channel that is parked.
+/// A parked reader of a channel.
 fn reader(publisher: &Publisher, channel: usize, client: Option<usize>) -> Subscription {
     let grant = Grant::new([ChannelName::try_from(format!("channel-{channel}")).unwrap()]);
     let grant = grant.client(client.map(|n| ClientId::try_from(format!("client-{n}")).unwrap()));
@@ -153,7 +154,7 @@ fn reader(publisher: &Publisher, channel: usize, client: Option<usize>) -> Subsc
     reader
 }
 
-/// What is allocated for channels of which each once had so many readers at the same time, of whom every `nth` has stayed.
+/// What is allocated for channels that each once had that many readers at the same time, of which every `nth` stayed.
 fn left_of_crowds(crowd: usize, nth: usize, clients: bool) -> usize {
     const CHANNELS: usize = 20;
     let before = counting::allocated();
@@ -172,7 +173,7 @@ async fn a_channel_holds_memory_for_its_present_readers_only() {
     let _alone = ALONE.lock().await;
     for clients in [false] {
         for nth in [1_000, 40] {
-            // The least of three: the test runner's threads allocate too.
+            // The lowest of three: the test runner's threads allocate too.
             let least = |crowd, nth| (0..3).map(|_| left_of_crowds(crowd, nth, clients)).min().unwrap();
             let (left, never_more) = (least(1_000, nth), least(1_000 / nth, 1));
             println!(

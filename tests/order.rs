@@ -1,12 +1,13 @@
-//! Promise 1: a subscription sees strictly increasing offsets, broadcast and targeted interleaved in publish order, and one
-//! id resumes any set of channels.
+//! Promise 1: a subscription sees strictly increasing offsets, with broadcast and targeted events in publish order, and
+//! one id resumes any set of channels.
 
 mod common;
 
 use common::*;
 use tower_sse::{Delivery, Publisher};
 
-/// Forty events over three channels, every third of a channel to Ana, every fourth to Bob. What each is for, and its id.
+/// Publishes forty events on three channels, every third of a channel for Ana, every fourth for Bob. Returns whom each
+/// is for, and its id.
 fn mixed(publisher: &Publisher) -> Vec<(&'static str, &'static str, String, String)> {
     let mut sent = Vec::new();
     for n in 0..40 {
@@ -59,7 +60,7 @@ fn one_id_resumes_any_set_of_channels() {
     let sent = mixed(&publisher);
     for channels in [&["a"][..], &["b", "a"], &["c", "b"], &["a", "b", "c"], &["c", "a"]] {
         for client in ["", "ana", "bob"] {
-            // Also ids of channels and events that this reader never saw.
+            // This includes ids of channels and events that the reader never saw.
             for (read, (.., id)) in sent.iter().enumerate() {
                 let meant = sent[read + 1..]
                     .iter()

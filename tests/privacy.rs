@@ -1,4 +1,4 @@
-//! Promise 4: a targeted event reaches the connections of its client and nobody else, whatever they ask.
+//! Promise 4: a targeted event reaches the connections of its client and nobody else, whatever others ask for.
 
 mod common;
 
@@ -66,7 +66,7 @@ fn the_custom_id_of_anothers_event_resolves_to_nothing() {
     ready(publisher.channel("a").send_to("ana", Event::text("secret").id(id))).unwrap();
     for client in ["bob", ""] {
         let mut reader = resume(&publisher, &["a"], client, "order-1");
-        // The very answer to an id that nobody has: whether it exists can't be told.
+        // The same answer as for an id that does not exist, so that nobody learns whether it does.
         assert_gap(&gap(&mut reader), GapReason::UnknownId, Some("order-1"), Some(&first));
         assert_eq!(texts(&mut reader), ["all"]);
     }

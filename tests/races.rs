@@ -1,5 +1,6 @@
-//! Promises 1 to 4 under races: publishers and readers on threads of their own, many short rounds, and a checker of what
-//! each reader got. Publishing races with reconnecting, with replay turning live, with eviction and with the end.
+//! Promises 1 to 4 under races: publishers and readers on threads of their own, in many short rounds, and a checker for
+//! what each reader got. Publishing races with reconnects, with the turn from replay to live, with eviction and with
+//! the end.
 
 mod common;
 
@@ -14,7 +15,7 @@ use tower_sse::{Delivery, EndReason, Event, Limits, OpenOptions, Publisher, Rete
 
 const CLIENTS: [&str; 3] = ["", "ana", "bob"];
 
-/// An event that was published: where, for whom, and its offset.
+/// A published event: its channel, its client, and its offset.
 #[derive(Debug, Clone)]
 struct Published {
     offset: u64,
@@ -22,7 +23,7 @@ struct Published {
     client: &'static str,
 }
 
-/// What a reader got: an event's offset, or that it was told of a gap.
+/// What a reader got: an event's offset, or a gap.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Got {
     Event(u64),
@@ -36,9 +37,9 @@ struct Round {
     publishers: u64,
     readers: u64,
     events: u64,
-    /// A reader drops its connection after at most so many events; never if 0.
+    /// A reader drops its connection after at most that many events; never if 0.
     reconnect_after: u64,
-    /// Readers are there before the first event.
+    /// Whether the readers open before the first event.
     open_first: bool,
 }
 
@@ -96,7 +97,7 @@ impl Reader {
         }
     }
 
-    /// Reads until the end, dropping the connection and coming back with the last id now and then.
+    /// Reads until the end, and now and then drops the connection and resumes with the last id.
     async fn read(
         mut self,
         publisher: Publisher,
@@ -112,7 +113,8 @@ impl Reader {
                     self.end = subscription.end_reason();
                     return self;
                 };
-                // Of several channels' gap the id may lie before what it tells: who came back with it would get it again.
+                // A gap of several channels may have an id that lies before the loss: resuming with it gives the gap
+                // again.
                 left -= u64::from(matches!(delivery, Delivery::Event(_)));
                 id = Some(common::id(&delivery));
                 match delivery {
@@ -121,7 +123,7 @@ impl Reader {
                         let (channel, client) = data.split_once(' ').unwrap();
                         assert!(self.channels.contains(&channel.parse().unwrap()), "of another channel: {data}");
                         assert!(client.is_empty() || client == self.client, "leaked to {:?}: {data}", self.client);
-                        // At once: who gets the same again and again would never come to the end.
+                        // Checked at once: a reader that gets the same event repeatedly would never reach the end.
                         let offset = event.offset().get();
                         assert!(offset > last, "{offset} after {last}");
                         last = offset;
@@ -134,7 +136,7 @@ impl Reader {
         self
     }
 
-    /// What was meant for it, in order.
+    /// The events meant for this reader, in order.
     fn meant(&self, published: &[Published]) -> Vec<u64> {
         let meant = |sent: &&Published| {
             self.channels.contains(&sent.channel) && (sent.client.is_empty() || sent.client == self.client)
@@ -144,14 +146,14 @@ impl Reader {
         meant
     }
 
-    /// Every event once, in order, and no gap.
+    /// Asserts every event once, in order, and no gap.
     fn check_whole(&self, published: &[Published]) {
         let meant: Vec<_> = self.meant(published).into_iter().map(Got::Event).collect();
         assert_eq!(self.got, meant, "{:?} on {:?}", self.client, self.channels);
     }
 
-    /// Strictly increasing, a gap wherever something is missing, and something missing for every gap. Exact for a reader
-    /// of one channel; with several a gap may tell of what is missing only later.
+    /// Asserts strictly increasing offsets, a gap wherever an event is missing, and a missing event for every gap. This
+    /// is exact for a reader of one channel; with several, a gap may be about events that are missing only later.
     fn check_told(&self, published: &[Published]) {
         let meant = self.meant(published);
         let (mut last, mut gaps) = (0, 0);
@@ -173,7 +175,7 @@ impl Reader {
     }
 }
 
-/// One round on threads: publishers, readers that come at once or a little later, and in the end `end`.
+/// One round on threads: publishers, readers that open at once or a little later, and finally `end`.
 fn on_threads(publisher: &Publisher, round: Round, end: impl FnOnce(&Publisher)) -> (Vec<Published>, Vec<Reader>) {
     let together = Arc::new(Barrier::new((round.publishers + round.readers) as usize));
     let publishers: Vec<_> = (0..round.publishers)
@@ -201,7 +203,7 @@ fn on_threads(publisher: &Publisher, round: Round, end: impl FnOnce(&Publisher))
     (published, readers.into_iter().map(|thread| thread.join().unwrap()).collect())
 }
 
-/// Finishes every channel, and adds the last events to what was published.
+/// Finishes every channel, and adds the last events to those that were published.
 fn finish_all(publisher: &Publisher, round: Round, published: &mut Vec<Published>) {
     for channel in 0..round.channels {
         let id = finish(publisher, &name(channel), format!("{channel} "));
@@ -278,7 +280,7 @@ fn an_event_whose_publish_succeeded_before_a_shutdown_is_delivered() {
         let round =
             Round { seed, channels, publishers: 2, readers: 4, events: 30, reconnect_after: 0, open_first: true };
         let publisher = Publisher::builder().retention(Retention::new().events(10_000)).build();
-        // Open before anything: after the shutdown nobody comes in.
+        // They open first, because nobody can after the shutdown.
         let readers: Vec<_> = (0..round.readers)
             .map(|number| {
                 let reader = Reader::new(round, number);
@@ -342,7 +344,7 @@ fn an_event_whose_publish_succeeded_before_a_finish_is_delivered() {
     }
 }
 
-/// On a runtime's threads the wakers are tokio's, and wake-ups of many readers are left to a task.
+/// On a runtime's threads the wakers are tokio's, and a task wakes the readers if there are many.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn publishing_against_reconnecting_on_a_runtime() {
     for seed in 1..=60 {
@@ -396,7 +398,7 @@ fn opening_and_dropping_on_many_threads_leaves_nothing() {
 #[test]
 fn closing_against_dropping_forgets_that_a_channel_was_finished() {
     for _ in 0..5_000 {
-        // Whatever is published is evicted at once: a finished channel is idle, and dropped by whoever leaves it.
+        // Every event is evicted at once, so a finished channel is idle, and the last reader that leaves drops it.
         let publisher = Publisher::builder().limits(Limits::new().hub_bytes(0)).build();
         common::finish(&publisher, "a", "x");
         let barrier = Barrier::new(2);

@@ -1,4 +1,4 @@
-//! Promise 10, in the engine: what was published is delivered, then the streams end, and nobody waits beyond the grace.
+//! Promise 10, in the engine: published events are delivered, then the streams end, and nobody waits beyond the grace.
 
 mod common;
 
@@ -47,7 +47,10 @@ async fn readers_of_finished_channels_are_told_that_all_is_complete() {
             assert_eq!(reader.end_reason(), Some(EndReason::Finished));
         }
         let last = finished.last().unwrap();
-        assert!(try_resume(&publisher, channels, "", last).unwrap_err().is_over(), "and so is one that comes back");
+        assert!(
+            try_resume(&publisher, channels, "", last).unwrap_err().is_over(),
+            "and it is over for a reader that resumes"
+        );
     }
 }
 
@@ -106,9 +109,9 @@ async fn a_shutdown_waits_for_an_unpolled_reader_no_longer_than_its_grace() {
     let before = tokio::time::Instant::now();
     assert!(!publisher.shutdown(GRACE).await);
     assert!(before.elapsed() >= GRACE);
-    assert_eq!(texts(&mut stalled), ["1"], "and it gets its rest all the same");
+    assert_eq!(texts(&mut stalled), ["1"], "and it still gets the rest");
     drop(stalled);
-    assert!(publisher.shutdown(GRACE).await, "called again it looks again");
+    assert!(publisher.shutdown(GRACE).await, "a second call checks again");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,5 @@
-//! Readers that never read cost no more than they may. By itself, since what is allocated is the whole process's.
+//! Readers that never read cost no more than their bound. A program of its own, as the allocator counts for the
+//! process.
 
 #[path = "common/counting.rs"]
 mod counting;
@@ -14,7 +15,7 @@ use tokio::{
 };
 use tower_sse::{Event, Publisher, Retention, SseLayer};
 
-/// A hub's server in this process, for one connection after the other.
+/// A server of a hub in this process, which accepts one connection after the other.
 struct Server {
     publisher: Publisher,
     listener: TcpListener,
@@ -23,11 +24,11 @@ struct Server {
 }
 
 impl Server {
-    /// What hyper may buffer for a connection: as the example `hardened` sets it.
+    /// What hyper may buffer for a connection, as the example `hardened` sets it.
     const BUFFER: usize = 16 << 10;
 
-    /// A reader, whose request is answered; with as little room between it and the server as there can be, if it is not
-    /// to read on.
+    /// A reader whose request was answered. If it is not to read on, the sockets between it and the server buffer as
+    /// little as possible.
     async fn connect(&mut self, reads: bool) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         if !reads {
@@ -48,7 +49,7 @@ impl Server {
         reader
     }
 
-    /// Sends forty events of ten thousand bytes, each of which the good ones get, and no gap.
+    /// Sends forty events of ten thousand bytes. The good readers get each of them, and no gap.
     async fn send(&mut self, good: &mut [TcpStream]) {
         for _ in 0..40 {
             self.sent += 1;
@@ -63,7 +64,7 @@ impl Server {
     }
 }
 
-/// Reads until that text has come, and what comes with it.
+/// Reads until that text has arrived, with everything around it.
 async fn read_to(reader: &mut TcpStream, wanted: &str) -> String {
     let mut seen = Vec::new();
     let mut from = 0;
@@ -78,7 +79,7 @@ async fn read_to(reader: &mut TcpStream, wanted: &str) -> String {
 #[tokio::test]
 async fn readers_that_stop_one_after_the_other_cost_what_hyper_is_told_to_buffer() {
     const STALLED: usize = 100;
-    // What the body gives hyper at once, at most two chunks; and what an open connection costs.
+    // The body gives hyper at most two chunks at once; the rest is what an open connection costs.
     const EACH: usize = Server::BUFFER + (64 << 10) + (40 << 10);
     let publisher = Publisher::builder().retention(Retention::new().events(100)).build();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -87,7 +88,7 @@ async fn readers_that_stop_one_after_the_other_cost_what_hyper_is_told_to_buffer
     for _ in 0..10 {
         good.push(server.connect(true).await);
     }
-    // What the history holds is held with or without readers.
+    // The history is held with or without readers.
     for _ in 0..5 {
         server.send(&mut good).await;
     }
@@ -95,10 +96,10 @@ async fn readers_that_stop_one_after_the_other_cost_what_hyper_is_told_to_buffer
     let mut stalled = Vec::new();
     for _ in 0..STALLED {
         stalled.push(server.connect(false).await);
-        // More than it may cost, so that nothing which it keeps is shared with the next.
+        // More than a reader may cost, so that it shares nothing with the next one.
         server.send(&mut good).await;
     }
-    // So that what the last one keeps is no part of the history any more either.
+    // Afterwards the history no longer contains what the last reader keeps.
     for _ in 0..5 {
         server.send(&mut good).await;
     }
@@ -106,8 +107,8 @@ async fn readers_that_stop_one_after_the_other_cost_what_hyper_is_told_to_buffer
     assert_eq!(server.publisher.connections(), STALLED + good.len());
     let each = after.saturating_sub(before) / STALLED;
     println!("{STALLED} readers that never read: {each} bytes each");
-    assert!(each < EACH, "{each} bytes each, more than {EACH}");
-    // They were behind, all of them: who reads on is told that the rest is gone.
+    assert!(each < EACH, "each costs {each} bytes, more than {EACH}");
+    // All of them were behind: one that reads on is told that the rest is gone.
     for reader in &mut stalled {
         read_to(reader, "event: gap").await;
     }

@@ -1,4 +1,4 @@
-//! Where a reader starts: fresh, or with a custom id.
+//! Where a reader starts: without an id, or with a custom one.
 
 mod common;
 
@@ -124,10 +124,10 @@ fn a_held_custom_id_is_refused_for_the_same_readers() {
     assert!(send_with_id(&publisher, "b", Some("ana"), "y"));
     assert!(!send_with_id(&publisher, "b", Some("ana"), "y"));
     assert!(send_with_id(&publisher, "b", Some("bob"), "y"));
-    // A refused event left nothing behind.
+    // A refused event leaves nothing behind.
     assert_eq!((publisher.channel("a").recent(9).len(), publisher.stats().publish_refused), (1, 2));
     (0..2).for_each(|n| drop(send(&publisher, "a", n)));
-    assert!(send_with_id(&publisher, "a", None, "x"), "it is held no more");
+    assert!(send_with_id(&publisher, "a", None, "x"), "the event is no longer held");
 }
 
 #[test]

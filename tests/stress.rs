@@ -1,14 +1,14 @@
-//! Promises 1 to 4 with everything going on at once, on threads: publishers of broadcasts and targeted events, readers of
-//! one channel and of several that hang up and come back, eviction, disconnects, closes and the end. Rounds of it, each by
-//! its own seed, until the time is over; then it is counted what became of every event.
+//! Promises 1 to 4 with everything at once, on threads: publishers of broadcast and targeted events, readers of one and
+//! of several channels that hang up and resume, eviction, disconnects, closes and the end. The test runs rounds, each
+//! with its own seed, until the time is over, and accounts for every event.
 //!
-//! A few seconds by default. Ten minutes:
+//! It takes a few seconds by default. For ten minutes:
 //!
 //! ```sh
 //! STRESS_SECONDS=600 cargo test --release --test stress -- --nocapture
 //! ```
 //!
-//! `STRESS_SEED` begins with the round of that seed, and repeats what was random in it, as far as threads allow.
+//! `STRESS_SEED` starts with the round of that seed, and repeats its random choices, as far as threads allow.
 
 mod common;
 
@@ -29,7 +29,7 @@ use tower_sse::{Delivery, EndReason, Event, EventId, OpenOptions, Publisher, Ret
 
 const CLIENTS: [&str; 3] = ["", "ana", "bob"];
 
-/// What a round is made of, by its seed.
+/// The parameters of a round, which its seed determines.
 #[derive(Debug, Clone)]
 struct Round {
     seed: u64,
@@ -37,11 +37,11 @@ struct Round {
     publishers: u64,
     readers: u64,
     events: u64,
-    /// How many events a channel holds.
+    /// How many events a channel may hold.
     held: u64,
-    /// A reader hangs up after so many events at most.
+    /// A reader hangs up after at most that many events.
     patience: u64,
-    /// One in so many steps of the troublemaker ends a client's connections, or closes a channel; none if 0.
+    /// One in that many steps of the troublemaker ends a client's connections or closes a channel; none if 0.
     trouble: u64,
 }
 
@@ -73,7 +73,7 @@ fn name(channel: u64) -> String {
     format!("channel{channel}")
 }
 
-/// An event that was acknowledged.
+/// An acknowledged event.
 #[derive(Debug, Clone, Copy)]
 struct Published {
     offset: u64,
@@ -88,7 +88,7 @@ enum Got {
     Gap,
 }
 
-/// What became of everything.
+/// What became of the events.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tally {
     rounds: u64,
@@ -96,7 +96,7 @@ struct Tally {
     received: u64,
     resumes: u64,
     gaps: u64,
-    /// Not received, and told of.
+    /// Events that were not received, but told of by a gap.
     told: u64,
     lost: u64,
     repeated: u64,
@@ -132,7 +132,7 @@ fn publish(publisher: &Publisher, round: &Round, number: u64) -> Vec<Published> 
     let mut published = Vec::new();
     for _ in 0..round.events {
         let channel = random.below(round.channels);
-        // Half of them are for everybody.
+        // Half of the events are for everybody.
         let client = CLIENTS[random.below(4).saturating_sub(1) as usize];
         let text = format!("{channel} {client} {}", "x".repeat(random.below(300) as usize));
         match try_send(publisher, &name(channel), (!client.is_empty()).then_some(client), text) {
@@ -146,7 +146,7 @@ fn publish(publisher: &Publisher, round: &Round, number: u64) -> Vec<Published> 
     published
 }
 
-/// Ends a client's connections, closes channels, and finishes one in the middle, until the publishers are done.
+/// Ends clients' connections, closes channels, and finishes one half-way, until the publishers are done.
 fn make_trouble(publisher: &Publisher, round: &Round, over: &AtomicBool) -> Vec<Published> {
     let mut random = round.random(200);
     let (mut published, mut finished) = (Vec::new(), HashSet::new());
@@ -157,7 +157,7 @@ fn make_trouble(publisher: &Publisher, round: &Round, over: &AtomicBool) -> Vec<
         }
         let channel = name(random.below(round.channels));
         match random.below(8) {
-            // Its readers are gone for good: they would not see what it begins anew.
+            // Its readers are gone for good, and would not see the events that follow.
             0 | 1 if finished.contains(&channel) => {}
             0 => drop(close(publisher, &channel)),
             1 => {
@@ -202,7 +202,7 @@ impl Reader {
         Self { number, client, channels, got: Vec::new(), resumes: 0, leaked: 0 }
     }
 
-    /// `None` when all is over.
+    /// `None` when everything is over.
     fn open(&self, publisher: &Publisher, id: Option<&str>) -> Option<Subscription> {
         let names: Vec<_> = self.channels.iter().map(|channel| name(*channel)).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
@@ -216,10 +216,10 @@ impl Reader {
         }
     }
 
-    /// Reads until the end, hanging up and coming back with the last id now and then.
+    /// Reads until the end, and now and then hangs up and resumes with the last id.
     async fn read(mut self, publisher: &Publisher, first: Subscription, round: &Round) -> Self {
         let mut random = round.random(300 + self.number);
-        // As a route says it that announces the cursor.
+        // As on a route that announces the cursor.
         let mut id = EventId::from(first.cursor()).to_string();
         let mut opened = Some(first);
         while let Some(mut subscription) = opened {
@@ -232,7 +232,8 @@ impl Reader {
                         other => panic!("{other:?}"),
                     }
                 };
-                // Of several channels' gap the id may lie before what it tells: who came back with it would get it again.
+                // A gap of several channels may have an id that lies before the loss: resuming with it gives the gap
+                // again.
                 left -= u64::from(matches!(delivery, Delivery::Event(_)));
                 id = common::id(&delivery);
                 self.take(&delivery);
@@ -240,11 +241,11 @@ impl Reader {
                     thread::yield_now();
                 }
             }
-            // One that gets the same again and again would never come to the end.
+            // A reader that gets the same event repeatedly would never reach the end.
             if self.got.len() as u64 > 1_000 + 10 * round.publishers * round.events {
                 return self;
             }
-            // While it is away events go on; with its place given up first.
+            // Events go on while it is away, as its place is given up first.
             drop(subscription);
             opened = self.open(publisher, Some(&id));
             self.resumes += u64::from(opened.is_some());
@@ -262,9 +263,9 @@ impl Reader {
         self.got.push(Got::Event(event.offset().get()));
     }
 
-    /// Says what became of what was meant for it. A gap has to tell of every event that is missing, and something has to be
-    /// missing for every gap: for a reader of one channel between the two events around it; with several a gap may tell of
-    /// what is missing only later.
+    /// Counts what became of the events meant for this reader. Every missing event needs a gap, and every gap a missing
+    /// event: with one channel between the two events around it; with several, a gap may be about events that are
+    /// missing only later.
     fn tally(&self, published: &[Published]) -> Tally {
         let is_meant = |sent: &&Published| {
             self.channels.contains(&sent.channel) && (sent.client.is_empty() || sent.client == self.client)
@@ -319,7 +320,7 @@ impl Got {
     }
 }
 
-/// Says of which round a panic was, on whatever thread.
+/// Names the round in which any thread panicked.
 struct Says<'a>(&'a Round);
 
 impl Drop for Says<'_> {
@@ -347,7 +348,7 @@ fn run(round: &Round) -> Tally {
         let readers: Vec<_> = (0..round.readers)
             .map(|number| {
                 let reader = Reader::new(round, number);
-                // Before anything is published: what is gone when a new reader comes is no loss of its.
+                // It opens before anything is published: events evicted before a reader opens are not its loss.
                 let first = reader.open(publisher, None).unwrap();
                 scope.spawn(move || {
                     together.wait();
@@ -383,6 +384,6 @@ fn concurrent_use_loses_repeats_reorders_and_leaks_nothing() {
         all += tally;
     }
     println!("{all:?}");
-    // Or it would say nothing.
+    // Otherwise the run would prove nothing.
     assert!(all.rounds > 0 && all.received > 0);
 }

@@ -1,22 +1,22 @@
-//! The allocator of a test that asks how much memory something takes.
+//! The allocator for a test that measures how much memory something takes.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-/// Counts the bytes that are allocated, and writes each of them: else what is resident would go on growing below what is
-/// allocated for as long as there are pages that were never written.
+/// Counts the bytes that are allocated, and writes each of them. Otherwise resident memory would stay below what is
+/// allocated, and would keep growing, while there are pages that were never written.
 struct Counting;
 
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 
-/// How many are allocated now.
+/// How many bytes are allocated now.
 pub fn allocated() -> usize {
     ALLOCATED.load(Ordering::Relaxed)
 }
 
-// SAFETY: the system's allocator does the work, with the arguments as they came; what is written is what it gave.
+// SAFETY: the system's allocator does the work with unchanged arguments; only memory that it returned is written.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);

@@ -23,8 +23,8 @@ pub struct Example {
 }
 
 impl Example {
-    /// Starts the program that `cargo test` built. `cargo test --test ..` does not build examples: then it is the one that
-    /// was built last.
+    /// Starts the program that `cargo test` built. `cargo test --test ..` does not build examples: then it is the one
+    /// that was built last.
     pub fn start(name: &str, variables: &[(&str, &str)]) -> Self {
         let tests = env::current_exe().unwrap();
         let program = tests.parent().unwrap().with_file_name("examples").join(name);

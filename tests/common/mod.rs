@@ -1,4 +1,4 @@
-//! What the tests of the engine share: publishing, opening and reading without a runtime, since in process nothing waits.
+//! What the tests of the engine share: publishing, opening and reading without a runtime, as nothing in process waits.
 #![allow(dead_code)]
 
 use std::{
@@ -19,12 +19,12 @@ use tower_sse::{
 
 pub const EARLIEST: fn() -> OpenOptions = || OpenOptions::new().start(Start::Earliest);
 
-/// What a future gives that is ready at once, however much the test's task has done before.
+/// The output of a future that is ready at once, however much the test's task has done before.
 pub fn ready<F: Future>(future: F) -> F::Output {
     unconstrained(future).now_or_never().expect("in process it is ready at once")
 }
 
-/// Publishes `text`, and gives the id.
+/// Publishes `text`, and returns the id.
 pub fn send(publisher: &Publisher, channel: &str, text: impl ToString) -> String {
     try_send(publisher, channel, None, text).unwrap().id.to_string()
 }
@@ -46,7 +46,7 @@ pub fn try_send(
     }
 }
 
-/// Closes a channel, and says how many readers it had.
+/// Closes a channel, and returns how many readers it had.
 pub fn close(publisher: &Publisher, channel: &str) -> usize {
     ready(publisher.channel(channel).close()).unwrap()
 }
@@ -60,7 +60,7 @@ pub fn grant(channels: &[&str], client: &str) -> Grant {
     Grant::new(channels.iter().map(|name| ChannelName::try_from(*name).unwrap())).client(client)
 }
 
-/// A fresh reader, live; the client of no name is nobody.
+/// A fresh reader that starts live. An empty client name means no client.
 pub fn live(publisher: &Publisher, channels: &[&str], client: &str) -> Subscription {
     ready(Subscription::open(publisher, grant(channels, client))).unwrap()
 }
@@ -82,9 +82,9 @@ pub fn resume(publisher: &Publisher, channels: &[&str], client: &str, id: impl A
     try_resume(publisher, channels, client, id).unwrap()
 }
 
-/// One look: pending, the end, or something. Always as the same task, so that a reader that is level is known to be.
+/// Polls once. It always uses the same waker, so that a level reader is known to be level.
 pub fn poll(subscription: &mut Subscription) -> Poll<Option<Delivery>> {
-    // Of a size: a leak sanitizer would not take a pointer to the end of its allocation for one to it.
+    // It has a size, because a leak sanitizer would not count a pointer to the end of an allocation as one to it.
     struct Nobody(#[allow(dead_code)] u8);
     impl Wake for Nobody {
         fn wake(self: Arc<Self>) {}
@@ -97,7 +97,7 @@ pub fn poll(subscription: &mut Subscription) -> Poll<Option<Delivery>> {
     }
 }
 
-/// All that there is now.
+/// Everything that is ready now.
 pub fn drain(subscription: &mut Subscription) -> Vec<Delivery> {
     let next = || match poll(subscription) {
         Poll::Ready(delivery) => delivery,
@@ -106,7 +106,7 @@ pub fn drain(subscription: &mut Subscription) -> Vec<Delivery> {
     std::iter::from_fn(next).collect()
 }
 
-/// All that there is now, as texts: an event's data, or `gap:` and the reason.
+/// Everything that is ready now, as texts: an event's data, or `gap:` and the reason.
 pub fn texts(subscription: &mut Subscription) -> Vec<String> {
     drain(subscription).iter().map(text).collect()
 }
@@ -119,7 +119,7 @@ pub fn text(delivery: &Delivery) -> String {
     }
 }
 
-/// The id that a browser would come back with.
+/// The id that a browser would resume with.
 pub fn id(delivery: &Delivery) -> String {
     match delivery {
         Delivery::Event(event) => event.id().to_string(),
@@ -128,7 +128,7 @@ pub fn id(delivery: &Delivery) -> String {
     }
 }
 
-/// The gap that comes first.
+/// The first delivery, which must be a gap.
 #[track_caller]
 pub fn gap(subscription: &mut Subscription) -> Gap {
     match poll(subscription) {
@@ -137,7 +137,7 @@ pub fn gap(subscription: &mut Subscription) -> Gap {
     }
 }
 
-/// Asserts all of a gap's fields: `first` is the id of the first event that is held, and the reader goes on before it.
+/// Asserts all of a gap's fields: `first` is the id of the oldest event held, and the reader goes on before it.
 #[track_caller]
 pub fn assert_gap(gap: &Gap, reason: GapReason, requested: Option<&str>, first: Option<&str>) {
     assert_eq!(gap.reason, reason);
@@ -148,17 +148,17 @@ pub fn assert_gap(gap: &Gap, reason: GapReason, requested: Option<&str>, first: 
     }
 }
 
-/// The offset in an id of the hub's own.
+/// The offset in one of the hub's own ids.
 pub fn offset(id: &str) -> u64 {
     id.split_once('-').unwrap().1.parse().unwrap()
 }
 
-/// The id of another offset of the same epoch.
+/// The id of another offset in the same epoch.
 pub fn with_offset(id: &str, offset: u64) -> String {
     format!("{}-{offset}", id.split_once('-').unwrap().0)
 }
 
-/// Runs a future on this thread, parking it in between: without a runtime. A wake-up that is lost fails the test.
+/// Runs a future on this thread without a runtime, and parks it in between. A lost wake-up fails the test.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {
@@ -185,12 +185,12 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// The next delivery, waited for.
+/// Waits for the next delivery.
 pub async fn next(subscription: &mut Subscription) -> Option<Delivery> {
     std::future::poll_fn(|cx| pin!(&mut *subscription).poll_next(cx)).await
 }
 
-/// Small numbers without a seed of the system's: xorshift.
+/// Random numbers that a seed determines: xorshift.
 pub struct Random(pub u64);
 
 impl Random {

@@ -1,4 +1,4 @@
-//! Of what texts of every kind are put together: what the format cares about, and what it does not.
+//! Pieces that texts of every kind are made of: what the format treats specially, and what it does not.
 
 pub const PIECES: [&str; 20] = [
     "\r",

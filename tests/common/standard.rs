@@ -1,8 +1,8 @@
-//! Streams that catch parsers out, and what the standard makes of them
-//! ([9.2.6](https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation)): what the
-//! web-platform-tests try in `eventsource/format-*` and `event-data`, in streams of our own.
+//! Streams that parsers get wrong, and what they mean by the standard
+//! ([9.2.6](https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation)): the cases of
+//! the web-platform-tests' `eventsource/format-*` and `event-data`, in streams of our own.
 
-/// What it is about, the stream, and its events: name, data, last event id.
+/// What the case is about, the stream, and its events: name, data, last event id.
 pub type Case = (&'static str, &'static [u8], &'static [(&'static str, &'static str, &'static str)]);
 
 pub const CASES: &[Case] = &[
