@@ -1,0 +1,80 @@
+//! Why a subscription was not opened.
+
+use std::{error::Error, fmt};
+
+/// A subscription was not opened.
+#[derive(Debug)]
+pub struct OpenError(pub(crate) OpenErrorKind);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OpenErrorKind {
+    NoChannel,
+    TooManyChannels,
+    TooManySubscriptions,
+    TooManyOfChannel,
+    TooManyOfClient,
+    TooManyLanes,
+    ShuttingDown,
+    Expired,
+    Over,
+    Unavailable,
+}
+
+impl OpenError {
+    /// The grant names no channel, or more than [`Limits::channels_per_subscription`](crate::Limits::channels_per_subscription).
+    pub fn is_channel_count(&self) -> bool {
+        matches!(self.0, OpenErrorKind::NoChannel | OpenErrorKind::TooManyChannels)
+    }
+
+    /// A limit on subscriptions, channels or clients is reached; trying again later may succeed.
+    pub fn is_limit(&self) -> bool {
+        use OpenErrorKind::*;
+        matches!(self.0, TooManySubscriptions | TooManyOfChannel | TooManyOfClient | TooManyLanes)
+    }
+
+    /// The hub is shutting down, or has.
+    pub fn is_shutting_down(&self) -> bool {
+        self.0 == OpenErrorKind::ShuttingDown
+    }
+
+    /// The grant had expired already.
+    pub fn is_expired(&self) -> bool {
+        self.0 == OpenErrorKind::Expired
+    }
+
+    /// Nothing will ever come: every channel is finished and nothing is left after the reader's last event id, or the
+    /// id is the one of a `goodbye`. Over HTTP this is a 204, on which a browser stops reconnecting.
+    pub fn is_over(&self) -> bool {
+        self.0 == OpenErrorKind::Over
+    }
+
+    /// The [`Backend`](crate::backend::Backend) did not answer in time; trying again later may succeed.
+    pub fn is_unavailable(&self) -> bool {
+        self.0 == OpenErrorKind::Unavailable
+    }
+}
+
+impl From<OpenErrorKind> for OpenError {
+    fn from(kind: OpenErrorKind) -> Self {
+        Self(kind)
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            OpenErrorKind::NoChannel => "the grant names no channel",
+            OpenErrorKind::TooManyChannels => "the grant names more channels than one subscription may read",
+            OpenErrorKind::TooManySubscriptions => "the hub has as many subscriptions or channels as it may",
+            OpenErrorKind::TooManyOfChannel => "the channel has as many subscriptions as it may",
+            OpenErrorKind::TooManyOfClient => "the client has as many subscriptions as it may",
+            OpenErrorKind::TooManyLanes => "the channel knows as many clients as it may",
+            OpenErrorKind::ShuttingDown => "the hub is shutting down",
+            OpenErrorKind::Expired => "the grant has expired",
+            OpenErrorKind::Over => "nothing is left to read, and nothing will come",
+            OpenErrorKind::Unavailable => "the backend is not available",
+        })
+    }
+}
+
+impl Error for OpenError {}

@@ -1,0 +1,99 @@
+//! Why an event was not published.
+
+use std::{error::Error, fmt};
+
+use super::{backend::BackendError, text::InvalidText};
+
+/// An event was not published; nothing of it reached anybody, unless [a backend](Self::is_unavailable) did not answer.
+#[derive(Debug)]
+pub struct PublishError(pub(crate) PublishErrorKind);
+
+#[derive(Debug)]
+pub(crate) enum PublishErrorKind {
+    InvalidText(InvalidText),
+    TooLarge { len: usize, max: usize },
+    Finished,
+    DuplicateId,
+    TooManyChannels,
+    TooManyLanes,
+    ShuttingDown,
+    Unavailable(BackendError),
+}
+
+impl PublishError {
+    /// The channel name or the client id is not valid; the [`InvalidText`] is in `source()`.
+    pub fn is_invalid_text(&self) -> bool {
+        matches!(self.0, PublishErrorKind::InvalidText(_))
+    }
+
+    /// The encoded event is larger than [`Limits::event_bytes`](crate::Limits::event_bytes).
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.0, PublishErrorKind::TooLarge { .. })
+    }
+
+    /// The channel was [finished](crate::Channel::finish).
+    pub fn is_finished(&self) -> bool {
+        matches!(self.0, PublishErrorKind::Finished)
+    }
+
+    /// The channel still holds an event with this custom id, for the same readers.
+    pub fn is_duplicate_id(&self) -> bool {
+        matches!(self.0, PublishErrorKind::DuplicateId)
+    }
+
+    /// [`Limits::channels`](crate::Limits::channels) or [`Limits::lanes`](crate::Limits::lanes) is reached.
+    pub fn is_limit(&self) -> bool {
+        matches!(self.0, PublishErrorKind::TooManyChannels | PublishErrorKind::TooManyLanes)
+    }
+
+    /// The hub is shutting down, or has.
+    pub fn is_shutting_down(&self) -> bool {
+        matches!(self.0, PublishErrorKind::ShuttingDown)
+    }
+
+    /// The [`Backend`](crate::backend::Backend) did not answer, or failed; its error is in `source()`. It may be tried again. Unlike
+    /// with any other error the event may have been published all the same: with an
+    /// [idempotency key](crate::Event::idempotency_key) to try again publishes it once.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self.0, PublishErrorKind::Unavailable(_))
+    }
+}
+
+impl From<InvalidText> for PublishError {
+    fn from(error: InvalidText) -> Self {
+        Self(PublishErrorKind::InvalidText(error))
+    }
+}
+
+impl From<PublishErrorKind> for PublishError {
+    fn from(kind: PublishErrorKind) -> Self {
+        Self(kind)
+    }
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            PublishErrorKind::InvalidText(_) => f.write_str("the channel or client is not valid"),
+            PublishErrorKind::TooLarge { len, max } => write!(f, "the event has {len} bytes, more than {max}"),
+            PublishErrorKind::Finished => f.write_str("the channel is finished"),
+            PublishErrorKind::DuplicateId => f.write_str("the channel holds an event with this id already"),
+            PublishErrorKind::TooManyChannels => f.write_str("the hub has as many channels as it may"),
+            PublishErrorKind::TooManyLanes => {
+                f.write_str("the channel has targeted events for as many clients as it may")
+            }
+            PublishErrorKind::ShuttingDown => f.write_str("the hub is shutting down"),
+            PublishErrorKind::Unavailable(_) => f.write_str("the backend is not available"),
+        }
+    }
+}
+
+impl Error for PublishError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0 {
+            PublishErrorKind::InvalidText(error) => Some(error),
+            PublishErrorKind::Unavailable(error) => Some(error),
+            _ => None,
+        }
+    }
+}
