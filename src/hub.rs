@@ -1,12 +1,30 @@
-//! The concurrent floor: channels that are published to and read from at once.
+//! The in-process engine: channels that are published to and read from at the same time.
 //!
-//! A channel is a log and its readers under one lock. A publisher appends and takes out the wakers of those who wait; a
-//! reader reads after its cursor, or parks: either way the lock is taken once. Offsets are given under the channel's lock,
-//! from the hub's counter, so that a reader of several channels can read each up to the same offset and has then seen
-//! everything up to it.
+//! A channel is a log and its readers under one lock. A publisher appends an event and takes the wakers of the readers that
+//! wait; a reader reads what is after its cursor, or parks its waker. Each of them takes the lock once. Offsets are given
+//! under a channel's lock from the hub's counter: a reader of several channels that reads each of them up to the same offset
+//! has seen everything up to it.
 //!
-//! With a remote [backend](crate::backend::Backend) the same logs are mirrors: a publish goes to the backend's store, and events come
-//! into the logs by the node's [driver](crate::node::driver).
+//! # The seam
+//!
+//! A hub whose log lives somewhere else is built over an [`Elsewhere`](seam::Elsewhere), and one in process over nothing. Each
+//! channel of such a hub has a [`Coverage`](coverage::Coverage), which says how much of the channel's log has arrived;
+//! whoever fills the log keeps it right, under the channel's lock. The hub tells its `Elsewhere` when a channel is entered and when its
+//! last reader has left, and asks it to wake a reader once the hub's last offset has reached another one; everything else
+//! is done to the hub from outside.
+//!
+//! # The files
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `engine` | [`Hub`]: publishing, closing, shutting down |
+//! | `registry`, `state` | all channels by name; one channel under its lock |
+//! | `readers`, `wait` | the readers of one channel; the wakers of those that wait |
+//! | `open` | opening a subscription: limits, and where it starts |
+//! | `subscription` | a reader: a cursor, and what it is told of losses and ends |
+//! | `position`, `positions`, `merge` | its place in one channel; in all of them; which of several has the next event |
+//! | `due`, `sweep` | upkeep: when, and what |
+//! | `coverage`, `seam` | a hub whose log lives elsewhere |
 
 pub(crate) mod coverage;
 pub(crate) mod due;

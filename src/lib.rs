@@ -100,18 +100,23 @@
 //!
 //! # The floors
 //!
-//! For who reads the source: a file uses its own floor and those below it.
+//! For readers of the source: a file imports from its own floor and from those below it.
 //!
-//! | floor | what | where |
-//! | --- | --- | --- |
-//! | 7 serve | the HTTP face | `serve` |
-//! | 6 authorize | who may read what | `authorize` |
-//! | 5 publisher | the handles that applications hold | `publisher` |
-//! | 4 node | what a hub whose log lives elsewhere adds | `node` |
-//! | 3 hub | channels that are published to and read from at once | `hub` |
-//! | 2 backend | where the log lives | `backend` |
-//! | 1 log | events that are held, and those that are not | `log` |
-//! | 0 wire | events, ids and their bytes | `wire` |
+//! ```text
+//! 7 serve      the HTTP face: layer, routes, response bodies
+//! 6 authorize  who may read what
+//! 5 publisher  the handles that applications hold; they ask the node if there is one, and the hub if not
+//! 4 node       a hub whose log lives in a store: mirrors, the driver that fills them, the level
+//!     ~ ~ ~ ~  the seam, in hub/seam.rs
+//! 3 hub        the in-process engine: channels, readers, waiting, subscriptions
+//! 2 backend    where the log lives: the contract of a store, Redis
+//! 1 log        one channel's events, and what is remembered of those that are gone
+//! 0 wire       events, ids and names, as bytes
+//! ```
+//!
+//! A hub is built over nothing, or over an `Elsewhere`, which it tells who reads what and asks to wake a reader once the
+//! hub's last offset has risen. Each channel of such a hub has a `Coverage`, which says how much of its log has arrived.
+//! All else goes one way: a node fills the hub's logs from above, and the hub knows of no node.
 //!
 //! `error`, `footprint`, `observe`, `random`, `sync` and `trace` are ground, and known to all.
 

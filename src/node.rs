@@ -1,5 +1,17 @@
-//! What a hub with a remote [backend](crate::backend::Backend) adds: mirrors of the channels that are read here, and the driver
-//! that brings events into them.
+//! A hub whose log lives in a [store](crate::backend::Backend) that several processes share: a *node*.
+//!
+//! A node publishes by asking the store. For each channel that is read here it has a *mirror*, a copy of the channel's log in
+//! the hub. The *driver*, one task, loads the mirrors, and keeps them up with what the store's feed brings. The *level* is
+//! the offset up to which all mirrors are whole; readers of several channels read no further than it.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `remote` | what an application asks of the store, and the hub's [`Elsewhere`](crate::hub::seam::Elsewhere) |
+//! | `opening` | the wait for channels that have to be loaded before a reader starts |
+//! | `link` | what callers and driver share: the store, and how far this node has come |
+//! | `level` | a number that grows, and those who wait for it |
+//! | `mirror` | one channel: what becomes of an event of the feed, and of what was read |
+//! | `driver` | the task: sessions, pauses, channels that nobody reads |
 
 pub(crate) mod driver;
 pub(crate) mod level;

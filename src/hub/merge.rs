@@ -35,7 +35,7 @@ pub(crate) struct Merge {
     known: Offset,
     /// How many versions may be compared for what was read since the last survey.
     credit: usize,
-    /// Its place among those who wait for the level.
+    /// Its place among those who wait for the hub's last offset to rise.
     waits: Option<Box<Place>>,
 }
 
@@ -80,7 +80,7 @@ impl Merge {
         self.places.iter_mut().for_each(Position::look_again);
     }
 
-    /// Whether the level is still to reach `offset`, of which the reader is told then.
+    /// Whether the hub's last offset is still to reach `offset`, of which the reader is told then.
     pub(crate) fn wait_for(&mut self, offset: Offset, elsewhere: &dyn Elsewhere, cx: &Context<'_>) -> bool {
         elsewhere.wait_for(offset, &mut self.waits, cx.waker())
     }
@@ -180,7 +180,7 @@ impl Merge {
         self.heads[place] = Offset::START;
         let behind = |offset: Offset| Offset::new(offset.get().saturating_add(1));
         let other = self.head().map_or(Offset::new(u64::MAX), |(other, _)| other);
-        // At least the head itself, whatever a store says of the others.
+        // At least the head itself, even if another channel has one at the same offset.
         Some((place, head, other.min(behind(self.known)).max(behind(head))))
     }
 

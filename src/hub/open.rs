@@ -119,8 +119,8 @@ impl OpenOptions {
         if hub.is_shutting_down() {
             return Err(OpenErrorKind::ShuttingDown.into());
         }
-        // A reader that wants all that is held is owed what the feed has lost of it, too, also before its cursor; one that comes
-        // back may have passed it.
+        // A reader that wants all that is held is owed what got lost of it on the way here, too, also before its cursor; a reader
+        // that reconnects may have passed it.
         if gap.is_some() || fresh.is_some() {
             positions.tell_up_to(cursor);
         }

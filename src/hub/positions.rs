@@ -106,7 +106,7 @@ impl Positions {
         }
         let own = self.each(|_, state| state.whole_up_to()).min().unwrap_or_default();
         match self {
-            // What the feed has lost may lie before the level, of which only readers of several channels are told.
+            // What got lost on the way may lie before the hub's last offset, of which only readers of several channels are told.
             Self::None | Self::One(_) => own,
             Self::Several(_) => own.max(last),
         }
@@ -122,8 +122,8 @@ impl Positions {
         }
     }
 
-    /// Whether the level is still to reach `offset`, of which the reader is told then. One of a single channel does not
-    /// wait for it.
+    /// Whether the hub's last offset is still to reach `offset`, of which the reader is told then. A reader of a single channel
+    /// does not wait for it.
     pub(crate) fn wait_for(&mut self, offset: Offset, elsewhere: &dyn Elsewhere, cx: &Context<'_>) -> bool {
         match self {
             Self::None | Self::One(_) => false,

@@ -41,7 +41,7 @@ impl PartialEq for Named {
 
 impl Eq for Named {}
 
-/// Lock order: a shard, then a channel in it, then the backend's tombstones.
+/// Lock order: a shard, then a channel in it, then the tombstones of dropped channels.
 pub(crate) struct Registry {
     shards: [Mutex<HashSet<Named>>; SHARDS],
     hasher: RandomState,

@@ -8,9 +8,9 @@ use crate::wire::cursor::EventId;
 pub struct Sent {
     /// Its id on the wire.
     pub id: EventId,
-    /// How many connections read the channel on this node, or are the client's there: each of them gets it, or a gap if it
-    /// is too slow. A node that only publishes to a remote backend reaches none by itself:
-    /// [`Channel::presence`](crate::Channel::presence) says who reads on the others.
+    /// How many connections of this process read the channel, or are the client's there. Each of them gets the event, or a gap
+    /// if it is too slow. In a hub of several processes, [`Channel::presence`](crate::Channel::presence) says who reads in
+    /// the others.
     pub reached: usize,
     /// An event with its [idempotency key](crate::Event::idempotency_key) had been sent before, whose id this is; nobody gets it
     /// again.
