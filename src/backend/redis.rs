@@ -74,9 +74,10 @@ use crate::{
 /// # Ok::<_, tower_sse::BackendError>(())
 /// ```
 ///
-/// What Redis acknowledges it may lose when it crashes, as it is configured: `appendonly yes` loses up to the last second,
-/// with `appendfsync always` nothing. When a node sees that acknowledged events are gone, or the data are gone altogether,
-/// a new [`Epoch`] begins, and every reader gets a gap.
+/// Redis may lose what it has acknowledged. With `appendonly yes` that is up to the last second when its machine fails, and
+/// nothing with `appendfsync always`; a replica that takes over lacks what had not reached it. When a replica takes over, when
+/// a node sees that acknowledged events are gone, or when the data are gone altogether, a new [`Epoch`] begins: every reader
+/// gets a gap, and then what it has not seen of what is left. A restart that loses nothing is told to nobody.
 ///
 /// A server that evicts keys is [refused](RedisBuilder::allow_eviction): set `maxmemory-policy noeviction`.
 ///
@@ -96,6 +97,22 @@ struct Inner {
     said: Mutex<(u64, HashMap<ChannelName, String>)>,
 }
 
+/// What a script is told first of the node that asks.
+#[derive(Clone, Copy)]
+struct Node {
+    /// What it knows to have been given.
+    known: Cursor,
+    /// The script is to survey the server.
+    survey: bool,
+}
+
+impl Node {
+    fn tell(self, ask: &mut ScriptInvocation<'_>) {
+        ask.arg(self.known.epoch.to_string()).arg(self.known.offset.get());
+        ask.arg(random_epoch().to_string()).arg(u8::from(self.survey));
+    }
+}
+
 impl Inner {
     /// Asks the hub for its epoch, and makes one if there is none; tells `node` of the last offset by push. Says whether the
     /// hub pushes to its shard of a cluster, which is decided when it is made.
@@ -105,7 +122,8 @@ impl Inner {
         ask.key(self.keys.index());
         // Until it is asked again at least: another epoch would be a gap to readers of a hub in which nothing happens.
         let life = self.tombstones.max(Presence::EVERY * 2);
-        ask.arg(random_epoch().to_string()).arg(millis(life)).arg(node).arg(u8::from(sharded));
+        Node { known: self.known(), survey: true }.tell(&mut ask);
+        ask.arg(millis(life)).arg(node).arg(u8::from(sharded));
         let answer = self.link.ask(&ask).await?;
         let [epoch, _last, sharded] = value::list(&answer) else { return Err(value::unexpected()) };
         self.begin(value::epoch(epoch).ok_or_else(value::unexpected)?);
@@ -133,24 +151,32 @@ impl Inner {
     }
 
     /// Asks something of an epoch, and again if that was not the current one.
-    async fn ask<'a>(&'a self, make: impl Fn(Cursor) -> ScriptInvocation<'a>) -> Result<(Epoch, Value), BackendError> {
+    async fn ask<'a>(
+        &'a self,
+        make: impl Fn(Node) -> ScriptInvocation<'a> + Sync,
+    ) -> Result<(Epoch, Value), BackendError> {
         for _ in 0..3 {
             if self.known().epoch == UNKNOWN {
                 self.level("").await?;
             }
             let known = self.known();
-            let answer = self.link.ask(&make(known)).await?;
+            let answer = self.link.ask_surveying(&|survey| make(Node { known, survey })).await?;
             match value::list(&answer) {
-                [kind, other] if value::is(kind, "epoch") => self.begin(value::epoch(other).unwrap_or(UNKNOWN)),
+                [kind, other] if value::is(kind, "epoch") => match value::epoch(other) {
+                    Some(epoch) => self.begin(epoch),
+                    // There is no hub, or the script can't survey the server.
+                    None => drop(self.level("").await?),
+                },
                 _ => return Ok((known.epoch, answer)),
             }
         }
         Err(changes_too_often())
     }
 
-    /// What a script is asked of a channel begins with these keys.
-    fn of_channel<'a>(&self, script: &'a Script, channel: &ChannelName) -> ScriptInvocation<'a> {
+    /// What a script is asked of a channel begins with these keys and arguments.
+    fn of_channel<'a>(&self, script: &'a Script, node: Node, channel: &ChannelName) -> ScriptInvocation<'a> {
         let mut ask = script.key(self.keys.hub());
+        node.tell(&mut ask);
         ask.key(self.keys.index());
         for key in self.keys.of_channel(channel) {
             ask.key(key);
@@ -162,15 +188,15 @@ impl Inner {
         let Append { channel, client, bytes, id, key, retention, last } = &append;
         let window = if key.is_some() { millis(self.window) } else { String::new() };
         let (epoch, answer) = self
-            .ask(|Cursor { epoch, offset: known }| {
-                let mut ask = self.of_channel(&self.scripts.append, channel);
+            .ask(|node| {
+                let mut ask = self.of_channel(&self.scripts.append, node, channel);
                 ask.key(key.as_ref().map_or_else(|| self.keys.hub(), |key| self.keys.once(channel, key)));
-                ask.arg(epoch.to_string()).arg(self.keys.feed(channel)).arg(&bytes[..]);
+                ask.arg(self.keys.feed(channel)).arg(&bytes[..]);
                 ask.arg(client.as_ref().map_or("", |client| client.as_str()));
                 ask.arg(id.as_ref().map_or("", |id| id.as_str()));
                 ask.arg(retention.max_events()).arg(retention.max_bytes());
                 ask.arg(age(retention)).arg(self.life(retention)).arg(u8::from(*last));
-                ask.arg(Retention::cost(0)).arg(&window).arg(known.get()).arg(random_epoch().to_string());
+                ask.arg(Retention::cost(0)).arg(&window);
                 ask
             })
             .await?;
@@ -190,12 +216,12 @@ impl Inner {
 
     async fn heads(&self, channels: Vec<ChannelName>) -> Result<Vec<Offset>, BackendError> {
         let (_, answer) = self
-            .ask(|Cursor { epoch, .. }| {
+            .ask(|node| {
                 let mut ask = self.scripts.heads.key(self.keys.hub());
+                node.tell(&mut ask);
                 for channel in &channels {
                     ask.key(self.keys.meta(channel));
                 }
-                ask.arg(epoch.to_string());
                 ask
             })
             .await?;
@@ -207,9 +233,9 @@ impl Inner {
         // At least so long; a channel that is to be known for longer is.
         let life = millis(self.tombstones.saturating_mul(2));
         let shortest = millis(self.tombstones);
-        self.ask(|Cursor { epoch, .. }| {
-            let mut ask = self.of_channel(&self.scripts.close, &channel);
-            ask.arg(epoch.to_string()).arg(self.keys.feed(&channel)).arg(&life).arg(&shortest);
+        self.ask(|node| {
+            let mut ask = self.of_channel(&self.scripts.close, node, &channel);
+            ask.arg(self.keys.feed(&channel)).arg(&life).arg(&shortest);
             ask
         })
         .await?;

@@ -69,7 +69,7 @@ async fn a_user_without_the_right_to_read_the_eviction_policy_is_told_to_grant_i
 }
 
 /// A master, and a replica that has all of it.
-async fn master_and_replica() -> Option<[Server; 2]> {
+pub async fn master_and_replica() -> Option<[Server; 2]> {
     is_installed().then_some(())?;
     let master = Server::start_with(&["--repl-diskless-sync-delay", "0"]);
     let replica = Server::start_with(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
@@ -78,7 +78,7 @@ async fn master_and_replica() -> Option<[Server; 2]> {
     Some([master, replica])
 }
 
-fn node_of(url: impl Into<String>) -> Publisher {
+pub fn node_of(url: impl Into<String>) -> Publisher {
     let redis = Redis::builder(url).timeout(Duration::from_secs(1)).build().unwrap();
     Publisher::builder().backend(redis).timeout(Duration::from_secs(2)).build()
 }

@@ -128,6 +128,12 @@ impl Server {
         }
     }
 
+    /// Where its data are.
+    #[allow(dead_code)]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Where it can be reached besides.
     #[allow(dead_code)]
     pub fn socket(&self) -> PathBuf {

@@ -20,6 +20,7 @@ mod reader;
 mod store;
 
 mod epochs;
+mod failover;
 mod operation;
 #[path = "cluster/proxy.rs"]
 mod proxy;

@@ -1,15 +1,12 @@
--- KEYS: hub, index, the channel's four, key. ARGV: epoch, feed, bytes, client, id, events, max bytes, age, life, last,
--- overhead, window, the highest offset that the node knows to have been given, an epoch for when it was lost.
+-- KEYS: hub, index, the channel's four, key. ARGV: those of `enter_hub`, feed, bytes, client, id, events, max bytes, age, life,
+-- last, overhead, window.
 local hub, index, k = KEYS[1], KEYS[2], channel_keys(3)
-local client, id, age, life, overhead = ARGV[4], ARGV[5], ARGV[8], ARGV[9], tonumber(ARGV[11])
-local h = look_at_hub(hub)
-if h.epoch ~= ARGV[1] then return { 'epoch', h.epoch } end
-if tonumber(ARGV[13]) > h.last then
-  -- None is given again: a reader that has seen the lost one would take the other for it, or never get it.
-  renew(hub, h, ARGV[14], tonumber(ARGV[13]))
-  return { 'epoch', ARGV[14] }
-end
-if ARGV[12] ~= '' then
+local feed, data, client, id = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local max_events, max_bytes, age, life = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11], ARGV[12]
+local is_last, overhead, window = ARGV[13], tonumber(ARGV[14]), ARGV[15]
+local h, other = enter_hub(hub)
+if not h then return other end
+if window ~= '' then
   local before = redis.call('GET', KEYS[7])
   if before then return { 'before', before } end
 end
@@ -60,18 +57,18 @@ else
     c.others = math.max(c.others, tonumber(redis.call('ZPOPMIN', k.clients)[2]))
   end
 end
-redis.call('XADD', k.stream, offset .. '-0', 'd', ARGV[3], 'c', client, 'i', id, 'p', previous, 't', text(now),
+redis.call('XADD', k.stream, offset .. '-0', 'd', data, 'c', client, 'i', id, 'p', previous, 't', text(now),
   'w', text(before))
 if c.events == 0 then c.oldest = now end
-c.events, c.bytes = c.events + 1, c.bytes + cost(offset, #ARGV[3], id, overhead)
+c.events, c.bytes = c.events + 1, c.bytes + cost(offset, #data, id, overhead)
 c.last, c.time = tonumber(offset), now
 if id ~= '' then
   redis.call('HSET', k.ids, own, offset)
   if age == '' then redis.call('PERSIST', k.ids) else redis.call('PEXPIRE', k.ids, tonumber(age) + 1000) end
 end
-evict(k, c, now, '', tonumber(ARGV[6]), tonumber(ARGV[7]), overhead)
+evict(k, c, now, '', max_events, max_bytes, overhead)
 local fields = { 'l', offset, 't', text(now) }
-if ARGV[10] == '1' then
+if is_last == '1' then
   fields[5], fields[6] = 'f', '1'
 end
 redis.call('HSET', k.meta, unpack(known(c, fields)))
@@ -79,7 +76,7 @@ redis.call('HSET', k.meta, unpack(known(c, fields)))
 if age == '' then redis.call('PERSIST', k.stream) else redis.call('PEXPIRE', k.stream, tonumber(age) + 1000) end
 keep_channel(k, c, life)
 keep_hub(hub, index, h.until_, now, life)
-if ARGV[12] ~= '' then redis.call('SET', KEYS[7], h.epoch .. ' ' .. offset .. ' ' .. id, 'PX', ARGV[12]) end
-push(h, ARGV[2], 'E ' .. h.epoch .. ' ' .. offset .. ' ' .. previous .. ' ' .. ARGV[10] .. ' ' .. #client
-  .. ' ' .. #id .. '\n' .. client .. id .. ARGV[3])
+if window ~= '' then redis.call('SET', KEYS[7], h.epoch .. ' ' .. offset .. ' ' .. id, 'PX', window) end
+push(h, feed, 'E ' .. h.epoch .. ' ' .. offset .. ' ' .. previous .. ' ' .. is_last .. ' ' .. #client
+  .. ' ' .. #id .. '\n' .. client .. id .. data)
 return { 'at', offset }

@@ -1,6 +1,6 @@
--- KEYS: hub, metas. ARGV: epoch.
-local h = look_at_hub(KEYS[1])
-if h.epoch ~= ARGV[1] then return { 'epoch', h.epoch } end
+-- KEYS: hub, metas. ARGV: those of `enter_hub`.
+local h, other = view_hub(KEYS[1])
+if not h then return other end
 local heads = { 'heads' }
 for i = 2, #KEYS do
   local m = redis.call('HMGET', KEYS[i], 'l', 'd')

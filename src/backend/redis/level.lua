@@ -1,4 +1,13 @@
--- KEYS: hub, index. ARGV: an epoch if there is none, life, whom to tell, 1 if a hub that is made is to push to its shard.
-local h = enter_hub(KEYS[1], KEYS[2], ARGV[1], clock(), ARGV[2], ARGV[4])
-if ARGV[3] ~= '' then push(h, ARGV[3], 'L ' .. h.epoch .. ' ' .. text(h.last)) end
+-- Makes the hub if it is not there, and says how far it is.
+-- KEYS: hub, index. ARGV: those of `enter_hub`, life, whom to tell, 1 if a hub that is made is to push to its shard.
+local hub, index = KEYS[1], KEYS[2]
+if redis.call('HEXISTS', hub, 'e') == 0 then
+  redis.call('HSET', hub, 'e', ARGV[3], 'n', '0', 'd', ARGV[3], 's', ARGV[7], 'g', (lineage()))
+  -- Of another hub, which was lost.
+  redis.call('UNLINK', index)
+end
+enter_hub(hub)
+local h = look_at_hub(hub)
+keep_hub(hub, index, h.until_, clock(), ARGV[5])
+if ARGV[6] ~= '' then push(h, ARGV[6], 'L ' .. h.epoch .. ' ' .. text(h.last)) end
 return { h.epoch, text(h.last), h.sharded }

@@ -49,6 +49,8 @@ struct Current {
     silent: sync::Mutex<Option<Instant>>,
     /// What the server said of itself, and when it was last asked.
     info: sync::Mutex<(Instant, Info)>,
+    /// When a script last surveyed the server, once one has.
+    surveyed: sync::Mutex<Option<Instant>>,
 }
 
 /// Why there is no answer.
@@ -80,6 +82,7 @@ impl Current {
             used: sync::Mutex::new(Instant::now()),
             silent: sync::Mutex::new(None),
             info: sync::Mutex::new((Instant::now(), info)),
+            surveyed: sync::Mutex::new(None),
         }
     }
 
@@ -103,6 +106,11 @@ impl Current {
         !pong.is_err_and(|error| is_useless(&error))
     }
 
+    /// Whether a script is to survey the server. All do that are asked before the first one has answered.
+    fn is_survey_due(&self) -> bool {
+        lock(&self.surveyed).is_none_or(|at| at.elapsed() >= PAUSE)
+    }
+
     /// Whether it is time to ask the server what it says of itself. Only the caller that is told so asks; the others go by
     /// the last answer.
     fn is_due(&self) -> bool {
@@ -116,9 +124,13 @@ impl Current {
     }
 }
 
+/// Makes a script's question of whether it is to survey the server.
+pub(super) type Surveying<'s, 'a> = dyn Fn(bool) -> ScriptInvocation<'s> + Sync + 'a;
+
 #[derive(Clone, Copy)]
 enum Question<'a> {
     Script(&'a ScriptInvocation<'a>),
+    Surveying(&'a Surveying<'a, 'a>),
     Commands(&'a Pipeline),
 }
 
@@ -127,6 +139,15 @@ impl Question<'_> {
         let mut own = connection.connection.clone();
         match self {
             Self::Script(script) => connection.ask(script.invoke_async(&mut own)).await,
+            Self::Surveying(make) => {
+                let survey = connection.is_survey_due();
+                let script = make(survey);
+                let answer = connection.ask(script.invoke_async(&mut own)).await;
+                if survey && answer.is_ok() {
+                    *lock(&connection.surveyed) = Some(Instant::now());
+                }
+                answer
+            }
             Self::Commands(commands) => connection.ask(commands.query_async(&mut own)).await,
         }
     }
@@ -141,6 +162,11 @@ impl Link {
     /// Runs a script.
     pub(super) async fn ask(&self, script: &ScriptInvocation<'_>) -> Result<Value, BackendError> {
         self.answer(Question::Script(script)).await
+    }
+
+    /// Runs a script that is to survey the server now and then: whenever a connection is new, and each second from there on.
+    pub(super) async fn ask_surveying<'a>(&self, make: &'a Surveying<'a, 'a>) -> Result<Value, BackendError> {
+        self.answer(Question::Surveying(make)).await
     }
 
     /// Runs commands one after the other, with whatever comes in between. The answers are a list.

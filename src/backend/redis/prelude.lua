@@ -2,6 +2,8 @@
 
 -- A channel remembers the last event of so many clients.
 local MARKS = 10000
+-- The offsets that are left out where a server may have lost some that it had given: as many as it can have lost.
+local LEAP = 16777216
 -- One call evicts about so many events, or so many bytes of them. The rest is left to later calls.
 local SLICE, WEIGHT = 200, 1048576
 
@@ -35,26 +37,15 @@ end
 
 -- What is known of the hub; without an epoch if there is none. Its birth is the epoch that it began with: a channel that has
 -- another one is of a hub that was lost. `lost` is the offset that was given to what was lost before the epoch began, and
--- `former` the epoch before it. A hub that is `sharded` pushes to its shard of a cluster.
+-- `former` the epoch before it. A hub that is `sharded` pushes to its shard of a cluster. For `lineage` and `leaps` see `survey`,
+-- for `doubted` and `evictions` see `doubt`.
 local function look_at_hub(hub)
-  local h = redis.call('HMGET', hub, 'e', 'n', 'x', 'w', 'y', 'b', 'd', 'p', 's')
+  local h = redis.call('HMGET', hub, 'e', 'n', 'x', 'w', 'y', 'b', 'd', 'p', 's', 'g', 'j', 'z', 'v')
   return {
     epoch = h[1] or '', last = tonumber(h[2] or '0'), until_ = h[3], written = tonumber(h[4] or '0'),
     longest = tonumber(h[5] or '0'), lost = tonumber(h[6] or '0'), birth = h[7], former = h[8] or '', sharded = h[9] or '',
+    lineage = h[10] or '', leaps = h[11] or '', doubted = tonumber(h[12] or '0'), evictions = h[13] or '0',
   }
-end
-
--- The same, made if it is not there, and kept for `life`.
-local function enter_hub(hub, index, candidate, now, life, sharded)
-  local h = look_at_hub(hub)
-  if h.epoch == '' then
-    redis.call('HSET', hub, 'e', candidate, 'n', '0', 'd', candidate, 's', sharded)
-    -- Of another hub, which was lost.
-    redis.call('UNLINK', index)
-    h = look_at_hub(hub)
-  end
-  keep_hub(hub, index, h.until_, now, life)
-  return h
 end
 
 -- Pushes to all who are subscribed: on a cluster to those of the servers that have the hub's slot, and not to all of its
@@ -66,8 +57,83 @@ end
 -- Begins a new epoch. No offset is given again that is known to have been given in the one before.
 local function renew(hub, h, epoch, known)
   h.last = math.max(h.last, known) + 1
-  h.former, h.epoch, h.lost = h.epoch, epoch, h.last
-  redis.call('HSET', hub, 'e', epoch, 'n', text(h.last), 'b', text(h.lost), 'p', h.former)
+  h.former, h.epoch, h.lost, h.leaps = h.epoch, epoch, h.last, ''
+  redis.call('HSET', hub, 'e', epoch, 'n', text(h.last), 'b', text(h.lost), 'p', h.former, 'j', '')
+end
+
+-- An offset of the epoch that a node knows to have been given, and that the hub does not know of.
+local function is_lost(h, known)
+  if known > h.last then return true end
+  for from, to in string.gmatch(h.leaps, '(%d+)-(%d+)') do
+    if known > tonumber(from) and known <= tonumber(to) then return true end
+  end
+  return false
+end
+
+-- A section of what the server says of itself; nothing where the user may not ask.
+local function info(section)
+  local answer = redis.pcall('INFO', section)
+  return type(answer) == 'string' and answer or ''
+end
+
+-- The server's lineage of replication, and whether it has been a replica of another one. A server has another lineage after it
+-- was promoted or restarted, and where the hub has moved to it.
+local function lineage()
+  local answer = info('replication')
+  local former = string.match(answer, 'master_replid2:(%x+)') or ''
+  return string.match(answer, 'master_replid:(%x+)') or '', string.find(former, '[^0]') ~= nil
+end
+
+-- How many keys the server has evicted since it was started, if the hub has not taken notice of that.
+local function evictions(h)
+  local count = string.match(info('stats'), 'evicted_keys:(%d+)') or '0'
+  if count ~= '0' and count ~= h.evictions then return count end
+end
+
+-- Takes notice of what has happened to the server. A replica that was promoted may lack the last events that its master
+-- acknowledged, and so does a server that was started with what it had saved at times: a new epoch begins. One that writes each
+-- command to a file has all of them, but for the last second or so if its machine was gone: then the offsets of that time are
+-- left out, so that none is given again, and a node that knows one of them tells.
+local function survey(hub, h, candidate)
+  local id, was_replica = lineage()
+  if id ~= '' and id ~= h.lineage then
+    if h.lineage == '' then
+      -- It was not known.
+    elseif was_replica or not string.find(info('persistence'), 'aof_enabled:1', 1, true) then
+      renew(hub, h, candidate, 0)
+    else
+      local from = h.last
+      h.last = from + LEAP
+      h.leaps = (#h.leaps > 1000 and string.match(h.leaps, ' (.*)') or h.leaps) .. text(from) .. '-' .. text(h.last) .. ' '
+      redis.call('HSET', hub, 'n', text(h.last), 'j', h.leaps)
+    end
+    redis.call('HSET', hub, 'g', id)
+  end
+  local count = evictions(h)
+  if count then
+    h.doubted, h.evictions = h.last, count
+    redis.call('HSET', hub, 'z', text(h.last), 'v', count)
+  end
+end
+
+-- The hub, for a script that begins with these arguments: the epoch that the node knows, the highest offset of it that it knows
+-- to have been given, an epoch to begin if that is lost, and 1 if the server is to be surveyed. Without the hub it gives what is
+-- to be answered: its epoch is another one.
+local function enter_hub(hub)
+  local h = look_at_hub(hub)
+  if h.epoch ~= '' and ARGV[4] == '1' then survey(hub, h, ARGV[3]) end
+  -- None is given again: a reader that has seen the lost one would take the other for it, or never get it.
+  if h.epoch == ARGV[1] and is_lost(h, tonumber(ARGV[2])) then renew(hub, h, ARGV[3], tonumber(ARGV[2])) end
+  if h.epoch ~= ARGV[1] then return nil, { 'epoch', h.epoch } end
+  return h
+end
+
+-- The same for a script that writes nothing: where the server has another lineage, it leaves it to others to survey it.
+local function view_hub(hub)
+  local h = look_at_hub(hub)
+  if h.epoch ~= ARGV[1] then return nil, { 'epoch', h.epoch } end
+  if ARGV[4] == '1' and h.lineage ~= (lineage()) then return nil, { 'epoch', '' } end
+  return h
 end
 
 -- The highest offset that a channel can have had of which nothing is remembered: it had its last event more than `life`
@@ -118,10 +184,10 @@ local function look_at(k, h)
 end
 
 -- Of a channel of which nothing is remembered: up to where it may have had events. If there is a stream without anything
--- else, that may be as far as the hub is.
-local function forgotten(k, index, last, now, life)
-  if redis.call('EXISTS', k.stream) == 1 then return last end
-  return watermark(index, last, now, life)
+-- else, or what was there may have been evicted, that may be as far as the hub is.
+local function forgotten(k, index, h, now, life)
+  if redis.call('EXISTS', k.stream) == 1 or evictions(h) then return h.last end
+  return math.max(watermark(index, h.last, now, life), h.doubted)
 end
 
 -- All of a channel is evicted.
@@ -141,7 +207,7 @@ end
 local function enter_channel(k, index, h, now, life)
   local c = look_at(k, h)
   if not c or c.foreign then
-    c = c or empty_channel(forgotten(k, index, h.last, now, life))
+    c = c or empty_channel(forgotten(k, index, h, now, life))
     redis.call('UNLINK', k.stream, k.ids, k.clients)
     redis.call('HSET', k.meta, 'l', '0', 'd', h.birth)
   elseif c.lost then

@@ -9,7 +9,7 @@ use crate::{
     error::BackendError,
     log::Retention,
     wire::{
-        cursor::{Cursor, Epoch, Offset},
+        cursor::{Epoch, Offset},
         name::ChannelName,
     },
 };
@@ -100,9 +100,9 @@ impl Inner {
         listed: Offset,
     ) -> Result<(Epoch, Value), BackendError> {
         let clients = if reading.is_whole() { CLIENTS } else { 0 };
-        self.ask(|Cursor { epoch, .. }| {
-            let mut ask = self.of_channel(&self.scripts.read, channel);
-            ask.arg(epoch.to_string()).arg(reading.after().get()).arg(self.life(retention));
+        self.ask(|node| {
+            let mut ask = self.of_channel(&self.scripts.read, node, channel);
+            ask.arg(reading.after().get()).arg(self.life(retention));
             ask.arg(listed.get()).arg(clients);
             ask
         })

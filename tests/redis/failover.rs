@@ -1,0 +1,255 @@
+//! Servers that take over, or come back, without the last of what was acknowledged: that is told, and no offset means two events.
+
+use std::{path::Path, time::Duration};
+
+use tower_sse::{Event, GapReason, Publisher, Redis, Retention};
+
+use crate::{
+    common::offset,
+    operation::{master_and_replica, node_of},
+    reader::*,
+    redis::RedisStore,
+    server::{Server, is_installed},
+    store::{Shared as _, Store, defaults},
+};
+
+const LOST: [&str; 3] = ["lost 1", "lost 2", "lost 3"];
+
+/// A replica that has taken over without what its master acknowledged last, which was published by a node and read by another.
+struct TakenOver {
+    replica: Server,
+    knowing: Publisher,
+    reading: Publisher,
+    single: Reader,
+    several: Reader,
+    /// The id of the last event that the replica has.
+    kept: String,
+}
+
+async fn take_over() -> Option<TakenOver> {
+    let [mut master, replica] = master_and_replica().await?;
+    let [knowing, reading] = [(); 2].map(|()| node_of(master.url()));
+    let (mut single, mut several) = (live(&reading, &["a"], "").await, live(&reading, &["a", "b"], "").await);
+    send(&knowing, "b", "before").await;
+    let kept = send(&knowing, "a", "before").await;
+    eventually(async || master.command(&["WAIT", "1", "1000"]) == "1").await;
+    // From here on it gets nothing.
+    replica.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    for text in LOST {
+        send(&knowing, "a", text).await;
+    }
+    assert_eq!(single.until(LOST[2]).await.len(), 4);
+    assert_eq!(several.until(LOST[2]).await.len(), 5);
+    master.kill();
+    replica.command(&["REPLICAOF", "NO", "ONE"]);
+    Some(TakenOver { replica, knowing, reading, single, several, kept })
+}
+
+#[tokio::test]
+async fn a_replica_that_takes_over_begins_a_new_epoch_whoever_publishes_first() {
+    let Some(TakenOver { replica, knowing, mut single, mut several, kept, .. }) = take_over().await else { return };
+    // As many as were lost, and more, by nodes that know nothing of those.
+    for n in 0..6 {
+        let id = send(&node_of(replica.url()), ["a", "b"][n % 2], n).await;
+        assert_ne!(id[..12], kept[..12], "another epoch");
+    }
+    eventually(async || knowing.channel("b").send(Event::text("6")).await.is_ok()).await;
+    single.gap(GapReason::OtherEpoch).await;
+    several.gap(GapReason::OtherEpoch).await;
+    assert_eq!(single.texts(3).await, ["0", "2", "4"]);
+    assert_eq!(several.texts(7).await, ["0", "1", "2", "3", "4", "5", "6"]);
+}
+
+#[tokio::test]
+async fn what_a_replica_that_takes_over_may_lack_is_told_though_no_node_knows_of_it() {
+    let Some(TakenOver { replica, knowing, reading, single, several, kept }) = take_over().await else { return };
+    drop((knowing, reading, single, several));
+    let node = node_of(replica.url());
+    let mut reader = resume(&node, &["a"], "", &kept).await;
+    reader.gap(GapReason::OtherEpoch).await;
+    reader.nothing_before(&node, "a").await;
+}
+
+#[tokio::test]
+async fn nodes_that_come_back_at_once_after_a_failover_begin_one_epoch() {
+    let Some(TakenOver { replica, mut single, .. }) = take_over().await else { return };
+    let sending: Vec<_> = (0..8)
+        .map(|n| {
+            let node = node_of(replica.url());
+            tokio::spawn(async move { send(&node, "a", n).await[..12].to_owned() })
+        })
+        .collect();
+    let mut epochs = Vec::new();
+    for sent in sending {
+        epochs.push(sent.await.unwrap());
+    }
+    epochs.dedup();
+    assert_eq!(epochs.len(), 1, "{epochs:?}");
+    single.gap(GapReason::OtherEpoch).await;
+    let mut texts = single.texts(8).await;
+    texts.sort();
+    assert_eq!(texts, (0..8).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_restart_that_loses_nothing_begins_no_epoch() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let [one, other] = store.nodes(|builder| builder.timeout(Duration::from_secs(1)));
+    let (mut single, mut several) = (live(&other, &["a"], "").await, live(&other, &["a", "b"], "").await);
+    let before = send(&one, "a", 1).await;
+    for _ in 0..3 {
+        store.restart();
+        eventually(async || one.channel("a").send(Event::text("2")).await.is_ok()).await;
+    }
+    for reader in [&mut single, &mut several, &mut resume(&store.node(defaults), &["b", "a"], "", &before).await] {
+        assert!(reader.until("2").await.iter().all(|text| !text.starts_with("gap")));
+        assert_eq!(reader.id()[..12], before[..12], "the same epoch");
+        reader.texts(2).await;
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => copy(&entry.path(), &to),
+            kind if kind.is_file() => drop(std::fs::copy(entry.path(), to).unwrap()),
+            _ => {}
+        }
+    }
+}
+
+impl RedisStore {
+    fn restart(&self) {
+        let mut server = self.server.lock().unwrap();
+        server.kill();
+        server.run();
+    }
+
+    /// Has the server come back without what happens meanwhile, as after a power cut.
+    async fn without<T>(&self, meanwhile: impl Future<Output = T>) -> T {
+        let (folder, saved) = {
+            let server = self.server.lock().unwrap();
+            (server.folder().to_owned(), server.folder().with_extension("saved"))
+        };
+        copy(&folder, &saved);
+        let done = meanwhile.await;
+        let mut server = self.server.lock().unwrap();
+        server.kill();
+        server.empty();
+        copy(&saved, &folder);
+        std::fs::remove_dir_all(saved).unwrap();
+        server.run();
+        done
+    }
+}
+
+#[tokio::test]
+async fn a_restart_that_loses_events_gives_no_offset_twice_and_is_told_by_the_nodes_that_know() {
+    for reads in [true, false] {
+        let Some(store) = RedisStore::begin().await else { return };
+        let [knowing, other] = store.nodes(|builder| builder.timeout(Duration::from_secs(1)));
+        let kept = send(&knowing, "a", "kept").await;
+        let _reader = if reads { Some(live(&other, &["a"], "").await) } else { None };
+        let lost = store.without(send(&knowing, "a", "lost")).await;
+        let fresh = store.node(defaults);
+        let next = send(&fresh, "a", "next").await;
+        if next[..12] == lost[..12] {
+            assert!(offset(&next) > offset(&lost), "{next} and {lost}");
+        }
+        let mut reader = resume(&fresh, &["a"], "", &kept).await;
+        eventually(async || knowing.channel("b").send(Event::text("b")).await.is_ok()).await;
+        assert_ne!(send(&fresh, "b", "b").await[..12], lost[..12], "another epoch");
+        let got = reader.until("gap:other-epoch").await;
+        assert!(got.iter().all(|text| text == "next" || text == "gap:other-epoch"), "{got:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_reads_finds_out_what_a_restart_has_lost() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let [one, other] = store.nodes(|builder| builder.timeout(Duration::from_secs(1)));
+    let mut reader = live(&other, &["a"], "").await;
+    store
+        .without(async {
+            send(&one, "a", "lost").await;
+            assert_eq!(reader.text().await, "lost")
+        })
+        .await;
+    drop(one);
+    reader.gap(GapReason::OtherEpoch).await;
+    reader.nothing_before(&store.node(defaults), "a").await;
+}
+
+#[tokio::test]
+async fn a_restart_from_a_snapshot_begins_a_new_epoch() {
+    if !is_installed() {
+        return;
+    }
+    let mut server = Server::start_with(&["--appendonly", "no"]);
+    let node = node_of(server.url());
+    let kept = send(&node, "a", "kept").await;
+    assert_eq!(server.command(&["SAVE"]), "OK");
+    send(&node, "a", "lost").await;
+    drop(node);
+    server.kill();
+    server.run();
+    let node = node_of(server.url());
+    let mut reader = resume(&node, &["a"], "", &kept).await;
+    reader.gap(GapReason::OtherEpoch).await;
+    reader.nothing_before(&node, "a").await;
+}
+
+#[tokio::test]
+async fn what_redis_evicts_is_a_gap_where_that_is_allowed() {
+    if !is_installed() {
+        return;
+    }
+    for policy in ["volatile-lru", "allkeys-random"] {
+        let server = ["--appendonly", "no", "--maxmemory", "6mb", "--maxmemory-policy", policy];
+        let server = Server::start_with(&server);
+        let redis = || Redis::builder(server.url()).allow_eviction(true).build().unwrap();
+        let node = || Publisher::builder().backend(redis()).retention(Retention::new().events(10)).build();
+        let worker = node();
+        let mut away = Vec::new();
+        for n in 0..60 {
+            let channel = format!("quiet {n}").replace(' ', "-");
+            away.push((channel.clone(), send(&worker, &channel, "read").await));
+            send(&worker, &channel, "missed 1").await;
+            send(&worker, &channel, "missed 2").await;
+        }
+        // Nothing is gone yet, and nobody is told so.
+        let reading = node();
+        let mut fresh = resume(&reading, &["none"], "", &away[0].1).await;
+        fresh.nothing_before(&worker, "none").await;
+        let large = "x".repeat(40_000);
+        for n in 0..250 {
+            let _ = worker.channel(format!("run-{n}")).send(Event::text(&large)).await;
+        }
+        let evicted = server.command(&["INFO", "stats"]);
+        assert!(!evicted.contains("evicted_keys:0"), "{policy}");
+        let reading = node();
+        for (channel, id) in &away {
+            let mut reader = resume(&reading, &[channel], "", id).await;
+            send(&worker, channel, "last").await;
+            let got = reader.until("last").await;
+            assert!(got[0].starts_with("gap:") || got == ["missed 1", "missed 2", "last"], "{policy}: {got:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_that_are_missing_are_a_gap() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let node = store.node(defaults);
+    for key in ["s", "m", "c"] {
+        let id = send(&node, key, 1).await;
+        node.channel(key).send_to("ana", Event::text("2")).await.unwrap();
+        store.command(&["DEL", &format!("{{tower-sse}}:{key}:{key}")]);
+        // All are in the stream though the clients are not known.
+        let missing = if key == "c" { vec!["2"] } else { vec!["gap:evicted"] };
+        let mut reader = resume(&store.node(defaults), &[key], "ana", &id).await;
+        assert_eq!(reader.texts(1).await, missing, "{key}");
+    }
+}
