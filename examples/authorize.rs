@@ -1,7 +1,8 @@
 //! Who may read what: a token names its owner, and its streams carry the channels and events that the owner may read,
 //! whatever the URL asks for.
 //!
-//! Run `cargo run --example authorize`; it prints what to try. `PORT` is the port to listen on (8000; 0 takes a free one).
+//! Run `cargo run --example authorize`; it prints what to try. `PORT` is the port to listen on (8000; 0 takes a free
+//! one).
 
 use std::{collections::HashMap, env, error::Error, net::SocketAddr, sync::Arc, time::Duration};
 

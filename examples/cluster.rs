@@ -1,9 +1,9 @@
 //! The chat on two nodes that share one Redis: what is said on one is read on the other.
 //!
-//! Start a Redis or Valkey, run `cargo run --features redis --example cluster`, and open both <http://127.0.0.1:8000> and
-//! <http://127.0.0.1:8001>. `REDIS_URL` is where Redis is (`redis://127.0.0.1`), `PORT` the first node's port (8000); the
-//! second node listens on the next one. With `PORT=0` both take a free one. The two nodes are in one process for the sake
-//! of the example; nothing but Redis connects them.
+//! Start a Redis or Valkey, run `cargo run --features redis --example cluster`, and open both <http://127.0.0.1:8000>
+//! and <http://127.0.0.1:8001>. `REDIS_URL` is where Redis is (`redis://127.0.0.1`), `PORT` the first node's port
+//! (8000); the second node listens on the next one. With `PORT=0` both take a free one. The two nodes are in one
+//! process for the sake of the example; nothing but Redis connects them.
 
 #[path = "chat/agent.rs"]
 mod agent;

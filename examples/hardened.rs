@@ -1,8 +1,8 @@
-//! The limits of a server on an open network: how long a peer may stall, how long it may take to send a request, and how
-//! much it may open. It uses hyper directly because `axum::serve` has no such settings.
+//! The limits of a server on an open network: how long a peer may stall, how long it may take to send a request, and
+//! how much it may open. It uses hyper directly because `axum::serve` has no such settings.
 //!
-//! Run `cargo run --example hardened`; it prints what to try. `PORT` is the port to listen on (8000; 0 takes a free one),
-//! `STALL_MILLIS` how long a peer may stall (30,000).
+//! Run `cargo run --example hardened`; it prints what to try. `PORT` is the port to listen on (8000; 0 takes a free
+//! one), `STALL_MILLIS` how long a peer may stall (30,000).
 
 use std::{env, error::Error, time::Duration};
 
@@ -29,7 +29,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut builder = Builder::new(TokioExecutor::new());
     // A peer that takes longer to send a request's head is slow on purpose.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(stall);
-    // The most that hyper buffers for a reader that stalls, some 400 KiB by default. A request's head has to fit as well.
+    // The most that hyper buffers for a reader that stalls, some 400 KiB by default. A request's head has to fit as
+    // well.
     builder.http1().max_buf_size(16 << 10);
     // Over HTTP/2 a peer that leaves a ping unanswered is gone. Each stream of a connection costs a subscription.
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(stall / 2).keep_alive_timeout(stall / 2);
@@ -55,8 +56,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// hyper stops polling the body of a reader that stops reading, so nothing in the application can end that reader. The
-/// kernel can: on Linux `TCP_USER_TIMEOUT` closes a connection whose data stayed unacknowledged, or unread, for that long.
-/// Elsewhere the write timeout of the crate `tokio-io-timeout` closes it if the peer stops reading, but not if it is gone.
+/// kernel can: on Linux `TCP_USER_TIMEOUT` closes a connection whose data stayed unacknowledged, or unread, for that
+/// long. Elsewhere the write timeout of the crate `tokio-io-timeout` closes it if the peer stops reading, but not if it
+/// is gone.
 fn harden(stream: &TcpStream, stall: Duration) -> std::io::Result<()> {
     // Without `TCP_NODELAY` the kernel may hold a small event back for up to 40 ms.
     stream.set_nodelay(true)?;

@@ -1,7 +1,7 @@
 //! Without a framework: hyper's connection builder, HTTP/1.1 and HTTP/2 on one port, and a graceful shutdown.
 //!
-//! Run `cargo run --example hyper`; it prints what to try. Ctrl-C ends the streams, then the server. `PORT` is the port to
-//! listen on (8000; 0 takes a free one).
+//! Run `cargo run --example hyper`; it prints what to try. Ctrl-C ends the streams, then the server. `PORT` is the port
+//! to listen on (8000; 0 takes a free one).
 
 use std::{env, error::Error, time::Duration};
 

@@ -1,8 +1,8 @@
 //! A chat and an agent on one page: `cargo run --example chat`, then open <http://127.0.0.1:8000>.
 //!
 //! `PORT` is the port to listen on (8000; 0 takes a free one), `KEEPALIVE_SECS` how long a stream may be idle before it
-//! gets a comment (15). If `AUTH_TOKEN` is set, reading and publishing both need it: it is visible ASCII without spaces,
-//! and goes into `Authorization: Bearer`, or for a stream into `?access_token=`.
+//! gets a comment (15). If `AUTH_TOKEN` is set, reading and publishing both need it: it is visible ASCII without
+//! spaces, and goes into `Authorization: Bearer`, or for a stream into `?access_token=`.
 
 mod agent;
 mod publish;

@@ -1,4 +1,5 @@
-//! The token that `AUTH_TOKEN` sets: streams ask for it through an authorizer, handlers that publish through a middleware.
+//! The token that `AUTH_TOKEN` sets: streams ask for it through an authorizer, handlers that publish through a
+//! middleware.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
-//! A backend of one file: everything is appended to it, and read back when it is opened.
+//! A backend that appends everything to one file, and reads the file when it is opened.
 //!
-//! It is here to show what a [`Backend`] has to do, and it does all of it. The hubs of one process may share it; to share it
-//! between processes would take a lock on the file and a way to tell the others. What was acknowledged is in the operating
-//! system's hands: it survives the end of the process, and not that of the machine.
+//! It shows everything that a [`Backend`] has to do. Hubs in one process may share it; sharing it between processes
+//! would take a lock on the file, and a way to notify the others. An acknowledged event was handed to the operating
+//! system: it survives the end of the process, but not a crash of the machine.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -24,10 +24,10 @@ use tower_sse::{
 
 use super::record::Record;
 
-/// A repeated append is known for this long.
+/// How long an idempotency key is remembered.
 const WINDOW: Duration = Duration::from_secs(300);
 
-/// The log of a hub in a file. Clones are the same.
+/// The log of a hub in a file. Clones share it.
 #[derive(Clone)]
 pub struct FileBackend(Arc<Mutex<Store>>);
 
@@ -41,8 +41,8 @@ struct Store {
     nodes: HashMap<u64, (Instant, Presence)>,
 }
 
-/// What is held of a channel, and what is known of it. A store that is to run for years would forget the channels that hold
-/// nothing any more, and answer for them with the highest offset that any of them had.
+/// The events of a channel, and what is known of those that are gone. A store that has to run for years would forget
+/// channels that hold nothing any more, and answer for them with the highest offset that any of them had.
 #[derive(Default)]
 struct Channel {
     held: VecDeque<Kept>,
@@ -63,13 +63,13 @@ struct Kept {
 struct Watcher {
     channels: HashSet<ChannelName>,
     messages: Messages,
-    /// Dropped when the node takes no more messages: it has to begin anew.
+    /// Dropped when the node falls behind, whose feed then fails.
     _lost: oneshot::Sender<()>,
     number: u64,
 }
 
 impl FileBackend {
-    /// Opens the file, or makes it.
+    /// Opens or creates the file.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
         let mut store = Store {
@@ -87,7 +87,7 @@ impl FileBackend {
             empty = false;
             store.recall(record);
         }
-        // What was cut off while it was written was not acknowledged.
+        // A record that was cut off while it was written was not acknowledged.
         file.set_len(whole)?;
         if empty {
             Record::Epoch(store.epoch).write(&mut file)?;
@@ -95,7 +95,7 @@ impl FileBackend {
         Ok(Self(Arc::new(Mutex::new(store))))
     }
 
-    /// Loses everything, for tests.
+    /// Loses everything. For tests.
     #[allow(dead_code)]
     pub fn lose(&self) {
         let mut store = self.store();
@@ -103,7 +103,7 @@ impl FileBackend {
         store.watchers.clear();
     }
 
-    /// How many channels the nodes watch, for tests.
+    /// How many channels the nodes watch. For tests.
     #[allow(dead_code)]
     pub fn watched(&self) -> usize {
         self.store().watchers.iter().map(|watcher| watcher.channels.len()).sum()
@@ -113,7 +113,7 @@ impl FileBackend {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers at once: with the store locked nothing waits.
+    /// Calls `ask` with the store locked. The answer is ready at once.
     fn answer<T: Send + 'static>(&self, ask: impl FnOnce(&mut Store) -> io::Result<T>) -> BackendFuture<'_, T> {
         let answer = ask(&mut self.store()).map_err(BackendError::new);
         Box::pin(std::future::ready(answer))
@@ -187,7 +187,7 @@ impl Backend for FileBackend {
     }
 }
 
-/// Takes its place among the watchers away, however the feed ends.
+/// Removes the watcher when the feed ends, in whatever way.
 struct Feed<'a> {
     backend: &'a FileBackend,
     number: u64,
@@ -200,7 +200,7 @@ impl Drop for Feed<'_> {
 }
 
 impl Store {
-    /// What the file says happened.
+    /// Applies a record of the file.
     fn recall(&mut self, record: Record) {
         match record {
             Record::Epoch(epoch) => self.begin(epoch),
@@ -212,7 +212,7 @@ impl Store {
         }
     }
 
-    /// Everything of before is void, and the offsets begin anew.
+    /// Begins an epoch: everything held is void, and offsets start again.
     fn begin(&mut self, epoch: Epoch) {
         (self.epoch, self.last) = (epoch, Offset::START);
         self.channels.clear();
@@ -228,7 +228,7 @@ impl Store {
         self.keys.retain(|_, (at, _)| now.duration_since(*at) < WINDOW);
         let epoch = self.epoch;
         let at = |offset| Cursor { epoch, offset };
-        // First of all: that of a channel's last event is known though the channel takes no more.
+        // First, since the key of a finished channel's last event is still known.
         let key = append.key.clone().map(|key| (append.channel.clone(), key));
         if let Some((_, offset)) = key.as_ref().and_then(|key| self.keys.get(key)) {
             return Ok(Appended::Before(at(*offset)));
@@ -251,7 +251,7 @@ impl Store {
         Ok(Appended::At(at(offset)))
     }
 
-    /// Gives it its place, now that nothing can fail any more.
+    /// Adds the event to its channel, after everything that could fail.
     fn put(&mut self, append: Append, offset: Offset, at: Instant) -> Entry {
         self.last = offset;
         if let Some(key) = &append.key {
@@ -315,7 +315,7 @@ impl Store {
         }
     }
 
-    /// Tells who watches the channel. Whoever has no room for it begins anew.
+    /// Sends a message to those who watch the channel. A watcher without room for it is dropped.
     fn tell(&mut self, channel: &ChannelName, message: &Message) {
         self.watchers
             .retain(|watcher| !watcher.channels.contains(channel) || watcher.messages.try_send(message.clone()));
@@ -323,7 +323,7 @@ impl Store {
 }
 
 impl Channel {
-    /// Evicts what the retention no longer allows. The newest stays, unless it is too old.
+    /// Evicts what the retention no longer allows. The newest event stays unless it is too old.
     fn evict(&mut self, retention: &Retention, now: Instant) {
         while self.held.front().is_some_and(|oldest| now.saturating_duration_since(oldest.at) > retention.max_age())
             || self.held.len() > 1 && (self.held.len() > retention.max_events() || self.bytes > retention.max_bytes())

@@ -1,7 +1,7 @@
 //! A backend of your own: history in a file, which survives a restart of the server.
 //!
-//! Run `cargo run --example file_backend`; it prints what to try. Publish something, read it, restart the server, and read
-//! it again. `PORT` is the port to listen on (8000; 0 takes a free one).
+//! Run `cargo run --example file_backend`; it prints what to try. Publish something, read it, restart the server, and
+//! read it again. `PORT` is the port to listen on (8000; 0 takes a free one).
 
 mod backend;
 mod record;

@@ -1,4 +1,4 @@
-//! What stands in the file: one record after the other, each a line of numbers and the texts that they are the lengths of.
+//! The file's format: records, each of which is a line of numbers followed by texts whose lengths the line ends with.
 
 use std::{
     fs::File,
@@ -9,7 +9,7 @@ use std::{
 use tower_sse::{ChannelName, Epoch, Offset, Retention, backend::Append};
 
 pub enum Record {
-    /// Everything of before is void.
+    /// A new epoch: all records before it are void.
     Epoch(Epoch),
     Append {
         offset: u64,
@@ -46,7 +46,7 @@ impl Record {
         write(file, "append", &numbers, &[&texts[..], &[&append.bytes]].concat())
     }
 
-    /// The next record and its length; `None` at the end, or where the last one was cut off.
+    /// The next record and its length; `None` at the end, or if the last record was cut off.
     pub fn read(file: &mut impl BufRead) -> Option<(Self, u64)> {
         let mut line = String::new();
         file.read_line(&mut line).ok()?;
@@ -92,12 +92,12 @@ impl Record {
     }
 }
 
-/// An empty text is none.
+/// An empty text stands for `None`.
 fn given<T: TryFrom<String>>(text: String) -> Option<Option<T>> {
     if text.is_empty() { Some(None) } else { T::try_from(text).ok().map(Some) }
 }
 
-/// In one call, so that a record is cut off at its end if at all.
+/// Writes in one call, so that only the end of a record can be cut off.
 fn write(file: &mut File, kind: &str, numbers: &[u128], texts: &[&[u8]]) -> io::Result<()> {
     let mut record = format!("{kind} {}", numbers.len()).into_bytes();
     for number in numbers.iter().copied().chain(texts.iter().map(|text| text.len() as u128)) {
@@ -107,6 +107,6 @@ fn write(file: &mut File, kind: &str, numbers: &[u128], texts: &[&[u8]]) -> io::
     texts.iter().for_each(|text| record.extend_from_slice(text));
     record.push(b'\n');
     let whole = file.metadata()?.len();
-    // Nothing that follows a part of a record could be read back.
+    // Otherwise no record after a partial one could be read.
     file.write_all(&record).inspect_err(|_| _ = file.set_len(whole))
 }
