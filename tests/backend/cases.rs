@@ -73,7 +73,7 @@ pub async fn one_cursor_resumes_any_set_of_channels_on_any_node(store: impl Stor
         send(&one, ["a", "b", "c"][n % 3], n).await;
     }
     assert_eq!(reader.texts(2).await, ["0", "3"]);
-    // Up to the event 3: what comes after it on whatever channel.
+    // It has read up to event 3, so it resumes with what comes after that on any channel.
     let mut reader = resume(&other, &["b", "c", "a"], "", &reader.id()).await;
     assert_eq!(reader.texts(3).await, ["4", "5", "6"]);
     let mut reader = resume(&one, &["c", "d"], "", &reader.id()).await;
@@ -140,7 +140,7 @@ pub async fn publishers_on_all_nodes_at_once_are_in_one_order(store: impl Store)
 
 pub async fn a_live_reader_starts_after_every_acknowledged_event(store: impl Store) {
     let [one, other] = store.nodes(defaults);
-    // The channel is watched already, on both.
+    // Both nodes watch the channel already.
     let _kept = [live(&one, &["a"], "").await, live(&other, &["a"], "").await];
     for n in 0..50 {
         send(&one, "a", "before").await;
@@ -168,11 +168,11 @@ pub async fn eviction_by_count_is_a_gap_for_affected_readers(store: impl Store) 
         // It missed nothing.
         let mut reader = resume(node, &["a"], "", &third).await;
         assert_eq!(reader.texts(3).await, ["4", "5", "6"]);
-        // The third is known to all, and the second was not for it.
+        // Every client knows the third event, and the second was not for this one.
         let mut bo = resume(node, &["a"], "bo", &third).await;
         assert_eq!(bo.text().await, "4");
     }
-    // What is gone after the first of these was for ana alone.
+    // The only event evicted after the first of these was for ana.
     let first = send(&one, "b", 1).await;
     send_to(&one, "b", "ana", 2).await;
     for n in 3..=5 {
@@ -193,7 +193,7 @@ pub async fn eviction_by_bytes_is_a_gap_for_affected_readers(store: impl Store) 
     let mut reader = resume(&other, &["a"], "", &first).await;
     assert_eq!(reader.text().await.len(), 300, "nothing after it is gone");
     send_to(&one, "a", "ana", "z".repeat(400)).await;
-    // The other node may have the large one still.
+    // The other node may still have the large event.
     let mut reader = resume(&late, &["a"], "", &first).await;
     reader.gap(GapReason::Evicted).await;
     let mut ana = resume(&late, &["a"], "ana", &large).await;
@@ -204,14 +204,14 @@ pub async fn eviction_by_age_is_a_gap_for_affected_readers(store: impl Store) {
     let [one, other] = store.nodes(short_lived);
     let first = send(&one, "a", 1).await;
     let second = send_to(&one, "a", "ana", 2).await;
-    // Whoever comes back gets the second, until it is too old.
+    // A reader that resumes gets the second event until it is too old.
     eventually(async || resume(&other, &["a"], "ana", &first).await.text().await != "2").await;
     let mut gapped = resume(&other, &["a"], "ana", &first).await;
     gapped.gap(GapReason::Evicted).await;
     let bo = resume(&other, &["a"], "bo", &first).await;
     let ana = resume(&one, &["a"], "ana", &second).await;
     send(&one, "a", 3).await;
-    // The second was not for the one, and the other had it.
+    // The second event was not for one of them, and the other had it.
     for mut reader in [gapped, bo, ana] {
         assert_eq!(reader.text().await, "3");
     }
@@ -243,7 +243,7 @@ pub async fn targeted_events_are_private_live_and_in_replay(store: impl Store) {
             assert_eq!(reader.until("end").await, expected(client));
         }
     }
-    // That somebody else's id is held is nobody's to know.
+    // Nobody learns whether an id of another client's event is held.
     let mut bo = resume(&other, &["a"], "bo", "secret").await;
     bo.gap(GapReason::UnknownId).await;
 }
@@ -256,7 +256,7 @@ pub async fn custom_ids_resume_anywhere_and_are_unique_while_held(store: impl St
     other.channel("a").send_to("ana", event("2", "first")).await.unwrap();
     let mut reader = resume(&other, &["a"], "bo", "first").await;
     reader.nothing_before(&one, "a").await;
-    // Two of them: which one ana means is not known.
+    // Two events have this id, so it is unknown which one ana means.
     let mut ana = resume(&one, &["a"], "ana", "first").await;
     ana.gap(GapReason::UnknownId).await;
     for n in 3..=5 {
@@ -318,7 +318,7 @@ pub async fn a_closed_channel_ends_everywhere_and_can_be_used_again(store: impl 
     assert_eq!(reader.text().await, "3");
 }
 
-/// Closes a channel, and comes back when all of these nodes know.
+/// Closes a channel, and returns once both nodes know.
 async fn close_for(nodes: [&Publisher; 2], channel: &str) {
     let [mut one, mut other] = [live(nodes[0], &[channel], "").await, live(nodes[1], &[channel], "").await];
     nodes[0].channel(channel).close().await.unwrap();
@@ -333,7 +333,7 @@ pub async fn a_reader_that_reconnects_before_its_first_event_gets_no_gap(store: 
         assert_eq!(kept.text().await, n.to_string());
     }
     close_for([&one, &other], "a").await;
-    // What is gone was before they came.
+    // The events that are gone were published before they opened.
     for node in [&one, &other] {
         for channels in [&["a"][..], &["a", "b"], &["b"]] {
             for start in [Start::Live, Start::Earliest, Start::Last(1)] {
@@ -359,7 +359,7 @@ pub async fn a_repeated_publish_changes_nothing(store: impl Store) {
     assert!(!first.repeated && again.repeated && again.id == first.id);
     assert!(!one.channel("b").send(event("2")).await.unwrap().repeated, "another channel");
     assert_eq!(reader.texts(2).await, ["1", "2"]);
-    // Evicted or finished: it was published once.
+    // Even when it is evicted, or the channel finished, the event was published once.
     for n in 3..=6 {
         send(&one, "a", n).await;
         assert_eq!(reader.text().await, n.to_string());

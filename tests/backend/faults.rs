@@ -1,4 +1,4 @@
-//! What holds when a store is shared and anything on the way to it fails.
+//! What holds for a store that nodes share when anything between it and them fails.
 
 use std::{
     sync::{
@@ -94,7 +94,8 @@ pub async fn a_feed_that_drops_messages_is_repaired(store: impl Shared) {
     assert_eq!(reader.texts(100).await, (0..100).map(|n| n.to_string()).collect::<Vec<_>>());
 }
 
-/// An event of `c` is lost on the way to a node that reads it, and what that asks of the store fails: others may be lost too.
+/// Loses an event of `c` on the way to a node that reads it, and fails that node's calls to the store: for all it
+/// knows, other events may be lost too.
 async fn lose_sight(faults: &Faults, other: &Publisher) {
     faults.away.store(true, SeqCst);
     faults.drop_next.store(1, SeqCst);
@@ -113,7 +114,7 @@ pub async fn a_reader_of_several_channels_waits_for_the_channel_that_is_behind(s
     assert!(tokio::time::timeout(Duration::from_secs(1), several.next()).await.is_err());
     faults.away.store(false, SeqCst);
     assert_eq!(several.text().await, "1");
-    // Who waits for that is still told of its end.
+    // A reader that waits for this is still told of its end.
     lose_sight(&faults, &other).await;
     send(&other, "b", 2).await;
     send(&other, "a", 3).await;
@@ -147,11 +148,11 @@ pub async fn a_feed_that_drops_the_last_message_is_repaired(store: impl Shared) 
     let mut reader = live(&one, &["a"], "").await;
     faults.drop_next.store(1, SeqCst);
     send(&other, "a", "dropped").await;
-    // The node looks now and then.
+    // The node checks now and then.
     assert_eq!(reader.text().await, "dropped");
 }
 
-/// The feed loses an event of `a`, and who reads `b` too goes past it before anybody can know.
+/// Has the feed lose an event of `a`, which a reader of `b` passes before anybody can know.
 async fn go_past_a_loss(faults: &Faults, other: &Publisher) {
     faults.drop_next.store(1, SeqCst);
     send(other, "a", "dropped").await;
@@ -241,7 +242,7 @@ pub async fn a_slow_feed_delays_and_loses_nothing(store: impl Shared) {
         send(&other, ["a", "b"][n % 2], n).await;
     }
     let id = send(&other, "b", "last").await;
-    // Opened where the feed is behind, with an id of where it is not.
+    // This reader opens where the feed is behind, with an id from where it is not.
     let mut ahead = resume(&one, &["a", "b"], "", &id).await;
     assert_eq!(reader.texts(100).await, (0..100).map(|n| n.to_string()).collect::<Vec<_>>());
     assert_eq!(reader.text().await, "last");
@@ -259,7 +260,7 @@ pub async fn a_feed_that_is_cut_repeatedly_loses_nothing(store: impl Shared) {
         for n in 0..EVENTS {
             send(&other, ["a", "b", "c"][n % 3], n).await;
             if n % 20 == 10 {
-                // Back from the cut before, so that it is one.
+                // The feed is back after the previous cut, so that this is another one.
                 eventually(async || faults.feeds.load(SeqCst) == 1).await;
                 faults.cut();
             }
@@ -318,7 +319,7 @@ pub async fn a_reader_that_opens_while_the_store_is_away_is_told_to_come_back(st
     let refused = try_open(&one, OpenOptions::new(), &["b"], "", None).await.err().unwrap();
     assert!(refused.is_unavailable(), "{refused}");
     assert_eq!(one.connections(), 1, "it left nothing behind");
-    // What is loaded is there.
+    // Channels that are loaded can be opened.
     let mut second = live(&one, &["a"], "").await;
     faults.go_away(false);
     eventually(async || one.channel("a").send(Event::text("back")).await.is_ok()).await;
@@ -336,7 +337,7 @@ pub async fn a_channel_without_readers_is_no_longer_watched(store: impl Shared) 
     eventually(async || faults.feeds.load(SeqCst) == 0).await;
     assert_eq!(store.watched().await.unwrap_or(0), 0);
     assert_eq!((one.stats().channels, one.stats().held_bytes), (0, 0));
-    // And again.
+    // The channel can be used again.
     let mut reader = live(&one, &["a"], "").await;
     reader.nothing_before(&one, "a").await;
     drop((reader, one));
@@ -367,7 +368,7 @@ pub async fn a_channel_that_is_whole_is_not_read_again(store: impl Shared) {
     let other = store.node(defaults);
     send(&other, "a", "before").await;
     let mut reader = live(&one, &["a"], "").await;
-    // It is said for the second time that the channel is watched; an answer to a read would take a while.
+    // The feed says again that the channel is watched, while a read would not be answered.
     faults.hold_reads.store(true, SeqCst);
     faults.say_again();
     eventually(async || faults.said.load(SeqCst) == 2).await;
@@ -376,7 +377,7 @@ pub async fn a_channel_that_is_whole_is_not_read_again(store: impl Shared) {
     }
     assert_eq!(reader.texts(3).await, ["0", "1", "2"]);
     let known = crate::common::offset(&reader.id());
-    // Now there is need for it.
+    // Now a read is needed.
     faults.drop_next.store(1, SeqCst);
     send(&other, "a", "dropped").await;
     send(&other, "a", 3).await;
@@ -392,7 +393,7 @@ pub async fn an_event_of_another_epoch_is_not_mistaken_for_one_of_this_epoch(sto
     let mut reader = live(&one, &["a"], "").await;
     send(&other, "a", 1).await;
     assert_eq!(reader.text().await, "1");
-    // Somebody else found out that the store has lost something. Its feeds go on.
+    // Another node found that the store lost something. The store's feeds go on.
     store.backend().renew(reader.subscription.cursor().epoch).await.unwrap();
     for n in 2..5 {
         send(&other, "a", n).await;
@@ -406,7 +407,7 @@ pub async fn an_id_of_an_epoch_that_a_node_has_not_heard_of_is_no_gap(store: imp
     let mut reader = live(&one, &["a"], "").await;
     send(&other, "a", 1).await;
     assert_eq!(reader.text().await, "1");
-    // The node hears nothing of that: it does not watch the channel.
+    // The node does not learn of it, since it does not watch that channel.
     store.backend().renew(reader.subscription.cursor().epoch).await.unwrap();
     let id = send(&other, "b", "elsewhere").await;
     resume(&one, &["a"], "", &id).await.nothing_before(&other, "a").await;
@@ -466,7 +467,7 @@ pub async fn many_channels_are_read_a_few_at_a_time(store: impl Shared) {
 }
 
 pub async fn a_channel_that_takes_longer_to_read_than_a_call_may_opens_while_pages_arrive(store: impl Shared) {
-    // Its timeout is one second.
+    // The node's timeout is one second.
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let id = send(&other, "a", 1).await;
@@ -474,7 +475,7 @@ pub async fn a_channel_that_takes_longer_to_read_than_a_call_may_opens_while_pag
     faults.pages.store(4, SeqCst);
     let mut reader = resume(&one, &["a", "b"], "", &id).await;
     assert_eq!((reader.text().await, faults.reads.load(SeqCst)), ("2".into(), 2));
-    // Nothing comes.
+    // No page arrives.
     faults.hold_reads.store(true, SeqCst);
     faults.pages.store(0, SeqCst);
     let refused = try_open(&one, OpenOptions::new(), &["c"], "", None).await.err().unwrap();
@@ -499,7 +500,7 @@ pub async fn a_cut_without_events_is_no_loss(store: impl Shared) {
 pub async fn a_reader_that_reconnects_soon_finds_its_channel(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     drop(live(&one, &["a"], "").await);
-    // As a page that is reloaded.
+    // Like a page that is reloaded.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut reader = live(&one, &["a"], "").await;
     reader.nothing_before(&one, "a").await;
@@ -511,7 +512,7 @@ pub async fn an_absent_store_is_asked_less_and_less_often(store: impl Shared) {
     let mut reader = live(&one, &["a"], "").await;
     faults.go_away(true);
     let away = tokio::time::Instant::now();
-    // After 0.125 s at least, then 0.25 s, then 0.5 s.
+    // The pauses are at least 0.125 s, 0.25 s and 0.5 s.
     eventually(async || faults.tries.load(SeqCst) >= 4).await;
     assert!(away.elapsed() > Duration::from_millis(800), "{:?}", away.elapsed());
     faults.go_away(false);
@@ -559,7 +560,7 @@ pub async fn a_reader_that_opens_between_two_closes_is_ended_by_neither(store: i
         other.channel("a").close().await.unwrap();
     }
     assert!(reader.next().await.is_none());
-    // The node has not heard of the second one yet.
+    // The node has not heard of the second close yet.
     let mut reader = live(&one, &["a"], "").await;
     faults.delay.store(0, SeqCst);
     reader.nothing_before(&other, "a").await;
@@ -575,9 +576,9 @@ pub async fn an_abandoned_opening_leaves_nothing_behind(store: impl Shared) {
     let _reader = live(&one, &["a"], "").await;
     faults.go_away(true);
     let task = Arc::new(Task);
-    // A channel that is not known here, and an id.
+    // A channel that the node does not know, and an id.
     let openings = [("b", None), ("a", Some(&b"000000000001-1"[..]))];
-    // Dropped, or told to come back.
+    // The opening is dropped, or times out.
     for (told, (channel, id)) in [false, true].into_iter().flat_map(|told| openings.map(|opening| (told, opening))) {
         let mut opening = Box::pin(OpenOptions::new().open(&one, crate::common::grant(&[channel], ""), id));
         let waker = task.clone().into();
@@ -608,7 +609,7 @@ pub async fn a_custom_id_from_while_the_store_was_away_resumes_once_it_is_back(s
     eventually(async || faults.feeds.load(SeqCst) == 0).await;
     other.channel("a").send(Event::text("1").id(CustomId::from_static("mine"))).await.unwrap();
     faults.go_away(false);
-    // The node knows of the channel, and not of this event yet.
+    // The node knows the channel, but not this event yet.
     let mut resumed = resume(&one, &["a"], "", "mine").await;
     resumed.nothing_before(&other, "a").await;
     assert_eq!(reader.texts(2).await, ["1", "nothing came before this"]);
@@ -631,7 +632,7 @@ pub async fn a_resume_waits_for_a_custom_id_in_events_still_being_read(store: im
     resuming.await.unwrap().nothing_before(&other, "a").await;
 }
 
-/// Put there by somebody else, or damaged.
+/// Somebody else wrote them into the store, or they are damaged.
 pub async fn stored_bytes_that_are_no_event_are_a_gap_and_never_sent(store: impl Shared) {
     let [one, other] = store.nodes(defaults);
     let backend = store.backend();
@@ -660,7 +661,7 @@ pub async fn an_event_that_arrives_while_its_channel_is_read_is_not_missed(store
     let opening = tokio::spawn(OpenOptions::new().open(&one, crate::common::grant(&["a"], ""), Some(id.as_bytes())));
     eventually(async || faults.reads.load(SeqCst) == 1).await;
     send(&other, "a", 1).await;
-    // The node has it by now, or will in a moment; what was read has it not.
+    // The node has the event by now, or will in a moment; the answer to the read does not contain it.
     eventually(async || faults.carried.load(SeqCst) == 1).await;
     faults.hold_reads.store(false, SeqCst);
     drop(opening.await.unwrap().unwrap());
@@ -709,14 +710,14 @@ pub async fn a_channel_that_lost_its_readers_is_no_longer_watched_although_other
     assert_eq!(one.stats().channels, 1);
 }
 
-/// Somebody else's, or of a store that has lost it since.
+/// The event is somebody else's, or the store has lost it since.
 pub async fn an_event_that_the_store_does_not_know_is_not_read_for_ever(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);
     let mut reader = live(&one, &["a"], "").await;
     send(&other, "a", 1).await;
     assert_eq!(reader.text().await, "1");
-    // The first is missing when the second comes, far away.
+    // The first is missing when the second arrives, whose offset is far ahead.
     faults.drop_next.store(1, SeqCst);
     send(&other, "a", 2).await;
     faults.shift_next.store(1 << 40, SeqCst);
@@ -737,7 +738,7 @@ pub async fn an_event_that_the_store_does_not_know_is_not_read_for_ever(store: i
     assert_eq!(reader.until("4").await.last().unwrap(), "4");
 }
 
-/// A reader of `channels` that wants what was before it.
+/// A reader of `channels` that starts with older events.
 async fn replaying(node: &Publisher, start: Start, channels: &[&str]) -> Reader {
     try_open(node, OpenOptions::new().start(start), channels, "", None).await.unwrap()
 }
@@ -746,7 +747,7 @@ pub async fn an_acknowledged_event_still_on_its_way_is_replayed(store: impl Shar
     let (one, faults) = faulty_node(&store);
     let mut live = live(&one, &["a", "b"], "").await;
     let mut sent = 0..;
-    // Later there is something of before.
+    // In the second round there are older events.
     for round in 0..2 {
         for start in [Start::Earliest, Start::Last(9)] {
             faults.delay.store(50, SeqCst);
@@ -796,7 +797,7 @@ pub async fn events_on_their_way_follow_the_gap_of_a_closed_channel(store: impl 
     send(&one, "a", 4).await;
     assert_eq!(live.texts(2).await, ["3", "4"]);
     let gap = resumed.gap(GapReason::Evicted).await;
-    // It is told of it once.
+    // The gap is told once.
     let mut again = resume(&one, &["a"], "", &gap.cursor.to_string()).await;
     for reader in [&mut resumed, &mut again] {
         assert_eq!(reader.texts(2).await, ["3", "4"]);
@@ -811,7 +812,7 @@ pub async fn an_event_that_the_feed_lost_is_replayed_or_a_gap(store: impl Shared
     send(&other, "a", "dropped").await;
     send(&other, "b", "seen").await;
     assert_eq!(seen.text().await, "seen");
-    // Nobody can know of it yet.
+    // Nobody can know of the loss yet.
     let mut single = replaying(&one, Start::Earliest, &["a"]).await;
     let mut several = replaying(&one, Start::Earliest, &["a", "c"]).await;
     assert_eq!(single.text().await, "dropped");
@@ -833,7 +834,7 @@ pub async fn an_event_that_cannot_be_read_yet_is_replayed_too(store: impl Shared
     send(&other, "a", 2).await;
     send(&other, "b", 3).await;
     eventually(async || faults.reads.load(SeqCst) > 1).await;
-    // They know the last event already, and are to know those before it.
+    // The node knows the last event already, and has to learn of those before it.
     let mut earliest = replaying(&one, Start::Earliest, &["a", "b"]).await;
     let mut last = replaying(&one, Start::Last(5), &["a", "b"]).await;
     *faults.unreadable.lock().unwrap() = None;
@@ -876,7 +877,7 @@ pub async fn a_shutdown_ends_a_reader_that_waits_for_the_level(store: impl Share
     lose_sight(&faults, &other).await;
     send(&other, "a", 1).await;
     assert_eq!(single.text().await, "1");
-    // The level stands still now.
+    // From here on the level stands still.
     faults.cut();
     drop((single, third));
     let waiting = tokio::spawn(async move { (several.next().await.is_none(), several.subscription.end_reason()) });

@@ -1,4 +1,5 @@
-//! A backend with faults put in between: calls that fail, acknowledgements that get lost, a feed that drops or delays.
+//! A backend that adds faults to another one: failing calls, lost acknowledgements, a feed that drops or delays
+//! messages.
 
 use std::{
     sync::{
@@ -26,50 +27,50 @@ pub struct Faulty<B> {
 
 #[derive(Default)]
 pub struct Faults {
-    /// Nothing answers, and the feed is cut.
+    /// Whether every call fails and the feed is cut.
     pub away: AtomicBool,
-    /// No feed begins, though all else answers.
+    /// Whether no feed starts, while every other call works.
     pub no_feed: AtomicBool,
     cut: Notify,
-    /// So many events are dropped, one of each so many.
+    /// One in this many events is dropped; the field below drops that many of the next ones.
     pub drop_every: AtomicU64,
     pub drop_next: AtomicU64,
     seen: AtomicU64,
-    /// Each message takes so many milliseconds.
+    /// How many milliseconds each message takes.
     pub delay: AtomicU64,
-    /// So many acknowledgements get lost.
+    /// How many of the next acknowledgements are lost.
     pub lose_answers: AtomicUsize,
-    /// The store says that it has given so many offsets fewer than it has.
+    /// By how much the store understates the offsets that it has assigned.
     pub forgot: AtomicU64,
-    /// The feed says of the next event that its offset is so much higher.
+    /// By how much the feed raises the next event's offset.
     pub shift_next: AtomicU64,
     pub feeds: AtomicUsize,
-    /// So many feeds were asked for, also while it was away.
+    /// How many feeds were requested, including those while it was away.
     pub tries: AtomicUsize,
-    /// So often it was asked for heads.
+    /// How often heads were requested.
     pub heads: AtomicUsize,
-    /// So often it was said that a channel is watched.
+    /// How often the feed said that a channel is watched.
     pub said: AtomicUsize,
-    /// So many events came.
+    /// How many events the feed carried.
     pub carried: AtomicUsize,
-    /// So many reads were done, and so many of them answered.
+    /// How many reads were done, and how many of them answered.
     pub reads: AtomicUsize,
     pub answered: AtomicUsize,
-    /// After which offset the last one was.
+    /// The offset after which the last read began.
     pub read_after: AtomicU64,
-    /// No read of this channel succeeds.
+    /// The channel whose reads fail.
     pub unreadable: Mutex<Option<ChannelName>>,
-    /// The store knows of no channel any more, and says so.
+    /// Whether the store has forgotten every channel, and says so.
     pub forgets: AtomicBool,
-    /// Reads take so many pages, each of which takes 600 ms.
+    /// How many pages a read takes, at 600 ms each.
     pub pages: AtomicUsize,
-    /// Reads are done, and answered later.
+    /// Whether reads are done but not answered yet.
     pub hold_reads: AtomicBool,
     say_again: Notify,
     pub renewed: AtomicUsize,
-    /// So often the node has said who is connected.
+    /// How often the node said who is connected.
     pub refreshed: AtomicUsize,
-    /// So many channels the node has said that it has connections to, when it was last taken over.
+    /// The number of channels with connections that the node last reported.
     pub present: AtomicUsize,
 }
 
@@ -78,7 +79,7 @@ impl Faults {
         self.cut.notify_waiters();
     }
 
-    /// Says once more that the channel of which that was said last is watched.
+    /// Repeats that the last channel which was said to be watched is watched.
     pub fn say_again(&self) {
         self.say_again.notify_one();
     }
@@ -253,7 +254,7 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
     }
 }
 
-/// What is said instead of a channel that nothing is known of any more.
+/// The answer for a channel that the store has forgotten.
 fn forgotten(Held { epoch, level, .. }: Held) -> Held {
     let mut held = Held::new(epoch, level);
     held.marks = Marks::of_everybody(level);

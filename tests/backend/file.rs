@@ -1,4 +1,4 @@
-//! The example's backend, which is written with nothing but the public API.
+//! The backend of the example, which uses the public API only.
 
 #[path = "../../examples/file_backend/backend.rs"]
 mod backend;
@@ -26,7 +26,7 @@ use crate::{
     store::{Shared, Store, defaults},
 };
 
-/// How often it was woken.
+/// Counts wake-ups.
 #[derive(Default)]
 struct Woken(AtomicUsize);
 
@@ -84,7 +84,7 @@ async fn a_reopened_file_has_everything_that_was_written() {
     let first = send(&node, "a", "1\nand more").await;
     send_to(&node, "a", "ana", "2").await;
     drop(node);
-    // Cut off while it was written.
+    // A record that was cut off while it was written.
     use std::io::Write as _;
     std::fs::OpenOptions::new().append(true).open(&store.path).unwrap().write_all(b"append 6 3 17").unwrap();
     let again = Publisher::builder().backend(FileBackend::open(&store.path).unwrap()).build();
@@ -141,7 +141,7 @@ fn the_next_readers_runtime_takes_over_when_the_first_readers_is_gone() {
         let mut next = live(&node, &["a"], "").await;
         next.nothing_before(&node, "a").await;
         assert_eq!(reader.texts(2).await, ["meanwhile", "nothing came before this"]);
-        // A channel that nobody has opened since.
+        // A channel that nobody has opened meanwhile.
         of_another.nothing_before(&node, "b").await;
     });
 }
@@ -207,7 +207,7 @@ fn a_driver_that_fails_at_once_is_not_restarted_in_a_loop() {
     poll();
     drop(first);
     assert_eq!(woken.0.load(SeqCst), 1);
-    // The next one panics for want of a timer.
+    // The next driver panics, since its runtime has no timer.
     without_time.block_on(async {
         poll();
         for _ in 0..10 {

@@ -1,5 +1,5 @@
-//! One suite that every backend runs: what a hub promises, over several nodes that share a store. Here with the backends
-//! that need nothing but memory or a file; `tests/redis` runs it with Redis.
+//! One suite that every backend runs: what a hub promises, on several nodes that share a store. This program runs it
+//! with the backends that need nothing but memory or a file; `tests/redis` runs it with Redis.
 
 #[macro_use]
 mod suite;

@@ -1,4 +1,4 @@
-//! In process: what is said of nodes holds for the clones of one publisher.
+//! In process, the clones of one publisher stand for nodes.
 
 use std::sync::Mutex;
 

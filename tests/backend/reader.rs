@@ -1,4 +1,4 @@
-//! Reading and publishing, with patience: what is said on one node may take a moment to be heard on another.
+//! Reading and publishing with patience: an event published on one node may take a moment to reach another.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tower_sse::{Delivery, Event, GapReason, OpenError, OpenOptions, Publisher, S
 
 use crate::common;
 
-/// Nothing takes this long that comes at all.
+/// Anything that takes longer than this will not happen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Reader {
@@ -20,7 +20,7 @@ impl Reader {
         Self { subscription, id: None, last: 0 }
     }
 
-    /// The next delivery. Offsets only grow, until the epoch changes.
+    /// The next delivery. Asserts that offsets increase within an epoch.
     #[track_caller]
     pub fn next(&mut self) -> impl Future<Output = Option<Delivery>> + '_ {
         let caller = std::panic::Location::caller();
@@ -28,7 +28,7 @@ impl Reader {
             let begun = tokio::time::Instant::now();
             let next = tokio::time::timeout(PATIENCE, common::next(&mut self.subscription)).await;
             let next = next.unwrap_or_else(|_| panic!("nothing came, at {caller}"));
-            // The timeout looks once more.
+            // `timeout` polls once more at its end, so a reader that was never woken would pass.
             assert!(begun.elapsed() < PATIENCE, "nobody said that something came, at {caller}");
             match &next {
                 Some(Delivery::Event(event)) => {
@@ -43,14 +43,14 @@ impl Reader {
         }
     }
 
-    /// The next event's data, or `gap:` and why.
+    /// The next event's data, or `gap:` and the reason.
     #[track_caller]
     pub fn text(&mut self) -> impl Future<Output = String> + '_ {
         let next = self.next();
         async move { common::text(&next.await.expect("the stream ended")) }
     }
 
-    /// The next so many.
+    /// The next `n` of them.
     pub async fn texts(&mut self, n: usize) -> Vec<String> {
         let mut texts = Vec::new();
         for _ in 0..n {
@@ -59,7 +59,7 @@ impl Reader {
         texts
     }
 
-    /// All that comes until this one, and with it.
+    /// Everything up to and including `last`.
     pub async fn until(&mut self, last: &str) -> Vec<String> {
         let mut texts = Vec::new();
         while texts.last().is_none_or(|text| text != last) {
@@ -75,12 +75,13 @@ impl Reader {
         }
     }
 
-    /// The id that a browser would come back with.
+    /// The id that a browser would resume with.
     pub fn id(&self) -> String {
         self.id.clone().unwrap_or_else(|| self.subscription.cursor().to_string())
     }
 
-    /// There is nothing to read. What is on its way from the store would come before what is sent for this.
+    /// Asserts that there is nothing to read: it sends an event, and anything on its way from the store would come
+    /// first.
     pub async fn nothing_before(&mut self, node: &Publisher, channel: &str) {
         send(node, channel, "nothing came before this").await;
         assert_eq!(self.text().await, "nothing came before this");
@@ -113,7 +114,7 @@ pub async fn send_to(node: &Publisher, channel: &str, client: &str, text: impl T
     node.channel(channel).send_to(client, Event::text(text.to_string())).await.unwrap().id.to_string()
 }
 
-/// Waits for something that has no other way to tell.
+/// Polls until a condition holds that nothing announces.
 #[track_caller]
 pub fn eventually<F: Future<Output = bool>>(mut is: impl FnMut() -> F) -> impl Future<Output = ()> {
     let caller = std::panic::Location::caller();

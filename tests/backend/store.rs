@@ -1,9 +1,9 @@
-//! What the suite needs of a store: nodes that share it.
+//! What the suite needs of a store: several nodes that share it.
 
 use tower_sse::{Publisher, PublisherBuilder, backend::Backend};
 
 pub trait Store: Sized + Send + Sync {
-    /// A store of its own, and empty. `None`: it can't be had here, which was said.
+    /// A new and empty store. `None` if it is not installed here, after saying so.
     fn begin() -> impl Future<Output = Option<Self>> + Send;
 
     /// Another hub on the same store, with the same settings.
@@ -14,16 +14,16 @@ pub trait Store: Sized + Send + Sync {
     }
 }
 
-/// A store behind a [`Backend`], so that faults can be put in between.
+/// A store behind a [`Backend`], to which the tests can add faults.
 pub trait Shared: Store {
     type Backend: Backend + Clone;
 
     fn backend(&self) -> Self::Backend;
 
-    /// Loses everything.
+    /// Makes the store lose everything.
     fn lose(&self) -> impl Future<Output = ()> + Send;
 
-    /// The store knows of this many channels that are watched by all nodes together; `None` if it can't say.
+    /// How many channels all nodes together watch, as far as the store knows; `None` if it can't say.
     fn watched(&self) -> impl Future<Output = Option<usize>> + Send;
 }
 

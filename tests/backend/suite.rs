@@ -1,6 +1,6 @@
-//! The suite as macros, which name each case once: a program of tests makes of them what its backends run.
+//! The suite as macros, so that each case is named once: a test program expands them for each of its backends.
 
-/// Each case as a test of its own, in virtual time where nothing has to come over a network.
+/// Makes a test of each case, in virtual time unless something has to cross a network.
 macro_rules! suite {
     (#[$runtime:meta] $Store:ty: $($module:ident::$case:ident,)*) => {
         $(
@@ -41,7 +41,7 @@ macro_rules! all_cases {
     };
 }
 
-/// What holds where nodes can be cut off from the store, and the store can lose its data.
+/// What holds when nodes can be cut off from the store, and the store can lose its data.
 macro_rules! all_faults {
     (#[$runtime:meta] $Store:ty) => {
         suite! { #[$runtime] $Store:

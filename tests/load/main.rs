@@ -1,12 +1,12 @@
-//! The promises under load: a server in a process of its own, thousands of sockets, and figures. Not for every day:
+//! The promises under load: a server in a process of its own, thousands of sockets, and measurements. Run it on demand:
 //!
 //! ```sh
 //! cargo test --release --test load -- --ignored --nocapture --test-threads 1 --skip soak
 //! SOAK_MINUTES=30 cargo test --release --test load -- --ignored --nocapture soak
 //! ```
 //!
-//! Linux only; `ulimit -n` has to allow 11,000 open files. What must hold is asserted; what depends on the machine is
-//! printed, and stands in docs/reliability/appendix.md.
+//! It needs Linux and an `ulimit -n` of 11,000 open files. It asserts what must hold, and prints what depends on the
+//! machine; docs/reliability/appendix.md has those figures.
 #![cfg(target_os = "linux")]
 
 #[path = "../common/counting.rs"]
@@ -21,15 +21,15 @@ mod storm;
 
 use std::time::{Duration, SystemTime};
 
-/// A test that waits this long has failed: it is no measure of anything.
+/// A test that waits this long has failed. It does not measure anything.
 const STUCK: Duration = Duration::from_secs(120);
 
-/// Nanoseconds, by a clock that all processes share.
+/// Nanoseconds of a clock that all processes share.
 fn now() -> u64 {
     u64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos()).unwrap()
 }
 
-/// In place: the value below which that part of them lies.
+/// The value below which this part of the values lies. Sorts them in place.
 fn quantile(values: &mut [u64], part: f64) -> u64 {
     values.sort_unstable();
     let last = values.len().checked_sub(1).expect("there are values");

@@ -20,23 +20,23 @@ pub struct Process {
 
 #[derive(Debug, Clone, Copy)]
 pub struct Stats {
-    /// By the allocator.
+    /// Bytes allocated, by the allocator.
     pub allocated: u64,
-    /// By the kernel: what is resident.
+    /// Resident memory, by the kernel.
     pub resident: u64,
     pub files: usize,
     pub connections: usize,
-    /// What the hub counts of its events.
+    /// Bytes held, by the hub.
     pub held: u64,
 }
 
 impl Process {
-    /// With so many events as a channel's history.
+    /// Starts a server whose channels hold that many events.
     pub fn start(grace: Duration, history: usize) -> Self {
         Self::with_buffer(grace, history, 0)
     }
 
-    /// With so many bytes that hyper may buffer for a connection; 0 is its default.
+    /// The same with a limit of the bytes that hyper buffers for a connection; 0 is hyper's default.
     pub fn with_buffer(grace: Duration, history: usize, buffer: usize) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "server::serve", "--nocapture"])
@@ -81,8 +81,8 @@ impl Process {
         assert!(sent.success());
     }
 
-    /// Waits for the end, and returns what it said last: whether all readers were gone, how many events were taken, and
-    /// how many refused. One that does not end is killed, which is a failure.
+    /// Waits for the process to exit, and returns what it said last: whether all readers were gone, how many events
+    /// were accepted, and how many refused. A process that does not exit is killed, which fails the test.
     pub fn farewell(&mut self) -> (bool, u64, u64) {
         let (pid, (ended, is_ended)) = (self.child.id().to_string(), mpsc::channel::<()>());
         thread::spawn(move || {

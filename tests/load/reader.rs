@@ -1,4 +1,4 @@
-//! A reader, on a socket of its own, that knows no more of the format than what the server sends.
+//! A reader on a socket of its own, which understands only as much of the format as the server uses.
 
 use std::{io, net::Ipv4Addr};
 
@@ -10,7 +10,7 @@ use tokio::{
 pub struct Reader {
     lines: BufReader<TcpStream>,
     line: String,
-    /// Of the last whole event.
+    /// The id of the last complete event.
     pub id: String,
     /// The last `retry:`, in milliseconds.
     pub retry: Option<u64>,
@@ -22,7 +22,7 @@ pub struct Received {
 }
 
 impl Reader {
-    /// Returns once the head and the preamble have come.
+    /// Connects, and returns once head and preamble have arrived.
     pub async fn open(port: u16, path: &str, id: &str) -> io::Result<Self> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
         let mut reader = Self::ask(stream, path, id).await?;
@@ -50,7 +50,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The next event; an error is the end. It ends with its id. Chunks begin and end where lines do, so that their
+    /// The next event, which ends with its id; an error is the end. Chunks begin and end at line boundaries, so their
     /// sizes are lines of their own.
     pub async fn next(&mut self) -> io::Result<Received> {
         let (mut name, mut data) = (String::new(), String::new());
@@ -69,7 +69,7 @@ impl Reader {
     }
 }
 
-/// A reader that never reads: as little as can be in its socket, all the rest in the server's.
+/// A reader that never reads. Its socket buffers as little as possible; the rest stays on the server.
 pub async fn stalled(port: u16, path: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4 << 10).unwrap();
@@ -79,7 +79,7 @@ pub async fn stalled(port: u16, path: &str) -> TcpStream {
     stream
 }
 
-/// The numbers at the beginning of a text.
+/// The two numbers at the beginning of a text.
 pub fn numbers(data: &str) -> (u64, u64) {
     let mut numbers = data.split(' ').map(|number| number.parse().unwrap());
     (numbers.next().unwrap(), numbers.next().unwrap())

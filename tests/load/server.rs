@@ -1,6 +1,6 @@
-//! The server, which is this very program again: `TOWER_SSE_LOAD_SERVER` is its grace in milliseconds, its history, and
-//! how many bytes hyper may buffer for a connection, 0 for hyper's default. It is told what to
-//! do by lines on its standard input, and answers each with one; on SIGTERM it shuts down.
+//! The server: the test's own program, started again. `TOWER_SSE_LOAD_SERVER` is its grace in milliseconds, its
+//! history, and how many bytes hyper may buffer for a connection, 0 for hyper's default. Lines on its standard input
+//! are commands, and it answers each with a line; on SIGTERM it shuts down.
 
 use std::{
     collections::HashMap,
@@ -29,7 +29,7 @@ use tower_sse::{Event, KeepAlive, OpenOptions, Publisher, Retention, Route, SseL
 
 use crate::{counting, now};
 
-/// The server's `main`, for this program has one already; as a test it is nothing.
+/// The server's `main`, since the test program has one already. As a test it does nothing.
 #[test]
 fn serve() {
     let Ok(settings) = env::var("TOWER_SSE_LOAD_SERVER") else { return };
@@ -37,11 +37,11 @@ fn serve() {
     let [grace, history, buffer] = settings[..] else { panic!("{settings:?}") };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(run(Duration::from_millis(grace.try_into().unwrap()), history, buffer));
-    // Whatever still runs, the standard input's thread among it, ends with the process.
+    // This ends everything that still runs, such as the standard input's thread.
     std::process::exit(0);
 }
 
-/// What the publishing tasks did: how many events were taken, by channel, and how many refused.
+/// What the publishing tasks did: how many events were accepted per channel, and how many refused.
 #[derive(Default)]
 struct Told {
     taken: Mutex<HashMap<String, u64>>,
@@ -93,7 +93,7 @@ async fn run(grace: Duration, history: usize, buffer: usize) {
 }
 
 fn say(line: &str) {
-    // Behind a mark, for the test harness writes here too.
+    // With a mark in front, since the test harness writes here too.
     println!("\n> {line}");
     std::io::stdout().flush().unwrap();
 }
@@ -144,7 +144,8 @@ async fn obey(publisher: Publisher, told: Arc<Told>) {
     }
 }
 
-/// `<number> <when> <padding>`. Numbers are of those that were taken, of which one task alone publishes where they count.
+/// Publishes `<number> <when> <padding>`. The number counts accepted events; where a test relies on it, one task
+/// publishes alone.
 async fn publish(publisher: &Publisher, channel: &str, bytes: usize, told: &Told) {
     let text = format!("{} {} {}", told.taken(channel) + 1, now(), "x".repeat(bytes));
     match publisher.channel(channel).send(Event::text(text)).await {

@@ -1,4 +1,4 @@
-//! SIGTERM with ten thousand streams open, while events are published.
+//! SIGTERM with ten thousand open streams, while events are published.
 
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,7 @@ async fn drains(readers: usize, stalling: usize) {
     for _ in 0..readers {
         timeout(STUCK, are_open.recv()).await.expect("it opens").unwrap();
     }
-    // Eight tasks that publish as the end comes.
+    // Eight tasks publish while the server shuts down.
     for _ in 0..8 {
         server.tell("every other 1 100");
     }
@@ -76,11 +76,11 @@ async fn drains(readers: usize, stalling: usize) {
     println!("{taken} taken of what they read, {refused} refused of all; the last that a reader has: {:?}", lasts[0]);
     assert!(gone < GRACE + Duration::from_secs(1), "{gone:?}");
     assert_eq!(all, stalling == 0);
-    assert!(refused > 0, "some came too late, and were told");
-    // What was taken was delivered, to all: nobody is one event behind.
+    assert!(refused > 0, "some publishes were too late, and failed");
+    // Every accepted event was delivered to everybody: no reader is an event behind.
     let behind = lasts.iter().filter(|last| **last != Some(taken)).count();
-    assert_eq!(behind, 0, "of {readers} so many have not the last that was taken, {taken}");
-    // The default: between one and five seconds, each part of it as likely.
+    assert_eq!(behind, 0, "{behind} of {readers} readers lack the last accepted event, {taken}");
+    // By default between one and five seconds, evenly distributed.
     let mut parts = [0usize; 8];
     for retry in &retries {
         assert!((1_000..=5_000).contains(retry), "{retry}");

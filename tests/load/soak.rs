@@ -1,5 +1,5 @@
-//! Five thousand connections for half an hour, which come and go with their last ids: broadcast and targeted events on a
-//! hundred channels, keep-alives, and nobody may miss one, get one twice, or out of order.
+//! Five thousand connections for half an hour, which hang up and resume with their last ids: broadcast and targeted
+//! events on a hundred channels, and keep-alives. No reader may miss an event, get one twice, or get one out of order.
 
 use std::{
     env, fs,
@@ -23,9 +23,9 @@ use crate::{
 const CHANNELS: u64 = 100;
 const READERS_OF_EACH: u64 = 50;
 const CLIENTS_OF_EACH: u64 = 10;
-/// Events that a channel holds: what comes in about a minute, so that it is soon as many as it will be.
+/// Events that a channel holds: about a minute's worth, so that the history is soon full.
 const HISTORY: usize = 60;
-/// Events a second, of which a fifth is for one client.
+/// Events per second, a fifth of them for one client.
 const RATE: u64 = 100;
 
 #[derive(Default)]
@@ -34,7 +34,7 @@ struct Counts {
     reconnects: AtomicU64,
 }
 
-/// xorshift; the seed is printed.
+/// xorshift. The seed is printed.
 struct Random(u64);
 
 impl Random {
@@ -59,7 +59,7 @@ async fn soak() {
         let random = Random(seed.wrapping_mul(n + 1) | 1);
         readers.spawn(read(server.port, n, random, counts.clone()));
     }
-    // Before the first event, so that nobody misses it.
+    // Everybody opens before the first event, so that nobody misses it.
     while server.stats().connections < index(CHANNELS * READERS_OF_EACH) {
         sleep(Duration::from_millis(100)).await;
     }
@@ -99,7 +99,7 @@ async fn soak() {
             panic!("a reader ended");
         }
     }
-    // What was published is with everybody in the end.
+    // In the end everybody has everything that was published.
     for channel in 0..CHANNELS {
         server.tell(&format!("send {channel} - end"));
     }
@@ -127,7 +127,7 @@ fn of(n: u64) -> (u64, u64) {
     (n % CHANNELS, n / CHANNELS % CLIENTS_OF_EACH)
 }
 
-/// Reads for a while, hangs up, comes back; until the end. Returns the last of what it got.
+/// Reads for a while, hangs up and resumes, until the end. Returns the last events that it got.
 async fn read(port: u16, n: u64, mut random: Random, counts: Arc<Counts>) -> (u64, u64, u64) {
     let (channel, client) = of(n);
     let path = format!("/all/{channel}/{client}");
@@ -147,7 +147,7 @@ async fn read(port: u16, n: u64, mut random: Random, counts: Arc<Counts>) -> (u6
             assert_eq!(number, *last + 1, "{n} had {last}");
             *last = number;
         }
-        // A line that had come in half is lost with the connection, and comes again with the next.
+        // An event that arrived in part is lost with the connection, and comes again with the next one.
         id = std::mem::take(&mut reader.id);
         drop(reader);
         counts.reconnects.fetch_add(1, Ordering::Relaxed);
@@ -155,7 +155,7 @@ async fn read(port: u16, n: u64, mut random: Random, counts: Arc<Counts>) -> (u6
     }
 }
 
-/// Plots the series, and prints how they went after the first sixth: they may not change by more than a twentieth then.
+/// Plots the series, and prints their range after the first sixth, which may not exceed a twentieth.
 fn report(samples: &[(f64, Stats)]) {
     let settled = &samples[samples.len() / 6..];
     let span = |what: &str, value: fn(&Stats) -> u64| {
@@ -173,7 +173,7 @@ fn report(samples: &[(f64, Stats)]) {
     assert_eq!(flat, [true; 3]);
 }
 
-/// Beside the program's folder.
+/// The file is beside the program's folder.
 fn plot(samples: &[(f64, Stats)]) {
     let target = env::current_exe().unwrap();
     let folder = target.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "deps"));
@@ -182,7 +182,7 @@ fn plot(samples: &[(f64, Stats)]) {
     println!("plotted: {}", path.display());
 }
 
-/// Each series from zero to its own maximum.
+/// Draws each series from zero to its own maximum.
 fn drawing(samples: &[(f64, Stats)]) -> String {
     const WIDTH: f64 = 800.0;
     const HEIGHT: f64 = 300.0;

@@ -13,9 +13,9 @@ use crate::{
 
 const GOOD: usize = 100;
 const STALLED: usize = 1_000;
-/// hyper's default of what it buffers for a connection.
+/// What hyper buffers for a connection by default.
 const HYPERS: usize = 8_192 + 4_096 * 100;
-/// What the body gives hyper at once, at most.
+/// The most that the body gives hyper at once.
 const CHUNK: usize = 64 << 10;
 const EVENTS: usize = 1_000;
 
@@ -25,15 +25,15 @@ fn a_thousand_readers_that_never_read_cost_what_hyper_buffers() {
     costs_no_more_than(0, HYPERS + CHUNK);
 }
 
-/// As the example `hardened` sets it.
+/// With the limit of the example `hardened`.
 #[test]
 #[ignore = "a minute, and a machine of its own"]
 fn a_thousand_readers_that_never_read_cost_what_hyper_is_told_to_buffer() {
     costs_no_more_than(16 << 10, (16 << 10) + CHUNK);
 }
 
-/// What hyper buffers is a part of the history, which those that stop at the same time share. These stop one after the
-/// other, so that each keeps a part that is long gone for the others.
+/// hyper buffers a part of the history, which readers that stop at the same time share. These stop one after the other,
+/// so that each keeps a part that was evicted long ago for the others.
 #[tokio::test]
 #[ignore = "a minute, and a machine of its own"]
 async fn readers_that_stop_one_after_the_other_cost_what_hyper_buffers() {
@@ -55,7 +55,7 @@ async fn readers_that_stop_one_after_the_other_cost_what_hyper_buffers() {
     assert!(each < u64::try_from(HYPERS + CHUNK + (40 << 10)).unwrap(), "more than hyper buffers");
 }
 
-/// What one that never reads may cost, above what its connection costs: what hyper takes from the body while it can't
+/// Asserts what a reader that never reads costs beyond its connection: what hyper takes from the body while it can't
 /// write.
 fn costs_no_more_than(buffer: usize, bound: usize) {
     let bound = u64::try_from(bound).unwrap();
@@ -63,7 +63,7 @@ fn costs_no_more_than(buffer: usize, bound: usize) {
     runtime.block_on(async {
         let mut server = Process::with_buffer(Duration::from_secs(5), 20_000, buffer);
         let good = open_good(&server).await;
-        // What the history holds is held with or without readers.
+        // The history is held with or without readers.
         let mut good = flood(&mut server, good, 20).await;
         let (alone, again);
         (good, alone) = latency(&mut server, good).await;
@@ -74,7 +74,7 @@ fn costs_no_more_than(buffer: usize, bound: usize) {
             peers.push(stalled(server.port, "/events/chat").await);
         }
         let open = server.stats();
-        // More than their sockets hold, and more than the history.
+        // More than their sockets buffer, and more than the history holds.
         good = flood(&mut server, good, 25).await;
         let (good, beside) = latency(&mut server, good).await;
         let after = server.stats();
@@ -103,7 +103,7 @@ async fn open_good(server: &Process) -> Vec<Reader> {
     good
 }
 
-/// So many thousand events of a thousand bytes, no faster than the good ones read them.
+/// Publishes that many thousand events of a thousand bytes, no faster than the good readers read them.
 async fn flood(server: &mut Process, mut good: Vec<Reader>, thousands: usize) -> Vec<Reader> {
     for _ in 0..thousands {
         server.tell("many chat 1000 1000");
@@ -112,7 +112,7 @@ async fn flood(server: &mut Process, mut good: Vec<Reader>, thousands: usize) ->
     good
 }
 
-/// Reads so many events, of which none may be missing.
+/// Reads that many events, of which none may be missing.
 async fn read(good: Vec<Reader>, events: usize) -> (Vec<Reader>, Vec<u64>) {
     let mut reading = JoinSet::new();
     for mut reader in good {
@@ -138,13 +138,13 @@ async fn read(good: Vec<Reader>, events: usize) -> (Vec<Reader>, Vec<u64>) {
     (good, waits)
 }
 
-/// The median, and the 95th percentile, of a hundred events a second.
+/// The median and the 95th percentile of the latency, at a hundred events per second.
 async fn latency(server: &mut Process, good: Vec<Reader>) -> (Vec<Reader>, (u64, u64)) {
     server.tell("every chat 10 100");
     let (good, _) = read(good, 50).await;
     let (good, mut waits) = read(good, EVENTS).await;
     server.tell("quiet");
-    // What was sent until then.
+    // Reads what was sent until then.
     let good = catch_up(good).await;
     (good, (quantile(&mut waits, 0.5), quantile(&mut waits, 0.95)))
 }

@@ -1,4 +1,4 @@
-//! Thousands at once: a burst of connects, and a storm of reconnects that are each owed a thousand events.
+//! Thousands at once: a burst of connects, and a storm of reconnects that each replay a thousand events.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::{
     reader::{Reader, numbers},
 };
 
-/// What an open connection costs at most, hyper's part with it.
+/// The most that an open connection costs, including hyper's part.
 const CONNECTION: u64 = 40 << 10;
 
 async fn open(port: u16, count: usize, ids: Option<&[String]>) -> (Vec<Reader>, Vec<u64>) {
@@ -99,7 +99,7 @@ async fn five_thousand_simultaneous_resumes_get_a_thousand_events_each() {
         each < CONNECTION,
         "{each} bytes for each: more than its connection, as if it had what it is owed for itself"
     );
-    // And all of them are live again, with nothing in between.
+    // All of them are live again, without anything in between.
     server.tell("send chat - live");
     for mut reader in all {
         assert_eq!(timeout(STUCK, reader.next()).await.expect("it comes").unwrap().data, "live");

@@ -1,4 +1,4 @@
-//! What a new epoch means to a hub in Redis: what outlives it, and what its readers are told.
+//! What a new epoch means for a hub in Redis: what outlives the old one, and what readers are told.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
 const HUB: &str = "{tower-sse}:hub";
 
 impl RedisStore {
-    /// Loses the last event, as far as the hub knows: the next publish of a node that knows better begins a new epoch.
+    /// Makes the hub forget its last event: the next publish of a node that knows better begins a new epoch.
     fn forget_one(&self) {
         self.command(&["HINCRBY", HUB, "n", "-1"]);
     }
@@ -35,7 +35,7 @@ async fn an_idempotency_key_outlives_an_epoch() {
     for node in [&one, &other] {
         let again = node.channel("run").send(start()).await.unwrap();
         assert!(again.repeated);
-        // With which a reader gets a gap, since what came after it may be lost.
+        // A reader that resumes with this id gets a gap, since later events may be lost.
         assert_eq!(again.id, first.id);
     }
     let mut reader = resume(&other, &["run"], "", &first.id.to_string()).await;
@@ -64,7 +64,7 @@ async fn a_finished_channel_stays_finished_and_whole_in_another_epoch() {
         let mut fresh = everything(node, "run").await;
         assert_eq!(fresh.texts(2).await, ["1", "2"]);
     }
-    // Until it is closed.
+    // The channel stays finished until it is closed.
     one.channel("run").close().await.unwrap();
     send(&one, "run", 3).await;
 }
@@ -105,14 +105,14 @@ async fn a_reader_goes_on_in_another_epoch_with_a_gap_and_what_it_has_not_seen()
     single.gap(GapReason::OtherEpoch).await;
     several.gap(GapReason::OtherEpoch).await;
     assert_eq!(several.text().await, "after");
-    // It was told once, and nothing is repeated.
+    // The gap is told once, and nothing is repeated.
     send(&one, "a", 4).await;
     for reader in [&mut single, &mut several] {
         assert_eq!(reader.text().await, "4");
     }
     let mut back = resume(&other, &["a", "b"], "", &away[1]).await;
     back.gap(GapReason::OtherEpoch).await;
-    // Behind the hole nothing is held any more.
+    // Nothing from before the hole is held.
     assert_eq!(back.texts(2).await, ["after", "4"]);
 }
 
@@ -127,18 +127,18 @@ async fn held_events_outlive_an_epoch_until_a_later_event_would_hide_a_hole() {
     send(&one, "x", "another epoch").await;
     let mut late = everything(&other, "a").await;
     assert_eq!(late.texts(2).await, ["1", "2"]);
-    // What is held is what there was: one of the same id is refused.
+    // The old events are still held, so an event with the same id is refused.
     let again = one.channel("a").send(Event::text("2").id(CustomId::from_static("two"))).await;
     assert!(again.unwrap_err().is_duplicate_id());
     let mut away = resume(&other, &["a"], "", &first).await;
     away.gap(GapReason::OtherEpoch).await;
     assert_eq!(away.text().await, "2");
-    // By its own id nobody could tell what it has missed.
+    // A custom id does not say what its reader has missed.
     let mut by_custom_id = resume(&other, &["a"], "", "two").await;
     by_custom_id.gap(GapReason::UnknownId).await;
     assert_eq!(by_custom_id.texts(2).await, ["1", "2"]);
     send(&one, "a", 3).await;
-    // The one had no gap yet, and there may be a hole before this.
+    // One of them had no gap yet, and there may be a hole before this event.
     late.gap(GapReason::Lagged).await;
     for reader in [&mut late, &mut everything(&other, "a").await, &mut everything(&store.node(defaults), "a").await] {
         assert_eq!(reader.text().await, "3");

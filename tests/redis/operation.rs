@@ -1,4 +1,4 @@
-//! How Redis is set up and run: memory and eviction, access, masters and replicas.
+//! How Redis is configured and operated: memory and eviction, access, masters and replicas.
 
 use std::{error::Error, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     store::{Store, defaults},
 };
 
-/// The backend's own error, which is behind the publisher's.
+/// The backend's own error, the source of the publisher's.
 fn backend_error(error: &dyn Error) -> &BackendError {
     error.source().and_then(|error| error.downcast_ref()).expect("a backend's error")
 }
@@ -31,10 +31,10 @@ async fn a_server_that_evicts_keys_is_refused_by_an_error_that_says_what_to_set(
         assert!(["volatile-lru", "noeviction", "allow_eviction"].iter().all(|word| cause.contains(word)), "{cause}");
     }
     assert!(try_open(&node, Default::default(), &["a"], "", None).await.err().unwrap().is_unavailable());
-    // Where the operator insists it is used.
+    // An operator may insist on using it.
     let insists = Redis::builder(server.url()).allow_eviction(true).build().unwrap();
     send(&Publisher::builder().backend(insists).build(), "a", 2).await;
-    // And by all as soon as it evicts no more.
+    // Every node can use it once it no longer evicts.
     server.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
     eventually(async || node.channel("a").send(Event::text("3")).await.is_ok()).await;
 }
@@ -68,7 +68,7 @@ async fn a_user_without_the_right_to_read_the_eviction_policy_is_told_to_grant_i
     send(&insists, "a", 2).await;
 }
 
-/// A master, and a replica that has all of it.
+/// A master, and a replica that is up to date.
 pub async fn master_and_replica() -> Option<[Server; 2]> {
     is_installed().then_some(())?;
     let master = Server::start_with(&["--repl-diskless-sync-delay", "0"]);
@@ -100,7 +100,7 @@ async fn a_node_follows_when_master_and_replica_change_places() {
     eventually(async || master.command(&["WAIT", "1", "1000"]) == "1").await;
     replica.command(&["REPLICAOF", "NO", "ONE"]);
     master.command(&["REPLICAOF", "127.0.0.1", &replica.port().to_string()]);
-    // At once: nothing was done where it could not be.
+    // A retry is safe at once, as a replica refuses writes.
     send(&worker, "a", 2).await;
     reader.until("2").await;
 }
@@ -123,7 +123,7 @@ async fn a_node_asks_sentinels_where_the_master_is_and_follows_a_failover() {
     let Some([mut master, _replica]) = master_and_replica().await else { return };
     let sentinel = Server::start_sentinel(&master);
     eventually(async || sentinel.command(&["SENTINEL", "REPLICAS", "hub"]).contains("master-link-status")).await;
-    // The first one is not there.
+    // The first sentinel does not exist.
     let url = format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/hub/0", sentinel.port());
     let [node, worker] = [(); 2].map(|()| node_of(&url));
     let mut reader = live(&node, &["a"], "").await;

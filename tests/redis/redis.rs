@@ -1,4 +1,4 @@
-//! Redis, each test with a server of its own.
+//! What holds for Redis alone. Each test has a server of its own.
 
 use std::{
     error::Error,
@@ -37,7 +37,7 @@ impl RedisStore {
         self.server.lock().unwrap().command(words)
     }
 
-    /// Has it that at these times, in milliseconds from now, these offsets had been given.
+    /// Rewrites the index of times: at each time, in milliseconds from now, the last offset was this one.
     fn rewrite_index(&self, times: &[(i64, u64)]) {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
         let index = "{tower-sse}:t";
@@ -55,7 +55,7 @@ impl Store for RedisStore {
         is_installed().then(|| Self { server: Mutex::new(Server::start()) })
     }
 
-    /// Each with connections of its own, as in a process of its own.
+    /// Each node has connections of its own, as it would in a process of its own.
     fn node(&self, settings: fn(PublisherBuilder) -> PublisherBuilder) -> Publisher {
         settings(Publisher::builder().backend(self.redis())).build()
     }
@@ -108,7 +108,7 @@ async fn a_killed_server_loses_nothing_that_it_acknowledged() {
     late.nothing_before(&other, "b").await;
 }
 
-/// As a balancer does, and Redis itself where its `timeout` is set.
+/// Balancers close idle connections, and so does Redis if its `timeout` is set.
 #[tokio::test]
 async fn a_publish_after_an_idle_connection_was_closed_is_no_error() {
     let Some(store) = RedisStore::begin().await else { return };
@@ -117,7 +117,7 @@ async fn a_publish_after_an_idle_connection_was_closed_is_no_error() {
     send(&worker, "a", 1).await;
     assert_eq!(reader.text().await, "1");
     store.command(&["CLIENT", "KILL", "TYPE", "normal"]);
-    // Somewhat later, without waiting for it.
+    // Time passes without waiting for it.
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(2)).await;
     tokio::time::resume();
@@ -125,7 +125,7 @@ async fn a_publish_after_an_idle_connection_was_closed_is_no_error() {
     assert_eq!(reader.text().await, "2");
 }
 
-/// Those that docs/scaling.md names, and no others.
+/// The rights are those that docs/scaling.md lists.
 #[tokio::test]
 async fn a_user_needs_the_rights_that_are_documented_and_no_others() {
     let Some(store) = RedisStore::begin().await else { return };
@@ -144,7 +144,7 @@ async fn a_user_needs_the_rights_that_are_documented_and_no_others() {
     assert_eq!(store.command(&["ACL", "LOG"]), "", "nothing was refused");
 }
 
-/// A cluster of two servers, each with half of the slots; the one that has the hub's comes first.
+/// A cluster of two servers with half of the slots each. The first one has the hub's slot.
 async fn cluster_of_two() -> Option<[Server; 2]> {
     if !is_installed() {
         return None;
@@ -195,7 +195,7 @@ async fn on_a_cluster_events_are_pushed_to_no_server_but_that_of_the_hubs_slot()
         let said = server.command(&["CLUSTER", "INFO"]);
         assert!(!said.contains("messages_publish"), "{said}");
     }
-    // What is watched no more is left.
+    // A channel that is no longer watched is unsubscribed.
     eventually(async || servers[0].command(&["PUBSUB", "SHARDCHANNELS", "*:f:*"]).is_empty()).await;
 }
 
@@ -225,7 +225,7 @@ async fn a_feed_follows_the_hubs_slot_to_another_server() {
     }
 }
 
-/// The one server of the cluster that it was told of has the hub's slot, dies, and its replica takes over.
+/// The only server of the cluster that the hub was told of has its slot and dies, and a replica takes over.
 #[tokio::test]
 async fn a_hub_follows_a_cluster_when_its_configured_server_is_gone() {
     if !is_installed() {
@@ -293,7 +293,7 @@ async fn a_channel_that_redis_has_forgotten_is_a_gap_only_for_readers_that_may_h
         short(Publisher::builder().backend(redis)).build()
     };
     let one = node();
-    // Something else keeps the hub.
+    // Another channel keeps the hub alive.
     let _reader = live(&one, &["b"], "").await;
     let first = send(&one, "a", 1).await;
     send(&one, "a", 2).await;
@@ -311,7 +311,7 @@ async fn a_channel_that_redis_has_forgotten_is_a_gap_only_for_readers_that_may_h
     reader.nothing_before(&one, "a").await;
 }
 
-/// What its index of times has of the epoch before says nothing.
+/// Entries that the old epoch left in the index of times do not count.
 #[tokio::test]
 async fn a_channel_that_is_new_in_a_renewed_epoch_is_no_gap() {
     let Some(store) = RedisStore::begin().await else { return };
@@ -326,7 +326,8 @@ async fn a_channel_that_is_new_in_a_renewed_epoch_is_no_gap() {
     reader.nothing_before(&node, "b").await;
 }
 
-/// As when a replica takes over that had not got the last events, and publishers are back before the readers' nodes are.
+/// This happens when a replica takes over that lacks the last events, and publishers reconnect before the readers'
+/// nodes.
 #[tokio::test]
 async fn an_offset_that_a_node_has_seen_is_not_given_to_another_event() {
     let Some(store) = RedisStore::begin().await else { return };
@@ -373,7 +374,7 @@ async fn closing_a_channel_that_redis_has_forgotten_hides_no_loss() {
     let one = node();
     let first = send(&one, "a", 1).await;
     send(&one, "a", 2).await;
-    // As it is when this was 80 seconds ago, and something else has kept the hub.
+    // As if this was 80 seconds ago, and another channel had kept the hub alive.
     store.command(&["DEL", "{tower-sse}:s:a", "{tower-sse}:m:a"]);
     store.rewrite_index(&[(-100_000, 0), (-80_000, 2)]);
     one.channel("a").close().await.unwrap();
@@ -381,7 +382,7 @@ async fn closing_a_channel_that_redis_has_forgotten_hides_no_loss() {
     reader.gap(tower_sse::GapReason::Evicted).await;
 }
 
-/// By somebody's hand, by a `maxmemory-policy` that it should not have, or because its clock was ahead for a while.
+/// Somebody deleted it, a `maxmemory-policy` evicted it, or the server's clock was ahead for a while.
 #[tokio::test]
 async fn a_stream_that_vanished_early_is_a_gap() {
     let Some(store) = RedisStore::begin().await else { return };
@@ -393,7 +394,7 @@ async fn a_stream_that_vanished_early_is_a_gap() {
     let mut reader = resume(&other, &["a"], "", &first).await;
     reader.gap(tower_sse::GapReason::Evicted).await;
     store.command(&["DEL", "{tower-sse}:s:a"]);
-    // And it holds as much as before.
+    // The channel then holds as many events as before.
     for n in 4..=6 {
         send(&one, "a", n).await;
     }
@@ -415,7 +416,7 @@ async fn a_clock_that_was_ahead_hides_no_loss() {
     };
     let one = node();
     let first = send(&one, "a", 1).await;
-    // As a clock leaves it that was a day ahead then.
+    // As a clock leaves it that was a day ahead.
     store.rewrite_index(&[(86_400_000, 1)]);
     send(&one, "a", 2).await;
     eventually(async || {
@@ -427,7 +428,7 @@ async fn a_clock_that_was_ahead_hides_no_loss() {
     reader.gap(tower_sse::GapReason::Evicted).await;
 }
 
-/// Redis pushes to all databases alike.
+/// Redis publishes messages to the clients of all databases.
 #[tokio::test]
 async fn hubs_in_different_databases_know_nothing_of_each_other() {
     let Some(store) = RedisStore::begin().await else { return };
@@ -442,8 +443,8 @@ async fn hubs_in_different_databases_know_nothing_of_each_other() {
     readers[1].nothing_before(&other, "b").await;
 }
 
-/// Who has the hub's slot says so by its port alone, as behind a balancer, and is then gone for good: its slots go to the
-/// one whose address is known.
+/// The server that has the hub's slot is known by its port only, as behind a balancer. Then it is gone for good, and
+/// its slots go to the server whose address was configured.
 #[tokio::test]
 async fn a_hub_whose_slots_server_is_gone_asks_its_configured_address_again() {
     if !is_installed() {
@@ -452,7 +453,7 @@ async fn a_hub_whose_slots_server_is_gone_asks_its_configured_address_again() {
     let settings = ["--cluster-enabled", "yes", "--cluster-preferred-endpoint-type", "unknown-endpoint"];
     let mut servers = [(); 2].map(|()| Server::start_with(&settings));
     let slot: usize = servers[0].command(&["CLUSTER", "KEYSLOT", "{tower-sse}"]).parse().unwrap();
-    // The hub's is the second one's.
+    // The second server has the hub's slot.
     if slot < 8_192 {
         servers.swap(0, 1);
     }
@@ -474,8 +475,8 @@ async fn a_hub_whose_slots_server_is_gone_asks_its_configured_address_again() {
     eventually(async || node.channel("a").send(Event::text("2")).await.is_ok()).await;
 }
 
-/// As when a machine or a firewall on the way goes away: the connection is there, and nothing comes any more. The node
-/// loses its patience before the connection would.
+/// This happens when a machine or a firewall in between disappears: the connection stays open, and nothing arrives. The
+/// node's timeout is shorter than the connection's.
 #[tokio::test]
 async fn a_silent_connection_is_given_up() {
     let Some(store) = RedisStore::begin().await else { return };
@@ -504,7 +505,7 @@ async fn hubs_that_share_a_connection_count_their_own_readers() {
     }
 }
 
-/// It does not know any more how often it was closed.
+/// Redis has also forgotten how often it was closed.
 #[tokio::test]
 async fn a_channel_that_redis_has_forgotten_was_not_closed() {
     let Some(store) = RedisStore::begin().await else { return };
@@ -531,7 +532,7 @@ async fn a_channel_that_redis_has_forgotten_was_not_closed() {
     })
     .await;
     send(&other, "a", "still there").await;
-    // Whether it has missed something Redis can't say.
+    // Redis can't say whether it has missed something.
     assert_eq!(reader.until("still there").await.last().unwrap(), "still there");
 }
 

@@ -1,4 +1,4 @@
-//! A Redis server of the test's own: on a free port, with a folder for its data, and gone with it.
+//! A Redis server for one test: on a free port, with a folder for its data, and removed with its value.
 
 use std::{
     net::TcpListener,
@@ -13,16 +13,16 @@ pub struct Server {
     child: Option<Child>,
     folder: PathBuf,
     port: u16,
-    /// What it is told besides.
+    /// Further arguments.
     settings: Vec<String>,
 }
 
-/// Whether there is a server to run. If not that is said, or an error where it is required.
+/// Whether `redis-server` is installed. If it is not, says so, or panics if it is required.
 pub fn is_installed() -> bool {
     let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_ok();
     assert!(found || std::env::var_os("TOWER_SSE_REQUIRE_REDIS").is_none(), "redis-server is not installed");
     if !found {
-        // Past the test harness, which would keep it to itself.
+        // Not with `eprintln`, which the test harness captures.
         use std::io::Write as _;
         let _ = writeln!(std::io::stderr(), "LEFT OUT: redis-server is not installed");
     }
@@ -30,14 +30,14 @@ pub fn is_installed() -> bool {
 }
 
 impl Server {
-    /// One that has on disk whatever it acknowledged.
+    /// Starts a server that has everything it acknowledged on disk.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
     pub fn start_with(settings: &[&str]) -> Self {
         Self::start_at(|_| {
-            // What it acknowledged is on disk.
+            // Every acknowledged write is on disk.
             let durable = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
             durable.iter().chain(settings).map(|word| word.to_string()).collect()
         })
@@ -49,7 +49,7 @@ impl Server {
         let folder = std::env::temp_dir().join(format!("tower-sse-redis-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let mut server = Self { child: None, settings: settings(&folder), folder, port: 0 };
-        // Between the moment at which the port is found and the one at which it is taken another may take it.
+        // Another process may take the port between the moment it is found free and the server's start.
         while server.child.is_none() {
             server.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             server.run();
@@ -57,13 +57,13 @@ impl Server {
         server
     }
 
-    /// Starts it, with the data that it has.
+    /// Starts the process, with the data that is on disk.
     pub fn run(&mut self) {
-        // A server listens there only once it has its port, which another one may have by now.
+        // The server listens on this socket only if it got its port, which another process may have taken.
         let own = self.folder.join("own.sock");
         let _ = std::fs::remove_file(&own);
         let mut child = Command::new("redis-server")
-            // First, since a sentinel's file has to be.
+            // First, because a sentinel's file has to be the first argument.
             .args(&self.settings)
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--dir"])
             .arg(&self.folder)
@@ -98,7 +98,7 @@ impl Server {
         })
     }
 
-    /// As `kill -9`.
+    /// Kills the process, like `kill -9`.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -106,7 +106,7 @@ impl Server {
         }
     }
 
-    /// It hangs: its connections stay, and nothing answers, until it goes on.
+    /// Stops the process, or lets it go on: meanwhile its connections stay open, and nothing answers.
     #[allow(dead_code)]
     pub fn hang(&self, hangs: bool) {
         let Some(child) = &self.child else { return };
@@ -119,7 +119,7 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Loses what it has on disk.
+    /// Deletes its data on disk.
     #[allow(dead_code)]
     pub fn empty(&self) {
         for entry in std::fs::read_dir(&self.folder).unwrap().flatten() {
@@ -128,13 +128,13 @@ impl Server {
         }
     }
 
-    /// Where its data are.
+    /// The folder of its data.
     #[allow(dead_code)]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Where it can be reached besides.
+    /// The Unix socket on which it listens as well.
     #[allow(dead_code)]
     pub fn socket(&self) -> PathBuf {
         self.folder.join("own.sock")
@@ -145,7 +145,7 @@ impl Server {
         self.port
     }
 
-    /// What a command answers, by the client that comes with the server.
+    /// Runs a command with `redis-cli`, and returns the answer.
     #[allow(dead_code)]
     pub fn command(&self, words: &[&str]) -> String {
         let output = Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(words).output().unwrap();

@@ -1,4 +1,5 @@
-//! The suite that every backend runs, with Redis; and what holds for Redis alone. It starts a `redis-server` of its own.
+//! The suite that every backend runs, with Redis, and what holds for Redis alone. The tests start `redis-server`
+//! themselves.
 
 #[macro_use]
 #[path = "../backend/suite.rs"]

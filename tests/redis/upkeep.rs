@@ -1,4 +1,5 @@
-//! Nothing of a hub outlives its use, neither in Redis nor here; and what an idle node asks does not depend on what it has.
+//! Nothing of a hub outlives its use, neither in Redis nor in the process, and an idle node's requests do not depend on
+//! the number of its readers and channels.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::{
     store::{Store, defaults},
 };
 
-/// What it publishes is over soon, and so is its patience.
+/// A publisher whose events, and whose patience, last 300 ms and one second.
 fn brief(store: &RedisStore) -> Publisher {
     const SOON: Duration = Duration::from_millis(300);
     let redis = Redis::builder(store.url()).prefix("brief").tombstones(SOON).idempotency_window(SOON);
@@ -24,19 +25,19 @@ fn tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
 }
 
-/// What Redis counts.
+/// Counters of Redis.
 impl RedisStore {
     fn number(&self, section: &str, name: &str) -> usize {
         let info = self.command(&["INFO", section]);
         info.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':')?.parse().ok()).unwrap()
     }
 
-    /// The connections that it has besides the one that asks.
+    /// The number of open connections, without the one that asks.
     fn connections(&self) -> usize {
         self.number("clients", "connected_clients") - 1
     }
 
-    /// The connections that it ever had; each question is one.
+    /// The number of connections ever accepted; each question opens one.
     fn received(&self) -> usize {
         self.number("stats", "total_connections_received")
     }
@@ -49,7 +50,7 @@ impl RedisStore {
         self.command(&["PUBSUB", "CHANNELS"]).lines().filter(|line| !line.is_empty()).count()
     }
 
-    /// How often it ran each command, those of the scripts too.
+    /// How often Redis ran each command, including those in scripts.
     pub fn calls(&self) -> Vec<(String, usize)> {
         let info = self.command(&["INFO", "commandstats"]);
         let call = |line: &str| {
@@ -72,17 +73,17 @@ async fn a_hub_with_readers_leaves_nothing_behind() {
         send(&node, "b", n).await;
         assert_eq!(readers[1].text().await, n.to_string());
     }
-    // It has said who is connected, too.
+    // The node has reported who is connected as well.
     eventually(async || node.channel("b").presence().await.unwrap().len() == 2).await;
-    // Everything that was published is over, but the epoch is not as long as there are readers.
+    // All events have expired, but the epoch has not, because there are readers.
     readers[1].nothing_before(&node, "b").await;
-    // Two channels, and the feed's own.
+    // Two channels, and the feed's own channel.
     assert_eq!(store.subscriptions(), 3);
     drop(readers);
-    // What is watched, published and said is over with its time, although the hub is still there.
+    // Subscriptions, events and reports expire, although the hub still exists.
     eventually(async || store.subscriptions() == 0 && store.connections() == 1).await;
     eventually(async || store.is_empty()).await;
-    // And begins anew.
+    // The hub can be used again.
     let mut reader = live(&node, &["a"], "").await;
     reader.nothing_before(&node, "a").await;
     drop((reader, node));
@@ -125,7 +126,7 @@ async fn nothing_is_left_of_a_hub_that_ends_without_redis(go: fn(&RedisStore), c
         let error = publisher.channel("a").send(Event::text("2")).await.unwrap_err();
         assert!(error.is_unavailable(), "{error}");
     }
-    // Dropped while something is on its way.
+    // They are dropped while a publish is in flight.
     let last = worker.channel("a");
     let on_its_way = tokio::spawn(async move { last.send(Event::text("3")).await });
     drop((reader, node, worker));
@@ -148,7 +149,7 @@ async fn a_hub_dropped_while_redis_hangs_leaves_nothing_behind() {
     nothing_is_left_of_a_hub_that_ends_without_redis(go, |store| store.server.lock().unwrap().hang(false)).await;
 }
 
-/// How many commands Redis runs for an idle node between the first and the third time that it asks for the last offset.
+/// How many commands Redis runs for an idle node between the first and the third time it asks for the last offset.
 async fn commands_of_an_idle_node(readers: usize, channels: usize) -> Option<usize> {
     let store = RedisStore::begin().await?;
     let node = store.node(defaults);
@@ -156,7 +157,7 @@ async fn commands_of_an_idle_node(readers: usize, channels: usize) -> Option<usi
     for n in 0..readers {
         all.push(live(&node, &[&format!("channel{}", n % channels)], &format!("client{n}")).await);
     }
-    // All of them have been told.
+    // All of them have been reported.
     let last = node.channel(format!("channel{}", (readers - 1) % channels));
     eventually(async || last.presence().await.unwrap().len() == readers / channels).await;
     let asked = |calls: &[(String, usize)]| calls.iter().find(|(name, _)| name == "publish").unwrap().1;
@@ -165,7 +166,7 @@ async fn commands_of_an_idle_node(readers: usize, channels: usize) -> Option<usi
     for round in [1, 3] {
         eventually(async || asked(&store.calls()) >= begun + round).await;
         let calls = store.calls();
-        // All but the question.
+        // All commands but the one that asks for these counts.
         counts.push(calls.iter().filter(|(name, _)| name != "info").map(|(_, calls)| calls).sum::<usize>());
     }
     Some(counts[1] - counts[0])
@@ -175,7 +176,7 @@ async fn commands_of_an_idle_node(readers: usize, channels: usize) -> Option<usi
 async fn an_idle_nodes_requests_do_not_grow_with_readers_and_channels() {
     let (few, many) = tokio::join!(commands_of_an_idle_node(10, 2), commands_of_an_idle_node(1_000, 200));
     let (Some(few), Some(many)) = (few, many) else { return };
-    // What is said of the connections may fall before or after the count: it is ten commands, with its script's.
+    // A report of the connections may fall before or after the count. With its script it is ten commands.
     assert!(many <= few + 10, "{few} commands, and {many}");
     assert!(few <= 60, "{few} commands in two rounds");
 }

@@ -1,4 +1,4 @@
-//! How much work one call makes for Redis, counted in commands and events, and that what is left to later calls is not lost.
+//! How much work one call causes in Redis, counted in commands and events. What is left to later calls is not lost.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -30,7 +30,7 @@ fn append(n: usize, client: Option<ClientId>, retention: Retention) -> Append {
     append
 }
 
-/// Appends events, many on their way at once: for a client each, or for everybody.
+/// Appends events, many at the same time: each for a client of its own, or all for everybody.
 async fn fill(redis: &Redis, events: usize, targeted: bool, retention: Retention) {
     let appends = (0..events).map(|n| redis.append(append(n, targeted.then(|| client(n)), retention)));
     let mut appended = stream::iter(appends).buffer_unordered(64);
@@ -39,7 +39,7 @@ async fn fill(redis: &Redis, events: usize, targeted: bool, retention: Retention
     }
 }
 
-/// What Redis ran meanwhile, but for what asks it.
+/// The commands that Redis ran meanwhile, except those that ask for the counts.
 async fn commands<T>(
     store: &RedisStore,
     work: impl Future<Output = Result<T, BackendError>>,
@@ -76,7 +76,7 @@ async fn a_smaller_retention_is_reached_in_slices() {
         assert!(left == 10 || before - left >= 190, "{before} events, and then {left}");
         assert!(sum(&ran) < 40, "{ran:?}");
     }
-    // A reader gets no more than the retention allows, whatever is left.
+    // A reader gets no more than the retention allows, whatever is still stored.
     fill(&redis, 300, false, generous()).await;
     let read = redis.read(CHANNEL, Offset::START, small).await.unwrap();
     assert_eq!((read.entries.len(), read.marks.broadcast), (10, read.entries[0].previous));
@@ -121,16 +121,16 @@ async fn a_long_channel_is_read_in_pages_outside_of_scripts() {
     let Some(store) = RedisStore::begin().await else { return };
     let redis = store.backend();
     fill(&redis, 1_000, false, generous()).await;
-    // Redis knows the script from then on.
+    // From here on Redis knows the script.
     redis.read(CHANNEL, Offset::START, generous()).await.unwrap();
     let (ran, held) = commands(&store, redis.read(CHANNEL, Offset::START, generous())).await;
     let all: Vec<_> = (1..=1_000).map(Offset::new).collect();
     assert_eq!(held.entries.iter().map(|entry| entry.offset).collect::<Vec<_>>(), all);
-    // In the script the newest sixteen, and then 128 at a time.
+    // The script reads the newest sixteen events; the rest is read 128 at a time.
     assert_eq!((ran["evalsha"], ran["xrevrange"]), (1, 1 + 984_usize.div_ceil(128)));
     let (ran, held) = commands(&store, redis.read(CHANNEL, Offset::new(995), generous())).await;
     assert_eq!((held.entries.len(), ran["xrevrange"]), (5, 1));
-    // Large ones are fewer.
+    // Large events are read fewer at a time.
     let large = |n: usize| Append::new(CHANNEL, Bytes::from(format!("data: {n}{}\n", "x".repeat(60_000))), generous());
     redis.close(CHANNEL).await.unwrap();
     for n in 0..6 {
@@ -140,13 +140,13 @@ async fn a_long_channel_is_read_in_pages_outside_of_scripts() {
     assert_eq!((held.entries.len(), ran["xrevrange"]), (6, 6));
 }
 
-/// By a store that knows of each client what was evicted, because it keeps everything in one place.
+/// The simpler store keeps everything in one place, and so knows exactly what was evicted for each client.
 #[tokio::test]
 async fn reads_and_gaps_agree_with_a_simpler_store() {
     let (Some(store), Some(file)) = (RedisStore::begin().await, FileStore::begin().await) else { return };
     let (redis, file) = (store.backend(), file.backend());
     let retention = Retention::new().events(150);
-    // Numbers as if at random, and the same each time.
+    // Pseudo-random numbers, the same in each run.
     let mut random = 1_u64;
     let mut next = |below: usize| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -177,7 +177,7 @@ async fn reads_and_gaps_agree_with_a_simpler_store() {
             [redis.read(CHANNEL, after, retention).await.unwrap(), file.read(CHANNEL, after, retention).await.unwrap()];
         assert_eq!(offsets(&one), offsets(&other));
     }
-    // And more clients than are listed at once.
+    // There are more clients than are listed at once.
     assert!(store.command(&["ZCARD", "{tower-sse}:c:a"]).parse::<usize>().unwrap() > 400);
 }
 
@@ -195,7 +195,7 @@ fn assert_same(one: &Held, other: &Held) {
     }
 }
 
-/// The others are remembered as one.
+/// All others share one mark.
 #[tokio::test]
 async fn no_more_than_ten_thousand_clients_are_remembered_and_nothing_is_hidden() {
     let Some(store) = RedisStore::begin().await else { return };
@@ -251,7 +251,7 @@ async fn a_channel_opens_that_takes_longer_to_read_than_a_call_may_take() {
     fill(&store.backend(), 2_000, false, generous()).await;
     let port = store.server.lock().unwrap().port();
     let proxy = Proxy::start(port).await;
-    // Sixteen pages, each with a fifth of a second for its way.
+    // There are sixteen pages, each with a round trip of a fifth of a second.
     proxy.set(Mode::Delay(Duration::from_millis(100)));
     let redis = Redis::new(&format!("redis://127.0.0.1:{}", proxy.port)).unwrap();
     let node = Publisher::builder().backend(redis).retention(generous()).timeout(Duration::from_secs(2)).build();

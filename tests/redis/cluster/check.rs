@@ -1,4 +1,4 @@
-//! Knows every acknowledged publish, and holds what the readers got against it.
+//! Knows every acknowledged publish, and compares what the readers got with it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,9 +18,9 @@ pub struct Publish {
 pub struct Ledger {
     acknowledged: Vec<Publish>,
     retried: usize,
-    /// What was done to the cluster.
+    /// How often each fault was injected.
     pub faults: HashMap<&'static str, usize>,
-    /// Redis came back without its data so often.
+    /// How often Redis restarted without its data.
     pub losses: usize,
 }
 
@@ -34,22 +34,22 @@ struct Count {
     wrong: Wrong,
 }
 
-/// Each must be none.
+/// Each of these must be zero.
 #[derive(Debug, Default, PartialEq)]
 struct Wrong {
     lost: usize,
-    /// Readers that have not got the last event of each of their channels: whatever they wait for, it does not come.
+    /// Readers that never got the last event of each of their channels.
     stuck: usize,
     repeated: usize,
     reordered: usize,
     leaked: usize,
-    /// Events that nobody has published, or that have another id than their publisher was told.
+    /// Events that nobody published, or whose id is not the one that their publisher was told.
     foreign: usize,
-    /// Gaps for other reasons than that the data were lost, and more of them than losses.
+    /// Gaps for another reason than lost data, and gaps beyond the number of losses.
     false_alarms: usize,
-    /// More epochs than losses would make.
+    /// Epochs beyond the number of losses.
     epochs: usize,
-    /// Connections on which nothing came, not even a keep-alive.
+    /// Connections on which nothing arrived, not even a keep-alive.
     silences: usize,
 }
 
@@ -87,7 +87,7 @@ impl Ledger {
             count.wrong.false_alarms += gaps.saturating_sub(self.losses);
             epochs.extend(reader.got.iter().map(|(Got::Event { id, .. } | Got::Gap { id, .. })| split(id).0));
         }
-        // Nothing is evicted, and nobody is slow.
+        // Nothing is evicted, and no reader is slow.
         let others = count.gaps.iter().filter(|(reason, _)| *reason != "other-epoch");
         count.wrong.false_alarms += others.map(|(_, n)| n).sum::<usize>();
         count.wrong.epochs = epochs.len().saturating_sub(self.losses + 1);
@@ -110,11 +110,11 @@ fn check_one(
     count.wrong.silences += reader.silences;
     count.wrong.stuck += usize::from(reader.is_stuck);
     if reader.start.is_empty() {
-        // It never was anywhere, and is stuck.
+        // It never connected, and so is stuck.
         return;
     }
     let (mut epoch, mut last) = split(&reader.start);
-    // The epochs that it was told are over, and how far it had come in each.
+    // The epochs that a gap ended for it, and how far it had read in each.
     let mut over = HashMap::new();
     let mut got = HashSet::new();
     for item in &reader.got {
@@ -130,7 +130,7 @@ fn check_one(
             Got::Event { id, text } => {
                 count.delivered += 1;
                 let (of, offset) = split(id);
-                // Another epoch without a gap is a loss that was not told.
+                // Another epoch without a gap is a silent loss.
                 if of != epoch || offset <= last {
                     count.wrong.reordered += 1;
                     println!("reordered: {id} after {epoch}-{last} at {}", reader.client);
@@ -144,7 +144,7 @@ fn check_one(
                 };
                 let meant = publish.client.as_ref().is_none_or(|client| *client == reader.client);
                 count.wrong.leaked += usize::from(!meant || !reader.channels.contains(&publish.channel));
-                // One whose acknowledgement was lost with its epoch was published once more, in the next.
+                // A publish whose acknowledgement was lost with its epoch was repeated in the next one.
                 if split(&publish.id).0 == of && publish.id != *id {
                     count.wrong.foreign += 1;
                     println!("foreign: {id} {text} at {}, which is {}", reader.client, publish.id);
@@ -156,14 +156,15 @@ fn check_one(
     for publish in reader.channels.iter().flat_map(|channel| by_channel.get(channel).into_iter().flatten()) {
         let (of, offset) = split(&publish.id);
         let meant = publish.client.as_ref().is_none_or(|client| *client == reader.client);
-        // Of an epoch that began and ended between two others it knows nothing; and it would be stuck in one that is over.
+        // It knows nothing of an epoch that began and ended between two others, and in one that is over it would be
+        // stuck.
         let known = of == epoch || over.contains_key(of);
         if !meant || !known || of == start_epoch && offset <= start {
             continue;
         }
         count.expected += 1;
         if !got.contains(&(of, publish.text.as_str())) {
-            // The gap that ended the epoch tells of what came after the reader's place, and of nothing before it.
+            // The gap that ended the epoch covers events after the reader's position, and none before it.
             match over.get(of) {
                 Some(reached) if offset > *reached => count.excused += 1,
                 _ => {
@@ -195,7 +196,7 @@ mod tests {
         ledger
     }
 
-    /// A reader from the start of the old epoch, to whom these came; what has no text is a gap.
+    /// Checks a reader that began with the old epoch and got these events; one without text is a gap.
     fn wrong(ledger: &Ledger, came: &[(&str, u64, &str)]) -> Wrong {
         let got = came.iter().map(|(epoch, offset, text)| {
             let id = format!("{epoch}-{offset}");
@@ -233,7 +234,7 @@ mod tests {
             some.remove(index);
             assert_eq!(wrong(&ledger, &some), lost, "without the {index}th");
         }
-        // The last of an epoch that is over may be lost with it; without the gap that says so it is not over.
+        // The last event of an epoch that is over may be lost with it, but only a gap ends an epoch.
         assert_eq!(wrong(&ledger, &[all[0], all[1], all[3], all[4], all[5]]), Wrong::default());
         assert!(wrong(&ledger, &[all[0], all[1], all[2], all[4], all[5]]).reordered > 0);
     }

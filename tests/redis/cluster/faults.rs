@@ -1,4 +1,4 @@
-//! Makes trouble, and puts everything right again in the end.
+//! Injects faults, and repairs everything in the end.
 
 use std::{sync::Arc, time::Duration};
 

@@ -8,7 +8,7 @@ use hyper::{Request, Response, body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
-/// How long a node may take to answer: longer than it waits for its backend itself.
+/// How long a node may take to answer: longer than it waits for its backend.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub async fn request(
@@ -31,7 +31,7 @@ pub async fn request(
     timeout(PATIENCE, asking).await.ok()?
 }
 
-/// The status and the text.
+/// Posts, and returns the status and the text.
 pub async fn post(port: u16, uri: &str, body: String) -> Option<(u16, String)> {
     let response = request(port, "POST", uri, None, body).await?;
     let status = response.status().as_u16();

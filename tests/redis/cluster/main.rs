@@ -1,8 +1,9 @@
-//! Real nodes, processes of their own, with one Redis, and whatever can happen to them: a proxy before each node cuts, stalls
-//! and delays its connections, nodes and Redis are killed, and Redis comes back with its data or without. A checker that
-//! knows every acknowledged publish then looks at what each reader got, on whatever nodes it was.
+//! Nodes as processes of their own, with one Redis, under faults: a proxy in front of each node cuts, stalls and delays
+//! its connections to Redis, nodes and Redis are killed, and Redis restarts with or without its data. A checker that
+//! knows every acknowledged publish then examines what each reader got, on whichever nodes it was.
 //!
-//! A few seconds of it by default. Ten minutes, and four nodes with many readers and no faults but reconnects:
+//! By default it runs for a few seconds. For ten minutes of faults, and for four nodes with many readers that only
+//! reconnect:
 //!
 //! ```sh
 //! CLUSTER_SECONDS=600 cargo test --release -p redis-tests --test cluster faults -- --nocapture
@@ -10,7 +11,7 @@
 //!     cargo test --release -p redis-tests --test cluster reconnects -- --nocapture
 //! ```
 //!
-//! `CLUSTER_SEED` repeats what was random, as far as time allows.
+//! `CLUSTER_SEED` repeats the random choices of a run, as far as timing allows.
 
 #[path = "../../common/mod.rs"]
 mod common;
@@ -45,7 +46,7 @@ pub struct Settings {
     channels: usize,
     publishers: usize,
     faults: bool,
-    /// A reader goes elsewhere by itself after so many milliseconds at most.
+    /// A reader moves to another node after at most that many milliseconds.
     hop_within: u64,
 }
 
@@ -74,13 +75,13 @@ impl Settings {
     }
 }
 
-/// What all tasks share.
+/// The state that all tasks share.
 pub struct Cluster {
     settings: Settings,
     nodes: Nodes,
     server: Mutex<Server>,
     ledger: Mutex<Ledger>,
-    /// Publishers and faults stop.
+    /// Tells publishers and faults to stop.
     over: AtomicBool,
 }
 

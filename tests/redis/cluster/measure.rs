@@ -40,7 +40,7 @@ fn node(server: &Server) -> Publisher {
     Publisher::builder().backend(redis).retention(Retention::new().events(1_000)).build()
 }
 
-/// Publishes a second, on a hundred channels, by publishers that share nothing, to a reader on another node.
+/// Publishes per second, on a hundred channels, by publishers that share nothing, to a reader on another node.
 async fn rate(server: &Server, publishers: usize, at_once: usize) -> f64 {
     let readers = node(server);
     let mut reader = open(&readers, "channel0").await;
@@ -71,7 +71,7 @@ async fn rate(server: &Server, publishers: usize, at_once: usize) -> f64 {
     f64::from(all) / seconds
 }
 
-/// A hundred events a second, so that nothing waits for anything else.
+/// Measured at a hundred events per second, so that no event waits for another.
 async fn latency(publisher: &Publisher, node: &Publisher) -> (Duration, Duration) {
     let mut reader = open(node, "latency").await;
     let mut took = Vec::new();

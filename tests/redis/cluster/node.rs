@@ -1,4 +1,4 @@
-//! A node: this test's own program once more, as a server on a port of its own.
+//! A node: the test's own program, started again as a server on a port of its own.
 
 use std::{
     collections::HashMap,
@@ -27,7 +27,7 @@ pub struct Nodes(Vec<Node>);
 pub struct Node {
     child: Mutex<Option<Child>>,
     port: AtomicU16,
-    /// Its way to Redis.
+    /// The proxy between it and Redis.
     pub proxy: Proxy,
 }
 
@@ -53,7 +53,7 @@ impl Node {
         self.port.load(Ordering::SeqCst)
     }
 
-    /// Runs until it is killed, or this process is gone: its standard input ends then.
+    /// Starts a process that runs until it is killed, or until this process is gone and its standard input ends.
     pub fn start(&self) {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["node::node_process", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
@@ -64,7 +64,7 @@ impl Node {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let port = lines.find_map(|line| line.ok()?.split_once("listening on ")?.1.parse().ok()).unwrap();
-        // What else it says is of no interest, but has to go somewhere.
+        // The rest of its output is not needed, but has to be read.
         std::thread::spawn(move || lines.for_each(drop));
         self.port.store(port, Ordering::SeqCst);
         *self.child.lock().unwrap() = Some(child);

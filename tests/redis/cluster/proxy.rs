@@ -1,4 +1,4 @@
-//! A node's way to Redis, which can be cut, stalled and slowed down.
+//! A proxy between a node and Redis, which can cut, stall and delay connections.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ pub struct Proxy {
 #[allow(dead_code)]
 pub enum Mode {
     Pass,
-    /// All connections end, and new ones too.
+    /// Ends all connections, and new ones at once.
     Cut,
-    /// Nothing goes on, and nothing ends.
+    /// Forwards nothing, and ends nothing.
     Stall,
-    /// On the connections that there are nothing goes on ever again, and they do not end. New ones pass.
+    /// Never forwards anything again on existing connections, without ending them. New ones pass.
     Abandon,
-    /// Everything takes so long.
+    /// Delays everything by this long.
     Delay(Duration),
 }
 

@@ -1,4 +1,4 @@
-//! Publishes one event after the other, each until it is acknowledged, by whatever node.
+//! Publishes one event after the other, on any node, and repeats each until it is acknowledged.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ pub async fn publish(cluster: Arc<Cluster>, number: usize) {
     }
 }
 
-/// After these, which every reader waits for, nothing comes.
+/// Publishes the last events, for which every reader waits.
 pub async fn last_words(cluster: &Cluster) {
     let mut random = cluster.settings.random(77);
     for channel in 0..cluster.settings.channels {
@@ -37,7 +37,7 @@ async fn send(cluster: &Cluster, random: &mut Random, channel: usize, client: Op
                 cluster.ledger.lock().unwrap().acknowledged(publish, tries);
                 return;
             }
-            // It did not answer, or says that it does not know.
+            // It did not answer, or does not know whether the event was published.
             None | Some((503, _)) => tokio::time::sleep(Duration::from_millis(50 + random.below(100))).await,
             Some(other) => panic!("{other:?}"),
         }

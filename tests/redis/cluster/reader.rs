@@ -1,4 +1,4 @@
-//! Reads some channels as one client, now on this node and then on that, and notes what it gets.
+//! Reads some channels as one client, on one node after the other, and records what it gets.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -7,24 +7,24 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{Cluster, common::Random, http::request};
 
-/// Keep-alives come every second: when nothing does for this long, the node is gone.
+/// Keep-alives arrive every second. If nothing arrives for this long, the node is gone.
 const SILENCE: Duration = Duration::from_secs(10);
 
 pub fn client_of(reader: usize) -> String {
     format!("client{}", reader % 20)
 }
 
-/// What a reader has got.
+/// What a reader got.
 pub struct Seen {
     pub client: String,
     pub channels: Vec<usize>,
-    /// Where it began.
+    /// The id of where it began.
     pub start: String,
     pub got: Vec<Got>,
     pub connections: usize,
-    /// It was told nothing for too long.
+    /// How often nothing arrived for too long.
     pub silences: usize,
-    /// What every reader gets in the end has not come.
+    /// Whether it never got the last events.
     pub is_stuck: bool,
 }
 
@@ -56,7 +56,7 @@ impl Reader {
     }
 
     pub async fn run(mut self) -> Seen {
-        // Those who get nothing for minutes after the end have lost something.
+        // A reader that gets nothing for minutes after the end has lost something.
         let mut patience = None;
         while !self.missing.is_empty() {
             self.connect().await;
@@ -89,7 +89,7 @@ impl Reader {
         while !self.missing.is_empty() {
             let next = timeout(SILENCE, body.frame());
             let frame = match timeout_at(leave, next).await {
-                // It is time to go elsewhere.
+                // It is time to move to another node.
                 Err(_) => return,
                 Ok(Err(_)) => {
                     self.seen.silences += 1;
