@@ -97,12 +97,18 @@ impl Merge {
     /// no head.
     pub(crate) fn read(&mut self, hub: &Hub, cursor: Cursor, cx: &Context<'_>, limit: Limit) -> Option<Found> {
         let is_known = self.head().is_some_and(|(head, _)| head <= self.known);
-        if !is_known || self.credit >= self.places.len() {
-            match self.survey(hub, cursor, cx) {
+        if is_known && self.credit < self.places.len() {
+            match self.take(cursor, cx, limit) {
+                // The known events are gone, and what is left may be the end.
                 Ok(None) => {}
-                Ok(Some(reason)) => return Some(Found::End(reason)),
+                Ok(batch) => return batch.map(Found::Batch),
                 Err(instead) => return instead.found(),
             }
+        }
+        match self.survey(hub, cursor, cx) {
+            Ok(None) => {}
+            Ok(Some(reason)) => return Some(Found::End(reason)),
+            Err(instead) => return instead.found(),
         }
         match self.take(cursor, cx, limit) {
             Ok(batch) => batch.map(Found::Batch),
