@@ -39,6 +39,7 @@ pub(crate) mod positions;
 pub(crate) mod readers;
 pub(crate) mod registry;
 pub(crate) mod seam;
+pub(crate) mod seats;
 pub(crate) mod sent;
 pub(crate) mod state;
 pub(crate) mod subscription;
@@ -48,7 +49,6 @@ pub(crate) mod wait;
 pub(crate) use self::{
     engine::{Hub, HubSettings, end_client},
     open::open,
-    state::State,
 };
 pub use self::{
     grant::Grant,

@@ -20,6 +20,9 @@ macro_rules! counters {
             pub channels: usize,
             /// Subscriptions that there are now.
             pub subscriptions: usize,
+            /// Subscriptions that are over and not dropped yet: their readers have not read the end, perhaps since their sockets
+            /// are full. They take memory, and count against no limit.
+            pub lingering: usize,
             /// What the events that are held now cost in memory: their bytes, with [32 more for each](crate::Retention::bytes).
             /// An evicted one is counted until the memory that it shares with events next to it is given back.
             pub held_bytes: usize,
@@ -27,8 +30,13 @@ macro_rules! counters {
         }
 
         impl Counters {
-            pub(crate) fn snapshot(&self, channels: usize, subscriptions: usize, held_bytes: usize) -> Stats {
-                Stats { channels, subscriptions, held_bytes, $($name: self.$name.get(),)* }
+            pub(crate) fn snapshot(
+                &self,
+                channels: usize,
+                (subscriptions, lingering): (usize, usize),
+                held_bytes: usize,
+            ) -> Stats {
+                Stats { channels, subscriptions, lingering, held_bytes, $($name: self.$name.get(),)* }
             }
         }
     };

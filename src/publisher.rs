@@ -11,7 +11,7 @@ pub use self::{builder::PublisherBuilder, opening::Opening};
 use crate::{
     backend::Connected,
     error::{BackendError, InvalidText, PublishError, PublishErrorKind},
-    hub::{self, Grant, Hub, Limits, OpenOptions, Sent, State, Subscription, end_client},
+    hub::{self, Grant, Hub, Limits, OpenOptions, Sent, Subscription, end_client},
     node::{self, remote::Remote},
     observe::Stats,
     wire::{
@@ -83,9 +83,10 @@ impl Publisher {
         self.hub.channels()
     }
 
-    /// How many subscriptions there are, on this node.
+    /// How many subscriptions there are, on this node. One that is over does not count, even if its reader has not
+    /// [read that](Stats::lingering) yet.
     pub fn connections(&self) -> usize {
-        self.hub.subscriptions()
+        self.hub.seats.taken()
     }
 
     /// Ends all connections of a client to this node, and tells them not to come back: they get a `goodbye`, and a browser that
@@ -260,23 +261,21 @@ impl Channel {
     /// How many connections read the channel on this node. [`presence`](Self::presence) counts those on all.
     pub fn connections(&self) -> usize {
         let Ok(name) = &self.name else { return 0 };
-        self.hub.with_existing(name, |state| state.readers.live()).unwrap_or(0)
+        self.hub.look_at(name, |state| state.readers.live()).unwrap_or(0)
     }
 
-    /// The clients that are connected to the channel on this node, and with how many connections each; in no order.
+    /// The clients that are connected to the channel on this node, and with how many connections each; in no order. Where there
+    /// are many, those that come or go meanwhile may be in it or not.
     pub fn clients(&self) -> Vec<(ClientId, usize)> {
         let Ok(name) = &self.name else { return Vec::new() };
-        let clients = |state: &mut State| {
-            let named = |(lane, n)| Some((state.log.client_of(lane)?.clone(), n));
-            state.readers.lanes().filter_map(named).collect()
-        };
-        self.hub.with_existing(name, clients).unwrap_or_default()
+        let clients = self.hub.registry.get(name).map(|shared| shared.clients().0);
+        clients.unwrap_or_default().into_iter().collect()
     }
 
     /// Ends the connections of a client on this channel, as [`Publisher::disconnect`] does on all. Says how many.
     pub fn disconnect<C: TryInto<ClientId>>(&self, client: C) -> usize {
         let (Ok(name), Ok(client)) = (&self.name, client.try_into()) else { return 0 };
-        self.hub.with_existing(name, |state| end_client(state, &client)).map_or(0, |(ended, _)| ended)
+        self.hub.registry.get(name).map_or(0, |shared| end_client(&shared, &client))
     }
 
     /// Ends all connections to the channel, which are told not to come back, and forgets its history. The name can be
@@ -298,7 +297,7 @@ impl Channel {
     /// Who is connected to the channel, on all nodes: each client, and `None` for those without one, with the number of its
     /// connections; in no order. With a remote backend it is asked, and may lag by
     /// [`Presence::EVERY`](crate::backend::Presence::EVERY), by three times that after a node was killed. In process it is
-    /// exact, and ready at once.
+    /// ready at once, and exact; only of those that come or go while it looks at many some may be missing.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -319,7 +318,7 @@ impl Channel {
     pub async fn presence(&self) -> Result<Connected, BackendError> {
         match (&self.name, &self.remote) {
             (Err(_), _) => Ok(Vec::new()),
-            (Ok(name), None) => Ok(self.hub.with_existing(name, |state| state.present()).unwrap_or_default()),
+            (Ok(name), None) => Ok(self.hub.registry.get(name).map(|shared| shared.present()).unwrap_or_default()),
             (Ok(name), Some(remote)) => remote.presence(name).await,
         }
     }

@@ -6,7 +6,7 @@ use std::{task::Poll, time::Duration};
 
 use common::*;
 use tower_sse::{
-    ClientId, Duplicates, EndReason, GapReason, OpenError, OpenOptions, Publisher, Retention, Subscription,
+    ClientId, Duplicates, EndReason, GapReason, Limits, OpenError, OpenOptions, Publisher, Retention, Subscription,
 };
 
 fn open(publisher: &Publisher, duplicates: Duplicates, channels: &[&str]) -> Result<Subscription, OpenError> {
@@ -244,4 +244,96 @@ async fn an_expired_grant_ends_the_stream() {
     let past = std::time::SystemTime::now() - Duration::from_secs(1);
     let grant = common::grant(&["a"], "").expires_at(past);
     assert!(ready(Subscription::open(&publisher, grant)).unwrap_err().is_expired());
+}
+
+fn limited(subscriptions: usize) -> Publisher {
+    Publisher::builder().limits(Limits::new().subscriptions(subscriptions)).build()
+}
+
+#[test]
+fn a_client_that_replaces_its_connections_and_reads_none_takes_one_place() {
+    let publisher = limited(18);
+    let options = OpenOptions::new().duplicates(Duplicates::Replace).max_per_client(1);
+    let open = |client: &str| ready(options.open(&publisher, grant(&["a"], client), None));
+    let mut mallory: Vec<_> = std::iter::from_fn(|| open("mallory").ok()).take(100).collect();
+    assert_eq!(mallory.len(), 17, "and 16 that linger");
+    assert_eq!((publisher.connections(), publisher.stats().lingering), (1, 16));
+    assert_eq!(publisher.channel("a").clients(), [(ClientId::from_static("mallory"), 1)]);
+    let others: Vec<_> = (0..17).map(|n| open(&format!("client{n}")).unwrap()).collect();
+    assert!(open("one more").unwrap_err().is_limit());
+    assert_eq!(publisher.connections(), 18);
+    // One that reads its end, or is dropped, lets the next one come.
+    assert!(matches!(poll(&mut mallory[3]), Poll::Ready(None)));
+    assert_eq!(mallory[3].end_reason(), Some(EndReason::Replaced));
+    drop(others);
+    mallory.push(open("mallory").unwrap());
+    assert!(open("mallory").unwrap_err().is_limit());
+    mallory.remove(0);
+    mallory.push(open("mallory").unwrap());
+    drop(mallory);
+    assert_eq!((publisher.connections(), publisher.stats().lingering, publisher.stats().channels), (0, 0, 0));
+}
+
+#[test]
+fn a_connection_that_somebody_ended_gives_its_place_back_at_once() {
+    type End = fn(&Publisher);
+    let ends: [End; 3] = [
+        |publisher| assert_eq!(publisher.disconnect("ana"), 6),
+        |publisher| assert_eq!(["a", "b"].map(|channel| publisher.channel(channel).disconnect("ana")), [3, 3]),
+        |publisher| assert_eq!(["a", "b"].map(|channel| close(publisher, channel)), [3, 3]),
+    ];
+    for end in ends {
+        let publisher = limited(3);
+        let ana: Vec<_> = (0..3).map(|_| live(&publisher, &["a", "b"], "ana")).collect();
+        assert!(ready(Subscription::open(&publisher, grant(&["a"], "bob"))).unwrap_err().is_limit());
+        end(&publisher);
+        assert_eq!((publisher.connections(), publisher.stats().lingering), (0, 3));
+        let bob: Vec<_> = (0..3).map(|_| live(&publisher, &["a", "b"], "bob")).collect();
+        drop((ana, bob));
+        assert_eq!((publisher.connections(), publisher.stats().lingering), (0, 0));
+    }
+}
+
+#[test]
+fn a_connection_that_is_ended_on_one_channel_ends_before_it_reads_on_another() {
+    let publisher = Publisher::new();
+    let mut reader = live(&publisher, &["a", "b"], "ana");
+    ["a", "b", "b"].iter().for_each(|channel| drop(send(&publisher, channel, 1)));
+    assert_eq!(text(&deliver(&mut reader)), "1");
+    assert_eq!(publisher.channel("a").disconnect("ana"), 1);
+    assert_eq!(texts(&mut reader), [""; 0]);
+    assert_eq!(reader.end_reason(), Some(EndReason::Disconnected));
+}
+
+fn deliver(reader: &mut Subscription) -> tower_sse::Delivery {
+    match poll(reader) {
+        Poll::Ready(Some(delivery)) => delivery,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_client_of_many_connections_is_disconnected_from_all() {
+    let publisher = Publisher::new();
+    let readers: Vec<_> = (0..1_000).map(|_| live(&publisher, &["a"], "ana")).collect();
+    assert_eq!(publisher.channel("a").disconnect("ana"), 1_000);
+    assert_eq!((publisher.connections(), publisher.stats().lingering), (0, 1_000));
+    drop(readers);
+}
+
+#[test]
+fn all_of_many_clients_are_listed() {
+    let publisher = Publisher::new();
+    let clients: Vec<_> = (0..1_000).map(|n| format!("client{n:03}")).collect();
+    let mut readers: Vec<_> = clients.iter().map(|client| live(&publisher, &["a"], client)).collect();
+    readers.extend([live(&publisher, &["a"], ""), live(&publisher, &["a"], "client000")]);
+    // Those that go take others' places in the list.
+    readers.drain(100..200);
+    let mut listed = publisher.channel("a").clients();
+    listed.sort();
+    assert_eq!(listed.len(), 900);
+    assert_eq!(listed[0], (ClientId::from_static("client000"), 2));
+    assert!(listed[1..].iter().all(|(_, connections)| *connections == 1));
+    let present = ready(publisher.channel("a").presence()).unwrap();
+    assert_eq!((present.len(), present.contains(&(None, 1))), (901, true));
 }

@@ -110,10 +110,10 @@ async fn a_reader_of_several_finished_channels_ends_when_the_rest_is_too_old() {
     let publisher = Publisher::builder().retention(Retention::new().age(Duration::from_secs(60))).build();
     let mut reader = live(&publisher, &["a", "b"], "");
     (0..3).for_each(|n| drop(send(&publisher, "a", n)));
-    ["a", "b"].map(|channel| finish(&publisher, channel, "last"));
+    ["a", "b"].iter().for_each(|channel| drop(finish(&publisher, channel, "last")));
     assert!(matches!(poll(&mut reader), Poll::Ready(Some(_))));
     tokio::time::advance(Duration::from_secs(61)).await;
-    ["a", "b"].map(|channel| publisher.channel(channel).recent(0));
+    ["a", "b"].iter().for_each(|channel| drop(publisher.channel(*channel).recent(0)));
     assert_eq!(texts(&mut reader), ["gap:lagged"]);
     assert_eq!(reader.end_reason(), Some(EndReason::Finished));
 }

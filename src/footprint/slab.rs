@@ -118,6 +118,7 @@ impl<T> Slab<T> {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         let (one, many) = match self {
             Self::Empty => (None, None),

@@ -61,6 +61,13 @@ impl<K: Eq + Hash, V, S: BuildHasher> Table<K, V, S> {
         self.map.get(key)
     }
 
+    pub(crate) fn get_mut<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
+        self.map.get_mut(key)
+    }
+
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         let before = self.map.insert(key, value);
         self.room = self.room.max(self.map.capacity());

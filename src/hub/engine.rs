@@ -1,19 +1,18 @@
 //! The hub: all channels, what they share, and what is done to many of them at once.
 
 use std::{
-    num::NonZeroU64,
     sync::Arc,
     time::{Duration, Instant},
 };
-
-use tokio::sync::Notify;
 
 use super::{
     coverage::Coverage,
     due::Due,
     limits::Limits,
+    readers::SLICE,
     registry::Registry,
     seam::Elsewhere,
+    seats::Seats,
     sent::Sent,
     state::{Shared, State},
     wait::Wakeups,
@@ -24,7 +23,6 @@ use crate::{
     log::{BROADCAST, Log, Retention, View},
     observe::{Counters, Stats},
     random,
-    sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     trace::debug,
     wire::{
         cursor::{Cursor, EventId, Offset},
@@ -50,40 +48,20 @@ pub(crate) struct Hub {
     pub(crate) elsewhere: Option<Arc<dyn Elsewhere>>,
     pub(crate) registry: Registry,
     pub(crate) counters: Counters,
-    subscriptions: AtomicUsize,
-    /// The number of the next subscription.
-    next_number: AtomicU64,
-    /// Set before the readers are told: who publishes or opens under a channel's lock and finds it unset is told later.
-    shutting_down: AtomicBool,
-    /// The last subscription of a hub that shuts down is gone.
-    emptied: Notify,
+    pub(crate) seats: Arc<Seats>,
     pub(crate) due: Due,
-}
-
-/// A place among the hub's subscriptions.
-pub(crate) struct Permit(pub(crate) Arc<Hub>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        // Either this sees the shutdown, or the shutdown sees this: both write one flag and then read the other.
-        if self.0.subscriptions.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.is_shutting_down() {
-            self.0.emptied.notify_waiters();
-        }
-    }
 }
 
 impl Hub {
     pub(crate) fn new(settings: HubSettings, elsewhere: Option<Arc<dyn Elsewhere>>) -> Self {
+        let seats = Arc::new(Seats::new(settings.limits.subscriptions));
         Self {
             settings,
             memory: Memory::new(),
             elsewhere,
             registry: Registry::new(),
             counters: Counters::default(),
-            subscriptions: AtomicUsize::new(0),
-            next_number: AtomicU64::new(0),
-            shutting_down: AtomicBool::new(false),
-            emptied: Notify::new(),
+            seats,
             due: Due::new(now()),
         }
     }
@@ -139,6 +117,13 @@ impl Hub {
         let shared = self.registry.get(name)?;
         let mut state = shared.change();
         (!state.dropped).then(|| work(&mut state))
+    }
+
+    /// Looks at the channel of that name, under its lock, if there is one.
+    pub(crate) fn look_at<T>(&self, name: &ChannelName, look: impl FnOnce(&State) -> T) -> Option<T> {
+        let shared = self.registry.get(name)?;
+        let state = shared.look();
+        (!state.dropped).then(|| look(&state))
     }
 
     /// An event's bytes, if they are not too many.
@@ -263,28 +248,13 @@ impl Hub {
         recent
     }
 
-    /// A place for one more subscription, if there may be one.
-    pub(crate) fn permit(self: &Arc<Self>) -> Option<Permit> {
-        let before = self.subscriptions.fetch_add(1, Ordering::AcqRel);
-        let permit = Permit(self.clone());
-        (before < self.settings.limits.subscriptions).then_some(permit)
-    }
-
-    pub(crate) fn next_number(&self) -> NonZeroU64 {
-        NonZeroU64::MIN.saturating_add(self.next_number.fetch_add(1, Ordering::Relaxed))
-    }
-
-    pub(crate) fn subscriptions(&self) -> usize {
-        self.subscriptions.load(Ordering::SeqCst)
-    }
-
     pub(crate) fn stats(&self) -> Stats {
-        self.counters.snapshot(self.registry.len(), self.subscriptions(), self.memory.bytes())
+        self.counters.snapshot(self.registry.len(), self.seats.counts(), self.memory.bytes())
     }
 
     /// Ends the readers of a client on all channels. Says how many.
     pub(crate) fn disconnect(&self, client: &ClientId) -> usize {
-        self.registry.all().map(|shared| end_client(&mut shared.change(), client)).map(|(ended, _)| ended).sum()
+        self.registry.all().map(|shared| end_client(&shared, client)).sum()
     }
 
     /// Ends all readers of a channel and forgets its history, and that it was finished. Says how many readers there were.
@@ -306,7 +276,9 @@ impl Hub {
                 self.memory.release(evicted, &self.counters);
                 true
             });
-            if let Some((ended, _)) = closed {
+            if let Some((ended, wakeups)) = closed {
+                drop(wakeups);
+                shared.give_seats_back();
                 return ended;
             }
         }
@@ -335,28 +307,19 @@ impl Hub {
     }
 
     pub(crate) fn is_shutting_down(&self) -> bool {
-        self.shutting_down.load(Ordering::SeqCst)
+        self.seats.is_shutting_down()
     }
 
     /// Refuses publishes and subscriptions from now on, ends all readers, and waits for them to be gone for at most `grace`.
     /// Says whether they are.
     pub(crate) async fn shutdown(&self, grace: Duration) -> bool {
-        self.shutting_down.store(true, Ordering::SeqCst);
-        debug!("shutdown", subscriptions = self.subscriptions());
+        self.seats.shut_down();
+        debug!("shutdown", subscriptions = self.seats.taken());
         for shared in self.registry.all() {
             let ended = shared.change().readers.end_all(EndReason::Shutdown);
             drop(ended);
         }
-        let emptied = async {
-            loop {
-                let notified = self.emptied.notified();
-                if self.subscriptions() == 0 {
-                    return;
-                }
-                notified.await;
-            }
-        };
-        tokio::time::timeout(grace, emptied).await.is_ok()
+        tokio::time::timeout(grace, self.seats.emptied()).await.is_ok()
     }
 
     /// When a reader that is sent away is to reconnect: a random time within the configured spread.
@@ -366,12 +329,21 @@ impl Hub {
     }
 }
 
-/// Ends the readers of a client on one channel.
-pub(crate) fn end_client(state: &mut State, client: &ClientId) -> (usize, Wakeups) {
-    match state.log.lane_of(client) {
-        Some(lane) => state.readers.end_lane(lane, None, EndReason::Disconnected),
-        None => (0, Wakeups::default()),
+/// Ends the readers of a client on one channel, in slices. Says how many.
+pub(crate) fn end_client(shared: &Shared, client: &ClientId) -> usize {
+    let connected = |state: &State| state.log.lane_of(client).map_or(0, |lane| state.readers.of(lane));
+    // Those that are there now: as many as a client that comes back at once.
+    let (mut left, mut all) = (connected(&shared.look()), 0);
+    while left > 0 {
+        let mut state = shared.change();
+        let Some(lane) = state.log.lane_of(client) else { break };
+        let (ended, wakeups) = state.readers.end_lane(lane, EndReason::Disconnected, |_| true);
+        drop(state);
+        drop(wakeups);
+        all += ended;
+        left = if ended < SLICE { 0 } else { left.saturating_sub(ended) };
     }
+    all
 }
 
 /// The clock: tokio's, so that tests can stop it. Works outside of a runtime too.

@@ -8,11 +8,13 @@ use super::{
     options::{Duplicates, OpenOptions, Start},
     position::{Position, go_on_before},
     positions::Positions,
+    readers::Readers,
+    seats::Seat,
     subscription::Subscription,
 };
 use crate::{
     error::{OpenError, OpenErrorKind},
-    log::View,
+    log::{LaneId, View},
     trace::debug,
     wire::{
         cursor::{Cursor, EventId, Id, Offset},
@@ -68,13 +70,13 @@ impl OpenOptions {
         {
             return Err(OpenErrorKind::Over.into());
         }
-        let permit = hub.permit().ok_or(OpenErrorKind::TooManySubscriptions)?;
+        let seat = hub.seats.take().ok_or(OpenErrorKind::TooManySubscriptions)?;
         // Read before the channels are entered: what is published in between comes after it, and is not skipped.
         let last = hub.cursor(hub.memory.last());
-        let mut subscription = Subscription::new(permit, expires);
+        let mut subscription = Subscription::new(hub.clone(), seat.clone(), expires);
         let positions = subscription.positions();
         for channel in &channels {
-            positions.add(self.enter(hub, channel, client.as_ref())?);
+            positions.add(self.enter(hub, &seat, channel, client.as_ref())?);
         }
         Ok((subscription, last))
     }
@@ -125,9 +127,8 @@ impl OpenOptions {
             positions.tell_up_to(cursor);
         }
         if !self.probe {
-            // Only now: had this one been refused, the older would still be needed. Of two that come at once the higher
-            // number stays, on every channel.
-            positions.settle(hub.next_number(), self.duplicates == Duplicates::Replace);
+            // Only now: had this one been refused, the older would still be needed.
+            subscription.settle(self.duplicates == Duplicates::Replace);
             hub.counters.opened.add(1);
             hub.counters.resumed.add(requested.is_some().into());
             hub.counters.gaps.add(gap.is_some().into());
@@ -140,21 +141,20 @@ impl OpenOptions {
     fn enter(
         &self,
         hub: &Arc<Hub>,
+        seat: &Arc<Seat>,
         channel: &ChannelName,
         client: Option<&ClientId>,
     ) -> Result<Position, OpenErrorKind> {
         let entered = hub.with_channel(channel, |shared, state| {
             hub.memory.release(state.log.enforce(now()), &hub.counters);
-            let connected =
-                client.and_then(|client| state.log.lane_of(client)).map_or(0, |lane| state.readers.of(lane));
-            self.admit(connected, state.readers.live())?;
+            self.admit(&state.readers, client.and_then(|client| state.log.lane_of(client)))?;
             let max = hub.settings.limits.lanes;
             let lane = client.map(|client| state.log.lane_for(client, max)).transpose();
             let lane = lane.map_err(|_| OpenErrorKind::TooManyLanes)?;
             if let Some(lane) = lane {
                 state.log.enter(lane);
             }
-            let reader = state.readers.insert(lane);
+            let reader = state.readers.insert(lane, seat.clone());
             if let (Some(elsewhere), Some(coverage)) = (&hub.elsewhere, &mut state.coverage) {
                 elsewhere.entered(shared, !std::mem::replace(&mut coverage.wanted, true));
             }
@@ -163,15 +163,17 @@ impl OpenOptions {
         entered.ok_or(OpenErrorKind::TooManySubscriptions)?
     }
 
-    /// Decides over one more connection to a channel that has `all`, `connected` of which are the same client's.
-    fn admit(&self, connected: usize, all: usize) -> Result<(), OpenErrorKind> {
-        let (connected, all) = match self.duplicates {
+    /// Decides over one more connection to a channel, of the client that has this lane.
+    fn admit(&self, readers: &Readers, lane: Option<LaneId>) -> Result<(), OpenErrorKind> {
+        let (connected, ended) = lane.map_or((0, 0), |lane| (readers.of(lane), readers.ended_of(lane)));
+        let (connected, ended, all) = match self.duplicates {
             Duplicates::Refuse if connected > 0 => return Err(OpenErrorKind::TooManyOfClient),
             // These make room.
-            Duplicates::Replace => (0, all - connected),
-            Duplicates::Keep | Duplicates::Refuse => (connected, all),
+            Duplicates::Replace => (0, ended + connected, readers.live() - connected),
+            Duplicates::Keep | Duplicates::Refuse => (connected, ended, readers.live()),
         };
-        if connected >= self.per_client {
+        let is_limited = self.duplicates == Duplicates::Replace || self.per_client < usize::MAX;
+        if connected >= self.per_client || (is_limited && ended > OpenOptions::ENDED_PER_CLIENT) {
             return Err(OpenErrorKind::TooManyOfClient);
         }
         if all >= self.per_channel {

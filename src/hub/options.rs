@@ -21,7 +21,9 @@ pub enum Duplicates {
     /// Both connections stay. The default.
     #[default]
     Keep,
-    /// The newer replaces the older; the older gets a `goodbye` and is told not to come back.
+    /// The newer replaces the older; the older gets a `goodbye` and is told not to come back. From then on the older counts
+    /// against no limit, although it may not read that for long. Of such connections a client may have 16 on a channel: with
+    /// more, newer ones are refused until one of them is gone.
     Replace,
     /// The newer is refused, and over HTTP told to come back later, as at any connection limit.
     Refuse,
@@ -62,6 +64,9 @@ impl Default for OpenOptions {
 }
 
 impl OpenOptions {
+    /// How many connections of a client on a channel may be ended and not gone yet, if its connections are limited.
+    pub(crate) const ENDED_PER_CLIENT: usize = 16;
+
     /// A fresh reader starts live, a client may connect as often as it likes.
     pub fn new() -> Self {
         Self::default()
@@ -79,7 +84,8 @@ impl OpenOptions {
         self
     }
 
-    /// How many subscriptions one client may have on one channel; without a limit by default.
+    /// How many subscriptions one client may have on one channel; without a limit by default. Those that were
+    /// [disconnected](crate::Publisher::disconnect) or replaced don't count, but as [`Duplicates::Replace`] says.
     pub fn max_per_client(mut self, max: usize) -> Self {
         self.per_client = max;
         self

@@ -1,6 +1,6 @@
 //! A reader's places in all of its channels, and what is asked of all of them.
 
-use std::{num::NonZeroU64, task::Context};
+use std::task::Context;
 
 use super::{engine::Hub, merge::Merge, position::Position, seam::Elsewhere, state::State};
 use crate::wire::{
@@ -72,11 +72,14 @@ impl Positions {
         }
     }
 
-    /// The reader is in: see [`Readers::settle`](super::readers::Readers::settle).
-    pub(crate) fn settle(&self, number: NonZeroU64, replace: bool) {
+    /// Ends the client's older readers.
+    pub(crate) fn replace(&self) {
         for position in self.as_slice() {
-            let replaced = position.channel.change().readers.settle(position.reader, number, replace);
-            drop(replaced);
+            let mut more = true;
+            while more {
+                let replaced = position.channel.change().readers.replace(position.reader);
+                more = replaced.0;
+            }
         }
     }
 
@@ -189,7 +192,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        hub::state::Shared,
+        hub::{seats::Seats, state::Shared},
         log::{Log, Retention, Tombstone, View},
         wire::name::ChannelName,
     };
@@ -198,8 +201,8 @@ mod tests {
     fn the_only_place_takes_no_memory_of_its_own() {
         let log = Log::new(Retention::new(), Tombstone::default(), std::time::Instant::now());
         let channel = Arc::new(Shared::new(ChannelName::from_static("a"), log, None));
-        let view = View { client: None };
-        let place = || Position::new(channel.clone(), channel.look().readers.insert(None), view);
+        let (view, seats) = (View { client: None }, Arc::new(Seats::new(9)));
+        let place = || Position::new(channel.clone(), channel.look().readers.insert(None, seats.take().unwrap()), view);
         let mut positions = Positions::None;
         positions.add(place());
         assert!(matches!(positions, Positions::One(_)));

@@ -1,10 +1,13 @@
 //! The readers of one channel: who they are, where they are parked, and what ends them.
 
-use std::num::NonZeroU64;
+use std::sync::Arc;
 
-use super::wait::{Ticket, Waiters, Wakeups};
+use super::{
+    seats::Seat,
+    wait::{Ticket, Waiters, Wakeups},
+};
 use crate::{
-    footprint::{ByNumber, Slab},
+    footprint::{ByNumber, Elastic, Slab},
     log::LaneId,
     wire::notice::EndReason,
 };
@@ -16,25 +19,53 @@ pub(crate) struct ReaderId(u32);
 #[derive(Default)]
 pub(crate) struct Readers {
     all: Slab<Reader>,
-    /// By lane, the first of the client's readers; each of them knows the next. `None` if no reader is a client's.
-    by_lane: Option<Box<ByNumber<LaneId, ReaderId>>>,
-    /// How many are to end, and have not looked since.
-    ending: usize,
+    /// All numbers that were given out since there was no reader are below this.
+    numbers: u32,
+    /// How many nothing has ended yet.
+    live: u32,
+    /// `None` if no reader is a client's.
+    clients: Option<Box<Clients>>,
+    /// Grows each time all readers are ended: those that came before are.
+    generation: u32,
+    /// Why they were, the last time.
+    all_ended: Option<EndReason>,
     pub(crate) waiters: Waiters,
+}
+
+/// The clients that have readers.
+#[derive(Default)]
+struct Clients {
+    /// How many live readers they have.
+    live: u32,
+    by_lane: ByNumber<LaneId, Client>,
+    /// Each of them once, so that they can be gone through a slice at a time.
+    listed: Vec<LaneId>,
+}
+
+struct Client {
+    /// The newest of its live readers. Each knows the next.
+    first: Option<ReaderId>,
+    live: u32,
+    /// How many are ended and not gone yet.
+    ended: u32,
+    /// Its place in the list.
+    place: usize,
 }
 
 struct Reader {
     lane: Option<LaneId>,
-    /// The readers of the same client before and behind this one: any number of them may leave at once.
+    /// The live readers of the same client before and behind this one: any number of them may leave at once.
     before: Option<ReaderId>,
     next: Option<ReaderId>,
-    /// Grows from one subscription of the hub to the next: who is newer is the same in all of their channels. None as long
-    /// as it may still be refused.
-    number: Option<NonZeroU64>,
+    seat: Arc<Seat>,
     ticket: Ticket,
-    /// Why it is to end, once it is.
+    generation: u32,
+    /// Why it is to end, if it was ended by itself.
     ending: Option<EndReason>,
 }
+
+/// So much is done at once with a channel locked: so many readers are ended, so many clients are looked at.
+pub(crate) const SLICE: usize = 256;
 
 impl Readers {
     pub(crate) fn len(&self) -> usize {
@@ -43,80 +74,129 @@ impl Readers {
 
     /// How many there are that nothing has ended yet.
     pub(crate) fn live(&self) -> usize {
-        self.all.len() - self.ending
+        self.live as usize
+    }
+
+    /// How many of them are no client's.
+    pub(crate) fn nameless(&self) -> usize {
+        let named = self.clients.as_ref().map_or(0, |clients| clients.live);
+        (self.live - named) as usize
     }
 
     /// The readers of a client that nothing has ended yet.
     pub(crate) fn of(&self, lane: LaneId) -> usize {
-        let is_live = |id: &ReaderId| self.all.get(id.0).is_some_and(|reader| reader.ending.is_none());
-        self.ids(lane).filter(is_live).count()
+        self.client(lane).map_or(0, |client| client.live as usize)
     }
 
-    /// The lanes that have a reader which nothing has ended yet, and how many of them.
-    pub(crate) fn lanes(&self) -> impl Iterator<Item = (LaneId, usize)> {
-        let lanes = self.by_lane.iter().flat_map(|by_lane| by_lane.iter().map(|(lane, _)| *lane));
-        lanes.map(|lane| (lane, self.of(lane))).filter(|(_, live)| *live > 0)
+    /// The readers of a client that are ended and not gone yet. Where all readers were ended at once they don't count.
+    pub(crate) fn ended_of(&self, lane: LaneId) -> usize {
+        self.client(lane).map_or(0, |client| client.ended as usize)
     }
 
-    /// All readers of a client.
-    fn ids(&self, lane: LaneId) -> impl Iterator<Item = ReaderId> {
-        std::iter::successors(self.first(lane), |id| self.all.get(id.0)?.next)
+    /// A slice of the clients, before that of the last call: their lanes, and how many live readers each has. Whoever goes
+    /// through all of them, from the end on, misses none that stays; one that comes or goes meanwhile may show up twice.
+    pub(crate) fn clients_before(&self, end: usize) -> (usize, impl Iterator<Item = (LaneId, usize)>) {
+        let listed = self.clients.as_ref().map_or(&[][..], |clients| &clients.listed);
+        let end = end.min(listed.len());
+        let from = end.saturating_sub(SLICE);
+        let lanes = listed[from..end].iter().map(|lane| (*lane, self.of(*lane)));
+        (from, lanes.filter(|(_, live)| *live > 0))
     }
 
-    fn first(&self, lane: LaneId) -> Option<ReaderId> {
-        self.by_lane.as_ref()?.get(&lane).copied()
+    fn client(&self, lane: LaneId) -> Option<&Client> {
+        self.clients.as_ref()?.by_lane.get(&lane)
     }
 
-    pub(crate) fn insert(&mut self, lane: Option<LaneId>) -> ReaderId {
-        let reader = Reader { lane, before: None, next: None, number: None, ticket: Ticket::default(), ending: None };
+    pub(crate) fn insert(&mut self, lane: Option<LaneId>, seat: Arc<Seat>) -> ReaderId {
+        let (ticket, generation) = (Ticket::default(), self.generation);
+        let reader = Reader { lane, before: None, next: None, seat, ticket, generation, ending: None };
         let id = ReaderId(self.all.insert(reader));
+        self.numbers = self.numbers.max(id.0.saturating_add(1));
+        self.live += 1;
         if let Some(lane) = lane {
-            // In front of its client's others.
-            let next = self.by_lane.get_or_insert_default().insert(lane, id);
-            if let Some(reader) = self.all.get_mut(id.0) {
-                reader.next = next;
-            }
-            if let Some(next) = next.and_then(|next| self.all.get_mut(next.0)) {
-                next.before = Some(id);
-            }
+            self.link(id, lane);
         }
         id
     }
 
-    /// Forgets a reader. What it had parked comes back as a waker that is to be dropped, not woken, outside the lock.
-    pub(crate) fn remove(&mut self, id: ReaderId) -> Option<std::task::Waker> {
-        if let Some(lane) = self.all.get(id.0)?.lane {
-            self.unlink(id, lane);
+    /// Puts a reader in front of its client's others.
+    fn link(&mut self, id: ReaderId, lane: LaneId) {
+        let clients = self.clients.get_or_insert_default();
+        clients.live += 1;
+        let client = clients.client_mut(lane);
+        client.live += 1;
+        let next = client.first.replace(id);
+        if let Some(reader) = self.all.get_mut(id.0) {
+            reader.next = next;
         }
-        let mut reader = self.all.remove(id.0)?;
-        let waker = self.waiters.take(&mut reader.ticket);
-        // It may have room for all who were there once.
-        self.waiters.give_back(self.all.len());
-        self.ending -= usize::from(reader.ending.is_some());
-        waker
+        if let Some(next) = next.and_then(|next| self.all.get_mut(next.0)) {
+            next.before = Some(id);
+        }
     }
 
+    /// Takes a reader out of its client's live ones.
     fn unlink(&mut self, id: ReaderId, lane: LaneId) {
-        let Some(&Reader { before, next, .. }) = self.all.get(id.0) else { return };
+        let Some(reader) = self.all.get_mut(id.0) else { return };
+        let (before, next) = (reader.before.take(), reader.next.take());
         if let Some(next) = next.and_then(|next| self.all.get_mut(next.0)) {
             next.before = before;
         }
         if let Some(before) = before.and_then(|before| self.all.get_mut(before.0)) {
             before.next = next;
-            return;
         }
-        let Some(by_lane) = &mut self.by_lane else { return };
-        match next {
-            Some(next) => _ = by_lane.insert(lane, next),
-            None => _ = by_lane.remove(&lane),
-        }
-        if by_lane.is_empty() {
-            self.by_lane = None;
+        let Some(clients) = &mut self.clients else { return };
+        clients.live -= 1;
+        let Some(client) = clients.by_lane.get_mut(&lane) else { return };
+        client.live -= 1;
+        if before.is_none() {
+            client.first = next;
         }
     }
 
+    /// Forgets a reader. What it had parked comes back as a waker that is to be dropped, not woken, outside the lock.
+    pub(crate) fn remove(&mut self, id: ReaderId) -> Option<std::task::Waker> {
+        let reader = self.all.get(id.0)?;
+        let (lane, ended) = (reader.lane, reader.ending.is_some());
+        // Nothing counts those that were ended with all others.
+        if reader.generation == self.generation {
+            if !ended {
+                self.not_live(id, lane);
+            }
+            if let Some(lane) = lane {
+                self.gone(lane, ended);
+            }
+        }
+        let mut reader = self.all.remove(id.0)?;
+        if self.all.len() == 0 {
+            self.numbers = 0;
+        }
+        let waker = self.waiters.take(&mut reader.ticket);
+        // It may have room for all who were there once.
+        self.waiters.give_back(self.all.len());
+        waker
+    }
+
+    fn not_live(&mut self, id: ReaderId, lane: Option<LaneId>) {
+        self.live -= 1;
+        if let Some(lane) = lane {
+            self.unlink(id, lane);
+        }
+    }
+
+    /// A reader of a client is gone, an ended one or not.
+    fn gone(&mut self, lane: LaneId, ended: bool) {
+        let Some(clients) = &mut self.clients else { return };
+        clients.gone(lane, ended);
+        if clients.listed.is_empty() {
+            self.clients = None;
+        }
+    }
+
+    /// Why a reader is to end, if it is.
     pub(crate) fn ending(&self, id: ReaderId) -> Option<EndReason> {
-        self.all.get(id.0)?.ending
+        let reader = self.all.get(id.0)?;
+        let with_all = || self.all_ended.filter(|_| reader.generation != self.generation);
+        reader.ending.or_else(with_all)
     }
 
     pub(crate) fn park(&mut self, id: ReaderId, waker: &std::task::Waker) -> Option<std::task::Waker> {
@@ -129,93 +209,177 @@ impl Readers {
 
     pub(crate) fn wake_lane(&mut self, lane: LaneId) -> Wakeups {
         let mut wakeups = Wakeups::default();
-        self.each(lane, |reader, waiters| wakeups.add(waiters.take(&mut reader.ticket)));
+        let mut next = self.client(lane).and_then(|client| client.first);
+        while let Some(reader) = next.and_then(|id| self.all.get_mut(id.0)) {
+            wakeups.add(self.waiters.take(&mut reader.ticket));
+            next = reader.next;
+        }
         wakeups
     }
 
-    /// Ends all readers that nothing has ended yet. Says how many.
+    /// Ends all readers that there are, however many. Says how many nothing had ended yet. Unless the hub shuts down, where they
+    /// read on, their seats have to be [given back](Self::end_seats).
     pub(crate) fn end_all(&mut self, reason: EndReason) -> (usize, Wakeups) {
-        let mut ended = 0;
-        for reader in self.all.iter_mut().filter(|reader| reader.ending.is_none()) {
-            reader.ending = Some(reason);
-            ended += 1;
-        }
-        self.ending += ended;
+        let ended = std::mem::take(&mut self.live) as usize;
+        self.clients = None;
+        self.generation = self.generation.wrapping_add(1);
+        self.all_ended = Some(reason);
         (ended, self.wake_all())
     }
 
-    /// Gives a reader its number, now that nothing refuses it any more. If it replaces others it ends its client's older
-    /// ones, or itself if a newer one was faster. One without a number is not in yet, and will look for itself.
-    pub(crate) fn settle(&mut self, id: ReaderId, number: NonZeroU64, replace: bool) -> Wakeups {
-        let Some(reader) = self.all.get_mut(id.0) else { return Wakeups::default() };
-        reader.number = Some(number);
-        let Some(lane) = reader.lane.filter(|_| replace) else { return Wakeups::default() };
-        let newest = self.ids(lane).filter_map(|id| self.all.get(id.0)?.number).max();
-        self.end_lane(lane, newest, EndReason::Replaced).1
+    /// Gives back the seats of a slice of the readers that were ended with all others, from a number on. Gives the number
+    /// to go on with, if there are more.
+    pub(crate) fn end_seats(&self, from: u32) -> Option<u32> {
+        let to = from.saturating_add(SLICE as u32).min(self.numbers);
+        for id in (from..to).map(ReaderId) {
+            if let (Some(reason), Some(reader)) = (self.ending(id), self.all.get(id.0)) {
+                reader.seat.end(reason);
+            }
+        }
+        (to < self.numbers).then_some(to)
     }
 
-    /// Ends the readers of one client that nothing has ended yet; only those that have a number below `before`, if there
-    /// is one. Says how many.
-    pub(crate) fn end_lane(&mut self, lane: LaneId, before: Option<NonZeroU64>, reason: EndReason) -> (usize, Wakeups) {
-        let mut ended = 0;
-        let mut wakeups = Wakeups::default();
-        self.each(lane, |reader, waiters| {
-            let concerned = before.is_none_or(|before| reader.number.is_some_and(|number| number < before));
-            if concerned && reader.ending.is_none() {
+    /// Ends a slice of the live readers of a reader's client that are [older](Seat::is_older_than) than it. Says whether there
+    /// may be more.
+    pub(crate) fn replace(&mut self, id: ReaderId) -> (bool, Wakeups) {
+        let Some(reader) = self.all.get(id.0) else { return (false, Wakeups::default()) };
+        let (Some(lane), seat) = (reader.lane, reader.seat.clone()) else { return (false, Wakeups::default()) };
+        let (ended, wakeups) = self.end_lane(lane, EndReason::Replaced, |other| other.is_older_than(&seat));
+        (ended == SLICE, wakeups)
+    }
+
+    /// Ends a slice of the live readers of a client, of those that `concerns`. Says how many.
+    pub(crate) fn end_lane(
+        &mut self,
+        lane: LaneId,
+        reason: EndReason,
+        concerns: impl Fn(&Seat) -> bool,
+    ) -> (usize, Wakeups) {
+        let (mut ended, mut wakeups) = (0, Wakeups::default());
+        let mut next = self.client(lane).and_then(|client| client.first);
+        while let Some(id) = next
+            && ended < SLICE
+            && let Some(reader) = self.all.get_mut(id.0)
+        {
+            next = reader.next;
+            if concerns(&reader.seat) {
                 reader.ending = Some(reason);
-                wakeups.add(waiters.take(&mut reader.ticket));
+                reader.seat.end(reason);
+                wakeups.add(self.waiters.take(&mut reader.ticket));
+                self.not_live(id, Some(lane));
+                if let Some(client) = self.clients.as_mut().and_then(|clients| clients.by_lane.get_mut(&lane)) {
+                    client.ended += 1;
+                }
                 ended += 1;
             }
-        });
-        self.ending += ended;
+        }
         (ended, wakeups)
     }
+}
 
-    /// Does `work` with each reader of a client.
-    fn each(&mut self, lane: LaneId, mut work: impl FnMut(&mut Reader, &mut Waiters)) {
-        let mut next = self.first(lane);
-        while let Some(reader) = next.and_then(|id| self.all.get_mut(id.0)) {
-            work(reader, &mut self.waiters);
-            next = reader.next;
+impl Clients {
+    fn client_mut(&mut self, lane: LaneId) -> &mut Client {
+        if self.by_lane.get(&lane).is_none() {
+            self.listed.make_room();
+            self.by_lane.insert(lane, Client { first: None, live: 0, ended: 0, place: self.listed.len() });
+            self.listed.push(lane);
+        }
+        self.by_lane.get_mut(&lane).expect("it was inserted right above")
+    }
+
+    /// A reader of a client is gone, an ended one or not; with the last of them the client is.
+    fn gone(&mut self, lane: LaneId, ended: bool) {
+        let Some(client) = self.by_lane.get_mut(&lane) else { return };
+        client.ended -= u32::from(ended);
+        if client.live > 0 || client.ended > 0 {
+            return;
+        }
+        let place = client.place;
+        self.by_lane.remove(&lane);
+        self.listed.swap_remove(place);
+        self.listed.give_back();
+        if let Some(moved) = self.listed.get(place).and_then(|moved| self.by_lane.get_mut(moved)) {
+            moved.place = place;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::seats::Seats, *};
     use crate::log::BROADCAST;
 
+    /// Readers of a client, that are in, oldest first.
+    fn of_client(readers: &mut Readers, seats: &Arc<Seats>, count: usize) -> Vec<ReaderId> {
+        let enter = |_| {
+            let seat = seats.take().unwrap();
+            seat.settle();
+            readers.insert(Some(BROADCAST), seat)
+        };
+        (0..count).map(enter).collect()
+    }
+
+    fn listed(readers: &Readers) -> Vec<(LaneId, usize)> {
+        readers.clients_before(usize::MAX).1.collect()
+    }
+
     #[test]
-    fn of_two_that_replace_each_other_the_one_with_the_higher_number_stays() {
+    fn of_two_that_replace_each_other_the_newer_stays() {
         for faster in [true, false] {
-            let mut readers = Readers::default();
-            let [older, newer] = [(); 2].map(|()| readers.insert(Some(BROADCAST)));
-            let mut settle = |id, number| drop(readers.settle(id, NonZeroU64::new(number).unwrap(), true));
-            if faster {
-                settle(newer, 6);
-                settle(older, 5);
-            } else {
-                settle(older, 5);
-                settle(newer, 6);
+            let (mut readers, seats) = (Readers::default(), Arc::new(Seats::new(9)));
+            let both = of_client(&mut readers, &seats, 2);
+            let [older, newer] = both[..] else { unreachable!() };
+            for id in if faster { [newer, older] } else { [older, newer] } {
+                assert!(!readers.replace(id).0);
             }
             assert_eq!((readers.ending(older), readers.ending(newer)), (Some(EndReason::Replaced), None));
-            assert_eq!((readers.live(), readers.len()), (1, 2));
+            assert_eq!((readers.live(), readers.len(), readers.ended_of(BROADCAST), seats.taken()), (1, 2, 1, 1));
         }
     }
 
     #[test]
     fn a_client_keeps_its_other_readers_whichever_of_them_goes() {
         for gone in 0..3 {
-            let mut readers = Readers::default();
-            let all = [(); 3].map(|()| readers.insert(Some(BROADCAST)));
-            readers.insert(None);
+            let (mut readers, seats) = (Readers::default(), Arc::new(Seats::new(9)));
+            let all = of_client(&mut readers, &seats, 3);
+            readers.insert(None, seats.take().unwrap());
             readers.remove(all[gone]);
-            assert_eq!(readers.lanes().collect::<Vec<_>>(), [(BROADCAST, 2)]);
-            assert_eq!(readers.end_lane(BROADCAST, None, EndReason::Disconnected).0, 2);
-            assert_eq!((readers.live(), readers.len()), (1, 3));
+            assert_eq!((listed(&readers), readers.nameless()), (vec![(BROADCAST, 2)], 1));
+            assert_eq!(readers.end_lane(BROADCAST, EndReason::Disconnected, |_| true).0, 2);
+            assert_eq!((readers.live(), readers.len(), listed(&readers)), (1, 3, vec![]));
             all.into_iter().for_each(|id| drop(readers.remove(id)));
-            assert!(readers.by_lane.is_none() && readers.len() == 1);
+            assert!(readers.clients.is_none() && readers.len() == 1);
+            assert_eq!(seats.counts(), (1, 0));
         }
+    }
+
+    #[test]
+    fn ended_readers_are_looked_at_no_more() {
+        let (mut readers, seats) = (Readers::default(), Arc::new(Seats::new(10_000)));
+        let all = of_client(&mut readers, &seats, 3 * SLICE);
+        let newest = all[all.len() - 1];
+        let slices: Vec<_> = std::iter::from_fn(|| Some(readers.replace(newest).0)).take(4).collect();
+        assert_eq!(slices, [true, true, false, false]);
+        let of_lane: Vec<_> =
+            std::iter::successors(readers.client(BROADCAST).unwrap().first, |id| readers.all.get(id.0).unwrap().next)
+                .collect();
+        assert_eq!((of_lane, readers.ended_of(BROADCAST)), (vec![newest], 3 * SLICE - 1));
+    }
+
+    #[test]
+    fn all_readers_are_ended_at_once_and_give_their_seats_back_in_slices() {
+        let (mut readers, seats) = (Readers::default(), Arc::new(Seats::new(10_000)));
+        let before = of_client(&mut readers, &seats, 2 * SLICE + 1);
+        assert_eq!(readers.end_lane(BROADCAST, EndReason::Disconnected, |_| true).0, SLICE);
+        assert_eq!(readers.end_all(EndReason::Closed).0, SLICE + 1);
+        let after = of_client(&mut readers, &seats, 1);
+        assert_eq!((readers.live(), readers.of(BROADCAST), readers.ended_of(BROADCAST)), (1, 1, 0));
+        assert_eq!((readers.ending(before[0]), readers.ending(after[0])), (Some(EndReason::Closed), None));
+        assert_eq!(readers.ending(before[2 * SLICE]), Some(EndReason::Disconnected));
+        assert_eq!(seats.taken(), SLICE + 2);
+        let slices = std::iter::successors(Some(0), |from| readers.end_seats(*from)).count();
+        assert_eq!((slices, seats.counts()), (3, (1, 2 * SLICE + 1)));
+        before.into_iter().for_each(|id| drop(readers.remove(id)));
+        assert_eq!((listed(&readers), readers.len(), seats.counts()), (vec![(BROADCAST, 1)], 1, (1, 0)));
     }
 }

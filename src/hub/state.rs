@@ -1,5 +1,7 @@
 //! What a channel's publishers and readers share: its log and its readers, under one lock.
 
+use std::collections::HashMap;
+
 use tokio::time::Instant;
 
 use super::{coverage::Coverage, readers::Readers};
@@ -9,7 +11,7 @@ use crate::{
     sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock},
     wire::{
         cursor::{Epoch, Offset},
-        name::ChannelName,
+        name::{ChannelName, ClientId},
     },
 };
 
@@ -55,6 +57,36 @@ impl Shared {
         if let Some(coverage) = &mut self.look().coverage {
             coverage.progress = Some(progress);
         }
+    }
+
+    /// After all of its readers were ended for good: gives back their seats, in slices.
+    pub(crate) fn give_seats_back(&self) {
+        let mut from = Some(0);
+        while let Some(number) = from {
+            from = self.look().readers.end_seats(number);
+        }
+    }
+
+    /// The clients that are connected, and how often; and how many connections are no client's. It is looked up in slices: who
+    /// comes or goes meanwhile may be counted or not.
+    pub(crate) fn clients(&self) -> (HashMap<ClientId, usize>, usize) {
+        let (mut clients, mut end) = (HashMap::new(), usize::MAX);
+        loop {
+            let state = self.look();
+            let (from, slice) = state.readers.clients_before(end);
+            clients.extend(slice.filter_map(|(lane, live)| Some((state.log.client_of(lane)?.clone(), live))));
+            if from == 0 {
+                return (clients, state.readers.nameless());
+            }
+            end = from;
+        }
+    }
+
+    /// Who is connected: each client, and `None` for those without one, and how often.
+    pub(crate) fn present(&self) -> Connected {
+        let (clients, nameless) = self.clients();
+        let named = clients.into_iter().map(|(client, connections)| (Some(client), connections));
+        named.chain((nameless > 0).then_some((None, nameless))).collect()
     }
 
     /// Never 0.
@@ -111,15 +143,6 @@ impl State {
     pub(crate) fn has_passed_late(&self, view: View, seen: u16, told: Offset, cursor: Offset) -> bool {
         let coverage = self.coverage.as_ref();
         coverage.is_some_and(|coverage| coverage.has_passed_late(&self.log, view, seen, told, cursor))
-    }
-
-    /// Who is connected: each client, and `None` for those without one, and how often.
-    pub(crate) fn present(&self) -> Connected {
-        let named = self.readers.lanes().filter_map(|(lane, n)| Some((Some(self.log.client_of(lane)?.clone()), n)));
-        let mut present: Vec<_> = named.collect();
-        let nameless = self.readers.live().saturating_sub(present.iter().map(|(_, n)| n).sum());
-        present.extend((nameless > 0).then_some((None, nameless)));
-        present
     }
 
     /// Marks it as dropped and says what is to be remembered of it.

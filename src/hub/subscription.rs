@@ -17,9 +17,10 @@ use tokio::{
 };
 
 use super::{
-    engine::{Hub, Permit},
+    engine::Hub,
     position::{Found, Position, go_on_before},
     positions::Positions,
+    seats::Seat,
 };
 use crate::{
     log::{Batch, Limit},
@@ -72,7 +73,8 @@ pub enum Delivery {
 /// # }).unwrap();
 /// ```
 pub struct Subscription {
-    permit: Permit,
+    hub: Arc<Hub>,
+    seat: Arc<Seat>,
     /// Its place in each channel; none once it has ended.
     positions: Positions,
     /// Everything up to here was delivered, or is lost and was told.
@@ -176,12 +178,13 @@ impl Subscription {
 
     fn end(&mut self, reason: EndReason) {
         self.end = Some(reason);
+        self.seat.end(reason);
         self.leave();
     }
 
     /// Gives its places back.
     fn leave(&mut self) {
-        self.positions.leave(&self.permit.0);
+        self.positions.leave(&self.hub);
     }
 
     /// The last bytes for one that ended so, if there is something to tell it.
@@ -201,6 +204,10 @@ impl Subscription {
     fn poll_found(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
         if self.expires.poll(cx).is_ready() {
             return Poll::Ready(Found::End(EndReason::Expired));
+        }
+        // Ended on one of its channels, it ends on all, whatever is left.
+        if let Some(reason) = self.seat.ended() {
+            return Poll::Ready(Found::End(reason));
         }
         // Takes part in tokio's cooperative scheduling, as tokio's own channels do: a reader that always finds something still
         // lets the other tasks of its thread run.
@@ -232,7 +239,7 @@ impl Subscription {
             if self.positions.are_level() {
                 return Poll::Pending;
             }
-            if let Some(elsewhere) = &self.permit.0.elsewhere {
+            if let Some(elsewhere) = &self.hub.elsewhere {
                 if self.positions.is_of_another(self.epoch) {
                     return self.poll_anew(cx);
                 }
@@ -252,20 +259,21 @@ impl Subscription {
     fn read_many(&mut self, cx: &Context<'_>, limit: Limit) -> Option<Found> {
         let cursor = self.cursor();
         let Positions::Several(several) = &mut self.positions else { return None };
-        several.read(&self.permit.0, cursor, cx, limit)
+        several.read(&self.hub, cursor, cx, limit)
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {
-        &self.permit.0
+        &self.hub
     }
 }
 
 /// For `open`.
 impl Subscription {
     /// A reader without a place yet. What it is given, it gives back when it is dropped.
-    pub(crate) fn new(permit: Permit, expires: Option<Instant>) -> Self {
+    pub(crate) fn new(hub: Arc<Hub>, seat: Arc<Seat>, expires: Option<Instant>) -> Self {
         Self {
-            permit,
+            hub,
+            seat,
             positions: Positions::None,
             cursor: Offset::START,
             epoch: Epoch::from_bits(0),
@@ -278,6 +286,15 @@ impl Subscription {
 
     pub(crate) fn positions(&mut self) -> &mut Positions {
         &mut self.positions
+    }
+
+    /// Nothing refuses it any more. If it replaces its client's older connections, they end. Of two that come at once the newer
+    /// stays, on every channel.
+    pub(crate) fn settle(&self, replace: bool) {
+        self.seat.settle();
+        if replace {
+            self.positions.replace();
+        }
     }
 
     pub(crate) fn start_at(&mut self, cursor: Cursor, gap: Option<Gap>) {

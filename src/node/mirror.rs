@@ -129,6 +129,9 @@ impl Mirror {
         let all = state.readers.wake_all();
         drop(state);
         drop((wakeups, ended, all));
+        if missed_close {
+            self.channel.give_seats_back();
+        }
         match again {
             true => Filled::Again(if before.is_some() { tail } else { Offset::START }),
             false => Filled::Whole,
@@ -155,6 +158,7 @@ impl Mirror {
     /// Ends all readers, as the channel was closed, and drops it.
     pub(crate) fn drop_closed(&self, hub: &Hub) {
         self.drop_from(hub, |state| Some(state.readers.end_all(EndReason::Closed).1));
+        self.channel.give_seats_back();
     }
 
     fn drop_from(&self, hub: &Hub, decide: impl FnOnce(&mut State) -> Option<Wakeups>) -> bool {

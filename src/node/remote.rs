@@ -184,7 +184,7 @@ fn append_of(hub: &Hub, name: &ChannelName, target: Option<&ClientId>, draft: Dr
 
 /// How many connections of this node read a channel, or are a client's there.
 fn readers_of(hub: &Hub, name: &ChannelName, target: Option<&ClientId>) -> usize {
-    let readers = hub.with_existing(name, |state| match target {
+    let readers = hub.look_at(name, |state| match target {
         None => state.readers.live(),
         Some(client) => state.log.lane_of(client).map_or(0, |lane| state.readers.of(lane)),
     });

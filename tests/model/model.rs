@@ -114,8 +114,9 @@ struct Reader {
     cursor: usize,
     /// What it knows to have lost.
     told: HashSet<usize>,
-    /// By channel: why it is to end at once.
+    /// By channel: why it is to end at once. And what came first.
     ending: Vec<Option<EndReason>>,
+    ended_first: Option<EndReason>,
     gap: Option<Expected>,
     over: bool,
 }
@@ -175,18 +176,21 @@ impl Model {
 }
 
 impl Reader {
-    /// What the next look has to give.
-    fn expect(&mut self, model: &Model) -> Expected {
+    /// What the next look has to give. Where it may give one of two, it is what was `seen`.
+    fn expect(&mut self, model: &Model, seen: &Expected) -> Expected {
         if let Some(gap) = self.gap.take() {
             return gap;
         }
-        if let Some(reason) = self.channels.iter().find_map(|channel| self.ending[*channel]) {
+        if let Some(reason) = self.ended_first {
             return self.end(reason);
         }
         let (channels, client) = (&self.channels, self.client);
         let lost = model.lost_after(channels, client, self.cursor);
         let first = model.held_after(channels, client, self.cursor).first().copied();
-        if lost.iter().any(|n| !self.told.contains(n)) {
+        // Of several channels, what is lost behind the next event may be told before it or behind it.
+        let is_due = |n: &&usize| channels.len() == 1 || first.is_none_or(|first| **n < first);
+        let untold = || lost.iter().filter(|n| !self.told.contains(n));
+        if untold().any(|n| is_due(&n)) || (untold().next().is_some() && !matches!(seen, Expected::Event(_))) {
             self.told.extend(lost);
             self.cursor = first.map_or(model.events.len(), |first| first - 1).max(self.cursor);
             return Expected::Gap { reason: GapReason::Lagged, first, cursor: self.cursor };
@@ -266,8 +270,8 @@ impl World {
                         assert!(matches!(poll(&mut reader.real), Poll::Ready(None)));
                         return;
                     }
-                    let expected = reader.expect(&self.model);
-                    assert_eq!(reader.look(), expected);
+                    let seen = reader.look();
+                    assert_eq!(seen, reader.expect(&self.model, &seen));
                 }
             }
             Op::Drop { reader } => {
@@ -298,7 +302,8 @@ impl World {
             }
             Op::Recent { channel, client, n } => self.recent(channel, client, n),
         }
-        assert_eq!(self.publisher.connections(), self.readers.len());
+        let over = self.readers.iter().filter(|reader| reader.over || reader.ended_first.is_some()).count();
+        assert_eq!((self.publisher.connections(), self.publisher.stats().lingering), (self.readers.len() - over, over));
         assert!(self.publisher.stats().channels <= CHANNELS.len() + 1);
     }
 
@@ -362,7 +367,17 @@ impl World {
         }
         let real = opened.unwrap();
         assert_eq!(number(real.cursor().offset.get()), cursor);
-        self.readers.push(Reader { real, channels, client, cursor, told, ending: vec![None; 3], gap, over: false });
+        self.readers.push(Reader {
+            real,
+            channels,
+            client,
+            cursor,
+            told,
+            ending: vec![None; 3],
+            ended_first: None,
+            gap,
+            over: false,
+        });
     }
 
     /// Where a reader starts, and why there is a gap.
@@ -424,6 +439,7 @@ impl World {
         for reader in &mut self.readers {
             for channel in on(reader).into_iter().flatten().filter(|channel| reader.channels.contains(channel)) {
                 reader.ending[channel].get_or_insert(reason);
+                reader.ended_first.get_or_insert(reason);
             }
         }
     }

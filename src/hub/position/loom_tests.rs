@@ -12,7 +12,7 @@ use loom::{future::block_on, thread};
 
 use super::*;
 use crate::{
-    hub::wait::loom_tests::counting,
+    hub::{seats::Seats, wait::loom_tests::counting},
     log::{BROADCAST, Log, Retention, Tombstone},
     sync::Ordering,
     wire::{
@@ -37,7 +37,7 @@ fn at(offset: Offset) -> Cursor {
 }
 
 fn enter(channel: &Arc<Shared>) -> Position {
-    let reader = channel.look().readers.insert(None);
+    let reader = channel.look().readers.insert(None, Arc::new(Seats::new(1)).take().unwrap());
     Position::new(channel.clone(), reader, View { client: None })
 }
 

@@ -227,6 +227,6 @@ impl<'a> Session<'a> {
 
 /// Who is connected to this node.
 fn connected(hub: &Hub) -> Vec<(ChannelName, Connected)> {
-    let present = |shared: Arc<Shared>| (shared.name.clone(), shared.look().present());
+    let present = |shared: Arc<Shared>| (shared.name.clone(), shared.present());
     hub.registry.all().map(present).filter(|(_, present)| !present.is_empty()).collect()
 }

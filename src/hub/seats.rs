@@ -1,0 +1,188 @@
+//! The seats of a hub: how many subscriptions it has, and which of them are over.
+//!
+//! A subscription takes a seat when it is opened and gives it back as soon as it ends, whether it reads its end or somebody
+//! else ends it: a client that does not read keeps no other out. Until it is dropped it *lingers*, which takes memory but no
+//! seat. With as many lingering as there are seats, nobody is let in.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::Notify;
+
+use crate::{
+    sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock},
+    wire::notice::EndReason,
+};
+
+/// The seats that there are.
+pub(crate) struct Seats {
+    max: u32,
+    /// How many subscriptions there are, and in the upper half how many of them are over.
+    counts: AtomicU64,
+    /// The number that was given out last. Locked until the seat has it: whoever has a higher number sees it.
+    last_number: Mutex<u64>,
+    /// Set before the readers are told: who publishes or opens under a channel's lock and finds it unset is told later.
+    shutting_down: AtomicBool,
+    /// The last subscription of a hub that shuts down is gone.
+    emptied: Notify,
+}
+
+const ONE: u64 = 1;
+const ONE_OVER: u64 = 1 << 32;
+
+/// The seat of one subscription. Its readers share it in all channels.
+pub(crate) struct Seat {
+    seats: Arc<Seats>,
+    /// Grows from one subscription of the hub to the next. 0 as long as this one may still be refused.
+    number: AtomicU64,
+    /// Why it is over, once it is: what came first.
+    ended: OnceLock<EndReason>,
+}
+
+impl Seats {
+    pub(crate) fn new(max: usize) -> Self {
+        Self {
+            // More would not fit in memory.
+            max: u32::try_from(max).unwrap_or(u32::MAX / 2).min(u32::MAX / 2),
+            counts: AtomicU64::new(0),
+            last_number: Mutex::new(0),
+            shutting_down: AtomicBool::new(false),
+            emptied: Notify::new(),
+        }
+    }
+
+    /// A seat for one more subscription, if there is one, and not as many linger as there are seats.
+    pub(crate) fn take(self: &Arc<Self>) -> Option<Arc<Seat>> {
+        let one_more = |counts| {
+            let (taken, lingering) = split(counts);
+            (taken < self.max && taken + lingering < 2 * self.max).then_some(counts + ONE)
+        };
+        self.counts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok()?;
+        let (number, ended) = (AtomicU64::new(0), OnceLock::new());
+        Some(Arc::new(Seat { seats: self.clone(), number, ended }))
+    }
+
+    /// How many subscriptions there are that are not over, and how many that are.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let (taken, lingering) = split(self.counts.load(Ordering::SeqCst));
+        (taken as usize, lingering as usize)
+    }
+
+    pub(crate) fn taken(&self) -> usize {
+        self.counts().0
+    }
+
+    pub(crate) fn shut_down(&self) {
+        self.shutting_down.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.shutting_down.load(Ordering::SeqCst)
+    }
+
+    /// Waits until every subscription of a hub that shuts down was dropped.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let notified = self.emptied.notified();
+            if self.counts() == (0, 0) {
+                return;
+            }
+            notified.await;
+        }
+    }
+}
+
+/// The subscriptions that are not over, and those that are.
+fn split(counts: u64) -> (u32, u32) {
+    // Lossless: the halves of the number.
+    let (all, over) = (counts as u32, (counts >> 32) as u32);
+    (all - over, over)
+}
+
+impl Seat {
+    /// Its subscription is in: nothing refuses it any more.
+    pub(crate) fn settle(&self) {
+        let mut last = lock(&self.seats.last_number);
+        *last += 1;
+        self.number.store(*last, Ordering::Release);
+    }
+
+    /// Whether its subscription is in, and came before that of `other`.
+    pub(crate) fn is_older_than(&self, other: &Seat) -> bool {
+        let number = self.number.load(Ordering::Acquire);
+        number > 0 && number < other.number.load(Ordering::Acquire)
+    }
+
+    /// Why its subscription is over, if it is.
+    pub(crate) fn ended(&self) -> Option<EndReason> {
+        self.ended.get().copied()
+    }
+
+    /// Its subscription is over. Gives the seat back.
+    pub(crate) fn end(&self, reason: EndReason) {
+        if self.ended.set(reason).is_ok() {
+            self.seats.counts.fetch_add(ONE_OVER, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let gone = if self.ended.get().is_some() { ONE + ONE_OVER } else { ONE };
+        let before = self.seats.counts.fetch_sub(gone, Ordering::SeqCst);
+        // Either this sees the shutdown, or the shutdown sees this: both write one number and then read the other.
+        if before == gone && self.seats.is_shutting_down() {
+            self.seats.emptied.notify_waiters();
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscription_that_is_over_gives_its_seat_back_and_lingers_until_it_is_dropped() {
+        let seats = Arc::new(Seats::new(2));
+        let [one, two] = [(); 2].map(|()| seats.take().unwrap());
+        assert!(seats.take().is_none());
+        one.end(EndReason::Replaced);
+        one.end(EndReason::Closed);
+        assert_eq!((one.ended(), two.ended()), (Some(EndReason::Replaced), None));
+        assert_eq!(seats.counts(), (1, 1));
+        let three = seats.take().unwrap();
+        drop(two);
+        assert_eq!(seats.counts(), (1, 1));
+        drop((one, three));
+        assert_eq!(seats.counts(), (0, 0));
+    }
+
+    #[test]
+    fn no_more_linger_than_there_are_seats() {
+        let seats = Arc::new(Seats::new(2));
+        let mut over = Vec::new();
+        while let Some(seat) = seats.take() {
+            seat.end(EndReason::Disconnected);
+            over.push(seat);
+            assert!(over.len() <= 4);
+        }
+        assert_eq!(seats.counts(), (0, 4));
+        // Whichever of them goes, another may come.
+        for last in [true, false] {
+            drop(over.remove(if last { over.len() - 1 } else { 0 }));
+            over.extend(seats.take());
+            assert_eq!(over.len(), 4);
+        }
+        over.clear();
+        assert_eq!(seats.counts(), (0, 0));
+    }
+
+    #[test]
+    fn a_seat_that_is_not_settled_is_neither_older_nor_newer() {
+        let seats = Arc::new(Seats::new(9));
+        let [one, two] = [(); 2].map(|()| seats.take().unwrap());
+        two.settle();
+        assert!(!one.is_older_than(&two) && !two.is_older_than(&one));
+        one.settle();
+        assert!(two.is_older_than(&one) && !one.is_older_than(&two) && !one.is_older_than(&one));
+    }
+}
