@@ -1,5 +1,7 @@
-//! What the engine costs by itself, with no HTTP and no sockets: encoding, publishing, reading, opening. `bench/` measures
-//! whole servers.
+//! What the engine costs without HTTP and sockets: encoding, publishing, reading, opening. `bench/` measures whole
+//! servers.
+//!
+//! Run it with `cargo bench -p engine-bench`.
 
 use std::{
     hint::black_box,
@@ -30,7 +32,7 @@ fn ready<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Polls something that is ready, or is not to wait.
+/// Polls a future that is ready, or that is not to be waited for.
 fn poll<F: Future>(future: F) -> Poll<F::Output> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
@@ -61,7 +63,7 @@ fn encode(c: &mut Criterion) {
     group.finish();
 }
 
-/// The publisher's time alone: what it leaves to the runtime, and the readers' own time, is not in it.
+/// Measures the publisher's time only, without the wake-ups that it leaves to the runtime and the readers' own time.
 fn publish_to_parked(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut group = c.benchmark_group("publish");
@@ -74,7 +76,7 @@ fn publish_to_parked(c: &mut Criterion) {
                 for _ in 0..times {
                     subscriptions.iter_mut().for_each(read_to_the_end);
                     let publisher = publisher.clone();
-                    // In a task, as those are that publish: the rest is woken by another.
+                    // In a task, like most publishers: another task wakes the rest of the readers.
                     let published = runtime.spawn(async move {
                         let begin = Instant::now();
                         publish(&publisher, "c");

@@ -25,7 +25,7 @@ async fn the_form_joins_a_channel_and_events_arrive() {
     assert_eq!(browser.texts("#events .name").await, ["message"]);
     assert_eq!(browser.texts("#last-id, #events .id").await, [&*id, &*id]);
 
-    // A name that the page was not told of is not heard; then it is.
+    // The page does not hear a name that it was not told of; then it does.
     chat.publish("/send/lobby%2F1%20%C3%A9?event=unheard", json!(2)).await;
     browser.run("document.getElementById('listening').open = true", vec![]).await;
     browser.fill("name", "alarm").await;
@@ -48,7 +48,7 @@ async fn a_page_that_reconnects_has_every_event_once_and_in_order() {
     for n in 0..EVENTS {
         ids.push(chat.publish("/send/lobby", json!(n)).await);
         match n % 80 {
-            // A reader that is cut off before its first event has no id to come back with.
+            // A reader that is cut off before its first event has no id to resume with.
             0 => _ = browser.until("document.getElementById('count').textContent !== '0'").await,
             // In the middle of a burst, so that the cut is between any two bytes.
             30 => network.cut(),
@@ -57,7 +57,7 @@ async fn a_page_that_reconnects_has_every_event_once_and_in_order() {
                 network.mend(chat.port);
             }
             60 => _ = browser.until(OPEN).await,
-            // All so far has come, and nothing else.
+            // Everything so far has arrived, and nothing else.
             79 => {
                 browser.until(&format!("document.getElementById('count').textContent >= {}", n + 1)).await;
                 let numbers: Vec<String> = (0..=n).map(|n| n.to_string()).collect();
@@ -90,7 +90,7 @@ async fn a_targeted_event_arrives_at_its_client_only() {
     browser.fill("to", "").await;
     browser.fill("text", "for all").await;
     browser.enter("text").await;
-    // What was sent first would be here by now.
+    // The event that was sent first would have arrived by now.
     browser.until("document.getElementById('count').textContent !== '0'").await;
     assert_eq!(browser.texts("#events .data").await, ["for all"]);
 
@@ -148,7 +148,7 @@ async fn the_page_says_that_the_token_is_wrong() {
     browser.until(OPEN).await;
     let url: Value = browser.run("return location.search", vec![]).await;
     assert_eq!(url, "?channel=lobby&client=ana", "a token does not stay in the address");
-    // Its forms bring the token too.
+    // The page's forms send the token too.
     browser.fill("text", "hello").await;
     browser.enter("text").await;
     browser.until("document.getElementById('count').textContent === '1'").await;
@@ -158,7 +158,7 @@ async fn the_page_says_that_the_token_is_wrong() {
     browser.until("document.querySelector('#runs article:not(.running)')").await;
 }
 
-/// With `UPDATE_SCREENSHOT` set, it is also how `docs/chat.png` is made.
+/// With `UPDATE_SCREENSHOT` set, it writes `docs/chat.png`.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_is_photographed_for_the_readme() {
     let Some(browser) = Browser::start().await else { return };

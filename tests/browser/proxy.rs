@@ -1,4 +1,4 @@
-//! The network between browser and server, which can be cut and mended.
+//! The network between browser and server, which can be cut and repaired.
 
 use std::net::Ipv4Addr;
 
@@ -27,7 +27,7 @@ impl Proxy {
         proxy
     }
 
-    /// Closes every connection, wherever in an event it is, and every new one at once.
+    /// Closes every connection, at any place in an event, and every new one at once.
     pub fn cut(&self) {
         self.upstream.send_replace(None);
     }

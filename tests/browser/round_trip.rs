@@ -1,5 +1,5 @@
-//! Whatever is published, Chromium's own parser gets back what the standard says: the same text, each CR, LF and CRLF
-//! as LF.
+//! Chromium's parser reads back what was published, as the standard says: the same text, with each CR, LF and CRLF as
+//! LF.
 
 use axum::{Router, response::Html, routing::get};
 use serde_json::json;
@@ -36,7 +36,7 @@ async fn an_event_arrives_under_any_name() {
     open(&browser, &publisher, &names).await;
     for name in names {
         // An event without data would not fire: "If the data buffer is an empty string, set the data buffer and the
-        // event type buffer to the empty string and return." Empty data is one empty line of it, which is not that.
+        // event type buffer to the empty string and return." Empty data is sent as one empty line, which does fire.
         publisher.channel("any").send(Event::text("").name(EventName::from_static(name))).await.unwrap();
     }
     let got = browser.until(&format!("got.length === {} && got", names.len())).await;
@@ -45,7 +45,7 @@ async fn an_event_arrives_under_any_name() {
     }
 }
 
-/// Serves the hub, and opens a page that keeps what it hears in `got`.
+/// Serves the hub, and opens a page that collects the events in `got`.
 async fn open(browser: &Browser, publisher: &Publisher, names: &[&str]) {
     let app = Router::new()
         .route("/", get(|| async { Html("<!doctype html><title>round trip</title>") }))
@@ -65,7 +65,7 @@ async fn open(browser: &Browser, publisher: &Publisher, names: &[&str]) {
     browser.until("source.readyState === EventSource.OPEN").await;
 }
 
-/// Sixty texts: those that a person thinks of, and some that chance puts together.
+/// Sixty texts: those that a person thinks of, and random combinations.
 fn texts() -> Vec<String> {
     let mut texts: Vec<String> = PIECES.iter().map(|&piece| piece.to_owned()).collect();
     texts
@@ -73,7 +73,7 @@ fn texts() -> Vec<String> {
     texts.push((0u8..128).map(char::from).collect());
     texts.push("0123456789abcde\n".repeat(1 << 16));
     texts.push("x".repeat(1 << 20));
-    // A small generator with a fixed seed: the same texts in every run.
+    // A small generator with a fixed seed, so that every run has the same texts.
     let mut state = 1u64;
     while texts.len() < 60 {
         let mut text = String::new();

@@ -1,5 +1,5 @@
-//! What the web-platform-tests ask of a browser (`eventsource/`), asked of browser and server together: requests,
-//! credentials, other origins, redirects, status codes, coming back, going away; and what a stream means.
+//! What the web-platform-tests (`eventsource/`) ask of a browser, asked of browser and server together: requests,
+//! credentials, other origins, redirects, status codes, reconnecting, leaving; and what a stream means.
 
 use std::{
     sync::{Arc, Mutex},
@@ -29,7 +29,7 @@ use crate::{driver::Browser, proxy::Proxy};
 #[path = "../common/standard.rs"]
 mod cases;
 
-/// A server, a browser on its page, and the requests that came.
+/// A server, a browser on its page, and the requests that arrived.
 struct World {
     browser: Browser,
     publisher: Publisher,
@@ -54,7 +54,7 @@ impl World {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// Makes a source that keeps what it hears in `got`: messages as `[name, data, id]`, the rest by its name.
+    /// Makes a source that collects events in `got`: messages as `[name, data, id]`, others by their name.
     async fn listen(&self, url: &str, credentials: bool) {
         let script = "window.source?.close();
             window.got = [];
@@ -73,7 +73,7 @@ impl World {
         self.browser.until("got[0] === 'open' && source.readyState === EventSource.OPEN").await;
     }
 
-    /// Waits until the source is closed for good, and says how many errors it told of.
+    /// Waits until the source is closed for good, and returns the number of errors and what it got.
     async fn closed(&self) -> Value {
         self.browser.until("source.readyState === EventSource.CLOSED").await;
         self.browser.run("return [errors, got]", vec![]).await
@@ -94,7 +94,7 @@ impl World {
     }
 }
 
-/// All that the tests need; another origin's if there is `cors`.
+/// Serves everything that the tests need; with `cors`, as another origin.
 async fn serve(publisher: Publisher, requests: Requests, cors: Option<CorsLayer>) -> u16 {
     let soon = |pattern: &str| Route::new(pattern).retry(Duration::from_millis(10));
     let layer = SseLayer::new(publisher)
@@ -127,7 +127,7 @@ async fn remember(State(requests): State<Requests>, request: Request, next: Next
     next.run(request).await
 }
 
-/// `/private` is for who has the cookie, and some channels are for nobody.
+/// `/private` needs the cookie, and some channels are for nobody.
 async fn authorize(request: AuthorizeRequest) -> Result<Grant, Denied> {
     let cookie = request.headers().get(header::COOKIE).and_then(|cookie| cookie.to_str().ok());
     match request.channels().first().map(ChannelName::as_str) {
@@ -139,7 +139,7 @@ async fn authorize(request: AuthorizeRequest) -> Result<Grant, Denied> {
     }
 }
 
-/// In another encoding than a stream's.
+/// A page in another encoding than a stream's.
 async fn page() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/html; charset=windows-1252")], "<!doctype html><title>standard</title>")
 }
@@ -159,7 +159,7 @@ async fn chromium_reads_the_standards_streams_as_the_tests_expect() {
     let Some(world) = World::start().await else { return };
     for (n, (what, _, events)) in CASES.iter().enumerate() {
         world.listen(&format!("/case/{n}"), false).await;
-        // At the end of the stream.
+        // The stream has ended.
         world.browser.until("errors > 0").await;
         let got = world.browser.run("source.close(); return got.filter((event) => event !== 'open')", vec![]).await;
         assert_eq!(got, json!(events), "{what}");
@@ -187,7 +187,7 @@ async fn a_browser_reconnects_with_the_last_id_after_the_time_it_was_told() {
     world.browser.open(&format!("http://127.0.0.1:{}/", network.port)).await;
     world.open("/events/chat").await;
     let mut ids = vec![world.send(Event::text("own id")).await];
-    // An id of the application's, and a time that a test would see: the second cut would outlast any patience.
+    // An id of the application's own, and a short time, as the next reconnect would otherwise take too long.
     let told = Event::text("custom id").id(CustomId::from_static("a.b_c-1")).retry(Duration::from_millis(5));
     ids.push(world.send(told).await);
     for round in 0..3 {
@@ -222,10 +222,10 @@ async fn another_origin_reads_where_cors_lets_it() {
     let none = serve(world.publisher.clone(), Requests::default(), None).await;
     let at = |port: u16, path: &str| format!("http://127.0.0.1:{port}{path}");
 
-    // Without its headers no page of another origin reads anything.
+    // Without CORS headers no page of another origin reads anything.
     world.listen(&at(none, "/events/chat"), false).await;
     assert_eq!(world.closed().await, json!([1, []]));
-    // To anybody, and back with an id: no request was asked for before, since ids need none.
+    // With `*`, and with a reconnect that has an id: there was no preflight, since ids need none.
     let network = Proxy::to(anybody).await;
     world.open(&at(network.port, "/events/chat")).await;
     world.send(Event::text("a")).await;
@@ -237,7 +237,7 @@ async fn another_origin_reads_where_cors_lets_it() {
     let asked: Vec<Method> = open.lock().unwrap().iter().map(|(method, _, _)| method.clone()).collect();
     assert_eq!(asked, [Method::GET, Method::GET]);
     assert!(open.lock().unwrap()[1].2.contains_key("last-event-id"));
-    // A page that may not bring its cookies does not, and one that brings them where anybody may read reads nothing.
+    // A page that may not send cookies does not, and one that sends them where `*` is allowed reads nothing.
     world.listen(&at(anybody, "/private"), false).await;
     assert_eq!(world.closed().await, json!([1, []]));
     world.listen(&at(anybody, "/private"), true).await;
@@ -312,7 +312,8 @@ async fn a_page_that_closes_its_source_or_is_closed_frees_its_subscription() {
     assert_eq!(world.publisher.connections(), 1);
     world.browser.run("source.close()", vec![]).await;
     gone().await;
-    // A page that the user only leaves is kept for the way back, its stream too, until the browser wants the room.
+    // A page that the user navigates away from is kept for going back, with its stream, until the browser needs the
+    // memory.
     world.open("/events/chat").await;
     world.browser.client.new_window(true).await.unwrap();
     world.browser.client.close_window().await.unwrap();

@@ -1,6 +1,6 @@
-//! The engine's tests in one program, which is built sooner than each of them: for `scripts/mutants`.
+//! The engine's tests in one program, which builds faster than all of them do. For `scripts/mutants`.
 
-#![allow(clippy::duplicate_mod)] // Each of them brings what is common.
+#![allow(clippy::duplicate_mod)] // Each of them includes `tests/common`.
 
 #[path = "../bounds.rs"]
 mod bounds;

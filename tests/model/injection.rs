@@ -1,4 +1,5 @@
-//! Promise 7: any text arrives as exactly itself, and what can't be carried is a typed error. Nothing panics.
+//! Promise 7: any text arrives as exactly itself, and text that the format can't carry is a typed error. Nothing
+//! panics.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -8,7 +9,7 @@ use proptest::prelude::*;
 use serde::{Serialize, Serializer};
 use tower_sse::{ChannelName, ClientId, Comment, CustomId, Event, EventId, EventName, Publisher};
 
-/// What a client makes of the bytes, by the standard's own steps: (event, data, last event id), one for each dispatch.
+/// What a client makes of the bytes by the steps of the standard: (event, data, last event id) for each dispatch.
 fn interpret(stream: &str) -> Vec<(String, String, String)> {
     let (mut dispatched, mut last_id) = (Vec::new(), String::new());
     let (mut event, mut data) = (String::new(), String::new());
@@ -79,7 +80,7 @@ fn awkward_texts_arrive_as_themselves() {
     }
 }
 
-/// Texts out of what a parser may stumble over.
+/// Texts made of pieces that trip parsers.
 fn awkward() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         3 => prop_oneof!["\r", "\n", "\r\n", " ", ":", "\u{feff}", "\0", "data: ", "id: 1", "event: x", "retry: 1"]
@@ -89,7 +90,7 @@ fn awkward() -> impl Strategy<Value = String> {
     proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
-/// The same through `Serialize`: serde_json escapes, so the string comes back from JSON untouched.
+/// The same through `Serialize`: serde_json escapes the string, so parsing the JSON gives it back unchanged.
 struct Json<'a>(&'a str);
 
 impl Serialize for Json<'_> {

@@ -1,7 +1,8 @@
-//! The engine against a model that is too simple to be wrong: all events ever, in one vector, each held or not.
+//! The engine against a model that is too simple to be wrong: all events ever published in one vector, each held or
+//! not.
 //!
-//! It checks promises 1 to 4 exactly: what a reader gets, in which order, and a gap when and only when an event that was
-//! meant for it and comes after where it stands is no longer held.
+//! It checks promises 1 to 4 exactly: what a reader gets, in which order, and that it gets a gap if and only if an
+//! event that is meant for it, and lies after its position, is no longer held.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -26,11 +27,11 @@ use tower_sse::{
 
 const CHANNELS: [&str; 3] = ["red", "green", "blue"];
 const CLIENTS: [&str; 3] = ["", "ana", "bob"];
-/// What a channel holds: a few events, of which a run is dead soon, or many, which runs are made of.
+/// How many events a channel holds: few, so that a run soon holds nothing, or many, so that they form runs.
 const HELD: [usize; 2] = [4, 40];
-/// How many of them there are.
+/// The number of lengths.
 pub const LENGTHS: usize = HELD.len();
-/// Some are large enough to be held by themselves.
+/// Data sizes, of which some are large enough for a run of their own.
 pub const SIZES: [usize; 4] = [0, 10, 700, 9_000];
 const AGE: u64 = 10;
 
@@ -49,11 +50,11 @@ pub enum Op {
 #[derive(Debug, Clone)]
 pub enum Id {
     None,
-    /// Of the n-th event ever published, as a browser would know it.
+    /// The id of the n-th event ever published, as a browser would know it.
     Of(usize),
-    /// The cursor at any offset, custom id or not.
+    /// The cursor at any offset, whether or not the event has a custom id.
     At(usize),
-    /// Where the n-th reader stands.
+    /// The position of the n-th reader.
     Reader(usize),
     Future,
     OtherEpoch,
@@ -91,7 +92,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 /// The reference: offset `n` is `events[n - 1]`.
 #[derive(Default)]
 struct Model {
-    /// How many events each channel holds.
+    /// How many events each channel may hold.
     max: usize,
     events: Vec<Published>,
     finished: HashSet<usize>,
@@ -110,11 +111,11 @@ struct Reader {
     real: Subscription,
     channels: Vec<usize>,
     client: usize,
-    /// Everything up to here was read.
+    /// Everything up to here has been read.
     cursor: usize,
-    /// What it knows to have lost.
+    /// The events that a gap has told it of.
     told: HashSet<usize>,
-    /// By channel: why it is to end at once. And what came first.
+    /// For each channel, why its subscription is to end at once, and the reason that came first.
     ending: Vec<Option<EndReason>>,
     ended_first: Option<EndReason>,
     gap: Option<Expected>,
@@ -149,7 +150,7 @@ impl Model {
         self.events.iter_mut().filter(|event| now - event.at > AGE).for_each(|event| event.held = false);
     }
 
-    /// The offsets of what a reader is meant to see after `after`, held or not.
+    /// The offsets after `after` that are meant for a reader, held or not.
     fn after(&self, channels: &[usize], client: usize, after: usize) -> Vec<usize> {
         let seen = |n: &usize| {
             let event = &self.events[n - 1];
@@ -176,7 +177,7 @@ impl Model {
 }
 
 impl Reader {
-    /// What the next look has to give. Where it may give one of two, it is what was `seen`.
+    /// What the next poll has to return. Where either of two is right, it is the one that was `seen`.
     fn expect(&mut self, model: &Model, seen: &Expected) -> Expected {
         if let Some(gap) = self.gap.take() {
             return gap;
@@ -210,7 +211,7 @@ impl Reader {
         Expected::End(reason)
     }
 
-    /// What the next look gives.
+    /// What the next poll returns.
     fn look(&mut self) -> Expected {
         match poll(&mut self.real) {
             Poll::Pending => Expected::Pending,
@@ -228,7 +229,7 @@ impl Reader {
         }
     }
 
-    /// A live connection of that client on that channel.
+    /// Whether it is a live connection of that client on that channel.
     fn is_on(&self, channel: usize, client: usize) -> bool {
         !self.over && self.client == client && self.channels.contains(&channel) && self.ending[channel].is_none()
     }
@@ -283,7 +284,7 @@ impl World {
                 tokio::time::advance(Duration::from_secs(seconds)).await;
                 self.model.now += seconds;
                 self.model.expire();
-                // When the sweep comes by is its own affair: to look at a channel is to evict what is too old.
+                // The sweep may run at any time. Looking at a channel evicts what is too old.
                 CHANNELS.iter().for_each(|channel| drop(self.publisher.channel(*channel).recent(0)));
             }
             Op::Close { channel } => {
@@ -380,7 +381,7 @@ impl World {
         });
     }
 
-    /// Where a reader starts, and why there is a gap.
+    /// Where a reader starts, and the reason if it gets a gap.
     fn start(&self, channels: &[usize], client: usize, start: Start, id: Option<&str>) -> (usize, Option<GapReason>) {
         let model = &self.model;
         let Some(id) = id else {
@@ -434,7 +435,7 @@ impl World {
         }
     }
 
-    /// Ends readers on the channels that `on` says.
+    /// Ends readers on the channels that `on` returns.
     fn end(&mut self, reason: EndReason, on: impl Fn(&Reader) -> Option<Vec<usize>>) {
         for reader in &mut self.readers {
             for channel in on(reader).into_iter().flatten().filter(|channel| reader.channels.contains(channel)) {
@@ -457,7 +458,7 @@ fn custom_id(n: usize) -> CustomId {
     CustomId::try_from(format!("custom.{n}")).unwrap()
 }
 
-/// One case: the index of a length, and what is done. The fuzz target of that name runs such too.
+/// Runs one case: the index of a length, and the operations. The fuzz target of that name runs cases as well.
 pub fn run(held: usize, ops: Vec<Op>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
@@ -468,7 +469,8 @@ pub fn run(held: usize, ops: Vec<Op>) {
     });
 }
 
-/// Cases by chance, on threads: 40,000. `MODEL_CASES` is how many instead, and `MODEL_SEED` makes the same ones again.
+/// Runs 40,000 random cases on threads. `MODEL_CASES` sets another number, and `MODEL_SEED` repeats the cases of a
+/// seed.
 #[test]
 fn every_reader_gets_what_the_model_says() {
     const PARTS: u32 = 4;

@@ -1,5 +1,5 @@
-//! Whatever is published, an independent parser gets back what the standard says: the same text, each CR, LF and CRLF
-//! as LF. `sseer` is that parser; `tests/browser` asks Chromium's.
+//! An independent parser reads back what was published, as the standard says: the same text, with each CR, LF and CRLF
+//! as LF. `sseer` is that parser; `tests/browser` does the same with Chromium's.
 
 #[path = "../common/pieces.rs"]
 mod pieces;
@@ -16,7 +16,7 @@ use sseer::event_stream::EventStream;
 use standard::CASES;
 use tower_sse::{Comment, CustomId, Event, EventName, Limits, Publisher};
 
-/// Text of every kind: what the format cares about, and any characters.
+/// Text of every kind: characters that the format treats specially, and any others.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         20 => vec(select(&PIECES[..]), 0..24).prop_map(|pieces| pieces.concat()),
@@ -43,7 +43,7 @@ fn normalised(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\r', "\n")
 }
 
-/// The event's bytes as readers get them, in pieces of that size at most, parsed.
+/// Parses an event's bytes as readers get them, in pieces of at most that size.
 fn parse(wire: &Bytes, piece: usize) -> Vec<sseer::event::Event> {
     let pieces: Vec<Result<Bytes, Infallible>> =
         wire.chunks(piece).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
@@ -113,10 +113,10 @@ proptest! {
     }
 }
 
-/// The parser itself: a test of the test. `tests/browser` asks Chromium about the same streams.
+/// Tests the parser itself. `tests/browser` gives the same streams to Chromium.
 #[test]
 fn the_parser_follows_the_standard() {
-    // It refuses what is no UTF-8, which suits an oracle: nothing here may send such a thing.
+    // The parser refuses invalid UTF-8. That suits an oracle, since the server never sends any.
     for (what, wire, events) in CASES.iter().filter(|(_, wire, _)| std::str::from_utf8(wire).is_ok()) {
         for piece in [1, 2, 3, wire.len()] {
             let got = parse(&Bytes::from_static(wire), piece);

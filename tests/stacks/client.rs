@@ -1,4 +1,4 @@
-//! A client over a real socket, which reads a stream as it comes.
+//! A client over a real socket, which reads a stream as it arrives.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,7 +11,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 
-/// What is spoken on the wire.
+/// The protocol on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     Http1,
@@ -32,7 +32,7 @@ pub struct Reply {
     unread: Vec<u8>,
 }
 
-/// An event as it stood on the wire.
+/// An event as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Received {
     pub name: String,
@@ -40,7 +40,7 @@ pub struct Received {
     pub id: String,
 }
 
-/// A test that waits this long has failed: it is no measure of anything.
+/// A test that waits this long has failed. It does not measure anything.
 const STUCK: Duration = Duration::from_secs(20);
 
 impl Client {
@@ -88,7 +88,7 @@ impl Reply {
         }
     }
 
-    /// The next event. Comments and `retry:` lines are passed over.
+    /// The next event. Comments and `retry:` lines are skipped.
     pub async fn event(&mut self) -> Option<Received> {
         let mut event = Received::default();
         let mut data: Option<String> = None;
@@ -116,7 +116,7 @@ impl Reply {
         all
     }
 
-    /// Everything that is left.
+    /// Everything up to the end of the body.
     pub async fn rest(mut self) -> String {
         let mut rest = String::new();
         while let Some(line) = self.line().await {

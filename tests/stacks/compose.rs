@@ -1,4 +1,4 @@
-//! The layer fits the stacks that it is made for: most of this is to compile.
+//! The layer fits the stacks that it is made for. Most of these tests only have to compile.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -20,7 +20,7 @@ fn layer() -> SseLayer {
 
 fn is_shareable<T: Clone + Send + Sync + 'static>(_: &T) {}
 
-/// What a server asks of a service's types.
+/// The bounds that a server has on a service.
 fn is_servable<S, B>(service: S)
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -40,7 +40,7 @@ async fn around_an_axum_router() {
     is_shareable(&layer);
     let app: axum::Router = axum::Router::new()
         .route("/send", axum::routing::post(async |body: String| body))
-        // A handler's own stream.
+        // A stream of the handler's own.
         .route("/own", axum::routing::post(own_stream))
         .layer(layer)
         .layer(CorsLayer::permissive())
@@ -101,7 +101,7 @@ async fn around_any_service_whatever_its_body() {
     assert_eq!(service.oneshot(Request::new(NoBodyAtAll)).await.err().unwrap(), "broken");
 }
 
-/// What a server on the layer answers to the bytes of an HTTP/1.1 request, until nothing more comes.
+/// What a server with the layer answers to the bytes of an HTTP/1.1 request, until nothing more arrives.
 async fn answer_to(request: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let inner =
@@ -137,9 +137,9 @@ async fn the_bytes_over_http_1() {
     assert_eq!(answer, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\ninner");
 }
 
-// In axum: every claim of `SseLayer`'s documentation.
+// In axum: every claim in `SseLayer`'s documentation.
 
-/// What a router answers to a GET, as `sse` for a stream, or its status and text.
+/// What a router answers to a GET: `sse` for a stream, or else its status and text.
 async fn answer_of(app: axum::Router, path: &str) -> String {
     let response = app.oneshot(Request::get(path).body(axum::body::Body::empty()).unwrap()).await.unwrap();
     let status = response.status();
@@ -165,7 +165,7 @@ fn router() -> axum::Router {
     axum::Router::new().route("/page", axum::routing::get(page))
 }
 
-/// As [`router`], of another path.
+/// Like [`router`], with another path.
 fn other() -> axum::Router {
     axum::Router::new().route("/other", axum::routing::get(page))
 }
@@ -202,7 +202,7 @@ async fn in_axum_an_auth_layer_protects_streams_only_if_it_is_added_after_theirs
     assert_eq!(answer_of(protected.clone(), "/page").await, "401 ");
     assert_eq!(answer_of(protected, STREAM).await, "401 ");
     assert_eq!(publisher.stats().opened, 0, "a request that is denied opens nothing");
-    // As the documentation warns: these protect everything but the streams.
+    // As the documentation warns, these protect everything but the streams.
     for open in [router().layer(from_fn(signed_in)).layer(sse()), router().route_layer(from_fn(signed_in)).layer(sse())]
     {
         assert_eq!(answer_of(open.clone(), "/page").await, "401 ");
@@ -225,7 +225,7 @@ async fn in_axum_a_router_with_the_layer_goes_into_another() {
 
 #[tokio::test]
 async fn in_axum_the_layer_goes_around_a_whole_router() {
-    // Another method on a stream's path is the router's.
+    // The router answers another method on a stream's path.
     let post = || router().route(STREAM, axum::routing::post(page));
     for app in [post(), post().fallback(fallback), other().merge(post())] {
         let app = axum::Router::new().fallback_service(layer().layer(app));
@@ -285,7 +285,7 @@ async fn a_service_of_streams_alone_says_what_else_it_takes() {
     }
 }
 
-/// The documented example of a handler's own stream, through axum.
+/// The documentation's example of a stream of the handler's own, in axum.
 #[tokio::test]
 async fn in_axum_a_handler_has_its_own_streams() {
     use axum::extract::{Path, State};
@@ -313,7 +313,7 @@ async fn in_axum_a_handler_has_its_own_streams() {
 async fn axum_takes_an_authorizer_that_is_sync() {
     let yes = || authorizer_fn(|request: AuthorizeRequest| async move { Ok::<_, Denied>(request.grant()) });
     let erased = tower::util::BoxCloneSyncService::new(yes());
-    // The worker is the one that has what is not `Sync`.
+    // The buffer's worker owns the service that is not `Sync`.
     let buffered = tower::buffer::Buffer::new(tower::util::BoxCloneService::new(yes()), 16);
     assert_eq!(answer_of(router().layer(layer().authorizer(erased)), STREAM).await, "sse");
     assert_eq!(answer_of(router().layer(layer().authorizer(buffered)), STREAM).await, "sse");
@@ -337,7 +337,7 @@ fn public_types_are_send_and_sync_where_they_should_be() {
     send_sync_unpin::<Denied>();
     send_sync_unpin::<Route>();
     send_sync_unpin::<AuthorizeRequest>();
-    // Boxed, a future of any kind in it leaves the body movable; one that is only `Send` leaves it that.
+    // A boxed inner body leaves the body `Unpin`, and one that is only `Send` leaves it `Send`.
     fn send<T: Send>(_: &T) {}
     send(&SseBody::<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>>::default());
 }
@@ -357,7 +357,7 @@ async fn a_futures_debug_output_names_its_state() {
 fn a_response_that_passes_through_carries_no_stream() {
     let (inner, body) = (size_of::<Full<Bytes>>(), size_of::<SseBody<Full<Bytes>>>());
     assert!(body <= inner + 8, "{body}");
-    // A request on its way to the authorizer, or to the inner service, is most of it.
+    // Most of it is a request on its way to the authorizer or to the inner service.
     let future = size_of::<SseFuture<NotFound, Request<Incoming>>>();
     assert!(future <= 368, "{future}");
 }

@@ -1,4 +1,4 @@
-//! tower-http's and tower's layers around the stream: each does its work, and none holds an event back.
+//! Layers of tower and tower-http around the stream: each does its work, and none holds an event back.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -15,7 +15,7 @@ use tower_sse::{AuthorizeRequest, ClientId, Denied, Event, Publisher, SseLayer, 
 
 type Inner = Response<Full<Bytes>>;
 
-/// The layer over a service of a page, which is large enough to be compressed.
+/// The layer around a service that answers with a page, which is large enough to be compressed.
 fn sse(
     publisher: &Publisher,
 ) -> impl Service<
@@ -40,7 +40,7 @@ async fn frame<B: Body<Data = Bytes, Error: std::fmt::Debug> + Unpin>(body: &mut
     body.frame().await.expect("a frame").expect("no error").into_data().expect("data")
 }
 
-/// What every stream has to do through a layer: begin at once, and pass each event on at once.
+/// Asserts what every stream has to do through a layer: begin at once, and deliver each event at once.
 async fn assert_streams<B>(publisher: &Publisher, response: Response<B>)
 where
     B: Body<Data = Bytes, Error: std::fmt::Debug>,

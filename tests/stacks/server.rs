@@ -1,4 +1,4 @@
-//! The same application on each of the stacks, on a port of the system's.
+//! The same application on each of the stacks, on a port that the system chooses.
 
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
@@ -19,7 +19,7 @@ use tower_sse::{
 };
 use warp::Filter;
 
-/// What serves.
+/// The HTTP stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stack {
     Axum,
@@ -88,7 +88,7 @@ fn layer(publisher: Publisher) -> SseLayer<impl tower_sse::Authorizer<Future: Se
         .authorizer(authorizer_fn(authorize))
 }
 
-/// Anybody may read all but the channel `secret`, as whoever they say.
+/// Anybody may read every channel but `secret`, as any client.
 async fn authorize(request: AuthorizeRequest) -> Result<Grant, Denied> {
     const SECRET: ChannelName = ChannelName::from_static("secret");
     if request.channels().contains(&SECRET) {
@@ -113,7 +113,7 @@ where
         stream.set_nodelay(true).unwrap();
         let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
         let connection = connections.watch(connection.into_owned());
-        // A client that goes away in the middle of a stream is an error here, and what many of the tests do.
+        // A client that hangs up in the middle of a stream, as in many of the tests, is an error here.
         tokio::spawn(async { connection.await.unwrap_or_default() });
     }
     connections.shutdown().await;

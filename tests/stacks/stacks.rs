@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use server::{Server, Stack};
 use tower_sse::{Event, EventName, Publisher};
 
-/// Writes each test once for each stack and protocol.
+/// Makes a test for each stack and protocol.
 macro_rules! on_every_stack {
     ($($(#[$attr:meta])* async fn $name:ident($server:ident: Server, $client:ident: Client) $body:block)*) => {
         $(mod $name {
