@@ -35,13 +35,13 @@ pub struct RunArgs {
     pub rounds: usize,
     pub scale: f64,
     pub patience: Duration,
-    /// The server's, and the load generator's.
+    /// The server's core, and the load generator's.
     pub cores: (usize, usize),
     pub out: PathBuf,
 }
 
 impl RunArgs {
-    /// A name that is no scenario's is the beginning of several.
+    /// Whether a scenario is selected. A name that is no scenario's selects all that begin with it.
     pub fn wants(&self, scenario: &str) -> bool {
         let is_whole = |name: &str| SCENARIOS.iter().any(|scenario| scenario.name == name);
         let means = |name: &str| if is_whole(name) { scenario == name } else { scenario.starts_with(name) };
@@ -53,7 +53,7 @@ impl RunArgs {
     }
 }
 
-/// Says what is wrong if it can't be read.
+/// Parses the arguments; an error says what is wrong with them.
 pub fn parse(mut args: impl Iterator<Item = String>) -> Result<Cli, String> {
     match args.next().as_deref() {
         Some("run") => parse_run(args).map(Cli::Run),

@@ -1,4 +1,4 @@
-//! What the load generator tells a server to publish, the same for all of them: lines on a connection of its own.
+//! How the load generator tells a server what to publish: lines on a connection of its own, the same for all servers.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -6,20 +6,20 @@ use std::{
     time::Duration,
 };
 
-/// Rounds of events: in each, `burst` events to each of `streams` streams from number `first` on.
+/// Rounds of events. Each round has `burst` events for each of `streams` streams from number `first` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Publish {
     pub first: u32,
     pub streams: u32,
     pub burst: u32,
     pub rounds: u32,
-    /// Between the beginnings of two rounds; with none, one follows the other.
+    /// The time between the beginnings of two rounds; if zero, rounds follow each other directly.
     pub interval: Duration,
-    /// A stream is a client of channel 0 instead of a channel.
+    /// Whether a stream is a client of channel 0 instead of a channel.
     pub targeted: bool,
-    /// The CPU time of each call is noted.
+    /// Whether the CPU time of each call is recorded.
     pub timed: bool,
-    /// To be answered with the id of the first event, when all are published.
+    /// Whether to answer with the first event's id once all are published.
     pub answered: bool,
 }
 
@@ -38,11 +38,11 @@ impl Publish {
     }
 }
 
-/// A line.
+/// A command, which is one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
     Publish(Publish),
-    /// To be answered with the median of the CPU times that were noted, in nanoseconds.
+    /// To answer with the median of the recorded CPU times, in nanoseconds.
     Times,
 }
 
@@ -76,7 +76,7 @@ impl Command {
     }
 }
 
-/// The generator's end.
+/// The generator's end of the connection.
 pub struct Control(BufReader<TcpStream>);
 
 impl Control {

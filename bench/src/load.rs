@@ -1,5 +1,5 @@
-//! The load generator: raw non-blocking sockets on one epoll. It counts every delivery, and sees what is lost, repeated, out
-//! of order or for somebody else.
+//! The load generator: raw non-blocking sockets on one epoll. It counts every delivery, and notices events that are
+//! lost, repeated, out of order or for somebody else.
 
 use std::{
     io::{self, Read, Write},
@@ -15,18 +15,18 @@ use crate::{
     sys::{self, Epoll, Ready},
 };
 
-/// What a reader asks for, and what it is to get.
+/// What a reader requests, and what it has to get.
 #[derive(Debug, Clone)]
 pub struct Ask {
     pub target: String,
     pub last_event_id: Option<String>,
     /// The streams that it reads.
     pub streams: Range<u32>,
-    /// The number of the next event, in each of them.
+    /// The number of the next event in each of them.
     pub next: u32,
 }
 
-/// What came.
+/// What arrived.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     pub opened: usize,
@@ -36,7 +36,7 @@ pub struct Tally {
     /// Colons that were read while [`Load::count_comments`] was set.
     pub comments: u64,
     pub lost: u64,
-    /// Repeated, or out of order.
+    /// Events that were repeated or out of order.
     pub repeated: u64,
     pub foreign: u64,
     pub refused: u64,
@@ -48,22 +48,22 @@ impl Tally {
     }
 }
 
-/// Of nanoseconds, up to a minute.
+/// A histogram of nanoseconds up to a minute.
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_max(60_000_000_000, 3).unwrap_or_else(|_| unreachable!("these bounds are allowed"))
 }
 
-/// When events of one stream came.
+/// When the events of one stream arrived.
 pub struct Timing {
     /// How many readers each event has.
     readers: u32,
-    /// How many of them got it, by its number.
+    /// How many of them got an event, by its number.
     got: Vec<u32>,
     /// How many events everybody got.
     pub complete: u32,
-    /// Nanoseconds to each reader; not recorded where only `complete` is of interest.
+    /// Nanoseconds until each reader had it; not recorded if only `complete` matters.
     pub each: Option<Histogram<u64>>,
-    /// And to the last one.
+    /// Nanoseconds until the last reader had it.
     pub last: Histogram<u64>,
 }
 
@@ -91,7 +91,7 @@ impl Timing {
 
 struct Reader {
     stream: TcpStream,
-    /// The request until it is sent, then the response until its head is read.
+    /// The request until it is sent, then the response until its head has been read.
     head: Vec<u8>,
     open: bool,
     scanner: Scanner,
@@ -110,7 +110,7 @@ pub struct Load {
     pub count_comments: bool,
 }
 
-/// Connections that wait for their response at once: fewer than a listener's backlog.
+/// How many connections wait for their response at once: fewer than a listener's backlog.
 const WAITING: usize = 64;
 
 impl Load {
@@ -130,7 +130,7 @@ impl Load {
         self.readers.len()
     }
 
-    /// Opens readers, and waits until all are.
+    /// Opens readers, and waits until all are open.
     pub fn open(&mut self, addr: SocketAddr, asks: impl IntoIterator<Item = Ask>) -> io::Result<()> {
         let before = self.readers.len();
         let opened = self.tally.opened;
@@ -145,7 +145,7 @@ impl Load {
         self.until(Duration::from_secs(30), |load| load.tally.opened >= all).map(drop)
     }
 
-    /// Connects, and asks for nothing yet. Gives the reader's number.
+    /// Connects without sending a request yet. Returns the reader's number.
     pub fn connect(&mut self, addr: SocketAddr, ask: Ask) -> io::Result<usize> {
         let stream = TcpStream::connect(addr)?;
         stream.set_nodelay(true)?;
@@ -171,7 +171,7 @@ impl Load {
         self.readers.truncate(key);
     }
 
-    /// Reads until a condition holds; says whether it did in time.
+    /// Reads until a condition holds. Returns whether it did in time.
     pub fn until(&mut self, within: Duration, mut holds: impl FnMut(&Self) -> bool) -> io::Result<bool> {
         let deadline = Instant::now() + within;
         while !holds(self) {
@@ -184,7 +184,7 @@ impl Load {
         Ok(true)
     }
 
-    /// Reads what there is, or waits for something.
+    /// Reads what is there, or waits for something.
     pub fn poll(&mut self, timeout_ms: i32) -> io::Result<()> {
         self.epoll.wait(&mut self.ready, timeout_ms)?;
         for index in 0..self.ready.len() {
@@ -197,7 +197,7 @@ impl Load {
         Ok(())
     }
 
-    /// Says whether the connection goes on.
+    /// Reads from a connection. Returns whether it goes on.
     fn read(&mut self, key: usize) -> bool {
         let Some(reader) = self.readers.get_mut(key).and_then(Option::as_mut) else { return true };
         loop {

@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 fn serve(kind: server::Kind, core: Option<usize>, settings: server::Settings) -> io::Result<()> {
     sys::raise_file_limit()?;
     sys::name(kind.name())?;
-    // It has the load generator's scheduling, from which it was started.
+    // The process inherited the load generator's scheduling.
     sys::batch(false)?;
     if let Some(core) = core {
         sys::pin(core)?;

@@ -1,21 +1,21 @@
-//! The data of each event: padding, and a mark at its end from which a reader sees what it got and when it was sent.
+//! The data of each event: padding, and a mark at its end that tells a reader which event it is and when it was sent.
 
-/// `~` stream `.` number `.` nanoseconds: what a reader looks for.
+/// The length of a mark: `~` stream `.` number `.` nanoseconds.
 pub const LEN: usize = 1 + 6 + 1 + 8 + 1 + 16;
 
-/// What an event says of itself.
+/// What an event says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
-    /// The channel's number, or the client's if it is for one.
+    /// The channel's number, or the client's if the event is for one.
     pub stream: u32,
-    /// Its number in the stream, from 0.
+    /// Its number in the stream, counted from 0.
     pub number: u32,
     /// When it was published.
     pub at: u64,
 }
 
 impl Mark {
-    /// Data of `size` bytes, which is at least the mark's.
+    /// Data of `size` bytes, but at least as long as the mark.
     pub fn data(&self, size: usize) -> String {
         let mut data = String::with_capacity(size.max(LEN));
         data.extend(std::iter::repeat_n('x', size.saturating_sub(LEN)));
@@ -29,7 +29,7 @@ impl Mark {
         data
     }
 
-    /// Reads what stands behind a `~`.
+    /// Parses the bytes after a `~`.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let number = |range: std::ops::Range<usize>| {
             bytes.get(range)?.iter().try_fold(0_u32, |sum, byte| {
@@ -52,10 +52,10 @@ fn decimal(out: &mut [u8], mut number: u32) {
     }
 }
 
-/// Finds the marks in a stream that comes in pieces.
+/// Finds the marks in a stream that arrives in pieces.
 #[derive(Default)]
 pub struct Scanner {
-    /// The beginning of a mark whose end has not come yet.
+    /// The beginning of a mark whose end has not arrived yet.
     cut: Vec<u8>,
 }
 

@@ -1,4 +1,4 @@
-//! Runs one scenario on one server, once.
+//! Runs one scenario once on one server.
 
 use std::{
     collections::BTreeMap,
@@ -15,22 +15,22 @@ use crate::{
     sys,
 };
 
-/// What one run gave.
+/// The result of one run.
 #[derive(Debug, Clone, Default)]
 pub struct Sample {
     pub values: BTreeMap<Metric, f64>,
-    /// Lost, repeated, foreign or refused.
+    /// Events that were lost, repeated or foreign, and readers that were refused.
     pub faults: u64,
 }
 
-/// The cores: the server's, and the generator's where it has one of its own.
+/// The cores: the server's, and the generator's if it has one of its own.
 #[derive(Debug, Clone, Copy)]
 pub struct Machine {
     pub server: usize,
     pub generator: usize,
 }
 
-/// `scale`: how much of the work is done.
+/// Runs a scenario; `scale` is the part of its work that is done.
 pub fn sample(scenario: &Scenario, kind: Kind, machine: Machine, scale: f64) -> io::Result<Sample> {
     let shared = scenario.cores == Cores::One;
     sys::pin(if shared { machine.server } else { machine.generator })?;
@@ -75,7 +75,7 @@ impl Run<'_> {
     }
 
     fn scaled(&self, count: u32) -> u32 {
-        // What is beyond a `u32` saturates.
+        // Values beyond `u32` saturate.
         ((f64::from(count) * self.scale) as u32).max(1)
     }
 
@@ -89,7 +89,7 @@ impl Run<'_> {
         Err(io::Error::other(format!("{}: {why}: {:?}", self.scenario.name, self.load.tally)))
     }
 
-    /// Publishes before anybody reads. The first event's id.
+    /// Publishes before anybody reads. Returns the first event's id.
     fn prefill(&mut self, channels: u32, events: u32) -> io::Result<String> {
         if channels == 0 || events == 0 {
             return Ok(String::new());
@@ -115,7 +115,7 @@ impl Run<'_> {
         })
     }
 
-    /// Opens all readers, live.
+    /// Opens all readers, which start live.
     fn audience(&mut self, next: u32) -> io::Result<()> {
         let asks = self.asks(next, None);
         self.load.open(self.server.addr, asks)?;
@@ -164,7 +164,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The stream after this one; not its neighbour, so that no cache is helped.
+    /// The stream after this one. It is not its neighbour, so that caches do not help.
     fn next_turn(&self, turn: u32) -> u32 {
         (turn + 7) % self.scenario.audience.streams()
     }
@@ -173,7 +173,7 @@ impl Run<'_> {
         Ok(Meter { cpu: self.server.cpu()?, user: self.server.user()?, begin: Instant::now() })
     }
 
-    /// What was used since `meter` was read.
+    /// Records what was used since `meter` was read.
     fn per_delivery(&mut self, meter: &Meter, deliveries: u64) -> io::Result<()> {
         let wall = meter.begin.elapsed();
         let (cpu, user) = (self.server.cpu()? - meter.cpu, self.server.user()? - meter.user);
@@ -204,7 +204,7 @@ impl Run<'_> {
         }
         self.set(Metric::LatencyOfLast, timing.last.value_at_quantile(0.5) as f64 / 1e6);
         let publish = self.server.control.ask(Command::Times)?;
-        // 0: it does not note them.
+        // A server that does not record them answers 0.
         if let Ok(nanos @ 1.0..) = publish.parse::<f64>() {
             self.set(Metric::CpuPerPublish, nanos / 1e3);
         }
@@ -240,7 +240,7 @@ impl Run<'_> {
         let readers = self.scenario.audience.readers();
         for (nth, ask) in (1..).zip(self.asks(1, Some(&id))) {
             self.load.open(self.server.addr, [ask])?;
-            // Spread over the first three quarters of the time.
+            // Readers are spread over the first three quarters of the time.
             let due = meter.begin + interval * live * nth / readers * 3 / 4;
             self.load.until(due.saturating_duration_since(Instant::now()), |_| false)?;
         }
@@ -252,7 +252,7 @@ impl Run<'_> {
     }
 
     fn idle(&mut self) -> io::Result<()> {
-        // What is set up with the first connections is not the connections'.
+        // What the first connections set up is not the connections' memory.
         let ask = Ask { target: "/sse/c0".into(), last_event_id: None, streams: 0..1, next: 0 };
         self.load.open(self.server.addr, std::iter::repeat_n(ask, 100))?;
         self.server.settle()?;
@@ -309,7 +309,7 @@ impl Run<'_> {
     }
 }
 
-/// What a server had used, and when.
+/// What a server had used at one moment.
 struct Meter {
     cpu: Duration,
     user: Duration,

@@ -1,4 +1,4 @@
-//! A server process, seen from the load generator.
+//! A server process, as the load generator sees it.
 
 use std::{
     io::{self, BufRead, BufReader},
@@ -13,17 +13,17 @@ use crate::{
     sys,
 };
 
-/// Killed when it is dropped.
+/// A running server; dropping it kills it.
 pub struct Server {
     child: Child,
-    /// The one that is measured: the child, or the server that it is the publisher of.
+    /// The process that is measured: the child, or the server that the child publishes to.
     pid: u32,
     pub addr: SocketAddr,
     pub control: Control,
 }
 
 impl Server {
-    /// Starts one on a core.
+    /// Starts a server on a core.
     pub fn start(kind: Kind, settings: Settings, core: usize) -> io::Result<Self> {
         let number = |number: u128| number.to_string();
         let mut child = Command::new(std::env::current_exe()?)
@@ -59,7 +59,7 @@ impl Server {
         sys::memory_of(self.pid)
     }
 
-    /// Waits until it has nothing to do.
+    /// Waits until it is idle.
     pub fn settle(&self) -> io::Result<()> {
         let mut before = self.cpu()?;
         for _ in 0..200 {
@@ -77,7 +77,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if self.pid != self.child.id() {
-            // It ends the other one when nobody tells it anything any more.
+            // The child ends the other process once this connection closes.
             self.control.close();
             let _ = self.child.wait();
             return;

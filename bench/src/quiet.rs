@@ -1,4 +1,4 @@
-//! Whether the machine was ours alone: a sample that others disturbed is taken again.
+//! Whether other processes used the machine: a sample that they disturbed is taken again.
 
 use std::{
     fs, io,
@@ -7,7 +7,7 @@ use std::{
 
 use crate::sys;
 
-/// A clock of what others use of all cores.
+/// Measures what other processes use of all cores.
 pub struct Others {
     begin: Instant,
     busy: Duration,
@@ -19,17 +19,17 @@ impl Others {
         Ok(Self { begin: Instant::now(), busy: busy()?, ours: sys::cpu_of_us()? })
     }
 
-    /// How much of one core they had since. Our servers have to be gone by then: they are counted when they are.
+    /// How much of one core they used since. Our servers have to be gone by then, as they are counted once they are.
     pub fn share(&self) -> io::Result<f64> {
         let others = (busy()? - self.busy).saturating_sub(sys::cpu_of_us()? - self.ours);
         Ok(others.as_secs_f64() / self.begin.elapsed().as_secs_f64().max(0.05))
     }
 }
 
-/// What counts as a disturbance, in parts of a core. The kernel counts in hundredths of a second.
+/// The part of a core that counts as a disturbance. The kernel counts in hundredths of a second.
 pub const TOO_MUCH: f64 = 0.08;
 
-/// Waits for a quiet moment, or no longer than this.
+/// Waits for a quiet moment, but no longer than this.
 pub fn wait(patience: Duration) -> io::Result<()> {
     let deadline = Instant::now() + patience;
     while Instant::now() < deadline {
@@ -42,12 +42,12 @@ pub fn wait(patience: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// The time that all cores together have worked.
+/// The time that all cores together were busy.
 fn busy() -> io::Result<Duration> {
     let stat = fs::read_to_string("/proc/stat")?;
     let line = stat.lines().next().unwrap_or_default();
     let ticks: Vec<u64> = line.split_whitespace().skip(1).filter_map(|ticks| ticks.parse().ok()).collect();
-    // user nice system idle iowait irq softirq steal guest guest_nice, of which the last two are in the first two.
+    // user nice system idle iowait irq softirq steal guest guest_nice; the last two are included in the first two.
     let worked = ticks.iter().take(8).enumerate().filter(|(column, _)| !matches!(column, 3 | 4));
     Ok(Duration::from_millis(10 * worked.map(|(_, ticks)| *ticks).sum::<u64>()))
 }

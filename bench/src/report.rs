@@ -1,4 +1,4 @@
-//! Results, and what is made of them: medians of the rounds, ratios with their spread.
+//! Results, and what is computed from them: medians of the rounds, and ratios with their spread.
 
 pub mod json;
 pub mod plot;
@@ -18,18 +18,18 @@ use crate::{
 type ByName<T> = BTreeMap<String, T>;
 type Rounds = BTreeMap<usize, f64>;
 
-/// What all rounds gave, by names, so that an older file can be read.
+/// The results of all rounds, by names, so that older files can be read.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Results {
     pub machine: String,
     pub rounds: usize,
     pub scale: f64,
-    /// By scenario, metric, server and round.
+    /// Values by scenario, metric, server and round.
     pub values: ByName<ByName<ByName<Rounds>>>,
-    /// Events lost, repeated, foreign or refused, by scenario and server; none is not noted.
+    /// Events lost, repeated or foreign, and readers refused, by scenario and server. Zeros are left out.
     pub faults: ByName<ByName<u64>>,
     pub failures: Vec<String>,
-    /// Samples during which other processes worked.
+    /// Samples that other processes disturbed.
     #[serde(default)]
     pub disturbed: usize,
     #[serde(default)]
@@ -85,14 +85,14 @@ impl Results {
         Cell::of(self.rounds_of(scenario, metric, kind)?.values().copied())
     }
 
-    /// Of one server to another, each round by itself.
+    /// The ratio of one server to another, computed for each round.
     pub fn ratio(&self, scenario: &Scenario, metric: Metric, kind: Kind, to: Kind) -> Option<Cell> {
         let (these, those) = (self.rounds_of(scenario, metric, kind)?, self.rounds_of(scenario, metric, to)?);
         Cell::of(these.iter().filter_map(|(round, value)| Some(value / those.get(round).filter(|to| **to > 0.0)?)))
     }
 }
 
-/// As serde writes it.
+/// A metric's name as serde writes it.
 fn name(metric: Metric) -> String {
     serde_json::to_value(metric).ok().and_then(|value| value.as_str().map(ToOwned::to_owned)).unwrap_or_default()
 }

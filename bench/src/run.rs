@@ -1,4 +1,4 @@
-//! Rounds of all scenarios: within a round the servers take turns, and which is first changes from round to round.
+//! Runs rounds of all scenarios. Within a round the servers take turns, and each round begins with another one.
 
 use std::{io, path::Path, time::Instant};
 
@@ -35,7 +35,7 @@ pub fn run(args: &RunArgs) -> io::Result<()> {
             }
         }
         eprintln!("round {} of {}, {:.0?}", round + 1, args.rounds, begin.elapsed());
-        // What there is by now is not lost if the next round is interrupted.
+        // Keeps the results so far if the next round is interrupted.
         write(&results, &args.out)?;
     }
     print!("{}", report::table::tables(&results));
@@ -59,7 +59,7 @@ fn one(scenario: &Scenario, kind: Kind, machine: Machine, args: &RunArgs, round:
     }
 }
 
-/// Takes a sample while nobody else works, or the least disturbed of several.
+/// Takes an undisturbed sample, or the least disturbed of several.
 fn undisturbed(scenario: &Scenario, kind: Kind, machine: Machine, args: &RunArgs) -> io::Result<(Sample, f64)> {
     let begin = Instant::now();
     let mut best: Option<(Sample, f64)> = None;
@@ -77,7 +77,7 @@ fn undisturbed(scenario: &Scenario, kind: Kind, machine: Machine, args: &RunArgs
     }
 }
 
-/// The report of results that were written before.
+/// Reports results that were written before.
 pub fn again(out: &Path) -> io::Result<()> {
     let results = report::json::read(out)?;
     report::plot::all(&results, out)?;

@@ -1,4 +1,4 @@
-//! What is measured, as a table. How a line of it is run is in `measure`.
+//! The table of what is measured. `measure` runs a line of it.
 
 use std::time::Duration;
 
@@ -19,24 +19,24 @@ pub struct Scenario {
     pub settings: Settings,
 }
 
-/// Server and load generator on different cores about double what the kernel costs: what is counted in CPU time is
-/// measured on one, what is counted in time on two.
+/// With server and load generator on different cores, the kernel's cost about doubles. CPU time is therefore measured
+/// on one core, and elapsed time on two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cores {
     One,
     Two,
 }
 
-/// Who reads.
+/// The readers.
 #[derive(Debug, Clone, Copy)]
 pub enum Audience {
-    /// So many readers of one channel.
+    /// That many readers of one channel.
     Channel(u32),
-    /// So many channels with one reader each.
+    /// That many channels with one reader each.
     OneEach(u32),
-    /// So many clients of one channel, who get events of their own.
+    /// That many clients of one channel, each of which gets events of its own.
     Clients(u32),
-    /// So many readers, each of all of so many channels.
+    /// Readers that each read all channels.
     Merged { readers: u32, channels: u32 },
 }
 
@@ -55,7 +55,7 @@ impl Audience {
         }
     }
 
-    /// How many readers an event has.
+    /// How many readers an event reaches.
     pub fn reached(self) -> u32 {
         match self {
             Self::Channel(readers) | Self::Merged { readers, .. } => readers,
@@ -64,30 +64,30 @@ impl Audience {
     }
 }
 
-/// What is done to them.
+/// What is published, and how.
 #[derive(Debug, Clone, Copy)]
 pub enum Work {
-    /// The next round is published when everybody has all but `window - 1` of the rounds before. `history` events are
-    /// there before; `at_once`: a round is `burst` events to every stream, and not to the next in turn.
+    /// The next round is published when everybody has all but `window - 1` of the rounds before. `history` events exist
+    /// before. With `at_once` a round is `burst` events for every stream, otherwise for the next stream in turn.
     Closed { rounds: u32, burst: u32, window: u32, at_once: bool, history: u32 },
     /// Rounds of one event at a fixed rate, whatever the readers do.
     Rate { rounds: u32, interval: Duration },
-    /// Readers whose connections are open ask for everything after the first of `events + 1` events, all at once.
+    /// Connected readers all request at once everything after the first of `events + 1` events.
     Replay { events: u32 },
-    /// The same one after the other, while events are published at a rate.
+    /// The same, one reader after the other, while events are published at a fixed rate.
     ReplayLive { events: u32, live: u32, interval: Duration },
-    /// Nothing.
+    /// Nothing is published.
     Idle,
-    /// Nothing, for so long.
+    /// Nothing is published, for this long.
     KeepAlive { lasting: Duration },
-    /// Readers come to channel 0 and leave, a few at a time, beside the audience; there are `channels` more channels, and
-    /// `history` events in channel 0.
+    /// Beside the audience, readers of channel 0 connect and leave, a few at a time. There are `channels` more
+    /// channels, and `history` events in channel 0.
     Churn { cycles: u32, channels: u32, history: u32 },
-    /// So many channels with so many events and no readers.
+    /// Channels with events and without readers.
     Channels { channels: u32, events: u32 },
 }
 
-/// What is read off.
+/// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
@@ -154,7 +154,7 @@ const fn burst(rounds: u32, burst: u32) -> Work {
     Closed { rounds, burst, window: 1, at_once: false, history: 0 }
 }
 
-/// As much as goes, with at most so many events on their way, published one by one.
+/// As many events as possible, published one by one, with at most `window` in flight.
 const fn saturated(rounds: u32, window: u32) -> Work {
     Closed { rounds, burst: 1, window, at_once: false, history: 0 }
 }
@@ -234,5 +234,5 @@ scenarios! {
 
 const EVERY: &[Kind] = &[RawEpoll, NeverHyper, NeverAxum, TowerSseHyper, TowerSseAxum, AxumBroadcast, AxumQueue, Nchan];
 const OURS: &[Kind] = &[TowerSseHyper, AxumBroadcast];
-/// Where the limit of `Work` is time: no measurement goes on longer.
+/// No measurement takes longer than this.
 pub const AT_MOST: Duration = SECOND.saturating_mul(3);

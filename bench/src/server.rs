@@ -1,11 +1,11 @@
-//! The servers: one HTTP contract, one way to be told what to publish.
+//! The servers. All have the same HTTP contract, and are told what to publish in the same way.
 //!
 //! | request | answer |
 //! | --- | --- |
 //! | `GET /sse/{channel}` | the channel's events |
-//! | `GET /sse/{channel}/{client}` | and those for that client |
+//! | `GET /sse/{channel}/{client}` | the channel's events, and those for that client |
 //! | `GET /multi?channel=..&channel=..` | the events of several channels |
-//! | with `Last-Event-ID` | what is held after that id first |
+//! | with `Last-Event-ID` | first the events held after that id |
 
 mod axum_broadcast;
 mod axum_queue;
@@ -21,11 +21,11 @@ use std::{io, time::Duration};
 
 use serde::Serialize;
 
-/// Which server.
+/// The kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// The limit: hand-written for this benchmark, no HTTP library, one thread, one slice of history per write.
+    /// The limit, written by hand for this benchmark: no HTTP library, one thread, one slice of history per write.
     RawEpoll,
     /// This crate on a bare hyper.
     TowerSseHyper,
@@ -35,9 +35,9 @@ pub enum Kind {
     AxumBroadcast,
     /// axum's `Sse` over a queue for each connection, with the same history.
     AxumQueue,
-    /// nginx with nchan, if it is there.
+    /// nginx with nchan, if it is installed.
     Nchan,
-    /// hyper with a body that never yields: what an open connection costs without us.
+    /// hyper with a body that never yields: what an open connection costs without this crate.
     NeverHyper,
     /// The same under axum.
     NeverAxum,
@@ -78,10 +78,10 @@ impl Kind {
     }
 }
 
-/// What a server is started with.
+/// The settings of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Events that each channel holds; also how far a reader may be behind.
+    /// How many events each channel holds, and so how far a reader may be behind.
     pub history: usize,
     pub keep_alive: Duration,
     /// Bytes of data in each event.
@@ -94,7 +94,7 @@ impl Default for Settings {
     }
 }
 
-/// Runs a server for ever. It prints its two addresses, for HTTP and for control, on one line first.
+/// Runs a server for ever. First it prints a line with its two addresses, for HTTP and for control.
 pub fn run(kind: Kind, settings: Settings) -> io::Result<()> {
     match kind {
         Kind::RawEpoll => raw_epoll::run(settings),

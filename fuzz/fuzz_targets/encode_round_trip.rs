@@ -13,7 +13,7 @@ use tower_sse::{Comment, CustomId, Event, EventName, Publisher};
 #[derive(Debug, Arbitrary)]
 struct Input<'a> {
     events: Vec<Fields<'a>>,
-    /// How the wire is cut into pieces; again from the start when it is used up.
+    /// The lengths of the pieces that the bytes are cut into, used repeatedly.
     pieces: Vec<u8>,
 }
 

@@ -1,4 +1,4 @@
-//! There is one text for each event id.
+//! Each event id has exactly one text.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! The engine against the model of `tests/model/model.rs`, steered by what the fuzzer finds instead of by chance.
+//! The engine against the model of `tests/model/model.rs`, steered by the fuzzer instead of by chance.
 #![no_main]
 
 use arbitrary::{Arbitrary, Result, Unstructured};
@@ -16,7 +16,7 @@ struct Case {
     ops: Vec<Op>,
 }
 
-/// In the ranges of the model's own strategies.
+/// Uses the ranges of the model's own strategies.
 impl Arbitrary<'_> for Case {
     fn arbitrary(bytes: &mut Unstructured<'_>) -> Result<Self> {
         let held = bytes.choose_index(model::LENGTHS)?;
@@ -56,7 +56,7 @@ fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {
     })
 }
 
-/// Of an event or a reader, of which there are few.
+/// The index of an event or a reader, of which there are few.
 fn index(bytes: &mut Unstructured<'_>) -> Result<usize> {
     Ok(usize::from(bytes.arbitrary::<u8>()?))
 }

@@ -1,4 +1,4 @@
-//! The channels and the id that a query names are those that an independent parser finds in it.
+//! A query names the channels and the id that an independent parser finds in it.
 #![no_main]
 
 use std::{
@@ -19,8 +19,8 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     let Ok(uri) = Uri::try_from(target) else { return Corpus::Reject };
     let query = uri.query().unwrap_or_default();
 
-    // The other parser takes what is no encoding as it stands, and what is no UTF-8 for replacement characters: there the
-    // answer is an error, or another's parameter.
+    // The other parser keeps invalid encodings as they are, and replaces invalid UTF-8. There the answer is an error,
+    // or the parameter is not one of ours.
     let sound = |text: &str| {
         let hex = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_hexdigit);
         text.bytes().enumerate().all(|(at, byte)| byte != b'%' || (hex(at + 1) && hex(at + 2)))
@@ -34,7 +34,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     let id = last_event_id(&HeaderMap::new(), &uri);
     let spelt = |key: &str| key.replace(['-', '_'], "").eq_ignore_ascii_case("lasteventid");
     match pairs().filter(|(key, value)| spelt(key) && !value.is_empty()).last() {
-        // In the page's own parameter a goodbye's id stands for the position in it.
+        // In the page's own parameter, a goodbye's id stands for the position that it contains.
         Some((key, last)) if sound(last) => {
             let id = String::from_utf8_lossy(id.as_deref().unwrap_or_default()).into_owned();
             let reopened = key == "last_event_id" && format!("{id}-end") == decode(last);
@@ -64,7 +64,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         })
         .collect();
     match names {
-        // The same name twice is one.
+        // A name that occurs twice counts once.
         Some(mut names) if !names.is_empty() => {
             let mut seen = std::collections::HashSet::new();
             names.retain(|name| seen.insert(name.clone()));
@@ -80,15 +80,15 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     Corpus::Keep
 });
 
-/// As `application/x-www-form-urlencoded`.
+/// Decodes a text of `application/x-www-form-urlencoded`.
 fn decode(text: &str) -> Cow<'_, str> {
-    // A value, so that there is no `=` to split at; a `&` can't be in it.
+    // The text has no `&`. As the value of an empty name it is not split at a `=`.
     let pair = form_urlencoded::parse(text.as_bytes()).next();
     let Some((key, value)) = pair else { return "".into() };
     if text.contains('=') { Cow::Owned(format!("{key}={value}")) } else { key }
 }
 
-/// Whether the bytes that a sound text stands for are UTF-8.
+/// Whether the bytes that a valid encoding stands for are UTF-8.
 fn is_utf8(text: &str) -> bool {
     let mut bytes = text.bytes();
     let hex = |digit: Option<u8>| digit.and_then(|digit| char::from(digit).to_digit(16)).unwrap_or_default();

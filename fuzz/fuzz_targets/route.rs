@@ -1,4 +1,4 @@
-//! Whatever a request asks, it gets one of the documented answers.
+//! Any request gets one of the documented answers.
 #![no_main]
 
 use std::{
@@ -27,17 +27,17 @@ struct Input<'a> {
     accept: Option<&'a [u8]>,
 }
 
-/// The status of the service within.
+/// The status that the inner service answers with.
 const TEAPOT: u16 = 418;
 
 thread_local! {
-    /// The keep-alive's timer needs one.
+    /// The keep-alive's timer needs a runtime.
     static RUNTIME: RefCell<Runtime> =
         RefCell::new(Builder::new_current_thread().enable_time().build().expect("a runtime"));
 }
 
 fuzz_target!(|input: Input| {
-    // hyper and every other server parses the target; what can't be one never gets here.
+    // Servers parse the target, so that one that is invalid never gets here.
     let mut target = vec![b'/'];
     target.extend_from_slice(input.path);
     if let Some(query) = input.query {

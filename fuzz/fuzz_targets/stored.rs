@@ -1,5 +1,5 @@
-//! Whatever a store holds under the hub's keys, or pushes to its feeds, is read without a panic; and whatever of it reaches
-//! a reader is whole events, in order, and its own.
+//! Anything that a store holds under the hub's keys, or pushes to its feeds, is read without a panic, and what of it
+//! reaches a reader is whole events, in order, and its own.
 #![no_main]
 
 use std::{
@@ -33,29 +33,33 @@ use tower_sse::{
 
 #[derive(Debug, Arbitrary)]
 struct Input<'a> {
-    /// What is read of each channel.
+    /// The answer to a read of each channel.
     held: [Reply<'a>; 2],
-    /// What is pushed later, and to which.
+    /// What is pushed later, and to which channel.
     pushed: Vec<(bool, Pushed<'a>)>,
     present: Text<'a>,
 }
 
-/// Of the script `read`, or of somebody else.
+/// An answer of the script `read`, or of somebody else.
 #[derive(Debug, Arbitrary)]
 enum Reply<'a> {
     Held {
         level: Text<'a>,
-        /// The epoch before, and the offset of what was lost after it.
+        /// The previous epoch, and the offset of what was lost after it.
         before: (Text<'a>, Text<'a>),
         finished: bool,
         closed: Text<'a>,
-        /// The last offset, the highest one that is evicted, the last one for everybody, and the last one for clients that
-        /// are not listed; how many events there are, of how many bytes; the time; and how many were asked for.
+        /// The last offset, the highest one that is evicted, the last one for everybody, and the last one for clients
+        /// that are not listed; how many events there are, of how many bytes; the time; and how many were asked for.
         numbers: [Text<'a>; 8],
         clients: Vec<(Client<'a>, Text<'a>)>,
         entries: Vec<Stored<'a>>,
     },
-    None { level: Text<'a>, before: (Text<'a>, Text<'a>), mark: Text<'a> },
+    None {
+        level: Text<'a>,
+        before: (Text<'a>, Text<'a>),
+        mark: Text<'a>,
+    },
     Any(Tree<'a>),
 }
 
@@ -67,7 +71,7 @@ enum Tree<'a> {
     List(Vec<Tree<'a>>),
 }
 
-/// A number as a script writes it, mostly.
+/// A text that is mostly a number as a script writes it.
 #[derive(Debug, Arbitrary)]
 enum Text<'a> {
     Small(u8),
@@ -110,7 +114,7 @@ enum Custom<'a> {
 enum Data<'a> {
     Valid(u8),
     Any(&'a [u8]),
-    /// Behind or before a valid line.
+    /// Bytes after the beginning of a valid line.
     Begun(&'a [u8]),
     Ended(&'a [u8]),
 }
@@ -238,13 +242,13 @@ impl Pushed<'_> {
     }
 }
 
-/// A store that answers with what the input says.
+/// A store that answers as the input says.
 struct Store {
     held: [Value; 2],
     epoch: AtomicU64,
-    /// What is to be pushed.
+    /// What will be pushed.
     pushed: tokio::sync::Mutex<mpsc::UnboundedReceiver<Message>>,
-    /// The events that it gave out, and for whom.
+    /// The events that it returned, and for whom they are.
     given: Mutex<HashSet<(Offset, Option<ClientId>)>>,
 }
 
@@ -269,7 +273,7 @@ impl Store {
     }
 }
 
-/// Publishers and the test share it.
+/// The store as publishers and the test share it.
 struct Shared(std::sync::Arc<Store>);
 
 impl Backend for Shared {
@@ -279,7 +283,7 @@ impl Backend for Shared {
 
     fn read(&self, channel: ChannelName, after: Offset, _: Retention) -> BackendFuture<'_, Held> {
         let mut held = self.0.held(&channel);
-        // What was read before is not asked for again; an answer may hold it nevertheless.
+        // Events that were read before are not requested again, but an answer may contain them.
         if let Ok(held) = &mut held
             && after.get() % 2 == 0
         {
@@ -327,7 +331,7 @@ impl Backend for Shared {
     }
 }
 
-/// One that reads to the end of what there is, time after time.
+/// A reader that repeatedly reads everything there is.
 struct Reader {
     client: Option<ClientId>,
     subscription: Option<Subscription>,
@@ -373,7 +377,7 @@ fn check_given(store: &Store, offset: Offset, client: &Option<ClientId>) {
     assert!(is_its(&None) || client.is_some() && is_its(client), "{offset} is for somebody else than {client:?}");
 }
 
-/// The id, the data and the name of each event, as an independent parser reads it; nothing may be left over.
+/// The id, data and name of each event, as an independent parser reads it. Nothing may be left over.
 fn parse(pieces: impl IntoIterator<Item = Bytes>) -> Vec<(String, String, String)> {
     let pieces: Vec<_> = pieces.into_iter().collect();
     let whole = pieces.concat();
@@ -387,7 +391,7 @@ fn parse(pieces: impl IntoIterator<Item = Bytes>) -> Vec<(String, String, String
     events.into_iter().map(|event| texts(event.expect("it is UTF-8"))).collect()
 }
 
-/// What goes on the wire to one of these.
+/// Checks what is sent to one of the readers.
 async fn wire(store: &Store, publisher: &Publisher, client: &str) {
     let (grant, client) = Reader::grant(&["a", "b"], client);
     let opened = OpenOptions::new().start(Start::Earliest).open(publisher, grant, None).await;
@@ -433,7 +437,7 @@ fuzz_target!(|input: Input| {
             let message = stored::message(if *to { "f:0:a" } else { "f:0:b" }, &pushed.payload());
             message.into_iter().for_each(|message| push.send(message).unwrap());
         }
-        // Longer than it takes to see that the feed has lost something.
+        // Longer than it takes to notice that the feed lost something.
         for _ in 0..4 {
             for reader in &mut readers {
                 reader.read(&store).await;

@@ -1,4 +1,4 @@
-//! Results as a file.
+//! Results as a JSON file.
 
 use std::{fs, io, path::Path};
 

@@ -1,4 +1,4 @@
-//! Results as plots. SVG only: no font has to be found on the machine that draws them.
+//! Results as plots. They are SVG, so that the machine that draws them needs no font.
 
 use std::{io, path::Path};
 
@@ -17,17 +17,17 @@ use crate::{
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn<'a> = Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>>;
 
-/// Bars: a group for each scenario, a bar for each server.
+/// Bars, with a group for each scenario and a bar for each server.
 struct Bars {
     file: &'static str,
     title: &'static str,
     scenarios: &'static [&'static str],
     metric: Metric,
-    /// As a part of this server's, and not as it is.
+    /// Draws ratios to this server instead of values.
     to: Option<Kind>,
 }
 
-/// A line for each server: what a delivery costs with ever more of something.
+/// A line for each server, which shows what a delivery costs as something grows.
 struct Lines {
     file: &'static str,
     title: &'static str,
@@ -105,7 +105,7 @@ const BAR: i32 = 15;
 const LEFT: i32 = 330;
 const WIDTH: i32 = 960;
 
-/// Draws what there are results for.
+/// Draws every plot that has results.
 pub fn all(results: &Results, out: &Path) -> io::Result<()> {
     for bars in BARS {
         let groups = groups(results, bars);

@@ -8,11 +8,11 @@ use crate::{
     server::Kind,
 };
 
-/// All of them: the medians, and the ratios with their spread.
+/// All tables: the medians, and the ratios with their spread.
 pub fn tables(results: &Results) -> String {
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| has(results, *kind)).collect();
     let mut out = String::new();
-    // Writing to a `String` does not fail, here and below.
+    // Here and below: writing to a `String` does not fail.
     let _ = writeln!(out, "{}; medians of {} rounds.\n", results.machine, results.rounds);
     if results.disturbed > 0 {
         let _ = writeln!(out, "Other processes worked during {} of {} samples.\n", results.disturbed, results.samples);
@@ -37,18 +37,18 @@ pub fn tables(results: &Results) -> String {
     out
 }
 
-/// What the numbers do not say.
+/// What the numbers do not show.
 const NOT_COMPARABLE: &str = "
 What can't be compared:
 
-- `raw-epoll` is a limit and no server: it checks no request, grants nothing, tells no gap, keeps no order between a
+- `raw-epoll` is a limit and not a server: it checks no request, grants nothing, reports no gap, keeps no order between a
   connection's channels, and its publisher is the thread that writes.
-- `axum-broadcast` has no way to one client but through every reader's filter; `axum-queue` has.
-- On several channels of one connection the axum servers promise no order between them, and `tower-sse` does.
-- `axum-queue` sends a reader away whose queue is full, `axum-broadcast` tells it of a gap, `tower-sse` too.
-- An event's id is a number of up to 8 digits in all but `tower-sse`, where it has 13 bytes more.
-- Where one event is in flight at a time, what wakes the server, reads the command and sleeps again is counted as well.
-- All servers are on one thread.
+- `axum-broadcast` reaches one client only through every reader's filter; `axum-queue` reaches it directly.
+- The axum servers promise no order between several channels of one connection; `tower-sse` does.
+- `axum-queue` disconnects a reader whose queue is full; `axum-broadcast` and `tower-sse` send it a gap.
+- An event's id is a number of up to 8 digits, except in `tower-sse`, where it has 13 bytes more.
+- If one event is in flight at a time, waking the server, reading the command and going back to sleep is counted as well.
+- All servers run on one thread.
 ";
 
 fn has(results: &Results, kind: Kind) -> bool {
@@ -74,7 +74,7 @@ fn medians(out: &mut String, results: &Results, kinds: &[Kind]) {
 fn ratios(out: &mut String, results: &Results, kinds: &[Kind], to: Kind) {
     let others: Vec<Kind> = kinds.iter().copied().filter(|kind| *kind != to).collect();
     let mut rows = String::new();
-    // The limit has no part outside the kernel worth a ratio, and no connections to speak of.
+    // The limit's part outside the kernel, and its memory per connection, are too small for a ratio.
     let means =
         |metric| to != Kind::RawEpoll || !matches!(metric, Metric::UserPerDelivery | Metric::BytesPerConnection);
     for (scenario, metric) in lines().filter(|(_, metric)| means(*metric)) {
@@ -111,7 +111,7 @@ fn ratio(value: f64) -> String {
     if value < 0.05 { format!("{value:.4}") } else { format!("{value:.2}") }
 }
 
-/// Three significant digits, or all before the point.
+/// Three significant digits, or all digits before the decimal point.
 fn number(value: f64) -> String {
     match value {
         value if value >= 1e6 => format!("{:.2} M", value / 1e6),

@@ -1,8 +1,9 @@
-//! What a Rust team writes today: axum's `Sse` over a `tokio::sync::broadcast` for each channel, here with care: a history
-//! under the same lock, so that nothing is lost or repeated between replay and live, and a gap where `broadcast` lagged.
+//! What a Rust team writes today: axum's `Sse` over a `tokio::sync::broadcast` for each channel. This is a careful
+//! version: its history is under the same lock, so that nothing is lost or repeated between replay and live, and a
+//! reader that lagged gets a gap.
 //!
-//! An event for one client goes through the channel's `broadcast`, and every reader's filter, as there is no other way
-//! in that design; `axum_queue` has one.
+//! An event for one client goes through the channel's `broadcast` and every reader's filter, as this design has no
+//! other way; `axum_queue` has one.
 
 use std::{
     collections::HashMap,
@@ -67,7 +68,7 @@ impl Hub for Arc<Channels> {
         let item = Item::new(&self.ids, client, &data);
         log.history.push(item.clone());
         let id = wants_id.then(|| item.id.to_string());
-        // An error is that nobody reads it.
+        // It fails if nobody reads the channel.
         let _ = log.live.send(item);
         id
     }
@@ -104,7 +105,7 @@ async fn one(State(channels): State<Arc<Channels>>, ask: Ask) -> Events<impl Str
     events(&channels, stream)
 }
 
-/// Several channels on one connection. Live, their order among each other is not the publishers'.
+/// Several channels on one connection. Live events of different channels do not keep their publish order.
 async fn many(
     State(channels): State<Arc<Channels>>,
     ask: Ask,

@@ -35,7 +35,7 @@ type Queue = mpsc::Sender<Arc<Item>>;
 struct Log {
     history: History,
     readers: Vec<Queue>,
-    /// The readers of each client once more, for the events that are only for it.
+    /// The readers of each client, for events that are for it only.
     by_client: HashMap<String, Vec<Queue>>,
 }
 
@@ -55,7 +55,7 @@ impl Channels {
     }
 }
 
-/// A reader that is gone or whose queue is full is dropped; it comes back with its last id.
+/// Drops a reader that is gone or whose queue is full; it reconnects with its last id.
 fn send(readers: &mut Vec<Queue>, item: &Arc<Item>) {
     readers.retain(|queue| queue.try_send(item.clone()).is_ok());
 }
@@ -98,7 +98,7 @@ async fn read(
         let channel = channels.channel(name);
         let mut log = lock(&channel);
         replay.extend(log.history.after(ask.last_event_id, ask.client.as_deref()));
-        // Those that left while nothing was published.
+        // Removes readers that left while nothing was published.
         if log.readers.len() == log.readers.capacity() {
             log.readers.retain(|queue| !queue.is_closed());
         }

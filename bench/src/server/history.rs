@@ -1,4 +1,4 @@
-//! What a careful user writes around axum's `Sse`: names, ids, a history to replay from. The two axum servers share it.
+//! What a careful user writes around axum's `Sse`: names, ids and a history to replay. Both axum servers use it.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +15,7 @@ use axum::{
 };
 use http::request::Parts;
 
-/// What was published.
+/// A published event.
 pub struct Item {
     pub id: u64,
     pub client: Option<Box<str>>,
@@ -37,7 +37,7 @@ impl Item {
     }
 }
 
-/// What a reader is told instead of silence when it was overrun.
+/// What a reader gets that was overrun.
 pub fn gap() -> sse::Event {
     sse::Event::default().event("gap").data("")
 }
@@ -60,7 +60,7 @@ impl History {
         self.held.push_back(item);
     }
 
-    /// What is held after an id, for one reader.
+    /// The events held after an id that one reader may see.
     pub fn after(&self, id: Option<u64>, client: Option<&str>) -> Vec<Arc<Item>> {
         let Some(id) = id else { return Vec::new() };
         let first = self.held.partition_point(|item| item.id <= id);

@@ -1,4 +1,4 @@
-//! Streams that are open and have nothing to say: what a connection costs without us.
+//! Open streams without any data: what a connection costs without this crate.
 
 use std::{
     convert::Infallible,

@@ -1,5 +1,5 @@
-//! nginx with the nchan module, if it is installed. It is published to through HTTP, which is its only way: what reading that
-//! costs is in its CPU time, and what sending it costs is not, for it is this process's.
+//! nginx with the nchan module, if it is installed. Events are published over HTTP, the only way it has. Its CPU time
+//! includes reading those requests; sending them is on this process's account.
 
 use std::{
     collections::HashMap,
@@ -26,7 +26,7 @@ pub fn is_there() -> bool {
     Path::new(NGINX).exists() && Path::new(MODULE).exists()
 }
 
-/// The third address that is printed is nginx's process number: it is that one which is measured, and ended.
+/// Prints nginx's process number as a third address: that process is measured and ended.
 pub fn run(settings: Settings) -> io::Result<()> {
     let control = TcpListener::bind("127.0.0.1:0")?;
     let http = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -78,7 +78,7 @@ fn start(http: SocketAddr, directory: &Path, settings: Settings) -> io::Result<C
     Process::new(NGINX).arg("-c").arg(file).stdin(Stdio::null()).stdout(Stdio::null()).spawn()
 }
 
-/// Waits for it to listen.
+/// Connects, once it listens.
 fn connect(http: SocketAddr) -> io::Result<TcpStream> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -92,9 +92,9 @@ fn connect(http: SocketAddr) -> io::Result<TcpStream> {
 
 struct Publishing {
     settings: Settings,
-    /// To nginx, kept alive.
+    /// The connection to nginx, which is kept alive.
     connection: BufReader<TcpStream>,
-    /// How many events each stream had.
+    /// How many events each stream has had.
     numbers: HashMap<u32, u32>,
     nginx: Child,
     directory: PathBuf,
@@ -114,7 +114,7 @@ impl Publishing {
             }
             sleep((begin + publish.interval * round).saturating_duration_since(Instant::now()));
         }
-        // Its ids are not told to a publisher.
+        // It does not tell a publisher the ids.
         Ok(publish.answered.then_some(""))
     }
 

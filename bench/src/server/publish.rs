@@ -1,4 +1,4 @@
-//! Publishing on command, for the servers that run on tokio; and how these listen.
+//! Publishing on command, and listening, for the servers that run on tokio.
 
 use std::{collections::HashMap, io, time::Duration};
 
@@ -18,9 +18,9 @@ use crate::{
     sys,
 };
 
-/// What is published to.
+/// What a server publishes to.
 pub trait Hub {
-    /// Publishes to a channel, or to one client of it; `wants_id`: says the event's id.
+    /// Publishes to a channel, or to one client of it. With `wants_id` it returns the event's id.
     fn publish(
         &self,
         channel: &str,
@@ -30,7 +30,7 @@ pub trait Hub {
     ) -> impl Future<Output = Option<String>> + Send;
 }
 
-/// Runs a server on one thread, as its HTTP side and its hub are.
+/// Runs a server, with its HTTP side and its hub, on one thread.
 pub fn run<H, S>(settings: Settings, hub: H, serve: impl FnOnce(TcpListener) -> S) -> io::Result<()>
 where
     H: Hub + Send + Sync + 'static,
@@ -40,7 +40,7 @@ where
         let (http, control) = (listen()?, listen()?);
         println!("{} {}", http.local_addr()?, control.local_addr()?);
         tokio::spawn(serve(http));
-        // A task, as those of an application that publish are.
+        // In a task, like the publishers of an application.
         tokio::spawn(obey(control, hub, settings)).await?
     })
 }
@@ -52,7 +52,7 @@ fn listen() -> io::Result<TcpListener> {
     socket.listen(4096)
 }
 
-/// `axum::serve`, without the delay that the kernel puts on small writes.
+/// `axum::serve` with `TCP_NODELAY`.
 pub async fn serve_axum(listener: TcpListener, router: axum::Router) -> io::Result<()> {
     let listener = listener.tap_io(|stream: &mut TcpStream| {
         let _ = stream.set_nodelay(true);
@@ -60,7 +60,7 @@ pub async fn serve_axum(listener: TcpListener, router: axum::Router) -> io::Resu
     axum::serve(listener, router).await
 }
 
-/// Does what the load generator says, until that is gone: then the server ends too.
+/// Does what the load generator says, until its connection closes. Then the server ends too.
 async fn obey<H: Hub + Sync>(listener: TcpListener, hub: H, settings: Settings) -> io::Result<()> {
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
@@ -84,12 +84,12 @@ async fn obey<H: Hub + Sync>(listener: TcpListener, hub: H, settings: Settings) 
 struct Publishing<'a, H> {
     hub: &'a H,
     settings: Settings,
-    /// How many events each stream had.
+    /// How many events each stream has had.
     numbers: HashMap<u32, Stream>,
     times: Histogram<u64>,
 }
 
-/// A channel, or a client.
+/// A channel or a client.
 struct Stream {
     name: String,
     next: u32,
@@ -106,7 +106,7 @@ impl<H: Hub + Sync> Publishing<'_, H> {
                     let id = self.one(stream, &publish, wants_id).await;
                     first_id = first_id.or(id);
                 }
-                // A long prefill must not look like a burst.
+                // So that a long prefill is no burst.
                 if publish.answered && nth % 64 == 63 {
                     tokio::task::yield_now().await;
                 }

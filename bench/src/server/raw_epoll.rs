@@ -1,5 +1,6 @@
-//! The limit: what the kernel and one slice of history per reader cost, with nothing in between. One thread, one epoll, no
-//! HTTP library, no authorization, no order between a connection's channels, no gaps told: not a server to use.
+//! The limit: what the kernel and one slice of history per reader cost, with nothing in between. It has one thread and
+//! one epoll, but no HTTP library, no authorization, no order between a connection's channels and no gaps, so do not
+//! use it.
 
 use std::{
     collections::HashMap,
@@ -36,18 +37,18 @@ struct Server {
     by_name: HashMap<String, usize>,
     dirty: Vec<usize>,
     next_id: u64,
-    /// How many events each stream had, and its log.
+    /// The log of each stream, and how many events it has had.
     streams: HashMap<(bool, u32), (usize, u32)>,
-    /// What is published round by round, and when the next is due.
+    /// What is published in rounds, and when the next one is due.
     rounds: Vec<(Publish, Instant)>,
 }
 
 struct Connection {
     stream: TcpStream,
     generation: u32,
-    /// The log and the position in it, for each channel.
+    /// For each channel, its log and the position in it.
     places: Vec<(usize, u64)>,
-    /// The place whose slice the socket did not take as a whole.
+    /// The place whose slice the socket took only in part.
     blocked: Option<usize>,
     request: Vec<u8>,
 }
@@ -132,7 +133,7 @@ impl Server {
         Ok(())
     }
 
-    /// Reads a request, goes on writing, or notices the end.
+    /// Reads a request, continues writing, or notices the end.
     fn look(&mut self, key: usize, readable: bool, writable: bool, buffer: &mut [u8]) {
         let Some(connection) = self.connections.get_mut(key).and_then(Option::as_mut) else { return };
         if readable {
@@ -186,7 +187,7 @@ impl Server {
             self.logs[log].readers.push(reader);
             connection.places.push((log, at));
         }
-        // An empty send buffer takes it.
+        // It fits into the empty send buffer.
         let _ = connection.stream.write_all(HEAD.as_bytes());
         self.go_on(key);
     }
@@ -200,7 +201,7 @@ impl Server {
         self.logs.len() - 1
     }
 
-    /// Writes what is missing, in all of a connection's places; first where the socket was full.
+    /// Writes what is missing in each of a connection's places, beginning with the one where the socket was full.
     fn go_on(&mut self, key: usize) {
         let Some(connection) = &mut self.connections[key] else { return };
         let was_blocked = connection.blocked.take();
@@ -214,7 +215,7 @@ impl Server {
         }
     }
 
-    /// Sends every reader what was published since.
+    /// Sends each reader what was published since.
     fn flush(&mut self) {
         for log in std::mem::take(&mut self.dirty) {
             self.logs[log].dirty = false;
@@ -305,7 +306,7 @@ fn is_there(connections: &[Option<Connection>], reader: &Reader) -> bool {
     connections[reader.connection].as_ref().is_some_and(|connection| connection.generation == reader.generation)
 }
 
-/// Writes one place's slice, unless another one stands half written.
+/// Writes one place's slice, unless another one is half written.
 fn write(connection: &mut Connection, place: usize, logs: &[Log]) {
     let (log, at) = connection.places[place];
     let slice = logs[log].from(at);
@@ -319,7 +320,7 @@ fn write(connection: &mut Connection, place: usize, logs: &[Log]) {
             connection.blocked = (written < slice.len()).then_some(place);
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => connection.blocked = Some(place),
-        // Its end is read in a moment.
+        // The connection's end will be read next.
         Err(_) => {}
     }
 }

@@ -1,22 +1,22 @@
-//! The history of the raw server: a channel's events as they go on the wire, one after the other in one buffer, so that what
+//! The history of the raw server: a channel's events as they are sent, one after the other in one buffer, so that what
 //! a reader misses is one slice of it.
 
 use std::{collections::VecDeque, io::Write};
 
 pub struct Log {
     bytes: Vec<u8>,
-    /// Where `bytes` begins, counted from the first byte that ever was in it.
+    /// Where `bytes` begins, counted from the first byte that was ever in it.
     base: u64,
     /// Where each held event begins, and its id.
     held: VecDeque<(u64, u64)>,
     pub readers: Vec<Reader>,
-    /// How many of them are gone.
+    /// How many connections are gone.
     pub gone: usize,
-    /// Something was appended that no reader was sent yet.
+    /// Whether something was appended that has not been sent yet.
     pub dirty: bool,
 }
 
-/// A connection, and which of its places is in this log.
+/// A connection, and its place that is in this log.
 #[derive(Clone, Copy)]
 pub struct Reader {
     pub connection: usize,
@@ -34,11 +34,11 @@ impl Log {
         self.base + self.bytes.len() as u64
     }
 
-    /// Appends an event as an HTTP chunk of its own: then every run of events is a valid piece of the response.
+    /// Appends an event as an HTTP chunk of its own, so that every run of events is a valid piece of a response.
     pub fn append(&mut self, id: u64, data: &str, max: usize) {
         self.held.push_back((self.end(), id));
         let len = "data: \nid: \n\n".len() + data.len() + id.checked_ilog10().unwrap_or(0) as usize + 1;
-        // A `Vec` takes all.
+        // Writing to a `Vec` does not fail.
         let _ = write!(self.bytes, "{len:x}\r\ndata: {data}\nid: {id}\n\n\r\n");
         if self.held.len() > max {
             self.held.pop_front();
@@ -55,13 +55,13 @@ impl Log {
         }
     }
 
-    /// Where a reader goes on that has seen everything up to `id`.
+    /// Where a reader continues that has seen everything up to `id`.
     pub fn after(&self, id: u64) -> u64 {
         let first = self.held.partition_point(|(_, held)| *held <= id);
         self.held.get(first).map_or(self.end(), |(at, _)| *at)
     }
 
-    /// What is held from a position on; a reader that was overrun goes on with the oldest there is.
+    /// What is held from a position on. A reader that was overrun continues with the oldest event.
     pub fn from(&self, at: u64) -> &[u8] {
         let at = usize::try_from(at.saturating_sub(self.base)).unwrap_or(usize::MAX);
         self.bytes.get(at..).unwrap_or_default()

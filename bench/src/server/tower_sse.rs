@@ -1,4 +1,4 @@
-//! This crate, on a bare hyper and in front of axum.
+//! This crate, on hyper alone and in front of axum.
 
 use std::{convert::Infallible, io};
 
