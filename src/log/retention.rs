@@ -52,9 +52,9 @@ impl Retention {
         Self::default()
     }
 
-    /// At most so many events; 1,000 by default. 0 is taken as 1.
+    /// At most so many events; 1,000 by default. 0 means 1, here and in every backend: the newest event is always held.
     pub fn events(mut self, max: usize) -> Self {
-        self.events = max;
+        self.events = max.max(1);
         self
     }
 
@@ -65,7 +65,7 @@ impl Retention {
         self
     }
 
-    /// At most so many events.
+    /// At most so many events: one at least.
     pub fn max_events(&self) -> usize {
         self.events
     }
@@ -103,5 +103,10 @@ mod tests {
         let says = (retention.max_events(), retention.max_bytes(), retention.max_age());
         assert_eq!(says, (7, 8, Duration::from_millis(1_009)));
         assert_eq!(Retention::cost(100), 132);
+    }
+
+    #[test]
+    fn the_newest_event_is_always_held() {
+        assert_eq!(Retention::new().events(0).max_events(), 1);
     }
 }
