@@ -21,8 +21,11 @@ use crate::{
     },
 };
 
-/// A hub's cloneable write handle. All clones are the same hub; the hub lives as long as one of them, a layer with one,
-/// or a subscription.
+/// A hub's cloneable write handle. All clones are the same hub, and so are their [`Channel`]s and layers with one.
+///
+/// When the last of them is dropped, nothing can be published any more. Subscriptions that are left read what there is and
+/// end, as at a [shutdown](Self::shutdown), or as [finished](crate::EndReason::Finished) if their channels are. With a remote
+/// backend they go on: other nodes may still publish.
 ///
 /// With a remote [backend](PublisherBuilder::backend) this is one node of several: what is published reaches the readers of
 /// all, [`Channel::close`] ends them on all, and [`Channel::presence`] counts them on all. Everything else is of this node,
@@ -44,9 +47,23 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct Publisher {
+    handle: Arc<Handle>,
+}
+
+/// What all publishers and channels of a hub share.
+struct Handle {
     hub: Arc<Hub>,
     /// The hub's side of a store, if that is where its log lives.
     remote: Option<Arc<Remote>>,
+}
+
+impl Drop for Handle {
+    /// Nothing can be published any more, unless other nodes can.
+    fn drop(&mut self) {
+        if self.remote.is_none() {
+            self.hub.end_readers();
+        }
+    }
 }
 
 impl Default for Publisher {
@@ -74,19 +91,19 @@ impl Publisher {
         N: TryInto<ChannelName>,
         N::Error: Into<InvalidText>,
     {
-        Channel { hub: self.hub.clone(), remote: self.remote.clone(), name: name.try_into().map_err(Into::into) }
+        Channel { handle: self.handle.clone(), name: name.try_into().map_err(Into::into) }
     }
 
     /// The names of the channels that have a reader or an event, in no order; with a remote backend of those that have a
     /// reader on this node. It looks at all of them.
     pub fn channels(&self) -> Vec<ChannelName> {
-        self.hub.channels()
+        self.handle.hub.channels()
     }
 
     /// How many subscriptions there are, on this node. One that is over does not count, even if its reader has not
     /// [read that](Stats::lingering) yet.
     pub fn connections(&self) -> usize {
-        self.hub.seats.taken()
+        self.handle.hub.seats.taken()
     }
 
     /// Ends all connections of a client to this node, and tells them not to come back: they get a `goodbye`, and a browser that
@@ -96,7 +113,7 @@ impl Publisher {
     where
         C: TryInto<ClientId>,
     {
-        client.try_into().map_or(0, |client| self.hub.disconnect(&client))
+        client.try_into().map_or(0, |client| self.handle.hub.disconnect(&client))
     }
 
     /// Ends the hub: from now on publishes and subscriptions are refused, and every reader gets what is left for it, a
@@ -109,24 +126,24 @@ impl Publisher {
     ///
     /// Nothing happens until the future is polled. Needs a tokio runtime with time.
     pub async fn shutdown(&self, grace: Duration) -> bool {
-        self.hub.shutdown(grace).await
+        self.handle.hub.shutdown(grace).await
     }
 
     /// What the hub has done so far.
     pub fn stats(&self) -> Stats {
-        self.hub.stats()
+        self.handle.hub.stats()
     }
 
     pub(crate) fn limits(&self) -> &Limits {
-        &self.hub.settings.limits
+        &self.handle.hub.settings.limits
     }
 
     pub(crate) fn reconnect_after(&self) -> Duration {
-        self.hub.reconnect_after()
+        self.handle.hub.reconnect_after()
     }
 
     pub(crate) fn counters(&self) -> &crate::observe::Counters {
-        &self.hub.counters
+        &self.handle.hub.counters
     }
 }
 
@@ -149,8 +166,8 @@ impl OpenOptions {
     /// If a limit is reached, the grant has expired or names no channel, the hub shuts down, nothing will ever come, or a
     /// remote backend does not answer: see the predicates of [`OpenError`](crate::OpenError).
     pub fn open(&self, publisher: &Publisher, grant: Grant, last_event_id: Option<&[u8]>) -> Opening {
-        let (hub, requested) = (&publisher.hub, last_event_id.filter(|id| !id.is_empty()));
-        match &publisher.remote {
+        let (hub, requested) = (&publisher.handle.hub, last_event_id.filter(|id| !id.is_empty()));
+        match &publisher.handle.remote {
             None => Opening::ready(hub::open(hub, self, grant, requested)),
             Some(remote) => Opening::loading(node::opening::open(hub, remote, self, grant, requested)),
         }
@@ -171,8 +188,7 @@ impl Subscription {
 /// A channel's handle, from [`Publisher::channel`].
 #[derive(Clone)]
 pub struct Channel {
-    hub: Arc<Hub>,
-    remote: Option<Arc<Remote>>,
+    handle: Arc<Handle>,
     name: Result<ChannelName, InvalidText>,
 }
 
@@ -209,7 +225,7 @@ impl Channel {
         match client.try_into() {
             Ok(client) => self.publish(Some(&client), event, false).await,
             Err(error) => {
-                self.hub.counters.publish_refused.add(1);
+                self.handle.hub.counters.publish_refused.add(1);
                 Err(PublishError::from(error.into()))
             }
         }
@@ -228,18 +244,18 @@ impl Channel {
     }
 
     async fn publish(&self, target: Option<&ClientId>, event: Event, last: bool) -> Result<Sent, PublishError> {
-        let sent = match (&self.name, &self.remote) {
+        let sent = match (&self.name, &self.handle.remote) {
             (Err(error), _) => Err(PublishErrorKind::InvalidText(error.clone()).into()),
             (Ok(name), None) => {
                 // Before it is published, so that nothing was if the caller gives up here.
                 consume_budget().await;
-                self.hub.publish(name, target, event, last)
+                self.handle.hub.publish(name, target, event, last)
             }
             // Boxed, or the future of each publish in process would have its size.
-            (Ok(name), Some(remote)) => Box::pin(remote.publish(&self.hub, name, target, event, last)).await,
+            (Ok(name), Some(remote)) => Box::pin(remote.publish(&self.handle.hub, name, target, event, last)).await,
         };
         if sent.is_err() {
-            self.hub.counters.publish_refused.add(1);
+            self.handle.hub.counters.publish_refused.add(1);
         }
         sent
     }
@@ -248,34 +264,34 @@ impl Channel {
     /// has no reader on this node; [open](OpenOptions::open) one to get them from the store.
     pub fn recent(&self, n: usize) -> Vec<EncodedEvent> {
         let Ok(name) = &self.name else { return Vec::new() };
-        self.hub.recent(name, None, n)
+        self.handle.hub.recent(name, None, n)
     }
 
     /// The last `n` events that are held for a client, broadcasts and its own, oldest first; where, as
     /// [`recent`](Self::recent) says.
     pub fn recent_for<C: TryInto<ClientId>>(&self, client: C, n: usize) -> Vec<EncodedEvent> {
         let (Ok(name), Ok(client)) = (&self.name, client.try_into()) else { return Vec::new() };
-        self.hub.recent(name, Some(&client), n)
+        self.handle.hub.recent(name, Some(&client), n)
     }
 
     /// How many connections read the channel on this node. [`presence`](Self::presence) counts those on all.
     pub fn connections(&self) -> usize {
         let Ok(name) = &self.name else { return 0 };
-        self.hub.look_at(name, |state| state.readers.live()).unwrap_or(0)
+        self.handle.hub.look_at(name, |state| state.readers.live()).unwrap_or(0)
     }
 
     /// The clients that are connected to the channel on this node, and with how many connections each; in no order. Where there
     /// are many, those that come or go meanwhile may be in it or not.
     pub fn clients(&self) -> Vec<(ClientId, usize)> {
         let Ok(name) = &self.name else { return Vec::new() };
-        let clients = self.hub.registry.get(name).map(|shared| shared.clients().0);
+        let clients = self.handle.hub.registry.get(name).map(|shared| shared.clients().0);
         clients.unwrap_or_default().into_iter().collect()
     }
 
     /// Ends the connections of a client on this channel, as [`Publisher::disconnect`] does on all. Says how many.
     pub fn disconnect<C: TryInto<ClientId>>(&self, client: C) -> usize {
         let (Ok(name), Ok(client)) = (&self.name, client.try_into()) else { return 0 };
-        self.hub.registry.get(name).map_or(0, |shared| end_client(&shared, &client))
+        self.handle.hub.registry.get(name).map_or(0, |shared| end_client(&shared, &client))
     }
 
     /// Ends all connections to the channel, which are told not to come back, and forgets its history. The name can be
@@ -287,10 +303,10 @@ impl Channel {
     ///
     /// If a remote backend fails. To try again is right. In process there are none.
     pub async fn close(&self) -> Result<usize, BackendError> {
-        match (&self.name, &self.remote) {
+        match (&self.name, &self.handle.remote) {
             (Err(_), _) => Ok(0),
-            (Ok(name), None) => Ok(self.hub.close(name)),
-            (Ok(name), Some(remote)) => remote.close(&self.hub, name).await,
+            (Ok(name), None) => Ok(self.handle.hub.close(name)),
+            (Ok(name), Some(remote)) => remote.close(&self.handle.hub, name).await,
         }
     }
 
@@ -316,9 +332,11 @@ impl Channel {
     ///
     /// If a remote backend fails. In process there are none.
     pub async fn presence(&self) -> Result<Connected, BackendError> {
-        match (&self.name, &self.remote) {
+        match (&self.name, &self.handle.remote) {
             (Err(_), _) => Ok(Vec::new()),
-            (Ok(name), None) => Ok(self.hub.registry.get(name).map(|shared| shared.present()).unwrap_or_default()),
+            (Ok(name), None) => {
+                Ok(self.handle.hub.registry.get(name).map(|shared| shared.present()).unwrap_or_default())
+            }
             (Ok(name), Some(remote)) => remote.presence(name).await,
         }
     }

@@ -131,3 +131,34 @@ async fn a_shutdown_returns_once_the_last_reader_is_gone() {
     assert!(before.elapsed() < GRACE);
     assert!(readers.iter().all(|reader| reader.is_finished()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn readers_of_a_hub_without_publishers_read_what_is_left_and_end() {
+    for channels in [&["a"][..], &["a", "b"]] {
+        let publisher = Publisher::new();
+        let [mut behind, mut parked] = [(); 2].map(|()| live(&publisher, channels, "ana"));
+        send(&publisher, "a", 1);
+        assert_eq!(texts(&mut parked), ["1"]);
+        let parked = tokio::spawn(async move { (next(&mut parked).await.is_none(), parked.end_reason()) });
+        tokio::task::yield_now().await;
+        // As long as there is a handle of any kind, something may come.
+        let (clone, channel) = (publisher.clone(), publisher.channel("other"));
+        drop((publisher, clone));
+        tokio::task::yield_now().await;
+        assert!(!parked.is_finished());
+        drop(channel);
+        assert_eq!(parked.await.unwrap(), (true, Some(EndReason::Shutdown)));
+        assert_eq!(texts(&mut behind), ["1"]);
+        assert_eq!(behind.end_reason(), Some(EndReason::Shutdown));
+    }
+}
+
+#[tokio::test]
+async fn readers_of_a_finished_channel_are_told_so_when_no_publisher_is_left() {
+    let publisher = Publisher::new();
+    let mut reader = live(&publisher, &["a"], "");
+    finish(&publisher, "a", "last");
+    drop(publisher);
+    assert_eq!(texts(&mut reader), ["last"]);
+    assert_eq!(reader.end_reason(), Some(EndReason::Finished));
+}

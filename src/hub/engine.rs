@@ -313,13 +313,21 @@ impl Hub {
     /// Refuses publishes and subscriptions from now on, ends all readers, and waits for them to be gone for at most `grace`.
     /// Says whether they are.
     pub(crate) async fn shutdown(&self, grace: Duration) -> bool {
-        self.seats.shut_down();
         debug!("shutdown", subscriptions = self.seats.taken());
+        self.end_readers();
+        tokio::time::timeout(grace, self.seats.emptied()).await.is_ok()
+    }
+
+    /// Refuses publishes and subscriptions from now on, and ends all readers once they have read what is left.
+    pub(crate) fn end_readers(&self) {
+        self.seats.shut_down();
+        if self.seats.taken() == 0 {
+            return;
+        }
         for shared in self.registry.all() {
             let ended = shared.change().readers.end_all(EndReason::Shutdown);
             drop(ended);
         }
-        tokio::time::timeout(grace, self.seats.emptied()).await.is_ok()
     }
 
     /// When a reader that is sent away is to reconnect: a random time within the configured spread.

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::Publisher;
+use super::{Handle, Publisher};
 use crate::{
     backend::Backend,
     hub::{Hub, HubSettings, Limits},
@@ -94,13 +94,14 @@ impl PublisherBuilder {
     /// The hub, and its first handle.
     pub fn build(self) -> Publisher {
         let Self { settings, backend, timeout } = self;
-        match backend {
-            None => Publisher { hub: Arc::new(Hub::new(settings, None)), remote: None },
+        let (hub, remote) = match backend {
+            None => (Arc::new(Hub::new(settings, None)), None),
             Some(backend) => {
                 let (hub, remote) = Remote::connect(settings, backend, timeout);
-                Publisher { hub, remote: Some(remote) }
+                (hub, Some(remote))
             }
-        }
+        };
+        Publisher { handle: Arc::new(Handle { hub, remote }) }
     }
 }
 

@@ -95,7 +95,8 @@ pub enum EndReason {
     Replaced,
     /// The channel was [closed](crate::Channel::close). It is told not to come back.
     Closed,
-    /// The hub [shuts down](crate::Publisher::shutdown). It is told when to come back.
+    /// The hub [shuts down](crate::Publisher::shutdown), or its last [`Publisher`](crate::Publisher) was dropped. The client is
+    /// told when to come back.
     Shutdown,
     /// The grant expired. The client may come back and ask the authorizer again.
     Expired,
