@@ -77,8 +77,8 @@
 //! | nothing left, and nothing will come | 204, on which a browser stops reconnecting |
 //!
 //! A stream begins with a `retry:` line and a comment, before anything else, so that every proxy on the way sees it open. Two
-//! things may stand there besides: a block that [makes WebKit drop](WebKitRepair) what it has kept of a cut event, on requests
-//! that resume; and an event named `cursor` with [the id at which a fresh reader starts](Route::announce_cursor), if the route is
+//! things may stand there besides: to WebKit's `EventSource`, a block that makes it [drop what it has kept](WebKitRepair) of a
+//! cut event; and an event named `cursor` with [the id at which a fresh reader starts](Route::announce_cursor), if the route is
 //! set so. Then come the events, each with its id last, and between them a [keep-alive](KeepAlive) when nothing else was sent.
 //! Only whole events end in a blank line.
 //!

@@ -81,13 +81,10 @@ pub(crate) fn opened(publisher: &Publisher, ask: &Ask, opened: Result<Subscripti
 fn stream(ask: &Ask, subscription: Subscription) -> Response<SseBody> {
     let route = &*ask.route;
     let body = SseBody::new(subscription).keep_alive(route.keep_alive.clone()).retry(route.retry);
-    let body = body.coalesce(route.coalesce);
-    let body = match &ask.last_event_id {
-        Some(id) if ask.repair => body.repaired(id),
-        Some(_) => body,
-        None => body.announce_cursor(route.announce_cursor),
-    };
-    body.into_response()
+    // A reader that resumes has an id already.
+    let announce = route.announce_cursor && ask.last_event_id.is_none();
+    let body = body.coalesce(route.coalesce).announce_cursor(announce);
+    if ask.repair { body.repaired(ask.last_event_id.as_deref()) } else { body }.into_response()
 }
 
 fn not_opened(publisher: &Publisher, error: &OpenError) -> Response<SseBody> {

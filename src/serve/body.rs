@@ -105,7 +105,8 @@ impl SseBody {
     }
 
     /// Begins the stream with a block that makes WebKit drop what it has kept of a cut event, if `repair` has it sent on a request
-    /// with these headers and this [last event id](crate::last_event_id); never by default. See [`WebKitRepair`].
+    /// with these headers; never by default. The client keeps the [last event id](crate::last_event_id) that it came with. See
+    /// [`WebKitRepair`].
     ///
     /// ```
     /// use http::{HeaderMap, Uri};
@@ -117,14 +118,11 @@ impl SseBody {
     /// }
     /// ```
     pub fn webkit_repair(self, repair: WebKitRepair, headers: &HeaderMap, last_event_id: Option<&[u8]>) -> Self {
-        match last_event_id {
-            Some(id) if repair.applies(headers) => self.repaired(id),
-            _ => self,
-        }
+        if repair.applies(headers) { self.repaired(last_event_id) } else { self }
     }
 
     /// See `webkit_repair`; for a client that came with that last event id.
-    pub(crate) fn repaired(self, last_event_id: &[u8]) -> Self {
+    pub(crate) fn repaired(self, last_event_id: Option<&[u8]>) -> Self {
         let repair = Some(Repair::of(last_event_id));
         self.set(|stream| stream.set_preamble(|preamble| preamble.repair = repair))
     }

@@ -20,13 +20,29 @@ pub(crate) struct Preamble {
     pub(crate) announce_cursor: bool,
 }
 
-/// The last event id that the client came with, if it can be one of the hub's.
+/// The last event id that the client is to have when what it has kept is ended.
 #[derive(Debug)]
-pub(crate) struct Repair(Option<EventId>);
+pub(crate) enum Repair {
+    /// It came with none.
+    NoId,
+    /// It came with this one.
+    Id(EventId),
+    /// It came with one that can't be the hub's, and keeps it.
+    Unknown,
+}
 
 impl Repair {
-    pub(crate) fn of(last_event_id: &[u8]) -> Self {
-        Self(EventId::parse(last_event_id))
+    /// For a client that came with that last event id.
+    pub(crate) fn of(last_event_id: Option<&[u8]>) -> Self {
+        last_event_id.map_or(Self::NoId, |id| EventId::parse(id).map_or(Self::Unknown, Self::Id))
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::NoId => write_repair(out, Some("")),
+            Self::Id(id) => write_repair(out, Some(id)),
+            Self::Unknown => write_repair(out, None::<&str>),
+        }
     }
 }
 
@@ -49,7 +65,7 @@ impl Preamble {
         const LONGEST: &str = "retry: 2147483647\nevent: cursor\ndata: \nid: 0123456789ab-18446744073709551615\n\n";
         let mut out = Vec::with_capacity(LONGEST.len());
         if let Some(repair) = &self.repair {
-            write_repair(&mut out, repair.0.as_ref());
+            repair.write(&mut out);
         }
         if let Some(retry) = self.retry {
             write_retry(&mut out, Duration::from_millis(retry.into()));
@@ -67,8 +83,7 @@ mod tests {
     use super::*;
     use crate::wire::cursor::{Epoch, Offset};
 
-    fn encode(repair: Option<&[u8]>, retry: Option<Duration>, cursor: Option<Cursor>) -> String {
-        let repair = repair.map(Repair::of);
+    fn encode(repair: Option<Repair>, retry: Option<Duration>, cursor: Option<Cursor>) -> String {
         let mut preamble = Preamble { repair, ..Preamble::default() };
         preamble.set_retry(retry.into());
         String::from_utf8(preamble.encode(cursor)).unwrap()
@@ -83,15 +98,16 @@ mod tests {
         let cursor = Cursor { epoch: Epoch::from_bits(0xabc), offset: Offset::new(7) };
         let announced = encode(None, Some(Duration::ZERO), Some(cursor));
         assert_eq!(announced, "retry: 0\nevent: cursor\ndata: \nid: 000000000abc-7\n\n");
-        let repaired = encode(Some(b"000000000abc-7"), second, None);
+        let repaired = encode(Some(Repair::of(Some(b"000000000abc-7"))), second, None);
         assert_eq!(repaired, ":\nevent: -\nid: 000000000abc-7\n\nretry: 1000\n:\n");
+        assert_eq!(encode(Some(Repair::of(None)), second, None), ":\nevent: -\nid: \n\nretry: 1000\n:\n");
     }
 
     #[test]
     fn a_repair_repeats_no_id_that_the_hub_can_not_have_given() {
         for id in [&b"\xff"[..], b"a b", b"x\ndata: forged", b"", b"0123456789ab-07"] {
-            assert_eq!(encode(Some(id), None, None), ":\nevent: -\n\n:\n", "{id:?}");
+            assert_eq!(encode(Some(Repair::of(Some(id))), None, None), ":\nevent: -\n\n:\n", "{id:?}");
         }
-        assert_eq!(encode(Some(b"order-1"), None, None), ":\nevent: -\nid: order-1\n\n:\n");
+        assert_eq!(encode(Some(Repair::of(Some(b"order-1"))), None, None), ":\nevent: -\nid: order-1\n\n:\n");
     }
 }

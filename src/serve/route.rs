@@ -125,8 +125,8 @@ impl Route {
         self
     }
 
-    /// On which requests that bring a last event id the stream begins with a block that makes WebKit, Safari's engine, drop what
-    /// it has kept of a cut event; [`WebKitRepair::Auto`] by default, which is on those of WebKit's own `EventSource`.
+    /// To whom the stream begins with a block that makes WebKit, Safari's engine, drop what it has kept of a cut event;
+    /// [`WebKitRepair::Auto`] by default, which is to WebKit's own `EventSource`.
     pub fn webkit_repair(mut self, repair: WebKitRepair) -> Self {
         self.webkit_repair = repair;
         self

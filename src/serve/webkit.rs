@@ -14,7 +14,7 @@ use http::{
 };
 use memchr::memmem;
 
-/// On which requests a stream begins with a block that makes WebKit drop what it has kept of a cut event; what
+/// To whom a stream begins with a block that makes WebKit drop what it has kept of a cut event; what
 /// [`Route::webkit_repair`](crate::Route::webkit_repair) takes.
 ///
 /// When a connection fails within an event, the `EventSource` of WebKit, Safari's engine, keeps the event's beginning and
@@ -22,13 +22,12 @@ use memchr::memmem;
 /// no page listens, and with the last event id that the client came with. Where nothing was kept it has no data, and an
 /// `EventSource` does not fire it. Several clients that are no `EventSource` would see an event with empty data.
 ///
-/// It is only ever sent to a request that brings a last event id. A fresh reader that is cut off within its first event brings
-/// none, unless the route [announces its cursor](crate::Route::announce_cursor).
+/// A request without a last event id gets it too: a reader that was cut off within its first event reconnects without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum WebKitRepair {
-    /// To the `EventSource` of WebKit: where the user agent is WebKit and not Chromium, and the request is uncached
-    /// (`Cache-Control: no-cache`), as an `EventSource`'s are and those of `fetch` are not. The default.
+    /// To the `EventSource` of WebKit: where the user agent is WebKit and not Chromium, and the request asks for no cached answer
+    /// (`Cache-Control: no-cache`), as those of an `EventSource` do and those of `fetch` do not. The default.
     #[default]
     Auto,
     /// To every client.

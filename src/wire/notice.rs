@@ -146,9 +146,9 @@ pub(crate) fn write_announcement(out: &mut Vec<u8>, cursor: Cursor) {
 
 /// Writes the block that ends what a client has kept of an event that was cut off before a reconnect. The comment ends the
 /// line that it may be in. Then the rest is an event under a name to which nobody listens, and the last event id, which that
-/// rest may have changed, is again the one that the client came with. Where nothing was kept it is no event: "If the data buffer
-/// is an empty string, set the data buffer and the event type buffer to the empty string and return."
-pub(crate) fn write_repair(out: &mut Vec<u8>, last_event_id: Option<&EventId>) {
+/// rest may have changed, is again the one that the client came with; `None` leaves it. Where nothing was kept it is no event:
+/// "If the data buffer is an empty string, set the data buffer and the event type buffer to the empty string and return."
+pub(crate) fn write_repair(out: &mut Vec<u8>, last_event_id: Option<impl fmt::Display>) {
     out.extend_from_slice(b":\nevent: -\n");
     if let Some(id) = last_event_id {
         write_field(out, "id", id);

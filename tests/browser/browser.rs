@@ -1,6 +1,7 @@
 //! What a person in front of a browser gets: the example's page and the raw `EventSource`, in Chromium.
 
 mod driver;
+mod engine;
 #[path = "../common/example.rs"]
 mod example;
 mod page;

@@ -16,11 +16,13 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use crate::{driver::Browser, server::Received};
+use crate::{driver::Browser, engine::Engine, server::Received};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Chromium,
+    Firefox,
+    WebKit,
     CurlHttp1,
     CurlHttp2,
     NpmEventsource,
@@ -48,8 +50,13 @@ impl Kind {
         self != Self::RustEventsourceClient
     }
 
-    fn browser(self) -> bool {
-        self == Self::Chromium
+    fn browser(self) -> Option<Engine> {
+        match self {
+            Self::Chromium => Some(Engine::Chromium),
+            Self::Firefox => Some(Engine::Firefox),
+            Self::WebKit => Some(Engine::WebKit),
+            _ => None,
+        }
     }
 
     /// The command, but for curl, which is started anew for each connection.
@@ -67,7 +74,7 @@ impl Kind {
         };
         let program = |path: PathBuf| path.exists().then(|| Command::new(path));
         match self {
-            Self::Chromium | Self::CurlHttp1 | Self::CurlHttp2 => None,
+            Self::Chromium | Self::Firefox | Self::WebKit | Self::CurlHttp1 | Self::CurlHttp2 => None,
             Self::NpmEventsource => node("eventsource"),
             Self::NpmEventsourceClient => node("eventsource-client"),
             Self::NpmFetchEventSource => node("@microsoft/fetch-event-source"),
@@ -89,10 +96,10 @@ pub enum Client {
 impl Client {
     /// `None`, said loudly, where it is not installed. A page of `origin` is where a browser starts from.
     pub async fn start(kind: Kind, url: &str, origin: &str) -> Option<Self> {
-        let client = match kind {
-            _ if kind.browser() => Self::browse(url, origin).await,
-            Kind::CurlHttp1 => Curl::new(url, "--http1.1").await.map(Self::Curl),
-            Kind::CurlHttp2 => Curl::new(url, "--http2-prior-knowledge").await.map(Self::Curl),
+        let client = match (kind, kind.browser()) {
+            (_, Some(engine)) => Self::browse(engine, url, origin).await,
+            (Kind::CurlHttp1, _) => Curl::new(url, "--http1.1").await.map(Self::Curl),
+            (Kind::CurlHttp2, _) => Curl::new(url, "--http2-prior-knowledge").await.map(Self::Curl),
             _ => kind.command().and_then(|mut command| {
                 let spawned = command.arg(url).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn();
                 let mut process = spawned.ok()?;
@@ -109,8 +116,8 @@ impl Client {
         client
     }
 
-    async fn browse(url: &str, origin: &str) -> Option<Self> {
-        let browser = Browser::start().await?;
+    async fn browse(engine: Engine, url: &str, origin: &str) -> Option<Self> {
+        let browser = Browser::of(engine).await?;
         browser.open(origin).await;
         let script = "window.got = [];
             window.source = new EventSource(arguments[0]);

@@ -8,6 +8,8 @@ mod client;
 #[path = "../browser/driver.rs"]
 #[allow(dead_code)]
 mod driver;
+#[path = "../browser/engine.rs"]
+mod engine;
 mod network;
 mod server;
 
@@ -107,6 +109,8 @@ macro_rules! clients {
 
 clients! {
     chromium: Chromium,
+    firefox: Firefox,
+    webkit: WebKit,
     curl_http1: CurlHttp1,
     curl_http2: CurlHttp2,
     npm_eventsource: NpmEventsource,

@@ -11,6 +11,9 @@ mod check;
 #[path = "../browser/driver.rs"]
 #[allow(dead_code)]
 mod driver;
+#[path = "../browser/engine.rs"]
+#[allow(dead_code)]
+mod engine;
 mod guide;
 mod haproxy;
 mod lighttpd;
