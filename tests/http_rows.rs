@@ -287,6 +287,19 @@ async fn dropping_the_body_frees_the_subscription_at_once() {
     assert_eq!(publisher.connections(), 0);
 }
 
+#[tokio::test]
+async fn a_route_declares_the_charset_where_it_is_set_so() {
+    let publisher = Publisher::new();
+    let route = Route::new("/declared/{channel}").declare_charset(true);
+    let layer = layer(&publisher).route(route).unwrap();
+    for (uri, expected) in [("/declared/a", "text/event-stream; charset=utf-8"), ("/sse/a", "text/event-stream")] {
+        for method in [Method::GET, Method::HEAD] {
+            let request = Request::builder().method(method).uri(uri).body("").unwrap();
+            assert_eq!(send(&layer, request).await.headers()["content-type"], expected);
+        }
+    }
+}
+
 // Last-Event-ID
 
 #[tokio::test(start_paused = true)]

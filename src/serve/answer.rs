@@ -72,19 +72,19 @@ pub(crate) fn opened(publisher: &Publisher, ask: &Ask, opened: Result<Subscripti
         Err(error) => not_opened(publisher, &error),
         // "The HEAD method is identical to GET except that the server MUST NOT send content in the response" (RFC 9110,
         // 9.3.2): it has found out that there is a stream, and gives its place back.
-        Ok(_) if ask.head => response::stream(SseBody::rest(None)),
-        Ok(subscription) => stream(ask, subscription),
+        Ok(_) if ask.head => response::stream(SseBody::rest(None), ask.route.declare_charset),
+        Ok(subscription) => response::stream(body(ask, subscription), ask.route.declare_charset),
     };
     for_method(ask.head, response)
 }
 
-fn stream(ask: &Ask, subscription: Subscription) -> Response<SseBody> {
+fn body(ask: &Ask, subscription: Subscription) -> SseBody {
     let route = &*ask.route;
     let body = SseBody::new(subscription).keep_alive(route.keep_alive.clone()).retry(route.retry);
     // A reader that resumes has an id already.
     let announce = route.announce_cursor && ask.last_event_id.is_none();
     let body = body.coalesce(route.coalesce).announce_cursor(announce);
-    if ask.repair { body.repaired(ask.last_event_id.as_deref()) } else { body }.into_response()
+    if ask.repair { body.repaired(ask.last_event_id.as_deref()) } else { body }
 }
 
 fn not_opened(publisher: &Publisher, error: &OpenError) -> Response<SseBody> {

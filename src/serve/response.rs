@@ -14,7 +14,7 @@ use crate::{authorize::Denied, hub::Subscription, wire::encode::write_retry};
 impl SseBody {
     /// A response with the stream, and the headers that a stream needs.
     pub fn into_response(self) -> Response<Self> {
-        stream(self)
+        stream(self, false)
     }
 }
 
@@ -25,10 +25,11 @@ impl From<Subscription> for Response<SseBody> {
 }
 
 /// 200 with a stream. `no-transform` keeps compressing proxies from collecting it; `x-accel-buffering` is what nginx asks.
-pub(crate) fn stream(body: SseBody) -> Response<SseBody> {
+pub(crate) fn stream(body: SseBody, declare_charset: bool) -> Response<SseBody> {
+    let content_type = if declare_charset { "text/event-stream; charset=utf-8" } else { "text/event-stream" };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     response
@@ -38,7 +39,7 @@ pub(crate) fn stream(body: SseBody) -> Response<SseBody> {
 pub(crate) fn come_back(after: Duration) -> Response<SseBody> {
     let mut line = Vec::new();
     write_retry(&mut line, after);
-    stream(SseBody::rest(Some(line.into())))
+    stream(SseBody::rest(Some(line.into())), false)
 }
 
 /// "a client can be told to stop reconnecting using the HTTP 204 No Content response code" (HTML, 9.2.1).

@@ -48,6 +48,7 @@ pub struct Route {
     pub(crate) options: OpenOptions,
     pub(crate) announce_cursor: bool,
     pub(crate) webkit_repair: WebKitRepair,
+    pub(crate) declare_charset: bool,
 }
 
 impl Route {
@@ -62,6 +63,7 @@ impl Route {
             options: OpenOptions::new(),
             announce_cursor: false,
             webkit_repair: WebKitRepair::default(),
+            declare_charset: false,
         }
     }
 
@@ -129,6 +131,18 @@ impl Route {
     /// [`WebKitRepair::Auto`] by default, which is to WebKit's own `EventSource`.
     pub fn webkit_repair(mut self, repair: WebKitRepair) -> Self {
         self.webkit_repair = repair;
+        self
+    }
+
+    /// Says in the `content-type` that the stream is UTF-8, `text/event-stream; charset=utf-8`; off by default.
+    ///
+    /// A stream is UTF-8 whatever its type says ([HTML, 9.2.5][parsing]), and browsers read it so. Python's `requests` takes a
+    /// text without a charset for Latin-1, and so do clients that are built on it, such as `sseclient`. Others take only the bare
+    /// `text/event-stream` for a stream: the documented check of `fetch-event-source`, and `rn-eventsource` in React Native.
+    ///
+    /// [parsing]: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+    pub fn declare_charset(mut self, declare: bool) -> Self {
+        self.declare_charset = declare;
         self
     }
 
