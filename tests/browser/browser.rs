@@ -2,6 +2,7 @@
 
 mod driver;
 mod engine;
+mod engines;
 #[path = "../common/example.rs"]
 mod example;
 mod page;

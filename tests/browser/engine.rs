@@ -100,7 +100,7 @@ impl Driver {
         let mut command = Command::new(program);
         // What they leave in the home folder is a test's too, and what they start is ended with them.
         command.env("HOME", &profile).env("XDG_RUNTIME_DIR", &profile).env("TMPDIR", &profile).process_group(0);
-        command.envs(name.map(|name| ("DISPLAY", name)));
+        command.envs(name.map(|name| ("DISPLAY", name))).stderr(Stdio::null());
         let mut ended = Vec::new();
         while ended.len() < 3 {
             let listening = match engine {

@@ -27,8 +27,12 @@ pub enum Kind {
     CurlHttp2,
     NpmEventsource,
     NpmEventsourceClient,
+    NpmEventSourcePolyfill,
     NpmFetchEventSource,
+    /// With the check of the response that its documentation has.
+    NpmFetchEventSourceChecked,
     PythonHttpxSse,
+    PythonSseclient,
     RustEventsourceClient,
 }
 
@@ -42,12 +46,17 @@ impl Kind {
 
     /// It takes a head that breaks off within for a whole one.
     pub fn takes_half_a_head(self) -> bool {
-        self == Self::Chromium
+        matches!(self, Self::Chromium | Self::Firefox)
+    }
+
+    /// It waits for half a second or a second before it comes back, whatever it is told, and for longer after a broken head.
+    pub fn is_slow(self) -> bool {
+        matches!(self, Self::Firefox | Self::NpmEventSourcePolyfill)
     }
 
     /// "HTTP 204 No Content: [..] a client can be told to stop reconnecting".
     pub fn stops_at_204(self) -> bool {
-        self != Self::RustEventsourceClient
+        !matches!(self, Self::RustEventsourceClient | Self::NpmEventSourcePolyfill)
     }
 
     fn browser(self) -> Option<Engine> {
@@ -73,15 +82,24 @@ impl Kind {
             })
         };
         let program = |path: PathBuf| path.exists().then(|| Command::new(path));
+        let python = |script: &str| {
+            program(folder.join("python/bin/python")).map(|mut python| {
+                python.arg(here.join("python").join(script));
+                python
+            })
+        };
         match self {
             Self::Chromium | Self::Firefox | Self::WebKit | Self::CurlHttp1 | Self::CurlHttp2 => None,
             Self::NpmEventsource => node("eventsource"),
             Self::NpmEventsourceClient => node("eventsource-client"),
+            Self::NpmEventSourcePolyfill => node("event-source-polyfill"),
             Self::NpmFetchEventSource => node("@microsoft/fetch-event-source"),
-            Self::PythonHttpxSse => program(folder.join("python/bin/python")).map(|mut python| {
-                python.arg(here.join("python/client.py"));
-                python
+            Self::NpmFetchEventSourceChecked => node("@microsoft/fetch-event-source").map(|mut node| {
+                node.env("CHECKED", "1");
+                node
             }),
+            Self::PythonHttpxSse => python("client.py"),
+            Self::PythonSseclient => python("sseclient_client.py"),
             Self::RustEventsourceClient => program(folder.join("rust/debug/tower-sse-rust-client")),
         }
     }
@@ -121,7 +139,7 @@ impl Client {
         browser.open(origin).await;
         let script = "window.got = [];
             window.source = new EventSource(arguments[0]);
-            for (const name of ['message', 'token', 'gap', 'goodbye', 'end']) {
+            for (const name of ['message', 'token', 'gap', 'goodbye', 'cursor', '-', 'end']) {
                 source.addEventListener(name, (event) => {
                     got.push({ name: event.type, data: event.data, id: event.lastEventId });
                 });

@@ -34,6 +34,8 @@ pub enum Fault {
     Trickle(usize),
     /// The end, right before the blank line of the first event.
     BeforeBlankLine,
+    /// The end, right after the first event.
+    AfterEvent,
 }
 
 /// How long a stalled connection says nothing.
@@ -123,9 +125,10 @@ impl Shared {
         let (bytes, at_once) = match fault {
             Fault::Cut(bytes) | Fault::Reset(bytes) | Fault::Stall(bytes) => (bytes, true),
             Fault::Trickle(bytes) => (bytes, false),
-            Fault::BeforeBlankLine => (usize::MAX, false),
+            Fault::BeforeBlankLine | Fault::AfterEvent => (usize::MAX, false),
         };
         let mut line = Vec::new();
+        let mut was_at_blank_line = false;
         let mut sent = 0;
         while sent < bytes || (self.spare_blank_lines && line == b"\n") {
             let byte = from.read_u8().await?;
@@ -138,8 +141,11 @@ impl Shared {
             }
             to.write_all(&[byte]).await?;
             sent += 1;
-            if matches!(fault, Fault::BeforeBlankLine) && line == b"\n" {
-                break;
+            let at_blank_line = line == b"\n";
+            match fault {
+                Fault::BeforeBlankLine if at_blank_line => break,
+                Fault::AfterEvent if was_at_blank_line && byte == b'\n' => break,
+                _ => was_at_blank_line = at_blank_line,
             }
             if !at_once {
                 tokio::task::yield_now().await;

@@ -45,12 +45,31 @@ struct Shared {
 }
 
 impl Server {
+    /// It publishes all the time.
     pub async fn start() -> Self {
+        let server = Self::start_quiet().await;
+        tokio::spawn({
+            let shared = server.shared.clone();
+            async move {
+                while !shared.finished.load(Ordering::SeqCst) {
+                    shared.publish(false);
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        });
+        server
+    }
+
+    /// It publishes only when a reader comes.
+    pub async fn start_quiet() -> Self {
         let publisher = Publisher::builder().retention(Retention::new().events(100_000)).build();
-        let route = Route::new("/all/{channel}")
-            .options(OpenOptions::new().start(Start::Earliest))
-            .retry(Duration::from_millis(1));
-        let layer = SseLayer::new(publisher.clone()).route(route).unwrap();
+        let soon = |pattern: &str| Route::new(pattern).retry(Duration::from_millis(1));
+        let all = |pattern: &str| soon(pattern).options(OpenOptions::new().start(Start::Earliest));
+        let layer = SseLayer::new(publisher.clone())
+            .route(all("/all/{channel}"))
+            .and_then(|layer| layer.route(all("/declared/{channel}").declare_charset(true)))
+            .and_then(|layer| layer.route(soon("/announced/{channel}").announce_cursor(true)))
+            .unwrap();
         let shared = Arc::new(Shared {
             publisher,
             sent: Mutex::default(),
@@ -67,15 +86,6 @@ impl Server {
         let port = listener.local_addr().unwrap().port();
         let listener = listener.tap_io(|tcp| tcp.set_nodelay(true).unwrap());
         tokio::spawn(async { axum::serve(listener, app).await });
-        tokio::spawn({
-            let shared = shared.clone();
-            async move {
-                while !shared.finished.load(Ordering::SeqCst) {
-                    shared.publish(false);
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-            }
-        });
         Self { port, shared }
     }
 
@@ -86,6 +96,10 @@ impl Server {
     /// Everything that was published.
     pub fn sent(&self) -> Vec<Received> {
         self.shared.sent.lock().unwrap().clone()
+    }
+
+    pub fn publish(&self) {
+        self.shared.publish(false);
     }
 
     /// Publishes the last event.

@@ -5,7 +5,7 @@ const { createRequire } = require("node:module");
 const [modules, name, url] = process.argv.slice(2);
 const load = createRequire(`${modules}/package.json`);
 const print = (value) => process.stdout.write(JSON.stringify(value) + "\n");
-const NAMES = ["message", "token", "gap", "goodbye", "end"];
+const NAMES = ["message", "token", "gap", "goodbye", "cursor", "-", "end"];
 
 const clients = {
   eventsource() {
@@ -16,6 +16,18 @@ const clients = {
     }
     source.addEventListener("error", () => {
       if (source.readyState === EventSource.CLOSED) print("closed");
+    });
+  },
+
+  // It can't set the header everywhere, and brings the last id as `?lastEventId=`.
+  "event-source-polyfill"() {
+    const { EventSourcePolyfill } = load("event-source-polyfill");
+    const source = new EventSourcePolyfill(url);
+    for (const name of NAMES) {
+      source.addEventListener(name, (event) => print({ name: event.type, data: event.data, id: event.lastEventId }));
+    }
+    source.addEventListener("error", () => {
+      if (source.readyState === EventSourcePolyfill.CLOSED) print("closed");
     });
   },
 
@@ -31,7 +43,7 @@ const clients = {
   async "@microsoft/fetch-event-source"() {
     globalThis.window = globalThis;
     globalThis.document = { addEventListener() {}, removeEventListener() {}, hidden: false };
-    const { fetchEventSource } = load("@microsoft/fetch-event-source");
+    const { fetchEventSource, EventStreamContentType } = load("@microsoft/fetch-event-source");
     // It has no word for a 204: "use a custom error", its documentation says, and what `onerror` throws ends it.
     class Over extends Error {}
     // Resolved when a response ended as it should: whether to ask again is the caller's to say, and the last id too.
@@ -42,6 +54,8 @@ const clients = {
         headers,
         async onopen(response) {
           if (response.status === 204) throw new Over();
+          const type = response.headers.get("content-type");
+          if (process.env.CHECKED && type !== EventStreamContentType) throw new Over();
         },
         onmessage({ id, event, data }) {
           headers["last-event-id"] = id;
