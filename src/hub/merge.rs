@@ -35,6 +35,8 @@ pub(crate) struct Merge {
     known: Offset,
     /// How many versions may be compared for what was read since the last survey.
     credit: usize,
+    /// The last read has left nothing, and the reader parked in all channels.
+    settled: bool,
     /// Its place among those who wait for the hub's last offset to rise.
     waits: Option<Box<Place>>,
 }
@@ -50,6 +52,7 @@ impl Merge {
             queue: BinaryHeap::new(),
             known: Offset::START,
             credit: 0,
+            settled: false,
             waits: None,
         }
     }
@@ -70,6 +73,11 @@ impl Merge {
     /// Nothing is known to be unread, and nothing has changed since: the reader is parked in all of them.
     pub(crate) fn is_level(&self) -> bool {
         self.heads.iter().all(|head| *head == Offset::START) && self.places.iter().all(Position::is_unchanged)
+    }
+
+    /// The last [read](Self::read) has left nothing, and the reader parked in all of them.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled
     }
 
     /// Forgets the heads: what comes is not after what was.
@@ -96,6 +104,7 @@ impl Merge {
     /// What comes next after `cursor`. `None`: there is nothing to read for now; the reader is parked in each channel that has
     /// no head.
     pub(crate) fn read(&mut self, hub: &Hub, cursor: Cursor, cx: &Context<'_>, limit: Limit) -> Option<Found> {
+        self.settled = false;
         let is_known = self.head().is_some_and(|(head, _)| head <= self.known);
         if is_known && self.credit < self.places.len() {
             match self.take(cursor, cx, limit) {
@@ -123,18 +132,21 @@ impl Merge {
         let shutting_down = hub.is_shutting_down();
         // Whoever looks at a channel from here on finds all that was published to it up to this.
         let last = hub.memory.last();
-        let (mut lagged, mut finished) = (false, true);
+        let (mut lagged, mut parked) = (false, true);
         for place in 0..self.places.len() {
             let position = &mut self.places[place];
-            if shutting_down || !position.is_unchanged() {
-                match position.look(cursor, cx) {
-                    Ok(head) => self.set_head(place, head),
-                    // An end of another channel comes before it.
-                    Err(Instead::Lagged) => lagged = true,
-                    Err(instead) => return Err(instead),
-                }
+            if position.is_unchanged() && !shutting_down {
+                continue;
             }
-            finished &= self.places[place].was_finished();
+            match position.look(cursor, cx) {
+                Ok(head) => {
+                    parked &= !position.has_to_look();
+                    self.set_head(place, head);
+                }
+                // An end of another channel comes before it.
+                Err(Instead::Lagged) => lagged = true,
+                Err(instead) => return Err(instead),
+            }
         }
         if lagged {
             return Err(Instead::Lagged);
@@ -145,7 +157,8 @@ impl Merge {
         }
         // Most of the time a channel or two have something.
         self.queue.shrink_to(4);
-        Ok(match (finished, shutting_down) {
+        self.settled = parked;
+        Ok(match (self.places.iter().all(Position::was_finished), shutting_down) {
             (true, _) => Some(EndReason::Finished),
             (false, true) => Some(EndReason::Shutdown),
             (false, false) => None,

@@ -124,6 +124,11 @@ impl Position {
         self.finished
     }
 
+    /// It was not parked at the last look although it found nothing, or is to [look again](Self::look_again).
+    pub(crate) fn has_to_look(&self) -> bool {
+        self.seen_at == 0
+    }
+
     /// Has to look, whatever the channel's version.
     pub(crate) fn look_again(&mut self) {
         self.seen_at = 0;

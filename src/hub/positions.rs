@@ -54,6 +54,14 @@ impl Positions {
         }
     }
 
+    /// Of several: the last read has left nothing, and the reader parked in all of them.
+    pub(crate) fn are_settled(&self) -> bool {
+        match self {
+            Self::None | Self::One(_) => true,
+            Self::Several(several) => several.is_settled(),
+        }
+    }
+
     /// The cursor has moved to another epoch, or back: everything has to be looked at again.
     pub(crate) fn begin_anew(&mut self) {
         match self {

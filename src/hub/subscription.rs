@@ -236,7 +236,7 @@ impl Subscription {
             if let Some(found) = self.read_many(cx, limit) {
                 return Poll::Ready(found);
             }
-            if self.positions.are_level() {
+            if self.positions.are_settled() {
                 return Poll::Pending;
             }
             if let Some(elsewhere) = &self.hub.elsewhere {
