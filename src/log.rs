@@ -116,6 +116,12 @@ impl Log {
         }
     }
 
+    /// Holds this much from now on. An empty log may have its time begin anew.
+    pub(crate) fn retain(&mut self, retention: Retention, began: Option<Instant>) {
+        self.retention = retention;
+        self.began = began.filter(|_| self.is_empty()).unwrap_or(self.began);
+    }
+
     /// Takes an event in. Its offset is above every one that the log has seen.
     pub(crate) fn append(
         &mut self,

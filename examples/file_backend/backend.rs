@@ -125,8 +125,8 @@ impl Backend for FileBackend {
         self.answer(|store| store.append(append))
     }
 
-    fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> BackendFuture<'_, Held> {
-        self.answer(|store| Ok(store.read(channel, after, &retention)))
+    fn read(&self, channel: ChannelName, after: Offset, retention: Option<Retention>) -> BackendFuture<'_, Held> {
+        self.answer(|store| Ok(store.read(channel, after, &retention.unwrap_or_default())))
     }
 
     fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Vec<Offset>> {
@@ -234,7 +234,7 @@ impl Store {
             return Ok(Appended::Before(at(*offset)));
         }
         let channel = self.channel(append.channel.clone());
-        channel.evict(&append.retention, now);
+        channel.evict(&append.retention.unwrap_or_default(), now);
         if channel.finished {
             return Ok(Appended::Finished);
         }
@@ -259,7 +259,7 @@ impl Store {
         }
         let epoch = self.epoch;
         let channel = self.channel(append.channel.clone());
-        let retention = append.retention;
+        let retention = append.retention.unwrap_or_default();
         let entry = Entry::new(append, offset, std::mem::replace(&mut channel.head, offset));
         let cost = entry.cost(epoch);
         channel.finished = entry.last;

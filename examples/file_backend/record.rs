@@ -30,7 +30,7 @@ impl Record {
 
     pub fn write_append(file: &mut File, offset: Offset, append: &Append) -> io::Result<()> {
         let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let retention = append.retention;
+        let retention = append.retention.unwrap_or_default();
         let numbers = [
             u128::from(offset.get()),
             at.as_millis(),

@@ -44,9 +44,7 @@ struct Input<'a> {
 #[derive(Debug, Arbitrary)]
 enum Reply<'a> {
     Held {
-        level: Text<'a>,
-        /// The previous epoch, and the offset of what was lost after it.
-        before: (Text<'a>, Text<'a>),
+        hub: Hub<'a>,
         finished: bool,
         closed: Text<'a>,
         /// The last offset, the highest one that is evicted, the last one for everybody, and the last one for clients
@@ -55,12 +53,26 @@ enum Reply<'a> {
         clients: Vec<(Client<'a>, Text<'a>)>,
         entries: Vec<Stored<'a>>,
     },
-    None {
-        level: Text<'a>,
-        before: (Text<'a>, Text<'a>),
-        mark: Text<'a>,
-    },
+    None { hub: Hub<'a>, mark: Text<'a> },
     Any(Tree<'a>),
+}
+
+#[derive(Debug, Arbitrary)]
+struct Hub<'a> {
+    level: Text<'a>,
+    /// The epoch before, and the offset of what was lost after it.
+    before: (Text<'a>, Text<'a>),
+    /// How many events, bytes and milliseconds are held.
+    held: [Text<'a>; 3],
+}
+
+impl Hub<'_> {
+    fn value(&self) -> Value {
+        let (former, lost) = &self.before;
+        let before = Value::Array(vec![former.value(), lost.value()]);
+        let held = Value::Array(self.held.iter().map(Text::value).collect());
+        Value::Array(vec![self.level.value(), before, held, text("0")])
+    }
 }
 
 #[derive(Debug, Arbitrary)]
@@ -195,20 +207,16 @@ impl Event<'_> {
 impl Reply<'_> {
     fn value(&self) -> Value {
         match self {
-            Self::Held { level, before: (former, lost), finished, closed, numbers, clients, entries } => {
+            Self::Held { hub, finished, closed, numbers, clients, entries } => {
                 let numbers = numbers.iter().map(Text::value).collect();
                 let clients = clients.iter().flat_map(|(client, last)| [text(client.name()), last.value()]).collect();
                 let entries = entries.iter().map(Stored::value).collect();
                 let lists = [numbers, clients, entries].map(Value::Array);
-                let before = Value::Array(vec![former.value(), lost.value()]);
                 let finished = text(if *finished { "1" } else { "0" });
-                let head = [text("held"), level.value(), before, finished, closed.value()];
+                let head = [text("held"), hub.value(), finished, closed.value()];
                 Value::Array(head.into_iter().chain(lists).collect())
             }
-            Self::None { level, before: (former, lost), mark } => {
-                let before = Value::Array(vec![former.value(), lost.value()]);
-                Value::Array(vec![text("none"), level.value(), before, mark.value()])
-            }
+            Self::None { hub, mark } => Value::Array(vec![text("none"), hub.value(), mark.value()]),
             Self::Any(tree) => tree.value(),
         }
     }
@@ -281,7 +289,7 @@ impl Backend for Shared {
         Store::answer(Err(BackendError::new("it takes none")))
     }
 
-    fn read(&self, channel: ChannelName, after: Offset, _: Retention) -> BackendFuture<'_, Held> {
+    fn read(&self, channel: ChannelName, after: Offset, _: Option<Retention>) -> BackendFuture<'_, Held> {
         let mut held = self.0.held(&channel);
         // Events that were read before are not requested again, but an answer may contain them.
         if let Ok(held) = &mut held

@@ -27,16 +27,17 @@ pub struct Append {
     pub id: Option<CustomId>,
     /// By which a repeated append is known.
     pub key: Option<IdempotencyKey>,
-    /// What the channel holds.
-    pub retention: Retention,
+    /// What the channel is to hold, as the node is set; `None` if the node is not set, and leaves that to
+    /// [others](super::Backend::hold).
+    pub retention: Option<Retention>,
     /// It is the channel's last: no other is taken after it.
     pub last: bool,
 }
 
 impl Append {
     /// A broadcast of these bytes, with neither an id nor a key of its own, and not the last.
-    pub fn new(channel: ChannelName, bytes: Bytes, retention: Retention) -> Self {
-        Self { channel, client: None, bytes, id: None, key: None, retention, last: false }
+    pub fn new(channel: ChannelName, bytes: Bytes, retention: impl Into<Option<Retention>>) -> Self {
+        Self { channel, client: None, bytes, id: None, key: None, retention: retention.into(), last: false }
     }
 
     /// What it counts against [`Retention::max_bytes`] at that cursor.

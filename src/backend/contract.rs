@@ -37,6 +37,8 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendErr
 ///   offset of its predecessor in its channel. What it does not watch leaves holes in the offsets, and only that.
 /// - **Read is a snapshot**: all that is held of a channel after a cursor, and what is not held any more, as of one
 ///   offset of the hub.
+/// - **The longest retention wins**, where nodes are set to different ones: none deletes what another is set to hold, or what the
+///   hub holds where it is set to nothing. At least an append evicts no more than its own retention asks for.
 /// - **Gaps are exact.** For the broadcasts of a channel and for each client a [mark](super::Marks) says the highest offset
 ///   that was evicted, by count, by bytes, by age, or with the whole channel. A store that forgets a channel answers with
 ///   marks that are too high rather than too low.
@@ -75,9 +77,17 @@ pub trait Backend: Send + Sync + 'static {
     /// Appends an event.
     fn append(&self, append: Append) -> BackendFuture<'_, Appended>;
 
+    /// A node is built that holds this much of every channel. Called once for each node, before all else, and only where the
+    /// node has [one retention](crate::PublisherBuilder::retention) for all channels. A store that remembers it holds as much of
+    /// what other nodes publish, though these are not set. By default nothing is done.
+    fn hold(&self, retention: Retention) {
+        let _ = retention;
+    }
+
     /// What is held of a channel after the offset `after`, which is of the current epoch, or all of it. Nothing that is
-    /// older than `retention` allows is in it: that counts as evicted.
-    fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> BackendFuture<'_, Held>;
+    /// older than its retention allows is in it: that counts as evicted. `retention` is what the node is set to hold of the
+    /// channel, if it is set. What the store goes by, if that is not it, it [says](Held::retention).
+    fn read(&self, channel: ChannelName, after: Offset, retention: Option<Retention>) -> BackendFuture<'_, Held>;
 
     /// The same as [`read`](Self::read), and says when some of it has come. A node gives up on a call that takes longer than
     /// [its timeout](crate::PublisherBuilder::timeout); on this one only if it makes no progress for so long. It matters to a
@@ -86,7 +96,7 @@ pub trait Backend: Send + Sync + 'static {
         &self,
         channel: ChannelName,
         after: Offset,
-        retention: Retention,
+        retention: Option<Retention>,
         progress: Progress,
     ) -> BackendFuture<'_, Held> {
         drop(progress);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::append::{Append, cost};
 use crate::{
-    log::Tombstone,
+    log::{Retention, Tombstone},
     wire::{
         cursor::{Cursor, Epoch, Offset},
         encode::{Draft, EncodedEvent, is_whole},
@@ -104,6 +104,9 @@ pub struct Held {
     /// How often the channel was [closed](super::Backend::close), as far as the store knows: by this a node that missed
     /// it sees it.
     pub closed: u64,
+    /// What the store holds of the channel, if that may be another retention than the node is set to: what the node has of the
+    /// channel then follows it.
+    pub retention: Option<Retention>,
     /// The epoch before this one, if its offsets go on in this one: what is held up to this offset is of it, and what came next
     /// in it may be lost. Such events are all there was of the channel up to some moment. Once another follows them in this
     /// epoch, they count as evicted, with all up to this offset. `None` in a store in which nothing outlives an epoch.
@@ -114,7 +117,17 @@ impl Held {
     /// A channel that nothing is known of.
     pub fn new(epoch: Epoch, level: Offset) -> Self {
         let (entries, marks) = (Vec::new(), Marks::default());
-        Self { epoch, level, head: Offset::START, entries, marks, finished: false, closed: 0, before: None }
+        Self {
+            epoch,
+            level,
+            head: Offset::START,
+            entries,
+            marks,
+            finished: false,
+            closed: 0,
+            retention: None,
+            before: None,
+        }
     }
 
     /// Without what is no event, or not in its order, and all before that: it counts as evicted, since what is held lies

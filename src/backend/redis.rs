@@ -24,6 +24,7 @@
 
 mod builder;
 mod feed;
+mod held;
 mod info;
 mod keys;
 mod link;
@@ -49,7 +50,12 @@ use std::{
 use redis::{Script, ScriptInvocation, Value};
 
 pub use self::builder::RedisBuilder;
-use self::{keys::Keys, link::Link, scripts::Scripts};
+use self::{
+    held::{OfAll, millis},
+    keys::Keys,
+    link::Link,
+    scripts::Scripts,
+};
 use super::{Append, Appended, Backend, BackendFuture, Connected, Held, Messages, Presence, Progress, Requests};
 use crate::{
     error::BackendError,
@@ -91,6 +97,8 @@ struct Inner {
     scripts: Scripts,
     tombstones: Duration,
     window: Duration,
+    /// What the nodes that use this ask to be held of all channels.
+    held: OfAll,
     /// The epoch, 0 if it is not known, and the highest offset of it that Redis is known to have given.
     known: Mutex<Cursor>,
     /// What the node of this number, the last that said so, has said of who is connected, as far as it was taken over.
@@ -123,6 +131,7 @@ impl Inner {
         // Until it is asked again at least: another epoch would be a gap to readers of a hub in which nothing happens.
         let life = self.tombstones.max(Presence::EVERY * 2);
         Node { known: self.known(), survey: true }.tell(&mut ask);
+        self.held.get().tell(&mut ask);
         ask.arg(millis(life)).arg(node).arg(u8::from(sharded));
         let answer = self.link.ask(&ask).await?;
         let [epoch, _last, sharded] = value::list(&answer) else { return Err(value::unexpected()) };
@@ -186,16 +195,16 @@ impl Inner {
 
     async fn append(&self, append: Append) -> Result<Appended, BackendError> {
         let Append { channel, client, bytes, id, key, retention, last } = &append;
-        let window = if key.is_some() { millis(self.window) } else { String::new() };
+        let window = key.as_ref().map(|_| millis(self.window).to_string()).unwrap_or_default();
+        let wish = self.held.with(*retention);
         let (epoch, answer) = self
             .ask(|node| {
                 let mut ask = self.of_channel(&self.scripts.append, node, channel);
                 ask.key(key.as_ref().map_or_else(|| self.keys.hub(), |key| self.keys.once(channel, key)));
-                ask.arg(self.keys.feed(channel)).arg(&bytes[..]);
+                wish.tell(&mut ask);
+                ask.arg(millis(self.tombstones)).arg(self.keys.feed(channel)).arg(&bytes[..]);
                 ask.arg(client.as_ref().map_or("", |client| client.as_str()));
-                ask.arg(id.as_ref().map_or("", |id| id.as_str()));
-                ask.arg(retention.max_events()).arg(retention.max_bytes());
-                ask.arg(age(retention)).arg(self.life(retention)).arg(u8::from(*last));
+                ask.arg(id.as_ref().map_or("", |id| id.as_str())).arg(u8::from(*last));
                 ask.arg(Retention::cost(0)).arg(&window);
                 ask
             })
@@ -232,10 +241,9 @@ impl Inner {
     async fn close(&self, channel: ChannelName) -> Result<(), BackendError> {
         // At least so long; a channel that is to be known for longer is.
         let life = millis(self.tombstones.saturating_mul(2));
-        let shortest = millis(self.tombstones);
         self.ask(|node| {
             let mut ask = self.of_channel(&self.scripts.close, node, &channel);
-            ask.arg(self.keys.feed(&channel)).arg(&life).arg(&shortest);
+            ask.arg(self.keys.feed(&channel)).arg(life);
             ask
         })
         .await?;
@@ -300,14 +308,6 @@ impl Inner {
         let answer = self.link.ask(&ask).await?;
         Ok(value::read_present(value::list(&answer)))
     }
-
-    /// How long something is known of a channel after its last event, in milliseconds; nothing is for ever.
-    fn life(&self, retention: &Retention) -> String {
-        match age(retention).is_empty() {
-            true => String::new(),
-            false => millis(retention.max_age().saturating_add(self.tombstones)),
-        }
-    }
 }
 
 fn changes_too_often() -> BackendError {
@@ -316,19 +316,6 @@ fn changes_too_often() -> BackendError {
 
 /// So many channels in one command.
 const AT_ONCE: usize = 500;
-
-/// In milliseconds; nothing if it is as good as for ever.
-fn age(retention: &Retention) -> String {
-    match retention.max_age() {
-        age if age > Duration::from_secs(10 * 365 * 24 * 3600) => String::new(),
-        age => millis(age),
-    }
-}
-
-fn millis(duration: Duration) -> String {
-    // At least one, since Redis takes none for an error; and exact in Lua.
-    duration.as_millis().clamp(1, 1 << 52).to_string()
-}
 
 /// None that a hub has.
 const UNKNOWN: Epoch = Epoch::from_bits(0);
@@ -343,7 +330,11 @@ impl Backend for Redis {
         Box::pin(self.0.append(append))
     }
 
-    fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> BackendFuture<'_, Held> {
+    fn hold(&self, retention: Retention) {
+        self.0.held.set(retention);
+    }
+
+    fn read(&self, channel: ChannelName, after: Offset, retention: Option<Retention>) -> BackendFuture<'_, Held> {
         self.read_paged(channel, after, retention, Progress::new())
     }
 
@@ -351,7 +342,7 @@ impl Backend for Redis {
         &self,
         channel: ChannelName,
         after: Offset,
-        retention: Retention,
+        retention: Option<Retention>,
         progress: Progress,
     ) -> BackendFuture<'_, Held> {
         Box::pin(async move { self.0.read(channel, after, retention, &progress).await })

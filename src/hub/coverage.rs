@@ -77,10 +77,15 @@ impl Coverage {
         }
     }
 
-    /// An empty log. Its time begins so long ago that what arrives later has its age.
+    /// An empty log.
     pub(crate) fn log(retention: Retention, now: Instant) -> Log {
+        Log::new(retention, Tombstone::default(), Self::began(retention, now))
+    }
+
+    /// When the time of an empty log begins: so long ago that what arrives later has its age.
+    pub(crate) fn began(retention: Retention, now: Instant) -> Instant {
         let before = retention.max_age().saturating_add(Duration::from_secs(60));
-        Log::new(retention, Tombstone::default(), now.checked_sub(before).unwrap_or(now))
+        now.checked_sub(before).unwrap_or(now)
     }
 
     /// Nothing is known to be missing.

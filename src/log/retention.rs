@@ -16,8 +16,9 @@ use std::time::Duration;
 /// runtime, one with many channels that is hardly used takes longer. A channel that has neither a reader nor an event left
 /// is dropped.
 ///
-/// With a remote [`Backend`](crate::backend::Backend) it is the store's, and that of each node's mirror of it: give all nodes the
-/// same. What a node evicts from a mirror for its own [`Limits::hub_bytes`](crate::Limits::hub_bytes) the store still has,
+/// With a remote [`Backend`](crate::backend::Backend) it is the store's, and that of each node's mirror of it. Where nodes are set
+/// to different ones, the longest wins for each limit; in Redis, what is longer stops to count a day after a node has last asked
+/// for it. What a node evicts from a mirror for its own [`Limits::hub_bytes`](crate::Limits::hub_bytes) the store still has,
 /// but readers on this node get a gap.
 ///
 /// ```
@@ -42,11 +43,13 @@ pub(super) const EVENT_OVERHEAD: usize = 32;
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { events: 1_000, bytes: 4 << 20, age_millis: 3_600_000 }
+        Self::DEFAULT
     }
 }
 
 impl Retention {
+    pub(crate) const DEFAULT: Self = Self { events: 1_000, bytes: 4 << 20, age_millis: 3_600_000 };
+
     /// 1,000 events, 4 MiB, one hour.
     pub fn new() -> Self {
         Self::default()

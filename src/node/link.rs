@@ -11,14 +11,20 @@ use crate::{
     backend::{Backend, Progress},
     error::BackendError,
     hub::engine::Hub,
+    log::Retention,
     sync::{AtomicU64, Mutex, Ordering, lock},
-    wire::cursor::{Cursor, Epoch, Offset},
+    wire::{
+        cursor::{Cursor, Epoch, Offset},
+        name::ChannelName,
+    },
 };
 
 pub(crate) struct Link {
     pub(crate) backend: Arc<dyn Backend>,
     /// After which a call is given up, and a reader that opens is told to come back.
     pub(crate) timeout: Duration,
+    /// The node is set to a retention of its own.
+    sets_retention: bool,
     /// This node's number among all, random.
     pub(crate) node: u64,
     /// The highest offset that is known to have been given: whoever reads the store from now on finds it.
@@ -33,10 +39,11 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(backend: Arc<dyn Backend>, timeout: Duration) -> Self {
+    pub(crate) fn new(backend: Arc<dyn Backend>, timeout: Duration, sets_retention: bool) -> Self {
         Self {
             backend,
             timeout,
+            sets_retention,
             node: RandomState::new().hash_one(Instant::now()),
             known: Mutex::new(Cursor { epoch: Epoch::from_bits(0), offset: Offset::START }),
             level: Level::default(),
@@ -44,6 +51,11 @@ impl Link {
             tickets: AtomicU64::new(0),
             ended_driver: AtomicU64::new(0),
         }
+    }
+
+    /// What the node is set to hold of a channel, if it is set to anything.
+    pub(crate) fn retention_of(&self, hub: &Hub, channel: &ChannelName) -> Option<Retention> {
+        self.sets_retention.then(|| hub.retention_of(channel))
     }
 
     /// The answer of a backend's call, within the timeout.

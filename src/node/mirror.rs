@@ -194,6 +194,10 @@ fn take_over(hub: &Hub, state: &mut State, held: Held, known: Option<Offset>) ->
         hub.memory.forget(state.log.restart(held.marks.into_tombstone(held.finished)));
     }
     let now = now();
+    if let Some(retention) = held.retention {
+        let began = known.is_none().then(|| Coverage::began(retention, now));
+        state.log.retain(retention, began);
+    }
     let new = held.entries.into_iter().filter(|entry| entry.offset > known.unwrap_or_default());
     let wakeups = new.map(|entry| take_in(hub, state, held.epoch, entry, now)).collect();
     if held.finished {

@@ -22,6 +22,7 @@ use crate::{
         sent::Sent,
         state::Shared,
     },
+    log::Retention,
     sync::{AtomicU64, Mutex, Ordering, lock},
     wire::{
         cursor::{EventId, Offset},
@@ -45,10 +46,11 @@ impl Remote {
         settings: HubSettings,
         backend: Arc<dyn Backend>,
         timeout: Duration,
+        sets_retention: bool,
     ) -> (Arc<Hub>, Arc<Self>) {
         let remote = Arc::new(Self {
             hub: OnceLock::new(),
-            link: Arc::new(Link::new(backend, timeout)),
+            link: Arc::new(Link::new(backend, timeout, sets_retention)),
             driver: Mutex::new(None),
             last_driver: AtomicU64::new(0),
         });
@@ -112,7 +114,7 @@ impl Remote {
         if hub.is_shutting_down() {
             return Err(PublishErrorKind::ShuttingDown.into());
         }
-        let append = append_of(hub, name, target, draft, last);
+        let append = append_of(name, target, draft, last, self.link.retention_of(hub, name));
         let id = append.id.clone();
         let appended = self.link.within(self.link.backend.append(append)).await;
         let (cursor, repeated) = match appended.map_err(PublishErrorKind::Unavailable)? {
@@ -176,9 +178,14 @@ impl Elsewhere for Remote {
     }
 }
 
-fn append_of(hub: &Hub, name: &ChannelName, target: Option<&ClientId>, draft: Draft, last: bool) -> Append {
+fn append_of(
+    name: &ChannelName,
+    target: Option<&ClientId>,
+    draft: Draft,
+    last: bool,
+    retention: Option<Retention>,
+) -> Append {
     let (bytes, id, key) = draft.into_parts();
-    let retention = hub.retention_of(name);
     Append { channel: name.clone(), client: target.cloned(), bytes, id, key, retention, last }
 }
 

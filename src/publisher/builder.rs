@@ -29,9 +29,21 @@ use crate::{
 #[must_use]
 pub struct PublisherBuilder {
     settings: HubSettings,
+    retention: Set,
     /// Where the log lives, if that is elsewhere, and how long it is waited for.
     backend: Option<Arc<dyn Backend>>,
     timeout: Duration,
+}
+
+/// What the hub is to hold.
+#[derive(Clone, Copy)]
+enum Set {
+    /// As the default has it, or as other nodes have it.
+    Nothing,
+    /// The same of every channel.
+    Of(Retention),
+    /// By a channel's name.
+    ByName,
 }
 
 impl Default for PublisherBuilder {
@@ -42,19 +54,28 @@ impl Default for PublisherBuilder {
             retention: Box::new(move |_| retention),
             reconnect: (Duration::from_secs(1), Duration::from_secs(5)),
         };
-        Self { settings, backend: None, timeout: Duration::from_secs(5) }
+        Self { settings, retention: Set::Nothing, backend: None, timeout: Duration::from_secs(5) }
     }
 }
 
 impl PublisherBuilder {
     /// How much each channel holds; [`Retention::default`] by default.
-    pub fn retention(self, retention: Retention) -> Self {
-        self.retention_by(move |_| retention)
+    ///
+    /// With a remote [backend](Self::backend) it is the hub's, which the store remembers: where nodes are set to different ones,
+    /// the longest wins, and a node that is not set at all, such as a worker, holds what the others are set to.
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self = self.retention_by(move |_| retention);
+        self.retention = Set::Of(retention);
+        self
     }
 
     /// How much a channel holds, by its name. Asked when the channel comes into being, which may be again and again.
+    ///
+    /// With a remote [backend](Self::backend) the store can't know it before a node that is set so has published to the channel or
+    /// read it: set all nodes to the same.
     pub fn retention_by(mut self, retention: impl Fn(&ChannelName) -> Retention + Send + Sync + 'static) -> Self {
         self.settings.retention = Box::new(retention);
+        self.retention = Set::ByName;
         self
     }
 
@@ -74,8 +95,9 @@ impl PublisherBuilder {
     /// Where the log lives, such as in `Redis`; in process by default. Hubs with the same backend, in as many processes as
     /// there are, are one hub to those who publish and read.
     ///
-    /// Give all of them the same settings. [`Limits`] are then each node's own: of the channels that it has readers of, and
-    /// of the bytes that it mirrors of them. What the store holds is bounded by [`Retention`] alone.
+    /// Give all of them the same settings; for what they are to hold see [`retention`](Self::retention). [`Limits`] are then each
+    /// node's own: of the channels that it has readers of, and of the bytes that it mirrors of them. What the store holds is
+    /// bounded by [`Retention`] alone.
     ///
     /// Publishing and opening then need a tokio runtime with time; a publisher that nobody reads from runs no task.
     pub fn backend(mut self, backend: impl Backend) -> Self {
@@ -93,11 +115,14 @@ impl PublisherBuilder {
 
     /// The hub, and its first handle.
     pub fn build(self) -> Publisher {
-        let Self { settings, backend, timeout } = self;
+        let Self { settings, retention, backend, timeout } = self;
         let (hub, remote) = match backend {
             None => (Arc::new(Hub::new(settings, None)), None),
             Some(backend) => {
-                let (hub, remote) = Remote::connect(settings, backend, timeout);
+                if let Set::Of(retention) = retention {
+                    backend.hold(retention);
+                }
+                let (hub, remote) = Remote::connect(settings, backend, timeout, !matches!(retention, Set::Nothing));
                 (hub, Some(remote))
             }
         };

@@ -124,6 +124,10 @@ impl<B> Faulty<B> {
 }
 
 impl<B: Backend + Clone> Backend for Faulty<B> {
+    fn hold(&self, retention: Retention) {
+        self.inner.hold(retention);
+    }
+
     fn append(&self, append: Append) -> BackendFuture<'_, Appended> {
         if let Err(error) = self.faults.answer() {
             return error;
@@ -137,7 +141,7 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
         })
     }
 
-    fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> BackendFuture<'_, Held> {
+    fn read(&self, channel: ChannelName, after: Offset, retention: Option<Retention>) -> BackendFuture<'_, Held> {
         self.read_paged(channel, after, retention, Progress::new())
     }
 
@@ -145,7 +149,7 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
         &self,
         channel: ChannelName,
         after: Offset,
-        retention: Retention,
+        retention: Option<Retention>,
         progress: Progress,
     ) -> BackendFuture<'_, Held> {
         if let Err(error) = self.faults.answer() {

@@ -26,6 +26,7 @@ mod operation;
 #[path = "cluster/proxy.rs"]
 mod proxy;
 mod redis;
+mod retention;
 mod server;
 mod upkeep;
 mod work;

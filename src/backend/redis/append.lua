@@ -1,9 +1,8 @@
--- KEYS: hub, index, the channel's four, key. ARGV: those of `enter_hub`, feed, bytes, client, id, events, max bytes, age, life,
--- last, overhead, window.
+-- KEYS: hub, index, the channel's four, key. ARGV: those of `enter_hub`, those of `held_of`, how long a channel is remembered, feed,
+-- bytes, client, id, last, overhead, window.
 local hub, index, k = KEYS[1], KEYS[2], channel_keys(3)
-local feed, data, client, id = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
-local max_events, max_bytes, age, life = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11], ARGV[12]
-local is_last, overhead, window = ARGV[13], tonumber(ARGV[14]), ARGV[15]
+local feed, data, client, id, is_last = ARGV[10], ARGV[11], ARGV[12], ARGV[13], ARGV[14]
+local overhead, window = tonumber(ARGV[15]), ARGV[16]
 local h, other = enter_hub(hub)
 if not h then return other end
 if window ~= '' then
@@ -11,7 +10,9 @@ if window ~= '' then
   if before then return { 'before', before } end
 end
 local now = clock()
-local c = enter_channel(k, index, h, now, life)
+local c = enter_channel(k, index, h, now)
+local held = held_of(hub, h, c, now, 5)
+local age, life = held[3] >= FOREVER and math.huge or held[3], life_of(held, 9)
 evict(k, c, now, age, math.huge, math.huge, overhead)
 if c.finished then
   redis.call('HSET', k.meta, unpack(known(c, {})))
@@ -31,7 +32,7 @@ if c.last > 0 and c.last < h.lost then lose(k, c, h.lost) end
 
 -- The index of times: about sixty-four of them for the longest life.
 if life ~= '' then
-  local longest, written = math.max(tonumber(life), h.longest), h.written
+  local longest, written = math.max(life, h.longest), h.written
   if written > now then
     -- The clock has gone back. What was to be given later than now has been given by now.
     redis.call('ZREMRANGEBYSCORE', index, '(' .. text(now), '+inf')
@@ -45,6 +46,7 @@ if life ~= '' then
   end
 end
 
+remember_life(hub, h, now, life)
 local offset = text(redis.call('HINCRBY', hub, 'n', 1))
 local previous, before = text(c.last), c.broadcast
 if client == '' then
@@ -64,18 +66,18 @@ c.events, c.bytes = c.events + 1, c.bytes + cost(offset, #data, id, overhead)
 c.last, c.time = tonumber(offset), now
 if id ~= '' then
   redis.call('HSET', k.ids, own, offset)
-  if age == '' then redis.call('PERSIST', k.ids) else redis.call('PEXPIRE', k.ids, tonumber(age) + 1000) end
+  if life == '' then redis.call('PERSIST', k.ids) else redis.call('PEXPIRE', k.ids, age + 1000) end
 end
-evict(k, c, now, '', max_events, max_bytes, overhead)
+evict(k, c, now, math.huge, held[1], held[2], overhead)
 local fields = { 'l', offset, 't', text(now) }
 if is_last == '1' then
   fields[5], fields[6] = 'f', '1'
 end
 redis.call('HSET', k.meta, unpack(known(c, fields)))
 -- The marks of what is too old are made before it is gone, or from what is remembered of it.
-if age == '' then redis.call('PERSIST', k.stream) else redis.call('PEXPIRE', k.stream, tonumber(age) + 1000) end
+if life == '' then redis.call('PERSIST', k.stream) else redis.call('PEXPIRE', k.stream, age + 1000) end
 keep_channel(k, c, life)
-keep_hub(hub, index, h.until_, now, life)
+keep_hub(hub, index, h, now, life)
 if window ~= '' then redis.call('SET', KEYS[7], h.epoch .. ' ' .. offset .. ' ' .. id, 'PX', window) end
 push(h, feed, 'E ' .. h.epoch .. ' ' .. offset .. ' ' .. previous .. ' ' .. is_last .. ' ' .. #client
   .. ' ' .. #id .. '\n' .. client .. id .. data)

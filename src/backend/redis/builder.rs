@@ -6,6 +6,7 @@ use redis::{Client, ConnectionInfo, IntoConnectionInfo, RedisError};
 
 use super::{
     Inner, Redis, UNKNOWN,
+    held::OfAll,
     keys::Keys,
     link::Link,
     scripts::Scripts,
@@ -160,6 +161,7 @@ impl RedisBuilder {
             scripts: Scripts::new(),
             tombstones: self.tombstones,
             window: self.window,
+            held: OfAll::default(),
             known: Mutex::new(Cursor { epoch: UNKNOWN, offset: Offset::START }),
             said: Mutex::new((0, HashMap::new())),
         })))

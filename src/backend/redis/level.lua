@@ -1,13 +1,16 @@
 -- Makes the hub if it is not there, and says how far it is.
--- KEYS: hub, index. ARGV: those of `enter_hub`, life, whom to tell, 1 if a hub that is made is to push to its shard.
+-- KEYS: hub, index. ARGV: those of `enter_hub`, those of `held_of`, life, whom to tell, 1 if a hub that is made is to push to its
+-- shard.
 local hub, index = KEYS[1], KEYS[2]
+do_without_memory(hub)
 if redis.call('HEXISTS', hub, 'e') == 0 then
-  redis.call('HSET', hub, 'e', ARGV[3], 'n', '0', 'd', ARGV[3], 's', ARGV[7], 'g', (lineage()))
+  redis.call('HSET', hub, 'e', ARGV[3], 'n', '0', 'd', ARGV[3], 's', ARGV[11], 'g', (lineage()))
   -- Of another hub, which was lost.
   redis.call('UNLINK', index)
 end
 enter_hub(hub)
-local h = look_at_hub(hub)
-keep_hub(hub, index, h.until_, clock(), ARGV[5])
-if ARGV[6] ~= '' then push(h, ARGV[6], 'L ' .. h.epoch .. ' ' .. text(h.last)) end
+local h, now = look_at_hub(hub), clock()
+held_of(hub, h, { held = {} }, now, 5)
+keep_hub(hub, index, h, now, tonumber(ARGV[9]))
+if ARGV[10] ~= '' then push(h, ARGV[10], 'L ' .. h.epoch .. ' ' .. text(h.last)) end
 return { h.epoch, text(h.last), h.sharded }

@@ -6,6 +6,8 @@ local MARKS = 10000
 local LEAP = 16777216
 -- One call evicts about so many events, or so many bytes of them. The rest is left to later calls.
 local SLICE, WEIGHT = 200, 1048576
+-- In milliseconds. What is to be held for as long as FOREVER has no age.
+local HOUR, DAY, FOREVER = 3600000, 86400000, 4503599627370496
 
 local function text(number)
   return string.format('%.0f', number)
@@ -16,35 +18,36 @@ local function clock()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- The hub lives as long as the longest lived of its channels: for `life` from now, or for ever.
--- `until_` is what its field `x` says already.
-local function keep_hub(hub, index, until_, now, life)
-  if until_ == 'ever' then return end
-  if life == '' then
-    redis.call('HSET', hub, 'x', 'ever')
-    redis.call('PERSIST', hub)
-    redis.call('PERSIST', index)
-    return
-  end
-  life = tonumber(life)
-  if not until_ or tonumber(until_) < now + life then
-    local longer = life + math.floor(life / 8) + 1000
-    redis.call('HSET', hub, 'x', text(now + longer))
-    redis.call('PEXPIRE', hub, longer)
-    redis.call('PEXPIRE', index, longer)
-  end
+-- The whole numbers in a text.
+local function numbers_of(words)
+  local numbers = {}
+  for number in string.gmatch(words or '', '%d+') do numbers[#numbers + 1] = tonumber(number) end
+  return numbers
+end
+
+local function text_of(numbers)
+  local words = {}
+  for i, number in ipairs(numbers) do words[i] = text(number) end
+  return table.concat(words, ' ')
+end
+
+-- Where memory is used up Redis refuses what a script does first, if that may need some. To read, to close and to begin an epoch
+-- has to be possible then, and needs next to none: so this, which needs none, is done before.
+local function do_without_memory(hub)
+  redis.call('HDEL', hub, '')
 end
 
 -- What is known of the hub; without an epoch if there is none. Its birth is the epoch that it began with: a channel that has
 -- another one is of a hub that was lost. `lost` is the offset that was given to what was lost before the epoch began, and
--- `former` the epoch before it. A hub that is `sharded` pushes to its shard of a cluster. For `lineage` and `leaps` see `survey`,
--- for `doubted` and `evictions` see `doubt`.
+-- `former` the epoch before it. A hub that is `sharded` pushes to its shard of a cluster. For `lineage`, `leaps`, `doubted` and
+-- `evictions` see `survey`, for `held` see `ask_for`, for `lives` see `remember_life`.
 local function look_at_hub(hub)
-  local h = redis.call('HMGET', hub, 'e', 'n', 'x', 'w', 'y', 'b', 'd', 'p', 's', 'g', 'j', 'z', 'v')
+  local h = redis.call('HMGET', hub, 'e', 'n', 'x', 'w', 'y', 'b', 'd', 'p', 's', 'g', 'j', 'z', 'v', 'r', 'm')
   return {
     epoch = h[1] or '', last = tonumber(h[2] or '0'), until_ = h[3], written = tonumber(h[4] or '0'),
     longest = tonumber(h[5] or '0'), lost = tonumber(h[6] or '0'), birth = h[7], former = h[8] or '', sharded = h[9] or '',
     lineage = h[10] or '', leaps = h[11] or '', doubted = tonumber(h[12] or '0'), evictions = h[13] or '0',
+    held = numbers_of(h[14]), lives = numbers_of(h[15]),
   }
 end
 
@@ -136,13 +139,97 @@ local function view_hub(hub)
   return h
 end
 
--- The highest offset that a channel can have had of which nothing is remembered: it had its last event more than `life`
--- ago. The index has times, and the offset that had been given last by then.
-local function watermark(index, last, now, life)
-  if life == '' then return 0 end
-  local after = redis.call('ZRANGEBYSCORE', index, '(' .. text(now - tonumber(life)), '+inf', 'LIMIT', 0, 1)[1]
-  if not after then return last end
+-- The hub lives as long as the longest lived of its channels: for `life` from now, or for ever.
+local function keep_hub(hub, index, h, now, life)
+  if h.until_ == 'ever' then return end
+  if life == '' then
+    redis.call('HSET', hub, 'x', 'ever')
+    redis.call('PERSIST', hub)
+    redis.call('PERSIST', index)
+  elseif not h.until_ or tonumber(h.until_) < now + life then
+    local longer = life + math.floor(life / 8) + 1000
+    redis.call('HSET', hub, 'x', text(now + longer))
+    redis.call('PEXPIRE', hub, longer)
+    redis.call('PEXPIRE', index, longer)
+  end
+end
+
+-- Remembers that something is known of a channel for so long. Of the hub's lives there are: since when, the shortest since then,
+-- and the shortest in the time before, which was as long as the longest.
+local function remember_life(hub, h, now, life)
+  if life == '' then return end
+  local since, shortest, before = h.lives[1], h.lives[2], h.lives[3]
+  if not since then
+    h.lives = { now, life, life }
+  elseif now - since > math.max(h.longest, life) then
+    h.lives = { now, life, shortest }
+  elseif life < shortest then
+    h.lives = { since, life, before }
+  else
+    return
+  end
+  redis.call('HSET', hub, 'm', text_of(h.lives))
+end
+
+-- The highest offset that a channel can have had of which nothing is remembered: it had its last event longer ago than the
+-- shortest life of a channel. The index has times, and the offset that had been given last by then.
+local function watermark(index, h, now)
+  if not h.lives[1] then return 0 end
+  local shortest = math.min(h.lives[2], h.lives[3])
+  local after = redis.call('ZRANGEBYSCORE', index, '(' .. text(now - shortest), '+inf', 'LIMIT', 0, 1)[1]
+  if not after then return h.last end
   return tonumber(string.match(after, ':(%d+)$'))
+end
+
+-- Of a hub or a channel, in `held`: the most events, bytes and milliseconds that a node has asked to be held, each with the time
+-- when that was last asked for. What nobody has asked for in a day gives way to less. Says whether there is anything new.
+local function ask_for(held, asked, now)
+  local is_new = false
+  for i = 1, 3 do
+    local most, at = held[2 * i - 1] or 0, held[2 * i] or 0
+    if asked[i] > most or asked[i] == most and now - at > HOUR or asked[i] < most and now - at > DAY then
+      held[2 * i - 1], held[2 * i], is_new = asked[i], now, true
+    end
+  end
+  return is_new
+end
+
+-- What a script is told from this argument on: nothing, `all` or `this` for whom the node asks, and what for.
+local function asked_at(at)
+  return ARGV[at], { tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]) }
+end
+
+-- What is to be held of a channel: the most that is asked for, of all channels or of this one; or what is given, by default.
+local function most_of(h, c, of, asked)
+  local held = {}
+  for i = 1, 3 do
+    local most = math.max(h.held[2 * i - 1] or 0, c.held[2 * i - 1] or 0)
+    held[i] = (of ~= '' or most == 0) and math.max(most, asked[i]) or most
+  end
+  return held
+end
+
+-- Whether the channel has something to note of what is asked for: where somebody has asked for it alone, or does so for more
+-- than for all channels.
+local function is_own(h, c, of, asked)
+  if of == '' then return false end
+  for i = 1, 3 do
+    if c.held[1] or of == 'this' and asked[i] > (h.held[2 * i - 1] or 0) then return true end
+  end
+  return false
+end
+
+-- The same, taking note of what the node asks for.
+local function held_of(hub, h, c, now, at)
+  local of, asked = asked_at(at)
+  if of == 'all' and ask_for(h.held, asked, now) then redis.call('HSET', hub, 'r', text_of(h.held)) end
+  if is_own(h, c, of, asked) and ask_for(c.held, asked, now) then c.asked = true end
+  return most_of(h, c, of, asked)
+end
+
+-- How long something is known of a channel of which so much is held: for so long after an event is too old, or for ever.
+local function life_of(held, at)
+  return held[3] >= FOREVER and '' or held[3] + tonumber(ARGV[at])
 end
 
 -- A channel's keys, in the order in which every script is given them.
@@ -154,14 +241,14 @@ end
 local function empty_channel(mark)
   return {
     last = 0, finished = false, bytes = 0, events = 0, time = 0, oldest = 0, evicted = mark, broadcast = mark,
-    others = mark, targeted = false, closed = '0',
+    others = mark, targeted = false, closed = '0', held = {},
   }
 end
 
 -- What is known of a channel; nothing if the store remembers nothing of it. Of one that is of a hub that was lost only that it
 -- is finished counts, and how often it was closed.
 local function look_at(k, h)
-  local m = redis.call('HMGET', k.meta, 'l', 'f', 'b', 'n', 't', 'q', 'x', 'w', 'o', 'k', 'c', 'd')
+  local m = redis.call('HMGET', k.meta, 'l', 'f', 'b', 'n', 't', 'q', 'x', 'w', 'o', 'k', 'c', 'd', 'r')
   if not m[1] then return nil end
   if m[12] ~= h.birth then
     local c = empty_channel(0)
@@ -172,6 +259,7 @@ local function look_at(k, h)
     last = tonumber(m[1]), finished = m[2] == '1', bytes = tonumber(m[3] or '0'), events = tonumber(m[4] or '0'),
     time = tonumber(m[5] or '0'), oldest = tonumber(m[6] or '0'), evicted = tonumber(m[7] or '0'),
     broadcast = tonumber(m[8] or '0'), others = tonumber(m[9] or '0'), targeted = m[10] == '1', closed = m[11] or '0',
+    held = numbers_of(m[13]),
   }
   -- Its other keys may be gone though nothing in them is known to be too old: by somebody's hand, or because the clock was
   -- ahead for a while. Then what was in them is evicted.
@@ -185,9 +273,9 @@ end
 
 -- Of a channel of which nothing is remembered: up to where it may have had events. If there is a stream without anything
 -- else, or what was there may have been evicted, that may be as far as the hub is.
-local function forgotten(k, index, h, now, life)
+local function forgotten(k, index, h, now)
   if redis.call('EXISTS', k.stream) == 1 or evictions(h) then return h.last end
-  return math.max(watermark(index, h.last, now, life), h.doubted)
+  return math.max(watermark(index, h, now), h.doubted)
 end
 
 -- All of a channel is evicted.
@@ -204,10 +292,10 @@ local function lose(k, c, mark)
 end
 
 -- What is known of a channel, made if nothing is.
-local function enter_channel(k, index, h, now, life)
+local function enter_channel(k, index, h, now)
   local c = look_at(k, h)
   if not c or c.foreign then
-    c = c or empty_channel(forgotten(k, index, h, now, life))
+    c = c or empty_channel(forgotten(k, index, h, now))
     redis.call('UNLINK', k.stream, k.ids, k.clients)
     redis.call('HSET', k.meta, 'l', '0', 'd', h.birth)
   elseif c.lost then
@@ -234,10 +322,9 @@ end
 -- Evicts what is too old, and what is too much, a slice of it at most; the newest is never too much. For whom an event was
 -- need not be known: each event says where the one before it for the same readers is.
 local function evict(k, c, now, age, max_events, max_bytes, overhead)
-  if age ~= '' and c.events > 0 and now - c.time > tonumber(age) then return cut(k, c) end
+  if c.events > 0 and now - c.time > age then return cut(k, c) end
   local function goes()
-    return age ~= '' and now - c.oldest > tonumber(age)
-      or c.events > 1 and (c.events > max_events or c.bytes > max_bytes)
+    return now - c.oldest > age or c.events > 1 and (c.events > max_events or c.bytes > max_bytes)
   end
   -- The one that goes, and the time of the next.
   local left, weight, count = SLICE, WEIGHT, 2
@@ -264,6 +351,10 @@ local function known(c, fields)
     fields[#fields + 1] = field
     fields[#fields + 1] = text(number)
   end
+  if c.asked then
+    fields[#fields + 1] = 'r'
+    fields[#fields + 1] = text_of(c.held)
+  end
   fields[#fields + 1] = 'k'
   fields[#fields + 1] = c.targeted and '1' or '0'
   return fields
@@ -272,6 +363,6 @@ end
 -- Keeps what is known of a channel for `life`.
 local function keep_channel(k, c, life)
   for _, key in ipairs(c.targeted and { k.meta, k.clients } or { k.meta }) do
-    if life == '' then redis.call('PERSIST', key) else redis.call('PEXPIRE', key, tonumber(life)) end
+    if life == '' then redis.call('PERSIST', key) else redis.call('PEXPIRE', key, life) end
   end
 end

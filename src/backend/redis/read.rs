@@ -3,7 +3,12 @@
 
 use redis::{Cmd, Value};
 
-use super::{Inner, changes_too_often, reading::Reading, value};
+use super::{
+    Inner, changes_too_often,
+    held::{Wish, millis},
+    reading::Reading,
+    value,
+};
 use crate::{
     backend::{Held, Progress},
     error::BackendError,
@@ -24,11 +29,12 @@ impl Inner {
         &self,
         channel: ChannelName,
         after: Offset,
-        retention: Retention,
+        retention: Option<Retention>,
         progress: &Progress,
     ) -> Result<Held, BackendError> {
+        let wish = self.held.with(retention);
         for _ in 0..3 {
-            if let Some(held) = self.read_pages(&channel, after, retention, progress).await? {
+            if let Some(held) = self.read_pages(&channel, after, wish, progress).await? {
                 return Ok(held);
             }
         }
@@ -40,12 +46,16 @@ impl Inner {
         &self,
         channel: &ChannelName,
         after: Offset,
-        retention: Retention,
+        wish: Wish,
         progress: &Progress,
     ) -> Result<Option<Held>, BackendError> {
-        let mut reading = Reading::new(after, retention);
-        if !self.begin_reading(channel, &retention, &mut reading, progress).await? {
+        let mut reading = Reading::new(after);
+        if !self.begin_reading(channel, wish, &mut reading, progress).await? {
             return Ok(None);
+        }
+        if reading.is_wish_new() {
+            // To read needs no memory, and this does: where there is none left, what is held is held no longer.
+            let _ = self.note(channel, wish).await;
         }
         let stream = self.keys.stream(channel);
         while let Some((before, count)) = reading.next() {
@@ -63,14 +73,14 @@ impl Inner {
     async fn begin_reading(
         &self,
         channel: &ChannelName,
-        retention: &Retention,
+        wish: Wish,
         reading: &mut Reading,
         progress: &Progress,
     ) -> Result<bool, BackendError> {
         let mut listed = Offset::START;
         for _ in 0..LISTINGS {
             let before = reading.epoch();
-            let (epoch, answer) = self.ask_read(channel, retention, reading, listed).await?;
+            let (epoch, answer) = self.ask_read(channel, wish, reading, listed).await?;
             if listed > Offset::START && epoch != before {
                 return Ok(false);
             }
@@ -95,18 +105,29 @@ impl Inner {
     async fn ask_read(
         &self,
         channel: &ChannelName,
-        retention: &Retention,
+        wish: Wish,
         reading: &Reading,
         listed: Offset,
     ) -> Result<(Epoch, Value), BackendError> {
         let clients = if reading.is_whole() { CLIENTS } else { 0 };
         self.ask(|node| {
             let mut ask = self.of_channel(&self.scripts.read, node, channel);
-            ask.arg(reading.after().get()).arg(self.life(retention));
-            ask.arg(listed.get()).arg(clients);
+            wish.tell(&mut ask);
+            ask.arg(reading.after().get()).arg(listed.get()).arg(clients);
             ask
         })
         .await
+    }
+
+    /// Has the hub take note of what is to be held of a channel.
+    async fn note(&self, channel: &ChannelName, wish: Wish) -> Result<(), BackendError> {
+        let noted = self.ask(|node| {
+            let mut ask = self.of_channel(&self.scripts.hold, node, channel);
+            wish.tell(&mut ask);
+            ask.arg(millis(self.tombstones));
+            ask
+        });
+        noted.await.map(drop)
     }
 
     /// What a plain command answers in this epoch; `None` if that is over.

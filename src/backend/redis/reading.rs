@@ -8,7 +8,10 @@ use std::collections::HashMap;
 
 use redis::Value;
 
-use super::value::{self, list, text};
+use super::{
+    held,
+    value::{self, list, text},
+};
 use crate::{
     backend::{Entry, Held, Marks},
     log::Retention,
@@ -27,7 +30,10 @@ pub(super) struct Reading {
     events: Vec<(Entry, Offset)>,
     /// What they cost.
     bytes: usize,
+    /// What the hub holds of the channel.
     retention: Retention,
+    /// The hub has not noted yet what the node asks for.
+    is_wish_new: bool,
     after: Offset,
     /// The highest offset that is evicted.
     evicted: Offset,
@@ -56,12 +62,13 @@ struct Numbers {
 }
 
 impl Reading {
-    pub(super) fn new(after: Offset, retention: Retention) -> Self {
+    pub(super) fn new(after: Offset) -> Self {
         Self {
             held: Held::new(Epoch::from_bits(0), Offset::START),
             events: Vec::new(),
             bytes: 0,
-            retention,
+            retention: Retention::new(),
+            is_wish_new: false,
             after,
             evicted: Offset::START,
             now: 0,
@@ -79,17 +86,15 @@ impl Reading {
     pub(super) fn begin(&mut self, epoch: Epoch, answer: &Value) -> Option<(Offset, usize)> {
         let mut newest = (Offset::START, 0);
         let clients = std::mem::take(&mut self.clients);
-        *self = Self::new(self.after, self.retention);
+        *self = Self::new(self.after);
         match list(answer) {
-            [kind, level, before, mark] if value::is(kind, "none") => {
-                self.held = Held::new(epoch, value::offset(level)?);
-                self.held.before = value::before(before)?;
+            [kind, hub, mark] if value::is(kind, "none") => {
+                self.take_hub(epoch, hub)?;
                 self.evicted = value::offset(mark)?;
                 (self.held.marks, self.ended) = (Marks::of_everybody(self.evicted), true);
             }
-            [kind, level, before, finished, closed, numbers, listed, events] if value::is(kind, "held") => {
-                self.held = Held::new(epoch, value::offset(level)?);
-                self.held.before = value::before(before)?;
+            [kind, hub, finished, closed, numbers, listed, events] if value::is(kind, "held") => {
+                self.take_hub(epoch, hub)?;
                 self.held.finished = value::is(finished, "1");
                 self.held.closed = text(closed)?.parse().ok()?;
                 self.clients = clients;
@@ -106,6 +111,21 @@ impl Reading {
             _ => return None,
         }
         Some(newest)
+    }
+
+    /// What the answer says of the hub.
+    fn take_hub(&mut self, epoch: Epoch, answer: &Value) -> Option<()> {
+        let [level, before, held, is_wish_new] = list(answer) else { return None };
+        self.held = Held::new(epoch, value::offset(level)?);
+        self.held.before = value::before(before)?;
+        self.retention = held::read(held)?;
+        self.held.retention = Some(self.retention);
+        self.is_wish_new = value::is(is_wish_new, "1");
+        Some(())
+    }
+
+    pub(super) fn is_wish_new(&self) -> bool {
+        self.is_wish_new
     }
 
     /// All that is held is wanted, and for whom something is not held any more.
@@ -237,18 +257,31 @@ mod tests {
         Value::Array(vec![text(&id), texts(&fields)])
     }
 
+    /// What is said of a hub of 20 events, two of which are of an epoch before.
+    fn hub(former: &str, retention: Retention) -> Value {
+        let age = retention.max_age().as_millis().to_string();
+        let (events, bytes) = (retention.max_events().to_string(), retention.max_bytes().to_string());
+        Value::Array(vec![text("20"), texts(&[former, "2"]), texts(&[&events, &bytes, &age]), text("1")])
+    }
+
     /// A channel whose last event is 9, of which eight are held.
     fn answer(evicted: u64, clients: &[&str], asked: usize, events: &[Value]) -> Value {
         let (evicted, asked) = (evicted.to_string(), asked.to_string());
         let numbers = texts(&["9", &evicted, "8", "3", "8", "800", "100", &asked]);
-        let head = [text("held"), text("20"), texts(&["00000000000a", "2"]), text("0"), text("2")];
+        let head = [text("held"), hub("00000000000a", Retention::new()), text("0"), text("2")];
         Value::Array(head.into_iter().chain([numbers, texts(clients), Value::Array(events.to_vec())]).collect())
     }
 
-    fn begun(after: u64, retention: Retention, answer: &Value) -> Reading {
-        let mut reading = Reading::new(Offset::new(after), retention);
+    fn begun(after: u64, answer: &Value) -> Reading {
+        let mut reading = Reading::new(Offset::new(after));
         reading.begin(Epoch::from_bits(1), answer).unwrap();
         reading
+    }
+
+    fn with_retention(answer: Value, retention: Retention) -> Value {
+        let mut answer = list(&answer).to_vec();
+        answer[1] = hub("", retention);
+        Value::Array(answer)
     }
 
     fn offsets(held: &Held) -> Vec<u64> {
@@ -263,7 +296,7 @@ mod tests {
     fn pages_are_put_together_and_marks_are_those_of_the_oldest_event_of_each_reader() {
         let first = [event(9, "ana", 7, "70"), event(8, "", 6, "60")];
         let clients = ["bob", "5", "ana", "9", "a\nb", "6"];
-        let mut reading = begun(0, Retention::new(), &answer(4, &clients, 2, &first));
+        let mut reading = begun(0, &answer(4, &clients, 2, &first));
         assert_eq!(reading.next(), Some((Offset::new(8), 128)));
         reading.take(2, &Value::Array(vec![event(7, "ana", 2, "50"), event(6, "", 4, "40")])).unwrap();
         assert_eq!(reading.next(), Some((Offset::new(6), 128)));
@@ -282,9 +315,9 @@ mod tests {
         let sized = |events: &str, bytes: &str| {
             let numbers = texts(&["9", "0", "8", "3", events, bytes, "100", "1"]);
             let lists = [numbers, texts(&[]), Value::Array(vec![event(9, "", 0, "1")])];
-            let head = [text("held"), text("20"), texts(&["", "0"]), text("0"), text("2")];
+            let head = [text("held"), hub("", Retention::new()), text("0"), text("2")];
             let answer = head.into_iter().chain(lists).collect();
-            begun(0, Retention::new(), &Value::Array(answer)).next().map(|(_, count)| count)
+            begun(0, &Value::Array(answer)).next().map(|(_, count)| count)
         };
         assert_eq!([sized("8", "800"), sized("8", "8192"), sized("8", "9999999")], [Some(128), Some(64), Some(1)]);
         assert_eq!(sized("1", "100"), None, "that is all");
@@ -299,30 +332,32 @@ mod tests {
             Retention::new().bytes(2 * cost),
             Retention::new().age(Duration::from_millis(50)),
         ] {
-            let reading = begun(0, retention, &answer(0, &[], 3, &events));
+            let of = |answer| with_retention(answer, retention);
+            let reading = begun(0, &of(answer(0, &[], 3, &events)));
             assert_eq!(reading.next(), None);
             let held = reading.finish();
             assert_eq!((offsets(&held), held.marks.broadcast), (vec![7, 9], Offset::new(6)));
-            let part = begun(3, retention, &answer(0, &[], 3, &events)).finish();
+            let part = begun(3, &of(answer(0, &[], 3, &events))).finish();
             assert_eq!((offsets(&part), part.marks.highest()), (vec![7, 9], Offset::new(6)));
         }
-        let newest = begun(0, Retention::new().bytes(1), &answer(0, &[], 3, &events)).finish();
+        let newest = begun(0, &with_retention(answer(0, &[], 3, &events), Retention::new().bytes(1))).finish();
         assert_eq!(offsets(&newest), [9]);
-        let too_old = begun(0, Retention::new().age(Duration::ZERO), &answer(0, &[], 3, &events)).finish();
+        let too_old = Retention::new().age(Duration::ZERO);
+        let too_old = begun(0, &with_retention(answer(0, &[], 3, &events), too_old)).finish();
         assert_eq!((offsets(&too_old), too_old.marks.broadcast), (vec![], Offset::new(8)));
     }
 
     #[test]
     fn what_follows_an_offset_that_is_evicted_is_not_read_to_its_end() {
-        let reading = begun(3, Retention::new(), &answer(4, &[], 1, &[event(9, "", 7, "90")]));
+        let reading = begun(3, &answer(4, &[], 1, &[event(9, "", 7, "90")]));
         assert_eq!(reading.next(), None);
         assert_eq!(reading.finish().marks.highest(), Offset::new(4));
-        assert!(begun(4, Retention::new(), &answer(4, &[], 1, &[event(9, "", 7, "90")])).next().is_some());
+        assert!(begun(4, &answer(4, &[], 1, &[event(9, "", 7, "90")])).next().is_some());
     }
 
     #[test]
     fn clients_that_are_listed_again_replace_what_was_known_of_them() {
-        let mut reading = begun(0, Retention::new(), &answer(4, &["ana", "1", "bob", "2"], 1, &[]));
+        let mut reading = begun(0, &answer(4, &["ana", "1", "bob", "2"], 1, &[]));
         assert_eq!(reading.take_clients(&texts(&["cyd", "3"])), Some((Offset::new(3), 1)));
         let again = answer(4, &["bob", "9"], 1, &[]);
         assert_eq!(reading.begin(Epoch::from_bits(1), &again), Some((Offset::new(9), 1)));
@@ -332,7 +367,7 @@ mod tests {
 
     #[test]
     fn where_clients_change_too_fast_to_be_listed_all_have_missed_what_is_evicted() {
-        let mut reading = begun(0, Retention::new(), &answer(6, &["ana", "1"], 2, &[event(9, "bob", 5, "90")]));
+        let mut reading = begun(0, &answer(6, &["ana", "1"], 2, &[event(9, "bob", 5, "90")]));
         reading.forget_clients();
         let held = reading.finish();
         assert_eq!((mark(&held, "ana"), mark(&held, "bob"), held.marks.others), (None, Some(5), Offset::new(6)));
@@ -343,25 +378,25 @@ mod tests {
         let first = event(3, "", 0, "40");
         for damage in [event(7, "a\nb", 5, "1"), event(7, "", 5, ""), event(9, "", 0, "1")] {
             let events = [event(9, "ana", 1, "70"), damage.clone(), first.clone()];
-            let held = begun(0, Retention::new(), &answer(0, &["bob", "2"], 3, &events)).finish();
+            let held = begun(0, &answer(0, &["bob", "2"], 3, &events)).finish();
             let lost = value::place(&damage).unwrap();
             assert_eq!(held.entries.iter().all(|entry| entry.offset > lost), true);
             assert_eq!((held.marks.broadcast, held.marks.others), (lost.max(Offset::new(8)), lost));
             assert_eq!((mark(&held, "ana"), mark(&held, "bob")), (Some(lost.get()), Some(lost.get())));
         }
         let nowhere = Value::Array(vec![text("x-0"), Value::Nil]);
-        let mut reading = Reading::new(Offset::START, Retention::new());
+        let mut reading = Reading::new(Offset::START);
         assert!(reading.begin(Epoch::from_bits(1), &answer(0, &[], 1, &[nowhere])).is_none());
         assert!(reading.begin(Epoch::from_bits(1), &texts(&["held"])).is_none());
     }
 
     #[test]
     fn what_may_have_been_in_a_channel_that_is_forgotten_counts_as_evicted() {
-        let none = Value::Array(vec![text("none"), text("20"), texts(&["", "0"]), text("12")]);
-        let held = begun(0, Retention::new(), &none).finish();
+        let none = Value::Array(vec![text("none"), hub("", Retention::new()), text("12")]);
+        let held = begun(0, &none).finish();
         assert_eq!(held.before, None);
         assert_eq!((held.level, held.head, held.marks.others), (Offset::new(20), Offset::START, Offset::new(12)));
-        let part = begun(5, Retention::new(), &none).finish();
+        let part = begun(5, &none).finish();
         assert_eq!(part.marks, Marks::of_everybody(Offset::new(12)));
     }
 }

@@ -5,13 +5,12 @@ use redis::Value;
 use super::{keys::Keys, reading::Reading, value};
 use crate::{
     backend::{Connected, Held, Message},
-    log::Retention,
     wire::cursor::{Epoch, Offset},
 };
 
 /// What is held of a channel, from the reply of the script `read`.
 pub fn held(epoch: Epoch, reply: &Value) -> Option<Held> {
-    let mut reading = Reading::new(Offset::START, Retention::new());
+    let mut reading = Reading::new(Offset::START);
     reading.begin(epoch, reply)?;
     Some(reading.finish())
 }

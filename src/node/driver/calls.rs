@@ -43,7 +43,7 @@ pub(crate) struct Calls {
 struct ToRead {
     shared: Arc<Shared>,
     after: Offset,
-    retention: Retention,
+    retention: Option<Retention>,
 }
 
 /// A level that is on its way.
@@ -146,7 +146,7 @@ impl Calls {
         self.sync.as_ref().map(|sync| sync.since)
     }
 
-    pub(super) fn read(&mut self, shared: Arc<Shared>, after: Offset, retention: Retention) {
+    pub(super) fn read(&mut self, shared: Arc<Shared>, after: Offset, retention: Option<Retention>) {
         self.to_read.push_back(ToRead { shared, after, retention });
         self.start_reads();
     }

@@ -178,7 +178,7 @@ impl<'a> Session<'a> {
             && !std::mem::replace(&mut watched.reading, true)
         {
             let (shared, after) = (watched.mirror.channel.clone(), watched.mirror.read_after());
-            self.calls.read(shared, after, hub.retention_of(channel));
+            self.calls.read(shared, after, self.link.retention_of(hub, channel));
         }
     }
 

@@ -73,7 +73,7 @@ impl Session<'_> {
         match watched.mirror.fill(hub, after, held, hub.memory.last()) {
             Filled::Again(after) => {
                 watched.reading = true;
-                self.calls.read(shared.clone(), after, hub.retention_of(&shared.name));
+                self.calls.read(shared.clone(), after, self.link.retention_of(hub, &shared.name));
             }
             Filled::Lost => self.calls.renew(epoch),
             Filled::Whole => {

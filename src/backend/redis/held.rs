@@ -1,0 +1,131 @@
+//! What a node asks a hub to hold of its channels.
+
+use std::time::Duration;
+
+use redis::{ScriptInvocation, Value};
+
+use super::value;
+use crate::{
+    log::Retention,
+    sync::{Mutex, lock},
+};
+
+/// Milliseconds that are as good as for ever, which a script takes for that. In Lua it is exact.
+const FOREVER: u64 = 1 << 52;
+
+/// The retention that nodes have set for all channels, the most of each limit if there are several.
+#[derive(Default)]
+pub(super) struct OfAll(Mutex<Option<Retention>>);
+
+/// Whose wish it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// Nobody's: it counts if nobody else has one.
+    Nobody,
+    /// The node's for all channels.
+    All,
+    /// The node's for this channel.
+    This,
+}
+
+/// A node's wish, as a script takes it.
+#[derive(Clone, Copy)]
+pub(super) struct Wish {
+    of: Of,
+    retention: Retention,
+}
+
+impl OfAll {
+    pub(super) fn set(&self, retention: Retention) {
+        let mut set = lock(&self.0);
+        *set = Some(set.map_or(retention, |before| most(before, retention)));
+    }
+
+    pub(super) fn get(&self) -> Wish {
+        match *lock(&self.0) {
+            Some(retention) => Wish { of: Of::All, retention },
+            None => Wish::NONE,
+        }
+    }
+
+    /// What a node asks for with a call of one channel.
+    pub(super) fn with(&self, retention: Option<Retention>) -> Wish {
+        let all = self.get();
+        match retention {
+            None => Wish::NONE,
+            Some(retention) if all.of == Of::All && all.retention == retention => all,
+            Some(retention) => Wish { of: Of::This, retention },
+        }
+    }
+}
+
+impl Wish {
+    const NONE: Self = Self { of: Of::Nobody, retention: Retention::DEFAULT };
+
+    /// Four arguments.
+    pub(super) fn tell(self, ask: &mut ScriptInvocation<'_>) {
+        let of = match self.of {
+            Of::Nobody => "",
+            Of::All => "all",
+            Of::This => "this",
+        };
+        ask.arg(of).arg(limit(self.retention.max_events())).arg(limit(self.retention.max_bytes()));
+        ask.arg(millis(self.retention.max_age()));
+    }
+}
+
+/// Three numbers, as a script answers them.
+pub(super) fn read(answer: &Value) -> Option<Retention> {
+    let [events, bytes, age] = value::list(answer) else { return None };
+    let number = |value: &Value| value::text(value)?.parse::<u64>().ok();
+    let size = |value: &Value| Some(usize::try_from(number(value)?).unwrap_or(usize::MAX));
+    let age = match number(age)? {
+        FOREVER.. => Duration::MAX,
+        millis => Duration::from_millis(millis),
+    };
+    Some(Retention::new().events(size(events)?).bytes(size(bytes)?).age(age))
+}
+
+/// In milliseconds. At least one, since Redis takes none for an error.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, FOREVER)
+}
+
+fn limit(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX).clamp(1, FOREVER)
+}
+
+fn most(one: Retention, other: Retention) -> Retention {
+    Retention::new()
+        .events(one.max_events().max(other.max_events()))
+        .bytes(one.max_bytes().max(other.max_bytes()))
+        .age(one.max_age().max(other.max_age()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_as_good_as_for_ever_is_for_ever() {
+        let answer = |age: &str| {
+            let texts = ["7", "800", age].map(|text| Value::BulkString(text.into()));
+            read(&Value::Array(texts.to_vec())).unwrap()
+        };
+        assert_eq!(answer("90"), Retention::new().events(7).bytes(800).age(Duration::from_millis(90)));
+        assert_eq!(answer(&millis(Duration::MAX).to_string()).max_age(), Retention::new().age(Duration::MAX).max_age());
+        assert_eq!((millis(Duration::ZERO), limit(usize::MAX)), (1, FOREVER));
+        assert!(read(&Value::Array(Vec::new())).is_none());
+    }
+
+    #[test]
+    fn a_wish_for_all_channels_is_told_from_one_for_a_channel() {
+        let (all, week) = (OfAll::default(), Retention::new().age(Duration::from_secs(604_800)));
+        assert!(all.with(Some(week)).of == Of::This && all.with(None).of == Of::Nobody);
+        all.set(week);
+        all.set(Retention::new().events(5_000));
+        assert!(all.get().of == Of::All && all.get().retention == week.events(5_000));
+        assert!(all.with(Some(week.events(5_000))).of == Of::All && all.with(Some(week)).of == Of::This);
+        assert!(all.with(None).of == Of::Nobody);
+    }
+}
