@@ -1,16 +1,18 @@
-//! Where a reader stands: epoch, offset, both together, and their text on the wire.
+//! A reader's position: epoch, offset, the two together, and their text on the wire.
 
 use std::fmt;
 
 use crate::wire::name::CustomId;
 
-/// One incarnation of a hub's log, 48 random bits. A hub that lost its log, as the in-process one does at a restart,
-/// has another epoch afterwards, so that no cursor of before is mistaken for one of now.
+/// One incarnation of a hub's log: 48 random bits.
+///
+/// A hub that lost its log has another epoch afterwards, so that no earlier cursor is mistaken for a current one. An
+/// in-process hub loses its log when the process restarts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Epoch(u64);
 
 impl Epoch {
-    /// An epoch of the lowest 48 bits of `bits`.
+    /// Creates an epoch from the lowest 48 bits of `bits`.
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits & 0xffff_ffff_ffff)
     }
@@ -32,25 +34,25 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// A position in the hub's log. The first event has offset 1, so that 0 stands before everything.
+/// A position in the hub's log. The first event has offset 1; 0 is the position before everything.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Offset(u64);
 
 impl Offset {
-    /// Before the first event.
+    /// The position before the first event.
     pub const START: Offset = Offset(0);
 
-    /// The position of number `position`.
+    /// Creates the offset with the number `position`.
     pub const fn new(position: u64) -> Self {
         Self(position)
     }
 
-    /// The number.
+    /// Returns the offset's number.
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// The position right before this one; the start's is the start.
+    /// The position right before this one; the start is before itself.
     pub(crate) const fn before(self) -> Self {
         Self(self.0.saturating_sub(1))
     }
@@ -68,17 +70,17 @@ impl fmt::Display for Offset {
     }
 }
 
-/// An offset and the epoch in which it means something.
+/// An offset, and the epoch in which it means something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cursor {
     /// The incarnation of the log.
     pub epoch: Epoch,
-    /// The position: everything up to and with it has been read.
+    /// The position: everything up to and including it has been read.
     pub offset: Offset,
 }
 
 impl Cursor {
-    /// How long its text is without the offset's digits.
+    /// The length of a cursor's text without the offset's digits.
     pub(crate) const MIN_LEN: usize = "0123456789ab-".len();
 }
 
@@ -88,10 +90,10 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// What stands behind `id:` on the wire and comes back as the last event id: a cursor's text, such as
+/// The value of an `id:` line on the wire, which comes back as the last event id. It is either a cursor's text, such as
 /// `3fa94c01b2d7-42`, or the application's own [`CustomId`].
 ///
-/// Only `[A-Za-z0-9._-]`, under 128 bytes.
+/// It consists of `[A-Za-z0-9._-]` only and is shorter than 128 bytes.
 ///
 /// ```
 /// use tower_sse::EventId;
@@ -108,16 +110,18 @@ pub struct EventId(Id);
 pub(crate) enum Id {
     Cursor(Cursor),
     Custom(CustomId),
-    /// The id of a `goodbye`: who comes back with it was told to stay away, at this position.
+    /// The id of a `goodbye`: a reader that sends it back was told to stay away, at this position.
     Goodbye(Cursor),
 }
 
-/// What a goodbye's id has after its cursor.
+/// The suffix of a goodbye's id, after the cursor.
 const GOODBYE: &str = "-end";
 
 impl EventId {
-    /// Reads an id as it came back from a client. `None` for anything that this crate can't have sent: there is one
-    /// text for each id, and bytes that differ from it are not it.
+    /// Parses an id as a client sent it back.
+    ///
+    /// Returns `None` for anything that this crate can't have sent. Each id has exactly one text, and bytes that differ
+    /// from it are not that id.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         match text.split_at_checked(12) {
@@ -142,7 +146,7 @@ impl EventId {
         &self.0
     }
 
-    /// The cursor, if the id is one.
+    /// Returns the cursor, if the id is one.
     pub fn cursor(&self) -> Option<Cursor> {
         match self.0 {
             Id::Cursor(cursor) => Some(cursor),
@@ -150,7 +154,7 @@ impl EventId {
         }
     }
 
-    /// The application's own id, if it is one.
+    /// Returns the application's own id, if it is one.
     pub fn custom(&self) -> Option<&CustomId> {
         match &self.0 {
             Id::Custom(id) => Some(id),
@@ -191,7 +195,7 @@ fn is_lower_hex(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// A decimal number without sign or leading zeros.
+/// Parses a decimal number without a sign or leading zeros.
 fn parse_offset(text: &str) -> Option<Offset> {
     let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if !canonical {
@@ -205,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_one_text_for_each_cursor() {
+    fn each_cursor_has_exactly_one_text() {
         for text in ["0123456789ab-0", "0123456789ab-18446744073709551615", "000000000000-7", "ffffffffffff-7-end"] {
             assert_eq!(EventId::parse(text.as_bytes()).unwrap().to_string(), text);
         }
@@ -229,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_of_another_form_is_the_applications() {
+    fn an_id_in_any_other_form_is_a_custom_id() {
         for text in ["42", "0123456789AB-1", "order-1", "0123456789abc-1"] {
             assert_eq!(EventId::parse(text.as_bytes()).unwrap().custom().unwrap(), text);
         }

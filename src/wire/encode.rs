@@ -1,7 +1,7 @@
-//! The wire form, written by hand: an [`Event`] becomes its bytes once, whoever reads it.
+//! The wire format, written by hand. An [`Event`] becomes its bytes once, however many readers it has.
 //!
-//! What is written obeys [HTML, 9.2.6 "Interpreting an event stream"][spec]; the clause stands above the lines that
-//! obey it. No field is ever written that the standard does not know, and nothing but a whole event ends in a blank line.
+//! The output obeys [HTML, 9.2.6 "Interpreting an event stream"][spec]; each clause is quoted above the lines that obey
+//! it. The encoder writes only fields that the standard knows, and only whole events end in a blank line.
 //!
 //! [spec]: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 
@@ -20,24 +20,26 @@ use crate::wire::{
     name::{CustomId, IdempotencyKey},
 };
 
-/// An event with all of its bytes but the id, which only the log can give. Made outside of any lock.
+/// An event with all of its bytes except the id, which only the log can assign. Drafts are made outside of any lock.
 pub(crate) struct Draft {
     bytes: Vec<u8>,
-    /// How many bytes it will have with its id, give or take a digit.
+    /// The event's length in bytes with its id, give or take a digit.
     len: usize,
     custom: Option<CustomId>,
     key: Option<Box<IdempotencyKey>>,
 }
 
 impl Draft {
-    /// `next` is about the offset that it will have: with as many digits, the bytes need no more room than they have.
+    /// Encodes `event`. `next` is roughly the offset that the event will get: if the real one has as many digits, the
+    /// bytes need no more room than is allocated here.
     pub(crate) fn new(event: Event, next: Offset) -> Self {
         let Event { data, name, id, retry, comment, key } = event;
         let head_len = name.as_ref().map_or(0, |name| "event: \n".len() + name.as_str().len())
             + comment.as_ref().map_or(0, |comment| ": \n".len() + comment.as_str().len())
             + retry.map_or(0, |retry| "retry: \n".len() + retry_millis(retry).to_string().len());
         let len = head_len + data.len() + Self::id_len(id.as_ref(), next);
-        // The data's own memory will do, if nothing goes before it and what is too much is not held for long.
+        // Reuse the data's own memory if nothing goes before it and if its spare capacity is too small to matter while
+        // it is held.
         if head_len == 0 && (len..=len + len / 8 + 128).contains(&data.capacity()) {
             return Self { bytes: data, len, custom: id, key };
         }
@@ -55,7 +57,7 @@ impl Draft {
         Self { bytes: out, len, custom: id, key }
     }
 
-    /// One that was stored without its id.
+    /// Rebuilds a draft from bytes that were stored without an id.
     pub(crate) fn stored(bytes: &[u8], custom: Option<CustomId>, offset: Offset) -> Self {
         let len = bytes.len() + Self::id_len(custom.as_ref(), offset);
         let mut out = Vec::with_capacity(len);
@@ -63,12 +65,12 @@ impl Draft {
         Self { bytes: out, len, custom, key: None }
     }
 
-    /// What is stored of it: its bytes without the id, and what else there is.
+    /// Splits the draft into what is stored: the bytes without the id, the custom id and the key.
     pub(crate) fn into_parts(self) -> (Bytes, Option<CustomId>, Option<IdempotencyKey>) {
         (self.bytes.into(), self.custom, self.key.map(|key| *key))
     }
 
-    /// How many bytes the id adds, its line and the blank one.
+    /// How many bytes the id adds: its line and the blank line.
     pub(crate) fn id_len(custom: Option<&CustomId>, offset: Offset) -> usize {
         "id: \n\n".len() + custom.map_or(Cursor::MIN_LEN + digits(offset), |id| id.as_str().len())
     }
@@ -86,8 +88,8 @@ impl Draft {
         self.len
     }
 
-    /// Gives it its place in the log. The id comes last: a client that commits an id at its line, and is cut off before
-    /// the blank line, would not get the event again.
+    /// Gives the event its place in the log. The id comes last: a client that commits an id as soon as it reads its
+    /// line would not get the event again if the connection broke before the blank line.
     pub(crate) fn seal(mut self, cursor: Cursor) -> (EncodedEvent, Option<CustomId>) {
         match &self.custom {
             Some(id) => write_field(&mut self.bytes, "id", id),
@@ -102,7 +104,7 @@ fn digits(offset: Offset) -> usize {
     offset.get().checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
-/// An event's bytes on the wire, made once and shared by all who read it.
+/// An event's bytes on the wire, encoded once and shared by all readers.
 ///
 /// ```
 /// # tokio_test(async {
@@ -126,15 +128,15 @@ pub struct EncodedEvent {
 }
 
 impl EncodedEvent {
-    /// Of bytes that a [`Draft`] has made.
+    /// Wraps bytes that a [`Draft`] made.
     pub(crate) fn new(offset: Offset, bytes: Bytes) -> Self {
         Self { offset, bytes }
     }
 
-    /// The bytes as they go to every reader: whole lines, with the blank line at the end.
+    /// Returns the bytes as every reader gets them: whole lines, with the blank line at the end.
     ///
-    /// They may be a part of the memory of several events, at most 32 KiB, which is kept as long as they are: copy what is
-    /// to be kept for long.
+    /// The bytes may be a slice of memory shared by several events, at most 32 KiB, which stays allocated as long as
+    /// the slice does. Copy the bytes if you keep them for long.
     pub fn as_bytes(&self) -> &Bytes {
         &self.bytes
     }
@@ -143,23 +145,23 @@ impl EncodedEvent {
         self.bytes
     }
 
-    /// Its place in the hub's log.
+    /// Returns the event's position in the hub's log.
     pub fn offset(&self) -> Offset {
         self.offset
     }
 
-    /// What stands behind `id:`.
+    /// Returns the id: the value of the `id:` line.
     pub fn id(&self) -> EventId {
-        // `seal` wrote it: a text that parses.
+        // `seal` wrote the line, so its text parses.
         self.field("id").and_then(|id| EventId::parse(id.as_bytes())).unwrap_or_else(|| unreachable!())
     }
 
-    /// The name; `None` is what a browser calls `message`.
+    /// Returns the event's name. Without a name (`None`), a browser calls the event `message`.
     pub fn name(&self) -> Option<&str> {
         self.field("event")
     }
 
-    /// The data as a client gets it: its lines joined by LF.
+    /// Returns the data as a client gets it: its lines joined by LF.
     pub fn data(&self) -> String {
         let mut data = String::with_capacity(self.bytes.len());
         for line in self.fields("data") {
@@ -174,7 +176,7 @@ impl EncodedEvent {
         self.fields(name).next()
     }
 
-    /// The values of the fields of that name, as written above: `name: value`.
+    /// The values of all fields with that name, in the form written above: `name: value`.
     fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let text = std::str::from_utf8(&self.bytes).unwrap_or_default();
         text.split('\n').filter_map(move |line| line.strip_prefix(name)?.strip_prefix(": "))
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn each_field_has_its_line() {
+    fn each_field_gets_its_own_line() {
         assert_eq!(wire(Event::text("hello")), "data: hello\nid: 000000000abc-7\n\n");
         assert_eq!(wire(Event::default()), "data: \nid: 000000000abc-7\n\n");
         let named = Event::text("x").name(EventName::from_static("agent.token"));
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn its_length_is_right_whatever_its_place() {
+    fn a_drafts_length_is_exact_at_any_offset() {
         for offset in [0, 1, 9, 10, 99, 100, 9_999_999_999, u64::MAX].map(Offset::new) {
             let draft = Draft::new(Event::text("x"), offset);
             let len = draft.len();
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_of_a_draft_makes_it_again() {
+    fn a_draft_is_rebuilt_from_its_stored_parts() {
         let (id, key) = (CustomId::from_static("order-1"), IdempotencyKey::from_static("once"));
         let event = Event::json(&[1, 2]).unwrap().id(id.clone()).idempotency_key(key.clone());
         let mut draft = Draft::new(event.clone(), CURSOR.offset);
@@ -248,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_are_in_this_order_and_the_id_is_last() {
+    fn fields_have_a_fixed_order_with_the_id_last() {
         let event = Event::text("one\ntwo")
             .id(CustomId::from_static("order-1"))
             .name(EventName::from_static("news"))
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_ending_starts_a_line_with_its_space() {
+    fn every_line_ending_starts_a_new_data_line() {
         assert_eq!(wire(Event::text("a\nb\rc\r\nd")), "data: a\ndata: b\ndata: c\ndata: d\nid: 000000000abc-7\n\n");
         assert_eq!(wire(Event::text("\n")), "data: \ndata: \nid: 000000000abc-7\n\n");
         assert_eq!(wire(Event::text(" a\r\r")), "data:  a\ndata: \ndata: \nid: 000000000abc-7\n\n");
@@ -266,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_is_never_longer_than_the_timers_of_clients_take() {
+    fn a_retry_never_exceeds_what_client_timers_accept() {
         let most = Duration::from_millis(0x7fff_ffff);
         for long in [most, most + Duration::from_millis(1), Duration::from_millis(u32::MAX.into()), Duration::MAX] {
             assert!(wire(Event::text("").retry(long)).starts_with("retry: 2147483647\n"), "{long:?}");

@@ -1,4 +1,4 @@
-//! What the application publishes. Its bytes on the wire are made in `encode`.
+//! What the application publishes. The `encode` module turns it into its bytes on the wire.
 
 use std::{fmt, time::Duration};
 
@@ -14,8 +14,8 @@ use crate::{
 
 /// An event to publish: data, and optionally a name, a custom id, a reconnection time and a comment.
 ///
-/// The data arrives in a browser as exactly the string that was given, except that every CR, LF and CRLF arrives as LF,
-/// which is all that the format can carry ([HTML, 9.2.6][spec]).
+/// The data arrives in a browser as exactly the string you gave, except that every CR, LF and CRLF arrives as an LF.
+/// The format can't carry the difference ([HTML, 9.2.6][spec]).
 ///
 /// ```
 /// use tower_sse::{Event, EventName};
@@ -37,12 +37,13 @@ pub struct Event {
     pub(crate) id: Option<CustomId>,
     pub(crate) retry: Option<Duration>,
     pub(crate) comment: Option<Comment>,
-    /// Few have one. With it in place an event would be moved by calls of `memcpy`.
+    /// Boxed, because few events have a key, and an event with the key inline is so large that moving it calls
+    /// `memcpy`.
     pub(crate) key: Option<Box<IdempotencyKey>>,
 }
 
 impl Event {
-    /// An event whose data is `text`. The empty string is data too: the event fires, with `""`.
+    /// Creates an event whose data is `text`. An empty string is data too: the event fires with `""`.
     pub fn text(text: impl AsRef<str>) -> Self {
         let text = text.as_ref().as_bytes();
         let mut data = DataWriter::with_capacity(text.len());
@@ -50,11 +51,11 @@ impl Event {
         Self::of(data)
     }
 
-    /// An event whose data is `value` as compact JSON, serialised straight into its wire form.
+    /// Creates an event whose data is `value` as compact JSON, serialised straight into its wire form.
     ///
     /// # Errors
     ///
-    /// If `value`'s `Serialize` fails, or it has a map with keys that JSON can't have.
+    /// Returns an error if `value`'s `Serialize` fails, or if `value` contains a map with keys that JSON can't have.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, SerializeError> {
         let mut data = DataWriter::with_capacity(128);
         serde_json::to_writer(&mut data, value).map_err(SerializeError)?;
@@ -65,41 +66,45 @@ impl Event {
         Self { data: data.finish(), name: None, id: None, retry: None, comment: None, key: None }
     }
 
-    /// Names the event; without a name a browser calls it `message`.
+    /// Sets the event's name. Without a name, a browser calls the event `message`.
     pub fn name(mut self, name: EventName) -> Self {
         self.name = Some(name);
         self
     }
 
-    /// Gives the event an id of the application's own instead of the log's cursor. A reader that comes back with it
-    /// resumes after it as long as the event is held; later, or if several of its channels hold the id, it gets a gap.
+    /// Gives the event an id of your own instead of the log's cursor.
     ///
-    /// Among the events that a channel holds for the same readers an id has to be unique, or the publish is an error.
-    /// One that is used anew after its first event was evicted means the new event: let ids be unique for as long as
-    /// readers may come back with them.
+    /// A reader that reconnects with this id resumes after the event as long as the event is held. After that, or if
+    /// several of the reader's channels hold the id, the reader gets a gap.
+    ///
+    /// The id must be unique among the events that a channel holds for the same readers; otherwise the publish is an
+    /// error. If you reuse an id after its first event was evicted, it means the new event. Keep ids unique for as long
+    /// as readers may reconnect with them.
     pub fn id(mut self, id: CustomId) -> Self {
         self.id = Some(id);
         self
     }
 
-    /// Tells the client to wait this long before it reconnects, from now on. In whole milliseconds, at most 2,147,483,647
-    /// (24 days): clients that use `setTimeout` would not wait at all for longer.
+    /// Tells the client to wait this long before it reconnects, from now on. The time is sent in whole milliseconds, at
+    /// most 2,147,483,647 (24 days): clients that use `setTimeout` would not wait at all for a longer time.
     pub fn retry(mut self, after: Duration) -> Self {
         self.retry = Some(after);
         self
     }
 
-    /// Adds a comment, which clients skip and people see in a capture.
+    /// Adds a comment, which clients skip but which shows up in a traffic capture.
     pub fn comment(mut self, comment: Comment) -> Self {
         self.comment = Some(comment);
         self
     }
 
-    /// Makes it safe to publish the event again when it is not known whether it was: within a window, five minutes by
-    /// default, a channel takes one event of each key. The same again changes nothing and is answered with the id of the
-    /// first, [`Sent::repeated`](crate::Sent::repeated). It does not go on the wire.
+    /// Makes it safe to publish the event again when you don't know whether the first attempt succeeded.
     ///
-    /// In process a hub remembers the last 16,384 keys at most.
+    /// A channel takes one event per key within a window, five minutes by default. Publishing the same key again
+    /// changes nothing and returns the id of the first event, with [`Sent::repeated`](crate::Sent::repeated) set. The
+    /// key does not go on the wire.
+    ///
+    /// An in-process hub remembers at most the last 16,384 keys.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -120,7 +125,7 @@ impl Event {
     }
 }
 
-/// The event with empty data.
+/// An event with empty data.
 impl Default for Event {
     fn default() -> Self {
         Self::text("")

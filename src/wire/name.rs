@@ -1,12 +1,12 @@
-//! The validated texts: channel names, client ids, event names, custom ids and comments.
+//! The validated texts: channel names, client ids, event names, custom ids, idempotency keys and comments.
 //!
-//! What each may hold is decided here, once; the encoder and the log trust these types.
+//! The rules for each type are checked here, once. The encoder and the log trust these types.
 
 use std::{fmt, hash, sync::Arc};
 
 use crate::error::{InvalidText, Why};
 
-/// A text that is free when it is a literal and cheap to clone when it is not.
+/// A text that costs no allocation if it is a literal, and is cheap to clone if it is not.
 #[derive(Clone)]
 enum Text {
     Static(&'static str),
@@ -22,18 +22,18 @@ impl Text {
     }
 }
 
-/// What a type's text may hold.
+/// The rule for what a type's text may contain.
 #[derive(Clone, Copy)]
 enum Rule {
     /// Any character but control characters.
     Printable,
-    /// As `Printable`, and none of the names of the crate's own events.
+    /// Like `Printable`, but not one of the names of the crate's own events.
     EventName,
     /// `[A-Za-z0-9._-]`, and not in the form of an [`EventId`](crate::EventId).
     Id,
 }
 
-/// Checks `text`; `const`, so that `from_static` in a constant fails at compile time.
+/// Checks `text`. It is `const`, so that `from_static` in a constant fails at compile time.
 const fn check(text: &str, max: usize, rule: Rule) -> Result<(), Why> {
     let bytes = text.as_bytes();
     if bytes.is_empty() {
@@ -66,7 +66,8 @@ const fn check(text: &str, max: usize, rule: Rule) -> Result<(), Why> {
     if reserved { Err(Why::Reserved) } else { Ok(()) }
 }
 
-/// Twelve lower-case hexadecimal digits and a hyphen: how every [`EventId`](crate::EventId) of the crate's own begins.
+/// Whether the text begins like all of the crate's own [`EventId`](crate::EventId)s: twelve lower-case hexadecimal
+/// digits and a hyphen.
 const fn looks_like_event_id(bytes: &[u8]) -> bool {
     if bytes.len() < 13 || bytes[12] != b'-' {
         return false;
@@ -88,20 +89,20 @@ macro_rules! validated_text {
         pub struct $Name(Text);
 
         impl $Name {
-            /// The longest it may be, in bytes.
+            /// The maximum length, in bytes.
             pub const MAX_LEN: usize = $max;
 
-            /// Makes one from a literal, without an allocation.
+            /// Creates a value from a literal, without allocating.
             ///
             /// # Panics
             ///
-            /// If the literal is not valid; in a constant that is a compile error.
+            /// Panics if the literal is not valid. In a constant, that is a compile error.
             pub const fn from_static(text: &'static str) -> Self {
                 assert!(check(text, Self::MAX_LEN, Rule::$rule).is_ok(), concat!("invalid ", $what));
                 Self(Text::Static(text))
             }
 
-            /// The text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 self.0.as_str()
             }
@@ -157,7 +158,8 @@ macro_rules! validated_text {
             }
         }
 
-        // Equality, order and hash are the text's, however it is held, so that maps can be asked with a `&str`.
+        // Equality, order and hash are those of the text, whether static or shared, so that maps can be looked up with
+        // a `&str`.
         impl std::borrow::Borrow<str> for $Name {
             fn borrow(&self) -> &str {
                 self.as_str()
@@ -243,11 +245,10 @@ validated_text! {
 }
 
 validated_text! {
-    /// The name of an event, on which a browser's `addEventListener` listens: 1 to 128 bytes of UTF-8 without control
-    /// characters, and neither `gap` nor `goodbye`, which are the crate's own.
+    /// The name of an event, which a page passes to `addEventListener`: 1 to 128 bytes of UTF-8 without control
+    /// characters. `gap` and `goodbye` are reserved for the crate's own events.
     ///
-    /// `open` and `error` are allowed, but a browser's `EventSource` fires events of these names by itself: better use
-    /// others.
+    /// `open` and `error` are allowed, but avoid them: a browser's `EventSource` fires events of these names itself.
     ///
     /// ```
     /// use tower_sse::{Event, EventName};
@@ -261,8 +262,8 @@ validated_text! {
 }
 
 validated_text! {
-    /// An id that the application gives an event: 1 to 127 bytes of `[A-Za-z0-9._-]`, and not in the form of the
-    /// crate's own [`EventId`](crate::EventId). Anything else would force a CORS preflight on every reconnect.
+    /// An id that the application gives an event: 1 to 127 bytes of `[A-Za-z0-9._-]`, not in the form of the crate's
+    /// own [`EventId`](crate::EventId). Any other character would force a CORS preflight on every reconnect.
     ///
     /// ```
     /// use tower_sse::CustomId;
@@ -274,8 +275,9 @@ validated_text! {
 }
 
 validated_text! {
-    /// By which a repeated publish is known: 1 to 255 bytes of UTF-8 without control characters, such as a UUID or the name
-    /// of what the event tells of. See [`Event::idempotency_key`](crate::Event::idempotency_key).
+    /// A key that identifies repeated publishes of one event: 1 to 255 bytes of UTF-8 without control characters, such
+    /// as a UUID or the name of the thing that the event reports. See
+    /// [`Event::idempotency_key`](crate::Event::idempotency_key).
     ///
     /// ```
     /// use tower_sse::IdempotencyKey;
@@ -313,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_custom_id_is_of_the_cors_safelist_and_never_a_cursor() {
+    fn a_custom_id_is_cors_safe_and_never_a_cursor() {
         assert!(CustomId::try_from("a.B_9-").is_ok());
         assert!(CustomId::try_from("é").is_err());
         assert!(CustomId::try_from("a b").is_err());

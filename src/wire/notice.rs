@@ -1,5 +1,5 @@
-//! The crate's own events: `gap`, when events may be lost, `goodbye`, when a reader is not to reconnect, and `cursor`, where
-//! a fresh reader starts.
+//! The crate's own events: `gap` when events may be lost, `goodbye` when a reader should not reconnect, and `cursor`
+//! for the position at which a fresh reader starts.
 //!
 //! All are plain named events, so that a browser's `EventSource` can listen to them.
 
@@ -15,19 +15,19 @@ use crate::wire::{
 
 /// Events meant for this reader may be lost: the resume point, or something after it, is no longer held.
 ///
-/// On the wire it is an event named `gap` whose data is JSON: `reason`, `requested` (the id that the reader came with, cut
-/// to 128 bytes; `null` for a reader that was there), `first` (the offset of the first event still held for it, or `null`).
-/// The events that are still held follow it.
+/// On the wire it is an event named `gap` whose data is JSON: `reason`; `requested`, the id that the reader resumed
+/// from, cut to 128 bytes, or `null` if the reader was already connected; and `first`, the offset of the first event
+/// still held for the reader, or `null`. The events that are still held follow it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
-    /// Why.
+    /// Why there is a gap.
     pub reason: GapReason,
-    /// The last event id that the reader came with, cut to 128 bytes. `None` if it happened to a reader that was there.
+    /// The last event id that the reader sent, cut to 128 bytes. `None` if the reader was already connected.
     pub requested: Option<String>,
-    /// The first event that is still held for this reader.
+    /// The offset of the first event that is still held for this reader.
     pub first: Option<Offset>,
-    /// From where the reader goes on; the id of the gap on the wire.
+    /// The position from which the reader continues. It is the gap's id on the wire.
     pub cursor: Cursor,
 }
 
@@ -35,18 +35,19 @@ pub struct Gap {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GapReason {
-    /// Events after the resume point were evicted: by count, bytes or age, or with their whole idle channel.
+    /// Events after the resume point were evicted: by count, bytes or age, or because their whole idle channel was
+    /// dropped.
     Evicted,
-    /// The last event id is none that this hub gave, or a custom id that is not held.
+    /// The last event id was not issued by this hub, or is a custom id that is no longer held.
     UnknownId,
-    /// The last event id is of another epoch: since then the store of the log has lost events, or all of them.
+    /// The last event id belongs to another epoch: since then the log's store has lost some or all of its events.
     OtherEpoch,
     /// The reader was too slow, and the log went on without it.
     Lagged,
 }
 
 impl GapReason {
-    /// Its text in a `gap` event.
+    /// Returns the text that stands for this reason in a `gap` event.
     pub fn as_str(self) -> &'static str {
         match self {
             GapReason::Evicted => "evicted",
@@ -57,7 +58,7 @@ impl GapReason {
     }
 }
 
-/// How many bytes of a requested id are repeated back.
+/// The number of bytes of a requested id that are echoed back.
 const REQUESTED_MAX: usize = 128;
 
 impl Gap {
@@ -78,32 +79,33 @@ impl Gap {
 
 /// Why a subscription ended.
 ///
-/// A reader that is told not to come back gets an event named `goodbye` whose data is JSON: `reason`, and `last_event_id`, the
-/// position that the reader had reached. An `EventSource` reconnects all the same, with the id of the `goodbye` itself, in the
-/// header; the hub answers that id with 204, each time, and the `EventSource` stops. A client that decides to start again,
-/// because its user asks for it, brings the `last_event_id` of the data instead, in the header or in the query, and misses
-/// nothing.
+/// A reader that should not reconnect gets an event named `goodbye` whose data is JSON: `reason`, and `last_event_id`,
+/// the position that the reader had reached.
+///
+/// An `EventSource` reconnects all the same, with the id of the `goodbye` itself in the header. The hub answers that id
+/// with 204 every time, and the `EventSource` stops. A client that starts again later, for example because its user
+/// asks for it, sends the `last_event_id` from the data instead, in the header or in the query, and misses nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndReason {
-    /// Every channel was [finished](crate::Channel::finish), and all of it was read. A client that reconnects gets a 204; if
-    /// the hub shuts down and won't be there to answer, the client is told not to come back.
+    /// Every channel was [finished](crate::Channel::finish), and the reader has read everything. A client that
+    /// reconnects gets a 204. If the hub shuts down and won't be there to answer, the client is told not to reconnect.
     Finished,
-    /// The client was [disconnected](crate::Publisher::disconnect). It is told not to come back.
+    /// The client was [disconnected](crate::Publisher::disconnect). It is told not to reconnect.
     Disconnected,
-    /// A newer connection of the same client took its place. It is told not to come back.
+    /// A newer connection of the same client took its place. It is told not to reconnect.
     Replaced,
-    /// The channel was [closed](crate::Channel::close). It is told not to come back.
+    /// The channel was [closed](crate::Channel::close). The client is told not to reconnect.
     Closed,
-    /// The hub [shuts down](crate::Publisher::shutdown), or its last [`Publisher`](crate::Publisher) was dropped. The client is
-    /// told when to come back.
+    /// The hub is [shutting down](crate::Publisher::shutdown), or its last [`Publisher`](crate::Publisher) was dropped. The
+    /// client is told when to reconnect.
     Shutdown,
-    /// The grant expired. The client may come back and ask the authorizer again.
+    /// The grant expired. The client may reconnect and ask the authorizer again.
     Expired,
 }
 
 impl EndReason {
-    /// Its text in a `goodbye` event.
+    /// Returns the text that stands for this reason in a `goodbye` event.
     pub fn as_str(self) -> &'static str {
         match self {
             EndReason::Finished => "finished",
@@ -115,9 +117,10 @@ impl EndReason {
         }
     }
 
-    /// The event that tells the reader not to come back, if it is not to. Its id is one that the hub answers with 204
-    /// when it comes back all the same, as a browser does: "a client can be told to stop reconnecting using the HTTP 204
-    /// No Content response code" (HTML, 9.2). It says where the reader was too, for a page that is let back in later.
+    /// The event that tells the reader not to reconnect, if that is what this reason means. A browser reconnects all
+    /// the same, so the event's id is one that the hub answers with 204: "a client can be told to stop reconnecting
+    /// using the HTTP 204 No Content response code" (HTML, 9.2). The event also carries the reader's position, for a
+    /// page that is let back in later.
     pub(crate) fn goodbye(self, cursor: Cursor) -> Option<Bytes> {
         match self {
             EndReason::Disconnected | EndReason::Replaced | EndReason::Closed => Some(goodbye(self, cursor)),
@@ -126,7 +129,7 @@ impl EndReason {
     }
 }
 
-/// The goodbye to a reader that has read all there will ever be, where it can't learn that when it comes back.
+/// The goodbye to a reader that has read all there will ever be, for when no hub will be there to answer a reconnect.
 pub(crate) fn completed(cursor: Cursor) -> Bytes {
     goodbye(EndReason::Finished, cursor)
 }
@@ -136,18 +139,20 @@ fn goodbye(reason: EndReason, cursor: Cursor) -> Bytes {
     encode("goodbye", &data, EventId::goodbye(cursor))
 }
 
-/// Writes the event that gives a fresh reader an id before its first event. Its data is empty: it has nothing to say to a
-/// page, and without a `data` line it would be no event to some clients, which then ignore its id.
+/// Writes the event that gives a fresh reader an id before its first event. Its data is empty because it has nothing to
+/// tell a page. It has a `data` line because some clients ignore the id of a block without one.
 pub(crate) fn write_announcement(out: &mut Vec<u8>, cursor: Cursor) {
     out.extend_from_slice(b"event: cursor\ndata: \n");
     write_field(out, "id", cursor);
     out.push(b'\n');
 }
 
-/// Writes the block that ends what a client has kept of an event that was cut off before a reconnect. The comment ends the
-/// line that it may be in. Then the rest is an event under a name to which nobody listens, and the last event id, which that
-/// rest may have changed, is again the one that the client came with; `None` leaves it. Where nothing was kept it is no event:
-/// "If the data buffer is an empty string, set the data buffer and the event type buffer to the empty string and return."
+/// Writes a block that flushes what a client has kept of an event that was cut off before a reconnect.
+///
+/// The comment ends the line that the cut may have left open. The remainder then becomes an event under a name that
+/// nobody listens to, and the id restores the last event id that the client sent, which the remainder may have changed;
+/// `None` leaves the id as it is. If the client kept nothing, the block is no event: "If the data buffer is an empty
+/// string, set the data buffer and the event type buffer to the empty string and return."
 pub(crate) fn write_repair(out: &mut Vec<u8>, last_event_id: Option<impl fmt::Display>) {
     out.extend_from_slice(b":\nevent: -\n");
     if let Some(id) = last_event_id {
@@ -160,7 +165,7 @@ fn encode(name: &str, data: &Value, id: impl fmt::Display) -> Bytes {
     let mut out = Vec::with_capacity(128);
     write_field(&mut out, "event", name);
     let mut lines = DataWriter::with_capacity(64);
-    // These are strings and numbers, written to memory: there is nothing in it that can fail.
+    // The values are strings and numbers, written to memory: serialising them can't fail.
     let _ = serde_json::to_writer(&mut lines, data);
     out.extend_from_slice(&lines.finish());
     write_field(&mut out, "id", id);
@@ -175,7 +180,7 @@ mod tests {
 
     const CURSOR: Cursor = Cursor { epoch: Epoch::from_bits(0xabc), offset: Offset::new(7) };
 
-    /// The name, the data and the id of an event that has these lines and no other.
+    /// Returns the name, the data and the id of an event that has exactly these lines.
     fn parts(bytes: &Bytes) -> (&str, Value, &str) {
         let lines: Vec<&str> = std::str::from_utf8(bytes).unwrap().split('\n').collect();
         let [name, data, id, "", ""] = lines[..] else { panic!("{lines:?}") };
@@ -184,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_says_why_and_what_was_asked_for_and_what_is_held() {
+    fn a_gap_carries_the_reason_the_requested_id_and_the_first_held_offset() {
         let reasons = [
             (GapReason::Evicted, "evicted"),
             (GapReason::UnknownId, "unknown-id"),
@@ -199,11 +204,11 @@ mod tests {
         let gap = Gap::new(GapReason::Lagged, None, None, CURSOR).encode();
         assert_eq!(parts(&gap).1, json!({ "reason": "lagged", "requested": null, "first": null }));
         let long = Gap::new(GapReason::UnknownId, Some(&[b'x'; 129]), None, CURSOR);
-        assert_eq!(long.requested, Some("x".repeat(128)), "no more than an id may have");
+        assert_eq!(long.requested, Some("x".repeat(128)), "a requested id is cut to the length an id may have");
     }
 
     #[test]
-    fn a_reader_that_is_sent_away_is_told_and_one_that_may_come_back_is_not() {
+    fn only_a_reader_that_should_not_reconnect_gets_a_goodbye() {
         for reason in [EndReason::Disconnected, EndReason::Replaced, EndReason::Closed] {
             let goodbye = reason.goodbye(CURSOR).unwrap();
             let data = json!({ "reason": reason.as_str(), "last_event_id": "000000000abc-7" });

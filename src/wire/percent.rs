@@ -1,20 +1,20 @@
-//! Percent-decoding of what names things in a URL: strict, so that what is not an encoding is an error and not a guess.
+//! Percent-decodes names in a URL. Decoding is strict: a malformed encoding is an error, not a guess.
 
 use std::borrow::Cow;
 
 use crate::error::{InvalidText, Why};
 
-/// Decodes one segment of a path; `what` names it in the error.
+/// Decodes one segment of a path. `what` names it in the error.
 pub(crate) fn decode_segment<'a>(what: &'static str, raw: &'a str) -> Result<Cow<'a, str>, InvalidText> {
     to_text(what, decode(raw))
 }
 
-/// Decodes a value of the query, where a `+` is a space.
+/// Decodes a value of the query, in which a `+` is a space.
 pub(crate) fn decode_value<'a>(what: &'static str, raw: &'a str) -> Result<Cow<'a, str>, InvalidText> {
     to_text(what, decode_value_bytes(raw))
 }
 
-/// Decodes a value of the query to bytes, which need not be UTF-8; `None` if it is malformed.
+/// Decodes a value of the query to bytes, which need not be UTF-8. Returns `None` if it is malformed.
 pub(crate) fn decode_value_bytes(raw: &str) -> Option<Cow<'_, [u8]>> {
     if !raw.contains('+') {
         return decode(raw);
@@ -27,7 +27,8 @@ pub(crate) fn query_values<'a>(query: Option<&'a str>, name: &'a str) -> impl It
     query_pairs(query).filter(move |(key, _)| **key == *name.as_bytes()).map(|(_, value)| value)
 }
 
-/// The parameters of a query in order: their names, decoded, and their raw values. One whose name is malformed is left out.
+/// The parameters of a query in order, as decoded names and raw values. A parameter whose name is malformed is left
+/// out.
 pub(crate) fn query_pairs(query: Option<&str>) -> impl Iterator<Item = (Cow<'_, [u8]>, &str)> {
     query.unwrap_or_default().split('&').filter_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -35,7 +36,7 @@ pub(crate) fn query_pairs(query: Option<&str>) -> impl Iterator<Item = (Cow<'_, 
     })
 }
 
-/// `None` if a `%` stands without two hexadecimal digits after it.
+/// Returns `None` if a `%` is not followed by two hexadecimal digits.
 fn decode(raw: &str) -> Option<Cow<'_, [u8]>> {
     let bytes = raw.as_bytes();
     let hex = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
@@ -66,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_encoding_is_an_error() {
+    fn a_malformed_encoding_is_an_error() {
         for raw in ["%", "%2", "a%zz", "%2g", "%%41", "%é", "%+1"] {
             assert!(decode_segment("x", raw).is_err(), "{raw}");
             assert!(decode_value("x", raw).is_err(), "{raw}");

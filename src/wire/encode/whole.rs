@@ -1,10 +1,10 @@
-//! Whether bytes that come from a store are those of an event: nothing else may get on the wire.
+//! Checks that bytes from a store are those of one event, because nothing else may get on the wire.
 
 use super::write::MAX_RETRY;
 use crate::wire::name::EventName;
 
-/// The bytes are whole lines of one event, as they are before its id is added. What is no such thing would make of the
-/// lines after it, another event's among them, something else than they are.
+/// Whether the bytes are whole lines of exactly one event, without its id. Anything else would change the meaning of
+/// the lines that follow it, including those of the next event.
 pub(crate) fn is_whole(bytes: &[u8]) -> bool {
     let Some(lines) = std::str::from_utf8(bytes).ok().and_then(|text| text.strip_suffix('\n')) else { return false };
     let mut has_data = false;
@@ -22,7 +22,7 @@ pub(crate) fn is_whole(bytes: &[u8]) -> bool {
     !lines.contains('\r') && lines.split('\n').all(&mut is_field) && has_data
 }
 
-/// A reconnection time as `write_retry` writes it.
+/// Whether this is a reconnection time as `write_retry` writes it.
 fn is_retry(millis: &str) -> bool {
     millis.bytes().all(|byte| byte.is_ascii_digit()) && millis.parse().is_ok_and(|millis: u32| millis <= MAX_RETRY)
 }
@@ -35,7 +35,7 @@ mod tests {
     use crate::wire::{cursor::Offset, encode::Draft, event::Event, name::Comment};
 
     #[test]
-    fn what_is_written_is_whole() {
+    fn encoded_events_are_whole() {
         let named = Event::text("a\r\n\u{feff}\0: b").name(EventName::from_static("n")).retry(Duration::MAX);
         for event in [Event::default(), Event::text("\n\r"), named.comment(Comment::from_static("seen"))] {
             let bytes = Draft::new(event, Offset::new(1)).into_parts().0;
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_forged_or_no_text_is_not_whole() {
+    fn truncated_forged_or_non_text_bytes_are_not_whole() {
         let bytes: [&[u8]; 22] = [
             b"",
             b"\n",

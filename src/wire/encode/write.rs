@@ -1,4 +1,4 @@
-//! The lines that everything on the wire is made of: data, fields, comments.
+//! Writes the lines that everything on the wire consists of: data, fields, comments.
 
 use std::{
     fmt::{self, Write as _},
@@ -11,23 +11,23 @@ use crate::wire::{
     name::{Comment, EventName},
 };
 
-/// What the id and the end of an event take, if it is the log's.
+/// The room that a log-assigned id and the end of an event take.
 const ID_ROOM: usize = "id: 0123456789ab-18446744073709551615\n\n".len();
 
-/// Writes data as `data:` lines, in as many pieces as it comes in.
+/// Writes data as `data:` lines. The data may arrive in any number of pieces.
 pub(crate) struct DataWriter {
     out: Vec<u8>,
-    /// The last byte was a CR: a LF that follows belongs to it, even in the next piece.
+    /// Whether the last byte was a CR: an LF that follows belongs to it, even in the next piece.
     after_cr: bool,
 }
 
 impl DataWriter {
-    /// For `len` bytes of data in one line; more lines grow it. There is room for an id behind it too, so that most events
-    /// are encoded in one piece of memory.
+    /// Allocates for `len` bytes of data in one line; the buffer grows if there are more lines. The capacity includes
+    /// room for an id, so that most events are encoded with a single allocation.
     pub(crate) fn with_capacity(len: usize) -> Self {
         let mut out = Vec::with_capacity("data: \n".len() + len + ID_ROOM);
-        // "If value starts with a U+0020 SPACE character, remove it from value": so one is always written, and data
-        // that begins with a space keeps its own.
+        // "If value starts with a U+0020 SPACE character, remove it from value": one space is always written, so that
+        // data that begins with a space keeps its own.
         out.extend_from_slice(b"data: ");
         Self { out, after_cr: false }
     }
@@ -40,8 +40,8 @@ impl DataWriter {
             piece = &piece[1..];
         }
         // "Lines must be separated by either a U+000D CARRIAGE RETURN U+000A LINE FEED (CRLF) character pair, a single
-        // U+000A LINE FEED (LF) character, or a single U+000D CARRIAGE RETURN (CR) character": so each of them ends one
-        // `data:` line here, or what follows it could pass for a field of its own.
+        // U+000A LINE FEED (LF) character, or a single U+000D CARRIAGE RETURN (CR) character": each of them ends a
+        // `data:` line here; otherwise the text after it could pass for a field of its own.
         while let Some(at) = memchr::memchr2(b'\r', b'\n', piece) {
             self.out.extend_from_slice(&piece[..at]);
             self.out.extend_from_slice(b"\ndata: ");
@@ -73,7 +73,8 @@ impl io::Write for DataWriter {
     }
 }
 
-/// Writes the `id:` line of a cursor, as its `Display` has it. By hand: it happens under the channel's lock.
+/// Writes a cursor's `id:` line, with the same text as its `Display`. It is written by hand because it happens under
+/// the channel's lock.
 pub(super) fn write_cursor(out: &mut Vec<u8>, cursor: Cursor) {
     out.extend_from_slice(b"id: ");
     out.extend((0..12).rev().map(|digit| HEX[(cursor.epoch.bits() >> (4 * digit) & 0xf) as usize]));
@@ -93,28 +94,29 @@ pub(super) fn write_cursor(out: &mut Vec<u8>, cursor: Cursor) {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Writes `name: value`. The value is one of the validated texts or a number: it has no line ending.
+/// Writes `name: value`. The value is a validated text or a number, so it contains no line ending.
 pub(crate) fn write_field(out: &mut Vec<u8>, name: &str, value: impl fmt::Display) {
     write_line(out, format_args!("{name}: {value}"));
 }
 
-/// "If the field name is "retry": if the field value consists of only ASCII digits, then interpret the field value as an
-/// integer in base ten, and set the event stream's reconnection time to that integer." In milliseconds, at most
-/// [`MAX_RETRY`]. It takes effect as soon as its line is read, with no event around it.
+/// Writes a reconnection time: "If the field name is "retry": if the field value consists of only ASCII digits, then
+/// interpret the field value as an integer in base ten, and set the event stream's reconnection time to that integer."
+/// It is in milliseconds, at most [`MAX_RETRY`]. A client applies it as soon as it reads the line, without an event
+/// around it.
 pub(crate) fn write_retry(out: &mut Vec<u8>, after: Duration) {
     write_field(out, "retry", retry_millis(after));
 }
 
 /// The longest reconnection time, in milliseconds: about 24 days. A client that waits with JavaScript's `setTimeout`
-/// holds it in a signed 32-bit integer, and does not wait at all for anything longer.
+/// holds the time in a signed 32-bit integer, and does not wait at all if it is longer.
 pub(crate) const MAX_RETRY: u32 = i32::MAX.unsigned_abs();
 
-/// A reconnection time as it goes on the wire.
+/// Converts a reconnection time to the number that goes on the wire.
 pub(crate) fn retry_millis(after: Duration) -> u32 {
     u32::try_from(after.as_millis()).map_or(MAX_RETRY, |millis| millis.min(MAX_RETRY))
 }
 
-/// "If the line starts with a U+003A COLON character (:), ignore the line."
+/// Writes a comment: "If the line starts with a U+003A COLON character (:), ignore the line."
 pub(crate) fn write_comment(out: &mut Vec<u8>, comment: Option<&Comment>) {
     match comment {
         Some(comment) => write_line(out, format_args!(": {comment}")),
@@ -122,8 +124,8 @@ pub(crate) fn write_comment(out: &mut Vec<u8>, comment: Option<&Comment>) {
     }
 }
 
-/// Writes an event without an id, which leaves the reader's last event id alone, and with empty data: an event without a
-/// `data` line does not fire.
+/// Writes an event without an id, which leaves the reader's last event id as it is. The event has an empty `data` line,
+/// because an event without one does not fire.
 pub(crate) fn write_empty_event(out: &mut Vec<u8>, name: &EventName) {
     write_field(out, "event", name);
     out.extend_from_slice(b"data: \n\n");
@@ -137,7 +139,7 @@ fn write_line(out: &mut Vec<u8>, line: fmt::Arguments<'_>) {
             Ok(())
         }
     }
-    // A `Vec` takes all, and the `Display`s that are written here don't fail.
+    // Writing to a `Vec` can't fail, and neither can the `Display` implementations used here.
     let _ = Out(out).write_fmt(line);
     out.push(b'\n');
 }
@@ -154,8 +156,8 @@ mod tests {
     }
 
     #[test]
-    fn data_is_the_same_in_whatever_pieces_it_comes() {
-        // Every text of this length out of these, cut at every two places.
+    fn data_is_the_same_however_it_is_split() {
+        // Try every text of this length over these letters, cut at every pair of positions.
         let (letters, len) = (['\r', '\n', 'x'], if cfg!(miri) { 3 } else { 6 });
         for n in 0..3_usize.pow(len) {
             let text: String = (0..len).map(|place| letters[n / 3_usize.pow(place) % 3]).collect();
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_written_by_hand_is_as_it_is_displayed() {
+    fn a_cursor_is_written_as_its_display() {
         for bits in [0, 1, 0xffff_ffff_ffff, 0x0123_4567_89ab] {
             for offset in [0, 1, 9, 10, 4_294_967_296, u64::MAX] {
                 let cursor = Cursor { epoch: Epoch::from_bits(bits), offset: Offset::new(offset) };
