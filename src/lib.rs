@@ -1,9 +1,9 @@
-//! Server-Sent Events for any [tower](https://docs.rs/tower) stack: named channels with history, exact resume after a lost
-//! connection, events for one client only, keep-alives and authorization. Embedded: there is no server to run beside
-//! the application.
+//! Server-Sent Events for any [tower](https://docs.rs/tower) stack: named channels with history, exact resume after a
+//! lost connection, events for a single client, keep-alives and authorization. The crate is embedded: you run no server
+//! beside your application.
 //!
-//! An application *publishes* through a cloned [`Publisher`]; an [`SseLayer`] around its service answers `GET` on the
-//! routes it was given with streams, and passes on everything else untouched.
+//! Your application *publishes* through a cloned [`Publisher`]. An [`SseLayer`] around your service answers `GET`
+//! requests on its routes with event streams, and passes every other request through untouched.
 //!
 //! ```no_run
 //! use axum::{Router, http::StatusCode, routing::post, serve::ListenerExt};
@@ -14,7 +14,7 @@
 //! let publisher = Publisher::new();
 //! let sse = SseLayer::new(publisher.clone()).route("/sse/{channel}/{client_id}")?;
 //! let say = move |text: String| async move {
-//!     // To everyone who reads the channel; `send_to("ana", ..)` is for one client.
+//!     // Reaches everyone who reads the channel; `send_to("ana", ..)` reaches one client.
 //!     let sent = publisher.channel("chat").send(Event::text(text)).await;
 //!     sent.map(|sent| sent.id.to_string()).map_err(|error| match error.is_too_large() {
 //!         true => (StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
@@ -27,38 +27,41 @@
 //! # }
 //! ```
 //!
-//! The guide in the repository's `docs/guide` goes further: to publish, to read and resume, to authorize, to shut down, to run
-//! several nodes, to deploy behind a proxy, and to come from axum's `Sse`.
+//! The guide in the repository's `docs/guide` goes further. It shows how to publish, read and resume, authorize, shut
+//! down, run several nodes, deploy behind a proxy, and move from axum's `Sse`.
 //!
 //! # How it works
 //!
-//! A hub, which all clones of a publisher share, is one log; a **channel** is a view of it. Every event has an
-//! [`Offset`] in the hub, and with the hub's [`Epoch`] that is a [`Cursor`]: the id that stands on the wire, and that a
-//! browser sends back when it reconnects. A reader is a cursor into the log. To replay, to deliver and to notice that a
-//! reader is too slow are one question to the log: what is after this cursor? So an event is encoded once and held once,
-//! however many read it, a reader never misses what was published while it was away, and a slow one delays nobody.
+//! All clones of a publisher share one hub. A hub is one log, and a **channel** is a view of that log. Every event has
+//! an [`Offset`] in the hub. The offset together with the hub's [`Epoch`] is a [`Cursor`]: the id on the wire, which a
+//! browser sends back when it reconnects.
 //!
-//! That is in process. With a [`Backend`](backend::Backend) the log lives in a store that several nodes share, and a node has a mirror of what
-//! its readers read; all that is said here holds over all of them.
+//! A reader is a cursor into the log. Replaying, delivering and noticing that a reader is too slow all ask the log the
+//! same question: what is after this cursor? So an event is encoded once and held once, however many readers there are.
+//! A reader misses nothing that was published while it was away, and a slow reader delays nobody.
+//!
+//! This describes a single process. With a [`Backend`](backend::Backend), the log lives in a store that several nodes
+//! share, and each node keeps a mirror of what its own readers read. Everything on this page then holds across all
+//! nodes.
 //!
 //! # Promises
 //!
-//! 1. **Order.** A reader, of however many channels, sees strictly increasing offsets, broadcast and targeted events in
-//!    the order in which they were published. One id resumes any set of channels.
-//! 2. **Exactly once within retention.** Who comes back with the last id it got sees every event that is
-//!    [held](Retention) and meant for it once.
-//! 3. **Never silent.** Who may have missed an event gets a [`Gap`] first: an event named `gap`, to which a plain
-//!    `EventSource` can listen. Who has missed nothing gets none, but for one case: of channels, and of clients of a
-//!    channel, that were dropped so long ago that only the highest offset of them all is remembered, everything up to
-//!    that counts as missed.
-//! 4. **Private.** An event for one client reaches that client's connections and no others, live and in replay. With an
-//!    [`Authorizer`], its [`Grant`] decides who a connection is, and not the URL.
+//! 1. **Order.** A reader, on however many channels, sees strictly increasing offsets. Broadcast and targeted events
+//!    arrive in the order in which they were published. One id resumes any set of channels.
+//! 2. **Exactly once within retention.** A reader that reconnects with the last id it received gets every event that is
+//!    [held](Retention) and meant for it exactly once.
+//! 3. **Never silent.** A reader that may have missed an event first gets a [`Gap`]: an event named `gap`, to which a
+//!    plain `EventSource` can listen. A reader that missed nothing gets no gap, with one exception. Of channels, and of
+//!    clients of a channel, that were dropped long ago, the hub remembers only the highest offset of them all, and
+//!    treats everything up to that offset as missed.
+//! 4. **Private.** An event for one client reaches only that client's connections, both live and in replay. With an
+//!    [`Authorizer`], the [`Grant`] decides which client a connection is, not the URL.
 //! 5. **Isolated.** A publish never waits for a reader.
-//! 6. **Encoded once**, however many readers there are.
-//! 7. **No injection, no panic.** Any string arrives as itself. What the format can't carry is a typed error.
-//! 8. **Bounded.** Everything that grows has a limit: see [`Limits`], [`Retention`] and [`OpenOptions`]. What is refused
-//!    or evicted is [counted](Stats).
-//! 9. **Fail closed.** An authorizer that fails, panics or runs into the timeout that you put around it grants nothing; an
+//! 6. **Encoded once.** An event is encoded once, however many readers there are.
+//! 7. **No injection, no panic.** Any string arrives as itself. Anything the format can't carry is a typed error.
+//! 8. **Bounded.** Everything that grows has a limit: see [`Limits`], [`Retention`] and [`OpenOptions`]. What is
+//!    refused or evicted is [counted](Stats).
+//! 9. **Fail closed.** An authorizer that fails, panics or exceeds the timeout you put around it grants nothing. An
 //!    expired grant ends the stream.
 //! 10. **Ends well.** [`Publisher::shutdown`] ends every stream, so that a server's graceful shutdown finishes.
 //!
@@ -67,40 +70,42 @@
 //! | request on a [`Route`] | answer |
 //! | --- | --- |
 //! | `GET` | 200 and the stream |
-//! | `GET` with `Last-Event-ID`, or `last_event_id` in the query (or [another spelling](last_event_id)) | the same, from after that id |
-//! | `HEAD` | what a `GET` would be answered with, without a body and without a subscription |
+//! | `GET` with `Last-Event-ID`, or `last_event_id` in the query (or [another spelling](last_event_id)) | the same, starting after that id |
+//! | `HEAD` | the answer to a `GET`, without a body and without a subscription |
 //! | another method | whatever the inner service answers |
-//! | with an `Accept` that rules out `text/event-stream` | 406 |
-//! | denied by the authorizer | its status, 401, 403 or 404 |
-//! | a channel or client that can't be one, or a body in the request | 400 |
-//! | over a limit, shutting down, or the authorizer failed | 200, a random `retry:`, and the end: a browser gives up for good on a 503 |
-//! | nothing left, and nothing will come | 204, on which a browser stops reconnecting |
+//! | an `Accept` that rules out `text/event-stream` | 406 |
+//! | denied by the authorizer | the authorizer's status: 401, 403 or 404 |
+//! | an invalid channel or client name, or a request body | 400 |
+//! | over a limit, shutting down, or the authorizer failed | 200, a random `retry:`, and the end of the stream: a browser gives up for good on a 503 |
+//! | nothing is left, and nothing will come | 204, which makes a browser stop reconnecting |
 //!
-//! A stream begins with a `retry:` line and a comment, before anything else, so that every proxy on the way sees it open. Two
-//! things may stand there besides: to WebKit's `EventSource`, a block that makes it [drop what it has kept](WebKitRepair) of a
-//! cut event; and an event named `cursor` with [the id at which a fresh reader starts](Route::announce_cursor), if the route is
-//! set so. Then come the events, each with its id last, and between them a [keep-alive](KeepAlive) when nothing else was sent.
-//! Only whole events end in a blank line.
+//! A stream begins at once with a `retry:` line and a comment, so that every proxy on the way sees it open. For WebKit's
+//! `EventSource`, a block goes before them that makes it [drop what it has kept](WebKitRepair) of a cut event. If the
+//! route is set so, an event named `cursor` with [the id at which a fresh reader starts](Route::announce_cursor) takes
+//! the comment's place. Then come the events, each with its id last, and a [keep-alive](KeepAlive) whenever nothing else
+//! was sent for a while. Only whole events end in a blank line.
 //!
 //! # What a server should set
 //!
-//! Events are small: without `TCP_NODELAY` the kernel holds one back while another is on its way, by up to 40 ms. And a
-//! reader whose socket is full is not asked for anything by hyper, not even for the end: to close it takes a write
-//! timeout on the listener's I/O, or `TCP_USER_TIMEOUT`.
+//! Set `TCP_NODELAY`. Events are small, and without it the kernel holds an event back while another is on its way, for
+//! up to 40 ms.
+//!
+//! Set a write timeout on the listener's I/O, or `TCP_USER_TIMEOUT`. hyper stops polling a response whose socket is
+//! full, so the crate can't end the stream of such a reader.
 //!
 //! # Features
 //!
-//! None is on by default.
+//! No feature is on by default.
 //!
-//! | feature | what |
+//! | feature | adds |
 //! | --- | --- |
-//! | `redis` | `Redis`, a [`Backend`](backend::Backend) in Redis or Valkey, by which several nodes are one hub |
+//! | `redis` | `Redis`, a [`Backend`](backend::Backend) in Redis or Valkey that makes several nodes one hub |
 //! | `redis-tls` | the same over TLS |
-//! | `tracing` | events of that crate, at level `DEBUG`, when a reader is refused, denied or lags, when the feed of a backend fails, and at a shutdown |
+//! | `tracing` | events of the `tracing` crate, at level `DEBUG`: when a reader is refused, is denied or lags, when a backend's feed fails, and at shutdown |
 //!
 //! # The floors
 //!
-//! For readers of the source: a file imports from its own floor and from those below it.
+//! This section is for readers of the source. A file imports only from its own floor and from the floors below it.
 //!
 //! ```text
 //! 7 serve      the HTTP face: layer, routes, response bodies
@@ -114,11 +119,12 @@
 //! 0 wire       events, ids and names, as bytes
 //! ```
 //!
-//! A hub is built over nothing, or over an `Elsewhere`, which it tells who reads what and asks to wake a reader once the
-//! hub's last offset has risen. Each channel of such a hub has a `Coverage`, which says how much of its log has arrived.
-//! All else goes one way: a node fills the hub's logs from above, and the hub knows of no node.
+//! A hub is built over nothing, or over an `Elsewhere`. The hub tells the `Elsewhere` who reads what, and asks it to
+//! wake a reader once the hub's last offset has risen. Each channel of such a hub has a `Coverage`, which says how much
+//! of the channel's log has arrived. Everything else goes one way: a node fills the hub's logs from above, and the hub
+//! knows of no node.
 //!
-//! `error`, `footprint`, `observe`, `random`, `sync` and `trace` are ground, and known to all.
+//! `error`, `footprint`, `observe`, `random`, `sync` and `trace` are ground: every floor may import them.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -139,7 +145,7 @@ mod sync;
 mod trace;
 mod wire;
 
-/// The examples of the guide, as tests.
+/// The guide's examples, as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 #[doc = include_str!("../docs/guide/authorize.md")]
@@ -150,7 +156,7 @@ mod wire;
 #[doc = include_str!("../docs/guide/shutdown.md")]
 struct Guides;
 
-/// The same of those that need Redis.
+/// The guide's examples that need Redis, as tests.
 #[cfg(all(doctest, feature = "redis"))]
 #[doc = include_str!("../docs/guide/nodes.md")]
 #[doc = include_str!("../docs/scaling.md")]
