@@ -1,10 +1,12 @@
-//! What a store answers when it fails.
+//! The error of a store.
 
 use std::{error::Error, fmt};
 
-/// A [`Backend`](crate::backend::Backend) failed, or did not answer in time; the cause is in `source()`. What failed may
-/// have happened all the same, and you may try it again. A backend that can't be built, because its settings can't be
-/// right, is not worth another try; one that is [set up wrongly](Self::is_misconfigured) is worth one after that was mended.
+/// A [`Backend`](crate::backend::Backend) failed, or did not answer in time. The cause is in `source()`.
+///
+/// The operation may have happened all the same, and you may retry it. There are two exceptions. A backend that can't
+/// be built because its settings can't be right is not worth another try. A backend that is
+/// [misconfigured](Self::is_misconfigured) did nothing, and is worth another try once that is mended.
 ///
 /// ```
 /// use std::error::Error;
@@ -28,35 +30,36 @@ enum BackendErrorKind {
 }
 
 impl BackendError {
-    /// For this cause; a text will do.
+    /// Creates an error with this cause, which may be a plain string.
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { kind: BackendErrorKind::Failed, cause: cause.into() }
     }
 
-    /// As [`new`](Self::new), where the store did not answer in time.
+    /// Like [`new`](Self::new), for a store that did not answer in time.
     pub fn timed_out(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { kind: BackendErrorKind::TimedOut, cause: cause.into() }
     }
 
-    /// As [`new`](Self::new), where the store is set up in a way in which it can't keep what a
+    /// Like [`new`](Self::new), for a store whose settings make it unable to keep what a
     /// [`Backend`](crate::backend::Backend) promises. The cause says what to change.
     pub fn misconfigured(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { kind: BackendErrorKind::Misconfigured, cause: cause.into() }
     }
 
-    /// For a log, in which `Display` alone says little.
+    /// The cause, for a log: `Display` alone says little.
     pub(crate) fn cause(&self) -> &(dyn Error + 'static) {
         &*self.cause
     }
 
-    /// It did not answer in time, be it in the backend's own or in the
-    /// [hub's](crate::PublisherBuilder::timeout).
+    /// Returns whether the store did not answer in time, as judged by the backend itself or by the [hub's
+    /// timeout](crate::PublisherBuilder::timeout).
     pub fn is_timeout(&self) -> bool {
         self.kind == BackendErrorKind::TimedOut
     }
 
-    /// The store answers, but is set up in a way in which it would lose events silently, or denies what is needed to know.
-    /// Nothing was done. The cause, in `source()`, says what to change; until then every call fails like this.
+    /// Returns whether the store answers, but is set up so that it would lose events silently, or so that it denies
+    /// what the backend needs to find out. Nothing was done. The cause, in `source()`, says what to change; until then,
+    /// every call fails in this way.
     pub fn is_misconfigured(&self) -> bool {
         self.kind == BackendErrorKind::Misconfigured
     }
@@ -67,7 +70,7 @@ impl fmt::Display for BackendError {
         f.write_str(match self.kind {
             BackendErrorKind::Failed => "the backend failed",
             BackendErrorKind::TimedOut => "the backend did not answer in time",
-            BackendErrorKind::Misconfigured => "the backend is not set up for this",
+            BackendErrorKind::Misconfigured => "the backend is misconfigured",
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Why a subscription was not opened.
+//! The error of opening a subscription.
 
 use std::{error::Error, fmt};
 
@@ -21,34 +21,35 @@ pub(crate) enum OpenErrorKind {
 }
 
 impl OpenError {
-    /// The grant names no channel, or more than [`Limits::channels_per_subscription`](crate::Limits::channels_per_subscription).
+    /// The grant names no channel, or more than
+    /// [`Limits::channels_per_subscription`](crate::Limits::channels_per_subscription).
     pub fn is_channel_count(&self) -> bool {
         matches!(self.0, OpenErrorKind::NoChannel | OpenErrorKind::TooManyChannels)
     }
 
-    /// A limit on subscriptions, channels or clients is reached; trying again later may succeed.
+    /// A limit on subscriptions, channels or clients was reached. Trying again later may succeed.
     pub fn is_limit(&self) -> bool {
         use OpenErrorKind::*;
         matches!(self.0, TooManySubscriptions | TooManyOfChannel | TooManyOfClient | TooManyLanes)
     }
 
-    /// The hub is shutting down, or has.
+    /// The hub is shutting down or has shut down.
     pub fn is_shutting_down(&self) -> bool {
         self.0 == OpenErrorKind::ShuttingDown
     }
 
-    /// The grant had expired already.
+    /// The grant had already expired.
     pub fn is_expired(&self) -> bool {
         self.0 == OpenErrorKind::Expired
     }
 
-    /// Nothing will ever come: every channel is finished and nothing is left after the reader's last event id, or the
-    /// id is the one of a `goodbye`. Over HTTP this is a 204, on which a browser stops reconnecting.
+    /// Nothing will ever come: either every channel is finished and nothing is left after the reader's last event id,
+    /// or the id is that of a `goodbye`. Over HTTP this is a 204, which makes a browser stop reconnecting.
     pub fn is_over(&self) -> bool {
         self.0 == OpenErrorKind::Over
     }
 
-    /// The [`Backend`](crate::backend::Backend) did not answer in time; trying again later may succeed.
+    /// The [`Backend`](crate::backend::Backend) did not answer in time. Trying again later may succeed.
     pub fn is_unavailable(&self) -> bool {
         self.0 == OpenErrorKind::Unavailable
     }
@@ -65,13 +66,13 @@ impl fmt::Display for OpenError {
         f.write_str(match self.0 {
             OpenErrorKind::NoChannel => "the grant names no channel",
             OpenErrorKind::TooManyChannels => "the grant names more channels than one subscription may read",
-            OpenErrorKind::TooManySubscriptions => "the hub has as many subscriptions or channels as it may",
-            OpenErrorKind::TooManyOfChannel => "the channel has as many subscriptions as it may",
-            OpenErrorKind::TooManyOfClient => "the client has as many subscriptions as it may",
-            OpenErrorKind::TooManyLanes => "the channel knows as many clients as it may",
+            OpenErrorKind::TooManySubscriptions => "the hub has reached its limit of subscriptions or channels",
+            OpenErrorKind::TooManyOfChannel => "the channel has reached its limit of subscriptions",
+            OpenErrorKind::TooManyOfClient => "the client has reached its limit of subscriptions",
+            OpenErrorKind::TooManyLanes => "the channel has reached its limit of clients",
             OpenErrorKind::ShuttingDown => "the hub is shutting down",
             OpenErrorKind::Expired => "the grant has expired",
-            OpenErrorKind::Over => "nothing is left to read, and nothing will come",
+            OpenErrorKind::Over => "nothing is left to read and nothing more will come",
             OpenErrorKind::Unavailable => "the backend is not available",
         })
     }

@@ -1,10 +1,11 @@
-//! Why an event was not published.
+//! The error of publishing an event.
 
 use std::{error::Error, fmt};
 
 use super::{backend::BackendError, text::InvalidText};
 
-/// An event was not published; nothing of it reached anybody, unless [a backend](Self::is_unavailable) did not answer.
+/// An event was not published. No reader got any of it, unless the error is that [a backend](Self::is_unavailable) did
+/// not answer.
 #[derive(Debug)]
 pub struct PublishError(pub(crate) PublishErrorKind);
 
@@ -36,24 +37,26 @@ impl PublishError {
         matches!(self.0, PublishErrorKind::Finished)
     }
 
-    /// The channel still holds an event with this custom id, for the same readers.
+    /// The channel still holds an event with this custom id for the same readers.
     pub fn is_duplicate_id(&self) -> bool {
         matches!(self.0, PublishErrorKind::DuplicateId)
     }
 
-    /// [`Limits::channels`](crate::Limits::channels) or [`Limits::lanes`](crate::Limits::lanes) is reached.
+    /// [`Limits::channels`](crate::Limits::channels) or [`Limits::lanes`](crate::Limits::lanes) was reached.
     pub fn is_limit(&self) -> bool {
         matches!(self.0, PublishErrorKind::TooManyChannels | PublishErrorKind::TooManyLanes)
     }
 
-    /// The hub is shutting down, or has.
+    /// The hub is shutting down or has shut down.
     pub fn is_shutting_down(&self) -> bool {
         matches!(self.0, PublishErrorKind::ShuttingDown)
     }
 
-    /// The [`Backend`](crate::backend::Backend) did not answer, or failed; its error is in `source()`. It may be tried again. Unlike
-    /// with any other error the event may have been published all the same: with an
-    /// [idempotency key](crate::Event::idempotency_key) to try again publishes it once.
+    /// The [`Backend`](crate::backend::Backend) failed or did not answer; its error is in `source()`. You may try
+    /// again.
+    ///
+    /// Unlike with any other error, the event may have been published all the same. With an [idempotency
+    /// key](crate::Event::idempotency_key), retrying publishes it only once.
     pub fn is_unavailable(&self) -> bool {
         matches!(self.0, PublishErrorKind::Unavailable(_))
     }
@@ -75,12 +78,14 @@ impl fmt::Display for PublishError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             PublishErrorKind::InvalidText(_) => f.write_str("the channel or client is not valid"),
-            PublishErrorKind::TooLarge { len, max } => write!(f, "the event has {len} bytes, more than {max}"),
+            PublishErrorKind::TooLarge { len, max } => {
+                write!(f, "the event has {len} bytes, more than the limit of {max}")
+            }
             PublishErrorKind::Finished => f.write_str("the channel is finished"),
-            PublishErrorKind::DuplicateId => f.write_str("the channel holds an event with this id already"),
-            PublishErrorKind::TooManyChannels => f.write_str("the hub has as many channels as it may"),
+            PublishErrorKind::DuplicateId => f.write_str("the channel already holds an event with this id"),
+            PublishErrorKind::TooManyChannels => f.write_str("the hub has reached its limit of channels"),
             PublishErrorKind::TooManyLanes => {
-                f.write_str("the channel has targeted events for as many clients as it may")
+                f.write_str("the channel has reached its limit of clients with targeted events")
             }
             PublishErrorKind::ShuttingDown => f.write_str("the hub is shutting down"),
             PublishErrorKind::Unavailable(_) => f.write_str("the backend is not available"),

@@ -1,15 +1,14 @@
-//! Patterns that can't be served.
+//! The error of a path pattern that can't be served.
 
 use std::{error::Error, fmt};
 
-/// A path pattern that [`SseLayer::route`](crate::SseLayer::route) can't serve; the matcher's own error, if there is
-/// one, is in `source()`.
+/// [`SseLayer::route`](crate::SseLayer::route) can't serve a path pattern. If the matcher reported an error, it is in `source()`.
 ///
 /// ```
 /// use tower_sse::{Publisher, SseLayer};
 ///
 /// let error = SseLayer::new(Publisher::new()).route("/a/:channel").unwrap_err();
-/// let text = "the path pattern `/a/:channel` has a segment that begins with `:` or `*`; a parameter is `{name}` or `{*name}`";
+/// let text = "the path pattern `/a/:channel` has a segment that begins with `:` or `*`; write a parameter as `{name}` or `{*name}`";
 /// assert_eq!(error.to_string(), text);
 /// ```
 #[derive(Debug)]
@@ -33,13 +32,13 @@ impl RouteError {
         Self { pattern: pattern.to_owned(), kind }
     }
 
-    /// The path pattern is malformed, does not begin with a slash, conflicts with one that the layer has, or could never
-    /// match as it is meant: `/:a`, `/*a`, a `?`, a `#`, a blank, a parameter twice.
+    /// The path pattern is malformed, does not begin with a slash, conflicts with another pattern of the layer, or
+    /// could never match as intended: `/:a`, `/*a`, a `?`, a `#`, a space, or the same parameter twice.
     pub fn is_pattern(&self) -> bool {
         !self.is_channel_twice()
     }
 
-    /// The route has both a fixed channel and a `{channel}` in its pattern.
+    /// The route has a fixed channel and also a `{channel}` in its pattern.
     pub fn is_channel_twice(&self) -> bool {
         matches!(self.kind, RouteErrorKind::ChannelTwice)
     }
@@ -50,14 +49,16 @@ impl fmt::Display for RouteError {
         write!(f, "the path pattern `{}` ", self.pattern)?;
         match &self.kind {
             RouteErrorKind::NotAbsolute => f.write_str("does not begin with a slash"),
-            RouteErrorKind::Character => f.write_str("has a character that no path has, such as a blank, `?` or `#`"),
-            RouteErrorKind::Marker => {
-                f.write_str("has a segment that begins with `:` or `*`; a parameter is `{name}` or `{*name}`")
+            RouteErrorKind::Character => {
+                f.write_str("has a character that can't occur in a path, such as a space, `?` or `#`")
             }
-            RouteErrorKind::ParameterTwice => f.write_str("has a parameter twice"),
+            RouteErrorKind::Marker => {
+                f.write_str("has a segment that begins with `:` or `*`; write a parameter as `{name}` or `{*name}`")
+            }
+            RouteErrorKind::ParameterTwice => f.write_str("has the same parameter twice"),
             RouteErrorKind::Matcher(matchit::InsertError::Conflict { with }) => write!(f, "conflicts with `{with}`"),
             RouteErrorKind::Matcher(_) => f.write_str("is malformed"),
-            RouteErrorKind::ChannelTwice => f.write_str("has a `{channel}`, and its route has a fixed channel"),
+            RouteErrorKind::ChannelTwice => f.write_str("has a `{channel}`, but its route has a fixed channel"),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Values that are no JSON.
+//! The error of a value that can't be serialised as JSON.
 
 use std::{error::Error, fmt};
 
-/// A value that could not be serialised into an event; the cause is in `source()`.
+/// A value could not be serialised into an event. The cause is in `source()`.
 #[derive(Debug)]
 pub struct SerializeError(pub(crate) serde_json::Error);
 

@@ -1,8 +1,9 @@
-//! Texts that a field can't carry.
+//! The error of a text that a field can't carry.
 
 use std::{error::Error, fmt};
 
-/// A text that the field it was meant for can't carry: a channel name, client id, event name, custom id or comment.
+/// A text is not valid for the field it was meant for: a channel name, client id, event name, custom id, idempotency
+/// key or comment.
 ///
 /// ```
 /// use tower_sse::{ChannelName, EventName};
@@ -17,7 +18,7 @@ pub struct InvalidText {
     why: Why,
 }
 
-/// Why a text was refused. Private: callers ask the predicates.
+/// Why a text was refused. It is private: callers use the predicates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
     Empty,
@@ -43,7 +44,7 @@ impl InvalidText {
         matches!(self.why, Why::TooLong { .. })
     }
 
-    /// The text is one that the crate uses itself: the event names `gap` and `goodbye`, or an id in the form of an
+    /// The text is reserved for the crate: the event names `gap` and `goodbye`, or an id in the form of an
     /// [`EventId`](crate::EventId).
     pub fn is_reserved(&self) -> bool {
         matches!(self.why, Why::Reserved)
@@ -55,7 +56,7 @@ impl fmt::Display for InvalidText {
         let what = self.what;
         match self.why {
             Why::Empty => write!(f, "{what} is empty"),
-            Why::TooLong { len, max } => write!(f, "{what} has {len} bytes, more than {max}"),
+            Why::TooLong { len, max } => write!(f, "{what} has {len} bytes, more than the limit of {max}"),
             Why::Character { at } => write!(f, "{what} has a character that is not allowed, at byte {at}"),
             Why::Reserved => write!(f, "{what} is reserved"),
             Why::NotUtf8 => write!(f, "{what} is not UTF-8"),
@@ -66,7 +67,7 @@ impl fmt::Display for InvalidText {
 
 impl Error for InvalidText {}
 
-/// So that a name that is already valid can be passed where a `TryInto` is taken.
+/// Lets a parameter of type `TryInto` accept a name that is already valid.
 impl From<std::convert::Infallible> for InvalidText {
     fn from(never: std::convert::Infallible) -> Self {
         match never {}

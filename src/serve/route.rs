@@ -221,8 +221,8 @@ mod tests {
     #[test]
     fn patterns_are_checked() {
         let a = || ChannelName::from_static("a");
-        let marker = "has a segment that begins with `:` or `*`; a parameter is `{name}` or `{*name}`";
-        let character = "has a character that no path has, such as a blank, `?` or `#`";
+        let marker = "has a segment that begins with `:` or `*`; write a parameter as `{name}` or `{*name}`";
+        let character = "has a character that can't occur in a path, such as a space, `?` or `#`";
         for (pattern, error) in [
             ("sse", "does not begin with a slash"),
             ("", "does not begin with a slash"),
@@ -235,8 +235,8 @@ mod tests {
             ("/{ channel }", character),
             ("/a b", character),
             ("/{channel}/\n", character),
-            ("/{channel}/{channel}", "has a parameter twice"),
-            ("/{channel}/{*channel}", "has a parameter twice"),
+            ("/{channel}/{channel}", "has the same parameter twice"),
+            ("/{channel}/{*channel}", "has the same parameter twice"),
         ] {
             let found = routes([pattern.into()]).unwrap_err();
             assert_eq!(found.to_string(), format!("the path pattern `{pattern}` {error}"));
