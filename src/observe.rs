@@ -1,30 +1,32 @@
-//! What happened, counted: the ground that all floors know.
+//! The hub's counters, which every floor knows.
 //!
-//! Counters are relaxed atomics: each is right, but two that are read together may be of slightly different moments.
+//! Counters are relaxed atomics: each one is exact, but two that are read together may be from slightly different
+//! moments.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// The counters of a hub. Each floor adds to them with [`Counters::add`].
+        /// The counters of a hub. Each floor adds to them with [`Counter::add`].
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)*
         }
 
-        /// What a hub has done since it began: a snapshot, from [`Publisher::stats`](crate::Publisher::stats).
+        /// A snapshot of what a hub has done since it was created, from [`Publisher::stats`](crate::Publisher::stats).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         #[non_exhaustive]
         pub struct Stats {
-            /// Channels that there are now.
+            /// The channels that exist now.
             pub channels: usize,
-            /// Subscriptions that there are now.
+            /// The subscriptions that exist now.
             pub subscriptions: usize,
-            /// Subscriptions that are over and not dropped yet: their readers have not read the end, perhaps since their sockets
-            /// are full. They take memory, and count against no limit.
+            /// Subscriptions that have ended but were not dropped yet, because their readers have not read the end; perhaps their
+            /// sockets are full. They take memory, but count against no limit.
             pub lingering: usize,
-            /// What the events that are held now cost in memory: their bytes, with [32 more for each](crate::Retention::bytes).
-            /// An evicted one is counted until the memory that it shares with events next to it is given back.
+            /// The memory that the currently held events take, in bytes: their own bytes, plus [32 for
+            /// each](crate::Retention::bytes). An evicted event still counts until the memory that it shares with
+            /// neighbouring events is freed.
             pub held_bytes: usize,
             $($(#[$doc])* pub $name: u64,)*
         }
@@ -45,23 +47,23 @@ macro_rules! counters {
 counters! {
     /// Events published.
     published,
-    /// Publishes that were refused, for whatever reason.
+    /// Publishes that were refused, for any reason.
     publish_refused,
     /// Events evicted by a channel's retention or by the hub's byte limit.
     evicted,
     /// Subscriptions opened.
     opened,
-    /// Subscriptions that came with a last event id.
+    /// Subscriptions that were opened with a last event id.
     resumed,
-    /// Gaps told to readers, lagged ones included.
+    /// Gaps reported to readers, including those of readers that lagged.
     gaps,
-    /// Readers that were overrun while they were live.
+    /// Live readers that were overrun because they were too slow.
     lagged,
-    /// Subscriptions refused because a limit was reached.
+    /// Subscriptions that were refused because a limit was reached.
     limited,
     /// Requests that the authorizer denied.
     denied,
-    /// Requests that were granted nothing because the authorizer failed: an error of its own, a panic, a timeout.
+    /// Requests that got no grant because the authorizer failed: an error other than `Denied`, a panic, or a timeout.
     authorizer_failed,
     /// Requests with a name, id or encoding that is not valid.
     bad_requests,

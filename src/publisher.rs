@@ -21,19 +21,20 @@ use crate::{
     },
 };
 
-/// A hub's cloneable write handle. All clones are the same hub, and so are their [`Channel`]s and layers with one.
+/// A cloneable write handle to a hub. All clones, their [`Channel`]s, and the layers that hold one refer to the same hub.
 ///
-/// When the last of them is dropped, nothing can be published any more. Subscriptions that are left read what there is and
-/// end, as at a [shutdown](Self::shutdown), or as [finished](crate::EndReason::Finished) if their channels are. With a remote
-/// backend they go on: other nodes may still publish.
+/// When you drop the last of them, nothing can be published any more. The subscriptions that are left read what there is
+/// and end, either as at a [shutdown](Self::shutdown), or as [finished](crate::EndReason::Finished) if their channels are.
+/// With a remote backend they go on, because other nodes may still publish.
 ///
-/// With a remote [backend](PublisherBuilder::backend) this is one node of several: what is published reaches the readers of
-/// all, [`Channel::close`] ends them on all, and [`Channel::presence`] counts them on all. Everything else is of this node,
-/// which knows its own connections, and of the log what its own readers read: [`Sent::reached`], [`Channel::recent`],
-/// `channels`, `connections`, `clients`, `disconnect`, `shutdown` and `stats`. A node that only publishes has none of that.
+/// You read with an [`SseLayer`](crate::SseLayer) that holds a clone, or with a [`Subscription`](crate::Subscription).
+/// A publisher also works outside of a runtime.
 ///
-/// It works outside of a runtime too. What reads is an [`SseLayer`](crate::SseLayer) with a clone of it, or a
-/// [`Subscription`](crate::Subscription).
+/// With a remote [backend](PublisherBuilder::backend), this is one node of several. Three things span all nodes:
+/// published events reach the readers of every node, [`Channel::close`] ends them everywhere, and [`Channel::presence`]
+/// counts them everywhere. Everything else is local to this node, which knows its own connections, and of the log only
+/// what its own readers read: [`Sent::reached`], [`Channel::recent`], `channels`, `connections`, `clients`,
+/// `disconnect`, `shutdown` and `stats`. A node that only publishes has nothing to report there.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -53,7 +54,7 @@ pub struct Publisher {
 /// What all publishers and channels of a hub share.
 struct Handle {
     hub: Arc<Hub>,
-    /// The hub's side of a store, if that is where its log lives.
+    /// The hub's connection to a store, if the log lives in one.
     remote: Option<Arc<Remote>>,
 }
 
@@ -73,19 +74,21 @@ impl Default for Publisher {
 }
 
 impl Publisher {
-    /// A new hub, with the defaults of [`PublisherBuilder`].
+    /// Creates a hub with the default settings of [`PublisherBuilder`].
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// A new hub's settings.
+    /// Returns a builder to configure a new hub.
     pub fn builder() -> PublisherBuilder {
         PublisherBuilder::default()
     }
 
-    /// A channel's handle. It is there whether or not anything was published to it; what it costs begins with its first
-    /// event or reader. A name that is not valid is an error of what is sent, and otherwise the name of a channel that
-    /// there never is.
+    /// Returns a handle to a channel.
+    ///
+    /// You don't create channels: the handle works whether or not anything was published to the channel, and a channel
+    /// costs nothing before its first event or reader. If the name is not valid, sending returns an error, and every
+    /// other method behaves as for a channel that does not exist.
     pub fn channel<N>(&self, name: N) -> Channel
     where
         N: TryInto<ChannelName>,
@@ -94,21 +97,23 @@ impl Publisher {
         Channel { handle: self.handle.clone(), name: name.try_into().map_err(Into::into) }
     }
 
-    /// The names of the channels that have a reader or an event, in no order; with a remote backend of those that have a
-    /// reader on this node. It looks at all of them.
+    /// Returns the names of the channels that have a reader or an event, in no particular order. With a remote backend,
+    /// these are the channels that have a reader on this node. This visits every channel.
     pub fn channels(&self) -> Vec<ChannelName> {
         self.handle.hub.channels()
     }
 
-    /// How many subscriptions there are, on this node. One that is over does not count, even if its reader has not
-    /// [read that](Stats::lingering) yet.
+    /// Returns the number of subscriptions on this node. A subscription that has ended does not count, even if its reader has
+    /// not [read the end](Stats::lingering) yet.
     pub fn connections(&self) -> usize {
         self.handle.hub.seats.taken()
     }
 
-    /// Ends all connections of a client to this node, and tells them not to come back: they get a `goodbye`, and a browser that
-    /// reconnects all the same gets a 204. Says how many, a connection to several channels once for each. It looks at all
-    /// channels. To keep the client away is the authorizer's part.
+    /// Ends all of a client's connections to this node, and returns how many there were. A connection to several
+    /// channels counts once for each.
+    ///
+    /// The connections are told not to reconnect: they get a `goodbye`, and a browser that reconnects all the same gets
+    /// a 204. To keep the client away for good, deny it in the authorizer. This visits every channel.
     pub fn disconnect<C>(&self, client: C) -> usize
     where
         C: TryInto<ClientId>,
@@ -116,20 +121,22 @@ impl Publisher {
         client.try_into().map_or(0, |client| self.handle.hub.disconnect(&client))
     }
 
-    /// Ends the hub: from now on publishes and subscriptions are refused, and every reader gets what is left for it, a
-    /// `retry:` with a [random time](PublisherBuilder::reconnect), and the end of its stream. Returns when all readers are
-    /// gone, or when `grace` is over; says whether they are gone.
+    /// Shuts the hub down.
     ///
-    /// Called before or while a server shuts down gracefully, it lets that finish: a server waits for open responses, and
-    /// these would never end. A reader whose socket is full is not polled and can't be ended from here, which is what
+    /// From now on, publishes and subscriptions are refused. Every reader gets what is left for it, a `retry:` with a
+    /// [random time](PublisherBuilder::reconnect), and the end of its stream. Returns `true` as soon as all readers are
+    /// gone, or `false` if some are left when `grace` is over.
+    ///
+    /// Call it before or during a server's graceful shutdown. The server waits for open responses, and these would
+    /// otherwise never end. A reader whose socket is full is not polled and can't be ended from here; that is what
     /// `grace` is for.
     ///
-    /// Nothing happens until the future is polled. Needs a tokio runtime with time.
+    /// Nothing happens until the future is polled. It needs a tokio runtime with time enabled.
     pub async fn shutdown(&self, grace: Duration) -> bool {
         self.handle.hub.shutdown(grace).await
     }
 
-    /// What the hub has done so far.
+    /// Returns what the hub has done so far.
     pub fn stats(&self) -> Stats {
         self.handle.hub.stats()
     }
@@ -154,17 +161,20 @@ impl fmt::Debug for Publisher {
 }
 
 impl OpenOptions {
-    /// Opens a subscription to what `grant` allows: after `last_event_id` if the reader comes back with one, and where
-    /// [`start`](Self::start) says otherwise. An id that is empty is none; one that means nothing here gives a
-    /// [`Gap`](crate::Gap) and everything that is held.
+    /// Opens a subscription to what `grant` allows.
     ///
-    /// Events published from here on are not missed, however late the subscription is read first. In process the future is
-    /// ready at once.
+    /// A reader with a `last_event_id` starts after that event; any other reader starts where [`start`](Self::start)
+    /// says. An empty id counts as none. An id that means nothing here gives a [`Gap`](crate::Gap) and everything that
+    /// is held.
+    ///
+    /// The subscription misses no event published after this call, however late you first read it. In process, the
+    /// future is ready at once.
     ///
     /// # Errors
     ///
-    /// If a limit is reached, the grant has expired or names no channel, the hub shuts down, nothing will ever come, or a
-    /// remote backend does not answer: see the predicates of [`OpenError`](crate::OpenError).
+    /// Returns an error if a limit is reached, the grant has expired or names no channel, the hub is shutting down,
+    /// nothing will ever come, or a remote backend does not answer. See the predicates of
+    /// [`OpenError`](crate::OpenError).
     pub fn open(&self, publisher: &Publisher, grant: Grant, last_event_id: Option<&[u8]>) -> Opening {
         let (hub, requested) = (&publisher.handle.hub, last_event_id.filter(|id| !id.is_empty()));
         match &publisher.handle.remote {
@@ -175,17 +185,17 @@ impl OpenOptions {
 }
 
 impl Subscription {
-    /// Opens a subscription with the default [`OpenOptions`]: live, from the next event on.
+    /// Opens a subscription with the default [`OpenOptions`]: live, starting with the next event.
     ///
     /// # Errors
     ///
-    /// As [`OpenOptions::open`].
+    /// The same as [`OpenOptions::open`].
     pub fn open(publisher: &Publisher, grant: Grant) -> Opening {
         OpenOptions::new().open(publisher, grant, None)
     }
 }
 
-/// A channel's handle, from [`Publisher::channel`].
+/// A handle to a channel, from [`Publisher::channel`].
 #[derive(Clone)]
 pub struct Channel {
     handle: Arc<Handle>,
@@ -193,30 +203,32 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Sends an event to everyone who reads the channel, and who comes back within its [`Retention`](crate::Retention).
+    /// Sends an event to everyone who reads the channel, and to everyone who reconnects within its
+    /// [`Retention`](crate::Retention).
     ///
-    /// It never waits for a reader. In process it waits for nothing: it is ready when it is first polled, unless the task has
-    /// used up its [cooperative budget](tokio::task::coop), so that one which sends in a loop lets others run. It yields before
-    /// it publishes, never after. Code that is not async can poll it once within
-    /// [`unconstrained`](tokio::task::coop::unconstrained). A remote backend acknowledges it.
+    /// It never waits for a reader. In process, the future is ready when it is first polled, unless the task has used
+    /// up its [cooperative budget](tokio::task::coop); so a task that sends in a loop lets others run. The future
+    /// yields before it publishes, never after. From code that is not async, poll it once within
+    /// [`unconstrained`](tokio::task::coop::unconstrained). A remote backend has to acknowledge the event first.
     ///
-    /// In a runtime of several threads a task wakes the readers beyond the first 65; elsewhere they are woken before this
-    /// returns.
+    /// In a multi-threaded runtime, a task wakes all readers after the first 65. Elsewhere, all readers are woken
+    /// before this returns.
     ///
     /// # Errors
     ///
-    /// If the channel's name is not valid or it is finished, the event is too large or its custom id is held already, a
-    /// limit is reached, or the hub shuts down: see the predicates of [`PublishError`]. Then nobody gets it. If a remote
-    /// backend [does not answer](PublishError::is_unavailable) it is not known whether somebody does.
+    /// Returns an error if the channel's name is not valid, the channel is finished, the event is too large, its custom
+    /// id is already held, a limit is reached, or the hub is shutting down. See the predicates of [`PublishError`].
+    /// Then no reader gets the event. If a remote backend [does not answer](PublishError::is_unavailable), it is not
+    /// known whether readers get it.
     pub async fn send(&self, event: Event) -> Result<Sent, PublishError> {
         self.publish(None, event, false).await
     }
 
-    /// Sends an event to the connections of one client on the channel, now and when it comes back, and to nobody else.
+    /// Sends an event to one client only: to its connections on the channel, now and when it reconnects.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), or if the client's id is not valid.
+    /// The same as [`send`](Self::send), and also if the client id is not valid.
     pub async fn send_to<C>(&self, client: C, event: Event) -> Result<Sent, PublishError>
     where
         C: TryInto<ClientId>,
@@ -231,14 +243,16 @@ impl Channel {
         }
     }
 
-    /// Sends the channel's last event, and closes it for others in the same step. Its readers get the rest and the end of
-    /// their stream; who comes later gets what is still held and the end, and after that a 204, on which a browser stops
-    /// reconnecting. A finished channel is forgotten some time after its last event; [`close`](Self::close) forgets it
-    /// at once.
+    /// Sends the channel's last event and finishes the channel in the same step, so that nothing more can be published
+    /// to it.
+    ///
+    /// Its readers get what is left and the end of their stream. A reader that connects later gets what is still held
+    /// and the end, and after that a 204, which makes a browser stop reconnecting. A finished channel is forgotten some
+    /// time after its last event; [`close`](Self::close) forgets it at once.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send).
+    /// The same as [`send`](Self::send).
     pub async fn finish(&self, event: Event) -> Result<Sent, PublishError> {
         self.publish(None, event, true).await
     }
@@ -247,11 +261,11 @@ impl Channel {
         let sent = match (&self.name, &self.handle.remote) {
             (Err(error), _) => Err(PublishErrorKind::InvalidText(error.clone()).into()),
             (Ok(name), None) => {
-                // Before it is published, so that nothing was if the caller gives up here.
+                // Yield before publishing, so that nothing was published if the caller drops the future here.
                 consume_budget().await;
                 self.handle.hub.publish(name, target, event, last)
             }
-            // Boxed, or the future of each publish in process would have its size.
+            // Boxed, because otherwise every in-process publish would have a future of this size.
             (Ok(name), Some(remote)) => Box::pin(remote.publish(&self.handle.hub, name, target, event, last)).await,
         };
         if sent.is_err() {
@@ -260,48 +274,53 @@ impl Channel {
         sent
     }
 
-    /// The last `n` broadcast events that are held, oldest first. With a remote backend none is held here of a channel that
-    /// has no reader on this node; [open](OpenOptions::open) one to get them from the store.
+    /// Returns the last `n` broadcast events that are held, oldest first.
+    ///
+    /// With a remote backend, this node holds no events of a channel without a reader on it; [open](OpenOptions::open)
+    /// a subscription to get them from the store.
     pub fn recent(&self, n: usize) -> Vec<EncodedEvent> {
         let Ok(name) = &self.name else { return Vec::new() };
         self.handle.hub.recent(name, None, n)
     }
 
-    /// The last `n` events that are held for a client, broadcasts and its own, oldest first; where, as
-    /// [`recent`](Self::recent) says.
+    /// Returns the last `n` events that are held for a client, both broadcast and its own, oldest first. With a remote
+    /// backend, the same limit applies as to [`recent`](Self::recent).
     pub fn recent_for<C: TryInto<ClientId>>(&self, client: C, n: usize) -> Vec<EncodedEvent> {
         let (Ok(name), Ok(client)) = (&self.name, client.try_into()) else { return Vec::new() };
         self.handle.hub.recent(name, Some(&client), n)
     }
 
-    /// How many connections read the channel on this node. [`presence`](Self::presence) counts those on all.
+    /// Returns the number of connections to the channel on this node. [`presence`](Self::presence) counts those on all
+    /// nodes.
     pub fn connections(&self) -> usize {
         let Ok(name) = &self.name else { return 0 };
         self.handle.hub.look_at(name, |state| state.readers.live()).unwrap_or(0)
     }
 
-    /// The clients that are connected to the channel on this node, and with how many connections each; in no order. Where there
-    /// are many, those that come or go meanwhile may be in it or not.
+    /// Returns the clients that are connected to the channel on this node, each with its number of connections, in no
+    /// particular order. If there are many, clients that connect or disconnect during the call may or may not be included.
     pub fn clients(&self) -> Vec<(ClientId, usize)> {
         let Ok(name) = &self.name else { return Vec::new() };
         let clients = self.handle.hub.registry.get(name).map(|shared| shared.clients().0);
         clients.unwrap_or_default().into_iter().collect()
     }
 
-    /// Ends the connections of a client on this channel, as [`Publisher::disconnect`] does on all. Says how many.
+    /// Ends a client's connections to this channel, as [`Publisher::disconnect`] does for all channels. Returns how
+    /// many there were.
     pub fn disconnect<C: TryInto<ClientId>>(&self, client: C) -> usize {
         let (Ok(name), Ok(client)) = (&self.name, client.try_into()) else { return 0 };
         self.handle.hub.registry.get(name).map_or(0, |shared| end_client(&shared, &client))
     }
 
-    /// Ends all connections to the channel, which are told not to come back, and forgets its history. The name can be
-    /// used anew; a reader that comes back with an id of before gets a gap. A connection that reads other channels too ends
-    /// whole. Says how many connections there were on this node; with a remote backend those of others end too. A channel
-    /// whose name is not valid has none.
+    /// Ends all connections to the channel, tells them not to reconnect, and forgets the channel's history.
+    ///
+    /// You can use the name again afterwards; a reader that reconnects with an earlier id gets a gap. A connection that
+    /// also reads other channels ends as a whole. Returns the number of connections there were on this node; with a
+    /// remote backend, connections on other nodes end too. A channel whose name is not valid has none.
     ///
     /// # Errors
     ///
-    /// If a remote backend fails. To try again is right. In process there are none.
+    /// Returns an error if a remote backend fails. You may try again. In process, it never fails.
     pub async fn close(&self) -> Result<usize, BackendError> {
         match (&self.name, &self.handle.remote) {
             (Err(_), _) => Ok(0),
@@ -310,10 +329,12 @@ impl Channel {
         }
     }
 
-    /// Who is connected to the channel, on all nodes: each client, and `None` for those without one, with the number of its
-    /// connections; in no order. With a remote backend it is asked, and may lag by
-    /// [`Presence::EVERY`](crate::backend::Presence::EVERY), by three times that after a node was killed. In process it is
-    /// ready at once, and exact; only of those that come or go while it looks at many some may be missing.
+    /// Returns who is connected to the channel on all nodes: each client with its number of connections, and `None` for
+    /// connections without a client, in no particular order.
+    ///
+    /// In process, the answer is ready at once and exact, except that some of those that connect or disconnect during the
+    /// call may be missing if there are many. With a remote backend, the backend is asked, and its answer may lag by
+    /// [`Presence::EVERY`](crate::backend::Presence::EVERY), or by three times that after a node was killed.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -321,7 +342,7 @@ impl Channel {
     ///
     /// let publisher = Publisher::new();
     /// let reader = Subscription::open(&publisher, Grant::new([ChannelName::from_static("run")])).await.unwrap();
-    /// // So that a worker knows whether anybody still wants what it makes.
+    /// // A worker can check whether anybody still wants what it produces.
     /// assert_eq!(publisher.channel("run").presence().await?, [(None, 1)]);
     /// # drop(reader);
     /// # Ok::<_, tower_sse::BackendError>(())
@@ -330,7 +351,7 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// If a remote backend fails. In process there are none.
+    /// Returns an error if a remote backend fails. In process, it never fails.
     pub async fn presence(&self) -> Result<Connected, BackendError> {
         match (&self.name, &self.handle.remote) {
             (Err(_), _) => Ok(Vec::new()),

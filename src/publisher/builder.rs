@@ -11,7 +11,7 @@ use crate::{
     wire::name::ChannelName,
 };
 
-/// A hub's settings.
+/// Builds a [`Publisher`], and with it a hub.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,7 +30,7 @@ use crate::{
 pub struct PublisherBuilder {
     settings: HubSettings,
     retention: Set,
-    /// Where the log lives, if that is elsewhere, and how long it is waited for.
+    /// Where the log lives, if not in process, and how long a call to it may take.
     backend: Option<Arc<dyn Backend>>,
     timeout: Duration,
 }
@@ -59,61 +59,69 @@ impl Default for PublisherBuilder {
 }
 
 impl PublisherBuilder {
-    /// How much each channel holds; [`Retention::default`] by default.
+    /// Sets how much history each channel holds. The default is [`Retention::default`].
     ///
-    /// With a remote [backend](Self::backend) it is the hub's, which the store remembers: where nodes are set to different ones,
-    /// the longest wins, and a node that is not set at all, such as a worker, holds what the others are set to.
+    /// With a remote [backend](Self::backend), the setting belongs to the hub, and the store remembers it. If nodes have
+    /// different settings, the longest wins. A node without a setting, such as a worker, holds what the others are set to.
     pub fn retention(mut self, retention: Retention) -> Self {
         self = self.retention_by(move |_| retention);
         self.retention = Set::Of(retention);
         self
     }
 
-    /// How much a channel holds, by its name. Asked when the channel comes into being, which may be again and again.
+    /// Sets how much history a channel holds, depending on its name. The closure is called whenever the channel comes
+    /// into being, which may happen more than once.
     ///
-    /// With a remote [backend](Self::backend) the store can't know it before a node that is set so has published to the channel or
-    /// read it: set all nodes to the same.
+    /// With a remote [backend](Self::backend), set all nodes to the same: the store can't know the setting before a node
+    /// that has it publishes to the channel or reads it.
     pub fn retention_by(mut self, retention: impl Fn(&ChannelName) -> Retention + Send + Sync + 'static) -> Self {
         self.settings.retention = Box::new(retention);
         self.retention = Set::ByName;
         self
     }
 
-    /// How much the hub may hold; [`Limits::default`] by default.
+    /// Sets how much the hub may hold. The default is [`Limits::default`].
     pub fn limits(mut self, limits: Limits) -> Self {
         self.settings.limits = limits;
         self
     }
 
-    /// Readers that are sent away, by a shutdown or a limit, are told to reconnect after a random time between these; 1 s
-    /// and 5 s by default. If `max` is below `min`, the time is `min`. In whole milliseconds, at most 2,147,483,647 (24 days).
+    /// Sets the range of the random time after which readers that are sent away, by a shutdown or a limit, are told to
+    /// reconnect. The default is 1 s to 5 s.
+    ///
+    /// If `max` is below `min`, the time is `min`. Times are sent in whole milliseconds, at most 2,147,483,647 (24
+    /// days).
     pub fn reconnect(mut self, min: Duration, max: Duration) -> Self {
         self.settings.reconnect = (min, max);
         self
     }
 
-    /// Where the log lives, such as in `Redis`; in process by default. Hubs with the same backend, in as many processes as
-    /// there are, are one hub to those who publish and read.
+    /// Sets where the log lives, for example in `Redis`. The default is in process.
     ///
-    /// Give all of them the same settings; for what they are to hold see [`retention`](Self::retention). [`Limits`] are then each
-    /// node's own: of the channels that it has readers of, and of the bytes that it mirrors of them. What the store holds is
-    /// bounded by [`Retention`] alone.
+    /// Hubs with the same backend are one hub to those who publish and read, in however many processes they run. Give
+    /// all of them the same settings; for how much they hold, see [`retention`](Self::retention).
     ///
-    /// Publishing and opening then need a tokio runtime with time; a publisher that nobody reads from runs no task.
+    /// With a backend, [`Limits`] apply to each node by itself: to the channels that the node has readers of, and to
+    /// the bytes that it mirrors of them. What the store holds is bounded by [`Retention`] alone.
+    ///
+    /// Publishing and opening then need a tokio runtime with time enabled. A publisher that nobody reads from runs no
+    /// task.
     pub fn backend(mut self, backend: impl Backend) -> Self {
         self.backend = Some(Arc::new(backend));
         self
     }
 
-    /// How long a call of a remote [backend](Self::backend) is waited for; 5 s by default. Then a publish is an
-    /// [error](crate::PublishError::is_unavailable), and a reader whose channel is not loaded is told to come back later.
-    /// In process nothing is waited for.
+    /// Sets how long a call to a remote [backend](Self::backend) may take. The default is 5 s. It has no effect in
+    /// process.
+    ///
+    /// If a call takes longer, a publish returns an [error](crate::PublishError::is_unavailable), and a reader whose
+    /// channel is not loaded yet is told to reconnect later.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// The hub, and its first handle.
+    /// Creates the hub, and returns the first handle to it.
     pub fn build(self) -> Publisher {
         let Self { settings, retention, backend, timeout } = self;
         let (hub, remote) = match backend {

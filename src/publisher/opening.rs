@@ -1,4 +1,4 @@
-//! What opening a subscription returns.
+//! The future that opening a subscription returns.
 
 use std::{
     fmt,
@@ -8,15 +8,17 @@ use std::{
 
 use crate::{error::OpenError, hub::Subscription, node::opening::Loading};
 
-/// What [`OpenOptions::open`](crate::OpenOptions::open) returns: the subscription, as soon as its channels are there.
+/// The future returned by [`OpenOptions::open`](crate::OpenOptions::open). It resolves to the subscription as soon as
+/// its channels are loaded.
 ///
-/// The subscription has its place from the call on, and gives it back if this is dropped. In process it is ready when it
-/// is first polled, and needs no runtime. With a remote [`Backend`](crate::backend::Backend) it needs a tokio runtime with time.
+/// The subscription holds its place from the call to `open`, and gives it back if you drop this future. In process, the
+/// future is ready when it is first polled, and needs no runtime. With a remote [`Backend`](crate::backend::Backend),
+/// it needs a tokio runtime with time enabled.
 #[must_use = "a future does nothing until it is polled"]
 pub struct Opening(Stage);
 
 enum Stage {
-    /// `None` once it is given.
+    /// `None` once it was returned.
     Ready(Option<Result<Subscription, OpenError>>),
     /// Only with a remote backend.
     Loading(Box<Loading>),
@@ -40,7 +42,7 @@ impl Future for Opening {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            // The contract of `Future`: whoever polls once more than that has a bug of their own.
+            // The contract of `Future`: polling again after `Ready` is a bug of the caller.
             Stage::Ready(opened) => Poll::Ready(opened.take().expect("polled after it was ready")),
             Stage::Loading(loading) => Pin::new(&mut **loading).poll(cx),
         }
