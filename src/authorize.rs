@@ -1,11 +1,12 @@
 //! Who may read what: any tower service from an [`AuthorizeRequest`] to a [`Grant`].
 //!
-//! The layer asks the authorizer once for each connection, before a subscription is opened. What it grants is cut to
-//! what was asked: a grant may narrow the channels and bind the client, and never widens.
+//! The layer asks the authorizer once per connection, before it opens a subscription. A grant may narrow the channels
+//! and bind the client. It can't widen: the layer cuts it down to what was asked.
 //!
-//! It fails closed: nothing is read without a grant. A [`Denied`] is answered with its own status, also when a middleware
-//! has boxed or wrapped it. Any other error, a timeout and a panic are a failure, which may pass: the client is told to
-//! come back after a random time, and it is counted in [`Stats::authorizer_failed`](crate::Stats::authorizer_failed).
+//! Authorization fails closed: without a grant, nothing is read. A [`Denied`] is answered with its own status, even if
+//! a middleware has boxed or wrapped it. Any other error, a timeout or a panic is a failure, which may pass: the client
+//! is told to reconnect after a random time, and the failure is counted in
+//! [`Stats::authorizer_failed`](crate::Stats::authorizer_failed).
 
 mod allow_all;
 mod authorizer;

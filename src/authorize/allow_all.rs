@@ -1,4 +1,4 @@
-//! The authorizer of a layer that was given none.
+//! The authorizer of a layer without one.
 
 use std::{
     convert::Infallible,
@@ -11,11 +11,12 @@ use tower_service::Service;
 use super::request::AuthorizeRequest;
 use crate::hub::Grant;
 
-/// Grants everybody what they ask for, and believes the client id in the URL: the default of
+/// Grants everybody what they ask for, and trusts the client id in the URL. This is the default of
 /// [`SseLayer`](crate::SseLayer).
 ///
-/// Fit for public channels, and behind middlewares that have checked both. Where targeted events are private, set an
-/// authorizer: with this one, whoever knows a client's id reads what is sent to it.
+/// Use it for public channels, or behind middleware that has checked both the channels and the client. If targeted
+/// events are private, set an authorizer: with this one, anyone who knows a client's id can read what is sent to that
+/// client.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AllowAll;
 

@@ -7,22 +7,24 @@ use tower_service::Service;
 use super::request::AuthorizeRequest;
 use crate::hub::Grant;
 
-/// What any error becomes.
+/// The type that every error of an authorizer is converted to.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The decider: any [`tower_service::Service`] from an [`AuthorizeRequest`] to a [`Grant`]; implemented for all of them.
+/// Decides who may read what. It is implemented for every [`tower_service::Service`] from an [`AuthorizeRequest`] to a
+/// [`Grant`].
 ///
-/// It is cloned for each connection and made ready before it is called, so that tower's timeout, buffer and limit layers
-/// compose around it. [`authorizer_fn`](crate::authorizer_fn) makes one of a closure, [`bearer`](crate::bearer) one of a
-/// token lookup, and [`AllowAll`](crate::AllowAll) is the one of a layer that was given none.
+/// To make one, use [`authorizer_fn`](crate::authorizer_fn) with a closure, or [`bearer`](crate::bearer) with a token
+/// lookup. A layer without an authorizer uses [`AllowAll`](crate::AllowAll). The service is cloned for each connection
+/// and polled until it is ready before it is called, so tower's timeout, buffer and limit layers compose around it.
 ///
-/// A grant can only narrow what was asked: channels in it that the request does not name are left out, and a grant of no
-/// channel that it names is a 403.
+/// - A grant can only narrow what was asked. Channels that the request does not name are left out, and a grant without
+///   any channel that the request names is a 403.
+/// - A [`Denied`](crate::Denied) is permanent: a browser gives up when it sees the status.
+/// - Any other error, a panic or a timeout is temporary: nothing is read, and the client reconnects after a [random
+///   time](crate::PublisherBuilder::reconnect).
 ///
-/// A [`Denied`](crate::Denied) is for good: a browser gives up on its status. Any other error, a panic or a timeout is for
-/// the moment: nothing is read, and the client comes back after a [random time](crate::PublisherBuilder::reconnect).
-///
-/// Nothing limits how long it may take but a timeout that you put around it: a client waits for its headers until then.
+/// The client waits for its response headers until the authorizer has answered, however long that takes. Put a timeout
+/// around it to limit that:
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,9 +43,9 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 /// # Ok::<_, tower_sse::RouteError>(())
 /// ```
 ///
-/// What is around the layer may ask for more: axum wants a layer, and so the authorizer in it, that is `Send`, `Sync` and
-/// `'static`, and a future that is `Send`. Of tower's type-erased services `BoxCloneSyncService` is that, and so is a
-/// `Buffer`, which makes any service one; `BoxCloneService` is not `Sync`.
+/// The stack around the layer may require more. axum requires the layer, and so its authorizer, to be `Send`, `Sync`
+/// and `'static`, and its future to be `Send`. Among tower's type-erased services, `BoxCloneSyncService` meets this,
+/// and so does `Buffer` around any service; `BoxCloneService` does not, because it is not `Sync`.
 ///
 /// ```
 /// use axum::Router;

@@ -1,4 +1,4 @@
-//! An authorizer of a bearer token: where the token stands, not what it means.
+//! An authorizer for bearer tokens. It knows where the token is, not what it means.
 
 use std::{
     fmt,
@@ -14,15 +14,17 @@ use tower_service::Service;
 use super::{authorizer::BoxError, denied::Denied, request::AuthorizeRequest};
 use crate::{hub::Grant, wire::percent};
 
-/// Makes an [`Authorizer`](crate::Authorizer) of a lookup from a token to a grant. The token comes from the header
-/// `Authorization: Bearer <token>` ([RFC 6750, 2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)). Without one,
-/// or with a malformed one, the answer is 401 and the lookup is not asked.
+/// Makes an [`Authorizer`](crate::Authorizer) from a lookup that turns a token into a grant.
+///
+/// The token comes from the header `Authorization: Bearer <token>` ([RFC 6750,
+/// 2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)). If the token is missing or malformed, the answer is 401
+/// and the lookup is not called.
 ///
 /// ```
 /// use tower_sse::{AuthorizeRequest, ClientId, Denied, bearer};
 ///
 /// let authorizer = bearer(|token: String, request: AuthorizeRequest| async move {
-///     // Here an application verifies a signature, or asks its sessions.
+///     // Verify a signature or look up a session here.
 ///     match token.as_str() {
 ///         "ana's secret" => Ok(request.grant().client(ClientId::from_static("ana"))),
 ///         _ => Err(Denied::unauthorized()),
@@ -41,7 +43,7 @@ where
     Bearer { lookup, parameter: None }
 }
 
-/// The [`Authorizer`](crate::Authorizer) that [`bearer`] makes.
+/// The [`Authorizer`](crate::Authorizer) returned by [`bearer`].
 #[derive(Clone)]
 pub struct Bearer<F> {
     lookup: F,
@@ -49,11 +51,11 @@ pub struct Bearer<F> {
 }
 
 impl<F> Bearer<F> {
-    /// Takes the token from this query parameter too, since a browser's `EventSource` can't set headers; off by
-    /// default. If there are both, the header's counts.
+    /// Also takes the token from this query parameter, since a browser's `EventSource` can't set headers. By default it
+    /// does not. If a request has both, the header wins.
     ///
-    /// URLs end up in logs, in histories and in proxies: let such tokens be short-lived, and good for reading streams
-    /// only.
+    /// URLs end up in logs, browser histories and proxies, so make such tokens short-lived and valid for reading
+    /// streams only.
     pub fn query_parameter(mut self, name: impl Into<Arc<str>>) -> Self {
         self.parameter = Some(name.into());
         self
@@ -97,10 +99,10 @@ impl<F> fmt::Debug for Bearer<F> {
 }
 
 pin_project! {
-    /// What a [`Bearer`] answers: `Fut` is the lookup's future.
+    /// The future of [`Bearer`]. `Fut` is the lookup's future.
     #[must_use = "a future does nothing until it is polled"]
     pub struct BearerFuture<Fut> {
-        // `None` without a token.
+        // `None` if there was no token.
         #[pin]
         lookup: Option<Fut>,
     }
@@ -129,8 +131,8 @@ where
 
 enum HeaderToken {
     Token(String),
-    /// A header that says bearer and has no token, or more headers than one: whoever sent that does not get a second
-    /// chance in the query.
+    /// The header names the bearer scheme without a token, or there is more than one header. Such a request does not
+    /// get a second chance in the query.
     Malformed,
     None,
 }
@@ -141,8 +143,8 @@ fn header_token(headers: &HeaderMap) -> HeaderToken {
         return if headers.contains_key(AUTHORIZATION) { HeaderToken::Malformed } else { HeaderToken::None };
     };
     let (scheme, token) = split_scheme(value);
-    // "It uses a case-insensitive token to identify the authentication scheme" (RFC 9110, 11.1). Another scheme is
-    // somebody else's, such as a proxy's.
+    // "It uses a case-insensitive token to identify the authentication scheme" (RFC 9110, 11.1). A header with another
+    // scheme is for somebody else, such as a proxy.
     if !scheme.eq_ignore_ascii_case(b"Bearer") {
         return HeaderToken::None;
     }
@@ -152,7 +154,7 @@ fn header_token(headers: &HeaderMap) -> HeaderToken {
     }
 }
 
-/// "credentials = auth-scheme [ 1*SP ( token68 / #auth-param ) ]" (RFC 9110, 11.4).
+/// Splits "credentials = auth-scheme [ 1*SP ( token68 / #auth-param ) ]" (RFC 9110, 11.4).
 fn split_scheme(value: &HeaderValue) -> (&[u8], &[u8]) {
     let value = value.as_bytes().trim_ascii();
     let end = memchr::memchr(b' ', value).unwrap_or(value.len());
@@ -160,7 +162,7 @@ fn split_scheme(value: &HeaderValue) -> (&[u8], &[u8]) {
     (scheme, token.trim_ascii_start())
 }
 
-/// The parameter, if it is there once: of two it would be a guess which one somebody else has checked.
+/// The parameter, if it occurs exactly once: with two, it would be a guess which one somebody else has checked.
 fn query_token(query: Option<&str>, name: &str) -> Option<String> {
     let mut values = percent::query_values(query, name);
     let (Some(raw), None) = (values.next(), values.next()) else { return None };
@@ -168,7 +170,8 @@ fn query_token(query: Option<&str>, name: &str) -> Option<String> {
     is_token(&token).then(|| token.into_owned())
 }
 
-/// Wider than RFC 6750's `b64token`, as applications are: visible ASCII, without spaces.
+/// Accepts visible ASCII without spaces. This is wider than RFC 6750's `b64token`, because the tokens of real
+/// applications are.
 fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -190,14 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn the_header_has_the_token() {
+    fn the_token_is_read_from_the_header() {
         for value in ["Bearer t.o-k_e~n+/==", "bearer t.o-k_e~n+/==", "BEARER   t.o-k_e~n+/== "] {
             assert_eq!(token("/", &[value], None).unwrap(), "t.o-k_e~n+/==");
         }
     }
 
     #[test]
-    fn a_missing_or_malformed_token_is_none() {
+    fn a_missing_or_malformed_token_yields_none() {
         for value in ["", "Bearer", "Bearer ", "Bearer a b", "Bearer\ta", "Bearera", "Basic YTpi", "Bearer é"] {
             assert_eq!(token("/", &[value], None), None, "{value:?}");
         }
@@ -206,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_query_is_asked_only_when_enabled_and_after_the_header() {
+    fn the_query_is_read_only_if_enabled_and_after_the_header() {
         let parameter = Some("access_token");
         assert_eq!(token("/?x=1&access_token=a%2Bb", &[], parameter).unwrap(), "a+b");
         assert_eq!(token("/?access_token=query", &["Bearer header"], parameter).unwrap(), "header");

@@ -20,15 +20,15 @@ use crate::{hub::Grant, trace::debug, wire::name::ChannelName};
 /// Why there is no grant.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// It was said no.
+    /// The authorizer denied the request.
     Denied(Denied),
-    /// Nothing was said: the authorizer failed. That may pass.
+    /// The authorizer failed to answer. That may pass.
     Failed,
 }
 
 pin_project! {
-    /// One question to a clone of an authorizer. Whatever happens in it (an error, a panic), it ends in a grant that is
-    /// within what was asked, or in a refusal.
+    /// One question to a clone of an authorizer. Whatever happens in it, an error or a panic, it ends in a grant within
+    /// what was asked or in a refusal.
     pub(crate) struct Decide<A: Authorizer> {
         asked: Arc<[ChannelName]>,
         #[pin]
@@ -39,10 +39,10 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<A, F> {
-        /// The clone is being made ready.
+        /// The clone is not ready yet.
         Readying { authorizer: A, request: Option<AuthorizeRequest> },
         Calling { #[pin] future: F },
-        /// It has answered, or could not even be cloned.
+        /// The authorizer has answered, or could not even be cloned.
         Over,
     }
 }
@@ -50,7 +50,7 @@ pin_project! {
 impl<A: Authorizer> Decide<A> {
     pub(crate) fn new(authorizer: &A, request: AuthorizeRequest) -> Self {
         let asked = request.shared_channels();
-        // Unwind safety: after a panic nothing of the clone is looked at again, and the original is the application's.
+        // Unwind safety: after a panic, nothing looks at the clone again, and the original belongs to the application.
         let state = match catch_unwind(AssertUnwindSafe(|| authorizer.clone())) {
             Ok(authorizer) => State::Readying { authorizer, request: Some(request) },
             Err(_) => State::Over,
@@ -64,7 +64,7 @@ impl<A: Authorizer> Future for Decide<A> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let state = self.as_mut().project().state;
-        // Unwind safety: a state that has panicked is replaced below, and never polled again.
+        // Unwind safety: a state that panicked is replaced below and never polled again.
         let answer = match catch_unwind(AssertUnwindSafe(|| state.poll_answer(cx))) {
             Ok(answer) => ready!(answer),
             Err(_) => Err("the authorizer panicked".into()),
@@ -80,7 +80,7 @@ impl<A: Authorizer> State<A, A::Future> {
             let future = match self.as_mut().project() {
                 StateProj::Readying { authorizer, request } => {
                     ready!(authorizer.poll_ready(cx)).map_err(Into::into)?;
-                    // Taken once: the next state follows in this same turn.
+                    // Taken only once: the state changes in this same iteration.
                     let Some(request) = request.take() else { return Poll::Ready(Err(no_answer())) };
                     authorizer.call(request)
                 }
@@ -96,11 +96,11 @@ fn no_answer() -> BoxError {
     "the authorizer gave no answer".into()
 }
 
-/// A grant may narrow what was asked, and never widens it; an error that is no [`Denied`] is a failure.
+/// A grant may narrow what was asked, but never widen it. An error that is not a [`Denied`] is a failure.
 fn judge(answer: Result<Grant, BoxError>, asked: &[ChannelName]) -> Result<Grant, Refusal> {
     match answer {
         Ok(grant) => {
-            // A set, for a query can name thousands of channels.
+            // A set, because a query can name thousands of channels.
             let asked: HashSet<&ChannelName> = asked.iter().collect();
             let grant = grant.only(|channel| asked.contains(channel));
             if grant.channels().is_empty() { Err(Refusal::Denied(Denied::forbidden())) } else { Ok(grant) }
@@ -135,7 +135,7 @@ mod tests {
         AuthorizeRequest::new(parts, channels, ClientId::from_static("ana"))
     }
 
-    /// The status of a denial; `None` if the authorizer failed.
+    /// Returns the status of a denial, or `None` if the authorizer failed.
     async fn refused<A: Authorizer>(authorizer: A) -> Option<StatusCode> {
         match Decide::new(&authorizer, request(&["a", "b"])).await.expect_err("refused") {
             Refusal::Denied(denied) => Some(denied.status()),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_denials_status_is_found_through_middlewares() {
+    async fn a_denial_keeps_its_status_through_middlewares() {
         let denied = |denied: Denied| authorizer_fn(move |_| std::future::ready(Err::<Grant, _>(denied.clone())));
         assert_eq!(refused(denied(Denied::not_found())).await, Some(StatusCode::NOT_FOUND));
         let timed = Timeout::new(denied(Denied::unauthorized()), Duration::from_secs(1));
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_denial_is_found_among_the_causes() {
+    async fn a_denial_is_found_among_an_errors_causes() {
         #[derive(Debug)]
         struct Wrapped(Denied);
         impl fmt::Display for Wrapped {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_fails_closed_wherever_it_is() {
+    async fn a_panic_fails_closed_wherever_it_happens() {
         for place in ["clone", "poll_ready", "call", "poll"] {
             assert_eq!(refused(Panics(place)).await, None, "{place}");
         }
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_instance_that_was_ready_is_the_one_called() {
+    async fn the_instance_that_became_ready_is_the_one_called() {
         #[derive(Debug, Default)]
         struct Careful(bool);
         impl Clone for Careful {

@@ -1,11 +1,11 @@
-//! An authorizer's no, and what it looks like over HTTP.
+//! An authorizer's no, and its form over HTTP.
 
 use std::{borrow::Cow, error::Error, fmt};
 
 use http::{HeaderValue, StatusCode};
 
-/// An authorizer's no: the request is answered with its status and an `application/problem+json` body, on which a browser
-/// gives up for good. To have it come back, return any other error.
+/// An authorizer's no. The request is answered with its status and an `application/problem+json` body, and a browser
+/// gives up for good. To make the client reconnect instead, return any other error.
 ///
 /// ```
 /// use http::{HeaderValue, StatusCode};
@@ -25,17 +25,17 @@ pub struct Denied {
 }
 
 impl Denied {
-    /// Who is asking is not known: 401, with `www-authenticate: Bearer`.
+    /// The requester is unknown: 401, with `www-authenticate: Bearer`.
     pub fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED).challenge(HeaderValue::from_static("Bearer"))
     }
 
-    /// Who is asking may not read this: 403.
+    /// The requester may not read this: 403.
     pub fn forbidden() -> Self {
         Self::new(StatusCode::FORBIDDEN)
     }
 
-    /// Who is asking is not even told that there is such a channel: 404.
+    /// The requester may not even learn that the channel exists: 404.
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND)
     }
@@ -44,20 +44,20 @@ impl Denied {
         Self { status, challenge: None, detail: None }
     }
 
-    /// What `www-authenticate` says, of which a 401 must have one and a 403 may
-    /// ([RFC 9110, 11.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1)).
+    /// Sets the value of `www-authenticate`, which a 401 must have and a 403 may have ([RFC 9110,
+    /// 11.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1)).
     pub fn challenge(mut self, challenge: HeaderValue) -> Self {
         self.challenge = Some(challenge);
         self
     }
 
-    /// A sentence for people, which the client is shown; by default none.
+    /// Sets a human-readable sentence, which is shown to the client. By default there is none.
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
-    /// The answer's status.
+    /// Returns the status of the response.
     pub fn status(&self) -> StatusCode {
         self.status
     }
@@ -66,7 +66,7 @@ impl Denied {
         (self.status, self.challenge.as_ref(), self.detail.as_deref())
     }
 
-    /// The `Denied` that an error is, or was caused by: middlewares box and wrap what they pass on.
+    /// Finds the `Denied` that an error is or was caused by: middlewares box and wrap the errors that they pass on.
     pub(crate) fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
     }

@@ -1,4 +1,4 @@
-//! An authorizer of a closure.
+//! An authorizer made from a closure.
 
 use std::{
     fmt,
@@ -10,8 +10,8 @@ use tower_service::Service;
 use super::request::AuthorizeRequest;
 use crate::hub::Grant;
 
-/// Makes an [`Authorizer`](crate::Authorizer) of an async closure. It is cloned for each connection: capture what is
-/// cheap to clone.
+/// Makes an [`Authorizer`](crate::Authorizer) from an async closure. The closure is cloned for each connection, so
+/// capture only what is cheap to clone.
 ///
 /// ```
 /// use tower_sse::{AuthorizeRequest, Denied, authorizer_fn};
@@ -27,7 +27,7 @@ use crate::hub::Grant;
 /// # check(only_public);
 /// ```
 ///
-/// A browser's `EventSource` sends cookies, and lets a page set no header:
+/// A browser's `EventSource` sends cookies, but does not let a page set headers:
 ///
 /// ```
 /// use http::header::COOKIE;
@@ -37,7 +37,7 @@ use crate::hub::Grant;
 ///     let cookies = request.headers().get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
 ///     let mut sessions = cookies.flat_map(|value| value.split("; ")).filter_map(|pair| pair.strip_prefix("session="));
 ///     match sessions.next() {
-///         // Here an application asks its sessions.
+///         // Look up the session here.
 ///         Some("ana's secret") => Ok(request.grant().client(ClientId::from_static("ana"))),
 ///         _ => Err(Denied::forbidden()),
 ///     }
@@ -53,7 +53,7 @@ where
     AuthorizerFn { function }
 }
 
-/// The [`Authorizer`](crate::Authorizer) that [`authorizer_fn`] makes.
+/// The [`Authorizer`](crate::Authorizer) returned by [`authorizer_fn`].
 #[derive(Clone, Copy)]
 pub struct AuthorizerFn<F> {
     function: F,

@@ -1,4 +1,4 @@
-//! What an authorizer is asked.
+//! The question to an authorizer.
 
 use std::{fmt, sync::Arc};
 
@@ -9,12 +9,12 @@ use crate::{
     wire::name::{ChannelName, ClientId},
 };
 
-/// A request for a stream: the request's own parts, the channels it names and the client it says it is.
+/// A request for a stream: the parts of the HTTP request, the channels it names, and the client it claims to be.
 ///
 /// ```
 /// use tower_sse::{AuthorizeRequest, ChannelName, ClientId, Denied, Grant};
 ///
-/// /// The user that a middleware in front of the layer has put into the extensions.
+/// /// The user, as a middleware in front of the layer has put it into the extensions.
 /// #[derive(Clone)]
 /// struct User(ClientId);
 ///
@@ -30,16 +30,17 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct AuthorizeRequest {
-    /// Boxed, for whatever holds a request while it is decided on: the box of the future that a server keeps for as long as
-    /// the connection is open.
+    /// Boxed to keep whatever holds a request small while it is decided on. The server keeps the box of that future for
+    /// as long as the connection is open.
     parts: Box<Parts>,
-    /// Each once.
+    /// Without duplicates.
     channels: Arc<[ChannelName]>,
     client: Option<ClientId>,
 }
 
 impl AuthorizeRequest {
-    /// What the layer makes of a request. An application needs it to test its authorizer, and to ask it from a handler.
+    /// Creates a request, as the layer does from an HTTP request. Use it to test your authorizer, or to ask the
+    /// authorizer from a handler.
     pub fn new(
         parts: Parts,
         channels: impl IntoIterator<Item = ChannelName>,
@@ -48,56 +49,56 @@ impl AuthorizeRequest {
         Self::of(parts, Grant::new(channels).channels.into(), client.into())
     }
 
-    /// Of channels that are known to be unique.
+    /// Like `new`, for channels that are known to be unique.
     pub(crate) fn of(parts: Parts, channels: Arc<[ChannelName]>, client: Option<ClientId>) -> Self {
         Self { parts: Box::new(parts), channels, client }
     }
 
-    /// `GET`, or `HEAD`.
+    /// Returns the method: `GET` or `HEAD`.
     pub fn method(&self) -> &Method {
         &self.parts.method
     }
 
-    /// Where the request went.
+    /// Returns the request's URI.
     pub fn uri(&self) -> &Uri {
         &self.parts.uri
     }
 
-    /// The request's headers.
+    /// Returns the request's headers.
     pub fn headers(&self) -> &HeaderMap {
         &self.parts.headers
     }
 
-    /// What middlewares in front of the layer have left.
+    /// Returns the request's extensions, as the middlewares in front of the layer left them.
     pub fn extensions(&self) -> &Extensions {
         &self.parts.extensions
     }
 
-    /// The same, for middlewares around the authorizer that leave something for it.
+    /// Returns the extensions mutably, for a middleware around the authorizer that leaves something for it.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.parts.extensions
     }
 
-    /// The request's parts.
+    /// Returns the parts of the HTTP request.
     pub fn into_parts(self) -> Parts {
         *self.parts
     }
 
-    /// The channels that are asked for, each once.
+    /// Returns the channels that are asked for, without duplicates.
     pub fn channels(&self) -> &[ChannelName] {
         &self.channels
     }
 
-    /// The client that the URL names: a wish, which anybody can write.
+    /// Returns the client that the URL names. This is only a claim: anybody can write it.
     pub fn client(&self) -> Option<&ClientId> {
         self.client.as_ref()
     }
 
-    /// Grants the channels that are asked for, to a reader without a client. It can be [narrowed](Grant::only); channels
-    /// that are not asked for can't be added.
+    /// Grants the channels that are asked for, to a reader without a client. You can [narrow](Grant::only) the grant,
+    /// but you can't add channels that are not asked for.
     ///
-    /// The grant, and not the URL, decides who the connection is: bind the client that the credentials prove with
-    /// [`Grant::client`], or targeted events won't arrive.
+    /// The grant decides which client the connection is, not the URL. Bind the client that the credentials prove with
+    /// [`Grant::client`]; otherwise targeted events won't arrive.
     pub fn grant(&self) -> Grant {
         Grant { channels: self.channels.to_vec(), client: None, expires: None }
     }
@@ -107,7 +108,7 @@ impl AuthorizeRequest {
     }
 }
 
-/// Without headers, query and extensions: that is where credentials are.
+/// Leaves out headers, query and extensions, because they contain credentials.
 impl fmt::Debug for AuthorizeRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthorizeRequest")
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_urls_client_is_not_granted_by_itself() {
+    fn the_client_in_the_url_is_not_granted_by_default() {
         let parts = http::Request::get("/").body(()).unwrap().into_parts().0;
         let channels = ["a", "b", "a"].map(ChannelName::from_static);
         let request = AuthorizeRequest::new(parts, channels, ClientId::from_static("ana"));

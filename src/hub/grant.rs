@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use crate::wire::name::{ChannelName, ClientId};
 
-/// The channels that may be read, the client that the connection is, and how long.
+/// What a connection may read: which channels, as which client, and for how long.
 ///
-/// An authorizer makes one from what was asked ([`AuthorizeRequest::grant`](crate::AuthorizeRequest::grant)), and can only
-/// narrow that: other channels in it are left out. A handler of the application's own makes one from nothing.
+/// An authorizer makes a grant from what was asked ([`AuthorizeRequest::grant`](crate::AuthorizeRequest::grant)). It
+/// can only narrow that: channels that were not asked for are left out. Your own handler can make a grant from scratch.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,43 +32,44 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// May read the broadcast events of these channels, until it disconnects. A channel named twice counts once.
+    /// Grants the broadcast events of these channels until the reader disconnects. A channel named twice counts once.
     pub fn new(channels: impl IntoIterator<Item = ChannelName>) -> Self {
         let mut seen = HashSet::new();
         let channels = channels.into_iter().filter(|channel| seen.insert(channel.clone())).collect();
         Self { channels, client: None, expires: None }
     }
 
-    /// Binds the connection to a client: events that are sent to it, and to nobody else, arrive too. `None` is a reader
-    /// of broadcast events only, which is the default.
+    /// Binds the connection to a client, so that it also gets the events sent to that client only. The default is
+    /// `None`: the reader gets broadcast events only.
     pub fn client(mut self, client: impl Into<Option<ClientId>>) -> Self {
         self.client = client.into();
         self
     }
 
-    /// Ends the stream this long from now; it needs tokio's timer where it is read. By default it does not end.
+    /// Ends the stream this long from now. By default it does not end. The reader needs a tokio runtime with time
+    /// enabled.
     pub fn expires_in(mut self, lifetime: Duration) -> Self {
         self.expires = Instant::now().checked_add(lifetime);
         self
     }
 
-    /// Ends the stream at that time, such as the `exp` of a token; a time in the past refuses it.
+    /// Ends the stream at this time, for example the `exp` of a token. A time in the past refuses the stream.
     pub fn expires_at(self, time: SystemTime) -> Self {
         self.expires_in(time.duration_since(SystemTime::now()).unwrap_or_default())
     }
 
-    /// Keeps only the channels for which `allow` says yes.
+    /// Keeps only the channels for which `allow` returns `true`.
     pub fn only(mut self, mut allow: impl FnMut(&ChannelName) -> bool) -> Self {
         self.channels.retain(|channel| allow(channel));
         self
     }
 
-    /// The channels that may be read.
+    /// Returns the channels that may be read.
     pub fn channels(&self) -> &[ChannelName] {
         &self.channels
     }
 
-    /// The client that the connection is.
+    /// Returns the client that the connection is bound to.
     pub fn client_id(&self) -> Option<&ClientId> {
         self.client.as_ref()
     }

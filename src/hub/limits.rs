@@ -1,6 +1,6 @@
 //! How much a hub may hold.
 
-/// Bounds on everything of a hub that grows. How much history a channel holds is its
+/// Limits on everything in a hub that grows. How much history a channel holds is set by its
 /// [`Retention`](crate::Retention).
 ///
 /// ```
@@ -34,48 +34,52 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The defaults.
+    /// Creates the default limits.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many channels there may be; 100,000 by default. One costs some 400 bytes, and less than a KiB if it has events,
-    /// besides these themselves and its readers; with neither of them it does not count for long. At the limit a publish
-    /// to a new channel is a [`PublishError`](crate::PublishError), and a reader of one is told to come back later.
+    /// Sets how many channels there may be. The default is 100,000.
+    ///
+    /// A channel takes about 400 bytes, or less than 1 KiB if it has events, plus the events themselves and its
+    /// readers. A channel with neither events nor readers soon stops counting. At the limit, a publish to a new channel
+    /// returns a [`PublishError`](crate::PublishError), and a reader of a new channel is told to reconnect later.
     pub fn channels(mut self, max: usize) -> Self {
         self.channels = max;
         self
     }
 
-    /// How many clients a channel may have lanes for: those that are connected to it and those with targeted events that
-    /// are held; 100,000 by default. At the limit it is as with `channels`.
+    /// Sets how many clients a channel may have lanes for: the clients that are connected to it, and those for whom it
+    /// holds targeted events. The default is 100,000. At the limit, the same happens as with `channels`.
     pub fn lanes(mut self, max: usize) -> Self {
         self.lanes = max;
         self
     }
 
-    /// How many subscriptions there may be; 100,000 by default. At the limit a reader is told to come back later.
+    /// Sets how many subscriptions there may be. The default is 100,000. At the limit, a reader is told to reconnect
+    /// later.
     pub fn subscriptions(mut self, max: usize) -> Self {
         self.subscriptions = max;
         self
     }
 
-    /// How many channels one subscription may read; 100 by default. More are refused, over HTTP with a 400 and before the
-    /// authorizer is asked about any of them.
+    /// Sets how many channels one subscription may read. The default is 100. A request for more is refused; over HTTP
+    /// it gets a 400, before the authorizer is asked about any of them.
     pub fn channels_per_subscription(mut self, max: usize) -> Self {
         self.channels_per_subscription = max;
         self
     }
 
-    /// How many bytes an event may have on the wire; 1 MiB by default, and 1 GiB at most. A larger one is a
-    /// [`PublishError`](crate::PublishError).
+    /// Sets how many bytes an event may have on the wire. The default is 1 MiB, the maximum 1 GiB. A larger event
+    /// returns a [`PublishError`](crate::PublishError).
     pub fn event_bytes(mut self, max: usize) -> Self {
         self.event_bytes = max.min(1 << 30);
         self
     }
 
-    /// How many bytes all channels together hold, counting 32 more for each event; 256 MiB by default. Above it the oldest
-    /// events of the hub are evicted, whatever their channel, until a sixteenth is free.
+    /// Sets how many bytes all channels together may hold, counting 32 more for each event. The default is 256 MiB.
+    /// Above the limit, the oldest events of the hub are evicted, whatever their channel, until a sixteenth of the
+    /// limit is free.
     pub fn hub_bytes(mut self, max: usize) -> Self {
         self.hub_bytes = max;
         self

@@ -1,35 +1,36 @@
-//! How a subscription is opened: where a fresh reader starts, what a second connection of a client means, limits.
+//! How a subscription is opened: where a fresh reader starts, what a second connection of a client means, and limits.
 
-/// Where a reader starts that comes without a last event id.
+/// Where a reader without a last event id starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Start {
-    /// With the next event; on channels that are all finished with what is left of them, since nothing else will come. The
-    /// default.
+    /// At the next event. If all channels are finished, at what is left of them, since nothing else will come. This is
+    /// the default.
     #[default]
     Live,
-    /// With the earliest event that is held.
+    /// At the earliest event that is held.
     Earliest,
-    /// With the last so many events that are held for it.
+    /// At the last events that are held for the reader, at most this many.
     Last(usize),
 }
 
-/// What happens when a client that is connected to a channel connects to it again.
+/// What happens when a client connects to a channel that it is already connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Duplicates {
-    /// Both connections stay. The default.
+    /// Both connections stay. This is the default.
     #[default]
     Keep,
-    /// The newer replaces the older; the older gets a `goodbye` and is told not to come back. From then on the older counts
-    /// against no limit, although it may not read that for long. Of such connections a client may have 16 on a channel: with
-    /// more, newer ones are refused until one of them is gone.
+    /// The newer connection replaces the older one, which gets a `goodbye` and is told not to reconnect.
+    ///
+    /// The older connection counts against no limit from then on, although it may take long to read its end. A client
+    /// may have 16 such connections on a channel; with more, newer connections are refused until one of them is gone.
     Replace,
-    /// The newer is refused, and over HTTP told to come back later, as at any connection limit.
+    /// The newer connection is refused. Over HTTP it is told to reconnect later, as at any connection limit.
     Refuse,
 }
 
-/// How to open a [`Subscription`](crate::Subscription), in the manner of [`std::fs::OpenOptions`].
+/// Options for opening a [`Subscription`](crate::Subscription), in the style of [`std::fs::OpenOptions`].
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -47,7 +48,8 @@ pub struct OpenOptions {
     pub(crate) duplicates: Duplicates,
     pub(crate) per_client: usize,
     pub(crate) per_channel: usize,
-    /// Only finds out what opening would give: the subscription replaces nobody, is not counted, and is to be dropped.
+    /// Only find out what opening would give: the subscription replaces nobody, is not counted, and is meant to be
+    /// dropped.
     pub(crate) probe: bool,
 }
 
@@ -64,41 +66,43 @@ impl Default for OpenOptions {
 }
 
 impl OpenOptions {
-    /// How many connections of a client on a channel may be ended and not gone yet, if its connections are limited.
+    /// How many connections of a client on a channel may have ended without being gone yet, if the client's connections
+    /// are limited.
     pub(crate) const ENDED_PER_CLIENT: usize = 16;
 
-    /// A fresh reader starts live, a client may connect as often as it likes.
+    /// Creates the default options: a fresh reader starts live, and a client may connect any number of times.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Where a reader without a last event id starts; [`Start::Live`] by default.
+    /// Sets where a reader without a last event id starts. The default is [`Start::Live`].
     pub fn start(mut self, start: Start) -> Self {
         self.start = start;
         self
     }
 
-    /// What a second connection of a client to a channel means; [`Duplicates::Keep`] by default.
+    /// Sets what a second connection of a client to a channel means. The default is [`Duplicates::Keep`].
     pub fn duplicates(mut self, duplicates: Duplicates) -> Self {
         self.duplicates = duplicates;
         self
     }
 
-    /// How many subscriptions one client may have on one channel; without a limit by default. Those that were
-    /// [disconnected](crate::Publisher::disconnect) or replaced don't count, but as [`Duplicates::Replace`] says.
+    /// Sets how many subscriptions one client may have on one channel. By default there is no limit. Subscriptions that
+    /// were [disconnected](crate::Publisher::disconnect) or replaced don't count, within the bounds that
+    /// [`Duplicates::Replace`] describes.
     pub fn max_per_client(mut self, max: usize) -> Self {
         self.per_client = max;
         self
     }
 
-    /// How many subscriptions one channel may have; without a limit by default but the hub's
+    /// Sets how many subscriptions one channel may have. By default there is no limit other than the hub's
     /// [`Limits::subscriptions`](crate::Limits::subscriptions).
     pub fn max_per_channel(mut self, max: usize) -> Self {
         self.per_channel = max;
         self
     }
 
-    /// See `probe`.
+    /// The same options with `probe` set.
     pub(crate) fn probing(&self) -> Self {
         Self { probe: true, ..self.clone() }
     }

@@ -1,18 +1,18 @@
-//! What a publish is answered with.
+//! What a publish returns.
 
 use crate::wire::cursor::EventId;
 
-/// What became of an event that was published.
+/// The result of publishing an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sent {
-    /// Its id on the wire.
+    /// The event's id on the wire.
     pub id: EventId,
-    /// How many connections of this process read the channel, or are the client's there. Each of them gets the event, or a gap
-    /// if it is too slow. In a hub of several processes, [`Channel::presence`](crate::Channel::presence) says who reads in
-    /// the others.
+    /// The number of connections in this process that the event is for: those that read the channel, or the client's
+    /// among them if the event is targeted. Each of them gets the event, or a gap if it is too slow. If the hub spans
+    /// several processes, [`Channel::presence`](crate::Channel::presence) tells you who reads in the others.
     pub reached: usize,
-    /// An event with its [idempotency key](crate::Event::idempotency_key) had been sent before, whose id this is; nobody gets it
-    /// again.
+    /// Whether an event with the same [idempotency key](crate::Event::idempotency_key) had been sent before. Then `id`
+    /// is the id of that event, and no reader gets this one.
     pub repeated: bool,
 }
