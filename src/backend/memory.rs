@@ -4,7 +4,6 @@ mod keys;
 
 use std::{
     collections::{HashMap, VecDeque},
-    hash::{BuildHasher, RandomState},
     time::Instant,
 };
 
@@ -12,6 +11,7 @@ use self::keys::Keys;
 use crate::{
     log::{Evicted, LaneId, Log, Tombstone},
     observe::Counters,
+    random,
     sync::{AtomicU64, AtomicUsize, Mutex, Ordering, lock},
     wire::{
         cursor::{Cursor, Epoch, Offset},
@@ -34,10 +34,10 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn new() -> Self {
-        // Keyed by the operating system's randomness: another number in every process, and for every hub.
-        let random = RandomState::new().hash_one(Instant::now());
+        // Another number in every process, and for every hub.
+        let epoch = Epoch::from_bits(random::bits());
         Self {
-            epoch: AtomicU64::new(Epoch::from_bits(random).bits()),
+            epoch: AtomicU64::new(epoch.bits()),
             last: AtomicU64::new(0),
             bytes: AtomicUsize::new(0),
             graves: Mutex::new(Graves::default()),

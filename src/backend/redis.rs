@@ -39,13 +39,7 @@ mod subscriber;
 mod tls;
 mod value;
 
-use std::{
-    collections::HashMap,
-    fmt,
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use redis::{Script, ScriptInvocation, Value};
 
@@ -60,6 +54,7 @@ use super::{Append, Appended, Backend, BackendFuture, Connected, Held, Messages,
 use crate::{
     error::BackendError,
     log::Retention,
+    random,
     sync::{Mutex, lock},
     wire::{
         cursor::{Cursor, Epoch, Offset},
@@ -322,7 +317,7 @@ const UNKNOWN: Epoch = Epoch::from_bits(0);
 
 fn random_epoch() -> Epoch {
     // Never `UNKNOWN`.
-    Epoch::from_bits(RandomState::new().hash_one(Instant::now()) | 1)
+    Epoch::from_bits(random::bits() | 1)
 }
 
 impl Backend for Redis {

@@ -1,10 +1,6 @@
 //! What those who call a node and its driver share: the store, and how much of it is known here.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use super::level::Level;
 use crate::{
@@ -12,6 +8,7 @@ use crate::{
     error::BackendError,
     hub::engine::Hub,
     log::Retention,
+    random,
     sync::{AtomicU64, Mutex, Ordering, lock},
     wire::{
         cursor::{Cursor, Epoch, Offset},
@@ -44,7 +41,7 @@ impl Link {
             backend,
             timeout,
             sets_retention,
-            node: RandomState::new().hash_one(Instant::now()),
+            node: random::bits(),
             known: Mutex::new(Cursor { epoch: Epoch::from_bits(0), offset: Offset::START }),
             level: Level::default(),
             answered: Level::default(),

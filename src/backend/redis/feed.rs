@@ -2,11 +2,7 @@
 
 mod changes;
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    pin::pin,
-    time::Instant,
-};
+use std::pin::pin;
 
 use futures_util::{
     FutureExt as _, StreamExt as _, TryFutureExt as _,
@@ -24,6 +20,7 @@ use super::{
 use crate::{
     backend::{Message, Messages, Requests},
     error::BackendError,
+    random,
     wire::{cursor::Cursor, name::ChannelName},
 };
 
@@ -31,7 +28,7 @@ pub(super) async fn run(redis: &Inner, requests: Requests, messages: Messages) -
     // By this a cluster says where the hub's slot is, if it is elsewhere: what is pushed there comes in its order.
     let sharded = redis.level("").await?;
     let (mut subscriptions, pushed) = redis.link.subscriber(sharded).await?;
-    let levels = redis.keys.levels(RandomState::new().hash_one(Instant::now()));
+    let levels = redis.keys.levels(random::bits());
     subscriptions.subscribe(std::slice::from_ref(&levels)).await?;
     let work = Work {
         redis,

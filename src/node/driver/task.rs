@@ -1,9 +1,6 @@
 //! The driver's life: session after session, with pauses after those that failed.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    sync::{Arc, Weak},
-};
+use std::sync::{Arc, Weak};
 
 use tokio::{
     sync::mpsc,
@@ -16,7 +13,7 @@ use super::{
     pause::{patience, spread},
     session::{Over, Session},
 };
-use crate::{hub::engine::Hub, node::link::Link, trace::debug};
+use crate::{hub::engine::Hub, node::link::Link, random, trace::debug};
 
 struct Driver {
     hub: Weak<Hub>,
@@ -78,7 +75,7 @@ impl Driver {
 
     /// Waits before the next try, longer from one to the next. `false`: the hub is gone.
     async fn pause(&mut self, failures: u32) -> bool {
-        let until = Instant::now() + spread(patience(failures), RandomState::new().hash_one(failures));
+        let until = Instant::now() + spread(patience(failures), random::bits());
         loop {
             match timeout_at(until, self.commands.recv()).await {
                 Ok(Some(command)) => self.duties.obey(command, None),
