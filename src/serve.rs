@@ -1,15 +1,15 @@
-//! The HTTP face: a layer that answers requests for streams, and passes on everything else untouched.
+//! The HTTP face: a layer that answers requests for streams, and passes every other request through untouched.
 //!
 //! A request goes route -> [`Authorizer`](crate::Authorizer) -> [`Grant`](crate::Grant) ->
-//! [`Subscription`](crate::Subscription) -> [`SseBody`]. One file for each of its questions:
+//! [`Subscription`](crate::Subscription) -> [`SseBody`]. Each question on that way has its files:
 //!
 //! | file | question |
 //! | --- | --- |
-//! | `route` | which paths are streams, and how each is set |
-//! | `ask`, `accept` | what a request asks for, and whether it can be asked so |
-//! | `answer`, `response` | what the authorizer and the hub said, as an HTTP response |
+//! | `route` | which paths are streams, and with what settings |
+//! | `ask`, `accept` | what a request asks for, and whether it is valid |
+//! | `answer`, `response` | how the authorizer's and the hub's answer becomes an HTTP response |
 //! | `stream`, `preamble`, `retry`, `webkit` | what is sent, and how it begins |
-//! | `keep_alive`, `idle`, `coalesce` | when it is sent, and what when there is nothing to send |
+//! | `keep_alive`, `idle`, `coalesce` | when it is sent, and what is sent when there is nothing to send |
 //! | `layer`, `config`, `service`, `future`, `body`, `not_found` | the tower and http-body types around them |
 
 mod accept;

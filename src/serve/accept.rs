@@ -1,10 +1,11 @@
-//! Whether an `Accept` header rules out the only media type that there is here.
+//! Checks whether an `Accept` header rules out the only media type there is.
 
 use http::{HeaderMap, header::ACCEPT};
 
-/// Whether `text/event-stream` is acceptable. "A request without any Accept header field implies that the user agent
-/// will accept any media type in response" ([RFC 9110, 12.5.1](https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1)),
-/// and so does one in which there is no range that can be read.
+/// Returns whether `text/event-stream` is acceptable. "A request without any Accept header field implies that the user
+/// agent will accept any media type in response" ([RFC 9110,
+/// 12.5.1](https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1)). The same goes for a header without any range that
+/// can be parsed.
 pub(crate) fn accepts_event_stream(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let ranges = values.flat_map(|value| split_unquoted(value, ',')).filter_map(Range::parse);
@@ -12,7 +13,8 @@ pub(crate) fn accepts_event_stream(headers: &HeaderMap) -> bool {
     let mut any = false;
     for range in ranges {
         any = true;
-        // "Media ranges can be overridden by more specific media ranges": of two that are alike the kinder counts.
+        // "Media ranges can be overridden by more specific media ranges": of two equally specific ranges, the more
+        // lenient one counts.
         if range.fit > 0 && best.is_none_or(|best| (range.fit, range.wanted) > (best.fit, best.wanted)) {
             best = Some(range);
         }
@@ -22,10 +24,10 @@ pub(crate) fn accepts_event_stream(headers: &HeaderMap) -> bool {
 
 #[derive(Clone, Copy)]
 struct Range {
-    /// How closely it names the type: 0 not at all, 1 `*/*`, 2 `text/*`, 3 by name. Parameters don't count: the type has
-    /// none that would change what is sent.
+    /// How closely the range names the type: 0 not at all, 1 `*/*`, 2 `text/*`, 3 by name. Parameters don't count: the
+    /// type has none that would change what is sent.
     fit: u8,
-    /// Its weight is not zero.
+    /// Whether its weight is not zero.
     wanted: bool,
 }
 
@@ -38,7 +40,7 @@ impl Range {
             Some((kind, "*")) if kind.eq_ignore_ascii_case("text") => 2,
             Some(_) if name.eq_ignore_ascii_case("text/event-stream") => 3,
             Some((kind, subtype)) if !kind.is_empty() && !subtype.is_empty() => 0,
-            // Not in the grammar, and sent by old clients for `*/*`.
+            // Not in the grammar, but old clients send it for `*/*`.
             None if name == "*" => 1,
             _ => return None,
         };
@@ -48,12 +50,12 @@ impl Range {
     }
 }
 
-/// "qvalue = ( "0" [ "." 0*3DIGIT ] )": what is malformed rules nothing out.
+/// "qvalue = ( "0" [ "." 0*3DIGIT ] )": a malformed weight rules nothing out.
 fn is_zero(weight: &str) -> bool {
     matches!(weight, "0" | "0." | "0.0" | "0.00" | "0.000")
 }
 
-/// Splits where `at` stands outside of a quoted string.
+/// Splits at each `at` that is not inside a quoted string.
 fn split_unquoted(text: &str, at: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |character| {
@@ -80,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_rule_it_out_is_accepted() {
+    fn a_header_that_does_not_rule_it_out_is_accepted() {
         for values in [
             &[][..],
             &[""],
@@ -105,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_rules_it_out_is_not() {
+    fn a_header_that_rules_it_out_is_not_accepted() {
         for values in [
             &["application/json"][..],
             &["text/html, application/json"],

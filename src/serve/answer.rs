@@ -1,4 +1,4 @@
-//! What the authorizer and the hub said, as a response: the HTTP table's decisions, counted.
+//! Turns the answers of the authorizer and the hub into responses, as the table of HTTP answers says, and counts them.
 
 use http::{Response, StatusCode};
 
@@ -16,36 +16,39 @@ use crate::{
 };
 
 impl SseBody {
-    /// The whole response for a [`Subscription`](crate::Subscription) that was not opened, as the layer gives it:
+    /// Returns the whole response for a [`Subscription`](crate::Subscription) that was not opened, as the layer sends
+    /// it:
     ///
     /// | [`OpenError`] | response |
     /// | --- | --- |
-    /// | [`is_over`](OpenError::is_over) | 204, on which a browser stops reconnecting |
+    /// | [`is_over`](OpenError::is_over) | 204, which makes a browser stop reconnecting |
     /// | [`is_channel_count`](OpenError::is_channel_count) | 400 |
     /// | [`is_expired`](OpenError::is_expired) | 401 |
-    /// | all others: a limit, the shutdown, a remote backend that does not answer | 200, a random `retry:` of the hub, and the end |
+    /// | any other: a limit, a shutdown, a remote backend that does not answer | 200, a random `retry:` of the hub, and the end of the stream |
     ///
-    /// It is counted in the [`Stats`](crate::Stats) of `publisher` as the layer's are.
+    /// It counts in the [`Stats`](crate::Stats) of `publisher`, like the layer's own answers.
     pub fn refused(publisher: &Publisher, error: &OpenError) -> Response<Self> {
         not_opened(publisher, error)
     }
 }
 
-/// Answers a request that was not even asked.
+/// Answers a request that is not valid, without asking the authorizer.
 pub(crate) fn rejected(publisher: &Publisher, rejection: &Rejection, head: bool) -> Response<SseBody> {
     let response = match rejection {
         Rejection::Name(error) => bad_request(publisher, &error.to_string()),
-        Rejection::NoChannel => bad_request(publisher, "no channel is named"),
-        Rejection::TooManyChannels => bad_request(publisher, "more channels are named than one subscription may read"),
-        Rejection::Body => bad_request(publisher, "a request for a stream has no body"),
+        Rejection::NoChannel => bad_request(publisher, "the request names no channel"),
+        Rejection::TooManyChannels => {
+            bad_request(publisher, "the request names more channels than one subscription may read")
+        }
+        Rejection::Body => bad_request(publisher, "a request for a stream can't have a body"),
         Rejection::NotAcceptable => {
-            response::problem(StatusCode::NOT_ACCEPTABLE, Some("the answer is a text/event-stream"))
+            response::problem(StatusCode::NOT_ACCEPTABLE, Some("only text/event-stream is available"))
         }
     };
     for_method(head, response)
 }
 
-/// What the authorizer decided.
+/// What follows from the authorizer's verdict.
 pub(crate) enum Decided {
     Open(Opening),
     Answer(Response<SseBody>),
@@ -71,7 +74,7 @@ pub(crate) fn opened(publisher: &Publisher, ask: &Ask, opened: Result<Subscripti
     let response = match opened {
         Err(error) => not_opened(publisher, &error),
         // "The HEAD method is identical to GET except that the server MUST NOT send content in the response" (RFC 9110,
-        // 9.3.2): it has found out that there is a stream, and gives its place back.
+        // 9.3.2). The probe has shown that there is a stream, and gives its place back.
         Ok(_) if ask.head => response::stream(SseBody::rest(None), ask.route.declare_charset),
         Ok(subscription) => response::stream(body(ask, subscription), ask.route.declare_charset),
     };
@@ -97,7 +100,7 @@ fn not_opened(publisher: &Publisher, error: &OpenError) -> Response<SseBody> {
         let denied = Denied::unauthorized().detail(error.to_string());
         refused(publisher, &Refusal::Denied(denied))
     } else {
-        // A limit, the shutdown, a backend that is away; and whatever else there may be once, a reader can try again.
+        // A limit, a shutdown, an unreachable backend, or any error that may be added later: the reader can try again.
         response::come_back(publisher.reconnect_after())
     }
 }
@@ -109,7 +112,7 @@ fn refused(publisher: &Publisher, refusal: &Refusal) -> Response<SseBody> {
             debug!("a stream was denied", status = denied.status());
             response::denied(denied)
         }
-        // A browser takes any status but 200 for good, and what failed may be well in a moment.
+        // A browser takes any status but 200 as final, while the failure may be over in a moment.
         Refusal::Failed => {
             publisher.counters().authorizer_failed.add(1);
             response::come_back(publisher.reconnect_after())

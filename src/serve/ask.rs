@@ -1,5 +1,6 @@
-//! What a request asks for, read from its parts, and whether it can be asked so. Nothing of the request is kept: a held
-//! header value would pin the connection's whole read buffer.
+//! What a request asks for, read from its parts, and whether it is valid.
+//!
+//! Nothing of the request itself is kept: a held header value would pin the connection's whole read buffer.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -22,30 +23,30 @@ use crate::{
     },
 };
 
-/// A request for a stream.
+/// A valid request for a stream.
 #[derive(Debug)]
 pub(crate) struct Ask {
     pub(crate) route: Arc<Route>,
-    /// Each once, at least one.
+    /// At least one, without duplicates.
     pub(crate) channels: Arc<[ChannelName]>,
     pub(crate) client: Option<ClientId>,
-    /// As bytes, of any kind; never empty.
+    /// Arbitrary bytes, but never empty.
     pub(crate) last_event_id: Option<Vec<u8>>,
-    /// WebKit may have kept a part of a cut event, and is to drop it.
+    /// WebKit may have kept a part of a cut event, and is to be made to drop it.
     pub(crate) repair: bool,
-    /// Only the headers are wanted.
+    /// Whether only the headers are wanted.
     pub(crate) head: bool,
 }
 
-/// Why a request for a stream can't be asked so.
+/// Why a request for a stream is not valid.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Rejection {
     Name(InvalidText),
-    /// The route takes its channels from the query, and there is none.
+    /// The route takes its channels from the query, and the query names none.
     NoChannel,
-    /// They are more than one subscription may have.
+    /// The request names more channels than one subscription may have.
     TooManyChannels,
-    /// It has a body, or will have.
+    /// The request has a body, or announces one.
     Body,
     NotAcceptable,
 }
@@ -57,7 +58,7 @@ impl From<InvalidText> for Rejection {
 }
 
 impl Ask {
-    /// `None` if the request is for the inner service.
+    /// Reads a request. Returns `None` if it is for the inner service.
     pub(crate) fn read(
         routes: &Routes,
         max_channels: usize,
@@ -95,9 +96,10 @@ impl Ask {
     }
 }
 
-/// Whether a body follows. "Content received in a GET request has no generally defined semantics [..] and might lead some
-/// implementations to reject the request" ([RFC 9110, 9.3.1](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.1)). A stream
-/// would not read it, and as long as it is not read, hyper does not notice that the client has hung up.
+/// Returns whether a body follows. "Content received in a GET request has no generally defined semantics [..] and might
+/// lead some implementations to reject the request" ([RFC 9110,
+/// 9.3.1](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.1)). A stream would not read the body, and hyper does not
+/// notice that a client has hung up while its body is unread.
 fn announces_body(headers: &HeaderMap) -> bool {
     let is_none = |length: &http::HeaderValue| length.as_bytes().iter().all(|digit| *digit == b'0');
     headers.contains_key(TRANSFER_ENCODING) || !headers.get_all(CONTENT_LENGTH).iter().all(is_none)
@@ -107,7 +109,8 @@ fn read_client(raw: &str) -> Result<ClientId, InvalidText> {
     ClientId::try_from(&*percent::decode_segment("client id", raw)?)
 }
 
-/// Reads no further than to the first channel that is too many, so that nobody is asked about thousands of them.
+/// Reads the channels, but stops at the first one over the limit, so that no request makes anybody look at thousands of
+/// them.
 fn read_channels(
     route: &Route,
     max: usize,
@@ -128,9 +131,9 @@ fn read_channels(
     }
 }
 
-/// The channels of a query, each once; no more than one above `max`.
+/// Returns the channels of a query without duplicates, at most `max` + 1 of them.
 fn read_query(max: usize, query: Option<&str>) -> Result<Vec<ChannelName>, InvalidText> {
-    // A set, for a hub may allow thousands.
+    // A set, because a hub may allow thousands.
     let mut seen = HashSet::new();
     let mut channels = Vec::new();
     for raw in percent::query_values(query, CHANNEL) {
@@ -145,22 +148,23 @@ fn read_query(max: usize, query: Option<&str>) -> Result<Vec<ChannelName>, Inval
     Ok(channels)
 }
 
-/// The last event id of a request, as the layer reads it, for [`OpenOptions::open`](crate::OpenOptions::open).
+/// Returns the last event id of a request, as the layer reads it. Pass it to
+/// [`OpenOptions::open`](crate::OpenOptions::open).
 ///
-/// It is the value of the `Last-Event-ID` header, which a browser sends when it reconnects. Without that header it is the
-/// parameter `last_event_id` of the query, percent-decoded, which a page sets to start from an id that it has kept. The
-/// header wins, since a browser that reconnects repeats the old query.
+/// The id is the value of the `Last-Event-ID` header, which a browser sends when it reconnects. Without that header, it
+/// is the percent-decoded `last_event_id` parameter of the query, which a page sets to start from an id that it has
+/// kept. The header wins, because a browser that reconnects repeats the old query.
 ///
-/// Some polyfills put the id into the query when they reconnect. Any spelling of the parameter's name is understood, such as
-/// `lastEventId` and `last-event-id`: case, `-` and `_` make no difference. The last parameter that is not empty counts,
-/// since these clients append theirs to the page's own URL.
+/// Some polyfills put the id into the query when they reconnect, so any spelling of the parameter's name is understood,
+/// such as `lastEventId` or `last-event-id`: case, `-` and `_` make no difference. The last non-empty parameter counts,
+/// because these clients append theirs to the page's own URL.
 ///
-/// The id may be anything: one that the hub does not know is answered with a gap.
+/// The id may be anything. The hub answers an id that it does not know with a gap.
 ///
-/// The id of a `goodbye` tells the hub that a client reconnects by itself although it was told not to, and is answered with
-/// 204. Only in `last_event_id`, spelt so, it is the page's own decision to start again, and stands for the position at which
-/// the reader was sent away. That position is also in the [`goodbye`'s data](crate::EndReason), for clients that send the
-/// header whatever the reason is.
+/// The id of a `goodbye` means that a client reconnects by itself although it was told not to, and is answered with
+/// 204. There is one exception: in a parameter spelt exactly `last_event_id`, it is the page's own decision to start
+/// again, and stands for the position at which the reader was sent away. Clients that always send the header find that
+/// position in the [`goodbye`'s data](crate::EndReason) as well.
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue, Uri};
@@ -177,7 +181,7 @@ pub fn last_event_id(headers: &HeaderMap, uri: &Uri) -> Option<Vec<u8>> {
     header.filter(|id| !id.is_empty()).or_else(|| last_event_id_in_query(uri.query()))
 }
 
-/// The parameter by which a page says where to start; other spellings are those of clients that reconnect.
+/// The parameter with which a page says where to start. Other spellings come from clients that reconnect.
 const LAST_EVENT_ID: &[u8] = b"last_event_id";
 
 fn last_event_id_in_query(query: Option<&str>) -> Option<Vec<u8>> {
@@ -192,10 +196,10 @@ fn names_last_event_id(name: &[u8]) -> bool {
     letters.map(u8::to_ascii_lowercase).eq(*b"lasteventid")
 }
 
-/// The cursor in a goodbye's id; any other id as it is.
+/// Replaces a goodbye's id by its cursor, and leaves any other id as it is.
 fn reopened(mut id: Vec<u8>) -> Vec<u8> {
     let Some(rest) = id.strip_suffix(b"-end") else { return id };
-    // Compared too, so that what stands before the end is a cursor's own text.
+    // Comparing the texts makes sure that the part before the suffix is exactly a cursor's own text.
     let cursor = EventId::parse(rest).and_then(|id| id.cursor());
     if cursor.is_some_and(|cursor| cursor.to_string().as_bytes() == rest) {
         id.truncate(rest.len());
@@ -233,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_query_names_channels_only_where_nothing_else_does() {
+    fn the_query_names_channels_only_if_the_route_does_not() {
         assert_eq!(channels("/events?channel=b&x=%zz&channel=a+1&channel=b"), ["b", "a 1"]);
         assert_eq!(channels("/sse/a?channel=b"), ["a"]);
         assert_eq!(channels("/news?channel=b"), ["news"]);
@@ -246,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_names_are_rejected_and_before_accept() {
+    fn bad_names_are_rejected_before_accept_is_checked() {
         let html: &[(&str, &[u8])] = &[("accept", b"text/html")];
         let long = format!("/sse/{}", "x".repeat(256));
         for uri in [
@@ -281,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_event_id_is_bytes_and_the_headers_wins() {
+    fn the_last_event_id_is_bytes_and_the_header_wins() {
         let id = |uri: &str, header: Option<&[u8]>| {
             let headers: Vec<_> = header.map(|value| ("last-event-id", value)).into_iter().collect();
             read(uri, &headers).unwrap().last_event_id
@@ -298,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_query_may_spell_the_last_event_id_in_any_way_and_the_last_one_counts() {
+    fn the_query_may_spell_last_event_id_in_any_way_and_the_last_one_counts() {
         let id = |query: &str| last_event_id(&HeaderMap::new(), &format!("/?{query}").parse().unwrap());
         for name in ["last_event_id", "lastEventId", "last-event-id", "Last-Event-ID", "lastEventID", "l%61steventid"] {
             assert_eq!(id(&format!("a=b&{name}=q&c=d")).unwrap(), b"q", "{name}");
@@ -312,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_goodbyes_id_is_its_cursor_in_the_pages_own_parameter_only() {
+    fn a_goodbyes_id_becomes_its_cursor_only_in_the_pages_own_parameter() {
         let id = |query: &str, header: Option<&'static str>| {
             let headers =
                 header.map(|id| ("last-event-id".parse().unwrap(), id.parse().unwrap())).into_iter().collect();
@@ -331,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn other_methods_and_paths_are_the_inner_services() {
+    fn other_methods_and_paths_are_left_to_the_inner_service() {
         let mut routes = Routes::default();
         routes.insert("/sse/{channel}".into()).unwrap();
         let read = |method: Method, uri: &str| {

@@ -1,4 +1,5 @@
-//! The body of every response of the layer: a stream of events, a short answer of its own, or the inner service's body.
+//! The body of every response of the layer: a stream of events, a short answer of the layer's own, or the inner
+//! service's body.
 
 use std::{
     pin::Pin,
@@ -15,17 +16,20 @@ use super::{keep_alive::KeepAlive, preamble::Repair, retry::Retry, stream::Event
 use crate::hub::Subscription;
 
 pin_project! {
-    /// The body of the layer's responses, over an inner body `B` that passes through untouched. It is a body itself if
-    /// `B` is one of [`Bytes`]: `http_body::Body<Data = Bytes>`, as those of hyper, axum and warp are. An inner service
-    /// with other data needs its body mapped before, as with `http_body_util::BodyExt::map_frame`.
+    /// The body of the layer's responses.
     ///
-    /// Without `B` it is the stream of a [`Subscription`], with which any handler can answer, a `POST` too. It needs a
-    /// tokio runtime with its timer enabled, unless keep-alive and coalescing are off and its grant does not expire.
+    /// Without a type parameter it is the stream of a [`Subscription`]. You can answer with it from any handler, also
+    /// from a `POST`. It needs a tokio runtime with its timer enabled, unless keep-alive and coalescing are off and its
+    /// grant does not expire.
     ///
-    /// Let a handler read the body of its request first: over HTTP/1.1 hyper does not notice that a client has hung up while
-    /// some of its request is unread.
+    /// With an inner body `B`, it also passes that body through untouched. It is a body itself if `B` is a body of
+    /// [`Bytes`], that is `http_body::Body<Data = Bytes>`, as the bodies of hyper, axum and warp are. If your inner
+    /// service has other data, map its body first, for example with `http_body_util::BodyExt::map_frame`.
     ///
-    /// A handler can do whatever the layer does:
+    /// In a handler, read the body of the request before you answer: over HTTP/1.1, hyper does not notice that a client
+    /// has hung up while some of its request is unread.
+    ///
+    /// A handler can do everything that the layer does:
     ///
     /// ```
     /// use axum::{Router, extract::{Path, State}, http::{HeaderMap, Response, Uri}, routing::get};
@@ -59,54 +63,54 @@ pin_project! {
     #[derive(Debug)]
     #[project = KindProj]
     enum Kind<B> {
-        /// The inner service's.
+        /// The inner service's body.
         Inner { #[pin] body: B },
-        /// Boxed as the short answers are, so that a body that passes through does not carry its size.
+        /// Boxed, like the short answers, so that a body that passes through does not take the size of a stream.
         Stream { stream: Pin<Box<EventStream>> },
-        /// A stream that is over after these bytes, if any. Its size is not told: what it stands for has none.
+        /// A stream that ends after these bytes, if any. It announces no size, like the stream it stands for.
         Rest { bytes: Option<Box<Bytes>> },
         /// An answer whose size is known.
         Whole { bytes: Option<Box<Bytes>> },
     }
 }
 
-/// The body that there is none of: what [`SseBody`] has inside when no inner service is involved.
+/// The absent body: the inner type of an [`SseBody`] that involves no inner service.
 #[derive(Debug, Clone, Copy)]
 pub enum NoBody {}
 
 impl SseBody {
-    /// The stream of a subscription, with the default [`KeepAlive`] and a reconnection time of three seconds.
+    /// Creates the stream of a subscription, with the default [`KeepAlive`] and a reconnection time of three seconds.
     pub fn new(subscription: Subscription) -> Self {
         Self { kind: Kind::Stream { stream: Box::pin(EventStream::new(subscription)) } }
     }
 
-    /// What is sent when there is nothing to send; every 15 seconds a bare comment by default.
+    /// Sets what is sent when there is nothing to send. The default is a bare comment every 15 seconds.
     pub fn keep_alive(self, keep_alive: KeepAlive) -> Self {
         self.set(|stream| stream.set_keep_alive(keep_alive))
     }
 
-    /// Sends at most one chunk in each `pause`: off by default, as with zero; a second at most. See
+    /// Sends at most one chunk per `pause`, which is capped at one second. Off by default, and for a pause of zero. See
     /// [`Route::coalesce`](crate::Route::coalesce).
     pub fn coalesce(self, pause: Duration) -> Self {
         self.set(|stream| stream.set_coalesce(pause))
     }
 
-    /// How long a client waits before it reconnects: a `Duration`, or a range of them, of which this draws one; three seconds by
-    /// default, and `None` leaves it to the client. See [`Retry`].
+    /// Sets how long a client waits before it reconnects: a `Duration`, or a range of them from which a time is drawn
+    /// here. The default is three seconds; `None` leaves the time to the client. See [`Retry`].
     pub fn retry(self, retry: impl Into<Retry>) -> Self {
         self.set(|stream| stream.set_preamble(|preamble| preamble.set_retry(retry.into())))
     }
 
-    /// Sends the id of the position at which the reader starts, in an event named `cursor` with empty data, so that it resumes
-    /// there if its connection is cut before its first event; off by default. See
+    /// Sends the id of the position at which the reader starts, in an event named `cursor` with empty data, so that the
+    /// reader resumes there if its connection breaks before its first event. Off by default. See
     /// [`Route::announce_cursor`](crate::Route::announce_cursor).
     pub fn announce_cursor(self, announce: bool) -> Self {
         self.set(|stream| stream.set_preamble(|preamble| preamble.announce_cursor = announce))
     }
 
-    /// Begins the stream with a block that makes WebKit drop what it has kept of a cut event, if `repair` has it sent on a request
-    /// with these headers; never by default. The client keeps the [last event id](crate::last_event_id) that it came with. See
-    /// [`WebKitRepair`].
+    /// Begins the stream with a block that makes WebKit drop what it has kept of a cut event, if `repair` applies to a
+    /// request with these headers. By default it never does. Pass the [last event id](crate::last_event_id) of the
+    /// request, which the client keeps. See [`WebKitRepair`].
     ///
     /// ```
     /// use http::{HeaderMap, Uri};
@@ -121,7 +125,7 @@ impl SseBody {
         if repair.applies(headers) { self.repaired(last_event_id) } else { self }
     }
 
-    /// See `webkit_repair`; for a client that came with that last event id.
+    /// Like `webkit_repair`, for a client that is known to need it and sent this last event id.
     pub(crate) fn repaired(self, last_event_id: Option<&[u8]>) -> Self {
         let repair = Some(Repair::of(last_event_id));
         self.set(|stream| stream.set_preamble(|preamble| preamble.repair = repair))
@@ -135,7 +139,7 @@ impl SseBody {
         Self { kind: Kind::Whole { bytes: bytes.map(Box::new) } }
     }
 
-    /// The same, in a place where there can also be an inner body.
+    /// Converts to the type that can also hold an inner body.
     pub(crate) fn widen<B>(self) -> SseBody<B> {
         let kind = match self.kind {
             Kind::Inner { body } => match body {},
@@ -146,7 +150,7 @@ impl SseBody {
         SseBody { kind }
     }
 
-    /// Changes a stream, before it is polled; what is no stream has no settings.
+    /// Changes a stream's settings before it is polled. A body that is not a stream has none.
     fn set(mut self, change: impl FnOnce(Pin<&mut EventStream>)) -> Self {
         if let Kind::Stream { stream } = &mut self.kind {
             change(stream.as_mut());
@@ -161,7 +165,7 @@ impl<B> SseBody<B> {
     }
 }
 
-/// The empty body, with which middlewares around the layer answer themselves.
+/// An empty body. Middlewares around the layer use it for answers of their own.
 impl<B> Default for SseBody<B> {
     fn default() -> Self {
         Self { kind: Kind::Whole { bytes: None } }
@@ -199,7 +203,8 @@ impl<B: Body<Data = Bytes>> Body for SseBody<B> {
         match &self.kind {
             Kind::Inner { body } => body.is_end_stream(),
             Kind::Whole { bytes } => bytes.is_none(),
-            // Also of nothing left: a server that knew would tell the answer to a HEAD as an empty one.
+            // False even if nothing is left: a server that knew would send the answer to a HEAD with `content-length:
+            // 0`.
             Kind::Stream { .. } | Kind::Rest { .. } => false,
         }
     }
@@ -207,7 +212,7 @@ impl<B: Body<Data = Bytes>> Body for SseBody<B> {
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Inner { body } => body.size_hint(),
-            // A `usize` fits on every platform that there is; where it would not, the size is not told.
+            // A `usize` fits on every existing platform. If it did not, no size would be announced.
             Kind::Whole { bytes } => u64::try_from(bytes.as_ref().map_or(0, |bytes| bytes.len()))
                 .map_or_else(|_| SizeHint::default(), SizeHint::with_exact),
             Kind::Stream { .. } | Kind::Rest { .. } => SizeHint::default(),
@@ -231,7 +236,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_inner_body_passes_with_its_trailers_and_size() {
+    async fn an_inner_body_keeps_its_trailers_and_size() {
         let mut trailers = HeaderMap::new();
         trailers.insert("x-checksum", "1".parse().unwrap());
         let body = Full::<Bytes>::from("hello");
@@ -244,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn short_answers_end_and_only_whole_ones_tell_their_size() {
+    async fn short_answers_end_and_only_whole_ones_announce_their_size() {
         let whole = SseBody::whole(Some("{}".into()));
         assert_eq!(whole.size_hint().exact(), Some(2));
         assert!(!whole.is_end_stream());

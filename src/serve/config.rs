@@ -1,4 +1,4 @@
-//! What the services that a layer makes have in common.
+//! What all services made by one layer share.
 
 use super::route::Routes;
 use crate::publisher::Publisher;

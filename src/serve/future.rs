@@ -23,7 +23,7 @@ use crate::{
 };
 
 pin_project! {
-    /// The future of [`SseService`](crate::SseService): `S` is the inner service, `R` the request, `A` the authorizer.
+    /// The future of [`SseService`](crate::SseService). `S` is the inner service, `R` the request, `A` the authorizer.
     #[must_use = "a future does nothing until it is polled"]
     pub struct SseFuture<S: Service<R>, R, A: Authorizer = AllowAll> {
         #[pin]
@@ -34,11 +34,11 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<S, R, F, A: Authorizer> {
-        /// The inner service is being made ready; no `request` once it has been called.
+        /// The inner service is not ready yet. `request` is `None` once the service was called.
         Readying { service: S, request: Option<R> },
         Inner { #[pin] future: F },
         Asked { config: Arc<Config>, ask: Ask, #[pin] step: Step<A> },
-        /// `None` once it is given.
+        /// `None` once it was returned.
         Answered { response: Option<Response<SseBody>> },
     }
 }
@@ -47,7 +47,7 @@ pin_project! {
     #[project = StepProj]
     enum Step<A: Authorizer> {
         Deciding { #[pin] decide: Decide<A> },
-        // Ready at once where the log lives in process.
+        // Ready at once if the log lives in process.
         Opening { #[pin] opening: Opening },
     }
 }
@@ -114,7 +114,7 @@ where
             let future = match state.as_mut().project() {
                 StateProj::Readying { service, request } => {
                     ready!(service.poll_ready(cx))?;
-                    // Taken once: the next state follows in this same turn.
+                    // Taken only once: the state changes in this same iteration.
                     service.call(request.take().expect("polled after a panic"))
                 }
                 StateProj::Inner { future } => return future.poll(cx).map_ok(|response| response.map(SseBody::inner)),
@@ -123,7 +123,7 @@ where
                     state.set(State::Answered { response: None });
                     break response;
                 }
-                // The contract of `Future`: whoever polls once more than that has a bug of their own.
+                // The contract of `Future`: polling again after `Ready` is a bug of the caller.
                 StateProj::Answered { response } => break response.take().expect("polled after it was ready"),
             };
             state.set(State::Inner { future });

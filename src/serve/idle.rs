@@ -1,6 +1,7 @@
-//! Knows when nothing was sent for an interval. A timer that is re-armed at each event costs a good part of what its
-//! delivery costs, so this one is armed late: it fires for the time at which it was armed, and only then asks whether
-//! something was sent since.
+//! Tells when nothing was sent for an interval.
+//!
+//! Re-arming a timer at each event costs a good part of what delivering the event costs. This timer is armed late
+//! instead: it fires at the time for which it was once armed, and only then checks whether something was sent since.
 
 use std::{
     num::NonZeroU64,
@@ -16,20 +17,20 @@ pin_project! {
     #[derive(Debug)]
     pub(crate) struct Idle {
         interval: Option<Interval>,
-        // Since when there is nothing to send; `None` if something was sent since the last look.
+        // Since when there has been nothing to send; `None` if something was sent since the last poll.
         since: Option<Instant>,
-        // Made at the first look, where the runtime is.
+        // Created at the first poll, because only then is the runtime certain to be there.
         #[pin]
         sleep: Option<Sleep>,
     }
 }
 
-/// In nanoseconds, of which half a millennium fits in half the room of a `Duration`.
+/// An interval in nanoseconds. Half a millennium fits in half the size of a `Duration`.
 #[derive(Debug, Clone, Copy)]
 struct Interval(NonZeroU64);
 
 impl Interval {
-    /// None of zero.
+    /// Returns `None` for a duration of zero.
     fn of(duration: Duration) -> Option<Self> {
         NonZeroU64::new(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)).map(Self)
     }
@@ -44,17 +45,17 @@ impl Idle {
         Self { interval: interval.and_then(Interval::of), since: None, sleep: None }
     }
 
-    /// Something was sent. Reads no clock: that is for the next look.
+    /// Notes that something was sent. It reads no clock; the next poll does.
     pub(crate) fn sent(self: Pin<&mut Self>) {
         *self.project().since = None;
     }
 
-    /// A look, when there is nothing to send: ready once for each interval in which nothing was.
+    /// Called when there is nothing to send: ready once for each interval in which nothing was sent.
     pub(crate) fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         let Some(interval) = *this.interval else { return Poll::Pending };
         let since = *this.since.get_or_insert_with(Instant::now);
-        // Later than the clock can tell is never.
+        // A time that the clock can't represent never comes.
         let Some(due) = since.checked_add(interval.duration()) else { return Poll::Pending };
         if this.sleep.is_none() {
             this.sleep.set(Some(sleep_until(due)));
@@ -82,7 +83,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_ready_once_for_each_idle_interval() {
+    async fn an_idle_timer_is_ready_once_per_interval() {
         let start = Instant::now();
         let mut idle = pin!(Idle::new(Some(15 * SECOND)));
         for n in 1..=4 {
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_sent_puts_it_off_by_exactly_an_interval() {
+    async fn sending_postpones_the_idle_timer_by_exactly_one_interval() {
         let mut idle = pin!(Idle::new(Some(15 * SECOND)));
         for _ in 0..20 {
             assert!(timeout(10 * SECOND, poll_fn(|cx| idle.as_mut().poll(cx))).await.is_err());
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn off_and_beyond_the_clock_are_never() {
+    async fn an_interval_that_is_off_or_beyond_the_clock_never_ends() {
         for interval in [None, Some(Duration::MAX)] {
             let mut idle = pin!(Idle::new(interval));
             assert!(timeout(1_000_000 * SECOND, poll_fn(|cx| idle.as_mut().poll(cx))).await.is_err());

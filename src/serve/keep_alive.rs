@@ -1,4 +1,4 @@
-//! What a reader is sent when there is nothing to send; `idle` knows when.
+//! What a reader is sent when there is nothing to send. `idle` decides when.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,10 +9,12 @@ use crate::wire::{
     name::{Comment, EventName},
 };
 
-/// What a stream sends when it has sent nothing else for an interval, so that proxies don't take it for dead, and so that a
-/// client that is gone is noticed. By default it is a comment, a line that clients skip, after 15 seconds: "authors can include
-/// a comment line (one starting with a ':' character) every 15 seconds or so" ([HTML, 9.2.7][notes]). No blank line follows
-/// a comment: several clients would take that for an empty event.
+/// What a stream sends when it has sent nothing else for an interval. It keeps proxies from taking the stream for dead,
+/// and lets the server notice that a client is gone.
+///
+/// The default is a comment after 15 seconds, a line that clients skip: "authors can include a comment line (one
+/// starting with a ':' character) every 15 seconds or so" ([HTML, 9.2.7][notes]). No blank line follows the comment,
+/// because several clients would take that for an empty event.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,46 +24,46 @@ use crate::wire::{
 /// let route = Route::new("/sse/{channel}").keep_alive(keep_alive);
 /// ```
 ///
-/// A page does not see comments, so that it can't tell a path that is dead from a channel that is quiet. An
-/// [event](Self::event) it does see.
+/// A page does not see comments, so it can't tell a dead connection from a quiet channel. It does see an
+/// [event](Self::event).
 ///
 /// [notes]: https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a keep-alive does nothing until a route or a body has it"]
 pub struct KeepAlive {
-    /// `None` is never; never zero.
+    /// `None` means never. It is never zero.
     interval: Option<Duration>,
     comment: Option<Comment>,
     event: Option<EventName>,
-    /// The bytes of both.
+    /// The bytes of the comment and the event.
     line: Line,
 }
 
 impl KeepAlive {
-    /// A bare comment after each `interval` without anything else. An interval of zero turns it off. The runtime's timer
-    /// counts in milliseconds.
+    /// Sends a bare comment after each `interval` in which nothing else was sent. An interval of zero turns it off. The
+    /// runtime's timer counts in milliseconds.
     pub fn every(interval: Duration) -> Self {
         let interval = Some(interval).filter(|interval| !interval.is_zero());
         Self { interval, comment: None, event: None, line: Line::default() }
     }
 
-    /// None: for streams that nothing stands in front of. Such a stream needs no timer of the runtime either, unless its
-    /// grant expires.
+    /// Turns keep-alives off, for streams that don't go through proxies. Such a stream needs no runtime timer either,
+    /// unless its grant expires.
     pub fn off() -> Self {
         Self::every(Duration::ZERO)
     }
 
-    /// What the comment says; by default nothing. It costs its length on every idle connection.
+    /// Sets the comment's text, which is empty by default. Its length is sent on every idle connection.
     pub fn text(mut self, text: Comment) -> Self {
         self.comment = Some(text);
         self.encoded()
     }
 
-    /// Sends an event of that name, with empty data and without an id, instead of the bare comment; off by default. A page that
-    /// listens to it can tell that the stream is alive, and open another one when nothing has come for longer than the
-    /// interval. The last event id stays what it was.
+    /// Sends an event of this name, with empty data and without an id, instead of the bare comment. Off by default.
     ///
-    /// Clients that hear all events get it too, and have to cope with its empty data.
+    /// A page that listens to the event can tell that the stream is alive, and open another one when nothing has come
+    /// for longer than the interval. The event does not change the last event id. Clients that handle every event get
+    /// it too, and have to cope with its empty data.
     ///
     /// ```
     /// use std::time::Duration;
@@ -86,7 +88,7 @@ impl KeepAlive {
         self.encoded()
     }
 
-    /// With the line that its comment and its event make.
+    /// Encodes the line that the comment and the event make.
     fn encoded(mut self) -> Self {
         let mut line = Vec::new();
         if let Some(comment) = &self.comment {
@@ -115,8 +117,8 @@ impl Default for KeepAlive {
     }
 }
 
-/// The bytes, whole lines, shared by all streams that send them; by default a bare comment. A pointer, since each stream
-/// holds one.
+/// The bytes of a keep-alive: whole lines, shared by all streams that send them; a bare comment by default. It is a
+/// pointer because each stream holds one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Line(Option<Arc<Bytes>>);
 

@@ -16,10 +16,10 @@ use crate::{
     publisher::Publisher,
 };
 
-/// A [`tower_layer::Layer`] that answers `GET` and `HEAD` on its routes with streams of a hub's channels, and passes every
-/// other request to the service within.
+/// A [`tower_layer::Layer`] that answers `GET` and `HEAD` on its routes with streams of a hub's channels, and passes
+/// every other request to the inner service.
 ///
-/// Around any HTTP stack that is a `tower::Service<http::Request<_>>`:
+/// It works around any HTTP stack that is a `tower::Service<http::Request<_>>`:
 ///
 /// ```
 /// use tower_sse::{Publisher, SseLayer};
@@ -32,19 +32,18 @@ use crate::{
 ///
 /// # The inner service
 ///
-/// It has to be `Clone`, as servers ask of a service anyway, and to answer with a body of `Bytes`, that is a
-/// `http_body::Body<Data = Bytes>`, for the response to be servable: see [`SseBody`](crate::SseBody).
+/// The inner service must be `Clone`, which servers require of a service anyway. For the response to be servable, the
+/// service must answer with a body of `Bytes`, that is `http_body::Body<Data = Bytes>`: see
+/// [`SseBody`](crate::SseBody).
 ///
-/// [`SseService`] itself is always ready. Only a request that is passed on waits for the inner service to become ready, so
-/// that a stream neither waits for a busy one nor holds a place in it. Therefore put what depends on readiness within the
-/// layer, next to the service that may be busy: for example `LoadShed` around a `ConcurrencyLimit`. Limits that are to count
-/// streams too go around the layer.
+/// [`SseService`] itself is always ready. Only a request that is passed on waits for the inner service to become ready, so a stream neither waits for a busy service nor holds a place in it. Therefore put layers that depend on readiness inside this layer, next to the service that may be busy: for example `LoadShed` around a `ConcurrencyLimit`. Limits that should count streams too go around this layer.
 ///
 /// # Which layers protect the streams
 ///
-/// The layer answers its routes itself, so that nothing *within* it ever sees a request for a stream. Authentication, CORS,
-/// rate limits and tracing that streams need too have to go *around* it. **In axum that means after it**, since the layer that
-/// is added last sees a request first: `.layer(auth).layer(sse)` protects every page and leaves every stream open to anybody.
+/// The layer answers its routes itself, so nothing *inside* it ever sees a request for a stream. Authentication, CORS,
+/// rate limits and tracing that streams need must go *around* it. **In axum that means you add them after it**, because
+/// the layer that is added last sees a request first: `.layer(auth).layer(sse)` protects every page and leaves every
+/// stream open to anybody.
 ///
 /// ```
 /// use axum::{Router, extract::Request, http::StatusCode, middleware, response::{IntoResponse, Response}, routing::get};
@@ -64,7 +63,7 @@ use crate::{
 /// let app: Router = Router::new()
 ///     .route("/private", get(async || "a page"))
 ///     .layer(sse)
-///     // After `sse`: it protects the page and the streams.
+///     // Added after `sse`, so it protects the page and the streams.
 ///     .layer(middleware::from_fn(signed_in));
 ///
 /// for path in ["/private", "/events/payroll"] {
@@ -75,13 +74,11 @@ use crate::{
 /// # }
 /// ```
 ///
-/// With `tower::ServiceBuilder` the order is the opposite: what is added first is outermost.
+/// With `tower::ServiceBuilder` the order is the opposite: the layer that is added first is outermost.
 ///
 /// # In axum
 ///
-/// [`axum::Router::layer`](https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer) wraps what the router has at
-/// that moment, its fallback included, and a router takes a path that it does not know to the layer only as the fallback.
-/// So add the layer after all routes and after `fallback`, on the router that is served:
+/// [`axum::Router::layer`](https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer) wraps what the router has at that moment, including its fallback. A path that the router does not know reaches the layer only through the fallback. So add the layer after all routes and after `fallback`, on the router that you serve:
 ///
 /// ```
 /// # use axum::{Router, routing::get};
@@ -89,16 +86,16 @@ use crate::{
 /// # let sse = SseLayer::new(Publisher::new()).route("/sse/{channel}")?;
 /// let app: Router = Router::new()
 ///     .route("/", get(async || "the page"))
-///     .fallback(async || "what else there is")
+///     .fallback(async || "everything else")
 ///     .layer(sse);
 /// # Ok::<_, tower_sse::RouteError>(())
 /// ```
 ///
-/// Or around a whole router, wherever it came from: `Router::new().fallback_service(sse.layer(app))`, with `tower::Layer`
-/// for the method.
+/// You can also wrap a whole router, wherever it comes from: `Router::new().fallback_service(sse.layer(app))`, with
+/// `tower::Layer` in scope for the method.
 ///
-/// Without a layer around the whole, streams are a service of their own, on a route or under a prefix; a prefix is cut
-/// off before the layer's patterns see the path:
+/// If you don't want a layer around the whole, make the streams a service of their own, on a route or under a prefix.
+/// axum cuts the prefix off before the layer's patterns see the path:
 ///
 /// ```
 /// # use axum::Router;
@@ -110,19 +107,19 @@ use crate::{
 /// # Ok::<_, tower_sse::RouteError>(())
 /// ```
 ///
-/// A router that has the layer can be put into another by `nest_service`, and by `other.merge(it)` as long as `other` has
-/// no fallback. These compile as well, and answer the layer's paths with the router's 404 or its fallback, without any
-/// warning:
+/// You can put a router that has the layer into another router with `nest_service`, or with `other.merge(it)` as long
+/// as `other` has no fallback. The following compile as well, but without any warning they answer the layer's paths
+/// with the router's 404 or its fallback:
 ///
-/// - `route_layer` instead of `layer`: it leaves the fallback alone,
-/// - `.layer(sse)` before `.fallback(..)`: the fallback is not within the layer,
-/// - `nest` of a router that has the layer and no fallback of its own: the outer router's is used instead,
-/// - `it.merge(other)`, or `other` with a fallback: the fallback that stays is the other's.
+/// - `route_layer` instead of `layer`: it does not wrap the fallback.
+/// - `.layer(sse)` before `.fallback(..)`: the fallback is not inside the layer.
+/// - `nest` of a router that has the layer but no fallback of its own: the outer router's fallback is used instead.
+/// - `it.merge(other)`, or `other` with a fallback: the fallback that remains is the other's.
 ///
 /// # Who may read
 ///
-/// The [authorizer](SseLayer::authorizer) decides which channels a connection reads, and as which client. Without one
-/// everybody reads everything.
+/// The [authorizer](SseLayer::authorizer) decides which channels a connection reads, and as which client. Without one,
+/// everybody can read everything.
 #[derive(Debug, Clone)]
 #[must_use = "a layer does nothing until a service is within it"]
 pub struct SseLayer<A = AllowAll> {
@@ -131,7 +128,7 @@ pub struct SseLayer<A = AllowAll> {
 }
 
 impl SseLayer {
-    /// A layer over the hub of `publisher`, without routes, that grants everybody what they ask for.
+    /// Creates a layer over the hub of `publisher`. It has no routes yet, and grants everybody what they ask for.
     pub fn new(publisher: Publisher) -> Self {
         Self { config: Arc::new(Config { publisher, routes: Routes::default() }), authorizer: AllowAll }
     }
@@ -142,24 +139,26 @@ impl<A> SseLayer<A> {
     ///
     /// # Errors
     ///
-    /// If the pattern is malformed, could never match as it is meant, does not begin with a slash or conflicts with one
-    /// that the layer has: [`RouteError::is_pattern`](crate::RouteError::is_pattern). If the route has both a fixed channel
-    /// and a `{channel}`. The error names the pattern.
+    /// Returns an error that names the pattern, if the pattern is malformed, could never match as intended, does not
+    /// begin with a slash, or conflicts with another pattern of the layer
+    /// ([`RouteError::is_pattern`](crate::RouteError::is_pattern)), or if the route has a fixed channel and also a
+    /// `{channel}` ([`RouteError::is_channel_twice`](crate::RouteError::is_channel_twice)).
     pub fn route(mut self, route: impl Into<Route>) -> Result<Self, RouteError> {
         Arc::make_mut(&mut self.config).routes.insert(route.into())?;
         Ok(self)
     }
 
-    /// Sets who decides; [`AllowAll`] by default. It is cloned for each connection.
+    /// Sets the authorizer, which decides who may read what. The default is [`AllowAll`]. It is cloned for each
+    /// connection.
     ///
-    /// Nothing limits how long it may take but a timeout that you put around it: see [`Authorizer`]. axum asks of it that
-    /// it is `Sync`.
+    /// It may take any time to answer; put a timeout around it to limit that: see [`Authorizer`]. axum requires it to
+    /// be `Sync`.
     pub fn authorizer<D: Authorizer>(self, authorizer: D) -> SseLayer<D> {
         SseLayer { config: self.config, authorizer }
     }
 
-    /// A service of the streams alone, for a router's `route_service` or `nest_service`. What is no stream is answered
-    /// with 404, and another method on a stream's path with 405.
+    /// Returns a service of the streams alone, for a router's `route_service` or `nest_service`. It answers any other
+    /// path with 404, and another method on a stream's path with 405.
     pub fn into_service(self) -> SseService<NotFound, A> {
         let inner = NotFound { config: self.config.clone() };
         SseService::new(inner, self.config, self.authorizer)

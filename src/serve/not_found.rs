@@ -1,4 +1,4 @@
-//! What is within a layer that stands alone: nothing, and the answers that say so.
+//! The inner service of a layer that stands alone: it answers that there is nothing.
 
 use std::{
     convert::Infallible,
@@ -12,8 +12,8 @@ use tower_service::Service;
 
 use super::{body::SseBody, config::Config, response};
 
-/// The inner service of [`SseLayer::into_service`](crate::SseLayer::into_service): a path that no pattern matches is
-/// answered with 404, and another method than `GET` and `HEAD` on one that does with 405.
+/// The inner service of [`SseLayer::into_service`](crate::SseLayer::into_service). It answers a path that no pattern
+/// matches with 404, and a method other than `GET` and `HEAD` on a path that does match with 405.
 #[derive(Debug, Clone)]
 pub struct NotFound {
     pub(crate) config: Arc<Config>,

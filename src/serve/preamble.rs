@@ -9,30 +9,31 @@ use crate::wire::{
     notice::{write_announcement, write_repair},
 };
 
-/// What the first bytes say. Sent at once, so that the client, and every proxy on the way, sees that the stream is open.
+/// What the first bytes contain. They are sent at once, so that the client and every proxy on the way see that the
+/// stream is open.
 #[derive(Debug)]
 pub(crate) struct Preamble {
-    /// What WebKit has kept of a cut event is ended first: see `webkit`.
+    /// First ends what WebKit has kept of a cut event: see `webkit`.
     pub(crate) repair: Option<Repair>,
     /// In milliseconds.
     pub(crate) retry: Option<u32>,
-    /// Where the reader starts, too.
+    /// Whether the first bytes also say where the reader starts.
     pub(crate) announce_cursor: bool,
 }
 
-/// The last event id that the client is to have when what it has kept is ended.
+/// The last event id that the client should have after the repair.
 #[derive(Debug)]
 pub(crate) enum Repair {
-    /// It came with none.
+    /// The client sent none.
     NoId,
-    /// It came with this one.
+    /// The client sent this one.
     Id(EventId),
-    /// It came with one that can't be the hub's, and keeps it.
+    /// The client sent one that the hub can't have issued. It keeps that id.
     Unknown,
 }
 
 impl Repair {
-    /// For a client that came with that last event id.
+    /// The repair for a client that sent this last event id.
     pub(crate) fn of(last_event_id: Option<&[u8]>) -> Self {
         last_event_id.map_or(Self::NoId, |id| EventId::parse(id).map_or(Self::Unknown, Self::Id))
     }
@@ -59,8 +60,11 @@ impl Preamble {
         self.retry = retry.draw().map(retry_millis);
     }
 
-    /// `retry:` takes effect as soon as its line is read. With a cursor an event of its own follows, with empty data: Firefox
-    /// and several other clients ignore the id of a block without data. Without a cursor it is a comment, and no blank line.
+    /// Encodes the preamble.
+    ///
+    /// `retry:` takes effect as soon as its line is read. With a cursor, an event follows, with empty data, because
+    /// Firefox and several other clients ignore the id of a block without data. Without a cursor, a comment follows,
+    /// without a blank line.
     pub(crate) fn encode(&self, cursor: Option<Cursor>) -> Vec<u8> {
         const LONGEST: &str = "retry: 2147483647\nevent: cursor\ndata: \nid: 0123456789ab-18446744073709551615\n\n";
         let mut out = Vec::with_capacity(LONGEST.len());
@@ -104,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repair_repeats_no_id_that_the_hub_can_not_have_given() {
+    fn a_repair_never_repeats_an_id_that_the_hub_cannot_have_issued() {
         for id in [&b"\xff"[..], b"a b", b"x\ndata: forged", b"", b"0123456789ab-07"] {
             assert_eq!(encode(Some(Repair::of(Some(id))), None, None), ":\nevent: -\n\n:\n", "{id:?}");
         }

@@ -1,4 +1,4 @@
-//! The responses that the layer makes itself: their status, headers and body. When each is due is said in `answer`.
+//! The responses that the layer makes itself: their status, headers and body. `answer` decides when each is due.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::body::SseBody;
 use crate::{authorize::Denied, hub::Subscription, wire::encode::write_retry};
 
 impl SseBody {
-    /// A response with the stream, and the headers that a stream needs.
+    /// Returns a response with this body and the headers that a stream needs.
     pub fn into_response(self) -> Response<Self> {
         stream(self, false)
     }
@@ -24,7 +24,8 @@ impl From<Subscription> for Response<SseBody> {
     }
 }
 
-/// 200 with a stream. `no-transform` keeps compressing proxies from collecting it; `x-accel-buffering` is what nginx asks.
+/// A 200 with a stream. `no-transform` keeps compressing proxies from buffering it, and `x-accel-buffering` does the
+/// same for nginx.
 pub(crate) fn stream(body: SseBody, declare_charset: bool) -> Response<SseBody> {
     let content_type = if declare_charset { "text/event-stream; charset=utf-8" } else { "text/event-stream" };
     let mut response = Response::new(body);
@@ -35,19 +36,20 @@ pub(crate) fn stream(body: SseBody, declare_charset: bool) -> Response<SseBody> 
     response
 }
 
-/// A stream that only says when to come back. A browser gives up for good on a 503.
+/// A stream that only says when to reconnect, because a browser gives up for good on a 503.
 pub(crate) fn come_back(after: Duration) -> Response<SseBody> {
     let mut line = Vec::new();
     write_retry(&mut line, after);
     stream(SseBody::rest(Some(line.into())), false)
 }
 
-/// "a client can be told to stop reconnecting using the HTTP 204 No Content response code" (HTML, 9.2.1).
+/// A 204: "a client can be told to stop reconnecting using the HTTP 204 No Content response code" (HTML, 9.2.1).
 pub(crate) fn stop() -> Response<SseBody> {
     not_stored(StatusCode::NO_CONTENT, SseBody::whole(None))
 }
 
-/// [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457): with `about:blank` the title is the status's.
+/// A problem as in [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457): with `about:blank`, the title is that of the
+/// status.
 pub(crate) fn problem(status: StatusCode, detail: Option<&str>) -> Response<SseBody> {
     let mut body = json!({
         "type": "about:blank",
@@ -71,7 +73,8 @@ pub(crate) fn denied(denied: &Denied) -> Response<SseBody> {
     response
 }
 
-/// What a HEAD gets of an answer: the headers. No size is told, so that none is told that a GET would not tell.
+/// Reduces an answer to what a HEAD gets: the headers. It announces no size, so as not to announce one that a GET would
+/// not.
 pub(crate) fn head(response: Response<SseBody>) -> Response<SseBody> {
     response.map(|_| SseBody::rest(None))
 }
@@ -96,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_problem_says_what_is_wrong() {
+    async fn a_problem_response_says_what_is_wrong() {
         let response = problem(StatusCode::BAD_REQUEST, Some("channel name is empty"));
         assert_eq!(response.status(), 400);
         assert_eq!(response.headers()["content-type"], "application/problem+json");

@@ -1,4 +1,4 @@
-//! How long a client is told to wait before it reconnects: one time for all streams, or a random one for each.
+//! How long a client is told to wait before it reconnects: one time for all streams, or a random time for each.
 
 use std::{
     ops::{Range, RangeInclusive},
@@ -7,14 +7,14 @@ use std::{
 
 use crate::random;
 
-/// How long a client waits before it reconnects; what [`Route::retry`](crate::Route::retry) and
-/// [`SseBody::retry`](crate::SseBody::retry) take.
+/// How long a client waits before it reconnects, as passed to [`Route::retry`](crate::Route::retry) and
+/// [`SseBody::retry`](crate::SseBody::retry).
 ///
-/// It is made from a `Duration`, which all streams then have in common, from a range of them, in which each stream has a
-/// random time of its own, or from `None`, which leaves the time to the client. All count in whole milliseconds, at most
-/// 2,147,483,647 (24 days).
+/// Make it from a `Duration`, which is then the same for all streams; from a range, from which each stream gets a
+/// random time of its own; or from `None`, which leaves the time to the client. Times are sent in whole milliseconds,
+/// at most 2,147,483,647 (24 days).
 ///
-/// When a server crashes it says no goodbye, so that all clients reconnect after the time that their streams began with. A
+/// A server that crashes says no goodbye, so all clients reconnect after the time that their streams began with. A
 /// range spreads them:
 ///
 /// ```
@@ -25,12 +25,12 @@ use crate::random;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retry(
-    /// The shortest and the longest; `None` leaves it to the client.
+    /// The shortest and the longest time. `None` leaves the time to the client.
     Option<(Duration, Duration)>,
 );
 
 impl Retry {
-    /// The time for one stream.
+    /// Draws the time for one stream.
     pub(crate) fn draw(self) -> Option<Duration> {
         match self.0 {
             Some((min, max)) if min < max => Some(random::between(min, max)),
@@ -39,7 +39,7 @@ impl Retry {
     }
 }
 
-/// Three seconds: about what browsers wait by themselves.
+/// Three seconds, which is about what browsers wait by default.
 impl Default for Retry {
     fn default() -> Self {
         Duration::from_secs(3).into()
@@ -52,21 +52,21 @@ impl From<Duration> for Retry {
     }
 }
 
-/// `None` leaves it to the client.
+/// `None` leaves the time to the client.
 impl From<Option<Duration>> for Retry {
     fn from(time: Option<Duration>) -> Self {
         time.map_or(Self(None), Self::from)
     }
 }
 
-/// A random time for each stream. A range without any time in it is its start.
+/// Draws a random time for each stream. An empty range stands for its start.
 impl From<Range<Duration>> for Retry {
     fn from(times: Range<Duration>) -> Self {
         Self(Some((times.start, times.end.saturating_sub(Duration::from_millis(1)))))
     }
 }
 
-/// A random time for each stream. A range without any time in it is its start.
+/// Draws a random time for each stream. An empty range stands for its start.
 impl From<RangeInclusive<Duration>> for Retry {
     fn from(times: RangeInclusive<Duration>) -> Self {
         Self(Some(times.into_inner()))

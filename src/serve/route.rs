@@ -1,4 +1,4 @@
-//! Which paths are streams, and how each is set. What a request makes of them is read in `ask`.
+//! Which paths are streams, and with what settings. `ask` reads what a request makes of them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,22 +9,26 @@ use crate::{
     wire::name::ChannelName,
 };
 
-/// The parameter of a pattern, and of the query, that names a channel.
+/// The parameter that names a channel, in a pattern and in the query.
 pub(crate) const CHANNEL: &str = "channel";
-/// The parameter of a pattern that names the client.
+/// The parameter that names the client in a pattern.
 pub(crate) const CLIENT_ID: &str = "client_id";
 
 /// A path pattern whose requests are answered with a stream, and the settings of those streams.
 ///
-/// The pattern is matched on the path as it came, before percent-decoding, so that a `%2F` may stand within a name.
-/// `{channel}` and `{client_id}` are segments that name the channel and the client, both optional; `{*channel}` takes the
-/// rest of the path. **Any other parameter matches and means nothing**, a misspelt one too: with `{chanel}` the channel is
-/// the query's to name, and with `{client}` no connection has a client. A path that ends before a parameter does not
-/// match; an empty name within it is answered with 400. Literal braces are doubled. What could never match as it is meant,
-/// such as `/:channel`, `/*rest` and a parameter twice, is an error of [`SseLayer::route`](crate::SseLayer::route).
+/// `{channel}` and `{client_id}` stand for segments that name the channel and the client; both are optional.
+/// `{*channel}` takes the rest of the path. Write a literal brace twice. The pattern is matched against the path as it
+/// arrived, before percent-decoding, so a name may contain a `%2F`.
 ///
-/// A route reads the channel in its pattern, or its [fixed channels](Route::channel), or else those that the query names:
-/// `/events?channel=a&channel=b`.
+/// **Any other parameter matches and means nothing**, even a misspelt one: with `{chanel}`, the query names the
+/// channel, and with `{client}`, no connection has a client.
+///
+/// A path that ends before a parameter does not match. An empty name inside a path is answered with 400. A pattern that
+/// could never match as intended, such as `/:channel`, `/*rest` or one with the same parameter twice, is an error of
+/// [`SseLayer::route`](crate::SseLayer::route).
+///
+/// A route reads the channel in its pattern, or its [fixed channels](Route::channel), or otherwise those that the query
+/// names: `/events?channel=a&channel=b`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,7 +56,8 @@ pub struct Route {
 }
 
 impl Route {
-    /// A route on `pattern`, which begins with a slash; it is checked when a layer [takes](crate::SseLayer::route) it.
+    /// Creates a route for `pattern`, which begins with a slash. The pattern is checked when you
+    /// [add](crate::SseLayer::route) the route to a layer.
     pub fn new(pattern: impl Into<String>) -> Self {
         Self {
             pattern: pattern.into(),
@@ -67,7 +72,7 @@ impl Route {
         }
     }
 
-    /// Adds a fixed channel: every request on the route reads it, and names none itself.
+    /// Adds a fixed channel. Every request on the route reads it, and can't name channels itself.
     pub fn channel(mut self, channel: ChannelName) -> Self {
         if !self.channels.contains(&channel) {
             self.channels.push(channel);
@@ -75,22 +80,25 @@ impl Route {
         self
     }
 
-    /// What is sent when there is nothing to send; every 15 seconds a bare comment by default.
+    /// Sets what is sent when there is nothing to send. The default is a bare comment every 15 seconds.
     pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
         self.keep_alive = keep_alive;
         self
     }
 
-    /// Sends a reader at most one chunk in each `pause`, with all that came meanwhile: for bursts of small events, such as
-    /// tokens, where most of the cost is a write for each. Off by default, as with zero; more than a second is a second.
+    /// Sends a reader at most one chunk per `pause`, with everything that arrived meanwhile. Use it for bursts of small
+    /// events such as tokens, where most of the cost is one write per event. Off by default, and for a pause of zero;
+    /// the maximum is one second.
     ///
-    /// An event after a pause goes at once; one that comes within `pause` of the one before waits for the rest of it, and
-    /// so do a gap and the end of the stream. The runtime's timer counts in milliseconds. A reader that is behind gets all
-    /// that it missed without waiting, and keep-alives come as without. While it waits the log goes on: a pause in which a
-    /// channel evicts what was just published is told as a gap, as of any reader that is too slow.
+    /// An event that comes after a pause is sent at once. An event that comes within `pause` of the previous one waits
+    /// for the rest of the pause, and so do a gap and the end of the stream. A reader that is behind gets everything
+    /// that it missed without waiting. Keep-alives are not affected. The runtime's timer counts in milliseconds.
     ///
-    /// Of five events a millisecond apart, 5 ms make two chunks, for about three quarters of the CPU. A server that has more
-    /// to send than it can takes several at once anyway.
+    /// The log goes on while a reader waits. If the channel evicts an event during the pause in which it was published,
+    /// the reader gets a gap, like any reader that is too slow.
+    ///
+    /// For example, a pause of 5 ms turns five events a millisecond apart into two chunks, for about three quarters of
+    /// the CPU time. A server that is too busy to keep up sends several events at once anyway.
     ///
     /// ```
     /// use std::time::Duration;
@@ -103,42 +111,43 @@ impl Route {
         self
     }
 
-    /// How long a client waits before it reconnects: a `Duration`, or a range of them, in which each stream has a random time;
-    /// three seconds by default, and `None` leaves it to the client. See [`Retry`].
+    /// Sets how long a client waits before it reconnects: a `Duration`, or a range of them, from which each stream gets
+    /// a random time. The default is three seconds; `None` leaves the time to the client. See [`Retry`].
     pub fn retry(mut self, retry: impl Into<Retry>) -> Self {
         self.retry = retry.into();
         self
     }
 
-    /// Where a fresh reader starts, what a second connection of a client means, limits.
+    /// Sets where a fresh reader starts, what a second connection of a client means, and limits.
     pub fn options(mut self, options: OpenOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// Sends a fresh reader the id of the position at which it starts, in an event named `cursor` with empty data, so that it
-    /// resumes there if its connection is cut before its first event; off by default. A reader that is owed a
-    /// [`Gap`](crate::Gap) gets the gap's id only.
+    /// Sends a fresh reader the id of the position at which it starts, in an event named `cursor` with empty data, so
+    /// that the reader resumes there if its connection breaks before its first event. Off by default. A reader that is
+    /// owed a [`Gap`](crate::Gap) gets only the gap's id.
     ///
-    /// A browser's page does not notice the event unless it listens to that name, which the application may give to events
-    /// of its own. A client that hears all events gets one more, and has to cope with its empty data.
+    /// A page in a browser does not notice the event unless it listens to that name, which your application may also
+    /// use for its own events. A client that handles every event gets one more, and has to cope with its empty data.
     pub fn announce_cursor(mut self, announce: bool) -> Self {
         self.announce_cursor = announce;
         self
     }
 
-    /// To whom the stream begins with a block that makes WebKit, Safari's engine, drop what it has kept of a cut event;
-    /// [`WebKitRepair::Auto`] by default, which is to WebKit's own `EventSource`.
+    /// Sets for which clients the stream begins with a block that makes WebKit, Safari's engine, drop what it has kept
+    /// of a cut event. The default is [`WebKitRepair::Auto`]: for WebKit's own `EventSource`.
     pub fn webkit_repair(mut self, repair: WebKitRepair) -> Self {
         self.webkit_repair = repair;
         self
     }
 
-    /// Says in the `content-type` that the stream is UTF-8, `text/event-stream; charset=utf-8`; off by default.
+    /// Declares in the `content-type` that the stream is UTF-8: `text/event-stream; charset=utf-8`. Off by default.
     ///
-    /// A stream is UTF-8 whatever its type says ([HTML, 9.2.5][parsing]), and browsers read it so. Python's `requests` takes a
-    /// text without a charset for Latin-1, and so do clients that are built on it, such as `sseclient`. Others take only the bare
-    /// `text/event-stream` for a stream: the documented check of `fetch-event-source`, and `rn-eventsource` in React Native.
+    /// A stream is UTF-8 whatever its type says ([HTML, 9.2.5][parsing]), and browsers read it as such. Turn this on
+    /// for Python's `requests`, which takes text without a charset for Latin-1, and for clients built on it, such as
+    /// `sseclient`. Leave it off for clients that accept only the bare `text/event-stream`, such as the documented
+    /// check of `fetch-event-source`, and `rn-eventsource` in React Native.
     ///
     /// [parsing]: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
     pub fn declare_charset(mut self, declare: bool) -> Self {
@@ -146,7 +155,8 @@ impl Route {
         self
     }
 
-    /// Refuses what the matcher takes and would not match as it is meant, and a channel that is named twice.
+    /// Refuses a pattern that the matcher accepts but that would not match as intended, and a channel that is named
+    /// twice.
     fn check(&self) -> Result<(), RouteErrorKind> {
         if !self.pattern.starts_with('/') {
             return Err(RouteErrorKind::NotAbsolute);
@@ -180,7 +190,7 @@ impl From<String> for Route {
     }
 }
 
-/// The names of a pattern's parameters; a doubled brace is a literal one.
+/// Returns the names of a pattern's parameters. A doubled brace is a literal one.
 fn parameters(pattern: &str) -> Vec<String> {
     let pattern = pattern.replace("{{", "").replace("}}", "");
     let ends = pattern.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
@@ -200,7 +210,7 @@ impl Routes {
             .map_err(|kind| RouteError::new(&pattern, kind))
     }
 
-    /// The route of a path, and the parameters in it as they came.
+    /// Finds the route of a path, and the parameters in it, still encoded.
     pub(crate) fn at<'r, 'p>(&'r self, path: &'p str) -> Option<(&'r Arc<Route>, matchit::Params<'r, 'p>)> {
         self.0.at(path).ok().map(|found| (found.value, found.params))
     }
@@ -250,7 +260,7 @@ mod tests {
         let conflict = routes(["/x".into(), "/a/{channel}".into(), "/a/{other}".into()]).unwrap_err();
         assert_eq!(conflict.to_string(), "the path pattern `/a/{other}` conflicts with `/a/{channel}`");
         assert!(conflict.is_pattern());
-        // Any other parameter is allowed, and so are the marks within a segment.
+        // Any other parameter is allowed, and so are these characters within a segment.
         for pattern in ["/{tenant}/events/{channel}", "/a:b/{channel}", "/a*/{channel}", "/{{a}}/{a}", "/b-{channel}"] {
             assert!(routes([pattern.into()]).is_ok(), "{pattern}");
         }
@@ -269,7 +279,7 @@ mod tests {
         assert_eq!(at("/sse/a%2Fb"), Some(("a%2Fb", None)));
         assert_eq!(at("/sse/a/ana"), Some(("a", Some("ana"))));
         assert_eq!(at("/all/a/b/c"), Some(("a/b/c", None)));
-        // A channel that is empty is asked for, and refused; at the end of a path there is nothing that asks.
+        // Inside a path, an empty channel is asked for and then refused; at the end of a path, nothing asks for it.
         assert_eq!(at("/sse//ana"), Some(("", Some("ana"))));
         for path in ["", "/", "/sse", "/sse/", "/sse//", "/sse/a/", "/sse/a/b/c", "/all/", "*"] {
             assert_eq!(at(path), None, "{path}");

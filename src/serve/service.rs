@@ -1,4 +1,4 @@
-//! Tells the requests for streams from the inner service's. What becomes of them is in `future`.
+//! Separates the requests for streams from those for the inner service. `future` handles both from there.
 
 use std::{
     sync::Arc,
@@ -11,8 +11,8 @@ use tower_service::Service;
 use super::{answer, ask::Ask, body::SseBody, config::Config, future::SseFuture};
 use crate::authorize::{AllowAll, Authorizer};
 
-/// The service that [`SseLayer`](crate::SseLayer) makes of another: streams on its routes, and everything else from
-/// within.
+/// The service that [`SseLayer`](crate::SseLayer) makes from an inner service: it answers with streams on the layer's
+/// routes, and passes everything else to the inner service.
 ///
 /// ```
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -49,8 +49,8 @@ where
     type Error = S::Error;
     type Future = SseFuture<S, Request<ReqBody>, A>;
 
-    /// Always ready, since a stream does not need the inner service: waiting for it here would delay streams while it is busy,
-    /// and reserve a place in it that a stream never uses.
+    /// Always ready, because a stream does not need the inner service. Waiting for it here would delay streams while it
+    /// is busy, and would reserve a place in it that a stream never uses.
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
     }
@@ -59,7 +59,7 @@ where
         let Config { publisher, routes } = &*self.config;
         let max = publisher.limits().channels_per_subscription;
         match Ask::read(routes, max, request.method(), request.uri(), request.headers()) {
-            // A clone, which the future makes ready: this one never is.
+            // A clone, which the future polls until it is ready: `poll_ready` never does that for this one.
             None => SseFuture::passed_on(self.inner.clone(), request),
             Some(Err(rejection)) => {
                 let head = request.method() == Method::HEAD;

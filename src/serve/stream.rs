@@ -1,4 +1,4 @@
-//! What a reader is sent, in order: the preamble, then the subscription's events, and a comment when it is idle.
+//! What a reader is sent, in order: the preamble, then the subscription's events, and a keep-alive when it is idle.
 
 use std::{
     pin::Pin,
@@ -20,12 +20,12 @@ use crate::hub::Subscription;
 pin_project! {
     #[derive(Debug)]
     pub(crate) struct EventStream {
-        // `None` once it is sent, and boxed, so that an idle stream does not carry it.
+        // `None` once it was sent. Boxed, so that an idle stream does not carry it.
         preamble: Option<Box<Preamble>>,
         subscription: Subscription,
-        // Boxed, for it is off by default.
+        // Boxed, because it is off by default.
         coalesce: Option<Box<Coalesce>>,
-        // The keep-alive's.
+        // The keep-alive's bytes.
         line: Line,
         #[pin]
         idle: Idle,
@@ -38,7 +38,7 @@ impl EventStream {
         Self { preamble: Some(Box::default()), subscription, coalesce: None, line, idle }
     }
 
-    /// Changes what the first bytes say, until they are sent.
+    /// Changes what the first bytes say. It has no effect once they were sent.
     pub(crate) fn set_preamble(self: Pin<&mut Self>, change: impl FnOnce(&mut Preamble)) {
         if let Some(preamble) = self.project().preamble {
             change(preamble);
@@ -56,7 +56,7 @@ impl EventStream {
         *self.project().coalesce = Coalesce::new(pause).map(Box::new);
     }
 
-    /// The next bytes; `None` is the end, after which it is not polled again.
+    /// Returns the next bytes. `None` is the end, after which the stream is not polled again.
     pub(crate) fn poll_chunk(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let this = self.as_mut().project();
         match this.preamble.take() {
@@ -75,7 +75,7 @@ impl EventStream {
                 this.idle.sent();
                 Poll::Ready(chunk)
             }
-            // Both have the waker now.
+            // Both the subscription and the coalescer have registered the waker.
             Poll::Pending => {
                 ready!(this.idle.poll(cx));
                 Poll::Ready(Some(this.line.bytes()))
@@ -94,20 +94,22 @@ fn poll_subscription(
         ready!(coalesce.poll(cx));
     }
     let chunk = ready!(subscription.poll_chunk(cx));
-    // What is behind goes on at once, chunk by chunk.
+    // A reader that is behind gets the rest at once, chunk by chunk.
     if subscription.is_level(cx) {
         coalesce.sent();
     }
     Poll::Ready(chunk)
 }
 
-/// The preamble with the position at which the reader starts, and what there is for it already. A reader that is owed a
-/// gap is told no position: it may be cut off before the gap, and would come back with an id after what it has missed.
+/// Returns the preamble with the position at which the reader starts, followed by what is already there for the reader.
+///
+/// A reader that is owed a gap is not told a position: if the connection broke before the gap, the reader would
+/// reconnect with an id after what it has missed.
 fn announced(subscription: &mut Subscription, preamble: &Preamble, cx: &mut Context<'_>) -> Bytes {
     let start = subscription.cursor();
     match subscription.poll_chunk(cx) {
         Poll::Pending => preamble.encode(Some(start)).into(),
-        // What leaves the position where it was is that gap, or the end.
+        // Anything that leaves the position unchanged is that gap, or the end.
         Poll::Ready(chunk) => {
             let mut bytes = preamble.encode(Some(start).filter(|&start| subscription.cursor() != start));
             bytes.extend_from_slice(&chunk.unwrap_or_default());
@@ -127,7 +129,7 @@ mod tests {
 
     #[test]
     fn an_idle_stream_costs_some_hundreds_of_bytes() {
-        // And the 16 bytes of a body, and the header of its box.
+        // The 16 bytes of a body and the header of its box come on top.
         let size = size_of::<EventStream>();
         assert!(size <= 280, "{size}");
     }

@@ -1,10 +1,10 @@
-//! A fault of WebKit, Safari's engine, and the block that repairs it: which requests it is sent on.
+//! A bug of WebKit, Safari's engine, and the block that repairs it: to which requests it is sent.
 //!
-//! When a connection fails within an event, WebKit's `EventSource` reconnects with what it has read of that event still in its
-//! buffers, where the standard has it begin anew ("Once the end of the file is reached, any pending data must be discarded",
-//! [HTML, 9.2.6][spec]). The next bytes are taken for the rest of the event: the page gets one event that is garbled and has
-//! the right id, or the data of one event twice, and the true event never comes again. Seen in WebKitGTK 2.50; phones change
-//! networks all day.
+//! When a connection breaks within an event, WebKit's `EventSource` reconnects with what it has read of that event
+//! still in its buffers. The standard has it begin anew ("Once the end of the file is reached, any pending data must be
+//! discarded", [HTML, 9.2.6][spec]). WebKit takes the next bytes for the rest of the event: the page gets a garbled
+//! event with the right id, or the data of one event twice, and the true event never comes again. This was seen in
+//! WebKitGTK 2.50. It matters because phones change networks all day.
 //!
 //! [spec]: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 
@@ -14,25 +14,28 @@ use http::{
 };
 use memchr::memmem;
 
-/// To whom a stream begins with a block that makes WebKit drop what it has kept of a cut event; what
-/// [`Route::webkit_repair`](crate::Route::webkit_repair) takes.
+/// For which clients a stream begins with a block that makes WebKit drop what it has kept of a cut event. See
+/// [`Route::webkit_repair`](crate::Route::webkit_repair).
 ///
-/// When a connection fails within an event, the `EventSource` of WebKit, Safari's engine, keeps the event's beginning and
-/// glues it to the first event after the reconnect. The block is an event that ends what was kept, under the name `-`, to which
-/// no page listens, and with the last event id that the client came with. Where nothing was kept it has no data, and an
-/// `EventSource` does not fire it. Several clients that are no `EventSource` would see an event with empty data.
+/// When a connection breaks within an event, the `EventSource` of WebKit, Safari's engine, keeps the beginning of that
+/// event and glues it to the first event after the reconnect. The block is an event that ends what was kept, under the
+/// name `-`, to which no page listens, and with the last event id that the client sent. If the client has kept nothing,
+/// the block has no data, and an `EventSource` does not fire it. Several clients that are not an `EventSource` would
+/// see an event with empty data.
 ///
-/// A request without a last event id gets it too: a reader that was cut off within its first event reconnects without one.
+/// A request without a last event id gets the block too, because a reader whose connection broke within its first event
+/// reconnects without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum WebKitRepair {
-    /// To the `EventSource` of WebKit: where the user agent is WebKit and not Chromium, and the request asks for no cached answer
-    /// (`Cache-Control: no-cache`), as those of an `EventSource` do and those of `fetch` do not. The default.
+    /// For the `EventSource` of WebKit: the user agent is WebKit but not Chromium, and the request asks for an uncached
+    /// answer (`Cache-Control: no-cache`), as the requests of an `EventSource` do and those of `fetch` don't. This is
+    /// the default.
     #[default]
     Auto,
-    /// To every client.
+    /// For every client.
     Always,
-    /// To none.
+    /// For no client.
     Never,
 }
 
@@ -46,7 +49,7 @@ impl WebKitRepair {
     }
 }
 
-/// Chromium, which descends from WebKit, still says that it is one. All browsers on iOS are.
+/// Chromium, which descends from WebKit, still says that it is WebKit. All browsers on iOS are WebKit.
 fn is_webkit(headers: &HeaderMap) -> bool {
     let agent = headers.get(USER_AGENT).map_or(&b""[..], |agent| agent.as_bytes());
     let says = |name: &str| memmem::find(agent, name.as_bytes()).is_some();
@@ -67,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn webkit_is_told_from_the_engines_that_say_they_are_like_it() {
+    fn webkit_is_told_apart_from_engines_that_claim_to_be_webkit() {
         let webkit = [
             "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4 Safari/605.1.15",
             "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4 Mobile/15E148 Safari/604.1",
@@ -76,7 +79,7 @@ mod tests {
             "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) FxiOS/124.0 Mobile/15E148 Safari/605.1.15",
             "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.0 EdgiOS/122.0 Mobile/15E148 Safari/605.1.15",
             "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/60.5 Safari/605.1.15",
-            // A view within an app.
+            // A web view inside an app.
             "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148",
         ];
         let others = [
