@@ -1,9 +1,10 @@
-//! What a store has to promise, and is asked, so that several nodes are one hub: the contract of a [`Backend`], and the
-//! words that it and a node exchange.
+//! The contract of a [`Backend`]: what a store has to promise so that several nodes are one hub, and the types that the
+//! store and a node exchange.
 //!
-//! Who uses one needs nothing of this: it is given to [`PublisherBuilder::backend`](crate::PublisherBuilder::backend). The
-//! crate has one in Redis behind the feature `redis`, and the one of every hub without a backend, in process, which is not a
-//! `Backend`: its logs are in the channels themselves, so that a publish or a read takes one lock.
+//! If you only use a backend, you need none of this: pass one to
+//! [`PublisherBuilder::backend`](crate::PublisherBuilder::backend). The crate has a backend for Redis behind the
+//! feature `redis`. A hub without a backend is in process, and that is not a `Backend`: its logs live in the channels
+//! themselves, so that a publish or a read takes a single lock.
 
 mod append;
 mod contract;

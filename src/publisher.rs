@@ -59,7 +59,7 @@ struct Handle {
 }
 
 impl Drop for Handle {
-    /// Nothing can be published any more, unless other nodes can.
+    /// Ends the readers, because nothing can be published any more, unless other nodes publish.
     fn drop(&mut self) {
         if self.remote.is_none() {
             self.hub.end_readers();

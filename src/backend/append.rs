@@ -1,4 +1,4 @@
-//! An event on its way to a backend, and what became of it.
+//! An event on its way to a backend, and the result of appending it.
 
 use std::fmt;
 
@@ -19,28 +19,28 @@ use crate::{
 pub struct Append {
     /// Its channel.
     pub channel: ChannelName,
-    /// For whom it is, if it is for one client only.
+    /// The client it is for, if it is for one client only.
     pub client: Option<ClientId>,
-    /// Its bytes on the wire but for the id, encoded once; a store does not look into them.
+    /// Its bytes on the wire without the id, encoded once. A store does not look into them.
     pub bytes: Bytes,
     /// The application's own id.
     pub id: Option<CustomId>,
-    /// By which a repeated append is known.
+    /// The key by which a repeated append is recognised.
     pub key: Option<IdempotencyKey>,
-    /// What the channel is to hold, as the node is set; `None` if the node is not set, and leaves that to
+    /// What the channel may hold, as the node is set. `None` if the node has no setting and leaves that to
     /// [others](super::Backend::hold).
     pub retention: Option<Retention>,
-    /// It is the channel's last: no other is taken after it.
+    /// Whether it is the channel's last event. No event is accepted after it.
     pub last: bool,
 }
 
 impl Append {
-    /// A broadcast of these bytes, with neither an id nor a key of its own, and not the last.
+    /// Creates a broadcast of these bytes, without a custom id or a key, and not the channel's last event.
     pub fn new(channel: ChannelName, bytes: Bytes, retention: impl Into<Option<Retention>>) -> Self {
         Self { channel, client: None, bytes, id: None, key: None, retention: retention.into(), last: false }
     }
 
-    /// What it counts against [`Retention::max_bytes`] at that cursor.
+    /// What it counts against [`Retention::max_bytes`](crate::Retention::max_bytes) at this cursor.
     pub fn cost(&self, cursor: Cursor) -> usize {
         cost(self.bytes.len(), self.id.as_ref(), cursor)
     }
@@ -52,21 +52,21 @@ impl fmt::Debug for Append {
     }
 }
 
-/// What became of an append that did not fail.
+/// The result of an append that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Appended {
-    /// It is in the log, here.
+    /// It is in the log, at this cursor.
     At(Cursor),
-    /// One with its idempotency key is in the log, or was, here.
+    /// An event with its idempotency key is or was in the log, at this cursor.
     Before(Cursor),
     /// Refused: the channel is finished.
     Finished,
-    /// Refused: its own id is held already for the same readers.
+    /// Refused: the channel already holds its custom id for the same readers.
     DuplicateId,
 }
 
-/// What an event of `len` bytes without its id counts against a limit in bytes.
+/// What an event of `len` bytes, not counting its id, counts against a limit in bytes.
 pub(super) fn cost(len: usize, id: Option<&CustomId>, cursor: Cursor) -> usize {
     Retention::cost(len + Draft::id_len(id, cursor.offset))
 }

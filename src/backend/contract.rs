@@ -17,81 +17,93 @@ use crate::{
     },
 };
 
-/// What a [`Backend`]'s calls return: boxed, since a hub knows its backend as `dyn Backend`. `Box::pin(async move { .. })`
-/// makes one.
+/// What the calls of a [`Backend`] return. It is boxed because a hub knows its backend as `dyn Backend`.
+/// `Box::pin(async move { .. })` makes one.
 pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendError>> + Send + 'a>>;
 
-/// A store that several nodes share: where the log lives when it does not live in the process.
+/// A store that several nodes share: where the log lives if it does not live in the process.
 ///
-/// A *node* is a hub in a process, with all clones of its [`Publisher`](crate::Publisher). Nodes with the same store are
-/// one hub to whoever publishes and reads. A node holds a mirror of each channel that it has readers of, filled by
-/// [`read`](Self::read) and kept up by the [`feed`](Self::feed); replay, live delivery and gaps come from there, so that a
-/// backend is asked when events are published and when a channel's first reader on a node comes, and not for each reader.
+/// A *node* is a hub in one process, with all clones of its [`Publisher`](crate::Publisher). Nodes with the same store
+/// are one hub to everyone who publishes and reads. A node holds a mirror of each channel that it has readers of. It
+/// fills the mirror with [`read`](Self::read) and keeps it up to date with the [`feed`](Self::feed). Replay, live
+/// delivery and gaps come from the mirror. So a backend is called when an event is published and when a channel gets
+/// its first reader on a node, not for each reader.
 ///
 /// # What holds
 ///
-/// - **Append is one step.** It gives the event an [`Offset`], puts it in its channel, evicts what the retention no longer
-///   allows and pushes it to the feeds that watch the channel, or it does nothing of this. Offsets grow over the whole hub,
-///   and none is given twice in an epoch. Whoever reads after an append was acknowledged finds the event, or its eviction.
-/// - **Order.** A feed carries the events of all channels that it watches in the order of their offsets, and for each the
-///   offset of its predecessor in its channel. What it does not watch leaves holes in the offsets, and only that.
-/// - **Read is a snapshot**: all that is held of a channel after a cursor, and what is not held any more, as of one
-///   offset of the hub.
-/// - **The longest retention wins**, where nodes are set to different ones: none deletes what another is set to hold, or what the
-///   hub holds where it is set to nothing. At least an append evicts no more than its own retention asks for.
-/// - **Gaps are exact.** For the broadcasts of a channel and for each client a [mark](super::Marks) says the highest offset
-///   that was evicted, by count, by bytes, by age, or with the whole channel. A store that forgets a channel answers with
-///   marks that are too high rather than too low.
-/// - **Private.** A targeted event comes with its client, in reads and in the feed, and nothing of it shows elsewhere.
-/// - **The epoch** names one incarnation of all this. It changes when, and only when, acknowledged events or offsets may
-///   have been lost other than by retention: an empty store has a new one. What a store still has may
-///   [go on](super::Held::before) in the new one.
-/// - **Ids of the application's own** are unique among the events that a channel holds for the same readers: an append of
-///   one that is held is refused.
-/// - **An [idempotency key](crate::Event::idempotency_key)** that a channel has seen within the store's window, which it
-///   states, is answered with the first append's cursor, and nothing else happens, whatever became of the channel since.
+/// - **Append is one step.** It assigns the event an [`Offset`], adds it to its channel, evicts what the retention no
+///   longer allows, and pushes it to the feeds that watch the channel; or it does none of this. Offsets grow over the
+///   whole hub, and none is assigned twice in an epoch. A read that begins after an append was acknowledged finds the
+///   event, or its eviction.
+/// - **Order.** A feed carries the events of all channels that it watches in the order of their offsets, and with each
+///   event the offset of its predecessor in its channel. Channels that it does not watch leave holes in the offsets;
+///   nothing else does.
+/// - **Read is a snapshot** of one moment, given by one offset of the hub: everything that a channel holds after a
+///   cursor, and what it no longer holds.
+/// - **The longest retention wins** if nodes have different settings: no node deletes what another is set to hold, or
+///   what the hub holds if the node has no setting. At the least, an append evicts no more than its own retention asks
+///   for.
+/// - **Gaps are exact.** For a channel's broadcasts and for each client, a [mark](super::Marks) gives the highest
+///   offset that was evicted: by count, bytes or age, or with the whole channel. A store that forgets a channel answers
+///   with marks that are too high rather than too low.
+/// - **Private.** A targeted event comes with its client, in reads and in the feed, and shows up nowhere else.
+/// - **The epoch** names one incarnation of all this. It changes if, and only if, acknowledged events or offsets may
+///   have been lost other than by retention; an empty store has a new one. What a store still has may [go
+///   on](super::Held::before) in the new epoch.
+/// - **Custom ids** are unique among the events that a channel holds for the same readers. The append of an id that is
+///   already held is refused.
+/// - **An [idempotency key](crate::Event::idempotency_key)** that a channel has seen within a window, which the store
+///   documents, is answered with the first append's cursor. Nothing else happens, whatever became of the channel since.
 ///
 /// # What may fail
 ///
-/// Every call, at any time, with [`BackendError`]; and a call that is dropped before it answered counts as failed. The node
-/// gives up on one by itself after [its timeout](crate::PublisherBuilder::timeout).
+/// Every call may fail at any time with [`BackendError`]. A call that is dropped before it answered counts as failed.
+/// The node itself gives up on a call after [its timeout](crate::PublisherBuilder::timeout).
 ///
-/// - A failed append may have happened, or happen later, whole or not at all. It is never acknowledged otherwise.
-/// - A failed read, and every other failed call, changed nothing that a reader could see; the node asks again.
-/// - A feed may end at any time. What it was to carry meanwhile is not kept for it: the node opens another, and reads
-///   what it missed. A feed may even lose a message, or bring one twice. The node sees the first by the predecessor of the
-///   next one or by [`heads`](Self::heads), and reads what is missing; the second it ignores. It must not bring messages in
-///   another order.
-/// - A store may give back what no node has put there: an event whose bytes are none's, or whose offset is not above the
-///   one before it, counts as evicted, with all that is older in its channel. So does one that a feed brings.
-/// - A store may lose its data, and then has another epoch; or lose the last of them without noticing, and then a node
-///   that knows better asks it to [renew](Self::renew) its epoch.
+/// - A failed append may have happened, or may still happen, but only as a whole. An append that did not happen is
+///   never acknowledged.
+/// - A failed read, and every other failed call, changed nothing that a reader could see. The node asks again.
+/// - A feed may end at any time. Messages that it would have carried are not kept for it: the node opens another feed,
+///   and reads what it missed. A feed may even lose a message or send one twice. The node notices a lost message by the
+///   predecessor of the next one or by [`heads`](Self::heads), and reads what is missing; it ignores a repeated
+///   message. A feed must not change the order of messages.
+/// - A store may return something that no node has put there: an event whose bytes are not an event's, or whose offset
+///   is not above the previous one. Such an event counts as evicted, together with everything older in its channel. The
+///   same goes for an event from a feed.
+/// - A store may lose its data, and then has another epoch. If it loses its latest data without noticing, a node that
+///   knows better asks it to [renew](Self::renew) its epoch.
 ///
 /// # Cost
 ///
-/// A node calls `append` for each publish; `read` when a channel gets its first reader there, and after a loss; and a
-/// constant number of the others every few seconds, however many readers it has.
+/// A node calls `append` for each publish, `read` when a channel gets its first reader on the node and after a loss,
+/// and a constant number of the other calls every few seconds, however many readers it has.
 ///
-/// A whole one, in a file, is among the examples: `examples/file_backend`.
+/// For a complete backend, in a file, see the example `examples/file_backend`.
 pub trait Backend: Send + Sync + 'static {
     /// Appends an event.
     fn append(&self, append: Append) -> BackendFuture<'_, Appended>;
 
-    /// A node is built that holds this much of every channel. Called once for each node, before all else, and only where the
-    /// node has [one retention](crate::PublisherBuilder::retention) for all channels. A store that remembers it holds as much of
-    /// what other nodes publish, though these are not set. By default nothing is done.
+    /// Tells the store that a node is set to hold this much of every channel. By default it does nothing.
+    ///
+    /// It is called once per node, before any other call, and only if the node has [one
+    /// retention](crate::PublisherBuilder::retention) for all channels. A store that remembers it holds as much of what
+    /// nodes without a setting publish.
     fn hold(&self, retention: Retention) {
         let _ = retention;
     }
 
-    /// What is held of a channel after the offset `after`, which is of the current epoch, or all of it. Nothing that is
-    /// older than its retention allows is in it: that counts as evicted. `retention` is what the node is set to hold of the
-    /// channel, if it is set. What the store goes by, if that is not it, it [says](Held::retention).
+    /// Reads what a channel holds after the offset `after` of the current epoch, or everything it holds if `after` is
+    /// [`Offset::START`].
+    ///
+    /// `retention` is what the node is set to hold of the channel, if it has a setting. A store that uses another one
+    /// [says so](Held::retention). Nothing older than the retention in use allows is included: that counts as evicted.
     fn read(&self, channel: ChannelName, after: Offset, retention: Option<Retention>) -> BackendFuture<'_, Held>;
 
-    /// The same as [`read`](Self::read), and says when some of it has come. A node gives up on a call that takes longer than
-    /// [its timeout](crate::PublisherBuilder::timeout); on this one only if it makes no progress for so long. It matters to a
-    /// store that reads a channel in pages over a network, where a long one may take any time. By default it is `read`.
+    /// Like [`read`](Self::read), but reports progress. By default it calls `read`.
+    ///
+    /// A node gives up on any other call that takes longer than [its timeout](crate::PublisherBuilder::timeout). On
+    /// this call it gives up only if there is no progress for that long. Implement it if your store reads a channel in
+    /// pages over a network, where a long channel may take any time.
     fn read_paged(
         &self,
         channel: ChannelName,
@@ -103,53 +115,55 @@ pub trait Backend: Send + Sync + 'static {
         self.read(channel, after, retention)
     }
 
-    /// The offset that each of these channels gave last, in their order; [`Offset::START`] for one that is not known.
+    /// Returns the last offset that each of these channels assigned, in the same order, or [`Offset::START`] for a
+    /// channel that is not known.
     fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Vec<Offset>>;
 
-    /// Forgets a channel's events, which count as evicted, and that it was finished, and pushes [`Message::Closed`] to
-    /// the feeds that watch it. Its name can be used anew.
+    /// Forgets a channel's events, which then count as evicted, and that it was finished, and pushes
+    /// [`Message::Closed`] to the feeds that watch it. The name can be used again.
     ///
     /// [`Message::Closed`]: super::Message::Closed
     fn close(&self, channel: ChannelName) -> BackendFuture<'_, ()>;
 
-    /// Begins a new epoch, unless `lost` is not the current one any more: a node has seen offsets of it that the store
-    /// does not know. Says which epoch there is now.
+    /// Begins a new epoch and returns the epoch that is current afterwards. A node calls this when it has seen offsets
+    /// of the epoch `lost` that the store does not know. If `lost` is no longer the current epoch, nothing changes.
     fn renew(&self, lost: Epoch) -> BackendFuture<'_, Epoch>;
 
-    /// Runs a feed: does what is [requested](super::Request), and sends [messages](super::Message), until the requests
-    /// end, which is `Ok`, or it can't go on. The node drops it when nothing came for too long.
+    /// Runs a feed: handles the [requests](super::Request) and sends [messages](super::Message). It returns `Ok` when
+    /// the requests end, and an error when it can't go on. The node drops the future if nothing came for too long.
     fn feed(&self, requests: Requests, messages: Messages) -> BackendFuture<'_, ()>;
 
-    /// Takes over who is connected to a node; what the node said before is void. Forgotten when it is not said anew for
-    /// about three times [`Presence::EVERY`]. By default nothing is kept.
+    /// Records who is connected to a node, replacing what the node reported before. Forget it if the node does not
+    /// report again for about three times [`Presence::EVERY`]. By default nothing is kept.
     fn refresh(&self, present: Presence) -> BackendFuture<'_, ()> {
         drop(present);
         Box::pin(async { Ok(()) })
     }
 
-    /// Who is connected to a channel on all nodes. By default nobody.
+    /// Returns who is connected to a channel on all nodes. By default, nobody.
     fn presence(&self, channel: ChannelName) -> BackendFuture<'_, Connected> {
         drop(channel);
         Box::pin(async { Ok(Vec::new()) })
     }
 }
 
-/// Each client that is connected to a channel, `None` for those without one, with the number of its connections.
+/// Each client that is connected to a channel, with its number of connections; `None` stands for connections without a
+/// client.
 pub type Connected = Vec<(Option<ClientId>, usize)>;
 
 /// Who is connected to a node.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Presence {
-    /// A random number, the node's as long as it runs.
+    /// A random number that identifies the node as long as it runs.
     pub node: u64,
-    /// Its connections by channel. Each channel once, each client once in it.
+    /// Its connections by channel. Each channel occurs once, and each client once per channel.
     pub channels: Vec<(ChannelName, Connected)>,
 }
 
 impl Presence {
-    /// How often a node says so. A count is right again this long after a change, and three times this after a node was
-    /// killed.
+    /// How often a node reports its connections. A count is right again this long after a change, and three times this
+    /// long after a node was killed.
     pub const EVERY: Duration = Duration::from_secs(5);
 
     pub(crate) fn new(node: u64, channels: Vec<(ChannelName, Connected)>) -> Self {

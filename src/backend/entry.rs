@@ -1,4 +1,4 @@
-//! What a backend gives back: events with their places, and marks of those that are gone.
+//! What a backend returns: events with their positions, and marks of the events that are gone.
 
 use std::{collections::HashMap, fmt, time::Duration};
 
@@ -18,56 +18,57 @@ use crate::{
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Entry {
-    /// Its place.
+    /// Its position in the log.
     pub offset: Offset,
-    /// The offset of the event before it in its channel, whether that is still held or not; [`Offset::START`] if there was
-    /// none that the store knows of.
+    /// The offset of the previous event in its channel, whether or not that is still held; [`Offset::START`] if the
+    /// store knows of none.
     pub previous: Offset,
-    /// For whom it is, if it is for one client only.
+    /// The client it is for, if it is for one client only.
     pub client: Option<ClientId>,
     /// The application's own id.
     pub id: Option<CustomId>,
-    /// Its bytes on the wire but for the id.
+    /// Its bytes on the wire, without the id.
     pub bytes: Bytes,
     /// How long it has been in the log.
     pub age: Duration,
-    /// It is the channel's last.
+    /// Whether it is the channel's last event.
     pub last: bool,
-    /// It is of an epoch before this one: what came right after it may be lost, so a reader can't resume by its own id.
+    /// Whether it belongs to an earlier epoch. What came right after it may be lost, so a reader can't resume by its
+    /// custom id.
     of_before: bool,
 }
 
 impl Entry {
-    /// An event just appended.
+    /// Creates an entry for an event that was just appended.
     pub fn new(append: Append, offset: Offset, previous: Offset) -> Self {
         let Append { client, bytes, id, last, .. } = append;
         Self { offset, previous, client, id, bytes, age: Duration::ZERO, last, of_before: false }
     }
 
-    /// An event of these bytes: a broadcast without an id of its own, and not the last.
+    /// Creates an entry from these bytes: a broadcast without a custom id, and not the channel's last event.
     pub fn of_bytes(bytes: Bytes, offset: Offset, previous: Offset) -> Self {
         let (age, last, of_before) = (Duration::ZERO, false, false);
         Self { offset, previous, client: None, id: None, bytes, age, last, of_before }
     }
 
-    /// The same, so long in the log.
+    /// Sets how long the event has been in the log.
     pub fn aged(self, age: Duration) -> Self {
         Self { age, ..self }
     }
 
-    /// What it counts against [`Retention::max_bytes`].
+    /// What it counts against [`Retention::max_bytes`](crate::Retention::max_bytes).
     pub fn cost(&self, epoch: Epoch) -> usize {
         cost(self.bytes.len(), self.id.as_ref(), Cursor { epoch, offset: self.offset })
     }
 
-    /// Its bytes are an event's, and there can be one after it, which a store can't promise of what somebody else has put
-    /// there.
+    /// Whether its bytes are those of an event, and whether another event can follow it. A store can't promise that of
+    /// data that somebody else has put there.
     pub(crate) fn is_whole(&self) -> bool {
         self.offset < Offset::new(u64::MAX) && is_whole(&self.bytes)
     }
 
-    /// With its id, as it goes on the wire, and the application's own if a reader can resume by it. It is the only copy that is
-    /// made of its bytes.
+    /// Seals the event with its id, as it goes on the wire, and returns its custom id if a reader can resume by it.
+    /// This makes the only copy of its bytes.
     pub(crate) fn seal(self, epoch: Epoch) -> (EncodedEvent, Option<CustomId>) {
         let (cursor, of_before) = (Cursor { epoch, offset: self.offset }, self.of_before);
         let (event, id) = Draft::stored(&self.bytes, self.id, self.offset).seal(cursor);
@@ -85,36 +86,39 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// What is held of a channel, and what is not.
+/// What a channel holds, and what it no longer holds.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Held {
     /// The epoch of all these offsets.
     pub epoch: Epoch,
-    /// The offset that the hub had given last when this was read, to whatever channel.
+    /// The last offset that the hub, on any channel, had assigned when this was read.
     pub level: Offset,
-    /// The offset that the channel has given last; [`Offset::START`] if the store knows of none.
+    /// The last offset that the channel has assigned; [`Offset::START`] if the store knows of none.
     pub head: Offset,
-    /// The events that are held after the offset that was asked for, in order.
+    /// The events held after the requested offset, in order.
     pub entries: Vec<Entry>,
     /// What was evicted.
     pub marks: Marks,
-    /// The channel takes no more events.
+    /// Whether the channel is finished, and takes no more events.
     pub finished: bool,
-    /// How often the channel was [closed](super::Backend::close), as far as the store knows: by this a node that missed
-    /// it sees it.
+    /// How often the channel was [closed](super::Backend::close), as far as the store knows. From this, a node that
+    /// missed a close notices it.
     pub closed: u64,
-    /// What the store holds of the channel, if that may be another retention than the node is set to: what the node has of the
-    /// channel then follows it.
+    /// The retention that the store uses for the channel, if it may differ from the node's setting. The node's mirror
+    /// of the channel then follows it.
     pub retention: Option<Retention>,
-    /// The epoch before this one, if its offsets go on in this one: what is held up to this offset is of it, and what came next
-    /// in it may be lost. Such events are all there was of the channel up to some moment. Once another follows them in this
-    /// epoch, they count as evicted, with all up to this offset. `None` in a store in which nothing outlives an epoch.
+    /// The previous epoch, if its offsets go on in this one: what is held up to this cursor's offset belongs to it, and
+    /// what came next in it may be lost.
+    ///
+    /// Such events are everything there was of the channel up to some moment. Once another event follows them in this
+    /// epoch, they count as evicted, with everything up to this offset. `None` in a store in which nothing outlives an
+    /// epoch.
     pub before: Option<Cursor>,
 }
 
 impl Held {
-    /// A channel that nothing is known of.
+    /// Creates the answer for a channel that nothing is known of.
     pub fn new(epoch: Epoch, level: Offset) -> Self {
         let (entries, marks) = (Vec::new(), Marks::default());
         Self {
@@ -130,8 +134,8 @@ impl Held {
         }
     }
 
-    /// Without what is no event, or not in its order, and all before that: it counts as evicted, since what is held lies
-    /// behind what is not.
+    /// Removes every entry that is not an event or is out of order, and all entries before it. They count as evicted,
+    /// because readers expect what is held to come after what is not.
     pub(crate) fn without_damage(mut self) -> Self {
         let (mut last, mut damaged) = (Offset::START, None);
         for entry in &mut self.entries {
@@ -148,7 +152,7 @@ impl Held {
         self
     }
 
-    /// Nothing up to `offset` is held any more, whoever it was for.
+    /// Marks everything up to `offset` as no longer held, whoever it was for.
     pub(super) fn lose(&mut self, offset: Offset) {
         self.entries.retain(|entry| entry.offset > offset);
         self.head = self.head.max(offset);
@@ -157,25 +161,26 @@ impl Held {
     }
 }
 
-/// The highest offsets of a channel that are no longer held: a reader that comes with a lower cursor has missed something.
+/// The highest offsets of a channel that are no longer held. A reader that resumes from a lower cursor has missed
+/// something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Marks {
     /// Of its broadcasts.
     pub broadcast: Offset,
-    /// Of the events for a client.
+    /// Of the events for each client.
     pub clients: HashMap<ClientId, Offset>,
-    /// Of the events for clients that are not listed, if they are too many or too long ago.
+    /// Of the events for clients that are not listed, because there are too many or they were too long ago.
     pub others: Offset,
 }
 
 impl Marks {
-    /// Nothing up to `offset` is held for anybody.
+    /// Creates marks that say that nothing up to `offset` is held for anybody.
     pub fn of_everybody(offset: Offset) -> Self {
         Self { broadcast: offset, clients: HashMap::new(), others: offset }
     }
 
-    /// Marks an event for `client`, or a broadcast, as evicted.
+    /// Marks an event for `client`, or a broadcast if `None`, as evicted.
     pub fn evict(&mut self, client: Option<&ClientId>, offset: Offset) {
         match client {
             None => self.broadcast = self.broadcast.max(offset),
@@ -186,7 +191,7 @@ impl Marks {
         }
     }
 
-    /// The highest of them all.
+    /// The highest of all marks.
     pub(crate) fn highest(&self) -> Offset {
         self.clients.values().copied().fold(self.broadcast.max(self.others), Offset::max)
     }
@@ -216,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_is_lost_with_all_before_it() {
+    fn a_damaged_event_is_lost_with_all_before_it() {
         let whole = held(&[(3, "data: x\n"), (5, "data: x\n")]);
         assert_eq!(
             (offsets(&whole), whole.marks.broadcast, whole.marks.others),
@@ -230,12 +235,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_order_is_lost_with_all_before_it() {
+    fn an_event_out_of_order_is_lost_with_all_before_it() {
         let event = "data: x\n";
         assert_eq!(offsets(&held(&[(7, event), (3, event), (5, event), (8, event), (9, event)])), [8, 9]);
         assert_eq!(offsets(&held(&[(3, event), (3, event), (4, event)])), [4]);
-        assert_eq!(offsets(&held(&[(0, event), (1, event)])), [1], "nothing is before the first");
+        assert_eq!(offsets(&held(&[(0, event), (1, event)])), [1], "offset 0 comes before every event");
         assert!(held(&[(1, event), (u64::MAX, event), (2, event)]).entries.is_empty());
-        assert!(held(&[(1, event), (u64::MAX, event)]).entries.is_empty(), "no event can follow");
+        assert!(held(&[(1, event), (u64::MAX, event)]).entries.is_empty(), "no event can follow the highest offset");
     }
 }

@@ -1,4 +1,4 @@
-//! A feed's two ends: what a node requests of it, and the messages that it sends.
+//! The two ends of a feed: what a node requests of it, and the messages that it sends.
 
 use tokio::sync::mpsc;
 
@@ -12,11 +12,12 @@ use crate::wire::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Request {
-    /// The events of this channel, from now on; answered by [`Message::Watching`] as soon as none is missed any more.
+    /// Send the events of this channel from now on. Answer with [`Message::Watching`] as soon as none is missed any
+    /// more.
     Watch(ChannelName),
-    /// No more of them.
+    /// Stop sending the events of this channel.
     Unwatch(ChannelName),
-    /// One [`Message::Level`], in its place among the events.
+    /// Send one [`Message::Level`], in its place among the events.
     Sync,
 }
 
@@ -24,20 +25,21 @@ pub enum Request {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Message {
-    /// A channel is watched: whatever is appended to it from here on comes.
+    /// The feed watches a channel: it sends everything that is appended to it from here on.
     Watching(ChannelName),
     /// An event was appended.
     Entry {
-        /// To this channel.
+        /// The channel it was appended to.
         channel: ChannelName,
-        /// In this epoch.
+        /// The epoch of its offset.
         epoch: Epoch,
-        /// This one.
+        /// The event.
         entry: Entry,
     },
     /// A channel was [closed](super::Backend::close).
     Closed(ChannelName),
-    /// Every event that this feed was to carry up to here, the last offset that the hub had given, came before.
+    /// The feed has sent every event it had to carry up to this cursor, which is the last one that the hub had
+    /// assigned.
     Level(Cursor),
 }
 
@@ -46,33 +48,34 @@ pub enum Message {
 pub struct Requests(mpsc::UnboundedReceiver<Request>);
 
 impl Requests {
-    /// The next one, waited for; `None` when the node needs the feed no more. None is lost when the future is dropped.
+    /// Waits for the next request. Returns `None` when the node no longer needs the feed. It is cancel safe: if you
+    /// drop the future, no request is lost.
     pub async fn next(&mut self) -> Option<Request> {
         self.0.recv().await
     }
 }
 
-/// Where a feed sends its messages. There is room for 1,024 that the node has not taken yet.
+/// Where a feed sends its messages. There is room for 1,024 messages that the node has not taken yet.
 #[derive(Debug, Clone)]
 pub struct Messages(mpsc::Sender<Message>);
 
 impl Messages {
     const ROOM: usize = 1_024;
 
-    /// A pair for a backend that stands between a node and another backend: what it gives to the other's feed, and what
-    /// comes from there.
+    /// Creates a pair for a backend that stands between a node and another backend: what it passes to the other
+    /// backend's feed, and what comes from there.
     pub fn channel() -> (Self, Incoming) {
         let (messages, incoming) = mpsc::channel(Self::ROOM);
         (Self(messages), Incoming(incoming))
     }
 
-    /// Sends a message, when there is room for it. `false`: the node needs the feed no more.
+    /// Sends a message as soon as there is room for it. Returns `false` if the node no longer needs the feed.
     pub async fn send(&self, message: Message) -> bool {
         self.0.send(message).await.is_ok()
     }
 
-    /// Sends a message if there is room for it at once; `false` if there is not, or the node needs the feed no more. A
-    /// feed that can't wait ends then.
+    /// Sends a message if there is room for it at once. Returns `false` if there is none, or if the node no longer
+    /// needs the feed. A feed that can't wait ends then.
     pub fn try_send(&self, message: Message) -> bool {
         self.0.try_send(message).is_ok()
     }
@@ -83,15 +86,17 @@ impl Messages {
 pub struct Incoming(mpsc::Receiver<Message>);
 
 impl Incoming {
-    /// The next one, waited for; `None` when the feed is over. None is lost when the future is dropped.
+    /// Waits for the next message. Returns `None` when the feed has ended. It is cancel safe: if you drop the future,
+    /// no message is lost.
     pub async fn next(&mut self) -> Option<Message> {
         self.0.recv().await
     }
 }
 
-/// Both ends of a feed: its own, and the node's.
+/// Creates both ends of a feed: the feed's own and the node's.
 pub(crate) fn channels() -> (Requests, Messages, mpsc::UnboundedSender<Request>, mpsc::Receiver<Message>) {
-    // As many requests as a node has channels at most, for each of which it holds more than that.
+    // Unbounded, but a node has at most as many requests as channels, and it holds more than a request for each channel
+    // anyway.
     let (request, requests) = mpsc::unbounded_channel();
     let (messages, message) = mpsc::channel(Messages::ROOM);
     (Requests(requests), Messages(messages), request, message)

@@ -1,4 +1,4 @@
-//! How a read that takes its time says that it goes on.
+//! How a long read reports that it makes progress.
 
 use std::sync::Arc;
 
@@ -6,22 +6,22 @@ use tokio::time::Instant;
 
 use crate::sync::{Mutex, lock};
 
-/// Says that a [read](super::Backend::read_paged) goes on. Clones are the same.
+/// Reports that a [read](super::Backend::read_paged) makes progress. All clones report for the same read.
 #[derive(Debug, Clone)]
 pub struct Progress(Arc<Mutex<Instant>>);
 
 impl Progress {
-    /// Of a read that begins now.
+    /// Creates the progress of a read that begins now.
     pub fn new() -> Self {
         Self(Arc::new(Mutex::new(Instant::now())))
     }
 
-    /// Something has come: from now on the node waits once more for as long as a call may take.
+    /// Reports that something has arrived. From now on, the node waits once more for as long as a call may take.
     pub fn made(&self) {
         *lock(&self.0) = Instant::now();
     }
 
-    /// When something came last.
+    /// When something last arrived.
     pub(crate) fn last(&self) -> Instant {
         *lock(&self.0)
     }

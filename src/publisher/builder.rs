@@ -35,14 +35,14 @@ pub struct PublisherBuilder {
     timeout: Duration,
 }
 
-/// What the hub is to hold.
+/// What the builder was told about how much the hub holds.
 #[derive(Clone, Copy)]
 enum Set {
-    /// As the default has it, or as other nodes have it.
+    /// Nothing: the default, or what other nodes are set to.
     Nothing,
-    /// The same of every channel.
+    /// The same for every channel.
     Of(Retention),
-    /// By a channel's name.
+    /// A closure by the channel's name.
     ByName,
 }
 
