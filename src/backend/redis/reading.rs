@@ -1,8 +1,9 @@
-//! What is read of a channel, put together: from its newest event to its oldest, page by page. It asks nothing itself.
+//! Puts together what is read of a channel, page by page, from its newest event to its oldest. It sends no requests
+//! itself.
 //!
-//! Each event says where the one before it for the same readers is: the oldest one that is read for a client says what that
-//! client's mark is, and of a client without any the last event is known. So a page that comes late misses nothing: what
-//! was evicted meanwhile would have been the next to be evicted.
+//! Each event names the previous event for the same readers. So the oldest event read for a client gives that client's
+//! mark, and for a client without any, the last event is known. A page that arrives late misses nothing: what was
+//! evicted meanwhile is what would have been evicted next anyway.
 
 use std::collections::HashMap;
 
@@ -21,35 +22,36 @@ use crate::{
     },
 };
 
-/// As many events in one reply, or as many bytes if they are about as large as the channel's others.
+/// The size of a page: at most this many events, and about this many bytes, judged by the average size of the channel's
+/// events.
 const PAGE: (usize, usize) = (128, 64 << 10);
 
 pub(super) struct Reading {
     held: Held,
-    /// Newest first, each with the offset of the event before it for the same readers.
+    /// Newest first, each with the offset of the previous event for the same readers.
     events: Vec<(Entry, Offset)>,
-    /// What they cost.
+    /// What the events cost.
     bytes: usize,
     /// What the hub holds of the channel.
     retention: Retention,
-    /// The hub has not noted yet what the node asks for.
+    /// Whether the hub has not yet noted the retention that the node asks for.
     is_wish_new: bool,
     after: Offset,
-    /// The highest offset that is evicted.
+    /// The highest offset that was evicted.
     evicted: Offset,
     /// The server's clock, in milliseconds.
     now: u64,
-    /// What the channel holds, in events and bytes.
+    /// What the channel holds: the number of events, and of bytes.
     size: (usize, usize),
     /// The last event of each client that the channel remembers.
     clients: HashMap<ClientId, Offset>,
-    /// The newest one that can't be read, or is not in its order: nobody can know whom it was for.
+    /// The newest event that can't be read or is out of order. Nobody can know whom it was for.
     damaged: Option<Offset>,
-    /// There is nothing more to be read.
+    /// Whether there is nothing more to read.
     ended: bool,
 }
 
-/// What the script says in numbers.
+/// The numbers in the script's answer.
 struct Numbers {
     last: u64,
     evicted: u64,
@@ -79,10 +81,10 @@ impl Reading {
         }
     }
 
-    /// Begins with what the script `read` answers, and anew if it had begun: then the clients that it knows are those of
-    /// before, and of later. `None`: it is no answer of the script.
+    /// Begins with the answer of the script `read`, and begins again if it had already begun. In that case it keeps the
+    /// clients that it knew, and updates them from the answer. Returns `None` if this is not an answer of the script.
     ///
-    /// It gives the last event of a client that the answer lists, and how many it lists.
+    /// Otherwise it returns the last event of any client that the answer lists, and how many clients it lists.
     pub(super) fn begin(&mut self, epoch: Epoch, answer: &Value) -> Option<(Offset, usize)> {
         let mut newest = (Offset::START, 0);
         let clients = std::mem::take(&mut self.clients);
@@ -113,7 +115,7 @@ impl Reading {
         Some(newest)
     }
 
-    /// What the answer says of the hub.
+    /// Takes what the answer says about the hub.
     fn take_hub(&mut self, epoch: Epoch, answer: &Value) -> Option<()> {
         let [level, before, held, is_wish_new] = list(answer) else { return None };
         self.held = Held::new(epoch, value::offset(level)?);
@@ -128,7 +130,7 @@ impl Reading {
         self.is_wish_new
     }
 
-    /// All that is held is wanted, and for whom something is not held any more.
+    /// Whether the read wants everything that is held, and the marks of each client.
     pub(super) fn is_whole(&self) -> bool {
         self.after == Offset::START
     }
@@ -145,10 +147,10 @@ impl Reading {
         self.held.level
     }
 
-    /// Before which event, and how many, have to be asked for next.
+    /// Returns which events to ask for next: those before this offset, and how many.
     pub(super) fn next(&self) -> Option<(Offset, usize)> {
         let (oldest, _) = self.events.last()?;
-        // What is missing has the whole channel read.
+        // If something after `after` is missing, the node reads the whole channel instead.
         let is_void = !self.is_whole() && self.evicted > self.after;
         let (held, bytes) = self.size;
         let all = self.is_whole() && self.events.len() >= held;
@@ -156,13 +158,14 @@ impl Reading {
         (!self.ended && !is_void && !all).then(|| (oldest.offset, fit.clamp(1, PAGE.0)))
     }
 
-    /// Takes the clients of a reply, ordered by their last events, of which it gives the last and how many there are.
+    /// Takes the clients of a reply, which are ordered by their last events. Returns the last of these events, and how
+    /// many clients there are.
     pub(super) fn take_clients(&mut self, answer: &Value) -> Option<(Offset, usize)> {
         let pairs = list(answer).chunks_exact(2);
         let (count, mut newest) = (pairs.len(), Offset::START);
         for pair in pairs {
             newest = value::offset(&pair[1])?;
-            // One of no valid name has no readers.
+            // A client whose name is not valid has no readers.
             if let Ok(client) = ClientId::try_from(text(&pair[0]).unwrap_or_default()) {
                 self.clients.insert(client, newest);
             }
@@ -170,13 +173,13 @@ impl Reading {
         Some((newest, count))
     }
 
-    /// Who got what last is not known: all may have missed what is evicted.
+    /// It is not known who got which event last, so everybody may have missed what was evicted.
     pub(super) fn forget_clients(&mut self) {
         self.clients.clear();
         self.held.marks.others = self.held.marks.others.max(self.evicted);
     }
 
-    /// Takes the events of a reply, of which so many were asked for. `None`: one is nowhere.
+    /// Takes the events of a reply, of which `asked` were requested. Returns `None` if an event has no position.
     pub(super) fn take(&mut self, asked: usize, answer: &Value) -> Option<()> {
         let events = list(answer);
         self.ended = events.len() < asked;
@@ -197,7 +200,7 @@ impl Reading {
         Some(())
     }
 
-    /// The retention allows that it is held, with those that are newer.
+    /// Whether the retention allows the channel to hold this event along with the newer ones.
     fn fits(&self, entry: &Entry) -> bool {
         let bytes = self.bytes + entry.cost(self.held.epoch);
         let is_too_much = self.events.len() >= self.retention.max_events() || bytes > self.retention.max_bytes();
@@ -250,21 +253,21 @@ mod tests {
         Value::Array(texts.iter().copied().map(text).collect())
     }
 
-    /// An event, with the one before it for the same readers, and its time.
+    /// An event, with the previous one for the same readers, and its time.
     fn event(at: u64, client: &str, before: u64, time: &str) -> Value {
         let (id, before) = (format!("{at}-0"), before.to_string());
         let fields = ["d", "data: x\n", "c", client, "i", "", "p", "0", "t", time, "w", &before];
         Value::Array(vec![text(&id), texts(&fields)])
     }
 
-    /// What is said of a hub of 20 events, two of which are of an epoch before.
+    /// What a script says about a hub of 20 events, two of which belong to an earlier epoch.
     fn hub(former: &str, retention: Retention) -> Value {
         let age = retention.max_age().as_millis().to_string();
         let (events, bytes) = (retention.max_events().to_string(), retention.max_bytes().to_string());
         Value::Array(vec![text("20"), texts(&[former, "2"]), texts(&[&events, &bytes, &age]), text("1")])
     }
 
-    /// A channel whose last event is 9, of which eight are held.
+    /// A channel whose last event is 9, and which holds eight events.
     fn answer(evicted: u64, clients: &[&str], asked: usize, events: &[Value]) -> Value {
         let (evicted, asked) = (evicted.to_string(), asked.to_string());
         let numbers = texts(&["9", &evicted, "8", "3", "8", "800", "100", &asked]);
@@ -293,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_put_together_and_marks_are_those_of_the_oldest_event_of_each_reader() {
+    fn pages_are_joined_and_each_readers_oldest_event_gives_its_mark() {
         let first = [event(9, "ana", 7, "70"), event(8, "", 6, "60")];
         let clients = ["bob", "5", "ana", "9", "a\nb", "6"];
         let mut reading = begun(0, &answer(4, &clients, 2, &first));
@@ -320,11 +323,11 @@ mod tests {
             begun(0, &Value::Array(answer)).next().map(|(_, count)| count)
         };
         assert_eq!([sized("8", "800"), sized("8", "8192"), sized("8", "9999999")], [Some(128), Some(64), Some(1)]);
-        assert_eq!(sized("1", "100"), None, "that is all");
+        assert_eq!(sized("1", "100"), None, "the channel holds no more");
     }
 
     #[test]
-    fn no_more_is_read_than_the_retention_allows_and_the_rest_counts_as_evicted() {
+    fn events_beyond_the_retention_are_not_read_and_count_as_evicted() {
         let events = [event(9, "", 7, "90"), event(7, "", 6, "50"), event(6, "", 4, "40")];
         let cost = Entry::of_bytes(b"data: x\n"[..].into(), Offset::new(9), Offset::START).cost(Epoch::from_bits(1));
         for retention in [
@@ -348,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_an_offset_that_is_evicted_is_not_read_to_its_end() {
+    fn a_read_after_an_evicted_offset_stops_early() {
         let reading = begun(3, &answer(4, &[], 1, &[event(9, "", 7, "90")]));
         assert_eq!(reading.next(), None);
         assert_eq!(reading.finish().marks.highest(), Offset::new(4));
@@ -356,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_are_listed_again_replace_what_was_known_of_them() {
+    fn clients_that_are_listed_again_replace_their_earlier_entries() {
         let mut reading = begun(0, &answer(4, &["ana", "1", "bob", "2"], 1, &[]));
         assert_eq!(reading.take_clients(&texts(&["cyd", "3"])), Some((Offset::new(3), 1)));
         let again = answer(4, &["bob", "9"], 1, &[]);
@@ -366,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn where_clients_change_too_fast_to_be_listed_all_have_missed_what_is_evicted() {
+    fn if_clients_change_too_fast_to_list_all_have_missed_what_was_evicted() {
         let mut reading = begun(0, &answer(6, &["ana", "1"], 2, &[event(9, "bob", 5, "90")]));
         reading.forget_clients();
         let held = reading.finish();
@@ -374,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_lost_with_all_before_it() {
+    fn an_unreadable_event_is_lost_with_all_before_it() {
         let first = event(3, "", 0, "40");
         for damage in [event(7, "a\nb", 5, "1"), event(7, "", 5, ""), event(9, "", 0, "1")] {
             let events = [event(9, "ana", 1, "70"), damage.clone(), first.clone()];
@@ -391,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_been_in_a_channel_that_is_forgotten_counts_as_evicted() {
+    fn anything_a_forgotten_channel_may_have_held_counts_as_evicted() {
         let none = Value::Array(vec![text("none"), hub("", Retention::new()), text("12")]);
         let held = begun(0, &none).finish();
         assert_eq!(held.before, None);
