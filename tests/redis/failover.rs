@@ -10,7 +10,7 @@ use crate::{
     reader::*,
     redis::RedisStore,
     server::{Server, is_installed},
-    store::{Shared as _, Store, defaults},
+    store::{Store, defaults},
 };
 
 const LOST: [&str; 3] = ["lost 1", "lost 2", "lost 3"];

@@ -383,7 +383,7 @@ mod tests {
             let events = [event(9, "ana", 1, "70"), damage.clone(), first.clone()];
             let held = begun(0, &answer(0, &["bob", "2"], 3, &events)).finish();
             let lost = value::place(&damage).unwrap();
-            assert_eq!(held.entries.iter().all(|entry| entry.offset > lost), true);
+            assert!(held.entries.iter().all(|entry| entry.offset > lost));
             assert_eq!((held.marks.broadcast, held.marks.others), (lost.max(Offset::new(8)), lost));
             assert_eq!((mark(&held, "ana"), mark(&held, "bob")), (Some(lost.get()), Some(lost.get())));
         }

@@ -69,7 +69,7 @@ impl Session<'_> {
         }
         let (epoch, level) = (held.epoch, held.level);
         self.link.learn(Cursor { epoch, offset: level });
-        let Some(watched) = self.duties.watched.get_mut(&shared.name) else { return None };
+        let watched = self.duties.watched.get_mut(&shared.name)?;
         match watched.mirror.fill(hub, after, held, hub.memory.last()) {
             Filled::Again(after) => {
                 watched.reading = true;
