@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{task::Poll, time::Duration};
 
 use common::*;
 use tower_sse::{CustomId, Event, GapReason, Limits, Publisher, Retention};
@@ -253,4 +253,17 @@ fn a_live_reader_gets_no_gap_for_events_it_does_not_read() {
     (0..9).for_each(|n| drop(send(&publisher, "c", n)));
     send(&publisher, "a", "all");
     assert_eq!((texts(&mut ana), texts(&mut alone)), (vec!["all".into()], vec!["all".into()]));
+}
+
+#[test]
+fn a_reader_of_several_channels_that_was_just_told_of_a_loss_is_told_of_the_next_at_once() {
+    let publisher = holding(1);
+    let mut reader = live(&publisher, &["a", "b", "c"], "");
+    let [_, second, third] = ["a", "b", "c"].map(|channel| send(&publisher, channel, channel));
+    assert!(matches!(poll(&mut reader), Poll::Ready(Some(delivery)) if text(&delivery) == "a"));
+    (4..6).for_each(|n| drop(send(&publisher, "a", n)));
+    assert_gap(&gap(&mut reader), GapReason::Lagged, None, Some(&second));
+    (6..8).for_each(|n| drop(send(&publisher, "c", n)));
+    assert_gap(&gap(&mut reader), GapReason::Lagged, None, Some(&second));
+    assert_eq!(texts(&mut reader), ["b", "5", "7"], "{third} is lost");
 }

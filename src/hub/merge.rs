@@ -127,7 +127,8 @@ impl Merge {
 
     /// Looks at each channel that has changed. Gives the reader's end, if all is read and nothing will come.
     fn survey(&mut self, hub: &Hub, cursor: Cursor, cx: &Context<'_>) -> Result<Option<EndReason>, Instead> {
-        self.credit = 0;
+        // Due again at once, unless it comes to its end.
+        self.credit = self.places.len();
         // Asked before any channel is: what was published to one of them before a shutdown is seen below then.
         let shutting_down = hub.is_shutting_down();
         // Whoever looks at a channel from here on finds all that was published to it up to this.
@@ -151,7 +152,7 @@ impl Merge {
         if lagged {
             return Err(Instead::Lagged);
         }
-        self.known = last;
+        (self.known, self.credit) = (last, 0);
         if self.head().is_some() {
             return Ok(None);
         }
