@@ -77,7 +77,7 @@ fuzz_target!(|input: Input| {
             data,
             name: name.map_or("message".into(), |name| name.to_string()),
             id: answer.id.to_string(),
-            retry: retry.map(|retry| retry.min(Duration::from_millis(u32::MAX.into()))),
+            retry: retry.map(|retry| retry.min(Duration::from_millis(i32::MAX.unsigned_abs().into()))),
         });
     }
 
