@@ -1,4 +1,4 @@
-//! What a person in front of a browser gets: the example's page and the raw `EventSource`, in Chromium.
+//! What a person in front of a browser gets: the example's page, and the plain `EventSource`.
 
 mod driver;
 mod engine;

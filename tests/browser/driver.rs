@@ -1,4 +1,4 @@
-//! A browser behind its driver, and what the tests ask of it.
+//! A browser behind its driver, with what the tests do with it.
 
 use std::{env, io::Write as _, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::engine::{Driver, Engine};
 
-/// More than anything here takes.
+/// Longer than anything here takes.
 const SOON: Duration = Duration::from_secs(20);
 
 /// A browser of its own for each test, with a fresh profile.
@@ -19,17 +19,18 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Chromium; `None`, said loudly, where there is none, and a failure where `TOWER_SSE_REQUIRE_BROWSER` is 1.
+    /// Starts Chromium. If it is not installed, the result is `None`, after saying so loudly, or a panic if
+    /// `TOWER_SSE_REQUIRE_BROWSER` is 1.
     pub async fn start() -> Option<Self> {
         Self::of(Engine::Chromium).await
     }
 
-    /// Any of the browsers, as `start`.
+    /// Starts any of the browsers, like `start`.
     pub async fn of(engine: Engine) -> Option<Self> {
         let Some((program, browser)) = engine.programs() else {
             let left_out = format!("{} are not installed", engine.packages());
             assert!(env::var_os("TOWER_SSE_REQUIRE_BROWSER").is_none_or(|value| value != "1"), "{left_out}");
-            // Not by `eprintln`, which the test harness hides when a test passes.
+            // Not with `eprintln`, which the test harness hides when a test passes.
             _ = writeln!(std::io::stderr(), "\nLEFT OUT: a browser test, since {left_out}\n");
             return None;
         };
@@ -48,8 +49,8 @@ impl Browser {
         bounded(url, self.client.goto(url)).await;
     }
 
-    /// Waits in the page until the JavaScript expression is true in the sense of that language, and returns it. Looks
-    /// again every 10 ms; fails after [`SOON`], with what the page shows.
+    /// Waits in the page until a JavaScript expression is truthy, and returns its value. Evaluates it every 10 ms, and
+    /// fails after [`SOON`] with the page's text.
     pub async fn until(&self, expression: &str) -> Value {
         let script = format!(
             "const done = arguments[arguments.length - 1];
@@ -63,7 +64,7 @@ impl Browser {
              look();",
             SOON.as_millis()
         );
-        // The page's own limit comes first, unless it hangs.
+        // The limit within the page comes first, unless the page hangs.
         let answer = timeout(SOON + Duration::from_secs(5), self.client.execute_async(&script, Vec::new())).await;
         let mut answer = answer.unwrap_or_else(|_| panic!("the browser hangs before {expression}")).unwrap();
         match answer.get_mut("value") {
@@ -76,27 +77,27 @@ impl Browser {
         bounded(script, self.client.execute(script, arguments)).await
     }
 
-    /// Types into the field of that id, in place of what is there.
+    /// Replaces the text of the field with that id by typing.
     pub async fn fill(&self, id: &str, text: &str) {
         let field = bounded(id, self.client.find(Locator::Id(id))).await;
         bounded(id, field.clear()).await;
         bounded(id, field.send_keys(text)).await;
     }
 
-    /// Sends the form that the field of that id is in, as the Enter key does.
+    /// Presses Enter in the field with that id, which sends its form.
     pub async fn enter(&self, id: &str) {
         let field = bounded(id, self.client.find(Locator::Id(id))).await;
         bounded(id, field.send_keys(&char::from(Key::Enter).to_string())).await;
     }
 
-    /// The text of all elements that the selector finds.
+    /// The text of each element that a selector finds.
     pub async fn texts(&self, selector: &str) -> Vec<String> {
         let script = "return [...document.querySelectorAll(arguments[0])].map((element) => element.textContent)";
         serde_json::from_value(self.run(script, vec![json!(selector)]).await).unwrap()
     }
 }
 
-/// What the driver answers, or a failure: by itself it waits for minutes.
+/// Waits for a driver's answer, which by itself may take minutes, and fails if there is none in time.
 async fn bounded<T>(what: &str, asked: impl Future<Output = Result<T, CmdError>>) -> T {
     timeout(SOON, asked).await.unwrap_or_else(|_| panic!("the browser hangs at {what}")).unwrap()
 }

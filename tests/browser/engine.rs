@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// More than a driver needs to start or to end.
+/// Longer than a driver needs to start or to end.
 const SOON: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,14 +32,14 @@ impl Engine {
                 on_path(&["chromedriver"]),
                 on_path(&["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]),
             ),
-            // No package of Debian's has geckodriver; `scripts/install-clients` puts it into the target folder.
+            // Debian has no package of geckodriver; `scripts/install-clients` puts it into the target folder.
             Self::Firefox => (on_path(&["geckodriver"]).or_else(geckodriver), on_path(&["firefox-esr", "firefox"])),
             Self::WebKit => (on_path(&["WebKitWebDriver"]).filter(|_| on_path(&["Xvfb"]).is_some()), mini_browser()),
         };
         driver.zip(browser)
     }
 
-    /// What `scripts/test` installs it from.
+    /// The packages from which `scripts/test` installs it.
     pub fn packages(self) -> &'static str {
         match self {
             Self::Chromium => "chromium and chromium-driver",
@@ -48,7 +48,7 @@ impl Engine {
         }
     }
 
-    /// What a session of it is asked for.
+    /// The capabilities that a session requests.
     pub fn capabilities(self, browser: &Path, profile: &Path) -> Value {
         let profile = format!("--user-data-dir={}", profile.display());
         match self {
@@ -82,12 +82,12 @@ pub struct Driver {
     pub profile: PathBuf,
     /// The session, once there is one.
     pub session: Option<String>,
-    /// The display of a browser that can't do without one.
+    /// The display, for a browser that needs one.
     display: Option<Child>,
 }
 
 impl Driver {
-    /// Now and then one ends before it listens: then another is started, twice at most.
+    /// Starts a driver. If it exits before it listens, as happens now and then, another is started, twice at most.
     pub fn start(engine: Engine, program: &Path) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -98,7 +98,7 @@ impl Driver {
             Engine::Chromium | Engine::Firefox => (None, None),
         };
         let mut command = Command::new(program);
-        // What they leave in the home folder is a test's too, and what they start is ended with them.
+        // The home folder is the test's own, and the process group ends whatever the driver starts.
         command.env("HOME", &profile).env("XDG_RUNTIME_DIR", &profile).env("TMPDIR", &profile).process_group(0);
         command.envs(name.map(|name| ("DISPLAY", name))).stderr(Stdio::null());
         let mut ended = Vec::new();
@@ -116,7 +116,7 @@ impl Driver {
         panic!("three drivers of {engine:?} ended before they listened: {ended:#?}");
     }
 
-    /// Asks it something that ends the browser. One that hangs is killed below.
+    /// Sends a request that ends the browser. A driver that hangs is killed afterwards.
     fn ask(&self, request: &str) {
         if let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) {
             _ = stream.set_read_timeout(Some(SOON));
@@ -131,7 +131,7 @@ impl Drop for Driver {
         if let Some(session) = &self.session {
             self.ask(&format!("DELETE /session/{session}"));
         }
-        // Whatever it has started and not ended.
+        // Ends whatever it started and left running.
         _ = Command::new("kill")
             .args(["-KILL", "--", &format!("-{}", self.process.id())])
             .stderr(Stdio::null())
@@ -145,7 +145,7 @@ impl Drop for Driver {
     }
 }
 
-/// A process that says its port, and the port; or its status and what it said, if it ended.
+/// Starts a process that prints its port. Returns both, or its status and output if it exited.
 fn listen(command: &mut Command) -> Result<(Child, u16), String> {
     let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
@@ -160,12 +160,12 @@ fn listen(command: &mut Command) -> Result<(Child, u16), String> {
         _ = process.kill();
         return Err(format!("{}: {said}", process.wait().unwrap()));
     };
-    // It goes on talking, and must not find the pipe closed.
+    // It goes on printing, and must not find the pipe closed.
     std::thread::spawn(move || lines.for_each(drop));
     Ok((process, port))
 }
 
-/// A process that does not say its port: it is given one that is free.
+/// Starts a process that does not print its port, on one that is free.
 fn listen_unheard(command: &mut Command) -> Result<(Child, u16), String> {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).unwrap().port();
     let mut process = command.arg(format!("--port={port}")).stdout(Stdio::null()).spawn().unwrap();
@@ -180,7 +180,7 @@ fn listen_unheard(command: &mut Command) -> Result<(Child, u16), String> {
     Ok((process, port))
 }
 
-/// A display of its own, and its name.
+/// Starts a display, and returns its name too.
 fn display() -> (Child, String) {
     let mut command = Command::new("Xvfb");
     command.args(["-displayfd", "1", "-screen", "0", "1280x1024x24", "-nolisten", "tcp"]);
@@ -207,7 +207,7 @@ fn mini_browser() -> Option<PathBuf> {
     browsers.into_iter().find(|path| path.is_file())
 }
 
-/// The first of the names that is a file on the `PATH`.
+/// The first of these programs that is on the `PATH`.
 fn on_path(names: &[&str]) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     names

@@ -57,7 +57,7 @@ async fn webkit_sees_a_keep_alive_event_that_leaves_the_last_id_alone() {
     sees_a_keep_alive_event_that_leaves_the_last_id_alone(Engine::WebKit).await;
 }
 
-/// The first bytes that `fetch` gets in that engine, for a request that resumes.
+/// The first bytes that `fetch` gets in an engine for a request that resumes.
 async fn first_bytes_by_fetch(engine: Engine) -> Option<String> {
     let browser = Browser::of(engine).await?;
     let publisher = Publisher::new();
@@ -72,7 +72,8 @@ async fn first_bytes_by_fetch(engine: Engine) -> Option<String> {
     Some(browser.until("window.first").await.as_str().unwrap().to_owned())
 }
 
-/// A client on `fetch` parses the stream itself, and some take the block that repairs WebKit's `EventSource` for an event.
+/// Clients on `fetch` parse the stream themselves, and some take the block that repairs WebKit's `EventSource` for an
+/// event.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_client_on_fetch_is_sent_what_repairs_the_event_source_of_webkit() {
     for engine in [Engine::WebKit, Engine::Chromium, Engine::Firefox] {

@@ -1,4 +1,4 @@
-//! The guide's recipes for pages: each with what goes wrong without it.
+//! The guide's recipes for pages, each with what goes wrong without it.
 
 use std::{
     env,
@@ -41,15 +41,15 @@ struct World {
 
 #[derive(Default)]
 struct Server {
-    /// What all requests are answered with, as by a proxy whose application is away; 0 for none of that.
+    /// The status of every answer, as from a proxy whose application is away; 0 to answer normally.
     status: AtomicU16,
-    /// How many tokens were given out; the number is the token.
+    /// How many tokens were issued. The latest token is this number.
     tokens: AtomicUsize,
-    /// The targets of requests for streams, with what they were answered with.
+    /// The targets of requests for streams, with the statuses of the answers.
     asked: Mutex<Vec<(String, u16)>>,
 }
 
-/// The guide's script that has these words.
+/// The guide's script that contains these words.
 fn script_of(words: &str) -> &'static str {
     let scripts = GUIDE.split("```js\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0));
     scripts.into_iter().find(|script| script.contains(words)).unwrap_or_else(|| panic!("the guide has {words}"))
@@ -103,8 +103,8 @@ impl World {
         self.network.mend(self.port);
     }
 
-    /// Runs the guide's `follow` on the path, with a tenth of its times; `got` has the data that it received, and
-    /// `ended` the status at the end.
+    /// Runs the guide's `follow` on the path, with a tenth of its times. `got` collects the data that it receives, and
+    /// `ended` has the status at the end.
     async fn follow(&self, path: &str, query: &str) {
         let function = script_of("function follow").replace("1000 + 4000 *", "100 + 400 *");
         let script = format!(
@@ -117,14 +117,14 @@ impl World {
         self.browser.run(&script, vec![]).await;
     }
 
-    /// Waits until so many streams are open.
+    /// Waits until that many streams are open.
     async fn until_streams(&self, count: usize) {
         while self.publisher.connections() != count {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
-    /// Opens a plain source; `got` has what it received.
+    /// Opens a plain source; `got` collects what it receives.
     async fn open(&self, path: &str) {
         let script = "window.got = [];
             window.source = new EventSource(arguments[0]);
@@ -154,12 +154,12 @@ async fn token(State(server): State<Arc<Server>>) -> String {
     server.tokens.load(Ordering::SeqCst).to_string()
 }
 
-/// Where `scripts/install-clients` puts what comes from npm: in the target folder.
+/// The folder in which `scripts/install-clients` installs npm packages.
 fn packages() -> PathBuf {
     path::Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients").join("node_modules")
 }
 
-/// Modules name each other without an extension.
+/// Serves a module. Modules import each other without an extension.
 async fn package(Path(path): Path<PathBuf>) -> impl IntoResponse {
     let path = if path.extension().is_some() { path } else { path.with_extension("js") };
     let text = std::fs::read_to_string(packages().join(path)).unwrap();
@@ -168,7 +168,8 @@ async fn package(Path(path): Path<PathBuf>) -> impl IntoResponse {
 
 const EMPTY: &str = "<!doctype html><title>recipes</title>";
 
-/// Without the guide's function a 502 is the end: see `a_response_that_is_no_stream_closes_the_source_for_good`.
+/// Without the guide's function a 502 ends the source for good: see
+/// `a_response_that_is_no_stream_closes_the_source_for_good`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_resumes_after_a_502() {
     let Some(world) = World::start(EMPTY, "").await else { return };
@@ -192,7 +193,7 @@ async fn a_page_resumes_after_a_502() {
     assert_eq!(world.browser.run("return got.at(-1)", vec![]).await, "the end");
 }
 
-/// Each token opens one stream, for a moment. What reconnects with it then is denied, and closed for good.
+/// Each token opens one stream, within a short time. A reconnect with it is denied, which closes the source for good.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_renews_its_token_and_resumes() {
     const RENEWALS: usize = 3;
@@ -212,7 +213,7 @@ async fn a_page_renews_its_token_and_resumes() {
     assert_eq!(world.browser.run("return ended", vec![]).await, json!(null));
 }
 
-/// The guide's own worker, and one without its exception.
+/// Runs the guide's worker, and one without its exception.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_worker_that_leaves_streams_alone_leaves_them_their_reconnects() {
     let guides = script_of("respondWith");
@@ -247,20 +248,20 @@ const HTMX_4: &str = "<!doctype html><title>htmx 4</title>
 <script src='/npm/htmx4/dist/ext/hx-sse.js'></script>
 <body><div id='out' hx-sse:connect='/events/chat' hx-swap='beforeend' CLOSE></div>";
 
-/// Whether a package is there; if not, that is said loudly.
+/// Whether a package is installed; says so loudly if it is not.
 fn installed(package: &str) -> bool {
     let installed = packages().join(package).exists();
     if !installed {
         let required = env::var_os("TOWER_SSE_REQUIRE_CLIENTS").is_some_and(|value| value == "1");
         assert!(!required, "{package} is not installed");
-        // Not by `eprintln`, which the test harness hides when a test passes.
+        // Not with `eprintln`, which the test harness hides when a test passes.
         let left_out = "which `scripts/install-clients` installs";
         _ = writeln!(std::io::stderr(), "\nLEFT OUT: a test with {package}, {left_out}\n");
     }
     installed
 }
 
-/// A page of htmx, of which a reader was cut off once and has all events then; then its channel is finished.
+/// Opens a page of htmx, cuts its reader off once, checks that it has every event, and finishes the channel.
 async fn htmx(page: &str, close: &str) -> Option<World> {
     if !installed("htmx-ext-sse") {
         return None;
@@ -303,7 +304,7 @@ async fn htmx_stops_at_the_event_that_closes_it() {
     }
 }
 
-/// The guide's handler, by npm's `@microsoft/fetch-event-source`, which repeats its POST after a cut.
+/// The guide's handler with npm's `@microsoft/fetch-event-source`, which repeats its POST after a cut.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_that_is_cut_off_resumes() {
     let installed = installed("@microsoft/fetch-event-source");

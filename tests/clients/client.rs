@@ -29,7 +29,7 @@ pub enum Kind {
     NpmEventsourceClient,
     NpmEventSourcePolyfill,
     NpmFetchEventSource,
-    /// With the check of the response that its documentation has.
+    /// The same with the check of the response from its documentation.
     NpmFetchEventSourceChecked,
     PythonHttpxSse,
     PythonSseclient,
@@ -37,24 +37,25 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// It comes back with an id of which it has not seen the whole event: "If the field name is "id": [..] set the last
-    /// event ID buffer to the field value"; it is only when the event is dispatched that the standard has one "set the
-    /// last event ID string of the event source to the value of the last event ID buffer".
+    /// Whether it resumes with the id of an event that it has not seen completely. By the standard an `id` line sets
+    /// "the last event ID buffer"; only when the event is dispatched does the client "set the last event ID string of
+    /// the event source to the value of the last event ID buffer".
     pub fn commits_early(self) -> bool {
         self == Self::NpmFetchEventSource
     }
 
-    /// It takes a head that breaks off within for a whole one.
+    /// Whether it takes a head that breaks off for a complete one.
     pub fn takes_half_a_head(self) -> bool {
         matches!(self, Self::Chromium | Self::Firefox)
     }
 
-    /// It waits for half a second or a second before it comes back, whatever it is told, and for longer after a broken head.
+    /// Whether it waits for half a second or more before it reconnects, whatever `retry:` says, and longer after a
+    /// broken head.
     pub fn is_slow(self) -> bool {
         matches!(self, Self::Firefox | Self::NpmEventSourcePolyfill)
     }
 
-    /// "HTTP 204 No Content: [..] a client can be told to stop reconnecting".
+    /// Whether a 204 stops it: "a client can be told to stop reconnecting using the HTTP 204 No Content response code".
     pub fn stops_at_204(self) -> bool {
         !matches!(self, Self::RustEventsourceClient | Self::NpmEventSourcePolyfill)
     }
@@ -68,9 +69,9 @@ impl Kind {
         }
     }
 
-    /// The command, but for curl, which is started anew for each connection.
+    /// The command that starts it; curl is started for each connection instead.
     fn command(self) -> Option<Command> {
-        // Where `scripts/install-clients` puts them: in the target folder.
+        // `scripts/install-clients` puts them into the target folder.
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients");
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         let node = |package: &str| {
@@ -112,7 +113,7 @@ pub enum Client {
 }
 
 impl Client {
-    /// `None`, said loudly, where it is not installed. A page of `origin` is where a browser starts from.
+    /// `None`, after saying so loudly, if it is not installed. A browser starts from a page of `origin`.
     pub async fn start(kind: Kind, url: &str, origin: &str) -> Option<Self> {
         let client = match (kind, kind.browser()) {
             (_, Some(engine)) => Self::browse(engine, url, origin).await,
@@ -128,7 +129,7 @@ impl Client {
         if client.is_none() {
             let required = env::var_os("TOWER_SSE_REQUIRE_CLIENTS").is_some_and(|value| value == "1");
             assert!(!required, "{kind:?} is not installed");
-            // Not by `eprintln`, which the test harness hides when a test passes.
+            // Not with `eprintln`, which the test harness hides when a test passes.
             _ = writeln!(std::io::stderr(), "\nLEFT OUT: a test with {kind:?}, which is not installed\n");
         }
         client
@@ -148,7 +149,7 @@ impl Client {
         Some(Self::Browser(browser))
     }
 
-    /// Everything that it received, once it has the event named `end`.
+    /// Everything that it received, once it got the event named `end`.
     pub async fn until_end(&mut self) -> Vec<Received> {
         match self {
             Self::Browser(browser) => {
@@ -180,8 +181,8 @@ impl Client {
     }
 }
 
-/// curl in a loop, as a script would have it: each answer is read whole, and the id of its last event is what the next
-/// request comes with. The parser is not curl's.
+/// curl in a loop, as in a script: each response is read to its end, and the next request has the id of its last event.
+/// curl does not parse events, `sseer` does.
 pub struct Curl {
     url: String,
     protocol: &'static str,
@@ -208,7 +209,7 @@ impl Curl {
         self.got.clone()
     }
 
-    /// One request; whether it was told to stop.
+    /// Sends one request, and returns whether it was told to stop.
     async fn ask(&mut self) -> bool {
         let mut command = Command::new("curl");
         command.args(["--silent", "--no-buffer", "--write-out", "%{stderr}%{http_code}", self.protocol]);

@@ -1,8 +1,8 @@
-//! The clients that people use, each through a network that cuts, stalls and trickles: whatever is published, each of
-//! them ends up with every event once and in order.
+//! Clients that people use, each through a network that cuts, stalls and trickles: each of them ends up with every
+//! event once and in order.
 //!
-//! `scripts/install-clients` installs those that are not part of a system; a test says loudly that it is left out where
-//! its client is missing, and fails where `TOWER_SSE_REQUIRE_CLIENTS` is 1.
+//! `scripts/install-clients` installs those that no system package provides. A test whose client is missing says loudly
+//! that it is left out, and fails if `TOWER_SSE_REQUIRE_CLIENTS` is 1.
 
 mod client;
 #[path = "../browser/driver.rs"]
@@ -20,34 +20,34 @@ use network::{Fault, Network};
 use server::Server;
 use tokio::time::timeout;
 
-/// A test that waits this long has failed: it is no measure of anything.
+/// A test that waits this long has failed. It does not measure anything.
 const STUCK: Duration = Duration::from_secs(60);
 
-/// Cuts after every byte of a response's first events, then what is worse than a cut.
+/// Cuts after every byte of a response's first events, and faults that are worse than a cut.
 fn faults(kind: client::Kind) -> Vec<Fault> {
-    // The head is between 180 and 320 bytes: a cut is the same for most of them.
+    // The head has between 180 and 320 bytes, and a cut is the same at most of them.
     let in_head = (20..180).step_by(20).map(Fault::Cut).filter(|_| !kind.takes_half_a_head() && !kind.is_slow());
     let from = if kind.takes_half_a_head() { 320 } else { 180 };
-    // What a reset takes away may begin before a blank line.
+    // What a reset discards may begin before a blank line.
     let resets = !kind.commits_early();
     let in_events = (from..520).flat_map(|bytes| {
         let reset = (resets && bytes % 10 == 0).then_some(Fault::Reset(bytes));
         [Some(Fault::Cut(bytes)), reset].into_iter().flatten()
     });
     let slow = [Fault::Stall(400), Fault::Trickle(3_000), Fault::Stall(0), Fault::Trickle(500), Fault::Trickle(501)];
-    // First the client learns how soon it may come back.
+    // First the client has to learn how soon it may reconnect.
     let all = [Fault::Cut(400), Fault::Cut(0)].into_iter().chain(in_head).chain(in_events).chain(slow);
     if kind.is_slow() { all.step_by(14).collect() } else { all.collect() }
 }
 
-/// What WebKit has kept of a cut event is ended under the name `-`, to which no page but the test's listens.
+/// Removes the events named `-`, which end what WebKit kept of a cut event. Only this test's page listens to that name.
 fn drop_repaired(kind: client::Kind, got: &mut Vec<server::Received>) {
     if kind == client::Kind::WebKit {
         got.retain(|event| event.name != "-");
     }
 }
 
-/// Runs a client through all of it.
+/// Runs a client through all faults.
 async fn gets_every_event_once_and_in_order(kind: client::Kind) {
     let server = Server::start().await;
     let network = Network::to(server.port, faults(kind), kind.commits_early()).await;
@@ -66,14 +66,14 @@ async fn gets_every_event_once_and_in_order(kind: client::Kind) {
     if kind.stops_at_204() {
         timeout(STUCK, client.until_closed()).await.expect("it stops at a 204");
     } else {
-        // It asks again and again, and is told the same.
+        // It keeps asking, and gets the same answer.
         timeout(STUCK, server.until_answered(204, 3)).await.expect("it asks again");
     }
     assert!(server.answered(204) > 0, "it was told to stop");
 }
 
-/// A cut at the one place where a client that keeps an id as soon as its line is there loses the event: before the blank
-/// line. For those that do, this says that the table in docs/reliability.md is still true.
+/// Cuts before the blank line, which is the one place where a client loses the event if it commits an id as soon as its
+/// line arrives. For such clients the test checks that the table in docs/reliability.md is still true.
 async fn is_cut_before_a_blank_line(kind: client::Kind) {
     let server = Server::start().await;
     let network = Network::to(server.port, vec![Fault::BeforeBlankLine], false).await;
@@ -87,7 +87,8 @@ async fn is_cut_before_a_blank_line(kind: client::Kind) {
     assert_eq!(got, server.sent()[lost..]);
 }
 
-/// A cut right after the announced cursor, before any event. Whatever is published before the client is back, it gets.
+/// Cuts right after the announced cursor, before any event. The client gets everything that is published before it is
+/// back.
 async fn resumes_from_the_announced_cursor(kind: client::Kind) {
     let server = Server::start_quiet().await;
     let network = Network::to(server.port, vec![Fault::AfterEvent], false).await;
@@ -115,7 +116,7 @@ async fn reads_a_stream_that_declares_its_charset(kind: client::Kind) {
     assert_eq!(got, server.sent());
 }
 
-/// Why a stream's type is bare by default: `response.headers.get('content-type') === EventStreamContentType`.
+/// This is why a stream's type is bare by default: `response.headers.get('content-type') === EventStreamContentType`.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_check_of_fetch_event_source_takes_only_the_bare_type() {
     let server = Server::start_quiet().await;
@@ -129,7 +130,7 @@ async fn the_documented_check_of_fetch_event_source_takes_only_the_bare_type() {
     assert_eq!(got, server.sent());
 }
 
-/// Why a route can declare the charset: `requests` takes a text without one for Latin-1.
+/// This is why a route can declare the charset: `requests` reads a text without one as Latin-1.
 #[tokio::test(flavor = "multi_thread")]
 async fn pythons_sseclient_reads_utf_8_only_where_it_is_declared() {
     for (path, right) in [("/declared/chat", true), ("/all/chat", false)] {
@@ -147,8 +148,8 @@ async fn pythons_sseclient_reads_utf_8_only_where_it_is_declared() {
     }
 }
 
-/// Over plain HTTP/1.1, Chromium takes a head that breaks off for a whole one, without a content type, and that is "fail the
-/// connection": the page has to make a new `EventSource`.
+/// Over plain HTTP/1.1, Chromium takes a head that breaks off for a complete one without a content type, and therefore
+/// has to "fail the connection". The page has to make a new `EventSource`.
 #[tokio::test(flavor = "multi_thread")]
 async fn chromium_gives_up_when_a_head_breaks_off() {
     let server = Server::start().await;

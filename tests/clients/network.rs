@@ -21,24 +21,24 @@ use tokio::{
     sync::watch,
 };
 
-/// What happens to what the server sends on a connection.
+/// What happens to the bytes that the server sends on a connection.
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {
-    /// The end, after so many bytes.
+    /// The connection ends after that many bytes.
     Cut(usize),
-    /// A reset, after so many bytes; of what was on its way some is lost.
+    /// The connection is reset after that many bytes. Some of those in flight are lost.
     Reset(usize),
-    /// Nothing more after so many bytes, for a while, and then the end.
+    /// Nothing follows that many bytes for a while, then the connection ends.
     Stall(usize),
-    /// So many bytes one by one, and then the end.
+    /// That many bytes arrive one by one, then the connection ends.
     Trickle(usize),
-    /// The end, right before the blank line of the first event.
+    /// The connection ends right before the blank line of the first event.
     BeforeBlankLine,
-    /// The end, right after the first event.
+    /// The connection ends right after the first event.
     AfterEvent,
 }
 
-/// How long a stalled connection says nothing.
+/// How long a stalled connection is silent.
 const STALL: Duration = Duration::from_millis(300);
 
 pub struct Network {
@@ -51,7 +51,7 @@ struct Shared {
     faults: std::sync::Mutex<VecDeque<Fault>>,
     left: AtomicUsize,
     changed: watch::Sender<()>,
-    /// No cut before a blank line: there is a client to which that is a loss, by its own fault.
+    /// Never cut before a blank line, which is a loss for one client, by its own fault.
     spare_blank_lines: bool,
 }
 
@@ -71,7 +71,7 @@ impl Network {
             async move {
                 while let Ok((client, _)) = listener.accept().await {
                     let shared = shared.clone();
-                    // A client that goes away is an error here, and nothing that matters.
+                    // A client that hangs up is an error here, which does not matter.
                     tokio::spawn(async move { shared.carry(client).await.unwrap_or_default() });
                 }
             }
@@ -108,7 +108,7 @@ impl Shared {
             }
         };
         let result = tokio::select! { result = up => result, result = down => result };
-        // Whole again: a half that is dropped ends its direction, and there would be no reset.
+        // Reunited, because dropping a half ends its direction, and then there is no reset.
         let client = from_client.reunite(to_client).expect("they are of one socket");
         if let Some(Fault::Reset(_)) = fault {
             SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
@@ -132,7 +132,7 @@ impl Shared {
         let mut sent = 0;
         while sent < bytes || (self.spare_blank_lines && line == b"\n") {
             let byte = from.read_u8().await?;
-            // Where a line that is an id has ended, the line is for now its end alone.
+            // After the end of an `id` line, only that end is kept.
             match byte {
                 b'\n' if line.starts_with(b"id: ") => line = b"\n".to_vec(),
                 b'\n' => line.clear(),

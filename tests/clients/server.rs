@@ -1,5 +1,5 @@
-//! The server: it publishes all the time, and whenever a reader comes, an event before it answers and one after, so that
-//! there is something to replay and something that is live.
+//! The server. It publishes all the time, and for each reader an event before it answers and one after, so that there
+//! is something to replay and something live.
 
 use std::{
     collections::HashMap,
@@ -24,7 +24,7 @@ use tokio::{net::TcpListener, sync::watch};
 use tower_http::cors::CorsLayer;
 use tower_sse::{Event, EventName, OpenOptions, Publisher, Retention, Route, SseLayer, Start};
 
-/// An event as a client tells of it.
+/// An event as a client reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Received {
     pub name: String,
@@ -45,7 +45,7 @@ struct Shared {
 }
 
 impl Server {
-    /// It publishes all the time.
+    /// A server that publishes all the time.
     pub async fn start() -> Self {
         let server = Self::start_quiet().await;
         tokio::spawn({
@@ -60,7 +60,7 @@ impl Server {
         server
     }
 
-    /// It publishes only when a reader comes.
+    /// A server that publishes only when a reader connects.
     pub async fn start_quiet() -> Self {
         let publisher = Publisher::builder().retention(Retention::new().events(100_000)).build();
         let soon = |pattern: &str| Route::new(pattern).retry(Duration::from_millis(1));
@@ -80,7 +80,7 @@ impl Server {
             .route("/", get(|| async { Html("<!doctype html><title>client</title>") }))
             .layer(layer)
             .layer(middleware::from_fn_with_state(shared.clone(), publish))
-            // A page of another origin; that its requests need no preflight is the ids' doing.
+            // For a page of another origin. Its requests need no preflight, thanks to the form of ids.
             .layer(CorsLayer::new().allow_origin(tower_http::cors::Any));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -120,7 +120,7 @@ impl Server {
 
 impl Shared {
     fn publish(&self, last: bool) {
-        // Whoever publishes has the list, so that it is in publish order.
+        // Publishing happens under the list's lock, so that the list is in publish order.
         let mut sent = self.sent.lock().unwrap();
         if !last && self.finished.load(Ordering::SeqCst) {
             return;

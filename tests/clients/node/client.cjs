@@ -1,5 +1,5 @@
-// One of npm's clients, as its own documentation has it used: `node client.cjs <modules> <package> <url>`. Prints each
-// event as a line of JSON, and `"closed"` once it knows that nothing more will come.
+// One of npm's clients, used as its documentation says: `node client.cjs <modules> <package> <url>`. Prints each event as a
+// line of JSON, and `"closed"` once it knows that nothing more will come.
 const { createRequire } = require("node:module");
 
 const [modules, name, url] = process.argv.slice(2);
@@ -19,7 +19,7 @@ const clients = {
     });
   },
 
-  // It can't set the header everywhere, and brings the last id as `?lastEventId=`.
+  // It can't set the header everywhere, and sends the last id as `?lastEventId=`.
   "event-source-polyfill"() {
     const { EventSourcePolyfill } = load("event-source-polyfill");
     const source = new EventSourcePolyfill(url);
@@ -39,14 +39,14 @@ const clients = {
     print("closed");
   },
 
-  // Made for browsers, of which it needs these.
+  // It is made for browsers, and needs these of them.
   async "@microsoft/fetch-event-source"() {
     globalThis.window = globalThis;
     globalThis.document = { addEventListener() {}, removeEventListener() {}, hidden: false };
     const { fetchEventSource, EventStreamContentType } = load("@microsoft/fetch-event-source");
-    // It has no word for a 204: "use a custom error", its documentation says, and what `onerror` throws ends it.
+    // It has no handling of a 204. Its documentation says to "use a custom error"; an exception in `onerror` ends it.
     class Over extends Error {}
-    // Resolved when a response ended as it should: whether to ask again is the caller's to say, and the last id too.
+    // Resolves when a response ended properly. Whether to ask again, and with which id, is up to the caller.
     const headers = {};
     const ask = () =>
       fetchEventSource(url, {

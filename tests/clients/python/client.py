@@ -15,7 +15,7 @@ def show(value):
 
 def main(url):
     last, retry = "", 0.001
-    # Its default of five seconds is shorter than the keep-alive's interval.
+    # The default of five seconds is shorter than the keep-alive interval.
     with httpx.Client(timeout=httpx.Timeout(5, read=60)) as client:
         while True:
             try:

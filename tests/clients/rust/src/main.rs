@@ -1,4 +1,4 @@
-//! The crate `eventsource-client`, as its documentation has it used. Prints each event as a line of JSON.
+//! The crate `eventsource-client`, used as its documentation says. Prints each event as a line of JSON.
 
 use std::{error::Error, time::Duration};
 
@@ -14,7 +14,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ReconnectOptions::reconnect(true).retry_initial(true).delay(Duration::from_millis(1)).backoff_factor(1).build();
     let client = ClientBuilder::for_url(&url)?.reconnect(reconnect);
     let mut events = client.build_with_transport(HyperTransport::builder().build_http()?).stream();
-    // An error is not the end: what comes after it is of the next connection.
+    // An error is not the end: the events after it are from the next connection.
     while let Some(event) = events.next().await {
         if let Ok(SSE::Event(event)) = event {
             println!("{}", serde_json::json!({ "name": event.event_type, "data": event.data, "id": event.id }));
