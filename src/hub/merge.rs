@@ -1,8 +1,8 @@
 //! Several channels of one reader, merged by offset: which of them has the next event.
 //!
-//! The offset of the first unread event of each channel, its *head*, is kept in a heap. The next event is the one with the
-//! lowest head: to read it takes the lock of that channel alone, under which its next head is found. So an event costs the
-//! logarithm of the number of channels, however many of them have something.
+//! A heap keeps the offset of the first unread event of each channel, its *head*. The next event is that of the lowest head. To
+//! read it takes the lock of its channel alone, and finds that channel's next head under the same lock. So an event costs the
+//! logarithm of the number of channels, however many of them have events.
 //!
 //! A *survey* finds new heads. It compares the version of each channel with the one that was seen last, which takes no lock,
 //! and looks at the channels that have changed. A survey is due when every known event has been read: what was published
@@ -35,7 +35,7 @@ pub(crate) struct Merge {
     known: Offset,
     /// How many versions may be compared for what was read since the last survey.
     credit: usize,
-    /// The last read has left nothing, and the reader parked in all channels.
+    /// The last read left nothing unread, and parked the reader in all channels.
     settled: bool,
     /// Its place among those who wait for the hub's last offset to rise.
     waits: Option<Box<Place>>,
@@ -70,17 +70,17 @@ impl Merge {
         &mut self.places
     }
 
-    /// Nothing is known to be unread, and nothing has changed since: the reader is parked in all of them.
+    /// No event is known to be unread, and no channel has changed since: the reader is parked in all of them.
     pub(crate) fn is_level(&self) -> bool {
         self.heads.iter().all(|head| *head == Offset::START) && self.places.iter().all(Position::is_unchanged)
     }
 
-    /// The last [read](Self::read) has left nothing, and the reader parked in all of them.
+    /// The last [read](Self::read) left nothing unread, and parked the reader in all channels.
     pub(crate) fn is_settled(&self) -> bool {
         self.settled
     }
 
-    /// Forgets the heads: what comes is not after what was.
+    /// Forgets the heads, because what comes is not after what was read.
     pub(crate) fn begin_anew(&mut self) {
         self.queue = BinaryHeap::new();
         self.heads.fill(Offset::START);
@@ -88,7 +88,7 @@ impl Merge {
         self.places.iter_mut().for_each(Position::look_again);
     }
 
-    /// Whether the hub's last offset is still to reach `offset`, of which the reader is told then.
+    /// Returns whether the hub's last offset is still to reach `offset`; if so, wakes the reader once it has.
     pub(crate) fn wait_for(&mut self, offset: Offset, elsewhere: &dyn Elsewhere, cx: &Context<'_>) -> bool {
         elsewhere.wait_for(offset, &mut self.waits, cx.waker())
     }
@@ -101,7 +101,7 @@ impl Merge {
         }
     }
 
-    /// What comes next after `cursor`. `None`: there is nothing to read for now; the reader is parked in each channel that has
+    /// What comes next after `cursor`. `None` if there is nothing to read now: then the reader is parked in each channel that has
     /// no head.
     pub(crate) fn read(&mut self, hub: &Hub, cursor: Cursor, cx: &Context<'_>, limit: Limit) -> Option<Found> {
         self.settled = false;
@@ -125,13 +125,13 @@ impl Merge {
         }
     }
 
-    /// Looks at each channel that has changed. Gives the reader's end, if all is read and nothing will come.
+    /// Looks at each channel that has changed. Returns why the reader ends, if it has read everything and nothing will come.
     fn survey(&mut self, hub: &Hub, cursor: Cursor, cx: &Context<'_>) -> Result<Option<EndReason>, Instead> {
-        // Due again at once, unless it comes to its end.
+        // If it stops early, another survey is due at once.
         self.credit = self.places.len();
-        // Asked before any channel is: what was published to one of them before a shutdown is seen below then.
+        // Read before any channel is: what was published to one of them before a shutdown is then seen below.
         let shutting_down = hub.is_shutting_down();
-        // Whoever looks at a channel from here on finds all that was published to it up to this.
+        // A look at a channel from here on finds everything that was published to it up to this offset.
         let last = hub.memory.last();
         let (mut lagged, mut parked) = (false, true);
         for place in 0..self.places.len() {
@@ -144,7 +144,7 @@ impl Merge {
                     parked &= !position.has_to_look();
                     self.set_head(place, head);
                 }
-                // An end of another channel comes before it.
+                // The end of another channel comes first.
                 Err(Instead::Lagged) => lagged = true,
                 Err(instead) => return Err(instead),
             }
@@ -156,7 +156,7 @@ impl Merge {
         if self.head().is_some() {
             return Ok(None);
         }
-        // Most of the time a channel or two have something.
+        // Usually only one or two channels have something new.
         self.queue.shrink_to(4);
         self.settled = parked;
         Ok(match (self.places.iter().all(Position::was_finished), shutting_down) {
@@ -166,14 +166,14 @@ impl Merge {
         })
     }
 
-    /// Takes the next known events, as many as are within `limit`.
+    /// Takes the next known events, as many as fit into `limit`.
     fn take(&mut self, mut cursor: Cursor, cx: &Context<'_>, limit: Limit) -> Result<Option<Batch>, Instead> {
         let mut chunk = Chunk::default();
         while let Some((place, head, end)) = self.next() {
             let left = Limit { bytes: limit.bytes.saturating_sub(chunk.len()), ..limit };
             self.credit += VERSIONS_PER_EVENT;
             let taken = self.places[place].take(cursor, end, cx, left);
-            // The first event may be larger than the limit. What does not fit behind others waits, as what is no event does.
+            // The first event may exceed the limit. Others that do not fit wait, as does what is no event.
             let fits =
                 taken.as_ref().is_ok_and(|(batch, _)| batch.as_ref().is_none_or(|batch| batch.len() <= left.bytes));
             if !fits && !chunk.is_empty() {
@@ -193,14 +193,15 @@ impl Merge {
         Ok(chunk.into_batch())
     }
 
-    /// Takes out the place with the next event, if it is known which that is. The others have none before `end`.
+    /// Takes the place with the next event out of the heap, if it is known which that is. Returns the place, its head, and an
+    /// offset before which the other places have no event.
     fn next(&mut self) -> Option<(usize, Offset, Offset)> {
         let (head, place) = self.head().filter(|(head, _)| *head <= self.known)?;
         self.queue.pop();
         self.heads[place] = Offset::START;
         let behind = |offset: Offset| Offset::new(offset.get().saturating_add(1));
         let other = self.head().map_or(Offset::new(u64::MAX), |(other, _)| other);
-        // At least the head itself, even if another channel has one at the same offset.
+        // The head itself is before it, even if another channel has the same offset.
         Some((place, head, other.min(behind(self.known)).max(behind(head))))
     }
 

@@ -1,11 +1,13 @@
-//! The task of a hub whose backend is not in process: runs the feed, fills the mirrors, and says who is connected.
+//! The driver: the task of a node that runs the feed, fills the mirrors, and reports who is connected.
 //!
-//! It begins with the first reader, and ends with the hub, or with its runtime: then a reader of another runtime begins the
-//! next. As long as there is a channel to watch it has a *session*: one feed, and all that is asked of the store meanwhile.
-//! A session is of one epoch; when anything contradicts it, or the feed ends, or nothing came for too long, the next one
-//! begins anew: it watches all channels, and reads what each of them missed. Until that is done the level stands still, and
-//! with it the readers of several channels; all readers stay where they are, and none sees a hole. Only for a channel that
-//! can't be read time after time the level does not wait: its late events are a gap to those who went on.
+//! The first reader starts it. It ends with the hub, or with its runtime; then a reader in another runtime starts the next one.
+//! While there are channels to watch, it has a *session*: one feed, and everything that it asks of the store meanwhile.
+//!
+//! A session belongs to one epoch. When something contradicts it, the feed ends, or nothing has come for too long, the driver
+//! begins another session, which watches all channels again and reads what each of them has missed. Until that is done the
+//! level does not rise: readers of several channels wait, all readers stay connected, and none of them sees a hole. If a
+//! channel can't be read after several tries, the level stops waiting for it; readers that went on get a gap when its events
+//! come at last.
 
 mod calls;
 mod command;

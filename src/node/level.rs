@@ -1,4 +1,4 @@
-//! A number that grows, and those who wait for it to reach one.
+//! A number that grows, and the tasks that wait until it has reached another.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -14,8 +14,9 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Level {
     reached: AtomicU64,
-    /// By their places.
+    /// The wakers of those who wait, by place.
     waiting: Mutex<BTreeMap<Place, Waker>>,
+    /// The number of the next one who waits.
     next: AtomicU64,
 }
 
@@ -24,14 +25,14 @@ impl Level {
         self.reached.load(Ordering::Acquire) >= number
     }
 
-    /// Whether `number` is still to come, of which `waker` is told then. Who waits has one place, which is to be
-    /// [left](Self::leave) when it waits no more.
+    /// Returns whether `number` is still to come; if so, wakes `waker` once it has. Each waiting task has one place, and has to
+    /// [leave](Self::leave) it when it no longer waits.
     pub(crate) fn wait(&self, number: u64, place: &mut Option<Box<Place>>, waker: &Waker) -> bool {
         if self.has_reached(number) {
             return false;
         }
         let mut waiting = lock(&self.waiting);
-        // Once more: whoever raises it takes this lock after it has set the number.
+        // Checked again: `reach` takes this lock after it has set the number.
         if self.has_reached(number) {
             return false;
         }
@@ -53,12 +54,13 @@ impl Level {
         true
     }
 
-    /// Waits no more.
+    /// Gives a place back.
     pub(crate) fn leave(&self, place: &mut Option<Box<Place>>) {
         let left = place.take().and_then(|place| lock(&self.waiting).remove(&place));
         drop(left);
     }
 
+    /// Raises the number, and wakes those who waited for it.
     pub(crate) fn reach(&self, number: u64) {
         self.reached.fetch_max(number, Ordering::AcqRel);
         let passed = {
@@ -74,7 +76,7 @@ impl Level {
         wake_each(passed.into_values());
     }
 
-    /// Begins anew, and wakes all: what they waited for means nothing any more.
+    /// Starts again from 0 and wakes everybody, because what they waited for has lost its meaning.
     pub(crate) fn reset(&self) {
         self.reached.store(0, Ordering::Release);
         let all = std::mem::take(&mut *lock(&self.waiting));

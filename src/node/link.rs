@@ -1,4 +1,4 @@
-//! What those who call a node and its driver share: the store, and how much of it is known here.
+//! What a node's callers and its driver share: the store, and how much of it is known here.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,20 +18,20 @@ use crate::{
 
 pub(crate) struct Link {
     pub(crate) backend: Arc<dyn Backend>,
-    /// After which a call is given up, and a reader that opens is told to come back.
+    /// How long a call may take. A reader that opens waits for as long before it is told to come back later.
     pub(crate) timeout: Duration,
     /// The node is set to a retention of its own.
     sets_retention: bool,
-    /// This node's number among all, random.
+    /// A random number that tells this node from the others.
     pub(crate) node: u64,
-    /// The highest offset that is known to have been given: whoever reads the store from now on finds it.
+    /// The highest offset that the store is known to have given. Every read from now on covers it.
     known: Mutex<Cursor>,
-    /// The hub's `memory.last()`, up to which the mirrors are whole, for those who wait for it.
+    /// The hub's `memory.last()`, up to which all mirrors are whole, and the readers that wait for it.
     pub(crate) level: Level,
-    /// The tickets of those who asked for the hub's last offset, as far as they were answered.
+    /// Up to which ticket the questions for the hub's last offset are answered.
     pub(crate) answered: Level,
     tickets: AtomicU64,
-    /// The number of the last driver that has ended with its runtime.
+    /// The number of the last driver that ended together with its runtime.
     ended_driver: AtomicU64,
 }
 
@@ -55,7 +55,7 @@ impl Link {
         self.sets_retention.then(|| hub.retention_of(channel))
     }
 
-    /// The answer of a backend's call, within the timeout.
+    /// The answer to a call, if it comes within the timeout.
     pub(crate) async fn within<T>(
         &self,
         call: impl Future<Output = Result<T, BackendError>>,
@@ -63,7 +63,7 @@ impl Link {
         tokio::time::timeout(self.timeout, call).await.unwrap_or_else(|elapsed| Err(BackendError::timed_out(elapsed)))
     }
 
-    /// The answer of a read, as long as it makes progress: it is given up when nothing has come for the timeout.
+    /// The answer to a read, for as long as the read makes progress. It fails when nothing has come within the timeout.
     pub(crate) async fn while_it_goes_on<T>(
         &self,
         progress: &Progress,
@@ -82,12 +82,12 @@ impl Link {
         }
     }
 
-    /// The highest offset that is known to have been given.
+    /// The highest offset that the store is known to have given.
     pub(crate) fn known(&self) -> Cursor {
         *lock(&self.known)
     }
 
-    /// Offsets of another epoch say nothing of this one.
+    /// Takes note of an offset. One of another epoch says nothing about this epoch.
     pub(crate) fn learn(&self, cursor: Cursor) {
         let mut known = lock(&self.known);
         if known.epoch == cursor.epoch {
@@ -95,7 +95,8 @@ impl Link {
         }
     }
 
-    /// The epoch is another: nothing is known but that. Who looks at `known` and finds it knows that the level is of it.
+    /// Begins another epoch, of which nothing else is known yet. The level is reset first, so that whoever finds the new epoch
+    /// in `known` also finds a level that belongs to it.
     pub(crate) fn begin(&self, hub: &Hub, epoch: Epoch) {
         hub.memory.set_last(Offset::START);
         self.level.reset();
@@ -103,7 +104,7 @@ impl Link {
         hub.memory.set_epoch(epoch);
     }
 
-    /// The mirrors are whole up to here.
+    /// Raises the level: all mirrors are whole up to it.
     pub(crate) fn rise(&self, hub: &Hub, level: Offset) {
         if level > hub.memory.last() {
             hub.memory.set_last(level);
@@ -111,18 +112,18 @@ impl Link {
         }
     }
 
-    /// A ticket for a question, which is [answered](Self::answered) when everything that was acknowledged before now is
-    /// known here.
+    /// A ticket for a question. It is [answered](Self::answered) once everything that was acknowledged before now is known
+    /// here.
     pub(crate) fn new_ticket(&self) -> u64 {
         self.tickets.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The last ticket that was given out.
+    /// The ticket of the latest question.
     pub(crate) fn last_ticket(&self) -> u64 {
         self.tickets.load(Ordering::Relaxed)
     }
 
-    /// The driver of that number is gone, and takes no commands any more.
+    /// Takes note that a driver has ended and takes no more commands.
     pub(crate) fn driver_ended(&self, number: u64) {
         self.ended_driver.fetch_max(number, Ordering::AcqRel);
     }

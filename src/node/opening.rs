@@ -1,4 +1,4 @@
-//! The wait for a subscription's channels, which have to be loaded first.
+//! Opening a subscription whose channels may have to be loaded first.
 
 use std::{
     pin::Pin,
@@ -19,22 +19,23 @@ use crate::{
     wire::cursor::{Cursor, EventId, Id},
 };
 
-/// A subscription that has its places, and starts when its channels are loaded. Dropped, it gives them back.
+/// A subscription that has its places in its channels, and starts once they are loaded. If this is dropped, it gives the places
+/// back.
 pub(crate) struct Loading {
     remote: Arc<Remote>,
-    /// `None` once it is given.
+    /// `None` once it has started.
     subscription: Option<Subscription>,
     options: OpenOptions,
     requested: Option<Box<[u8]>>,
-    /// Of a question for the hub's last offset, if what was requested is beyond what is known here.
+    /// The ticket of the question for the hub's last offset, asked if the requested id is beyond what is known here.
     ticket: Option<u64>,
-    /// Its place among those who wait for the answer.
+    /// Its place among those that wait for the answer.
     waits: Option<Box<Place>>,
-    /// When it is given up, unless its channels are on their way.
+    /// When it gives up, unless its channels are on their way.
     late: Pin<Box<Sleep>>,
 }
 
-/// Takes a place in each channel, and waits for them to be loaded.
+/// Takes a place in each channel. The future then waits until they are loaded.
 pub(crate) fn open(
     hub: &Arc<Hub>,
     remote: &Arc<Remote>,
@@ -55,8 +56,8 @@ pub(crate) fn open(
 }
 
 impl Loading {
-    /// Up to where everything that was published is in the channels' logs, when they are all loaded. `None`: one of them
-    /// was closed meanwhile.
+    /// Once all channels are loaded: the cursor up to which everything that was published is in their logs. `None` if one of
+    /// them has been closed meanwhile.
     fn poll_last(&mut self, cx: &mut Context<'_>) -> Poll<Option<Cursor>> {
         let Some(subscription) = &self.subscription else { return Poll::Pending };
         let hub = subscription.hub();
@@ -68,15 +69,15 @@ impl Loading {
         if loaded.iter().any(|epoch| *epoch != Some(known.epoch)) {
             return Poll::Pending;
         }
-        // All are of this epoch, so that the level is too, if it is asked for after that.
+        // All channels are of this epoch, so the level is too, if it is read after them.
         let last = Cursor { epoch: known.epoch, offset: known.offset.max(hub.memory.last()) };
         if self.is_beyond(subscription, last) {
-            // Another node may know of what was requested, and this one not yet.
+            // Another node may know the requested id already.
             let ticket = *self.ticket.get_or_insert_with(|| self.remote.ask_level());
             if self.remote.link.answered.wait(ticket, &mut self.waits, cx.waker()) {
                 return Poll::Pending;
             }
-            // It may be in what is being read.
+            // It may be in a read that is under way.
             if !subscription.is_whole() {
                 return Poll::Pending;
             }
@@ -84,7 +85,7 @@ impl Loading {
         Poll::Ready(Some(last))
     }
 
-    /// What was requested is not known here.
+    /// The requested id is not known here.
     fn is_beyond(&self, subscription: &Subscription, last: Cursor) -> bool {
         match self.requested.as_deref().and_then(EventId::parse).as_ref().map(EventId::kind) {
             Some(Id::Cursor(cursor) | Id::Goodbye(cursor)) => cursor.epoch != last.epoch || cursor.offset > last.offset,
@@ -93,7 +94,7 @@ impl Loading {
         }
     }
 
-    /// Nothing of its channels has come for as long as a call may take.
+    /// Nothing has come for its channels for as long as a call may take.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         while self.late.as_mut().poll(cx).is_ready() {
             let last = self.subscription.as_ref().and_then(Subscription::last_progress);
@@ -105,7 +106,7 @@ impl Loading {
         false
     }
 
-    /// Waits for no answer any more.
+    /// No longer waits for an answer.
     fn leave(&mut self) {
         self.remote.link.answered.leave(&mut self.waits);
     }
@@ -136,7 +137,7 @@ impl Future for Loading {
             Poll::Ready(last) => last,
             Poll::Pending if self.is_late(cx) => None,
             Poll::Pending => {
-                // Once it is parked, so that it is told when there is no driver any more.
+                // After it has parked, so that it is woken if the driver ends from here on.
                 self.remote.waits();
                 return Poll::Pending;
             }

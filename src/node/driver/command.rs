@@ -1,4 +1,4 @@
-//! What the driver is told by those who open and leave.
+//! What a driver is told by readers that open and leave.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use crate::hub::state::Shared;
 pub(crate) enum Command {
     /// A channel has its first reader.
     Watch(Arc<Shared>),
-    /// A channel has none any more, or so it was.
+    /// A channel has lost its last reader. It may have another one by now.
     Unread(Arc<Shared>),
-    /// Somebody wants to know the hub's last offset.
+    /// Somebody wants to know the hub's last offset, and has this ticket.
     Sync(u64),
 }

@@ -1,4 +1,4 @@
-//! What a driver looks after, from one session to the next: the channels that are watched, and those that nobody reads.
+//! What a driver keeps from one session to the next: the channels that it watches, and those of them that nobody reads.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,33 +10,33 @@ use crate::{
     wire::name::ChannelName,
 };
 
-/// A mirror is kept this long after its last reader, who may be reloading a page.
+/// How long a mirror stays after its last reader has left, who may be reloading a page.
 const LINGER: Duration = Duration::from_secs(5);
 
 pub(super) struct Duties {
     pub(super) watched: AllWatched,
-    /// Those that nobody reads, and since when.
+    /// The channels that nobody reads, and since when.
     unread: Vec<(Instant, Arc<Shared>)>,
-    /// The last ticket that was given out for the hub's last offset; 0 once it is answered.
+    /// The latest ticket of a question for the hub's last offset; 0 once that is answered.
     pub(super) ticket: u64,
-    /// The store knows of connections here.
+    /// The store has been told of connections to this node.
     pub(super) present: bool,
-    /// The driver has heard of the store.
+    /// The store has answered.
     pub(super) useful: bool,
 }
 
 impl Duties {
-    /// Nothing to look after but the tickets up to `ticket`.
+    /// No channels; and the questions up to `ticket` to answer.
     pub(super) fn new(ticket: u64) -> Self {
         Self { watched: AllWatched::default(), unread: Vec::new(), ticket, present: false, useful: false }
     }
 
-    /// There is nothing to do for the store.
+    /// Nothing has to be asked of the store.
     pub(super) fn are_none(&self) -> bool {
         self.watched.is_empty() && !self.present && self.ticket == 0
     }
 
-    /// Watches the channels that there are. They may be read, or not.
+    /// Watches all channels of the hub. Nobody may read them any more.
     pub(super) fn take_over(&mut self, hub: &Hub) {
         for channel in hub.registry.all() {
             self.watched.add(channel.clone());
@@ -44,7 +44,7 @@ impl Duties {
         }
     }
 
-    /// Does what it was told; in a session what is to be watched is asked for at once.
+    /// Obeys a command. During a session the feed is asked at once.
     pub(super) fn obey(&mut self, command: Command, session: Option<&mut Calls>) {
         match command {
             Command::Watch(channel) => {
@@ -66,7 +66,7 @@ impl Duties {
         }
     }
 
-    /// Drops the mirrors that nobody has read for a while. Gives their names.
+    /// Drops the mirrors that nobody has read for a while, and returns their names.
     pub(super) fn drop_unread(&mut self, hub: &Hub) -> Vec<ChannelName> {
         let due = Instant::now().checked_sub(LINGER);
         let is_due = |(since, _): &(Instant, Arc<Shared>)| due.is_some_and(|due| *since <= due);

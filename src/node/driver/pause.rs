@@ -1,18 +1,18 @@
-//! How long a driver waits before it tries again what has failed.
+//! How long a driver waits before it tries again.
 
 use std::time::Duration;
 
-/// How often what is due is looked at.
+/// How often a session looks at what is due.
 pub(super) const TICK: Duration = Duration::from_millis(250);
-/// The longest pause before the backend is tried again.
+/// The longest pause between two tries.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// How long to wait after so many failures, one after the other.
+/// The pause after so many failures in a row.
 pub(super) fn patience(failures: u32) -> Duration {
     TICK.saturating_mul(1 << failures.min(6)).min(LONGEST)
 }
 
-/// Between half of `most` and all of it: of nodes that lost the same store, not all are to come back at once.
+/// A random part of `most`, at least half of it, so that nodes that lost the same store do not all return at once.
 pub(super) fn spread(most: Duration, random: u64) -> Duration {
     most / 2 + most / 2_000 * u32::try_from(random % 1_000).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! The driver's life: session after session, with pauses after those that failed.
+//! The driver's task: session after session, with a pause after each that failed.
 
 use std::sync::{Arc, Weak};
 
@@ -21,18 +21,18 @@ struct Driver {
     commands: mpsc::UnboundedReceiver<Command>,
     duties: Duties,
     number: u64,
-    /// It was polled.
+    /// The task has been polled.
     begun: bool,
 }
 
-/// Drives the hub until it is gone.
+/// Drives the hub for as long as it exists.
 pub(crate) fn run(
     hub: Weak<Hub>,
     link: Arc<Link>,
     commands: mpsc::UnboundedReceiver<Command>,
     number: u64,
 ) -> impl Future<Output = ()> {
-    // Those tickets that the one before has not answered.
+    // With the questions that the driver before this one has not answered.
     let duties = Duties::new(link.last_ticket());
     Driver { hub, link, commands, duties, number, begun: false }.run()
 }
@@ -65,15 +65,15 @@ impl Driver {
         }
     }
 
-    /// Watches the channels of a driver before, whose runtime is gone. Not sooner: who begins a driver has a channel locked,
-    /// and shards are locked before channels.
+    /// Takes over the channels of an earlier driver, whose runtime is gone. This can't be done where the driver is created: a
+    /// channel is locked there, and shards are locked before channels.
     fn take_over(&mut self) {
         if let Some(hub) = self.hub.upgrade() {
             self.duties.take_over(&hub);
         }
     }
 
-    /// Waits before the next try, longer from one to the next. `false`: the hub is gone.
+    /// Waits before the next session, longer after each failure. Returns `false` if the hub is gone.
     async fn pause(&mut self, failures: u32) -> bool {
         let until = Instant::now() + spread(patience(failures), random::bits());
         loop {
@@ -87,14 +87,16 @@ impl Driver {
 }
 
 impl Drop for Driver {
-    /// Where its hub is still there it has gone with its runtime. Who waits is told, to begin another elsewhere.
+    /// If the hub still exists, the driver has ended with its runtime. Wakes all readers, so that one of them starts another driver
+    /// in its own runtime.
     fn drop(&mut self) {
         let Some(hub) = self.hub.upgrade() else { return };
-        // In this order: who finds it abandoned can begin another.
+        // In this order: a reader that finds the hub without a driver can start another one.
         self.commands.close();
         self.link.driver_ended(self.number);
-        // One that was never polled may be dropped where it was begun, with a channel locked; and after one that panics without
-        // being of use the next would, too. Who is parked then begins another when it is polled for a keep-alive.
+        // A driver that was never polled may be dropped where it was started, with a channel locked. And after one that panicked
+        // before the store had answered, the next one would probably panic, too. In both cases a parked reader starts another
+        // driver when it is polled for its keep-alive.
         if self.begun && (self.duties.useful || !std::thread::panicking()) {
             for channel in hub.registry.all() {
                 let all = channel.change().readers.wake_all();
