@@ -20,7 +20,7 @@ use tokio::{
 use tower::{ServiceBuilder, ServiceExt};
 use tower_sse::{KeepAlive, Publisher, Route, SseLayer};
 
-/// How soon a reader is to come back after a cut.
+/// How soon a reader reconnects after a cut.
 pub const RETRY: Duration = Duration::from_millis(200);
 
 /// It speaks HTTP/1.1 and HTTP/2 with prior knowledge on one port.
@@ -59,7 +59,7 @@ impl App {
     }
 
     fn serve(&mut self, listener: TcpListener) {
-        // Far apart, so that no comment pushes an event through.
+        // Keep-alives are far apart, so that none pushes an event through.
         let route = Route::new("/events/{channel}/{client_id}")
             .keep_alive(KeepAlive::every(Duration::from_secs(600)))
             .retry(RETRY);
@@ -74,14 +74,14 @@ impl App {
             .map_err(|never: Infallible| never);
         let service = TowerToHyperService::new(service);
         self.serving = Some(tokio::spawn(async move {
-            // Dropped with this task, and its connections with it.
+            // The connections are dropped with this task.
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).unwrap();
                 let service = service.clone();
                 connections.spawn(async move {
                     let builder = auto::Builder::new(TokioExecutor::new());
-                    // Its end is an error where the proxy hangs up, which is no fault.
+                    // It ends with an error if the proxy hangs up, which is no fault.
                     _ = builder.serve_connection(TokioIo::new(stream), service).await;
                 });
             }

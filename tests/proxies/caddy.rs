@@ -39,7 +39,7 @@ async fn everything_holds_with_the_defaults() {
     assert_eq!(on_one_connection(caddy.port, 20).await, 20);
 }
 
-/// It compresses a first write of 512 bytes or more, and flushes nothing of it.
+/// It compresses a first write of 512 bytes or more, and does not flush it.
 #[tokio::test]
 #[ignore = "shows what the advice is against"]
 async fn encode_sends_nothing_to_a_reader_that_resumes() {

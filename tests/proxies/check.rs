@@ -16,21 +16,21 @@ use crate::{
 
 /// A wait that a test expects to fail.
 const IN_VAIN: Duration = Duration::from_secs(2);
-/// The limit of a delivery's median. A delivery takes a millisecond, or 200 where something waits for an
+/// The limit for the median of a delivery. A delivery takes a millisecond, or 200 if something waits for an
 /// acknowledgement.
 const PROMPT: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
-    /// The head arrives at once, and so does each event, though nothing follows it.
+    /// The head arrives at once, and so does each event, even if nothing follows it.
     Events,
     /// The same for a reader that takes compressed bodies, as every browser does.
     Compressed,
-    /// A browser that resumes gets at once what it missed, and what is published then.
+    /// A browser that resumes gets at once what it missed, and later events.
     Resume,
-    /// An escaped slash in a name reaches the application as it is.
+    /// An escaped slash in a name reaches the application unchanged.
     Names,
-    /// Two readers of one URL at a time each have a stream of their own.
+    /// Two simultaneous readers of one URL each have a stream of their own.
     SameUrl,
     /// When the reader hangs up, the application is told at once.
     HangUp,
@@ -84,7 +84,7 @@ async fn run(
 
 impl Check {
     async fn run(self, app: &App, port: u16, patience: Duration) -> Result<(), String> {
-        // Each reads a channel of its own.
+        // Each check reads a channel of its own.
         let channel = format!("{self:?}").to_lowercase();
         let path = format!("/events/{channel}/ana");
         let open = async |path: &str, headers: &[(&str, &str)]| Reader::open(port, path, headers, patience).await;
@@ -93,7 +93,7 @@ impl Check {
             Check::Compressed => follow(app, &channel, &mut open(&path, &[ANY_ENCODING]).await?).await,
             Check::Resume => {
                 let read = publish(app, &channel, "read").await;
-                // More than a first write that some proxies find worth compressing.
+                // Long enough as a first write for every proxy to compress it.
                 let missed = "this was missed. ".repeat(200);
                 publish(app, &channel, &missed).await;
                 let mut reader = open(&path, &[ANY_ENCODING, ("last-event-id", &read)]).await?;
@@ -115,7 +115,7 @@ impl Check {
             }
             Check::HangUpAtNextEvent => {
                 open(&path, &[]).await?.begin().await?;
-                // The first that is written to a closed socket is an error only afterwards, and each proxy has two.
+                // The first write to a closed socket fails only at the next one, and each proxy has two sockets.
                 for _ in 0..3 {
                     publish(app, &channel, "to nobody").await;
                     if until_gone(app, &channel, patience / 4).await.is_ok() {
@@ -133,7 +133,7 @@ pub async fn publish(app: &App, channel: &str, text: &str) -> String {
     app.publisher.channel(channel).send(Event::text(text)).await.unwrap().id.to_string()
 }
 
-/// Events one by one: each arrives before the next is published, so that none is pushed through by another.
+/// Publishes events one by one: each arrives before the next is published, so that none pushes another through.
 async fn follow(app: &App, channel: &str, reader: &mut Reader) -> Result<(), String> {
     for n in 0..5 {
         let id = publish(app, channel, &format!("event {n}")).await;
@@ -163,12 +163,12 @@ async fn latency(app: &App, channel: &str, reader: &mut Reader) -> Result<(), St
         took.push(began.elapsed());
     }
     took.sort();
-    // The median, which a pause of this machine does not move.
+    // The median is not affected by a pause of the machine.
     let median = took[took.len() / 2];
     if median < PROMPT { Ok(()) } else { Err(format!("{median:?} for an event")) }
 }
 
-/// Stops the application for longer than a reader waits, with a reader on it.
+/// Stops the application while it has a reader, for longer than the reader waits.
 pub async fn comes_back_after_a_restart(app: &mut App, port: u16) {
     const PATH: &str = "/events/restart/ana";
     let mut reader = Reader::open(port, PATH, &[], SOON).await.unwrap();
@@ -184,24 +184,24 @@ pub async fn comes_back_after_a_restart(app: &mut App, port: u16) {
     assert_eq!(told.rest().await, "retry: 2000\n");
 
     app.start_again().await;
-    // Some proxies hold off for a moment before they try the application again.
+    // Some proxies wait for a moment before they try the application again.
     let wanted = format!("data: meanwhile\nid: {missed}\n\n");
     let resumed = async || Reader::open(port, PATH, &resume, SOON).await?.read_to(&wanted).await;
     let end = Instant::now() + SOON;
     while let Err(error) = resumed().await {
         assert!(Instant::now() < end, "{error}");
     }
-    // It is for streams only.
+    // This is for streams only.
     let other = Reader::ask(port, "/elsewhere", &[], SOON).await.unwrap();
     assert_eq!(other.head.status, 404);
 }
 
-/// One reader stops reading, and its channel goes on until every buffer on the way is full; another channel's reader
+/// One reader stops reading, and its channel goes on until every buffer in between is full. A reader of another channel
 /// gets its events as before.
 pub async fn stalled_reader_delays_nobody(app: &App, port: u16) -> Result<(), String> {
     let mut good = Reader::open(port, "/events/good/ana", &[], IN_VAIN).await?;
     good.begin().await?;
-    // With little room, so that it is full soon.
+    // With a small buffer, so that it is soon full.
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4 << 10).unwrap();
     let mut stalled = socket.connect(([127, 0, 0, 1], port).into()).await.unwrap();
@@ -209,19 +209,19 @@ pub async fn stalled_reader_delays_nobody(app: &App, port: u16) -> Result<(), St
     stalled.readable().await.unwrap();
     for _ in 0..400 {
         publish(app, "stalled", &"x".repeat(100_000)).await;
-        // Time for the buffers on the way to take it: the log holds some 40 of these.
+        // Time for the buffers in between to take it. The log holds some 40 of these events.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     follow(app, "good", &mut good).await
 }
 
-/// A reader whose network is gone: whatever is sent to it is dropped without an answer.
+/// A reader whose network is gone: packets to it are dropped without an answer.
 #[cfg(target_os = "linux")]
 pub async fn a_reader_that_vanishes_is_let_go(app: &App, port: u16) {
     let mut reader = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     reader.write_all(b"GET /events/vanished/ana HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     reader.readable().await.unwrap();
-    // One instruction: return, with 0 bytes of the packet.
+    // A filter of one instruction: keep 0 bytes of the packet.
     socket2::SockRef::from(&reader).attach_filter(&[socket2::SockFilter::new(6, 0, 0, 0)]).unwrap();
     publish(app, "vanished", "nobody acknowledges this").await;
     until_gone(app, "vanished", SOON).await.unwrap();

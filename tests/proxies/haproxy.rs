@@ -19,7 +19,7 @@ const BASE: &str = "defaults
     timeout client 60s
     timeout server 60s";
 
-/// What the guide has besides.
+/// The guide's other settings.
 const ADVISED: &str = "option http-no-delay
     option abortonclose";
 

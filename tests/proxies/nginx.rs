@@ -96,7 +96,7 @@ async fn everything_holds_with_gzip_of_streams() {
     everything_holds(&app, nginx.port).await;
 }
 
-/// With a path in `proxy_pass`, a slash alone too, nginx decodes what it passes on.
+/// With a path in `proxy_pass`, even a lone slash, nginx decodes the path that it passes on.
 #[tokio::test]
 #[ignore = "shows what the advice is against"]
 async fn a_path_in_proxy_pass_decodes_the_slashes_of_names() {
@@ -121,7 +121,7 @@ async fn a_prefix_is_cut_off_without_decoding() {
     assert_eq!(app.asked().last().unwrap(), "/events/d%2Fe/f%2Fg?last_event_id=%3F");
 }
 
-/// `X-Accel-Buffering` is for the nginx that hears it first: the one in front of that buffers.
+/// The first nginx consumes `X-Accel-Buffering`, so one in front of it buffers.
 #[tokio::test]
 #[ignore = "shows what the advice is against"]
 async fn the_outer_of_two_holds_everything_back() {
@@ -143,7 +143,7 @@ async fn two_in_a_row_hold_nothing_back_if_the_inner_one_passes_the_header_on() 
     everything_holds(&app, outer.port).await;
 }
 
-/// While the application restarts, a reader that asks is told to come back: a browser gives up for good on a 502.
+/// While the application restarts, a reader is told to reconnect, since a browser gives up for good on a 502.
 fn restarting() -> String {
     let streams = shown(
         r#"location /events/ {

@@ -12,8 +12,8 @@ use std::{
 /// Where Debian keeps servers' programs; only root's `PATH` has it.
 const SERVERS: &str = "/usr/sbin";
 
-/// The path of a program. `None`, said loudly, if it is not installed; a failure if `TOWER_SSE_REQUIRE_` and the name of
-/// the proxy, such as `TOWER_SSE_REQUIRE_NGINX`, is 1.
+/// The path of a program. If it is not installed, the result is `None`, after saying so loudly, or a panic if
+/// `TOWER_SSE_REQUIRE_` and the name of the proxy, such as `TOWER_SSE_REQUIRE_NGINX`, is 1.
 pub fn find(proxy: &str, program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain([PathBuf::from(SERVERS)]);
@@ -21,7 +21,7 @@ pub fn find(proxy: &str, program: &str) -> Option<PathBuf> {
     if found.is_none() {
         let required = env::var_os(format!("TOWER_SSE_REQUIRE_{proxy}")).is_some_and(|value| value == "1");
         assert!(!required, "{program} is not installed");
-        // Not by `eprintln`, which the test harness hides when a test passes.
+        // Not with `eprintln`, which the test harness hides when a test passes.
         _ = writeln!(std::io::stderr(), "\nLEFT OUT: a test behind {program}, which is not installed\n");
     }
     found
@@ -56,7 +56,7 @@ impl Process {
         let process = Command::new(program)
             .args(arguments(&folder))
             .current_dir(&folder)
-            // Where a program may leave what it likes to keep.
+            // For files that a program leaves in the home folder.
             .env("HOME", &folder)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -82,7 +82,7 @@ impl Drop for Process {
         if std::thread::panicking() {
             eprintln!("{}", self.log());
         }
-        // A signal first: killed, some would leave processes of their own behind.
+        // A signal comes first, because some would leave processes behind if killed.
         let pid = self.process.id().to_string();
         _ = Command::new("kill").args(["-s", "TERM", &pid]).status();
         for _ in 0..200 {

@@ -16,17 +16,17 @@ use hyper_util::{
 };
 use tokio::{net::TcpStream, time::timeout};
 
-/// A wait that a test expects to succeed; less than the proxies' own timeouts, after which some let go of a buffer.
+/// The limit of a wait that should succeed. It is less than the proxies' timeouts, after which some flush a buffer.
 pub const SOON: Duration = Duration::from_secs(20);
 
-/// What makes a proxy compress that is set to; every browser sends the like.
+/// The header that makes a proxy compress, if it is configured to. Every browser sends one like it.
 pub const ANY_ENCODING: (&str, &str) = ("accept-encoding", "gzip");
 
-/// A stream, read up to what is waited for. Dropping it hangs up.
+/// A stream, read up to the text that a test waits for. Dropping it hangs up.
 pub struct Reader {
     pub head: Parts,
     body: Incoming,
-    /// What came so far, decoded, and was not waited for yet.
+    /// What arrived so far, decoded, beyond what was waited for.
     seen: Seen,
     patience: Duration,
 }
@@ -37,7 +37,7 @@ enum Seen {
 }
 
 impl Reader {
-    /// A response of whatever kind. Every wait is an error after `patience`.
+    /// Sends a request, and returns the response of whatever kind. Every wait fails after `patience`.
     pub async fn ask(port: u16, path: &str, headers: &[(&str, &str)], patience: Duration) -> Result<Self, String> {
         let mut request = Request::get(format!("http://127.0.0.1:{port}{path}"));
         for (name, value) in headers {
@@ -54,7 +54,7 @@ impl Reader {
         Ok(Self { head, body, seen, patience })
     }
 
-    /// A stream.
+    /// Opens a stream.
     pub async fn open(port: u16, path: &str, headers: &[(&str, &str)], patience: Duration) -> Result<Self, String> {
         let mut reader = Self::ask(port, path, headers, patience).await?;
         let kind = reader.head.headers.get("content-type").cloned();
@@ -65,12 +65,12 @@ impl Reader {
         Err(format!("{status}, {:?}", reader.rest().await))
     }
 
-    /// Reads what a stream begins with.
+    /// Reads a stream's first bytes.
     pub async fn begin(&mut self) -> Result<(), String> {
         self.read_to("retry: 200\n:\n").await
     }
 
-    /// Reads on until `wanted` has come.
+    /// Reads until `wanted` has arrived.
     pub async fn read_to(&mut self, wanted: &str) -> Result<(), String> {
         while !self.seen.take(wanted) {
             let frame = timeout(self.patience, self.body.frame()).await;
@@ -96,7 +96,7 @@ impl Seen {
             Seen::Plain(seen) => seen.extend_from_slice(data),
             Seen::Gzip(decoder) => {
                 decoder.write_all(data).unwrap();
-                // What it has decoded, and no more: a proxy has to flush for that to be all.
+                // Only what can be decoded so far: it is everything only if the proxy flushes.
                 decoder.flush().unwrap();
             }
         }
@@ -113,7 +113,7 @@ impl Seen {
         String::from_utf8_lossy(self.buffer()).into_owned()
     }
 
-    /// Takes all up to the end of `wanted`, if it is there.
+    /// Removes everything up to the end of `wanted`, if it is there.
     fn take(&mut self, wanted: &str) -> bool {
         let Some(at) = self.text().find(wanted) else { return false };
         self.buffer().drain(..at + wanted.len());
@@ -133,7 +133,7 @@ pub async fn on_one_connection(port: u16, count: usize) -> usize {
         let request = Request::get(url).body(Empty::<Bytes>::new()).unwrap();
         async move { timeout(Duration::from_secs(2), sender.send_request(request)).await.ok()?.ok() }
     });
-    // Held until all are counted.
+    // They are held until all are counted.
     let answered: Vec<Response<Incoming>> = join_all(asked).await.into_iter().flatten().collect();
     driving.abort();
     answered.iter().filter(|response| response.status() == 200).count()

@@ -45,7 +45,7 @@ async fn everything_holds_through_a_pipe() {
     everything_holds(&app, varnish.port).await;
 }
 
-/// A browser comes back by itself to a server that hangs up.
+/// A browser reconnects by itself to a server that hangs up.
 #[tokio::test]
 async fn a_pipe_hangs_up_while_the_application_restarts() {
     let mut app = App::start().await;
@@ -54,7 +54,7 @@ async fn a_pipe_hangs_up_while_the_application_restarts() {
     assert!(Reader::ask(varnish.port, "/events/restart/ana", &[], SOON).await.is_err());
 }
 
-/// Over HTTP/2 it passes what it should pipe.
+/// Over HTTP/2 it passes a stream that it should pipe.
 #[tokio::test]
 async fn twenty_streams_that_should_be_piped_share_an_http_2_connection() {
     let app = App::start().await;

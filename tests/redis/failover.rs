@@ -1,4 +1,5 @@
-//! Servers that take over, or come back, without the last of what was acknowledged: that is told, and no offset means two events.
+//! Servers that take over, or restart, without the last acknowledged events: readers are told, and no offset stands for
+//! two events.
 
 use std::{path::Path, time::Duration};
 
@@ -15,7 +16,8 @@ use crate::{
 
 const LOST: [&str; 3] = ["lost 1", "lost 2", "lost 3"];
 
-/// A replica that has taken over without what its master acknowledged last, which was published by a node and read by another.
+/// A replica that took over without the events that its master acknowledged last, which one node published and another
+/// read.
 struct TakenOver {
     replica: Server,
     knowing: Publisher,
@@ -33,7 +35,7 @@ async fn take_over() -> Option<TakenOver> {
     send(&knowing, "b", "before").await;
     let kept = send(&knowing, "a", "before").await;
     eventually(async || master.command(&["WAIT", "1", "1000"]) == "1").await;
-    // From here on it gets nothing.
+    // From here on the replica gets nothing.
     replica.command(&["REPLICAOF", "127.0.0.1", "1"]);
     for text in LOST {
         send(&knowing, "a", text).await;
@@ -48,7 +50,7 @@ async fn take_over() -> Option<TakenOver> {
 #[tokio::test]
 async fn a_replica_that_takes_over_begins_a_new_epoch_whoever_publishes_first() {
     let Some(TakenOver { replica, knowing, mut single, mut several, kept, .. }) = take_over().await else { return };
-    // As many as were lost, and more, by nodes that know nothing of those.
+    // More events than were lost, from nodes that do not know those.
     for n in 0..6 {
         let id = send(&node_of(replica.url()), ["a", "b"][n % 2], n).await;
         assert_ne!(id[..12], kept[..12], "another epoch");
@@ -61,7 +63,7 @@ async fn a_replica_that_takes_over_begins_a_new_epoch_whoever_publishes_first() 
 }
 
 #[tokio::test]
-async fn what_a_replica_that_takes_over_may_lack_is_told_though_no_node_knows_of_it() {
+async fn events_that_a_replica_may_lack_are_a_gap_although_no_node_knows_of_them() {
     let Some(TakenOver { replica, knowing, reading, single, several, kept }) = take_over().await else { return };
     drop((knowing, reading, single, several));
     let node = node_of(replica.url());
@@ -127,7 +129,7 @@ impl RedisStore {
         server.run();
     }
 
-    /// Has the server come back without what happens meanwhile, as after a power cut.
+    /// Restarts the server without what happened meanwhile, as after a power cut.
     async fn without<T>(&self, meanwhile: impl Future<Output = T>) -> T {
         let (folder, saved) = {
             let server = self.server.lock().unwrap();
@@ -202,7 +204,7 @@ async fn a_restart_from_a_snapshot_begins_a_new_epoch() {
 }
 
 #[tokio::test]
-async fn what_redis_evicts_is_a_gap_where_that_is_allowed() {
+async fn an_eviction_by_redis_is_a_gap_if_evictions_are_allowed() {
     if !is_installed() {
         return;
     }
@@ -219,7 +221,7 @@ async fn what_redis_evicts_is_a_gap_where_that_is_allowed() {
             send(&worker, &channel, "missed 1").await;
             send(&worker, &channel, "missed 2").await;
         }
-        // Nothing is gone yet, and nobody is told so.
+        // Nothing is gone yet, and nobody gets a gap.
         let reading = node();
         let mut fresh = resume(&reading, &["none"], "", &away[0].1).await;
         fresh.nothing_before(&worker, "none").await;
@@ -247,7 +249,7 @@ async fn keys_that_are_missing_are_a_gap() {
         let id = send(&node, key, 1).await;
         node.channel(key).send_to("ana", Event::text("2")).await.unwrap();
         store.command(&["DEL", &format!("{{tower-sse}}:{key}:{key}")]);
-        // All are in the stream though the clients are not known.
+        // All events are in the stream, although the clients are not known.
         let missing = if key == "c" { vec!["2"] } else { vec!["gap:evicted"] };
         let mut reader = resume(&store.node(defaults), &[key], "ana", &id).await;
         assert_eq!(reader.texts(1).await, missing, "{key}");

@@ -1,4 +1,4 @@
-//! What a hub holds where its nodes are set to hold different things, now or from one deployment to the next.
+//! What a hub holds if its nodes are configured differently, at the same time or from one deployment to the next.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl RedisStore {
-    /// As if nobody had asked for a day for what nodes have asked to be held.
+    /// As if no node had renewed its retention for a day.
     pub fn let_a_day_pass(&self) {
         let keys = self.command(&["KEYS", "{tower-sse}:*"]);
         for key in keys.lines().filter(|key| key.ends_with(":hub") || key.contains(":m:")) {
@@ -63,7 +63,7 @@ async fn a_worker_that_is_not_set_holds_what_other_nodes_are_set_to() {
     for settings in [week, week_by_name] {
         let Some(store) = RedisStore::begin().await else { return };
         let (node, worker) = (store.node(settings), store.node(defaults));
-        // It has readers, and publishes nothing; of the channel it knows since it was read.
+        // This node has readers and publishes nothing. It knows the channel since it was read.
         let _reader = live(&node, &["a"], "").await;
         publish_and_read(&worker, &store.node(settings), 1_500).await;
         assert!(store.ttl("s:a") > 6 * DAY && store.ttl("m:a") > 7 * DAY);
@@ -79,7 +79,7 @@ async fn the_longest_retention_wins_for_each_limit() {
         send(&worker, "a", n).await;
     }
     tokio::time::sleep(Duration::from_millis(400)).await;
-    // The one that is set to less shows as much.
+    // A node that is configured to hold less shows as much.
     for node in [&node, &worker, &store.node(brief), &store.node(defaults)] {
         let mut reader = resume(node, &["a"], "", &id).await;
         assert_eq!(reader.texts(5).await, ["1", "2", "3", "4", "5"]);
@@ -97,7 +97,7 @@ async fn a_retention_that_nobody_asks_for_in_a_day_gives_way_to_a_shorter_one() 
             send(&worker, "a", n).await;
         }
         store.let_a_day_pass();
-        // Who is not set at all asks for nothing.
+        // A node without a retention asks for nothing.
         send(&store.node(defaults), "a", 6).await;
         assert_eq!(store.command(&["XLEN", "{tower-sse}:s:a"]), "7");
         for n in 7..9 {
@@ -111,7 +111,7 @@ async fn a_retention_that_nobody_asks_for_in_a_day_gives_way_to_a_shorter_one() 
 }
 
 #[tokio::test]
-async fn one_that_asks_for_no_age_is_held_for_ever() {
+async fn a_channel_without_a_maximum_age_is_held_for_ever() {
     let Some(store) = RedisStore::begin().await else { return };
     send(&store.node(|builder| builder.retention(Retention::new().age(Duration::MAX))), "a", 1).await;
     send(&store.node(brief), "a", 2).await;
@@ -120,9 +120,9 @@ async fn one_that_asks_for_no_age_is_held_for_ever() {
     }
 }
 
-/// Publishes to a channel, and comes back when Redis has forgotten it, with the id of the first event.
+/// Publishes to a channel, and waits until Redis has forgotten it. Returns the id of the first event.
 async fn forgotten_channel(store: &RedisStore, old: &Publisher) -> String {
-    // Something else keeps the hub.
+    // Another channel keeps the hub alive.
     send(&store.with(DAY, week_by_name), "keep", 0).await;
     let first = send(old, "a", 1).await;
     send(old, "a", 2).await;
@@ -148,7 +148,7 @@ async fn a_retention_or_tombstones_that_are_made_longer_hide_no_loss() {
         let mut reader = resume(&new, &["a"], "", &first).await;
         reader.gap(GapReason::Evicted).await;
         reader.nothing_before(&new, "a").await;
-        // Nor is anybody told who has missed nothing.
+        // A reader that missed nothing gets no gap either.
         let newest = send(&new, "b", 1).await;
         resume(&new, &["c"], "", &newest).await.nothing_before(&new, "c").await;
     }
