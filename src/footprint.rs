@@ -5,10 +5,15 @@
 
 mod slab;
 mod table;
+mod tally;
 
 use std::collections::VecDeque;
 
-pub(crate) use self::{slab::Slab, table::ByNumber};
+pub(crate) use self::{
+    slab::{Slab, Values},
+    table::{ByNumber, Table},
+    tally::{Footprint, Tally},
+};
 
 /// A container this small gives nothing back before its owner drops it.
 const SMALL: usize = 8;
@@ -21,7 +26,6 @@ pub(crate) trait Elastic {
     /// Gives room back once less than five eighths of it is used. To be called when values have left.
     fn give_back(&mut self);
 
-    #[cfg(test)]
     /// How many bytes it takes from the allocator.
     fn footprint(&self) -> usize;
 }
@@ -42,7 +46,6 @@ macro_rules! elastic {
                 }
             }
 
-            #[cfg(test)]
             fn footprint(&self) -> usize {
                 self.capacity() * size_of::<T>()
             }

@@ -9,18 +9,23 @@
 
 mod batch;
 mod clients;
+mod custom;
 mod lane;
+mod marks;
+mod order;
 mod read;
+mod remains;
 mod retention;
 mod run;
 mod runs;
 
 use std::time::Instant;
 
-pub(crate) use self::clients::Marks;
 pub(crate) use self::{
     batch::{Batch, Limit},
+    marks::Marks,
     read::View,
+    remains::Remains,
 };
 use self::{clients::Clients, lane::Lane, retention::EVENT_OVERHEAD};
 use crate::wire::{
@@ -35,27 +40,12 @@ pub use self::retention::Retention;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct LaneId(u32);
 
-impl LaneId {
-    /// Small: at most the number of clients that there were at once.
-    pub(crate) fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
 /// The lane that everybody reads.
 pub(crate) const BROADCAST: LaneId = LaneId(0);
 
 /// The channel has as many lanes as it may.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooManyLanes;
-
-/// What eviction gave back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Evicted {
-    pub(crate) events: u64,
-    /// Of memory, by the [`cost`] of the events that it was for: those of now, or others that went before them.
-    pub(crate) bytes: usize,
-}
 
 pub(crate) struct Log {
     retention: Retention,
@@ -75,10 +65,11 @@ pub(crate) struct Log {
 }
 
 /// What remains of a log that was dropped: enough to know later whether a reader has missed something.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Default)]
 pub(crate) struct Tombstone {
     pub(crate) broadcast: Offset,
-    pub(crate) marks: Marks,
+    /// Of clients, if there is something to remember of any.
+    pub(crate) marks: Option<Box<Marks>>,
     pub(crate) finished: bool,
 }
 
@@ -89,21 +80,16 @@ impl Tombstone {
         Self { broadcast: offset, ..Self::default() }
     }
 
-    /// How many numbers it holds.
-    pub(crate) fn len(&self) -> usize {
-        1 + self.marks.len()
-    }
-
     /// The highest offset that it says is gone.
     pub(crate) fn highest(&self) -> Offset {
-        self.marks.highest().max(self.broadcast)
+        self.marks.as_ref().map_or(self.broadcast, |marks| marks.highest().max(self.broadcast))
     }
 }
 
 impl Log {
     pub(crate) fn new(retention: Retention, before: Tombstone, now: Instant) -> Self {
         let Tombstone { broadcast, marks, finished } = before;
-        let clients = (marks != Marks::default()).then(|| Box::new(Clients::new(0, marks)));
+        let clients = marks.map(|marks| Box::new(Clients::new(0, *marks)));
         Self {
             retention,
             began: now,
@@ -122,66 +108,84 @@ impl Log {
         self.began = began.filter(|_| self.is_empty()).unwrap_or(self.began);
     }
 
-    /// Takes an event in. Its offset is above every one that the log has seen.
-    pub(crate) fn append(
-        &mut self,
-        lane: LaneId,
-        event: &EncodedEvent,
-        custom: Option<CustomId>,
-        now: Instant,
-    ) -> Evicted {
+    /// Takes an event in. Its offset is above every one that the log has seen. Says how many events the retention evicted for
+    /// it.
+    pub(crate) fn append(&mut self, lane: LaneId, event: &EncodedEvent, custom: Option<CustomId>, now: Instant) -> u64 {
+        let cost = cost(event);
         self.events += 1;
-        self.bytes += cost(event);
-        if let Some(clients) = &mut self.clients {
-            clients.order.push_back(lane);
-        }
+        self.bytes += cost;
         let at = self.millis(now);
         self.oldest_at = self.oldest_at.min(at);
-        self.lane_mut(lane).push(event, custom, at);
-        self.enforce(now)
+        if let Some(clients) = &mut self.clients {
+            clients.order.push(lane);
+        }
+        match &mut self.clients {
+            Some(clients) if lane != BROADCAST => clients.push(lane, event, custom, at),
+            _ => self.broadcast.push(event, custom, at),
+        }
+        // Enough for what this one takes, and some of what was left to do before.
+        self.enforce_at(at, SLICE + cost / EVENT_OVERHEAD)
     }
 
     /// Keeps the event that came last as it was published, until the next one comes: for readers that wait for it.
     pub(crate) fn keep(&mut self, lane: LaneId, event: EncodedEvent) {
-        self.lane_mut(lane).keep(event);
+        self.change(lane, |lane| lane.keep(event));
     }
 
-    /// Evicts what the retention no longer allows.
-    pub(crate) fn enforce(&mut self, now: Instant) -> Evicted {
-        let Retention { events, bytes, age_millis: age } = self.retention;
-        let now = self.millis(now);
-        let mut evicted = Evicted::default();
-        while now.saturating_sub(self.oldest_at) > age {
+    /// Hides what is too old from `view`, without a look at each event: to be called before it is asked for what is held. It
+    /// counts as evicted, which [`enforce`](Self::enforce) does a slice at a time.
+    pub(crate) fn expire(&mut self, view: View, now: Instant) {
+        let Some(time) = self.too_old(self.millis(now)) else { return };
+        self.broadcast.hide_before(time);
+        if let Some(own) = view.client {
+            self.change(own, |lane| lane.hide_before(time));
+        }
+    }
+
+    /// What came before this is too old; `None` if there can't be any.
+    fn too_old(&self, now: u64) -> Option<u64> {
+        now.checked_sub(self.retention.age_millis).filter(|time| self.oldest_at < *time)
+    }
+
+    /// Evicts what the retention no longer allows, at most so many events. Says how many.
+    pub(crate) fn enforce(&mut self, now: Instant, most: usize) -> u64 {
+        self.enforce_at(self.millis(now), most)
+    }
+
+    fn enforce_at(&mut self, now: u64, most: usize) -> u64 {
+        let Retention { events, bytes, .. } = self.retention;
+        let mut evicted = 0;
+        while evicted < most
+            && let Some(time) = self.too_old(now)
+        {
             // It was that of an event that is gone, perhaps.
-            self.oldest_at = self.oldest_lane().oldest_at().unwrap_or(now);
-            if now.saturating_sub(self.oldest_at) > age {
-                evicted.add(self.evict());
+            self.oldest_at = self.oldest_lane().oldest_at().unwrap_or(time);
+            if self.oldest_at < time {
+                if !self.evict() {
+                    break;
+                }
+                evicted += 1;
             }
         }
-        while self.events > 1 && (self.events > events || self.bytes > bytes) {
-            evicted.add(self.evict());
+        let too_many = |log: &Self| log.events > 1 && (log.events > events || log.bytes > bytes);
+        while evicted < most && too_many(self) && self.evict() {
+            evicted += 1;
         }
-        evicted
+        u64::try_from(evicted).unwrap_or(u64::MAX)
     }
 
-    /// Forgets the oldest event.
-    pub(crate) fn evict(&mut self) -> Evicted {
-        let oldest = match &mut self.clients {
-            Some(clients) => clients.order.pop_front().unwrap_or(BROADCAST),
-            None => BROADCAST,
+    /// Forgets the oldest event. Says whether there was one.
+    pub(crate) fn evict(&mut self) -> bool {
+        let oldest = self.clients.as_mut().and_then(|clients| clients.order.pop()).unwrap_or(BROADCAST);
+        let gone = match &mut self.clients {
+            Some(clients) if oldest != BROADCAST => clients.evict(oldest),
+            _ => self.broadcast.evict(),
         };
-        let Some(gone) = self.lane_mut(oldest).evict() else { return Evicted::default() };
+        let Some(gone) = gone else { return false };
         self.events -= 1;
         self.bytes -= gone.cost;
-        self.drop_if_idle(oldest);
-        Evicted { events: 1, bytes: gone.released }
-    }
-
-    /// Gives back the memory of evicted events that has not been yet, because others lie behind it. It is no more than
-    /// that of the events of the same run, of a chunk at most.
-    pub(crate) fn compact(&mut self) -> Evicted {
-        let of_clients = self.clients.as_mut().map_or(0, |clients| clients.compact());
-        Evicted { events: 0, bytes: self.broadcast.compact() + of_clients }
+        self.drop_void();
+        true
     }
 
     /// Takes no more events.
@@ -197,20 +201,15 @@ impl Log {
         self.events == 0
     }
 
-    /// What the held events cost.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// The offset of the oldest event that is held.
+    /// The offset of the oldest event that takes memory.
     pub(crate) fn oldest(&self) -> Option<Offset> {
-        self.oldest_lane().first_after(Offset::START)
+        self.oldest_lane().oldest()
     }
 
     /// The lane of the oldest event that is held, if any is.
     fn oldest_lane(&self) -> &Lane {
-        let oldest = self.clients.as_ref().and_then(|clients| clients.order.front());
-        self.lane(oldest.copied().unwrap_or(BROADCAST))
+        let oldest = self.clients.as_ref().and_then(|clients| clients.lane(clients.order.first()?));
+        oldest.unwrap_or(&self.broadcast)
     }
 
     fn millis(&self, now: Instant) -> u64 {
@@ -219,18 +218,17 @@ impl Log {
 
     /// The highest offset in `view` that is no longer held.
     pub(crate) fn missed(&self, view: View) -> Offset {
-        let own = view.client.map_or(Offset::START, |lane| self.lane(lane).evicted());
-        self.broadcast.evicted().max(own)
+        self.broadcast.evicted().max(self.own(view).map_or(Offset::START, Lane::evicted))
     }
 
     /// The offsets of the held events in `view` with this custom id: at most one for each of its lanes.
     pub(crate) fn find(&self, view: View, id: &CustomId) -> impl Iterator<Item = Offset> {
-        let own = view.client.and_then(|lane| self.lane(lane).find(id));
+        let own = self.own(view).and_then(|lane| lane.find(id));
         self.broadcast.find(id).into_iter().chain(own)
     }
 
     pub(crate) fn holds(&self, lane: LaneId, id: &CustomId) -> bool {
-        self.lane(lane).find(id).is_some()
+        self.lane(lane).is_some_and(|lane| lane.find(id).is_some())
     }
 
     /// The lane of a client, if it has one.
@@ -240,12 +238,12 @@ impl Log {
 
     /// Whose lane it is.
     pub(crate) fn client_of(&self, lane: LaneId) -> Option<&ClientId> {
-        self.clients.as_ref()?.lane(lane).client.as_ref()
+        self.clients.as_ref()?.client_of(lane)
     }
 
     /// The lane of a client, made if need be.
     ///
-    /// One that gets neither an event nor a reader afterwards has to be given back with [`Log::drop_if_idle`].
+    /// It is for an event or a reader that comes right after. Without them it would stay.
     pub(crate) fn lane_for(&mut self, client: &ClientId, max: usize) -> Result<LaneId, TooManyLanes> {
         // Without clients they are all broadcasts.
         let broadcasts = self.events;
@@ -256,79 +254,113 @@ impl Log {
     /// A reader of this lane has come.
     pub(crate) fn enter(&mut self, lane: LaneId) {
         if let Some(clients) = &mut self.clients {
-            clients.lane_mut(lane).readers += 1;
+            clients.enter(lane);
         }
     }
 
     /// A reader of this lane is gone.
     pub(crate) fn leave(&mut self, lane: LaneId) {
         if let Some(clients) = &mut self.clients {
-            clients.lane_mut(lane).readers -= 1;
+            clients.leave(lane);
         }
-        self.drop_if_idle(lane);
+        self.drop_void();
     }
 
-    /// Drops a client's lane that has neither event nor reader, and keeps the mark of what it evicted.
+    #[cfg(test)]
     pub(crate) fn drop_if_idle(&mut self, lane: LaneId) {
-        if lane == BROADCAST {
-            return;
-        }
         if let Some(clients) = &mut self.clients {
             clients.drop_if_idle(lane);
-            if clients.is_void() {
-                self.clients = None;
-            }
         }
+        self.drop_void();
     }
 
-    /// Forgets everything, and says what was forgotten. The log is of no use any more.
-    pub(crate) fn bury(&mut self) -> (Tombstone, Evicted) {
-        let mut evicted = Evicted::default();
-        while !self.is_empty() {
-            evicted.add(self.evict());
-        }
-        let marks = self.clients.as_mut().map_or_else(Marks::default, |clients| clients.take_marks());
-        (Tombstone { broadcast: self.broadcast.evicted(), marks, finished: self.finished }, evicted)
+    fn drop_void(&mut self) {
+        self.clients.take_if(|clients| clients.is_void());
+    }
+
+    /// Forgets everything, at the same cost however much that is: what was forgotten, and the memory of it. The log is of no use
+    /// any more.
+    pub(crate) fn bury(&mut self) -> (Tombstone, Option<Box<Remains>>) {
+        let broadcast = self.broadcast.evicted_with_all();
+        let broadcasts = std::mem::replace(&mut self.broadcast, Lane::new(broadcast));
+        let mut remains = Remains::new(std::mem::take(&mut self.events), broadcasts);
+        self.bytes = 0;
+        let marks = self.clients.take().and_then(|clients| remains.take(*clients));
+        (Tombstone { broadcast, marks, finished: self.finished }, remains.into_box())
     }
 
     /// Empty again, with what is known of `before`; lanes that have readers keep their places.
-    pub(crate) fn restart(&mut self, before: Tombstone) -> Evicted {
-        let mut evicted = Evicted::default();
-        while !self.is_empty() {
-            evicted.add(self.evict());
-        }
-        evicted.add(self.compact());
+    pub(crate) fn restart(&mut self, before: Tombstone) -> Option<Box<Remains>> {
         let Tombstone { broadcast, marks, finished } = before;
-        self.broadcast = Lane::new(broadcast);
-        if self.clients.is_some() || marks != Marks::default() {
-            self.clients.get_or_insert_with(|| Box::new(Clients::new(0, Marks::default()))).restart(marks);
+        let broadcasts = std::mem::replace(&mut self.broadcast, Lane::new(broadcast));
+        let mut remains = Remains::new(std::mem::take(&mut self.events), broadcasts);
+        if self.clients.is_some() || marks.is_some() {
+            let clients = self.clients.get_or_insert_with(|| Box::new(Clients::new(0, Marks::default())));
+            let lanes = clients.restart(marks.map_or_else(Marks::default, |marks| *marks));
+            lanes.into_iter().for_each(|lane| remains.add_lane(lane));
         }
+        self.drop_void();
         // What comes may be older than what was there.
-        (self.finished, self.oldest_at) = (finished, 0);
-        evicted
+        (self.finished, self.oldest_at, self.bytes) = (finished, 0, 0);
+        remains.into_box()
     }
 
-    fn lane(&self, id: LaneId) -> &Lane {
+    /// The lane of a view's client.
+    fn own(&self, view: View) -> Option<&Lane> {
+        self.lane(view.client?)
+    }
+
+    fn lane(&self, id: LaneId) -> Option<&Lane> {
         match &self.clients {
-            Some(clients) if id != BROADCAST => &clients.lane(id).lane,
-            _ => &self.broadcast,
+            _ if id == BROADCAST => Some(&self.broadcast),
+            Some(clients) => clients.lane(id),
+            None => None,
         }
     }
 
-    fn lane_mut(&mut self, id: LaneId) -> &mut Lane {
+    fn change<T>(&mut self, id: LaneId, work: impl FnOnce(&mut Lane) -> T) -> Option<T> {
         match &mut self.clients {
-            Some(clients) if id != BROADCAST => &mut clients.lane_mut(id).lane,
-            _ => &mut self.broadcast,
+            _ if id == BROADCAST => Some(work(&mut self.broadcast)),
+            Some(clients) => clients.change(id, work),
+            None => None,
         }
     }
 }
 
-impl Evicted {
-    pub(crate) fn add(&mut self, more: Evicted) {
-        self.events += more.events;
-        self.bytes += more.bytes;
+/// What is memory.
+impl Log {
+    /// About what a lane takes of which only its reader is left: its place, and its client's, with the name.
+    pub(crate) const READ_LANE: usize = 256;
+
+    /// How many bytes it takes from the allocator.
+    pub(crate) fn footprint(&self) -> usize {
+        self.broadcast.footprint() + self.clients.as_ref().map_or(0, |clients| clients.footprint())
+    }
+
+    /// About how many of these are for what is remembered of clients that have no lane.
+    pub(crate) fn footprint_of_marks(&self) -> usize {
+        self.clients.as_ref().map_or(0, |clients| clients.footprint_of_idle())
+    }
+
+    /// How many lanes have a reader.
+    pub(crate) fn lanes_read(&self) -> usize {
+        self.clients.as_ref().map_or(0, |clients| clients.read())
+    }
+
+    /// Forgets some of what it remembers of clients: at most so many marks, which raise the one that stands for all others.
+    pub(crate) fn forget_marks(&mut self, most: usize) {
+        if let Some(clients) = &mut self.clients {
+            (0..most).for_each(|_| _ = clients.forget_mark());
+        }
     }
 }
+
+/// An event takes more than twice as many bytes: those of the shortest on the wire, and its place in a run. Half of them are given
+/// back with another event, at the latest.
+pub(crate) const LEAST: usize = 20;
+
+/// So many events are evicted at once, besides what an append makes room for.
+pub(crate) const SLICE: usize = 64;
 
 /// What an event counts against limits in bytes.
 pub(crate) fn cost(event: &EncodedEvent) -> usize {
@@ -348,7 +380,7 @@ mod tests {
 
     const EVERYBODY: View = View { client: None };
 
-    fn append(log: &mut Log, lane: LaneId, offset: u64, now: Instant) -> Evicted {
+    fn append(log: &mut Log, lane: LaneId, offset: u64, now: Instant) -> u64 {
         let cursor = Cursor { epoch: Epoch::from_bits(1), offset: Offset::new(offset) };
         let (event, custom) = Draft::new(Event::text("x"), cursor.offset).seal(cursor);
         log.append(lane, &event, custom, now)
@@ -356,6 +388,10 @@ mod tests {
 
     fn client(n: usize) -> ClientId {
         ClientId::try_from(format!("client{n}")).unwrap()
+    }
+
+    fn events(held: Option<Box<Remains>>) -> u64 {
+        held.map_or(0, |held| held.events)
     }
 
     fn view(log: &mut Log, n: usize) -> View {
@@ -369,7 +405,7 @@ mod tests {
         for offset in 1..=6 {
             let lane = if offset % 2 == 0 { log.lane_for(&client(0), 9).unwrap() } else { BROADCAST };
             let evicted = append(&mut log, lane, offset, now);
-            assert_eq!(evicted.events, u64::from(offset > 3));
+            assert_eq!(evicted, u64::from(offset > 3));
             assert_eq!(log.oldest(), Some(Offset::new(offset.saturating_sub(2).max(1))));
         }
         let zero = view(&mut log, 0);
@@ -385,10 +421,10 @@ mod tests {
         );
         append(&mut log, BROADCAST, 1, now);
         append(&mut log, BROADCAST, 2, now + Duration::from_secs(2));
-        assert_eq!(log.enforce(now + Duration::from_secs(5)).events, 0);
-        assert_eq!(log.enforce(now + Duration::from_secs(6)).events, 1);
-        assert_eq!(log.enforce(now).events, 0, "a clock that goes back evicts nothing");
-        assert_eq!(log.enforce(now + Duration::from_secs(8)).events, 1);
+        assert_eq!(log.enforce(now + Duration::from_secs(5), SLICE), 0);
+        assert_eq!(log.enforce(now + Duration::from_secs(6), SLICE), 1);
+        assert_eq!(log.enforce(now, SLICE), 0, "a clock that goes back evicts nothing");
+        assert_eq!(log.enforce(now + Duration::from_secs(8), SLICE), 1);
         assert!(log.is_empty() && log.bytes == 0);
     }
 
@@ -396,8 +432,8 @@ mod tests {
     fn a_log_holds_as_much_as_it_may() {
         let (mut log, now) = (Log::new(Retention::new(), Tombstone::default(), Instant::now()), Instant::now());
         append(&mut log, BROADCAST, 1, now);
-        log.retention = Retention::new().bytes(3 * log.bytes());
-        assert_eq!([2, 3, 4].map(|offset| append(&mut log, BROADCAST, offset, now).events), [0, 0, 1]);
+        log.retention = Retention::new().bytes(3 * log.bytes);
+        assert_eq!([2, 3, 4].map(|offset| append(&mut log, BROADCAST, offset, now)), [0, 0, 1]);
     }
 
     #[test]
@@ -447,12 +483,11 @@ mod tests {
         let of = |n: u64| (0..n).map(|n| (client(n as usize), Offset::new(10 + n))).collect();
         let told = |n, others| Tombstone {
             broadcast: Offset::new(5),
-            marks: Marks::of(of(n), Offset::new(others)),
+            marks: Marks::of(of(n), Offset::new(others)).into_box(),
             finished: false,
         };
         append(&mut log, BROADCAST, 1, now);
-        let bytes = log.bytes();
-        assert_eq!(log.restart(told(0, 0)), Evicted { events: 1, bytes });
+        assert_eq!(events(log.restart(told(0, 0))), 1);
         assert!(log.is_empty() && log.clients.is_none());
         log.restart(told(3, 7));
         let views: Vec<_> = (0..4).map(|n| view(&mut log, n)).collect();
@@ -460,7 +495,7 @@ mod tests {
         assert_eq!(missed(&log), [10, 11, 12, 7]);
         views.iter().for_each(|view| log.enter(view.client.unwrap()));
         append(&mut log, views[1].client.unwrap(), 20, now);
-        assert_eq!(log.restart(told(2, 0)).events, 1);
+        assert_eq!(events(log.restart(told(2, 0))), 1);
         assert_eq!((missed(&log), log.missed(EVERYBODY)), (vec![10, 11, 5, 5], Offset::new(5)));
         append(&mut log, views[1].client.unwrap(), 21, now);
         assert_eq!(log.oldest(), Some(Offset::new(21)));
@@ -473,9 +508,10 @@ mod tests {
         append(&mut log, BROADCAST, 1, now);
         append(&mut log, lane, 2, now);
         log.finish();
-        let (tombstone, evicted) = log.bury();
-        assert_eq!((evicted.events, log.bytes), (2, 0));
-        assert_eq!((tombstone.highest(), tombstone.len(), tombstone.finished), (Offset::new(2), 2, true));
+        let (tombstone, held) = log.bury();
+        assert_eq!((events(held), log.bytes, log.is_empty()), (2, 0, true));
+        assert_eq!((tombstone.highest(), tombstone.finished), (Offset::new(2), true));
+        assert_eq!(tombstone.marks.as_ref().map(|marks| marks.len()), Some(1));
         let mut again = Log::new(Retention::new(), tombstone, now);
         let (zero, one) = (view(&mut again, 0), view(&mut again, 1));
         assert_eq!((again.missed(zero), again.missed(one)), (Offset::new(2), Offset::new(1)));
@@ -488,5 +524,78 @@ mod tests {
         assert!(log.clients.is_none(), "and costs a new channel nothing");
         let zero = view(&mut log, 0);
         assert_eq!((log.missed(EVERYBODY), log.missed(zero)), (Offset::new(7), Offset::new(7)));
+    }
+
+    #[test]
+    fn what_is_too_old_is_hidden_at_once_and_evicted_in_slices() {
+        let now = Instant::now();
+        let retention = Retention::new().events(usize::MAX).age(Duration::from_secs(5));
+        let mut log = Log::new(retention, Tombstone::default(), now);
+        let zero = view(&mut log, 0);
+        zero.client.into_iter().for_each(|lane| log.enter(lane));
+        let count = 1_000;
+        for offset in 1..=count {
+            let lane = zero.client.filter(|_| offset % 10 == 0).unwrap_or(BROADCAST);
+            append(&mut log, lane, offset, now + Duration::from_secs(u64::from(offset > 995)));
+        }
+        let later = now + Duration::from_millis(5_500);
+        log.expire(zero, later);
+        assert_eq!((log.missed(zero), log.missed(EVERYBODY)), (Offset::new(995), Offset::new(995)));
+        for view in [zero, EVERYBODY] {
+            assert_eq!(log.first_after(view, Offset::START), Some(Offset::new(996)));
+            let read = log.read(view, Offset::new(7), Limit::CHUNK).unwrap();
+            assert_eq!(read.last(), Offset::new(999));
+            assert_eq!(log.newest(view, 100).len(), if view == zero { 5 } else { 4 });
+        }
+        let slices: Vec<_> =
+            std::iter::from_fn(|| Some(log.enforce(later, SLICE)).filter(|evicted| *evicted > 0)).collect();
+        assert_eq!((slices.len(), slices.iter().sum::<u64>(), log.events), (16, 995, 5));
+    }
+
+    #[test]
+    fn a_log_is_buried_without_a_look_at_what_it_holds() {
+        let (mut log, now) = (Log::new(Retention::new(), Tombstone::default(), Instant::now()), Instant::now());
+        for n in 0..500 {
+            let lane = log.lane_for(&client(n), 999).unwrap();
+            append(&mut log, lane, n as u64 + 1, now);
+        }
+        let (tombstone, held) = log.bury();
+        let mut held = held.unwrap();
+        assert_eq!((held.events, log.footprint()), (500, 0));
+        let mut again = Log::new(Retention::new(), tombstone, now);
+        for n in 0..500 {
+            assert_eq!(again.lane_of(&client(n)), None);
+            let lane = view(&mut again, n);
+            assert_eq!(again.missed(lane), Offset::new(n as u64 + 1));
+        }
+        let mut slices = 1;
+        while held.free_some(100) {
+            slices += 1;
+        }
+        assert!((5..8).contains(&slices), "{slices}");
+    }
+
+    #[test]
+    fn the_memory_of_a_log_goes_with_what_it_holds() {
+        let (mut log, now) =
+            (Log::new(Retention::new().events(2_000), Tombstone::default(), Instant::now()), Instant::now());
+        let mut footprints = Vec::new();
+        for offset in 1..=6_000 {
+            // Crowds of clients, and then broadcasts.
+            let lane = if offset % 3 == 0 || offset > 4_000 {
+                BROADCAST
+            } else {
+                log.lane_for(&client(offset as usize), usize::MAX).unwrap()
+            };
+            append(&mut log, lane, offset, now);
+            footprints.push(log.footprint());
+        }
+        assert!(footprints[1_999] > 400_000);
+        // What is left of the clients is their marks.
+        let marks = log.footprint_of_marks();
+        assert!(footprints[5_999] - marks < 150_000, "{} with {marks} of marks", footprints[5_999]);
+        log.forget_marks(9_999);
+        while log.evict() {}
+        assert!(log.footprint() < 2_000, "{} bytes of nothing", log.footprint());
     }
 }

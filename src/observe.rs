@@ -24,9 +24,8 @@ macro_rules! counters {
             /// Subscriptions that have ended but were not dropped yet, because their readers have not read the end; perhaps their
             /// sockets are full. They take memory, but count against no limit.
             pub lingering: usize,
-            /// The memory that the currently held events take, in bytes: their own bytes, plus [32 for
-            /// each](crate::Retention::bytes). An evicted event still counts until the memory that it shares with
-            /// neighbouring events is freed.
+            /// The memory that the hub takes now, in bytes, as its allocator counts them: events, and everything else that
+            /// [`Limits::hub_bytes`](crate::Limits::hub_bytes) names.
             pub held_bytes: usize,
             $($(#[$doc])* pub $name: u64,)*
         }

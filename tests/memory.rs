@@ -20,7 +20,9 @@ use tokio::{
     task::JoinSet,
 };
 use tower::{Layer, service_fn};
-use tower_sse::{ChannelName, ClientId, Event, Grant, Publisher, Retention, SseLayer, Subscription};
+use tower_sse::{
+    ChannelName, ClientId, CustomId, Event, Grant, IdempotencyKey, Publisher, Retention, SseLayer, Subscription,
+};
 
 /// The allocator counts for the whole process, so one test runs at a time.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -84,47 +86,108 @@ async fn ten_thousand_connections_leave_memory_where_it_was() {
 
 /// Sends that many events of one size to each channel, in turn.
 async fn fill(publisher: &Publisher, channels: usize, events: usize, size: usize) {
+    fill_as(publisher, &Filling { channels, events, size, ..Filling::default() }).await;
+}
+
+/// What is sent to a hub, and who reads it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Filling {
+    channels: usize,
+    /// To each channel.
+    events: usize,
+    /// In bytes of data.
+    size: usize,
+    /// Each event is for one of so many clients of its channel in turn; for everybody if there are none.
+    clients: usize,
+    /// With ids of the application's own.
+    custom_ids: bool,
+    keys: bool,
+    /// Connected to each channel before anything is sent, as the first clients, and not reading.
+    readers: usize,
+    /// The channels are closed in the end.
+    closed: bool,
+}
+
+async fn fill_as(publisher: &Publisher, filling: &Filling) -> Vec<Subscription> {
+    let Filling { channels, events, size, clients, custom_ids, keys, readers, closed } = *filling;
     let text = "x".repeat(size);
-    for n in 0..channels * events {
-        publisher.channel(format!("channel-{}", n % channels)).send(Event::text(&text)).await.unwrap();
+    let mut connected = Vec::with_capacity(channels * readers);
+    for n in 0..channels * readers {
+        connected.push(reader(publisher, n % channels, (clients > 0).then_some(n / channels)));
     }
+    for n in 0..channels * events {
+        let channel = publisher.channel(format!("channel-{}", n % channels));
+        let mut event = Event::text(&text);
+        if custom_ids {
+            event = event.id(CustomId::try_from(format!("order-{n:08}")).unwrap());
+        }
+        if keys {
+            event = event.idempotency_key(IdempotencyKey::try_from(format!("key-{n:08}")).unwrap());
+        }
+        if clients > 0 {
+            channel.send_to(format!("client-{}", n / channels % clients), event).await.unwrap();
+        } else {
+            channel.send(event).await.unwrap();
+        }
+    }
+    if closed {
+        for n in 0..channels {
+            publisher.channel(format!("channel-{n}")).close().await.unwrap();
+        }
+        // A task frees what they held.
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+    }
+    connected
 }
 
 #[tokio::test]
-async fn held_bytes_are_about_what_is_allocated() {
+async fn held_bytes_are_what_is_allocated() {
     let _alone = ALONE.lock().await;
-    let sizes = [
-        (1, 1_000, 10),
-        (1, 1_000, 300),
-        (10, 100, 100),
-        (1_000, 10, 60),
-        (100, 10, 3_000),
-        (10, 50, 20_000),
-        (1_000, 1, 100),
-        (10, 5_000, 100),
+    let case = Filling { channels: 100, events: 100, size: 100, ..Filling::default() };
+    let cases = [
+        ("small events", Filling { channels: 1, events: 10_000, size: 1, ..case }),
+        ("tokens", case),
+        ("texts", Filling { size: 3_000, ..case }),
+        ("large events", Filling { channels: 10, events: 40, size: 20_000, ..case }),
+        ("an event for each channel", Filling { channels: 10_000, events: 1, size: 10, ..case }),
+        ("few events for each channel", Filling { channels: 1_000, events: 7, size: 60, ..case }),
+        ("events for clients", Filling { clients: 10, ..case }),
+        ("an event for each client", Filling { clients: 100, ..case }),
+        ("an event for each of many clients", Filling { channels: 1, events: 10_000, clients: 10_000, ..case }),
+        ("custom ids", Filling { custom_ids: true, ..case }),
+        ("custom ids for clients", Filling { custom_ids: true, clients: 50, ..case }),
+        ("idempotency keys", Filling { keys: true, ..case }),
+        ("readers", Filling { readers: 30, events: 3, ..case }),
+        ("one reader for each channel", Filling { channels: 3_000, readers: 1, events: 0, ..case }),
+        ("clients that read", Filling { readers: 30, clients: 30, ..case }),
+        ("clients that only read", Filling { readers: 50, clients: 50, events: 0, ..case }),
+        ("closed channels", Filling { channels: 5_000, events: 1, closed: true, ..case }),
+        ("closed channels of clients", Filling { channels: 100, clients: 100, closed: true, ..case }),
     ];
-    // Allocates what is allocated once, whatever is sent.
-    fill(&Publisher::new(), 1, 1, 1).await;
-    for (held, (channels, events, size)) in [7, 40, 1_000].into_iter().flat_map(|held| sizes.map(|size| (held, size))) {
-        // The median of three: the test runner's threads allocate too, and free what the previous test left.
-        let (mut allocated, mut counted) = ([0; 3], 0);
-        for allocated in &mut allocated {
-            let publisher = Publisher::builder().retention(Retention::new().events(held)).build();
-            let before = counting::allocated();
-            fill(&publisher, channels, events, size).await;
-            *allocated = counting::allocated().saturating_sub(before);
-            counted = publisher.stats().held_bytes;
+    // What is allocated once, whatever is sent.
+    drop(fill_as(&Publisher::new(), &Filling { clients: 1, readers: 1, custom_ids: true, ..case }).await);
+    for retention in [usize::MAX, 1_000, 7] {
+        for (what, filling) in &cases {
+            // The middle one of three: the test runner's threads allocate too, and free what the test before has left.
+            let (mut allocated, mut counted) = ([0; 3], 0);
+            for allocated in &mut allocated {
+                let retention = Retention::new().events(retention).bytes(usize::MAX);
+                let publisher = Publisher::builder().retention(retention).build();
+                let before = counting::allocated();
+                let connected = fill_as(&publisher, filling).await;
+                // They are their owner's.
+                let owned = connected.capacity() * size_of::<Subscription>();
+                *allocated = counting::allocated().saturating_sub(before + owned);
+                counted = publisher.stats().held_bytes;
+            }
+            allocated.sort_unstable();
+            let allocated = allocated[1];
+            println!("{what}, {retention} held: {counted} counted, {allocated} allocated");
+            // Beside a KB that a hub takes once.
+            assert!(allocated < counted / 4 * 5 + 1_000 && counted < allocated / 4 * 5 + 1_000, "{what}, {filling:?}");
         }
-        allocated.sort_unstable();
-        let allocated = allocated[1];
-        println!(
-            "{channels} channels, {held} of {events} events of {size} bytes: {counted} counted, {allocated} allocated"
-        );
-        // `Limits::channels` documents what a channel costs by itself. Room to grow is a sixteenth of what is held, or
-        // was held once; the overhead of large events is small next to their bytes.
-        let per_channel = 1_000 + (counted / channels / 4).min(8 << 10) + counted / channels / 100;
-        assert!(allocated < counted + channels * per_channel, "{per_channel} bytes per channel are not counted");
-        assert!(counted < 2 * allocated, "far less is allocated than was counted");
     }
 }
 
@@ -139,10 +202,10 @@ async fn small_channels_cost_little_and_empty_ones_less() {
     let with_events = per_channel();
     tokio::time::advance(Duration::from_secs(3_601)).await;
     (0..CHANNELS).for_each(|n| assert!(publisher.channel(format!("channel-{n}")).recent(1).is_empty()));
-    assert_eq!((publisher.stats().channels, publisher.stats().held_bytes), (CHANNELS, 0));
+    assert_eq!(publisher.stats().channels, CHANNELS);
     let empty = per_channel();
     println!("a channel costs {empty} bytes, {with_events} with ten events of 100 bytes");
-    assert!(empty <= 400 && with_events <= 2_500);
+    assert!(empty <= 480 && with_events <= 2_500);
 }
 
 /// A parked reader of a channel.
@@ -171,7 +234,7 @@ fn left_of_crowds(crowd: usize, nth: usize, clients: bool) -> usize {
 #[tokio::test]
 async fn a_channel_holds_memory_for_its_present_readers_only() {
     let _alone = ALONE.lock().await;
-    for clients in [false] {
+    for clients in [false, true] {
         for nth in [1_000, 40] {
             // The lowest of three: the test runner's threads allocate too.
             let least = |crowd, nth| (0..3).map(|_| left_of_crowds(crowd, nth, clients)).min().unwrap();

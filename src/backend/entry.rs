@@ -197,7 +197,8 @@ impl Marks {
     }
 
     pub(crate) fn into_tombstone(self, finished: bool) -> Tombstone {
-        Tombstone { broadcast: self.broadcast, marks: crate::log::Marks::of(self.clients, self.others), finished }
+        let marks = crate::log::Marks::of(self.clients, self.others);
+        Tombstone { broadcast: self.broadcast, marks: marks.into_box(), finished }
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) enum OpenErrorKind {
     NoChannel,
     TooManyChannels,
     TooManySubscriptions,
+    HubFull,
     TooManyOfChannel,
     TooManyOfClient,
     TooManyLanes,
@@ -27,10 +28,10 @@ impl OpenError {
         matches!(self.0, OpenErrorKind::NoChannel | OpenErrorKind::TooManyChannels)
     }
 
-    /// A limit on subscriptions, channels or clients was reached. Trying again later may succeed.
+    /// A limit on subscriptions, channels, clients or the memory of readers was reached. Trying again later may succeed.
     pub fn is_limit(&self) -> bool {
         use OpenErrorKind::*;
-        matches!(self.0, TooManySubscriptions | TooManyOfChannel | TooManyOfClient | TooManyLanes)
+        matches!(self.0, TooManySubscriptions | HubFull | TooManyOfChannel | TooManyOfClient | TooManyLanes)
     }
 
     /// The hub is shutting down or has shut down.
@@ -67,6 +68,7 @@ impl fmt::Display for OpenError {
             OpenErrorKind::NoChannel => "the grant names no channel",
             OpenErrorKind::TooManyChannels => "the grant names more channels than one subscription may read",
             OpenErrorKind::TooManySubscriptions => "the hub has reached its limit of subscriptions or channels",
+            OpenErrorKind::HubFull => "the readers of the hub take as much of its memory as they may",
             OpenErrorKind::TooManyOfChannel => "the channel has reached its limit of subscriptions",
             OpenErrorKind::TooManyOfClient => "the client has reached its limit of subscriptions",
             OpenErrorKind::TooManyLanes => "the channel has reached its limit of clients",

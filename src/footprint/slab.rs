@@ -23,6 +23,24 @@ pub(crate) struct Places<T> {
     moved: ByNumber<u32, u32>,
 }
 
+/// The values of a slab that is no more.
+pub(crate) struct Values<T> {
+    one: Option<T>,
+    many: std::vec::IntoIter<Place<T>>,
+}
+
+impl<T> Iterator for Values<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        let taken = |place| match place {
+            Place::Taken { value, .. } => Some(value),
+            Place::Free { .. } => None,
+        };
+        self.one.take().or_else(|| self.many.by_ref().find_map(taken))
+    }
+}
+
 enum Place<T> {
     Taken { key: u32, value: T },
     Free { before: u32, next: u32 },
@@ -132,20 +150,35 @@ impl<T> Slab<T> {
         one.into_iter().chain(many)
     }
 
-    pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
-        let (one, many) = match self {
-            Self::Empty => (None, None),
-            Self::One { value, .. } => (Some(value), None),
-            Self::Many(many) => (None, Some(many.places)),
-        };
-        let many = many.into_iter().flatten().filter_map(|place| match place {
-            Place::Taken { value, .. } => Some(value),
-            Place::Free { .. } => None,
-        });
-        one.into_iter().chain(many)
+    pub(crate) fn into_values(self) -> Values<T> {
+        match self {
+            Self::Empty => Values { one: None, many: Vec::new().into_iter() },
+            Self::One { value, .. } => Values { one: Some(value), many: Vec::new().into_iter() },
+            Self::Many(many) => Values { one: None, many: many.places.into_iter() },
+        }
     }
 
-    #[cfg(test)]
+    /// How many places there are to look at with [`at`](Self::at).
+    pub(crate) fn places(&self) -> usize {
+        match self {
+            Self::Empty => 0,
+            Self::One { .. } => 1,
+            Self::Many(many) => many.places.len(),
+        }
+    }
+
+    /// The value that lies at a place now, and its number. Later it may lie at another.
+    pub(crate) fn at(&self, place: usize) -> Option<(u32, &T)> {
+        match self {
+            Self::One { key, value } if place == 0 => Some((*key, value)),
+            Self::Empty | Self::One { .. } => None,
+            Self::Many(many) => match many.places.get(place)? {
+                Place::Taken { key, value } => Some((*key, value)),
+                Place::Free { .. } => None,
+            },
+        }
+    }
+
     /// How many bytes it takes from the allocator, without what its values own.
     pub(crate) fn footprint(&self) -> usize {
         match self {

@@ -22,8 +22,6 @@ pub(crate) struct Due {
     pub(super) pending: Mutex<Vec<Weak<Shared>>>,
     /// A task is at it.
     pub(super) in_background: AtomicBool,
-    /// Held by the one who makes room in the hub.
-    pub(super) reclaiming: Mutex<()>,
 }
 
 /// Each shard is swept this often, one after the other.
@@ -41,7 +39,6 @@ impl Due {
             next_for_room: AtomicU64::new(0),
             pending: Mutex::new(Vec::new()),
             in_background: AtomicBool::new(false),
-            reclaiming: Mutex::new(()),
         }
     }
 

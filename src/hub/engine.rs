@@ -8,6 +8,7 @@ use std::{
 use super::{
     coverage::Coverage,
     due::Due,
+    ledger::Ledger,
     limits::Limits,
     readers::SLICE,
     registry::Registry,
@@ -20,7 +21,8 @@ use super::{
 use crate::{
     backend::memory::Memory,
     error::{PublishError, PublishErrorKind},
-    log::{BROADCAST, Log, Retention, View},
+    footprint::Tally,
+    log::{self, BROADCAST, Log, Retention, View},
     observe::{Counters, Stats},
     random,
     trace::debug,
@@ -44,6 +46,8 @@ pub(crate) struct HubSettings {
 pub(crate) struct Hub {
     pub(crate) settings: HubSettings,
     pub(crate) memory: Memory,
+    /// What all of this takes from the allocator.
+    pub(crate) ledger: Arc<Ledger>,
     /// Where the log lives, if not here.
     pub(crate) elsewhere: Option<Arc<dyn Elsewhere>>,
     pub(crate) registry: Registry,
@@ -55,11 +59,14 @@ pub(crate) struct Hub {
 impl Hub {
     pub(crate) fn new(settings: HubSettings, elsewhere: Option<Arc<dyn Elsewhere>>) -> Self {
         let seats = Arc::new(Seats::new(settings.limits.subscriptions));
+        let max = settings.limits.hub_bytes;
+        let tally = Arc::new(Tally::new(max / 4));
         Self {
             settings,
-            memory: Memory::new(),
+            memory: Memory::new(tally.clone(), max),
+            ledger: Arc::new(Ledger::new(tally.clone())),
             elsewhere,
-            registry: Registry::new(),
+            registry: Registry::new(tally),
             counters: Counters::default(),
             seats,
             due: Due::new(now()),
@@ -93,12 +100,12 @@ impl Hub {
 
     fn make_channel(&self, name: &ChannelName) -> Option<Arc<Shared>> {
         let retention = self.retention_of(name);
-        let make = || match self.elsewhere {
-            None => Shared::new(name.clone(), Log::new(retention, self.memory.exhume(name), now()), None),
-            Some(_) => {
-                let coverage = Coverage::none(self.memory.epoch());
-                Shared::new(name.clone(), Coverage::log(retention, now()), Some(coverage))
-            }
+        let make = || {
+            let (log, coverage) = match self.elsewhere {
+                None => (Log::new(retention, self.memory.exhume(name), now()), None),
+                Some(_) => (Coverage::log(retention, now()), Some(Coverage::none(self.memory.epoch()))),
+            };
+            Shared::new(name.clone(), log, coverage, self.ledger.clone())
         };
         let max = self.settings.limits.channels;
         self.registry.get_or_insert(name, max, make).or_else(|| {
@@ -165,7 +172,7 @@ impl Hub {
         let key = draft.take_key();
         // For when the channel's lock is free again.
         let mut wakeups = Wakeups::default();
-        let appended = self.with_channel(name, |_, state| {
+        let appended = self.with_channel(name, |shared, state| {
             if let Some(key) = &key
                 && let Some(offset) = self.memory.repeated(name, key, now)
             {
@@ -174,7 +181,7 @@ impl Hub {
             }
             let (id, offset, reached) = self.append(state, target, draft, last, now, &mut wakeups)?;
             if let Some(key) = key {
-                self.memory.remember(name, key, offset, now);
+                self.memory.remember(&shared.name, key, offset, now);
             }
             Ok::<_, PublishErrorKind>((id, reached, false))
         });
@@ -205,8 +212,11 @@ impl Hub {
             None => BROADCAST,
             Some(client) => log.lane_for(client, max).map_err(|_| PublishErrorKind::TooManyLanes)?,
         };
-        if draft.custom().is_some_and(|id| log.holds(lane, id)) {
-            return Err(PublishErrorKind::DuplicateId);
+        if let Some(id) = draft.custom() {
+            log.expire(View { client: target.map(|_| lane) }, now);
+            if log.holds(lane, id) {
+                return Err(PublishErrorKind::DuplicateId);
+            }
         }
         let custom = draft.custom().cloned();
         let event = self.memory.append(log, lane, draft, now, &self.counters);
@@ -239,9 +249,11 @@ impl Hub {
     /// The newest `n` events that are held for a client, or for everybody; oldest first.
     pub(crate) fn recent(&self, name: &ChannelName, client: Option<&ClientId>, n: usize) -> Vec<EncodedEvent> {
         let newest = self.with_existing(name, |state| {
-            self.memory.release(state.log.enforce(now()), &self.counters);
-            let view = View { client: client.and_then(|client| state.log.lane_of(client)) };
-            state.log.newest(view, n)
+            let (now, view) = (now(), View { client: client.and_then(|client| state.log.lane_of(client)) });
+            state.log.expire(view, now);
+            let newest = state.log.newest(view, n);
+            self.counters.evicted.add(state.log.enforce(now, log::SLICE));
+            newest
         });
         let mut recent = newest.unwrap_or_default();
         recent.reverse();
@@ -249,7 +261,7 @@ impl Hub {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.counters.snapshot(self.registry.len(), self.seats.counts(), self.memory.bytes())
+        self.counters.snapshot(self.registry.len(), self.seats.counts(), self.ledger.tally.all())
     }
 
     /// Ends the readers of a client on all channels. Says how many.
@@ -269,16 +281,17 @@ impl Hub {
             let mut closed = None;
             self.registry.remove_if(&shared, || {
                 let mut state = shared.change();
-                closed = Some(state.readers.end_all(EndReason::Closed));
-                let (mut tombstone, evicted) = state.bury();
+                let (ended, wakeups) = state.readers.end_all(EndReason::Closed);
+                let (mut tombstone, held) = state.bury();
                 tombstone.finished = false;
-                self.memory.bury(name.clone(), tombstone);
-                self.memory.release(evicted, &self.counters);
+                closed = Some((ended, wakeups, held, self.memory.bury(shared.name.clone(), tombstone)));
                 true
             });
-            if let Some((ended, wakeups)) = closed {
+            if let Some((ended, wakeups, held, forgotten)) = closed {
                 drop(wakeups);
                 shared.give_seats_back();
+                self.counters.evicted.add(held.as_ref().map_or(0, |held| held.events));
+                self.free(held.into_iter().chain(forgotten));
                 return ended;
             }
         }
@@ -292,18 +305,21 @@ impl Hub {
             elsewhere.unread(shared);
             return;
         }
+        let mut remains = (None, None);
         self.registry.remove_if(shared, || {
             let mut state = shared.change();
             let idle = state.is_idle() && !state.is_wanted();
             if idle {
-                let (tombstone, _) = state.bury();
+                let (tombstone, held) = state.bury();
                 // What a copy knows is known where the log lives.
-                if self.elsewhere.is_none() {
-                    self.memory.bury(shared.name.clone(), tombstone);
-                }
+                let here = self.elsewhere.is_none();
+                let forgotten = here.then(|| self.memory.bury(shared.name.clone(), tombstone)).flatten();
+                remains = (held, forgotten);
             }
             idle
         });
+        let (held, forgotten) = remains;
+        self.free(held.into_iter().chain(forgotten));
     }
 
     pub(crate) fn is_shutting_down(&self) -> bool {

@@ -41,9 +41,9 @@ impl Limits {
 
     /// Sets how many channels there may be. The default is 100,000.
     ///
-    /// A channel takes about 400 bytes, or less than 1 KiB if it has events, plus the events themselves and its
-    /// readers. A channel with neither events nor readers soon stops counting. At the limit, a publish to a new channel
-    /// returns a [`PublishError`](crate::PublishError), and a reader of a new channel is told to reconnect later.
+    /// A channel takes about 450 bytes, or about 1 KiB if it has events, plus the events themselves and its readers. A
+    /// channel with neither events nor readers soon stops counting. At the limit, a publish to a new channel returns a
+    /// [`PublishError`](crate::PublishError), and a reader of a new channel is told to reconnect later.
     pub fn channels(mut self, max: usize) -> Self {
         self.channels = max;
         self
@@ -77,11 +77,29 @@ impl Limits {
         self
     }
 
-    /// Sets how many bytes all channels together may hold, counting 32 more for each event. The default is 256 MiB.
-    /// Above the limit, the oldest events of the hub are evicted, whatever their channel, until a sixteenth of the
-    /// limit is free.
+    /// Sets how many bytes of memory the hub may take, as its allocator counts them. The default is 256 MiB.
+    ///
+    /// Everything that grows counts: events, channels, the places of readers, lanes and their names, custom ids, idempotency
+    /// keys, and what is remembered of events, clients and channels that are gone. An empty hub takes about 20 KB that do not
+    /// count. [`Stats::held_bytes`](crate::Stats::held_bytes) is what the hub takes now.
+    ///
+    /// - Above the limit, the oldest events of the hub are evicted, whatever their channel, until the hub is within the limit
+    ///   again. Each publish evicts about as much as it adds.
+    /// - What is remembered of clients takes at most a quarter of the limit, and each channel has a share of it. A channel above
+    ///   its share forgets the clients whose events were evicted first.
+    /// - What is remembered of dropped channels takes at most an eighth, and idempotency keys a sixteenth. The oldest are
+    ///   forgotten.
+    /// - What readers need cannot be evicted: their places, their lanes and the channels that they read. It takes at most half
+    ///   of the limit, or 512 KiB if that is more. Above it, a new reader is told to reconnect later, as with
+    ///   [`subscriptions`](Self::subscriptions). With the default limits, each of 100,000 subscriptions can have a channel and
+    ///   a client of its own.
     pub fn hub_bytes(mut self, max: usize) -> Self {
         self.hub_bytes = max;
         self
+    }
+
+    /// What readers may take of that.
+    pub(crate) fn reader_bytes(&self) -> usize {
+        (self.hub_bytes / 2).max(512 << 10)
     }
 }

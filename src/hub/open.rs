@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::{OpenError, OpenErrorKind},
-    log::{LaneId, View},
+    log::{self, LaneId, View},
     trace::debug,
     wire::{
         cursor::{Cursor, EventId, Id, Offset},
@@ -71,6 +71,9 @@ impl OpenOptions {
             return Err(OpenErrorKind::Over.into());
         }
         let seat = hub.seats.take().ok_or(OpenErrorKind::TooManySubscriptions)?;
+        if hub.ledger.tally.pinned() > hub.settings.limits.reader_bytes() {
+            return Err(OpenErrorKind::HubFull.into());
+        }
         // Read before the channels are entered: what is published in between comes after it, and is not skipped.
         let last = hub.cursor(hub.memory.last());
         let mut subscription = Subscription::new(hub.clone(), seat.clone(), expires);
@@ -146,7 +149,8 @@ impl OpenOptions {
         client: Option<&ClientId>,
     ) -> Result<Position, OpenErrorKind> {
         let entered = hub.with_channel(channel, |shared, state| {
-            hub.memory.release(state.log.enforce(now()), &hub.counters);
+            let now = now();
+            hub.counters.evicted.add(state.log.enforce(now, log::SLICE));
             self.admit(&state.readers, client.and_then(|client| state.log.lane_of(client)))?;
             let max = hub.settings.limits.lanes;
             let lane = client.map(|client| state.log.lane_for(client, max)).transpose();
@@ -154,6 +158,7 @@ impl OpenOptions {
             if let Some(lane) = lane {
                 state.log.enter(lane);
             }
+            state.log.expire(View { client: lane }, now);
             let reader = state.readers.insert(lane, seat.clone());
             if let (Some(elsewhere), Some(coverage)) = (&hub.elsewhere, &mut state.coverage) {
                 elsewhere.entered(shared, !std::mem::replace(&mut coverage.wanted, true));

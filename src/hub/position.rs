@@ -218,7 +218,7 @@ impl Position {
 
     pub(crate) fn leave(self, hub: &Hub) {
         let (waker, idle) = {
-            let mut state = self.channel.look();
+            let mut state = self.channel.leave();
             let waker = state.readers.remove(self.reader);
             if let Some(lane) = self.view.client {
                 state.log.leave(lane);

@@ -200,7 +200,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        hub::{seats::Seats, state::Shared},
+        hub::{ledger::Ledger, seats::Seats, state::Shared},
         log::{Log, Retention, Tombstone, View},
         wire::name::ChannelName,
     };
@@ -208,7 +208,8 @@ mod tests {
     #[test]
     fn the_only_place_takes_no_memory_of_its_own() {
         let log = Log::new(Retention::new(), Tombstone::default(), std::time::Instant::now());
-        let channel = Arc::new(Shared::new(ChannelName::from_static("a"), log, None));
+        let ledger = Arc::new(Ledger::new(Arc::default()));
+        let channel = Arc::new(Shared::new(ChannelName::from_static("a"), log, None, ledger));
         let (view, seats) = (View { client: None }, Arc::new(Seats::new(9)));
         let place = || Position::new(channel.clone(), channel.look().readers.insert(None, seats.take().unwrap()), view);
         let mut positions = Positions::None;

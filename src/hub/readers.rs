@@ -72,6 +72,12 @@ impl Readers {
         self.all.len()
     }
 
+    /// How many bytes they take from the allocator.
+    pub(crate) fn footprint(&self) -> usize {
+        let clients = self.clients.as_ref().map_or(0, |clients| clients.footprint());
+        self.all.footprint() + self.all.len() * Seat::FOOTPRINT + clients + self.waiters.footprint()
+    }
+
     /// How many there are that nothing has ended yet.
     pub(crate) fn live(&self) -> usize {
         self.live as usize
@@ -278,6 +284,10 @@ impl Readers {
 }
 
 impl Clients {
+    fn footprint(&self) -> usize {
+        size_of::<Self>() + self.by_lane.footprint() + self.listed.footprint()
+    }
+
     fn client_mut(&mut self, lane: LaneId) -> &mut Client {
         if self.by_lane.get(&lane).is_none() {
             self.listed.make_room();

@@ -2,14 +2,14 @@
 
 use std::{
     borrow::Borrow,
-    collections::HashSet,
     hash::{BuildHasher, Hash, Hasher, RandomState},
     sync::Arc,
 };
 
 use super::state::Shared;
 use crate::{
-    sync::{AtomicUsize, Mutex, Ordering, lock},
+    footprint::{Table, Tally},
+    sync::{Mutex, Ordering, lock},
     wire::name::ChannelName,
 };
 
@@ -41,28 +41,35 @@ impl PartialEq for Named {
 
 impl Eq for Named {}
 
-/// Lock order: a shard, then a channel in it, then the tombstones of dropped channels.
+type Shard = Table<Named, ()>;
+
+/// Lock order: a shard, then a channel in it, then the tombstones of dropped channels, or the ledger.
 pub(crate) struct Registry {
-    shards: [Mutex<HashSet<Named>>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
-    len: AtomicUsize,
+    /// It knows how many channels there are.
+    tally: Arc<Tally>,
 }
 
 impl Registry {
-    pub(crate) fn new() -> Self {
-        Self {
-            shards: std::array::from_fn(|_| Mutex::new(HashSet::new())),
-            hasher: RandomState::new(),
-            len: AtomicUsize::new(0),
-        }
+    pub(crate) fn new(tally: Arc<Tally>) -> Self {
+        Self { shards: std::array::from_fn(|_| Mutex::new(Shard::default())), hasher: RandomState::new(), tally }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len.load(Ordering::Relaxed)
+        self.tally.channels.load(Ordering::Relaxed)
     }
 
     pub(crate) fn get(&self, name: &ChannelName) -> Option<Arc<Shared>> {
-        lock(self.shard(name)).get(name.as_str()).map(|found| found.0.clone())
+        lock(self.shard(name)).get_key(name.as_str()).map(|found| found.0.clone())
+    }
+
+    /// Changes a shard, with what it takes from the allocator.
+    fn resize<T>(&self, shard: &mut Shard, work: impl FnOnce(&mut Shard) -> T) -> T {
+        let before = shard.footprint();
+        let done = work(shard);
+        self.tally.change_all(before, shard.footprint());
+        done
     }
 
     /// The channel of that name, made if there is none and there may be one more.
@@ -73,15 +80,15 @@ impl Registry {
         make: impl FnOnce() -> Shared,
     ) -> Option<Arc<Shared>> {
         let mut shard = lock(self.shard(name));
-        if let Some(found) = shard.get(name.as_str()) {
+        if let Some(found) = shard.get_key(name.as_str()) {
             return Some(found.0.clone());
         }
-        if self.len.fetch_add(1, Ordering::Relaxed) >= max {
-            self.len.fetch_sub(1, Ordering::Relaxed);
+        if self.tally.channels.fetch_add(1, Ordering::Relaxed) >= max {
+            self.tally.channels.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
         let shared = Arc::new(make());
-        shard.insert(Named(shared.clone()));
+        self.resize(&mut shard, |shard| shard.insert(Named(shared.clone()), ()));
         Some(shared)
     }
 
@@ -89,19 +96,16 @@ impl Registry {
     pub(crate) fn remove_if(&self, shared: &Arc<Shared>, condition: impl FnOnce() -> bool) {
         let mut shard = lock(self.shard(&shared.name));
         let name = shared.name.as_str();
-        if shard.get(name).is_some_and(|found| Arc::ptr_eq(&found.0, shared)) && condition() {
-            shard.remove(name);
-            if shard.is_empty() {
-                *shard = HashSet::new();
-            }
-            self.len.fetch_sub(1, Ordering::Relaxed);
+        if shard.get_key(name).is_some_and(|found| Arc::ptr_eq(&found.0, shared)) && condition() {
+            self.resize(&mut shard, |shard| shard.remove(name));
+            self.tally.channels.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     /// Does `work` if there is no channel of that name, with its shard locked: there is none until it is done.
     pub(crate) fn if_absent(&self, name: &ChannelName, work: impl FnOnce()) -> bool {
         let shard = lock(self.shard(name));
-        let absent = !shard.contains(name.as_str());
+        let absent = shard.get_key(name.as_str()).is_none();
         if absent {
             work();
         }
@@ -110,7 +114,7 @@ impl Registry {
 
     /// The channels of one shard, as they are now.
     pub(crate) fn in_shard(&self, shard: usize) -> Vec<Arc<Shared>> {
-        lock(&self.shards[shard % SHARDS]).iter().map(|named| named.0.clone()).collect()
+        lock(&self.shards[shard % SHARDS]).iter().map(|(named, ())| named.0.clone()).collect()
     }
 
     /// All channels, shard by shard; one that comes meanwhile may be missing.
@@ -118,7 +122,7 @@ impl Registry {
         (0..SHARDS).flat_map(|shard| self.in_shard(shard))
     }
 
-    fn shard(&self, name: &ChannelName) -> &Mutex<HashSet<Named>> {
+    fn shard(&self, name: &ChannelName) -> &Mutex<Shard> {
         // Lossless: a remainder below the number of shards.
         &self.shards[(self.hasher.hash_one(name) % SHARDS as u64) as usize]
     }

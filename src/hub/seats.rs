@@ -99,6 +99,9 @@ fn split(counts: u64) -> (u32, u32) {
 }
 
 impl Seat {
+    /// What it takes from the allocator, with the counts of those who share it. It counts in each channel.
+    pub(crate) const FOOTPRINT: usize = size_of::<Self>() + 2 * size_of::<usize>();
+
     /// Its subscription is in: nothing refuses it any more.
     pub(crate) fn settle(&self) {
         let mut last = lock(&self.seats.last_number);

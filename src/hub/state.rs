@@ -1,13 +1,22 @@
 //! What a channel's publishers and readers share: its log and its readers, under one lock.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
 
 use tokio::time::Instant;
 
-use super::{coverage::Coverage, readers::Readers};
+use super::{
+    coverage::Coverage,
+    ledger::{Ledger, Turn},
+    readers::Readers,
+};
 use crate::{
     backend::{Connected, Progress},
-    log::{Evicted, Log, Tombstone, View},
+    footprint::Footprint,
+    log::{Log, Remains, Tombstone, View},
     sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock},
     wire::{
         cursor::{Epoch, Offset},
@@ -21,6 +30,7 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Grows with each change, under the lock and before anything else: who finds it as it was has nothing new to see.
     version: AtomicU64,
+    ledger: Arc<Ledger>,
 }
 
 pub(crate) struct State {
@@ -30,26 +40,137 @@ pub(crate) struct State {
     pub(crate) dropped: bool,
     /// How much of the log is here, where it lives elsewhere.
     pub(crate) coverage: Option<Box<Coverage>>,
+    /// What the hub knows of the memory that it takes.
+    counted: Footprint,
+    /// Its turn among the channels that hold events.
+    turn: Option<Turn>,
+}
+
+/// A channel's state under its lock. When that is released after a change, the hub knows what the channel takes.
+pub(crate) struct Locked<'a> {
+    state: MutexGuard<'a, State>,
+    shared: &'a Shared,
+    changed: bool,
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if self.changed {
+            self.shared.settle(&mut self.state);
+        }
+    }
 }
 
 impl Shared {
-    pub(crate) fn new(name: ChannelName, log: Log, coverage: Option<Coverage>) -> Self {
-        let state = State { log, readers: Readers::default(), dropped: false, coverage: coverage.map(Box::new) };
-        Self { name, state: Mutex::new(state), version: AtomicU64::new(1) }
+    pub(crate) fn new(name: ChannelName, log: Log, coverage: Option<Coverage>, ledger: Arc<Ledger>) -> Self {
+        let (readers, counted, coverage) = (Readers::default(), Footprint::default(), coverage.map(Box::new));
+        let state = State { log, readers, dropped: false, coverage, counted, turn: None };
+        Self { name, state: Mutex::new(state), version: AtomicU64::new(1), ledger }
+    }
+
+    /// Says what has changed of the memory that it takes, and of its oldest event.
+    fn settle(&self, state: &mut State) {
+        self.find_turn(state);
+        let (before, mut now) = (state.counted, self.footprint(state));
+        if now == before {
+            return;
+        }
+        let tally = &self.ledger.tally;
+        if now.marks > before.marks && tally.has_too_many_marks() && now.marks > tally.share_of_marks() {
+            // Of its own: those of others are no concern of what is remembered here. Two for each that came.
+            state.log.forget_marks(2);
+            now = self.footprint(state);
+        }
+        tally.change(before, now);
+        state.counted = now;
+    }
+
+    /// Takes its turn among the channels that hold events.
+    fn find_turn(&self, state: &mut State) {
+        // In process events only get newer, and its turn may be that of an older one.
+        if state.turn.is_some() && !state.log.is_empty() && !state.dropped && state.coverage.is_none() {
+            return;
+        }
+        let oldest = state.log.oldest().filter(|_| !state.dropped);
+        let may_stay = match (state.turn, oldest) {
+            (None, None) => true,
+            (Some((turn, _)), Some(oldest)) => turn <= oldest,
+            _ => false,
+        };
+        if !may_stay {
+            self.move_to(state, oldest);
+        }
+    }
+
+    fn move_to(&self, state: &mut State, oldest: Option<Offset>) {
+        state.turn.take().into_iter().for_each(|turn| self.ledger.leave(turn));
+        state.turn = oldest.map(|oldest| self.ledger.enter(oldest, &self.name));
+    }
+
+    /// If too much is remembered of clients in the hub, and more than its share here: forgets some of it, at most so many marks.
+    /// Says whether it did.
+    pub(crate) fn forget_marks(&self, state: &mut Locked<'_>, most: usize) -> bool {
+        let tally = &self.ledger.tally;
+        let too_many = tally.has_too_many_marks() && state.log.footprint_of_marks() > tally.share_of_marks();
+        if too_many {
+            state.log.forget_marks(most);
+        }
+        too_many
+    }
+
+    /// Takes its turn anew, by the oldest event that it has now.
+    pub(crate) fn renew_turn(&self, state: &mut Locked<'_>) {
+        let oldest = state.log.oldest();
+        self.move_to(state, oldest);
+    }
+
+    fn footprint(&self, state: &State) -> Footprint {
+        // With the counts of those who share it.
+        let mut own = size_of::<Self>() + 2 * size_of::<usize>() + self.name.heap();
+        own += state.coverage.as_ref().map_or(0, |_| size_of::<Coverage>());
+        own += state.turn.map_or(0, |_| Ledger::TURN);
+        let readers = state.readers.footprint();
+        let pinned = match state.readers.len() {
+            0 => 0,
+            _ => own + readers + state.log.lanes_read() * Log::READ_LANE,
+        };
+        Footprint { all: own + readers + state.log.footprint(), pinned, marks: state.log.footprint_of_marks() }
     }
 
     /// Locks it for a change that its readers may have to know of: events come or go, a reader is to end.
-    pub(crate) fn change(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn change(&self) -> Locked<'_> {
         let state = lock(&self.state);
         self.version.fetch_add(1, Ordering::AcqRel);
-        state
+        Locked { state, shared: self, changed: true }
     }
 
-    /// Locks it for a look, and for what is a reader's own: that it parks, or leaves.
-    pub(crate) fn look(&self) -> MutexGuard<'_, State> {
+    /// Locks it for a look, and for what is a reader's own, such as that it parks. What memory that takes the hub knows with the
+    /// next change: most looks change nothing.
+    pub(crate) fn look(&self) -> Locked<'_> {
         #[cfg(test)]
         work::LOOKS.with(|looks| looks.set(looks.get() + 1));
-        lock(&self.state)
+        Locked { state: lock(&self.state), shared: self, changed: false }
+    }
+
+    /// Locks it for a reader that leaves, of which the others need not know.
+    pub(crate) fn leave(&self) -> Locked<'_> {
+        let mut state = self.look();
+        state.changed = true;
+        state
     }
 
     /// Its log is being read from elsewhere.
@@ -97,7 +218,19 @@ impl Shared {
     }
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let counted = lock(&self.state).counted;
+        self.ledger.tally.change(counted, Footprint::default());
+    }
+}
+
 impl State {
+    /// What the hub knows of the memory that it takes, and what it has come to since.
+    pub(crate) fn released(&self, shared: &Shared) -> usize {
+        self.counted.all.saturating_sub(shared.footprint(self).all)
+    }
+
     /// Nobody reads it and nothing is held but elsewhere: there is nothing to keep it for but its tombstone.
     pub(crate) fn is_idle(&self) -> bool {
         self.readers.len() == 0 && (self.coverage.is_some() || self.log.is_empty())
@@ -146,7 +279,7 @@ impl State {
     }
 
     /// Marks it as dropped and says what is to be remembered of it.
-    pub(crate) fn bury(&mut self) -> (Tombstone, Evicted) {
+    pub(crate) fn bury(&mut self) -> (Tombstone, Option<Box<Remains>>) {
         self.dropped = true;
         self.log.bury()
     }

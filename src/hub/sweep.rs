@@ -1,8 +1,6 @@
 //! What has to be done to a hub now and then: evicting what is too old, dropping what is idle, making room.
 
 use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
     sync::{Arc, Weak},
     time::Instant,
 };
@@ -12,7 +10,7 @@ use super::{
     registry::SHARDS,
     state::Shared,
 };
-use crate::{sync::Ordering, trace::debug, wire::cursor::Offset};
+use crate::{log, sync::Ordering};
 
 /// A call looks at this many channels at most.
 const SLICE: usize = 64;
@@ -30,9 +28,8 @@ impl Hub {
 
     /// A slice of that. Says whether there is more to do.
     pub(crate) fn maintain_some(&self, now: Instant) -> bool {
-        if self.memory.bytes() > self.settings.limits.hub_bytes {
-            self.reclaim();
-        }
+        self.reclaim();
+        self.memory.forget_marks(log::SLICE);
         self.sweep_some(now)
     }
 
@@ -42,7 +39,12 @@ impl Hub {
         let Ok(mut pending) = self.due.pending.try_lock() else { return false };
         for _ in 0..SLICE {
             match pending.pop() {
-                Some(channel) => channel.upgrade().iter().for_each(|shared| self.sweep_one(shared, now)),
+                // One that is not done with is looked at again, after its publishers and readers.
+                Some(channel) => {
+                    if channel.upgrade().is_some_and(|shared| self.sweep_one(&shared, now)) {
+                        pending.push(channel);
+                    }
+                }
                 None if self.due.is_shard_due(now) => {
                     let shard = self.due.shard.fetch_add(1, Ordering::Relaxed);
                     *pending = self.registry.in_shard(shard).iter().map(Arc::downgrade).collect();
@@ -80,16 +82,18 @@ impl Hub {
     #[cfg(loom)]
     fn sweep_in_background(self: &Arc<Self>) {}
 
-    /// Evicts what is too old, and drops the channel if it is idle.
-    fn sweep_one(&self, shared: &Arc<Shared>, now: Instant) {
-        let idle = {
+    /// Evicts a slice of what is too old, and drops the channel if it is idle. Says whether there may be more.
+    fn sweep_one(&self, shared: &Arc<Shared>, now: Instant) -> bool {
+        let (evicted, forgot, idle) = {
             let mut state = shared.change();
-            self.memory.release(state.log.enforce(now), &self.counters);
-            state.is_idle()
+            let forgot = shared.forget_marks(&mut state, log::SLICE);
+            (state.log.enforce(now, log::SLICE), forgot, state.is_idle())
         };
+        self.counters.evicted.add(evicted);
         if idle && self.elsewhere.is_none() {
             self.drop_if_idle(shared);
         }
+        forgot || evicted == log::SLICE as u64
     }
 
     /// Makes room for another channel, if there are idle ones among those that it looks at.
@@ -100,7 +104,7 @@ impl Hub {
         let mut looked = 0;
         for _ in 0..SHARDS {
             let shard = self.registry.in_shard(self.due.shard_for_room.fetch_add(1, Ordering::Relaxed));
-            shard.iter().for_each(|shared| self.sweep_one(shared, now));
+            shard.iter().for_each(|shared| _ = self.sweep_one(shared, now));
             looked += shard.len();
             if looked >= SLICE_FOR_ROOM {
                 break;
@@ -109,36 +113,5 @@ impl Hub {
         if self.registry.len() >= self.settings.limits.channels {
             self.due.no_room(now);
         }
-    }
-
-    /// Evicts the oldest events of the hub, whatever their channel, until a sixteenth of its bytes is free. It looks at
-    /// every channel, which is why it frees so much at once; publishers that come meanwhile don't wait for it.
-    fn reclaim(&self) {
-        let Ok(_only_one) = self.due.reclaiming.try_lock() else { return };
-        let max = self.settings.limits.hub_bytes;
-        let goal = max - max / 16;
-        let channels: Vec<Arc<Shared>> = self.registry.all().collect();
-        let compact =
-            || channels.iter().for_each(|shared| self.memory.release(shared.look().log.compact(), &self.counters));
-        // What was evicted before and not given back yet may be enough.
-        compact();
-        let oldest = |index: usize| channels[index].look().log.oldest().map(|offset| Reverse((offset, index)));
-        let mut oldest_first: BinaryHeap<_> = (0..channels.len()).filter_map(oldest).collect();
-        debug!("the hub is full", bytes = self.memory.bytes(), channels = channels.len());
-        // In what is held: what is evicted may be given back a little later, at the latest below.
-        let mut excess = self.memory.bytes().saturating_sub(goal);
-        while excess > 0
-            && let Some(Reverse((_, index))) = oldest_first.pop()
-        {
-            let until = oldest_first.peek().map_or(Offset::new(u64::MAX), |Reverse((offset, _))| *offset);
-            let mut state = channels[index].change();
-            let before = state.log.bytes();
-            while before - state.log.bytes() < excess && state.log.oldest().is_some_and(|offset| offset < until) {
-                self.memory.release(state.log.evict(), &self.counters);
-            }
-            excess = excess.saturating_sub(before - state.log.bytes());
-            oldest_first.extend(state.log.oldest().map(|offset| Reverse((offset, index))));
-        }
-        compact();
     }
 }

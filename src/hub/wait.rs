@@ -61,6 +61,11 @@ impl Waiters {
         if generation == self.generation { self.parked.remove(key) } else { None }
     }
 
+    /// How many bytes they take from the allocator.
+    pub(crate) fn footprint(&self) -> usize {
+        self.parked.footprint()
+    }
+
     /// Gives back room that is more than `readers` will take.
     pub(crate) fn give_back(&mut self, readers: usize) {
         self.parked.give_back(readers);

@@ -1,67 +1,98 @@
 //! The lanes of a log's clients, which most channels do without.
 
-use std::collections::{HashMap, VecDeque};
-
-use super::{BROADCAST, LaneId, TooManyLanes, lane::Lane};
-use crate::wire::{cursor::Offset, name::ClientId};
+use super::{
+    BROADCAST, LaneId, TooManyLanes,
+    lane::Lane,
+    marks::{KnownId, Marks},
+    order::Order,
+    run::Gone,
+};
+use crate::{
+    footprint::Slab,
+    wire::{
+        encode::EncodedEvent,
+        name::{ClientId, CustomId},
+    },
+};
 
 /// The lanes of clients, the order of events over all lanes, and what is remembered of lanes that are gone.
 pub(super) struct Clients {
-    /// By `LaneId`, whose 0 is the broadcast lane and not here. A freed place is empty until it is used again.
-    lanes: Vec<ClientLane>,
-    free: Vec<LaneId>,
-    by_client: HashMap<ClientId, LaneId>,
+    lanes: Slab<ClientLane>,
+    /// What the lanes own.
+    lanes_footprint: usize,
+    /// How many lanes have a reader.
+    read: usize,
     /// The lane of every held event, oldest first.
-    pub(super) order: VecDeque<LaneId>,
+    pub(super) order: Order,
     pub(super) marks: Marks,
 }
 
-/// A client's lane, or a free place.
-#[derive(Default)]
 pub(super) struct ClientLane {
-    pub(super) lane: Lane,
-    /// Whose it is; nobody's is a free place.
-    pub(super) client: Option<ClientId>,
+    lane: Lane,
+    /// Whose it is.
+    client: KnownId,
     /// How many readers have it open. A lane with a reader keeps its place.
-    pub(super) readers: u32,
+    readers: u32,
+    /// What the lane owned after the last change.
+    footprint: usize,
 }
 
-/// The highest evicted offsets of lanes that no longer exist, bounded: when there are too many, they become one number
-/// that stands for every client without a mark of its own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Marks {
-    by_client: HashMap<ClientId, Offset>,
-    others: Offset,
+impl ClientLane {
+    /// Corrects the sum of what all lanes own after a change.
+    fn count(&mut self, all: &mut usize) {
+        let now = self.lane.footprint();
+        *all = *all - std::mem::replace(&mut self.footprint, now) + now;
+    }
+
+    pub(super) fn into_lane(self) -> Lane {
+        self.lane
+    }
 }
 
 impl Clients {
     /// For a log that holds `broadcasts` events.
     pub(super) fn new(broadcasts: usize, marks: Marks) -> Self {
-        Self {
-            lanes: Vec::new(),
-            free: Vec::new(),
-            by_client: HashMap::new(),
-            order: std::iter::repeat_n(BROADCAST, broadcasts).collect(),
-            marks,
-        }
+        let order = Order::of(BROADCAST, broadcasts);
+        Self { lanes: Slab::default(), lanes_footprint: 0, read: 0, order, marks }
     }
 
     /// It says no more than that there are no clients.
     pub(super) fn is_void(&self) -> bool {
-        self.by_client.is_empty() && self.marks == Marks::default()
+        self.lanes.len() == 0 && self.marks.is_empty()
     }
 
     pub(super) fn lane_of(&self, client: &ClientId) -> Option<LaneId> {
-        self.by_client.get(client).copied()
+        let known = self.marks.find(client)?;
+        self.marks.lane(known).filter(|lane| self.is_of(*lane, known))
     }
 
-    /// Never asked for the broadcast lane, which is the log's.
-    pub(super) fn lane(&self, id: LaneId) -> &ClientLane {
-        &self.lanes[id.index() - 1]
+    /// Whether it is that client's. A log that begins with what is remembered of another has none of the lanes that are in it.
+    fn is_of(&self, lane: LaneId, client: KnownId) -> bool {
+        self.at(lane).is_some_and(|lane| lane.client == client)
     }
 
-    pub(super) fn lane_mut(&mut self, id: LaneId) -> &mut ClientLane {
-        &mut self.lanes[id.index() - 1]
+    pub(super) fn client_of(&self, lane: LaneId) -> Option<&ClientId> {
+        self.marks.client(self.at(lane)?.client)
+    }
+
+    pub(super) fn lane(&self, id: LaneId) -> Option<&Lane> {
+        self.at(id).map(|lane| &lane.lane)
+    }
+
+    fn at(&self, id: LaneId) -> Option<&ClientLane> {
+        self.lanes.get(id.0.checked_sub(1)?)
+    }
+
+    fn at_mut(&mut self, id: LaneId) -> Option<&mut ClientLane> {
+        self.lanes.get_mut(id.0.checked_sub(1)?)
+    }
+
+    /// Changes a lane, with what it takes from the allocator.
+    pub(super) fn change<T>(&mut self, id: LaneId, work: impl FnOnce(&mut Lane) -> T) -> Option<T> {
+        let lane = self.lanes.get_mut(id.0.checked_sub(1)?)?;
+        let done = work(&mut lane.lane);
+        lane.count(&mut self.lanes_footprint);
+        Some(done)
     }
 
     /// A client's lane, made if need be.
@@ -69,116 +100,179 @@ impl Clients {
         if let Some(lane) = self.lane_of(client) {
             return Ok(lane);
         }
-        if self.by_client.len() >= max {
+        if self.lanes.len() >= max {
             return Err(TooManyLanes);
         }
-        let lane = ClientLane { lane: Lane::new(self.marks.take(client)), client: Some(client.clone()), readers: 0 };
-        let id = match self.free.pop() {
-            Some(id) => {
-                *self.lane_mut(id) = lane;
-                id
-            }
-            None => {
-                self.lanes.push(lane);
-                LaneId(u32::try_from(self.lanes.len()).map_err(|_| TooManyLanes)?)
-            }
-        };
-        self.by_client.insert(client.clone(), id);
+        let known = self.marks.find(client).unwrap_or_else(|| self.marks.insert(client));
+        let lane = Lane::new(self.marks.mark(known));
+        // It is new, and owns nothing.
+        let id = LaneId(self.lanes.insert(ClientLane { lane, client: known, readers: 0, footprint: 0 }) + 1);
+        self.marks.set_lane(known, Some(id));
         Ok(id)
+    }
+
+    /// Takes an event into a lane. Its offset is above all before it.
+    pub(super) fn push(&mut self, id: LaneId, event: &EncodedEvent, custom: Option<CustomId>, at: u64) {
+        let Some(lane) = id.0.checked_sub(1).and_then(|key| self.lanes.get_mut(key)) else { return };
+        lane.lane.push(event, custom, at);
+        lane.count(&mut self.lanes_footprint);
+        self.marks.raise(lane.client, event.offset());
+    }
+
+    /// Forgets the oldest event of a lane, and the lane if it is idle then.
+    pub(super) fn evict(&mut self, id: LaneId) -> Option<Gone> {
+        let (gone, is_empty) = self.change(id, |lane| (lane.evict(), lane.is_empty()))?;
+        if is_empty {
+            self.drop_if_idle(id);
+        }
+        gone
+    }
+
+    pub(super) fn enter(&mut self, id: LaneId) {
+        let Some(lane) = self.at_mut(id) else { return };
+        lane.readers += 1;
+        self.read += usize::from(lane.readers == 1);
+    }
+
+    pub(super) fn leave(&mut self, id: LaneId) {
+        let Some(lane) = self.at_mut(id) else { return };
+        lane.readers -= 1;
+        self.read -= usize::from(lane.readers == 0);
+        self.drop_if_idle(id);
     }
 
     /// Drops a lane that has neither event nor reader, and keeps the mark of what it evicted.
     pub(super) fn drop_if_idle(&mut self, id: LaneId) {
-        let lane = self.lane_mut(id);
+        let Some(lane) = self.at(id) else { return };
         if lane.readers > 0 || !lane.lane.is_empty() {
             return;
         }
-        let (evicted, Some(client)) = (lane.lane.evicted(), lane.client.take()) else { return };
-        self.by_client.remove(&client);
-        self.marks.put(client, evicted);
-        self.free.push(id);
-        if self.by_client.is_empty() {
-            self.lanes = Vec::new();
-            self.free = Vec::new();
-            self.by_client = HashMap::new();
+        let (client, evicted) = (lane.client, lane.lane.evicted());
+        self.lanes.remove(id.0 - 1);
+        self.marks.raise(client, evicted);
+        self.marks.retire(client);
+        if Marks::are_too_many(self.idle()) {
+            self.forget_mark();
         }
     }
 
-    /// Gives back the memory of evicted events, and says what they cost.
-    pub(super) fn compact(&mut self) -> usize {
-        self.lanes.iter_mut().map(|lane| lane.lane.compact()).sum()
+    /// How many clients are known that have no lane.
+    pub(super) fn idle(&self) -> usize {
+        self.marks.len() - self.lanes.len()
     }
 
-    /// Every lane is empty, and has evicted what these marks say.
-    pub(super) fn restart(&mut self, mut marks: Marks) {
-        for (client, lane) in &self.by_client {
-            self.lanes[lane.index() - 1].lane = Lane::new(marks.take(client));
+    /// Forgets the mark of a client, which counts as one of all others then. Says whether it found one.
+    pub(super) fn forget_mark(&mut self) -> bool {
+        let lanes = &self.lanes;
+        let is_of = |known, lane: LaneId| lanes.get(lane.0 - 1).is_some_and(|lane| lane.client == known);
+        self.marks.forget_one(is_of)
+    }
+
+    /// Every lane is empty, and has evicted what these marks say. Lanes that have readers keep their places.
+    /// Gives back what they held.
+    pub(super) fn restart(&mut self, marks: Marks) -> Vec<Lane> {
+        let before = std::mem::replace(&mut self.marks, marks);
+        let (mut held, mut void) = (Vec::new(), Vec::new());
+        for place in 0..self.lanes.places() {
+            let Some((key, lane)) = self.lanes.at(place) else { continue };
+            let Some(client) = before.client(lane.client).filter(|_| lane.readers > 0) else {
+                void.push(key);
+                continue;
+            };
+            let known = self.marks.find(client).unwrap_or_else(|| self.marks.insert(client));
+            self.marks.set_lane(known, Some(LaneId(key + 1)));
+            let evicted = self.marks.mark(known);
+            if let Some(lane) = self.lanes.get_mut(key) {
+                lane.client = known;
+                lane.footprint = 0;
+                held.push(std::mem::replace(&mut lane.lane, Lane::new(evicted)));
+            }
         }
-        self.marks = marks;
+        held.extend(void.into_iter().filter_map(|key| self.lanes.remove(key)).map(ClientLane::into_lane));
+        (self.lanes_footprint, self.order) = (0, Order::default());
+        held
     }
 
-    /// Takes out the marks of all lanes, those that there are too.
-    pub(super) fn take_marks(&mut self) -> Marks {
-        let mut marks = std::mem::take(&mut self.marks);
-        for (client, lane) in &self.by_client {
-            marks.put(client.clone(), self.lane(*lane).lane.evicted());
-        }
-        marks
-    }
-}
-
-impl Marks {
-    /// More than this become one. A mark is some forty bytes and the client's name.
-    const MAX: usize = if cfg!(miri) { 100 } else { 10_000 };
-
-    pub(crate) fn of(by_client: HashMap<ClientId, Offset>, others: Offset) -> Self {
-        Self { by_client, others }
+    /// What is remembered of it once all of its events are gone; and these.
+    pub(super) fn bury(self) -> (Marks, Slab<ClientLane>) {
+        (self.marks, self.lanes)
     }
 
-    fn take(&mut self, client: &ClientId) -> Offset {
-        self.by_client.remove(client).unwrap_or(self.others)
+    /// How many bytes it takes from the allocator.
+    pub(super) fn footprint(&self) -> usize {
+        size_of::<Self>()
+            + self.lanes.footprint()
+            + self.lanes_footprint
+            + self.order.footprint()
+            + self.marks.footprint()
     }
 
-    fn put(&mut self, client: ClientId, evicted: Offset) {
-        if evicted <= self.others {
-            return;
-        }
-        if self.by_client.len() >= Self::MAX {
-            self.others = self.by_client.drain().map(|(_, offset)| offset).fold(self.others, Offset::max);
-        }
-        self.by_client.insert(client, evicted);
+    /// About how many of these are for what is remembered of clients without a lane.
+    pub(super) fn footprint_of_idle(&self) -> usize {
+        self.idle() * Marks::EACH
     }
 
-    /// How many numbers it holds of clients by name.
-    pub(super) fn len(&self) -> usize {
-        self.by_client.len()
-    }
-
-    pub(super) fn highest(&self) -> Offset {
-        self.by_client.values().copied().fold(self.others, Offset::max)
+    /// How many lanes have a reader: they stay whatever is evicted.
+    pub(super) fn read(&self) -> usize {
+        self.read
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::cursor::Offset;
 
     fn client(n: usize) -> ClientId {
         ClientId::try_from(format!("client{n}")).unwrap()
     }
 
+    /// Comes and goes, with something that was evicted.
+    fn visit(clients: &mut Clients, n: usize, evicted: u64) {
+        let lane = clients.lane_for(&client(n), usize::MAX).unwrap();
+        clients.change(lane, |lane| *lane = Lane::new(Offset::new(evicted)));
+        clients.enter(lane);
+        clients.leave(lane);
+        assert_eq!(clients.lane_of(&client(n)), None);
+    }
+
+    fn mark(clients: &mut Clients, n: usize) -> u64 {
+        let lane = clients.lane_for(&client(n), usize::MAX).unwrap();
+        let mark = clients.lane(lane).unwrap().evicted().get();
+        clients.drop_if_idle(lane);
+        mark
+    }
+
     #[test]
-    fn too_many_marks_become_one_that_hides_no_loss() {
-        let mut marks = Marks::default();
-        for n in 0..=Marks::MAX {
-            marks.put(client(n), Offset::new(n as u64 + 1));
-            assert_eq!(marks.by_client.len(), if n < Marks::MAX { n + 1 } else { 1 });
+    fn a_crowd_of_clients_that_left_takes_no_memory() {
+        let mut clients = Clients::new(0, Marks::default());
+        let lanes: Vec<_> = (0..1_000).map(|n| clients.lane_for(&client(n), usize::MAX).unwrap()).collect();
+        lanes.iter().for_each(|lane| clients.enter(*lane));
+        let full = clients.footprint();
+        assert!(full > 150_000);
+        lanes[..999].iter().for_each(|lane| clients.leave(*lane));
+        assert_eq!(
+            (clients.lane_of(&client(999)), clients.client_of(lanes[999])),
+            (Some(lanes[999]), Some(&client(999)))
+        );
+        assert!(clients.footprint() < 1_500, "{} bytes of {full} for one client", clients.footprint());
+        clients.leave(lanes[999]);
+        assert!(clients.is_void());
+    }
+
+    #[test]
+    fn too_many_marks_raise_the_one_that_stands_for_all_others() {
+        let mut clients = Clients::new(0, Marks::default());
+        let max = 10_000;
+        for n in 0..max + 1_000 {
+            visit(&mut clients, n, n as u64 + 1);
+            assert!(clients.idle() <= max);
         }
-        assert_eq!(marks.take(&client(Marks::MAX)), Offset::new(Marks::MAX as u64 + 1));
-        // For all others the mark is at least their own.
-        assert_eq!(marks.take(&client(0)), Offset::new(Marks::MAX as u64));
-        assert_eq!(marks.take(&client(Marks::MAX - 1)), Offset::new(Marks::MAX as u64));
-        marks.put(client(3), Offset::new(5));
-        assert!(marks.by_client.is_empty(), "the common mark says it already");
+        let others = mark(&mut clients, usize::MAX);
+        // The lowest are forgotten first, but for those that nobody looked at.
+        assert!((900..3_000).contains(&others), "up to {others} of those that were forgotten");
+        for n in 0..max + 1_000 {
+            assert_eq!(mark(&mut clients, n), others.max(n as u64 + 1), "it hides no loss, and forgets no other");
+        }
     }
 }

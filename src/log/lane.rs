@@ -1,9 +1,8 @@
 //! One lane of a channel's log: the broadcasts, or the events of one client.
 
-use std::collections::{HashMap, VecDeque};
-
 use super::{
     batch::{Batch, Limit},
+    custom::CustomIds,
     run::{Gone, Held},
     runs::Runs,
 };
@@ -22,26 +21,10 @@ pub(super) struct Lane {
     before_last: Offset,
     /// The highest offset that was evicted: below it a reader may have missed something.
     evicted: Offset,
+    /// The events up to here are too old. They count as evicted, which they will be.
+    hidden: Offset,
     /// The custom ids among the held events, if there are any: few channels have one.
     custom: Option<Box<CustomIds>>,
-}
-
-#[derive(Default)]
-struct CustomIds {
-    by_id: HashMap<CustomId, Offset>,
-    /// In the order of their events.
-    held: VecDeque<(Offset, CustomId)>,
-}
-
-impl CustomIds {
-    /// Forgets the id of the oldest event, if that is the one that had this offset.
-    fn forget(&mut self, evicted: Offset) {
-        if self.held.front().is_some_and(|(offset, _)| *offset == evicted)
-            && let Some((_, id)) = self.held.pop_front()
-        {
-            self.by_id.remove(&id);
-        }
-    }
 }
 
 impl Lane {
@@ -51,9 +34,7 @@ impl Lane {
 
     pub(super) fn push(&mut self, event: &EncodedEvent, custom: Option<CustomId>, at: u64) {
         if let Some(id) = custom {
-            let custom = self.custom.get_or_insert_default();
-            custom.by_id.insert(id.clone(), event.offset());
-            custom.held.push_back((event.offset(), id));
+            self.custom.get_or_insert_default().insert(id, event.offset());
         }
         (self.before_last, self.last) = (self.last, event.offset());
         self.newest = None;
@@ -63,7 +44,7 @@ impl Lane {
     /// Keeps what came last as it was published, until something else comes. Not if a mark says that it is gone: where the
     /// log lives elsewhere, a mark of many clients may be too high for one.
     pub(super) fn keep(&mut self, event: EncodedEvent) {
-        if event.offset() == self.last && self.last > self.evicted {
+        if event.offset() == self.last && self.last > self.evicted() {
             self.newest = Some(event);
         }
     }
@@ -76,23 +57,33 @@ impl Lane {
             // An idle lane costs no more than a new one.
             (self.runs, self.newest) = (None, None);
         }
-        self.evicted = gone.offset;
+        self.evicted = self.evicted.max(gone.offset);
         if let Some(custom) = &mut self.custom {
-            custom.forget(self.evicted);
-            if custom.held.is_empty() {
+            custom.forget(gone.offset);
+            if custom.is_empty() {
                 self.custom = None;
             }
         }
         Some(gone)
     }
 
-    /// Lets go of the memory of evicted events, and says what that cost.
-    pub(super) fn compact(&mut self) -> usize {
-        self.runs.as_mut().map_or(0, |runs| runs.compact())
+    /// Hides the events that came before `time`, in the log's milliseconds: without a look at each of them.
+    pub(super) fn hide_before(&mut self, time: u64) {
+        let last = self.runs.as_ref().and_then(|runs| runs.last_before(time));
+        self.hidden = last.unwrap_or_default().max(self.hidden);
+        if self.hidden >= self.last {
+            self.newest = None;
+        }
     }
 
+    /// The highest offset that is not held any more.
     pub(super) fn evicted(&self) -> Offset {
-        self.evicted
+        self.evicted.max(self.hidden)
+    }
+
+    /// The highest offset that is not held any more once nothing is.
+    pub(super) fn evicted_with_all(&self) -> Offset {
+        self.evicted.max(self.last)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -103,20 +94,26 @@ impl Lane {
         self.runs.as_ref()?.oldest_at()
     }
 
+    /// The offset of the oldest event that takes memory, hidden or not.
+    pub(super) fn oldest(&self) -> Option<Offset> {
+        self.runs.as_ref()?.first_after(Offset::START)
+    }
+
     pub(super) fn find(&self, id: &CustomId) -> Option<Offset> {
-        self.custom.as_ref()?.by_id.get(id).copied()
+        self.custom.as_ref()?.get(id).filter(|offset| *offset > self.hidden)
     }
 
     /// The offset of the first event after `offset`.
     pub(super) fn first_after(&self, offset: Offset) -> Option<Offset> {
         match self.newest_after(offset)? {
             Some(newest) => Some(newest.offset()),
-            None => self.runs.as_ref()?.first_after(offset),
+            None => self.runs.as_ref()?.first_after(offset.max(self.hidden)),
         }
     }
 
     /// The held events after `offset`, oldest first.
     pub(super) fn after(&self, offset: Offset) -> impl DoubleEndedIterator<Item = Held<'_>> {
+        let offset = offset.max(self.hidden);
         let held = self.runs.as_ref().map(|runs| runs.after(offset)).into_iter().flatten();
         let newest = self.newest.as_ref().map(|newest| (newest.offset(), newest.as_bytes()));
         held.map(move |held| match newest {
@@ -129,7 +126,7 @@ impl Lane {
     pub(super) fn read(&mut self, offset: Offset, end: Offset, limit: Limit) -> Option<Batch> {
         match self.newest_after(offset)? {
             Some(newest) => Some(Batch::One(newest.clone())),
-            None => self.runs.as_mut()?.read(offset, end, limit),
+            None => self.runs.as_mut()?.read(offset.max(self.hidden), end, limit),
         }
     }
 
@@ -137,7 +134,7 @@ impl Lane {
     pub(super) fn reach(&self, offset: Offset, limit: Limit) -> Option<Offset> {
         match self.newest_after(offset)? {
             Some(newest) => Some(newest.offset()),
-            None => self.runs.as_ref()?.reach(offset, limit),
+            None => self.runs.as_ref()?.reach(offset.max(self.hidden), limit),
         }
     }
 
@@ -145,5 +142,19 @@ impl Lane {
     /// find, and it was kept.
     fn newest_after(&self, offset: Offset) -> Option<Option<&EncodedEvent>> {
         (self.last > offset).then(|| self.newest.as_ref().filter(|_| self.before_last <= offset))
+    }
+
+    /// Frees at most so many pieces of what it holds, and counts them down. Says whether that was all. Then the lane is of no use
+    /// any more.
+    pub(super) fn free_some(&mut self, most: &mut usize) -> bool {
+        let custom = self.custom.as_mut().is_none_or(|custom| custom.free_some(most));
+        custom && self.runs.as_mut().is_none_or(|runs| runs.free_some(most))
+    }
+
+    /// How many bytes it takes from the allocator.
+    pub(super) fn footprint(&self) -> usize {
+        let newest = self.newest.as_ref().map_or(0, |newest| Runs::footprint_of_newest(newest.as_bytes().len()));
+        let custom = self.custom.as_ref().map_or(0, |custom| custom.footprint());
+        self.runs.as_ref().map_or(0, |runs| runs.footprint()) + newest + custom
     }
 }

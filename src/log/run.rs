@@ -6,7 +6,10 @@
 use bytes::Bytes;
 
 use super::{batch::Limit, retention::EVENT_OVERHEAD};
-use crate::wire::{cursor::Offset, encode::EncodedEvent};
+use crate::{
+    footprint::Elastic as _,
+    wire::{cursor::Offset, encode::EncodedEvent},
+};
 
 /// What a run holds at most, and a read takes at most.
 pub(super) const CHUNK: usize = Limit::CHUNK.bytes;
@@ -20,7 +23,12 @@ pub(super) struct Run<B> {
     gone: usize,
     /// What the events' ages count from, in the log's milliseconds.
     since: u64,
+    /// The room behind the bytes, of a run that was frozen with some.
+    spare: usize,
 }
+
+/// What the counts of shared bytes take from the allocator.
+pub(super) const SHARED: usize = 3 * size_of::<usize>();
 
 /// Where an event lies: behind the one before it.
 #[derive(Clone, Copy)]
@@ -55,8 +63,6 @@ pub(super) struct Gone {
     pub(super) offset: Offset,
     /// What the event cost.
     pub(super) cost: usize,
-    /// What was let go of: nothing as long as its bytes stay where they are, and then all of those before it too.
-    pub(super) released: usize,
 }
 
 impl<B: AsRef<[u8]>> Run<B> {
@@ -152,8 +158,7 @@ impl<B: AsRef<[u8]>> Run<B> {
         let offset = self.first()?;
         let cost = self.slice(self.gone, self.gone + 1).len() + EVENT_OVERHEAD;
         self.gone += 1;
-        let released = if self.is_empty() { self.dead_cost() } else { 0 };
-        Some(Gone { offset, cost, released })
+        Some(Gone { offset, cost })
     }
 
     /// How many bytes are of events that were evicted.
@@ -161,8 +166,10 @@ impl<B: AsRef<[u8]>> Run<B> {
         self.start(self.gone)
     }
 
-    fn dead_cost(&self) -> usize {
-        self.dead() + self.gone * EVENT_OVERHEAD
+    /// The last event that came before `time`.
+    pub(super) fn last_before(&self, time: u64) -> Option<Offset> {
+        let before = self.held().partition_point(|place| self.since + u64::from(place.at) < time);
+        Some(self.held()[before.checked_sub(1)?].offset)
     }
 }
 
@@ -194,32 +201,28 @@ impl Run<Vec<u8>> {
 
     /// Forgets the oldest event. No more than an eighth is ever dead: it is moved where it is, and most channels are small.
     pub(super) fn evict_and_compact(&mut self) -> Option<Gone> {
-        let mut gone = self.evict()?;
+        let gone = self.evict()?;
         if self.is_empty() {
             // With its room: the next event comes soon, or the lane lets go of all of it.
             self.bytes.clear();
             self.places.clear();
             self.gone = 0;
         } else if 8 * self.dead() > self.size() {
-            gone.released += self.compact();
+            self.compact();
         }
         Some(gone)
     }
 
-    /// Lets go of what is dead, and says what that cost.
-    pub(super) fn compact(&mut self) -> usize {
-        if self.gone == 0 {
-            return 0;
-        }
-        let released = self.dead_cost();
-        let dead = self.start(self.gone);
+    /// Lets go of what is dead.
+    fn compact(&mut self) {
+        let dead = self.dead();
         self.bytes.drain(..dead);
         self.places.drain(..std::mem::take(&mut self.gone));
         self.places.iter_mut().for_each(|place| place.move_back(dead));
         if self.bytes.capacity() > 2 * self.bytes.len() {
             self.bytes.shrink_to(self.bytes.len() + self.bytes.len() / 8);
         }
-        released
+        self.places.give_back();
     }
 
     pub(super) fn freeze(mut self) -> Run<Bytes> {
@@ -227,7 +230,13 @@ impl Run<Vec<u8>> {
             self.bytes.shrink_to_fit();
         }
         self.places.shrink_to_fit();
-        Run { bytes: self.bytes.into(), places: self.places, gone: self.gone, since: self.since }
+        let spare = self.bytes.capacity() - self.bytes.len();
+        Run { bytes: self.bytes.into(), places: self.places, gone: self.gone, since: self.since, spare }
+    }
+
+    /// How many bytes it takes from the allocator.
+    pub(super) fn footprint(&self) -> usize {
+        self.bytes.capacity() + self.places.footprint()
     }
 }
 
@@ -235,7 +244,12 @@ impl Run<Bytes> {
     /// Of one event, which is not copied.
     pub(super) fn of(event: &EncodedEvent, at: u64) -> Self {
         let bytes = event.as_bytes().clone();
-        Self { places: vec![Place::new(event.offset(), bytes.len(), 0)], bytes, gone: 0, since: at }
+        Self { places: vec![Place::new(event.offset(), bytes.len(), 0)], bytes, gone: 0, since: at, spare: 0 }
+    }
+
+    /// How many bytes it takes from the allocator, which readers may share.
+    pub(super) fn footprint(&self) -> usize {
+        self.bytes.len() + self.spare + SHARED + self.places.footprint()
     }
 
     /// The bytes of the events from one to another, shared.
@@ -268,31 +282,26 @@ impl Run<Bytes> {
             self.places.extend(other.places.iter().map(moved));
             bytes.extend_from_slice(other.bytes.as_ref());
         }
-        self.bytes = bytes.into();
+        (self.bytes, self.spare) = (bytes.into(), 0);
         true
     }
 
     /// Forgets the oldest event. No more than half is ever dead: what is held is copied once in all.
     pub(super) fn evict_and_compact(&mut self) -> Option<Gone> {
-        let mut gone = self.evict()?;
+        let gone = self.evict()?;
         if !self.is_empty() && 2 * self.dead() > self.size() {
-            gone.released += self.compact();
+            self.compact();
         }
         Some(gone)
     }
 
-    /// Lets go of what is dead, and says what that cost.
-    pub(super) fn compact(&mut self) -> usize {
-        if self.gone == 0 {
-            return 0;
-        }
-        let released = self.dead_cost();
-        let dead = self.start(self.gone);
+    /// Lets go of what is dead.
+    fn compact(&mut self) {
+        let dead = self.dead();
         self.bytes = Bytes::copy_from_slice(&self.bytes[dead..]);
         self.places = self.held().to_vec();
         self.places.iter_mut().for_each(|place| place.move_back(dead));
-        self.gone = 0;
-        released
+        (self.gone, self.spare) = (0, 0);
     }
 }
 
@@ -336,8 +345,11 @@ mod tests {
         run
     }
 
-    fn released<B>(run: &mut Run<B>, evict: fn(&mut Run<B>) -> Option<Gone>) -> usize {
-        evict(run).unwrap().released / Retention::cost(LEN)
+    /// How many events' bytes are gone after the oldest is evicted.
+    fn released<B: AsRef<[u8]>>(run: &mut Run<B>, evict: fn(&mut Run<B>) -> Option<Gone>) -> usize {
+        let before = run.size();
+        assert_eq!(evict(run).unwrap().cost, Retention::cost(LEN));
+        (before - run.size()) / LEN
     }
 
     #[test]
@@ -376,11 +388,11 @@ mod tests {
         let evict = Run::<Vec<u8>>::evict_and_compact;
         assert_eq!([released(&mut grown, evict), released(&mut grown, evict), released(&mut grown, evict)], [0, 0, 3]);
         assert_eq!((grown.held().len(), grown.size(), grown.bytes.capacity()), (13, 13 * LEN, 16 * LEN));
-        assert_eq!(grown.compact(), 0);
         for _ in 0..5 {
             grown.evict();
         }
-        assert_eq!((grown.held().len(), grown.compact()), (8, 5 * Retention::cost(LEN)));
+        grown.compact();
+        assert_eq!(grown.held().len(), 8);
         assert_eq!((grown.size(), grown.bytes.capacity()), (8 * LEN, 16 * LEN));
         grown.evict();
         grown.compact();
@@ -403,8 +415,8 @@ mod tests {
         let mut frozen = run(1..=8, 0).freeze();
         let evict = Run::<Bytes>::evict_and_compact;
         assert_eq!((0..5).map(|_| released(&mut frozen, evict)).collect::<Vec<_>>(), [0, 0, 0, 0, 5]);
-        assert_eq!((frozen.held().len(), frozen.size(), frozen.compact()), (3, 3 * LEN, 0));
-        assert_eq!((0..3).map(|_| released(&mut frozen, evict)).collect::<Vec<_>>(), [0, 2, 1]);
+        assert_eq!((frozen.held().len(), frozen.size()), (3, 3 * LEN));
+        assert_eq!((0..3).map(|_| released(&mut frozen, evict)).collect::<Vec<_>>(), [0, 2, 0]);
         assert!(frozen.is_empty());
     }
 

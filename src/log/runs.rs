@@ -14,9 +14,12 @@ use bytes::Bytes;
 
 use super::{
     batch::{Batch, Limit},
-    run::{CHUNK, Gone, Held, Run},
+    run::{CHUNK, Gone, Held, Run, SHARED},
 };
-use crate::wire::{cursor::Offset, encode::EncodedEvent};
+use crate::{
+    footprint::Elastic as _,
+    wire::{cursor::Offset, encode::EncodedEvent},
+};
 
 #[derive(Default)]
 pub(super) struct Runs {
@@ -28,6 +31,8 @@ pub(super) struct Runs {
     copied: usize,
     /// How many bytes there are in all of them.
     size: usize,
+    /// What the frozen ones take from the allocator.
+    frozen_footprint: usize,
 }
 
 /// An event of this size is a run of its own, for which it need not be copied.
@@ -48,18 +53,34 @@ enum Spot {
 impl Runs {
     pub(super) fn push(&mut self, event: &EncodedEvent, at: u64) {
         #[cfg(test)]
-        assert_eq!(self.size, self.frozen.iter().map(Run::size).sum::<usize>() + self.tail.size());
+        {
+            assert_eq!(self.size, self.frozen.iter().map(Run::size).sum::<usize>() + self.tail.size());
+            assert_eq!(self.frozen_footprint, self.frozen.iter().map(Run::<Bytes>::footprint).sum::<usize>());
+        }
         let len = event.as_bytes().len();
         self.size += len;
         if len >= LARGE {
             self.freeze();
-            self.frozen.push_back(Run::of(event, at));
+            self.push_frozen(Run::of(event, at));
             return;
         }
         if !self.tail.takes(len, at, (self.size / 4).clamp(SMALL, CHUNK)) {
             self.freeze();
         }
         self.tail.push(event, at, (self.size / 16).clamp(ROOM, LARGE));
+    }
+
+    fn push_frozen(&mut self, run: Run<Bytes>) {
+        self.frozen_footprint += run.footprint();
+        self.frozen.make_room();
+        self.frozen.push_back(run);
+    }
+
+    fn pop_frozen(&mut self) {
+        if let Some(run) = self.frozen.pop_front() {
+            self.frozen_footprint -= run.footprint();
+            self.frozen.give_back();
+        }
     }
 
     /// Forgets the oldest event.
@@ -69,32 +90,45 @@ impl Runs {
             self.size = self.tail.size();
             return gone;
         };
-        let before = first.size();
+        let (size, footprint) = (first.size(), first.footprint());
         let gone = first.evict_and_compact();
-        self.size -= before;
+        self.size -= size;
+        self.frozen_footprint -= footprint;
+        self.frozen_footprint += first.footprint();
         if first.is_empty() {
-            self.frozen.pop_front();
+            self.pop_frozen();
         } else {
             self.size += first.size();
         }
         gone
     }
 
-    /// Lets go of the memory of evicted events, and says what that cost. Only the oldest run has any.
-    pub(super) fn compact(&mut self) -> usize {
-        match self.frozen.front_mut() {
-            Some(first) => {
-                let before = first.size();
-                let released = first.compact();
-                self.size -= before - first.size();
-                released
-            }
-            None => {
-                let released = self.tail.compact();
-                self.size = self.tail.size();
-                released
-            }
+    /// The last event that came before `time`, in the log's milliseconds.
+    pub(super) fn last_before(&self, time: u64) -> Option<Offset> {
+        self.tail.last_before(time).or_else(|| {
+            let before = self.frozen.partition_point(|run| run.oldest_at().is_some_and(|at| at < time));
+            self.frozen.get(before.checked_sub(1)?)?.last_before(time)
+        })
+    }
+
+    /// Frees at most so many runs, and counts them down. Says whether that was all. Then it is of no use any more.
+    pub(super) fn free_some(&mut self, most: &mut usize) -> bool {
+        while *most > 0 && !self.frozen.is_empty() {
+            self.pop_frozen();
+            *most -= 1;
         }
+        self.frozen.is_empty()
+    }
+
+    /// How many bytes it takes from the allocator.
+    pub(super) fn footprint(&self) -> usize {
+        size_of::<Self>() + self.frozen.footprint() + self.frozen_footprint + self.tail.footprint()
+    }
+
+    /// What an event of this length takes if it is also kept as it was published.
+    pub(super) fn footprint_of_newest(len: usize) -> usize {
+        // A large one is a run.
+        if len >= LARGE { 0 } else { len + SHARED }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -159,7 +193,13 @@ impl Runs {
         if self.copied < self.cost_of_freezing() {
             return false;
         }
-        if self.frozen.back_mut().is_some_and(|last| last.join(&[&self.tail])) {
+        let Some(last) = self.frozen.back_mut() else {
+            self.freeze();
+            return true;
+        };
+        let before = last.footprint();
+        if last.join(&[&self.tail]) {
+            self.frozen_footprint = self.frozen_footprint - before + last.footprint();
             (self.tail, self.copied) = (Run::default(), 0);
         } else {
             self.freeze();
@@ -192,13 +232,15 @@ impl Runs {
         if fit == 0 {
             return;
         }
+        let before: usize = self.frozen.range(run..=run + fit).map(Run::<Bytes>::footprint).sum();
         let mut joined = std::mem::take(&mut self.frozen[run]);
         let others: Vec<&Run<Bytes>> = self.frozen.range(run + 1..=run + fit).collect();
         let done = joined.join(&others);
-        self.frozen[run] = joined;
         if done {
+            self.frozen_footprint = self.frozen_footprint - before + joined.footprint();
             self.frozen.drain(run + 1..=run + fit);
         }
+        self.frozen[run] = joined;
     }
 
     /// How many bytes it takes to freeze the tail. None are copied if there is nothing to merge it with; but a tail of which
@@ -213,7 +255,7 @@ impl Runs {
         self.copied = 0;
         let tail = std::mem::take(&mut self.tail);
         if !tail.is_empty() {
-            self.frozen.push_back(tail.freeze());
+            self.push_frozen(tail.freeze());
         }
     }
 
@@ -376,22 +418,5 @@ mod tests {
         // The tail too, once that pays: it would be copied with the run before it.
         assert_eq!([0; 4].map(|after| read(&mut runs, after, CHUNK)), [(40, 1); 4]);
         assert_eq!(read(&mut runs, 0, CHUNK), (50, 1));
-    }
-
-    #[test]
-    fn what_is_evicted_is_given_back_with_its_run_or_when_it_is_asked_for() {
-        let released = |runs: &mut Runs| runs.evict().unwrap().released / 132;
-        let mut runs = tens(2);
-        assert_eq!([0; 5].map(|_| released(&mut runs)), [0; 5]);
-        assert_eq!((runs.size, runs.compact() / 132, runs.size, runs.compact()), (2_000, 5, 1_500, 0));
-        assert_eq!([0; 5].map(|_| released(&mut runs)), [0, 0, 3, 0, 2]);
-        assert_eq!((runs.frozen.len(), runs.size), (0, 1_000));
-        assert_eq!((released(&mut runs), runs.size), (0, 1_000));
-        assert_eq!((runs.compact() / 132, runs.size), (1, 900));
-        assert_eq!((runs.oldest_at(), runs.is_empty()), (Some(0), false));
-        for _ in 0..9 {
-            runs.evict();
-        }
-        assert!(runs.is_empty() && runs.evict().is_none() && runs.size == 0);
     }
 }

@@ -98,7 +98,7 @@ impl Mirror {
 
     /// Takes in what was read after `after`, or the whole channel. `level`: readers of several channels may have passed
     /// everything up to there.
-    pub(crate) fn fill(&mut self, hub: &Hub, after: Offset, held: Held, level: Offset) -> Filled {
+    pub(crate) fn fill(&mut self, hub: &Hub, after: Offset, mut held: Held, level: Offset) -> Filled {
         let mut state = self.channel.change();
         let Some(coverage) = &mut state.coverage else { return Filled::Whole };
         let (before, whole) = (coverage.loaded.then_some(coverage.tail), after == Offset::START);
@@ -123,6 +123,8 @@ impl Mirror {
             (coverage.loaded, coverage.broken, self.seen) = (true, false, Offset::START);
         }
         let known = if whole { None } else { Some(before.unwrap_or_default()) };
+        let forgotten =
+            known.is_none().then(|| state.log.restart(std::mem::take(&mut held.marks).into_tombstone(held.finished)));
         let wakeups = take_over(hub, &mut state, held, known);
         let ended = missed_close.then(|| state.readers.end_all(EndReason::Closed));
         // Those too who open, and wait for it to be loaded.
@@ -132,6 +134,7 @@ impl Mirror {
         if missed_close {
             self.channel.give_seats_back();
         }
+        hub.free(forgotten.flatten());
         match again {
             true => Filled::Again(if before.is_some() { tail } else { Offset::START }),
             false => Filled::Whole,
@@ -144,10 +147,11 @@ impl Mirror {
         let Some(coverage) = &mut state.coverage else { return };
         **coverage = Coverage { wanted: coverage.wanted, ..Coverage::none(epoch) };
         (self.seen, self.sought) = (Offset::START, Offset::START);
-        hub.memory.forget(state.log.restart(Tombstone::default()));
+        let forgotten = state.log.restart(Tombstone::default());
         let all = state.readers.wake_all();
         drop(state);
         drop(all);
+        hub.free(forgotten);
     }
 
     /// Drops it if nobody reads it. Says whether.
@@ -165,14 +169,13 @@ impl Mirror {
         let mut dropped = None;
         hub.registry.remove_if(&self.channel, || {
             let mut state = self.channel.change();
-            dropped = decide(&mut state);
-            if dropped.is_some() {
-                let (_, held) = state.bury();
-                hub.memory.forget(held);
-            }
+            dropped = decide(&mut state).map(|wakeups| (wakeups, state.bury()));
             dropped.is_some()
         });
-        dropped.is_some()
+        let Some((wakeups, (_, held))) = dropped else { return false };
+        drop(wakeups);
+        hub.free(held);
+        true
     }
 }
 
@@ -188,11 +191,8 @@ fn cover(coverage: &mut Coverage, held: &Held, before: Option<Offset>, level: Of
     }
 }
 
-/// Takes in the events of a read after `known`, or the whole channel.
+/// Takes in the events of a read after `known`, or of the whole channel.
 fn take_over(hub: &Hub, state: &mut State, held: Held, known: Option<Offset>) -> Vec<Wakeups> {
-    if known.is_none() {
-        hub.memory.forget(state.log.restart(held.marks.into_tombstone(held.finished)));
-    }
     let now = now();
     if let Some(retention) = held.retention {
         let began = known.is_none().then(|| Coverage::began(retention, now));
@@ -261,7 +261,8 @@ mod tests {
             };
             let hub = Hub::new(settings, None);
             let log = Coverage::log(Retention::new(), now());
-            let shared = Shared::new(ChannelName::from_static("a"), log, Some(Coverage::none(EPOCH)));
+            let (name, coverage) = (ChannelName::from_static("a"), Coverage::none(EPOCH));
+            let shared = Shared::new(name, log, Some(coverage), hub.ledger.clone());
             Self { hub, mirror: Mirror::new(shared.into()) }
         }
 

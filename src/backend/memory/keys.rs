@@ -1,49 +1,92 @@
 //! The idempotency keys that were seen lately: bounded in time and number.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use crate::wire::{
-    cursor::Offset,
-    name::{ChannelName, IdempotencyKey},
+use crate::{
+    footprint::{Elastic as _, Table, Tally},
+    wire::{
+        cursor::Offset,
+        name::{ChannelName, IdempotencyKey},
+    },
 };
 
-#[derive(Default)]
+type Key = (ChannelName, IdempotencyKey);
+
 pub(super) struct Keys {
-    by_key: HashMap<(ChannelName, IdempotencyKey), Offset>,
+    by_key: Table<Key, (Instant, Offset)>,
     /// In the order in which they came.
-    order: VecDeque<(Instant, (ChannelName, IdempotencyKey))>,
+    order: VecDeque<(Instant, Key)>,
+    /// What their texts take from the allocator.
+    texts: usize,
+    max_bytes: usize,
+    tally: Arc<Tally>,
+    counted: usize,
 }
 
 impl Keys {
     const WINDOW: Duration = Duration::from_secs(300);
     /// Some MiB, with keys of usual lengths.
     const MAX: usize = 16_384;
+    /// So many are forgotten at once.
+    const SLICE: usize = 64;
+
+    pub(super) fn new(tally: Arc<Tally>, max_bytes: usize) -> Self {
+        let (by_key, order) = (Table::default(), VecDeque::new());
+        Self { by_key, order, texts: 0, max_bytes, tally, counted: 0 }
+    }
 
     pub(super) fn get(&mut self, channel: &ChannelName, key: &IdempotencyKey, now: Instant) -> Option<Offset> {
         self.forget(now);
-        self.by_key.get(&(channel.clone(), key.clone())).copied()
+        let (at, offset) = self.by_key.get(&(channel.clone(), key.clone()))?;
+        (!is_old(*at, now)).then_some(*offset)
     }
 
     pub(super) fn put(&mut self, channel: ChannelName, key: IdempotencyKey, offset: Offset, now: Instant) {
         let key = (channel, key);
-        self.by_key.insert(key.clone(), offset);
+        self.texts += heap(&key);
+        self.by_key.insert(key.clone(), (now, offset));
+        self.order.make_room();
         self.order.push_back((now, key));
         self.forget(now);
     }
 
     fn forget(&mut self, now: Instant) {
-        let is_old = |(at, _): &(Instant, _)| now.saturating_duration_since(*at) > Self::WINDOW;
-        while self.order.len() > Self::MAX || self.order.front().is_some_and(is_old) {
-            let Some((_, key)) = self.order.pop_front() else { break };
-            self.by_key.remove(&key);
+        for _ in 0..Self::SLICE {
+            let is_oldest_old = self.order.front().is_some_and(|(at, _)| is_old(*at, now));
+            if !is_oldest_old && self.order.len() <= Self::MAX && self.footprint() <= self.max_bytes {
+                break;
+            }
+            let Some((at, key)) = self.order.pop_front() else { break };
+            self.texts -= heap(&key);
+            // It may have come again since it was too old.
+            if self.by_key.get(&key).is_some_and(|(last, _)| *last == at) {
+                self.by_key.remove(&key);
+            }
+            self.order.give_back();
         }
         if self.order.is_empty() {
-            *self = Self::default();
+            (self.by_key, self.order) = (Table::default(), VecDeque::new());
         }
+        let now = self.footprint();
+        self.tally.change_all(std::mem::replace(&mut self.counted, now), now);
     }
+
+    fn footprint(&self) -> usize {
+        self.by_key.footprint() + self.order.footprint() + self.texts
+    }
+}
+
+/// What a key takes from the allocator; the channel's name is the channel's.
+fn heap((_, key): &Key) -> usize {
+    key.heap()
+}
+
+fn is_old(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) > Keys::WINDOW
 }
 
 #[cfg(test)]
@@ -54,20 +97,48 @@ mod tests {
         IdempotencyKey::try_from(n.to_string()).unwrap()
     }
 
+    fn keys(max_bytes: usize) -> Keys {
+        Keys::new(Arc::new(Tally::new(0)), max_bytes)
+    }
+
     #[test]
     fn a_key_is_known_for_its_window_in_its_channel() {
-        let (mut keys, now) = (Keys::default(), Instant::now());
+        let (mut keys, now) = (keys(usize::MAX), Instant::now());
         let [a, b] = ["a", "b"].map(ChannelName::from_static);
         keys.put(a.clone(), key(1), Offset::new(7), now);
         assert_eq!(keys.get(&a, &key(1), now + Keys::WINDOW), Some(Offset::new(7)));
         assert_eq!((keys.get(&b, &key(1), now), keys.get(&a, &key(2), now)), (None, None));
         assert_eq!(keys.get(&a, &key(1), now + 2 * Keys::WINDOW), None);
-        assert!(keys.order.is_empty() && keys.by_key.capacity() == 0);
+        assert!(keys.order.is_empty() && keys.tally.all() == 0);
+    }
+
+    #[test]
+    fn keys_that_are_too_old_are_forgotten_a_few_at_a_time() {
+        let (mut keys, now) = (keys(usize::MAX), Instant::now());
+        let a = ChannelName::from_static("a");
+        (0..200).for_each(|n| keys.put(a.clone(), key(n), Offset::new(7), now));
+        let later = now + 2 * Keys::WINDOW;
+        assert_eq!(keys.get(&a, &key(199), later), None);
+        assert_eq!(keys.order.len(), 200 - Keys::SLICE);
+        keys.put(a.clone(), key(199), Offset::new(8), later);
+        (0..3).for_each(|_| assert_eq!(keys.get(&a, &key(199), later), Some(Offset::new(8))));
+        assert_eq!((keys.order.len(), keys.by_key.len()), (1, 1));
+    }
+
+    #[test]
+    fn keys_take_no_more_memory_than_they_may() {
+        let (mut keys, now) = (keys(100_000), Instant::now());
+        for n in 0..10_000 {
+            keys.put(ChannelName::from_static("a"), key(n), Offset::new(n as u64), now);
+            // What has grown takes some calls to shrink.
+            assert!(keys.footprint() <= 150_000 && keys.tally.all() == keys.footprint());
+        }
+        assert!(keys.by_key.len() > 200);
     }
 
     #[test]
     fn the_oldest_of_too_many_is_forgotten() {
-        let (mut keys, now) = (Keys::default(), Instant::now());
+        let (mut keys, now) = (keys(usize::MAX), Instant::now());
         let a = ChannelName::from_static("a");
         for n in 0..=Keys::MAX {
             keys.put(a.clone(), key(n), Offset::new(n as u64), now);

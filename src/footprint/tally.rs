@@ -1,0 +1,105 @@
+//! How much a hub takes from the allocator, counted as it changes.
+
+// What is counted decides over nothing that loom explores.
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// What a part of a hub takes from the allocator, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Footprint {
+    pub(crate) all: usize,
+    /// What stays as long as its readers do, whatever is evicted.
+    pub(crate) pinned: usize,
+    /// What is remembered of clients whose events were evicted.
+    pub(crate) marks: usize,
+}
+
+/// The sums over all parts of a hub. Each part says what it was and what it is.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    all: AtomicUsize,
+    pinned: AtomicUsize,
+    marks: AtomicUsize,
+    /// How many channels there are.
+    pub(crate) channels: AtomicUsize,
+    /// How many parts besides them have marks.
+    holders: AtomicUsize,
+    /// What all marks together may take.
+    max_marks: usize,
+}
+
+impl Tally {
+    pub(crate) fn new(max_marks: usize) -> Self {
+        Self { max_marks, ..Self::default() }
+    }
+
+    pub(crate) fn change(&self, before: Footprint, after: Footprint) {
+        add(&self.all, before.all, after.all);
+        add(&self.pinned, before.pinned, after.pinned);
+        add(&self.marks, before.marks, after.marks);
+    }
+
+    /// Changes the sum of everything only.
+    pub(crate) fn change_all(&self, before: usize, after: usize) {
+        add(&self.all, before, after);
+    }
+
+    /// There is one more part with marks.
+    pub(crate) fn add_holder(&self) {
+        self.holders.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn remove_holder(&self) {
+        self.holders.fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn all(&self) -> usize {
+        self.all.load(Relaxed)
+    }
+
+    pub(crate) fn pinned(&self) -> usize {
+        self.pinned.load(Relaxed)
+    }
+
+    /// All marks together take more than they may.
+    pub(crate) fn has_too_many_marks(&self) -> bool {
+        self.marks.load(Relaxed) > self.max_marks
+    }
+
+    /// What a part's marks may take as long as there are too many: its share. So no part can make another one forget more than
+    /// what that has beyond its own.
+    pub(crate) fn share_of_marks(&self) -> usize {
+        self.max_marks / (self.channels.load(Relaxed) + self.holders.load(Relaxed)).max(1)
+    }
+}
+
+fn add(sum: &AtomicUsize, before: usize, after: usize) {
+    if before != after {
+        // The sum wraps as the difference does.
+        sum.fetch_add(after.wrapping_sub(before), Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_come_change_and_go() {
+        let tally = Tally::new(100);
+        let part = |all, pinned, marks| Footprint { all, pinned, marks };
+        tally.change(Footprint::default(), part(70, 20, 30));
+        tally.change(Footprint::default(), part(500, 0, 80));
+        tally.channels.fetch_add(1, Relaxed);
+        tally.add_holder();
+        assert_eq!(
+            (tally.all(), tally.pinned(), tally.has_too_many_marks(), tally.share_of_marks()),
+            (570, 20, true, 50)
+        );
+        tally.change(part(500, 0, 80), part(400, 7, 50));
+        tally.change_all(10, 5);
+        assert_eq!((tally.all(), tally.pinned(), tally.has_too_many_marks()), (465, 27, false));
+        tally.change(part(400, 7, 50), Footprint::default());
+        tally.remove_holder();
+        assert_eq!((tally.all(), tally.pinned(), tally.share_of_marks()), (65, 20, 100));
+    }
+}

@@ -1,0 +1,96 @@
+//! The custom ids of a lane's events.
+
+use std::collections::VecDeque;
+
+use crate::{
+    footprint::{Elastic as _, Table},
+    wire::{cursor::Offset, name::CustomId},
+};
+
+#[derive(Default)]
+pub(super) struct CustomIds {
+    by_id: Table<CustomId, Offset>,
+    /// In the order of their events.
+    held: VecDeque<(Offset, CustomId)>,
+    /// What their texts take from the allocator.
+    texts: usize,
+}
+
+impl CustomIds {
+    pub(super) fn insert(&mut self, id: CustomId, offset: Offset) {
+        self.texts += id.heap();
+        self.by_id.insert(id.clone(), offset);
+        self.held.make_room();
+        self.held.push_back((offset, id));
+    }
+
+    pub(super) fn get(&self, id: &CustomId) -> Option<Offset> {
+        self.by_id.get(id).copied()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Forgets the id of the oldest event, if that is the one that had this offset.
+    pub(super) fn forget(&mut self, evicted: Offset) {
+        if self.held.front().is_some_and(|(offset, _)| *offset <= evicted) {
+            self.forget_oldest();
+            self.held.give_back();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((offset, id)) = self.held.pop_front() else { return };
+        self.texts -= id.heap();
+        // An event that came after it may have the same.
+        if self.by_id.get(&id) == Some(&offset) {
+            self.by_id.remove(&id);
+        }
+    }
+
+    /// Frees at most so many of them, and counts them down. Says whether that was all.
+    pub(super) fn free_some(&mut self, most: &mut usize) -> bool {
+        while *most > 0 && !self.is_empty() {
+            self.forget_oldest();
+            *most -= 1;
+        }
+        self.is_empty()
+    }
+
+    pub(super) fn footprint(&self) -> usize {
+        size_of::<Self>() + self.by_id.footprint() + self.held.footprint() + self.texts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u64) -> CustomId {
+        CustomId::try_from(format!("id.{n}")).unwrap()
+    }
+
+    #[test]
+    fn ids_go_with_their_events_and_leave_no_memory() {
+        let mut ids = CustomIds::default();
+        (1..=1_000).for_each(|n| ids.insert(id(n), Offset::new(2 * n)));
+        let full = ids.footprint();
+        assert_eq!((ids.get(&id(7)), ids.texts), (Some(Offset::new(14)), 1_000 * 24));
+        // One that is used again, after it was hidden.
+        ids.insert(id(1), Offset::new(3_000));
+        (1..=2_000).for_each(|evicted| ids.forget(Offset::new(evicted)));
+        assert_eq!((ids.get(&id(1)), ids.get(&id(2))), (Some(Offset::new(3_000)), None));
+        assert!(!ids.is_empty() && ids.footprint() < full / 50);
+        ids.forget(Offset::new(3_000));
+        assert!(ids.is_empty() && ids.get(&id(1)).is_none() && ids.texts == 0);
+    }
+
+    #[test]
+    fn ids_are_freed_a_few_at_a_time() {
+        let mut ids = CustomIds::default();
+        (1..=10).for_each(|n| ids.insert(id(n), Offset::new(n)));
+        let mut free_some = |mut most| (ids.free_some(&mut most), most);
+        assert_eq!([free_some(4), free_some(4), free_some(4)], [(false, 0), (false, 0), (true, 2)]);
+    }
+}

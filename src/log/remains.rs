@@ -1,0 +1,79 @@
+//! What a log held before it forgot that: memory that is freed a few pieces at a time.
+
+use super::{
+    clients::{ClientLane, Clients},
+    lane::Lane,
+    marks::Marks,
+};
+use crate::footprint::Values;
+
+/// What a log held, to be freed where nobody waits for it. Dropped, it frees what is left at once.
+#[derive(Default)]
+pub(crate) struct Remains {
+    /// How many events there were.
+    pub(crate) events: u64,
+    lanes: Vec<Lane>,
+    of_clients: Option<Values<ClientLane>>,
+    marks: Vec<Marks>,
+}
+
+impl Remains {
+    pub(super) fn new(events: usize, broadcasts: Lane) -> Self {
+        let mut remains = Self { events: u64::try_from(events).unwrap_or(u64::MAX), ..Self::default() };
+        remains.add_lane(broadcasts);
+        remains
+    }
+
+    pub(super) fn add_lane(&mut self, lane: Lane) {
+        if !lane.is_empty() {
+            self.lanes.push(lane);
+        }
+    }
+
+    /// What is to be freed of a log's clients. Gives what is to be remembered of them.
+    pub(super) fn take(&mut self, clients: Clients) -> Option<Box<Marks>> {
+        let (marks, lanes) = clients.bury();
+        self.of_clients = Some(lanes.into_values());
+        if marks.says_something() {
+            return Some(Box::new(marks));
+        }
+        self.add(marks);
+        None
+    }
+
+    /// What was remembered of clients, too.
+    pub(crate) fn add(&mut self, marks: Marks) {
+        self.marks.push(marks);
+    }
+
+    /// Nothing, if there is nothing to free, as of most logs that are dropped.
+    pub(crate) fn into_box(self) -> Option<Box<Self>> {
+        let is_nothing = self.lanes.is_empty() && self.of_clients.is_none() && self.marks.is_empty();
+        (!is_nothing).then(|| Box::new(self))
+    }
+
+    /// Frees some of it: about so many pieces of memory. Says whether there is more.
+    pub(crate) fn free_some(&mut self, mut most: usize) -> bool {
+        while most > 0 {
+            // For the lane, or the marks, themselves.
+            most -= 1;
+            if let Some(mut lane) = self.next_lane() {
+                if !lane.free_some(&mut most) {
+                    self.lanes.push(lane);
+                }
+            } else if let Some(mut marks) = self.marks.pop() {
+                if !marks.free_some(&mut most) {
+                    self.marks.push(marks);
+                }
+            } else {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn next_lane(&mut self) -> Option<Lane> {
+        let of_clients = &mut self.of_clients;
+        self.lanes.pop().or_else(|| of_clients.as_mut()?.next().map(ClientLane::into_lane))
+    }
+}
