@@ -10,6 +10,7 @@ mod append;
 mod contract;
 mod entry;
 mod feed;
+mod heads;
 pub(crate) mod memory;
 mod progress;
 #[cfg(feature = "redis")]
@@ -23,5 +24,6 @@ pub use self::{
     contract::{Backend, BackendFuture, Connected, Presence},
     entry::{Entry, Held, Marks},
     feed::{Incoming, Message, Messages, Request, Requests},
+    heads::{Head, Heads},
     progress::Progress,
 };

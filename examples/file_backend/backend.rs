@@ -17,8 +17,8 @@ use tokio::{sync::oneshot, time::Instant};
 use tower_sse::{
     BackendError, ChannelName, ClientId, Cursor, Epoch, IdempotencyKey, Offset, Retention,
     backend::{
-        Append, Appended, Backend, BackendFuture, Connected, Entry, Held, Marks, Message, Messages, Presence, Request,
-        Requests,
+        Append, Appended, Backend, BackendFuture, Connected, Entry, Head, Heads, Held, Marks, Message, Messages,
+        Presence, Request, Requests,
     },
 };
 
@@ -129,9 +129,17 @@ impl Backend for FileBackend {
         self.answer(|store| Ok(store.read(channel, after, &retention.unwrap_or_default())))
     }
 
-    fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Vec<Offset>> {
-        let head = |store: &Store, name| store.channels.get(name).map_or(Offset::START, |channel| channel.head);
-        self.answer(|store| Ok(channels.iter().map(|name| head(store, name)).collect()))
+    fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Heads> {
+        self.answer(|store| {
+            let head = |name| {
+                let mut head = Head::new(Offset::START);
+                if let Some(channel) = store.channels.get(name) {
+                    (head.offset, head.closed) = (channel.head, channel.closed);
+                }
+                head
+            };
+            Ok(Heads::new(store.epoch, store.last, channels.iter().map(head).collect()))
+        })
     }
 
     fn close(&self, channel: ChannelName) -> BackendFuture<'_, ()> {

@@ -28,7 +28,7 @@ use tokio::{runtime::Builder, sync::mpsc, time::timeout};
 use tower_sse::{
     BackendError, ChannelName, ClientId, Cursor, Delivery, Epoch, EventId, GapReason, Grant, KeepAlive, Offset,
     OpenOptions, Publisher, Retention, SseBody, Start, Subscription,
-    backend::{Append, Appended, Backend, BackendFuture, Entry, Held, Message, Messages, Request, Requests, stored},
+    backend::{Append, Appended, Backend, BackendFuture, Entry, Head, Heads, Held, Message, Messages, Request, Requests, stored},
 };
 
 #[derive(Debug, Arbitrary)]
@@ -300,8 +300,18 @@ impl Backend for Shared {
         Store::answer(held)
     }
 
-    fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Vec<Offset>> {
-        Store::answer(channels.iter().map(|channel| Ok(self.0.held(channel)?.head)).collect())
+    fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Heads> {
+        let held: Result<Vec<_>, _> = channels.iter().map(|channel| self.0.held(channel)).collect();
+        let heads = held.map(|held| {
+            let level = held.iter().map(|held| held.level).max().unwrap_or_default();
+            let head = |held: Held| {
+                let mut head = Head::new(held.head);
+                (head.forgotten, head.closed) = (held.marks.others, held.closed);
+                head
+            };
+            Heads::new(self.0.epoch(), level, held.into_iter().map(head).collect())
+        });
+        Store::answer(heads)
     }
 
     fn close(&self, _: ChannelName) -> BackendFuture<'_, ()> {

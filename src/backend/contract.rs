@@ -6,6 +6,7 @@ use super::{
     append::{Append, Appended},
     entry::Held,
     feed::{Messages, Requests},
+    heads::Heads,
     progress::Progress,
 };
 use crate::{
@@ -75,8 +76,9 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendErr
 ///
 /// # Cost
 ///
-/// A node calls `append` for each publish, `read` when a channel gets its first reader on the node and after a loss,
-/// and a constant number of the other calls every few seconds, however many readers it has.
+/// A node calls `append` for each publish, `read` when a channel gets its first reader on the node and after a loss, `heads`
+/// every five seconds while the hub is published to and when a feed begins, and a constant number of the other calls
+/// every few seconds, however many readers it has.
 ///
 /// For a complete backend, in a file, see the example `examples/file_backend`.
 pub trait Backend: Send + Sync + 'static {
@@ -115,9 +117,9 @@ pub trait Backend: Send + Sync + 'static {
         self.read(channel, after, retention)
     }
 
-    /// Returns the last offset that each of these channels assigned, in the same order, or [`Offset::START`] for a
-    /// channel that is not known.
-    fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Vec<Offset>>;
+    /// Returns how far each of these channels is, as of one moment. A node asks for a few hundred channels at a time, and
+    /// reads those that it does not have completely.
+    fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Heads>;
 
     /// Forgets a channel's events, which then count as evicted, and that it was finished, and pushes
     /// [`Message::Closed`] to the feeds that watch it. The name can be used again.

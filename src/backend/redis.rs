@@ -50,7 +50,7 @@ use self::{
     link::Link,
     scripts::Scripts,
 };
-use super::{Append, Appended, Backend, BackendFuture, Connected, Held, Messages, Presence, Progress, Requests};
+use super::{Append, Appended, Backend, BackendFuture, Connected, Heads, Held, Messages, Presence, Progress, Requests};
 use crate::{
     error::BackendError,
     log::Retention,
@@ -123,11 +123,10 @@ impl Inner {
         let sharded = self.link.is_sharded().await?;
         let mut ask = self.scripts.level.key(self.keys.hub());
         ask.key(self.keys.index());
-        // Until it is asked again at least: another epoch would be a gap to readers of a hub in which nothing happens.
-        let life = self.tombstones.max(Presence::EVERY * 2);
         Node { known: self.known(), survey: true }.tell(&mut ask);
         self.held.get().tell(&mut ask);
-        ask.arg(millis(life)).arg(node).arg(u8::from(sharded));
+        // Longer than until it is asked again: another epoch would be a gap to readers of a hub in which nothing happens.
+        ask.arg(millis(self.tombstones)).arg(node).arg(u8::from(sharded));
         let answer = self.link.ask(&ask).await?;
         let [epoch, _last, sharded] = value::list(&answer) else { return Err(value::unexpected()) };
         self.begin(value::epoch(epoch).ok_or_else(value::unexpected)?);
@@ -218,19 +217,21 @@ impl Inner {
         appended.ok_or_else(value::unexpected)
     }
 
-    async fn heads(&self, channels: Vec<ChannelName>) -> Result<Vec<Offset>, BackendError> {
-        let (_, answer) = self
+    async fn heads(&self, channels: Vec<ChannelName>) -> Result<Heads, BackendError> {
+        let (epoch, answer) = self
             .ask(|node| {
                 let mut ask = self.scripts.heads.key(self.keys.hub());
                 node.tell(&mut ask);
+                ask.key(self.keys.index());
                 for channel in &channels {
                     ask.key(self.keys.meta(channel));
                 }
                 ask
             })
             .await?;
-        let heads = value::list(&answer).iter().skip(1).map(value::offset).collect::<Option<Vec<_>>>();
-        heads.filter(|heads| heads.len() == channels.len()).ok_or_else(value::unexpected)
+        value::heads(epoch, &answer)
+            .filter(|heads| heads.channels.len() == channels.len())
+            .ok_or_else(value::unexpected)
     }
 
     async fn close(&self, channel: ChannelName) -> Result<(), BackendError> {
@@ -343,7 +344,7 @@ impl Backend for Redis {
         Box::pin(async move { self.0.read(channel, after, retention, &progress).await })
     }
 
-    fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Vec<Offset>> {
+    fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Heads> {
         Box::pin(self.0.heads(channels))
     }
 

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    backend::Progress,
+    backend::{Head, Progress},
     log::{Log, Retention, Tombstone, View},
     wire::cursor::{Cursor, Epoch, Offset},
 };
@@ -22,7 +22,7 @@ pub(crate) struct Coverage {
     pub(crate) broken: bool,
     /// The channel's last event that is in the log, or was.
     pub(crate) tail: Offset,
-    /// The hub's last offset when the log was loaded last.
+    /// The hub's last offset when the log was loaded last, or found to be whole.
     pub(crate) loaded_at: Offset,
     /// The channel's last event of all, as this process was told when it published it. It may be on its way here.
     pub(crate) finish: Offset,
@@ -103,6 +103,11 @@ impl Coverage {
     /// Everything up to here is in the log, or was, whatever got lost on the way here.
     pub(crate) fn whole_up_to(&self) -> Offset {
         self.tail.max(self.loaded_at)
+    }
+
+    /// The store says of the channel how far it is, and not that it has forgotten events which may not be here.
+    pub(crate) fn knows(&self, head: Head) -> bool {
+        head.offset > Offset::START || head.forgotten <= self.whole_up_to()
     }
 
     /// The channel takes no more events, of which the last is on its way here.

@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
-    backend::{Entry, Held},
+    backend::{Entry, Head, Held},
     hub::{
         coverage::Coverage,
         engine::{Hub, now},
@@ -50,6 +50,17 @@ pub(crate) enum Filled {
     Lost,
 }
 
+/// How a mirror compares with how far its channel is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Compared {
+    /// It is whole: nothing was appended since.
+    Whole,
+    /// It has to be read.
+    Behind,
+    /// The store has lost what it acknowledged.
+    Lost,
+}
+
 impl Mirror {
     pub(crate) fn new(channel: Arc<Shared>) -> Self {
         Self { channel, seen: Offset::START, sought: Offset::START }
@@ -64,10 +75,19 @@ impl Mirror {
         coverage.loaded
     }
 
+    /// It was read once in this epoch.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.channel.look().loaded().is_some()
+    }
+
     /// After which offset it has to be read.
     pub(crate) fn read_after(&self) -> Offset {
         let state = self.channel.look();
-        state.coverage.as_ref().filter(|coverage| coverage.loaded).map_or(Offset::START, |coverage| coverage.tail)
+        state
+            .coverage
+            .as_ref()
+            .filter(|coverage| coverage.loaded)
+            .map_or(Offset::START, |coverage| coverage.whole_up_to())
     }
 
     /// The last event that it has, if it is whole.
@@ -96,6 +116,39 @@ impl Mirror {
         Pushed::In(take_in(hub, &mut state, epoch, entry, now()))
     }
 
+    /// Whether the store has events that this mirror, which is whole, has not got; they may be on their way. If not, it has all
+    /// up to `level`, at which the store was asked.
+    pub(crate) fn is_behind(&self, head: Head, level: Offset) -> bool {
+        let mut state = self.channel.look();
+        let Some(coverage) = state.coverage.as_mut().filter(|coverage| coverage.is_whole()) else { return false };
+        let is_behind = head.offset > coverage.tail;
+        if !is_behind && coverage.knows(head) {
+            coverage.loaded_at = coverage.loaded_at.max(level);
+        }
+        is_behind
+    }
+
+    /// Finds out whether this mirror, which is loaded, and carried by the feed since before the store was asked, is whole. The
+    /// store was asked at `level`.
+    pub(crate) fn compare(&mut self, head: Head, level: Offset) -> Compared {
+        let mut state = self.channel.change();
+        let Some(coverage) = &mut state.coverage else { return Compared::Whole };
+        if head.offset < coverage.tail && head.offset > Offset::START {
+            return Compared::Lost;
+        }
+        let was_closed = head.closed > coverage.closed;
+        if head.offset > coverage.tail || self.seen > level || was_closed || !coverage.knows(head) {
+            return Compared::Behind;
+        }
+        (coverage.broken, self.seen) = (false, Offset::START);
+        coverage.loaded_at = coverage.loaded_at.max(level);
+        // Those who open, and wait for it to be whole.
+        let all = state.readers.wake_all();
+        drop(state);
+        drop(all);
+        Compared::Whole
+    }
+
     /// Takes in what was read after `after`, or the whole channel. `level`: readers of several channels may have passed
     /// everything up to there.
     pub(crate) fn fill(&mut self, hub: &Hub, after: Offset, mut held: Held, level: Offset) -> Filled {
@@ -107,7 +160,10 @@ impl Mirror {
         if before.is_some_and(|tail| held.head < tail && held.head > Offset::START) {
             return Filled::Lost;
         }
-        if !whole && (missed_close || held.marks.highest() > coverage.tail) {
+        let gone = held.marks.highest();
+        // What is held of the epoch before counts as evicted, now that something follows it.
+        let is_hidden = held.before.is_some_and(|before| before.offset == gone) && gone > coverage.tail;
+        if !whole && (missed_close || gone > after || is_hidden) {
             return Filled::Again(Offset::START);
         }
         let again = self.seen > held.level;
@@ -116,7 +172,7 @@ impl Mirror {
             return Filled::Lost;
         }
         cover(coverage, &held, before, level);
-        let tail = coverage.tail;
+        let whole_up_to = coverage.whole_up_to();
         if again {
             self.sought = self.seen;
         } else {
@@ -136,7 +192,7 @@ impl Mirror {
         }
         hub.free(forgotten.flatten());
         match again {
-            true => Filled::Again(if before.is_some() { tail } else { Offset::START }),
+            true => Filled::Again(if before.is_some() { whole_up_to } else { Offset::START }),
             false => Filled::Whole,
         }
     }
@@ -320,6 +376,65 @@ mod tests {
         let mut held = held(offsets);
         held.entries.retain(|entry| entry.offset > Offset::new(after));
         held
+    }
+
+    /// How a channel compares whose last event is at `head`, when the hub is at `level`.
+    fn compare(node: &mut Node, head: u64, level: u64) -> Compared {
+        node.mirror.compare(Head::new(Offset::new(head)), Offset::new(level))
+    }
+
+    #[test]
+    fn an_interrupted_mirror_that_has_all_events_is_whole_without_a_read() {
+        let mut node = Node::with(&[1, 3]);
+        assert!(node.mirror.interrupt());
+        assert_eq!(compare(&mut node, 3, 9), Compared::Whole);
+        assert_eq!((node.mirror.tail(), node.mirror.read_after()), (Some(Offset::new(3)), Offset::new(9)));
+        assert_eq!((node.push(12, 3), node.offsets()), ("in", vec![1, 3, 12]));
+    }
+
+    #[test]
+    fn an_interrupted_mirror_is_read_if_its_channel_has_changed() {
+        let mut node = Node::with(&[1]);
+        node.mirror.interrupt();
+        assert_eq!(compare(&mut node, 2, 9), Compared::Behind, "of an event");
+        let closed = Head { closed: 1, ..Head::new(Offset::START) };
+        assert_eq!(node.mirror.compare(closed, Offset::new(9)), Compared::Behind, "it was closed");
+        assert_eq!(node.push(10, 1), "known");
+        assert_eq!(compare(&mut node, 1, 9), Compared::Behind, "of an event that came since");
+        assert_eq!(compare(&mut node, 1, 10), Compared::Whole);
+    }
+
+    #[test]
+    fn a_store_that_knows_less_of_a_channel_than_its_mirror_has_lost_it() {
+        let mut node = Node::with(&[1, 3]);
+        node.mirror.interrupt();
+        assert_eq!(compare(&mut node, 1, 9), Compared::Lost);
+    }
+
+    #[test]
+    fn a_forgotten_channel_has_lost_nothing_up_to_where_its_mirror_was_found_whole() {
+        let forgotten = |up_to| Head { forgotten: Offset::new(up_to), ..Head::new(Offset::START) };
+        let mut node = Node::with(&[1]);
+        assert!(!node.mirror.is_behind(Head::new(Offset::new(1)), Offset::new(20)));
+        node.mirror.interrupt();
+        assert_eq!(node.mirror.compare(forgotten(21), Offset::new(30)), Compared::Behind);
+        assert_eq!(node.mirror.compare(forgotten(20), Offset::new(30)), Compared::Whole);
+        // Neither is what it may have lost before that evicted from it.
+        node.mirror.interrupt();
+        let mut held = held_after(30, &[31]);
+        held.marks = Marks::of_everybody(Offset::new(30));
+        assert_eq!(node.fill(30, held), "whole");
+        assert_eq!(node.offsets(), [1, 31]);
+    }
+
+    #[test]
+    fn a_mirror_that_misses_an_event_is_not_found_whole() {
+        let node = Node::with(&[1]);
+        assert!(node.mirror.is_behind(Head::new(Offset::new(2)), Offset::new(20)));
+        assert_eq!(node.mirror.read_after(), Offset::new(1));
+        let unknown = Head { forgotten: Offset::new(5), ..Head::new(Offset::START) };
+        assert!(!node.mirror.is_behind(unknown, Offset::new(20)));
+        assert_eq!(node.mirror.read_after(), Offset::new(1), "it may have missed something");
     }
 
     #[test]

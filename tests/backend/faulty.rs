@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tower_sse::{
     BackendError, ChannelName, Cursor, Epoch, Offset, Retention,
     backend::{
-        Append, Appended, Backend, BackendFuture, Connected, Held, Marks, Message, Messages, Presence, Progress,
+        Append, Appended, Backend, BackendFuture, Connected, Heads, Held, Marks, Message, Messages, Presence, Progress,
         Requests,
     },
 };
@@ -60,8 +60,12 @@ pub struct Faults {
     pub read_after: AtomicU64,
     /// The channel whose reads fail.
     pub unreadable: Mutex<Option<ChannelName>>,
-    /// Whether the store has forgotten every channel, and says so.
+    /// Whether the store has forgotten every channel, and says so: each may have had events up to now.
     pub forgets: AtomicBool,
+    /// The offset up to which each may have had events, if the store has forgotten every channel and this is not zero.
+    pub forgets_up_to: AtomicU64,
+    /// How often heads were answered.
+    pub compared: AtomicUsize,
     /// How many pages a read takes, at 600 ms each.
     pub pages: AtomicUsize,
     /// Whether reads are done but not answered yet.
@@ -93,6 +97,14 @@ impl Faults {
         match self.away.load(SeqCst) {
             true => Err(Box::pin(async { Err(BackendError::new("it is away")) })),
             false => Ok(()),
+        }
+    }
+
+    /// Up to where a channel that is forgotten may have had events, if all are; the hub is at `level`.
+    fn forgotten(&self, level: Offset) -> Option<Offset> {
+        match self.forgets_up_to.load(SeqCst) {
+            0 => self.forgets.load(SeqCst).then_some(level),
+            mark => Some(Offset::new(mark)),
         }
     }
 
@@ -171,16 +183,29 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             self.faults.answered.fetch_add(1, SeqCst);
-            match self.faults.forgets.load(SeqCst) {
-                true => held.map(forgotten),
-                false => held,
-            }
+            let held = held?;
+            Ok(match self.faults.forgotten(held.level) {
+                Some(mark) => forgotten(held, mark),
+                None => held,
+            })
         })
     }
 
-    fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Vec<Offset>> {
+    fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Heads> {
         self.faults.heads.fetch_add(1, SeqCst);
-        self.faults.answer().map_or_else(|error| error, |()| self.inner.heads(channels))
+        if let Err(error) = self.faults.answer() {
+            return error;
+        }
+        Box::pin(async move {
+            let mut heads = self.inner.heads(channels).await?;
+            if let Some(mark) = self.faults.forgotten(heads.level) {
+                for head in &mut heads.channels {
+                    (head.offset, head.forgotten, head.closed) = (Offset::START, mark, 0);
+                }
+            }
+            self.faults.compared.fetch_add(1, SeqCst);
+            Ok(heads)
+        })
     }
 
     fn close(&self, channel: ChannelName) -> BackendFuture<'_, ()> {
@@ -259,9 +284,9 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
 }
 
 /// The answer for a channel that the store has forgotten.
-fn forgotten(Held { epoch, level, .. }: Held) -> Held {
+fn forgotten(Held { epoch, level, .. }: Held, mark: Offset) -> Held {
     let mut held = Held::new(epoch, level);
-    held.marks = Marks::of_everybody(level);
+    held.marks = Marks::of_everybody(mark);
     held
 }
 

@@ -1,9 +1,16 @@
--- KEYS: hub, metas. ARGV: those of `enter_hub`.
+-- KEYS: hub, index, metas. ARGV: those of `enter_hub`.
 local h, other = view_hub(KEYS[1])
 if not h then return other end
-local heads = { 'heads' }
-for i = 2, #KEYS do
-  local m = redis.call('HMGET', KEYS[i], 'l', 'd')
-  heads[i] = m[2] == h.birth and m[1] or '0'
+local mark = text(unremembered(KEYS[2], h, clock()))
+local heads = {}
+for i = 3, #KEYS do
+  local m = redis.call('HMGET', KEYS[i], 'l', 'd', 'x', 'c')
+  local last, forgotten = '0', '0'
+  if not m[1] then
+    forgotten = mark
+  elseif m[2] == h.birth then
+    last, forgotten = m[1], m[3] or '0'
+  end
+  heads[i - 2] = { last, forgotten, m[4] or '0' }
 end
-return heads
+return { 'heads', text(h.last), heads }

@@ -271,11 +271,17 @@ local function look_at(k, h)
   return c
 end
 
--- Of a channel of which nothing is remembered: up to where it may have had events. If there is a stream without anything
--- else, or what was there may have been evicted, that may be as far as the hub is.
-local function forgotten(k, index, h, now)
-  if redis.call('EXISTS', k.stream) == 1 or evictions(h) then return h.last end
+-- Up to where a channel may have had events of which nothing is remembered. If what was there may have been evicted, that may
+-- be as far as the hub is.
+local function unremembered(index, h, now)
+  if evictions(h) then return h.last end
   return math.max(watermark(index, h, now), h.doubted)
+end
+
+-- The same of one channel; as far as the hub is, too, if there is a stream without anything else.
+local function forgotten(k, index, h, now)
+  if redis.call('EXISTS', k.stream) == 1 then return h.last end
+  return unremembered(index, h, now)
 end
 
 -- All of a channel is evicted.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use redis::{RedisError, Value};
 
 use crate::{
-    backend::{Connected, Entry, Message},
+    backend::{Connected, Entry, Head, Heads, Message},
     error::BackendError,
     wire::{
         cursor::{Cursor, Epoch, Offset},
@@ -93,6 +93,18 @@ pub(super) fn entry(value: &Value, now: u64) -> Option<(Entry, Offset)> {
     entry.id = given(text(custom)?)?;
     entry.age = Duration::from_millis(now.saturating_sub(text(time)?.parse().ok()?));
     Some((entry, offset(before)?))
+}
+
+/// How far channels are, from `heads`.
+pub(super) fn heads(epoch: Epoch, answer: &Value) -> Option<Heads> {
+    let [kind, level, heads] = list(answer) else { return None };
+    let head = |head: &Value| {
+        let [last, forgotten, closed] = list(head) else { return None };
+        let (last, forgotten, closed) = (offset(last)?, offset(forgotten)?, text(closed)?.parse().ok()?);
+        Some(Head { forgotten, closed, ..Head::new(last) })
+    };
+    let channels = list(heads).iter().map(head).collect::<Option<Vec<_>>>()?;
+    is(kind, "heads").then_some(Heads::new(epoch, offset(level)?, channels))
 }
 
 /// What is pushed to a channel's feed: `C`, or an event with its head in a line before it.

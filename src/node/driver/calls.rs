@@ -9,7 +9,7 @@ use std::{
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
 use crate::{
-    backend::{Held, Message, Presence, Progress, Request, feed_channels},
+    backend::{Heads, Held, Message, Presence, Progress, Request, feed_channels},
     error::BackendError,
     hub::state::Shared,
     log::Retention,
@@ -20,10 +20,12 @@ use crate::{
     },
 };
 
-/// So many reads at once; the others wait for their turn.
-const READS: usize = 32;
-/// So many channels in one question for heads.
-const HEADS: usize = 1_000;
+/// So many reads at once; the others wait for their turn. A store may do one thing after the other, and what is published
+/// meanwhile has to wait for all of them.
+const READS: usize = 16;
+/// So many channels in one question for how far they are, and so many of these at once.
+const HEADS: usize = 250;
+const QUESTIONS: usize = 2;
 
 pub(crate) struct Calls {
     link: Arc<Link>,
@@ -32,6 +34,12 @@ pub(crate) struct Calls {
     tasks: JoinSet<Answer>,
     to_read: VecDeque<ToRead>,
     reading: usize,
+    /// Channels of which it is to be found out whether they have changed.
+    to_compare: VecDeque<Arc<Shared>>,
+    /// Channels of which it is to be found out whether the feed has lost something.
+    to_check: VecDeque<ChannelName>,
+    /// How far some of these are is being asked.
+    asking: usize,
     sync: Option<Sync>,
     /// Somebody asked for a level after the one on its way was asked for.
     sync_again: bool,
@@ -62,7 +70,16 @@ pub(super) enum Answer {
         after: Offset,
         held: Result<Held, BackendError>,
     },
-    Heads(Result<Vec<(ChannelName, Offset)>, BackendError>),
+    /// How far these are, of which it was to be found out whether they have changed.
+    Compared {
+        channels: Vec<Arc<Shared>>,
+        heads: Result<Heads, BackendError>,
+    },
+    /// How far these are, of which the feed may have lost something.
+    Checked {
+        channels: Vec<ChannelName>,
+        heads: Result<Heads, BackendError>,
+    },
     /// Asked the store to begin a new epoch.
     Renewed,
     /// Said who is connected; or tried to.
@@ -84,6 +101,9 @@ impl Calls {
             tasks,
             to_read: VecDeque::new(),
             reading: 0,
+            to_compare: VecDeque::new(),
+            to_check: VecDeque::new(),
+            asking: 0,
             sync: None,
             sync_again: false,
             expected: Vec::new(),
@@ -96,9 +116,16 @@ impl Calls {
         // It is never empty for long: the feed is in it.
         let Some(answer) = ready!(self.tasks.poll_join_next(cx)) else { return Poll::Pending };
         let answer = answer.unwrap_or(Answer::Failed);
-        if let Answer::Read { .. } = answer {
-            self.reading -= 1;
-            self.start_reads();
+        match &answer {
+            Answer::Read { .. } => {
+                self.reading -= 1;
+                self.start_reads();
+            }
+            Answer::Compared { .. } | Answer::Checked { .. } => {
+                self.asking -= 1;
+                self.start_questions();
+            }
+            Answer::Feed(_) | Answer::Renewed | Answer::Refreshed | Answer::Failed => {}
         }
         Poll::Ready(answer)
     }
@@ -167,13 +194,38 @@ impl Calls {
         }
     }
 
-    pub(super) fn heads(&mut self, channels: &[ChannelName]) {
-        for channels in channels.chunks(HEADS).map(<[_]>::to_vec) {
+    /// Asks whether a channel has changed, of which something is known here.
+    pub(super) fn compare(&mut self, channel: Arc<Shared>) {
+        self.to_compare.push_back(channel);
+        self.start_questions();
+    }
+
+    /// Asks how far these channels are, instead of those that were to be asked for and have not been.
+    pub(super) fn check(&mut self, channels: Vec<ChannelName>) {
+        self.to_check = channels.into();
+        self.start_questions();
+    }
+
+    fn start_questions(&mut self) {
+        while self.asking < QUESTIONS && !(self.to_compare.is_empty() && self.to_check.is_empty()) {
+            self.asking += 1;
             let link = self.link.clone();
-            self.tasks.spawn(async move {
-                let heads = link.within(link.backend.heads(channels.clone())).await;
-                Answer::Heads(heads.map(|heads| channels.into_iter().zip(heads).collect()))
-            });
+            // Readers wait for these.
+            if !self.to_compare.is_empty() {
+                let channels: Vec<_> = self.to_compare.drain(..HEADS.min(self.to_compare.len())).collect();
+                let names = channels.iter().map(|channel| channel.name.clone()).collect();
+                self.tasks.spawn(async move {
+                    let heads = link.within(link.backend.heads(names)).await;
+                    Answer::Compared { channels, heads }
+                });
+            } else {
+                let channels: Vec<_> = self.to_check.drain(..HEADS.min(self.to_check.len())).collect();
+                let names = channels.clone();
+                self.tasks.spawn(async move {
+                    let heads = link.within(link.backend.heads(names)).await;
+                    Answer::Checked { channels, heads }
+                });
+            }
         }
     }
 

@@ -168,17 +168,19 @@ impl<'a> Session<'a> {
         Some(Over::Feed { useful: self.epoch.is_some() })
     }
 
-    /// Reads a channel, unless it is too early for that, it is being read, or it is whole: what comes while that is read
-    /// would seem to be lost by the store.
+    /// Finds out what is missing of a channel: reads it, or asks first whether it has changed, if it was read before.
+    fn look_at(&mut self, hub: &Hub, channel: &ChannelName) {
+        let Some(mirror) = self.epoch.and_then(|_| self.duties.watched.take_up(channel)) else { return };
+        match mirror.is_loaded() {
+            true => self.calls.compare(mirror.channel.clone()),
+            false => self.calls.read(mirror.channel.clone(), Offset::START, self.link.retention_of(hub, channel)),
+        }
+    }
+
+    /// Reads what is missing of a channel.
     fn read(&mut self, hub: &Hub, channel: &ChannelName) {
-        if self.epoch.is_some()
-            && let Some(watched) = self.duties.watched.get_mut(channel)
-            && watched.carried
-            && watched.mirror.tail().is_none()
-            && !std::mem::replace(&mut watched.reading, true)
-        {
-            let (shared, after) = (watched.mirror.channel.clone(), watched.mirror.read_after());
-            self.calls.read(shared, after, self.link.retention_of(hub, channel));
+        if let Some(mirror) = self.epoch.and_then(|_| self.duties.watched.take_up(channel)) {
+            self.calls.read(mirror.channel.clone(), mirror.read_after(), self.link.retention_of(hub, channel));
         }
     }
 
@@ -195,7 +197,7 @@ impl<'a> Session<'a> {
             self.calls.unwatch(&channel);
         }
         for channel in self.duties.watched.due() {
-            self.read(hub, &channel);
+            self.look_at(hub, &channel);
         }
         self.rise(hub);
         if self.calls.sync_since().is_some_and(|since| since.elapsed() >= self.link.timeout) {

@@ -42,6 +42,11 @@ impl AllWatched {
         self.by_name.get_mut(channel)
     }
 
+    /// The one of that name, if it is this channel and not one that came after it.
+    pub(super) fn get_same(&mut self, channel: &Arc<Shared>) -> Option<&mut Watched> {
+        self.get_mut(&channel.name).filter(|watched| Arc::ptr_eq(&watched.mirror.channel, channel))
+    }
+
     pub(super) fn add(&mut self, shared: Arc<Shared>) {
         self.remove(&shared.name);
         self.by_name.insert(shared.name.clone(), Watched::new(shared));
@@ -51,6 +56,15 @@ impl AllWatched {
         let watched = self.by_name.remove(channel)?;
         self.holding -= usize::from(watched.holds_level);
         Some(watched.mirror)
+    }
+
+    /// A channel of which something is to be asked, unless it is too early for that, something is being asked, or it is whole:
+    /// what comes while that is read would seem to be lost by the store.
+    pub(super) fn take_up(&mut self, channel: &ChannelName) -> Option<&Mirror> {
+        let watched = self.by_name.get_mut(channel)?;
+        let is_free =
+            watched.carried && watched.mirror.tail().is_none() && !std::mem::replace(&mut watched.reading, true);
+        is_free.then_some(&watched.mirror)
     }
 
     /// Whether the level waits for it.
@@ -86,7 +100,7 @@ pub(super) struct Watched {
     pub(super) mirror: Mirror,
     /// The feed carries it.
     pub(super) carried: bool,
-    /// It is being read, or about to be.
+    /// It is being read or compared, or about to be.
     pub(super) reading: bool,
     /// So many reads failed, one after the other.
     pub(super) failures: u32,

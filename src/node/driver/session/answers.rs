@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use super::{Over, Session};
 use crate::{
-    backend::Held,
+    backend::{Head, Heads, Held},
+    error::BackendError,
     hub::{engine::Hub, state::Shared},
-    node::{driver::calls::Answer, mirror::Filled},
+    node::{
+        driver::calls::Answer,
+        mirror::{Compared, Filled},
+    },
     trace::debug,
     wire::{
         cursor::{Cursor, Offset},
@@ -25,28 +29,10 @@ impl Session<'_> {
             }
             Answer::Failed | Answer::Renewed => self.anew(),
             Answer::Refreshed => None,
-            // Asked again at the next check.
-            Answer::Heads(Err(_)) => {
-                self.heads_at = Offset::START;
-                None
-            }
-            Answer::Heads(Ok(heads)) => {
-                let behind = |(channel, head): &(ChannelName, Offset)| {
-                    let watched = self.duties.watched.get(channel);
-                    watched.and_then(|watched| watched.mirror.tail()).is_some_and(|tail| tail < *head)
-                };
-                let heads: Vec<_> = heads.into_iter().filter(behind).collect();
-                if !heads.is_empty() {
-                    // It may be on its way.
-                    self.calls.expect(heads);
-                }
-                None
-            }
+            Answer::Compared { channels, heads } => self.compared(hub, &channels, heads),
+            Answer::Checked { channels, heads } => self.checked(channels, heads),
             Answer::Read { shared, after, held } => {
-                let watched = self.duties.watched.get_mut(&shared.name)?;
-                if !Arc::ptr_eq(&watched.mirror.channel, &shared) {
-                    return None;
-                }
+                let watched = self.duties.watched.get_same(&shared)?;
                 watched.reading = false;
                 if held.is_ok() {
                     watched.failures = 0;
@@ -61,6 +47,62 @@ impl Session<'_> {
                 }
             }
         }
+    }
+
+    /// What is as far as it is here has not changed since the feed was cut; the rest is read.
+    fn compared(&mut self, hub: &Hub, channels: &[Arc<Shared>], heads: Result<Heads, BackendError>) -> Option<Over> {
+        for channel in channels {
+            let Some(watched) = self.duties.watched.get_same(channel) else { continue };
+            watched.reading = false;
+            if heads.is_err() {
+                self.duties.watched.fail(&channel.name);
+            }
+        }
+        let Ok(heads) = heads else {
+            self.rise(hub);
+            return None;
+        };
+        if self.epoch.is_none_or(|epoch| epoch != heads.epoch) {
+            return self.anew();
+        }
+        self.link.learn(Cursor { epoch: heads.epoch, offset: heads.level });
+        for (channel, head) in channels.iter().zip(heads.channels) {
+            let Some(watched) = self.duties.watched.get_same(channel) else { continue };
+            match watched.mirror.compare(head, heads.level) {
+                Compared::Whole => {
+                    watched.failures = 0;
+                    self.duties.watched.hold(&channel.name, false);
+                }
+                Compared::Behind => self.read(hub, &channel.name),
+                Compared::Lost => {
+                    self.calls.renew(heads.epoch);
+                    return None;
+                }
+            }
+        }
+        self.rise(hub);
+        None
+    }
+
+    /// What the store has and the mirrors have not may be on its way: it has to come by the next level.
+    fn checked(&mut self, channels: Vec<ChannelName>, heads: Result<Heads, BackendError>) -> Option<Over> {
+        let Ok(heads) = heads else {
+            // Asked again at the next check.
+            self.heads_at = Offset::START;
+            return None;
+        };
+        if self.epoch.is_none_or(|epoch| epoch != heads.epoch) {
+            return self.anew();
+        }
+        let behind = |(channel, head): (ChannelName, Head)| {
+            let watched = self.duties.watched.get(&channel)?;
+            watched.mirror.is_behind(head, heads.level).then_some((channel, head.offset))
+        };
+        let behind: Vec<_> = channels.into_iter().zip(heads.channels).filter_map(behind).collect();
+        if !behind.is_empty() {
+            self.calls.expect(behind);
+        }
+        None
     }
 
     fn fill(&mut self, hub: &Hub, shared: &Arc<Shared>, after: Offset, held: Held) -> Option<Over> {

@@ -18,7 +18,7 @@ impl Session<'_> {
             Message::Watching(channel) => {
                 if let Some(watched) = self.duties.watched.get_mut(&channel) {
                     watched.carried = true;
-                    self.read(hub, &channel);
+                    self.look_at(hub, &channel);
                 }
                 None
             }
@@ -90,7 +90,7 @@ impl Session<'_> {
         }
         if level.offset > self.heads_at && std::mem::take(&mut self.heads_due) {
             self.heads_at = level.offset;
-            self.calls.heads(&self.duties.watched.names());
+            self.calls.check(self.duties.watched.names());
         }
         None
     }
@@ -107,7 +107,7 @@ impl Session<'_> {
                 }
             }
         }
-        self.duties.watched.names().iter().for_each(|channel| self.read(hub, channel));
+        self.duties.watched.names().iter().for_each(|channel| self.look_at(hub, channel));
     }
 
     /// The feed was to bring these channels that far before now.

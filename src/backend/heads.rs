@@ -1,0 +1,42 @@
+//! How far channels are, which is asked of many of them at once: those that are as far as a node knows are not read.
+
+use crate::wire::cursor::{Epoch, Offset};
+
+/// How far some channels are, as of one moment.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Heads {
+    /// The epoch of all these offsets.
+    pub epoch: Epoch,
+    /// The offset that the hub had given last, to whatever channel.
+    pub level: Offset,
+    /// In the order in which they were asked for.
+    pub channels: Vec<Head>,
+}
+
+impl Heads {
+    /// Of these channels.
+    pub fn new(epoch: Epoch, level: Offset, channels: Vec<Head>) -> Self {
+        Self { epoch, level, channels }
+    }
+}
+
+/// How far a channel is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Head {
+    /// The offset that it has given last; [`Offset::START`] if the store knows of none.
+    pub offset: Offset,
+    /// If the store knows of none: the highest offset that it may have given all the same. A store that forgets channels
+    /// answers with an offset that is too high rather than too low.
+    pub forgotten: Offset,
+    /// How often it was [closed](super::Backend::close), as far as the store knows.
+    pub closed: u64,
+}
+
+impl Head {
+    /// Of a channel that was never closed, in a store that forgets none.
+    pub fn new(offset: Offset) -> Self {
+        Self { offset, forgotten: Offset::START, closed: 0 }
+    }
+}
