@@ -17,7 +17,7 @@ use crate::{
     proxy::{Mode, Proxy},
     reader::*,
     server::{Server, is_installed},
-    store::{Shared, Store},
+    store::{Shared, Store, defaults},
 };
 
 pub struct RedisStore {
@@ -35,6 +35,12 @@ impl RedisStore {
 
     pub fn command(&self, words: &[&str]) -> String {
         self.server.lock().unwrap().command(words)
+    }
+
+    /// Forgets a channel, as if that was published to a long time ago.
+    fn forget(&self, channel: &str) {
+        let keys = ["s", "m", "u", "c"].map(|kind| format!("{{tower-sse}}:{kind}:{channel}"));
+        self.command(&["DEL", &keys[0], &keys[1], &keys[2], &keys[3]]);
     }
 
     /// Rewrites the index of times: at each time, in milliseconds from now, the last offset was this one.
@@ -289,20 +295,16 @@ async fn a_channel_that_redis_has_forgotten_is_a_gap_only_for_readers_that_may_h
     let Some(store) = RedisStore::begin().await else { return };
     let node = || {
         let url = store.server.lock().unwrap().url();
-        let redis = Redis::builder(&url).tombstones(Duration::from_millis(300)).build().unwrap();
+        let redis = Redis::builder(&url).tombstones(Duration::from_secs(60)).build().unwrap();
         short(Publisher::builder().backend(redis)).build()
     };
     let one = node();
-    // Another channel keeps the hub alive.
-    let _reader = live(&one, &["b"], "").await;
     let first = send(&one, "a", 1).await;
     send(&one, "a", 2).await;
     send(&one, "b", 3).await;
-    eventually(async || {
-        send(&one, "b", "still").await;
-        !store.command(&["KEYS", "*"]).lines().any(|key| key.ends_with(":a"))
-    })
-    .await;
+    // As if this was 80 seconds ago, and another channel had kept the hub alive.
+    store.forget("a");
+    store.rewrite_index(&[(-100_000, 0), (-80_000, 2), (-50_000, 3)]);
     let other = node();
     let mut reader = resume(&other, &["a"], "", &first).await;
     reader.gap(tower_sse::GapReason::Evicted).await;
@@ -375,7 +377,7 @@ async fn closing_a_channel_that_redis_has_forgotten_hides_no_loss() {
     let first = send(&one, "a", 1).await;
     send(&one, "a", 2).await;
     // As if this was 80 seconds ago, and another channel had kept the hub alive.
-    store.command(&["DEL", "{tower-sse}:s:a", "{tower-sse}:m:a"]);
+    store.forget("a");
     store.rewrite_index(&[(-100_000, 0), (-80_000, 2)]);
     one.channel("a").close().await.unwrap();
     let mut reader = resume(&node(), &["a"], "", &first).await;
@@ -509,31 +511,49 @@ async fn hubs_that_share_a_connection_count_their_own_readers() {
 #[tokio::test]
 async fn a_channel_that_redis_has_forgotten_was_not_closed() {
     let Some(store) = RedisStore::begin().await else { return };
-    let redis = || {
-        let url = store.server.lock().unwrap().url();
-        Redis::builder(&url).tombstones(Duration::from_millis(300)).build().unwrap()
-    };
-    let backend = Faulty::new(redis());
+    let backend = Faulty::new(store.backend());
     let faults = backend.faults.clone();
-    let (one, other) =
-        (short(Publisher::builder().backend(backend)).build(), short(Publisher::builder().backend(redis())).build());
+    let (one, other) = (Publisher::builder().backend(backend).build(), store.node(defaults));
     one.channel("a").close().await.unwrap();
     let mut reader = live(&one, &["a"], "").await;
-    eventually(async || {
-        send(&other, "b", "something else keeps the hub").await;
-        !store.command(&["KEYS", "*"]).lines().any(|key| key.ends_with(":a"))
-    })
-    .await;
-    let before = faults.reads.load(SeqCst);
+    send(&other, "b", "something else keeps the hub").await;
+    store.forget("a");
     faults.cut();
+    eventually(async || faults.compared.load(SeqCst) > 0).await;
+    reader.nothing_before(&other, "a").await;
+}
+
+/// It is published to elsewhere all the time, and the channel is remembered for as short as it can be.
+#[tokio::test]
+async fn a_reader_of_a_quiet_channel_is_told_no_gap_after_a_cut() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let redis = || Redis::builder(store.url()).tombstones(Duration::ZERO).build().unwrap();
+    let backend = Faulty::new(redis());
+    let faults = backend.faults.clone();
+    let [one, other] =
+        [Publisher::builder().backend(backend), Publisher::builder().backend(redis())].map(|node| short(node).build());
+    let mut readers = [
+        live(&one, &["quiet"], "").await,
+        live(&one, &["never published to"], "").await,
+        live(&one, &["quiet", "never published to"], "").await,
+    ];
+    send(&other, "quiet", "hello").await;
+    for reader in [0, 2] {
+        assert_eq!(readers[reader].text().await, "hello");
+    }
     eventually(async || {
-        send(&other, "b", "something else keeps the hub").await;
-        faults.reads.load(SeqCst) > before
+        send(&other, "elsewhere", "x").await;
+        store.command(&["EXISTS", "{tower-sse}:m:quiet"]) == "0"
     })
     .await;
-    send(&other, "a", "still there").await;
-    // Redis can't say whether it has missed something.
-    assert_eq!(reader.until("still there").await.last().unwrap(), "still there");
+    let compared = faults.compared.load(SeqCst);
+    faults.cut();
+    eventually(async || faults.compared.load(SeqCst) > compared).await;
+    for (reader, channel) in readers.iter_mut().zip(["quiet", "never published to", "quiet"]) {
+        send(&other, channel, "nothing came before").await;
+        assert_eq!(reader.until("nothing came before").await.len(), 1);
+    }
+    assert_eq!(one.stats().gaps, 0);
 }
 
 #[tokio::test]

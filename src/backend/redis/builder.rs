@@ -14,6 +14,7 @@ use super::{
     tls,
 };
 use crate::{
+    backend::Presence,
     error::BackendError,
     sync::Mutex,
     wire::cursor::{Cursor, Offset},
@@ -117,9 +118,13 @@ impl RedisBuilder {
 
     /// How long a channel is remembered after its last event was too old: by its marks a reader that comes back later gets
     /// a gap if, and only if, it missed something. After that everything that the hub had given by then counts as missed.
-    /// One day by default; it takes some hundred bytes a channel.
+    /// One day by default, and at least 10 seconds: nodes look every five seconds whether they have all events, and must not
+    /// find a channel forgotten that has readers. It takes some hundred bytes a channel.
+    ///
+    /// A node that is cut off from Redis for longer than this can't know whether a channel that is forgotten by then had
+    /// events meanwhile: its readers get a gap.
     pub fn tombstones(mut self, lifetime: Duration) -> Self {
-        self.tombstones = lifetime;
+        self.tombstones = lifetime.max(Presence::EVERY * 2);
         self
     }
 
