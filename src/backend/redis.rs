@@ -260,7 +260,7 @@ impl Inner {
     /// Says what has changed since the last time; everything, if Redis does not know of that.
     async fn refresh(&self, present: Presence) -> Result<(), BackendError> {
         let now: HashMap<_, _> =
-            present.channels.into_iter().map(|(channel, clients)| (channel, value::write_clients(&clients))).collect();
+            present.channels.into_iter().map(|(channel, clients)| (channel, value::write_clients(clients))).collect();
         let (node, before) = std::mem::take(&mut *lock(&self.said));
         let before = if node == present.node { before } else { HashMap::new() };
         let gone = before.keys().filter(|channel| !now.contains_key(*channel)).map(|channel| (channel, ""));

@@ -135,9 +135,11 @@ pub(super) fn level(payload: &[u8]) -> Option<Message> {
 }
 
 /// A line for each client: how often, and who; nobody has no name.
-pub(super) fn write_clients(clients: &Connected) -> String {
+pub(super) fn write_clients(mut clients: Connected) -> String {
+    // In one order, so that the same clients are the same text.
+    clients.sort_unstable();
     let mut text = String::new();
-    for (client, n) in clients {
+    for (client, n) in &clients {
         // Writing to a string can't fail.
         let _ = writeln!(text, "{n} {}", client.as_ref().map_or("", |client| client.as_str()));
     }
@@ -188,12 +190,12 @@ mod tests {
     #[test]
     fn who_is_connected_is_read_as_it_was_written() {
         let clients = vec![(None, 3), (Some(ClientId::from_static("ana b")), 1)];
-        let value = Value::BulkString(write_clients(&clients).into_bytes());
+        let value = Value::BulkString(write_clients(clients.clone()).into_bytes());
         assert_eq!(read_clients(&value), clients);
         let mut sums = read_present(&[value.clone(), value]);
         sums.sort();
         assert_eq!(sums, [(None, 6), (Some(ClientId::from_static("ana b")), 2)]);
-        let most = Value::BulkString(write_clients(&vec![(None, usize::MAX)]).into_bytes());
+        let most = Value::BulkString(write_clients(vec![(None, usize::MAX)]).into_bytes());
         assert_eq!(read_present(&[most.clone(), most]), [(None, usize::MAX)]);
     }
 }
