@@ -1,8 +1,8 @@
 //! How Redis is configured and operated: memory and eviction, access, masters and replicas.
 
-use std::{error::Error, time::Duration};
+use std::{collections::BTreeSet, error::Error, time::Duration};
 
-use tower_sse::{BackendError, Event, Publisher, Redis};
+use tower_sse::{BackendError, CustomId, Event, GapReason, IdempotencyKey, Publisher, Redis, Retention};
 
 use crate::{
     reader::*,
@@ -135,4 +135,133 @@ async fn a_node_asks_sentinels_where_the_master_is_and_follows_a_failover() {
     let unknown = node_of(format!("redis+sentinel://127.0.0.1:{}/other", sentinel.port()));
     let error = unknown.channel("a").send(Event::text("3")).await.unwrap_err();
     assert!(format!("{error:?}").contains("other"), "{error:?}");
+}
+
+/// A server whose memory is used up, with a channel of a few events, and the id of the first of them.
+async fn full_server() -> Option<(Server, String)> {
+    is_installed().then_some(())?;
+    let server = Server::start_with(&["--appendonly", "no", "--maxmemory", "5mb"]);
+    let worker = node_of(server.url());
+    let first = send(&worker, "a", 1).await;
+    for n in 2..=4 {
+        worker.channel("a").send_to("ana", Event::text(n.to_string())).await.unwrap();
+    }
+    worker.channel("over").finish(Event::text("over")).await.unwrap();
+    let large = "x".repeat(100_000);
+    let mut n = 0;
+    while worker.channel(format!("c{n}")).send(Event::text(&large)).await.is_ok() {
+        n += 1;
+    }
+    // To the last bit.
+    while worker.channel(format!("c{n}")).send(Event::text("x")).await.is_ok() {
+        n += 1;
+    }
+    Some((server, first))
+}
+
+#[tokio::test]
+async fn what_is_held_can_be_read_when_memory_is_used_up() {
+    let Some((server, first)) = full_server().await else { return };
+    let node = node_of(server.url());
+    let mut reader = resume(&node, &["a", "over"], "ana", &first).await;
+    assert_eq!(reader.texts(4).await, ["2", "3", "4", "over"]);
+    // Its feed goes on, also after it was cut.
+    server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    let mut another = resume(&node, &["over"], "", &first).await;
+    assert_eq!(another.text().await, "over");
+    let error = node.channel("a").send(Event::text("5")).await.unwrap_err();
+    assert!(error.is_unavailable() && format!("{error:?}").contains("OOM"), "{error:?}");
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    send(&node, "a", 5).await;
+    assert_eq!(reader.text().await, "5");
+}
+
+#[tokio::test]
+async fn a_channel_can_be_closed_when_memory_is_used_up_which_frees_it() {
+    let Some((server, _)) = full_server().await else { return };
+    let node = node_of(server.url());
+    let mut reader = live(&node, &["c0"], "").await;
+    // Of this Redis knows nothing yet.
+    node.channel("unknown").close().await.unwrap();
+    for n in 0..10 {
+        node.channel(format!("c{n}")).close().await.unwrap();
+    }
+    assert!(reader.next().await.is_none());
+    eventually(async || node.channel("a").send(Event::text("5")).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn a_new_epoch_can_begin_when_memory_is_used_up() {
+    let Some((server, first)) = full_server().await else { return };
+    let node = node_of(server.url());
+    let mut reader = resume(&node, &["a"], "ana", &first).await;
+    assert_eq!(reader.texts(3).await, ["2", "3", "4"]);
+    // By a script, which is not refused what it does after this.
+    let lose = "redis.call('HDEL', KEYS[1], '') return redis.call('HINCRBY', KEYS[1], 'n', -1)";
+    server.command(&["EVAL", lose, "1", "{tower-sse}:hub"]);
+    server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    reader.gap(GapReason::OtherEpoch).await;
+}
+
+/// The command in docs/scaling.md that makes a user.
+fn documented_user() -> Vec<&'static str> {
+    let text = include_str!("../../docs/scaling.md");
+    let lines = text.lines().skip_while(|line| !line.starts_with("ACL SETUSER")).take_while(|line| *line != "```");
+    lines.flat_map(str::split_whitespace).collect()
+}
+
+/// The commands that the scripts run, and those that nodes run besides.
+fn commands_in_use() -> BTreeSet<String> {
+    let besides = "ping select info cluster|slots evalsha script|load publish subscribe unsubscribe xrevrange";
+    let mut commands: BTreeSet<_> = besides.split(' ').map(str::to_owned).collect();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/backend/redis");
+    for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.extension().is_some_and(|extension| extension == "lua") {
+            let script = std::fs::read_to_string(path).unwrap();
+            let calls = script.split("redis.call('").skip(1);
+            commands.extend(calls.map(|call| call.split('\'').next().unwrap().to_lowercase()));
+        }
+    }
+    commands
+}
+
+/// Does whatever a hub can do.
+async fn use_all(node: &Publisher) {
+    let mut reader = live(node, &["a", "b"], "ana").await;
+    let key = IdempotencyKey::from_static("once");
+    node.channel("a")
+        .send_to("ana", Event::text("1").idempotency_key(key).id(CustomId::from_static("i")))
+        .await
+        .unwrap();
+    assert_eq!(reader.text().await, "1");
+    eventually(async || node.channel("a").presence().await.unwrap().len() == 1).await;
+    for n in 2..9 {
+        node.channel("a")
+            .send(Event::text(n.to_string()).id(CustomId::try_from(format!("i{n}")).unwrap()))
+            .await
+            .unwrap();
+    }
+    reader.until("8").await;
+    // It has asked for the heads of its channels.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    node.channel("b").close().await.unwrap();
+    assert!(reader.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_user_needs_the_rights_that_are_documented_and_no_others() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let user = documented_user();
+    let rights: BTreeSet<_> = user.iter().filter_map(|word| word.strip_prefix('+')).map(str::to_owned).collect();
+    assert_eq!(rights, commands_in_use());
+    assert_eq!(store.command(&user), "OK");
+    let redis = Redis::builder(format!("{}/2", store.url())).prefix("chat").credentials("app", "password");
+    let retention = Retention::new().events(4).age(Duration::from_millis(1_500));
+    let node = || Publisher::builder().backend(redis.clone().build().unwrap()).retention(retention).build();
+    use_all(&node()).await;
+    for n in 0..3 {
+        send(&node(), "a", n).await;
+        tokio::time::sleep(Duration::from_millis(900)).await;
+    }
+    assert_eq!(store.command(&["ACL", "LOG"]), "", "nothing was refused");
 }

@@ -131,25 +131,6 @@ async fn a_publish_after_an_idle_connection_was_closed_is_no_error() {
     assert_eq!(reader.text().await, "2");
 }
 
-/// The rights are those that docs/scaling.md lists.
-#[tokio::test]
-async fn a_user_needs_the_rights_that_are_documented_and_no_others() {
-    let Some(store) = RedisStore::begin().await else { return };
-    let documented =
-        include_str!("../../docs/scaling.md").lines().find(|line| line.starts_with("ACL SETUSER")).unwrap();
-    assert_eq!(store.command(&documented.split(' ').collect::<Vec<_>>()), "OK");
-    let redis = Redis::builder(store.url()).prefix("chat").credentials("app", "password").build().unwrap();
-    let node = Publisher::builder().backend(redis).build();
-    let mut reader = live(&node, &["a", "b"], "ana").await;
-    let key = IdempotencyKey::from_static("once");
-    node.channel("a").send_to("ana", Event::text("1").idempotency_key(key)).await.unwrap();
-    assert_eq!(reader.text().await, "1");
-    eventually(async || node.channel("a").presence().await.unwrap().len() == 1).await;
-    node.channel("b").close().await.unwrap();
-    assert!(reader.next().await.is_none());
-    assert_eq!(store.command(&["ACL", "LOG"]), "", "nothing was refused");
-}
-
 /// A cluster of two servers with half of the slots each. The first one has the hub's slot.
 async fn cluster_of_two() -> Option<[Server; 2]> {
     if !is_installed() {

@@ -302,8 +302,9 @@ local function enter_channel(k, index, h, now)
   local c = look_at(k, h)
   if not c or c.foreign then
     c = c or empty_channel(forgotten(k, index, h, now))
-    redis.call('UNLINK', k.stream, k.ids, k.clients)
+    -- First, since it is refused where memory is used up.
     redis.call('HSET', k.meta, 'l', '0', 'd', h.birth)
+    redis.call('UNLINK', k.stream, k.ids, k.clients)
   elseif c.lost then
     cut(k, c)
   end
