@@ -28,6 +28,7 @@ mod held;
 mod info;
 mod keys;
 mod link;
+mod presence;
 mod read;
 mod reading;
 mod scripts;
@@ -256,62 +257,11 @@ impl Inner {
         self.begin(UNKNOWN);
         Ok(epoch)
     }
-
-    /// Says what has changed since the last time; everything, if Redis does not know of that.
-    async fn refresh(&self, present: Presence) -> Result<(), BackendError> {
-        let now: HashMap<_, _> =
-            present.channels.into_iter().map(|(channel, clients)| (channel, value::write_clients(clients))).collect();
-        let (node, before) = std::mem::take(&mut *lock(&self.said));
-        let before = if node == present.node { before } else { HashMap::new() };
-        let gone = before.keys().filter(|channel| !now.contains_key(*channel)).map(|channel| (channel, ""));
-        let new = now.iter().filter(|(channel, clients)| before.get(*channel) != Some(clients));
-        let changes: Vec<_> = gone.chain(new.map(|(channel, clients)| (channel, clients.as_str()))).collect();
-        let mut known = !before.is_empty();
-        if known {
-            known = self.say(present.node, &changes, true).await?;
-        }
-        if !known {
-            let all: Vec<_> = now.iter().map(|(channel, clients)| (channel, clients.as_str())).collect();
-            let (first, rest) = all.split_at(all.len().min(AT_ONCE));
-            self.say(present.node, first, false).await?;
-            self.say(present.node, rest, true).await?;
-        }
-        *lock(&self.said) = (present.node, now);
-        Ok(())
-    }
-
-    /// Says some of it, in pieces. `false`: Redis does not know of what was said before.
-    async fn say(&self, node: u64, changes: &[(&ChannelName, &str)], known: bool) -> Result<bool, BackendError> {
-        let none: &[_] = &[];
-        let pieces = if changes.is_empty() { vec![none] } else { changes.chunks(AT_ONCE).collect() };
-        for piece in pieces {
-            let mut ask = self.scripts.refresh.key(self.keys.nodes());
-            ask.key(self.keys.node(node));
-            ask.arg(node).arg(millis(Presence::EVERY * 3)).arg(u8::from(known));
-            for (channel, clients) in piece {
-                ask.arg(channel.as_str()).arg(*clients);
-            }
-            if self.link.ask(&ask).await? != Value::Int(1) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    async fn present(&self, channel: ChannelName) -> Result<Connected, BackendError> {
-        let mut ask = self.scripts.present.key(self.keys.nodes());
-        ask.arg(self.keys.nodes_begin()).arg(channel.as_str());
-        let answer = self.link.ask(&ask).await?;
-        Ok(value::read_present(value::list(&answer)))
-    }
 }
 
 fn changes_too_often() -> BackendError {
     BackendError::new("the epoch changes again and again")
 }
-
-/// So many channels in one command.
-const AT_ONCE: usize = 500;
 
 /// None that a hub has.
 const UNKNOWN: Epoch = Epoch::from_bits(0);

@@ -52,10 +52,6 @@ impl Keys {
         format!("{}nodes", self.prefix)
     }
 
-    pub(super) fn nodes_begin(&self) -> String {
-        format!("{}p:", self.prefix)
-    }
-
     pub(super) fn node(&self, number: u64) -> String {
         format!("{}p:{number}", self.prefix)
     }

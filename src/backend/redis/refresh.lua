@@ -2,7 +2,7 @@
 -- nobody is the empty text. 0: say it all.
 local now = clock()
 if ARGV[3] == '1' and redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
-if ARGV[3] == '0' then redis.call('DEL', KEYS[2]) end
+if ARGV[3] == '0' then redis.call('UNLINK', KEYS[2]) end
 -- So that it is there when nobody is.
 redis.call('HSET', KEYS[2], '', '')
 for i = 4, #ARGV, 2 do
@@ -10,7 +10,7 @@ for i = 4, #ARGV, 2 do
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now))
 if redis.call('HLEN', KEYS[2]) == 1 then
-  redis.call('DEL', KEYS[2])
+  redis.call('UNLINK', KEYS[2])
   redis.call('ZREM', KEYS[1], ARGV[1])
   return 1
 end

@@ -11,7 +11,7 @@ pub(super) struct Scripts {
     pub(super) level: Script,
     pub(super) renew: Script,
     pub(super) refresh: Script,
-    pub(super) present: Script,
+    pub(super) nodes: Script,
 }
 
 impl Scripts {
@@ -26,7 +26,7 @@ impl Scripts {
             level: script(include_str!("level.lua")),
             renew: script(include_str!("renew.lua")),
             refresh: script(include_str!("refresh.lua")),
-            present: script(include_str!("present.lua")),
+            nodes: script(include_str!("nodes.lua")),
         }
     }
 }

@@ -21,7 +21,7 @@ pub fn message(feed: &str, payload: &[u8]) -> Option<Message> {
     value::level(payload).or_else(|| value::pushed(channel?, payload))
 }
 
-/// Who is connected, from a text of each node in the reply of the script `present`.
+/// Who is connected, from a text of each node.
 pub fn present(nodes: &[Value]) -> Connected {
     value::read_present(nodes)
 }
