@@ -20,7 +20,7 @@ pub(crate) struct Ledger {
 pub(crate) type Turn = (Offset, u32);
 
 impl Ledger {
-    /// What a turn takes from the allocator: in a tree that grows at its end, six of eleven places in a node are taken.
+    /// What a turn takes from the allocator: in a tree that grows at its end, six of eleven places of a leaf are taken.
     pub(crate) const TURN: usize = size_of::<(Turn, ChannelName)>() * 11 / 6;
 
     pub(crate) fn new(tally: Arc<Tally>) -> Self {

@@ -35,10 +35,21 @@ pub(crate) struct Merge {
     known: Offset,
     /// How many versions may be compared for what was read since the last survey.
     credit: usize,
-    /// The last read left nothing unread, and parked the reader in all channels.
-    settled: bool,
+    /// What the last read left, if it found nothing.
+    left: Left,
     /// Its place among those who wait for the hub's last offset to rise.
     waits: Option<Box<Place>>,
+}
+
+/// What a read that finds nothing leaves.
+#[derive(Clone, Copy)]
+pub(crate) enum Left {
+    /// Nothing: the reader is parked in all channels.
+    Nothing,
+    /// Events that it may not read yet, or a channel that it has to look at again.
+    More,
+    /// Channels whose logs are not the ones that the cursor is of.
+    Another,
 }
 
 /// How many versions are compared for each event, at most and on average, while there is something to read.
@@ -52,7 +63,7 @@ impl Merge {
             queue: BinaryHeap::new(),
             known: Offset::START,
             credit: 0,
-            settled: false,
+            left: Left::More,
             waits: None,
         }
     }
@@ -75,9 +86,9 @@ impl Merge {
         self.heads.iter().all(|head| *head == Offset::START) && self.places.iter().all(Position::is_unchanged)
     }
 
-    /// The last [read](Self::read) left nothing unread, and parked the reader in all channels.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.settled
+    /// What the last [read](Self::read) left, if it found nothing.
+    pub(crate) fn left(&self) -> Left {
+        self.left
     }
 
     /// Forgets the heads, because what comes is not after what was read.
@@ -88,9 +99,13 @@ impl Merge {
         self.places.iter_mut().for_each(Position::look_again);
     }
 
-    /// Returns whether the hub's last offset is still to reach `offset`; if so, wakes the reader once it has.
-    pub(crate) fn wait_for(&mut self, offset: Offset, elsewhere: &dyn Elsewhere, cx: &Context<'_>) -> bool {
-        elsewhere.wait_for(offset, &mut self.waits, cx.waker())
+    /// Waits for the hub's last offset to reach the lowest head, parked in all channels. Returns `false` if it has.
+    pub(crate) fn wait(&mut self, elsewhere: &dyn Elsewhere, cx: &Context<'_>) -> bool {
+        // In those without a head it is parked.
+        let behind = self.places.iter().zip(&self.heads).filter(|(_, head)| **head > Offset::START);
+        behind.for_each(|(place, _)| place.park_anyway(cx));
+        let head = self.head().map(|(head, _)| head);
+        head.is_some_and(|head| elsewhere.wait_for(head, &mut self.waits, cx.waker()))
     }
 
     /// Gives the places back.
@@ -104,24 +119,35 @@ impl Merge {
     /// What comes next after `cursor`. `None` if there is nothing to read now: then the reader is parked in each channel that has
     /// no head.
     pub(crate) fn read(&mut self, hub: &Hub, cursor: Cursor, cx: &Context<'_>, limit: Limit) -> Option<Found> {
-        self.settled = false;
+        self.left = Left::More;
         let is_known = self.head().is_some_and(|(head, _)| head <= self.known);
         if is_known && self.credit < self.places.len() {
             match self.take(cursor, cx, limit) {
                 // The known events are gone, and what is left may be the end.
                 Ok(None) => {}
                 Ok(batch) => return batch.map(Found::Batch),
-                Err(instead) => return instead.found(),
+                Err(instead) => return self.instead(instead),
             }
         }
         match self.survey(hub, cursor, cx) {
             Ok(None) => {}
             Ok(Some(reason)) => return Some(Found::End(reason)),
-            Err(instead) => return instead.found(),
+            Err(instead) => return self.instead(instead),
         }
         match self.take(cursor, cx, limit) {
             Ok(batch) => batch.map(Found::Batch),
-            Err(instead) => instead.found(),
+            Err(instead) => self.instead(instead),
+        }
+    }
+
+    fn instead(&mut self, instead: Instead) -> Option<Found> {
+        match instead {
+            Instead::End(reason) => Some(Found::End(reason)),
+            Instead::Lagged => Some(Found::Lagged),
+            Instead::Another => {
+                self.left = Left::Another;
+                None
+            }
         }
     }
 
@@ -158,7 +184,9 @@ impl Merge {
         }
         // Usually only one or two channels have something new.
         self.queue.shrink_to(4);
-        self.settled = parked;
+        if parked {
+            self.left = Left::Nothing;
+        }
         Ok(match (self.places.iter().all(Position::was_finished), shutting_down) {
             (true, _) => Some(EndReason::Finished),
             (false, true) => Some(EndReason::Shutdown),

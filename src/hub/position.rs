@@ -38,17 +38,6 @@ pub(crate) enum Instead {
     Lagged,
 }
 
-impl Instead {
-    /// What it is to the reader. Nothing yet is another log: it waits for that in all of its channels.
-    pub(crate) fn found(self) -> Option<Found> {
-        match self {
-            Self::End(reason) => Some(Found::End(reason)),
-            Self::Lagged => Some(Found::Lagged),
-            Self::Another => None,
-        }
-    }
-}
-
 /// A place in a channel.
 pub(crate) struct Position {
     pub(crate) channel: Arc<Shared>,
@@ -209,6 +198,14 @@ impl Position {
             None | Some(EndReason::Shutdown) if state.log.is_finished() => Some(EndReason::Finished),
             ending => ending,
         }
+    }
+
+    /// Parks, whatever there is to read.
+    pub(crate) fn park_anyway(&self, cx: &Context<'_>) {
+        let mut state = self.channel.look();
+        let replaced = self.park(&mut state, cx);
+        drop(state);
+        drop(replaced);
     }
 
     /// Parks under the lock under which there was nothing to read. Gives back a waker to be dropped after it.

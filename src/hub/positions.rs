@@ -2,9 +2,9 @@
 
 use std::task::Context;
 
-use super::{engine::Hub, merge::Merge, position::Position, seam::Elsewhere, state::State};
+use super::{engine::Hub, merge::Merge, position::Position, state::State};
 use crate::wire::{
-    cursor::{Cursor, Epoch, Offset},
+    cursor::{Cursor, Offset},
     name::CustomId,
 };
 
@@ -51,14 +51,6 @@ impl Positions {
             Self::None => true,
             Self::One(only) => only.is_unchanged(),
             Self::Several(several) => several.is_level(),
-        }
-    }
-
-    /// Of several: the last read has left nothing, and the reader parked in all of them.
-    pub(crate) fn are_settled(&self) -> bool {
-        match self {
-            Self::None | Self::One(_) => true,
-            Self::Several(several) => several.is_settled(),
         }
     }
 
@@ -124,27 +116,8 @@ impl Positions {
     }
 
     /// Parks in all of them, whatever there is to read.
-    pub(crate) fn park(&self, cx: &mut Context<'_>) {
-        for position in self.as_slice() {
-            let mut state = position.channel.look();
-            let replaced = position.park(&mut state, cx);
-            drop(state);
-            drop(replaced);
-        }
-    }
-
-    /// Whether the hub's last offset is still to reach `offset`, of which the reader is told then. A reader of a single channel
-    /// does not wait for it.
-    pub(crate) fn wait_for(&mut self, offset: Offset, elsewhere: &dyn Elsewhere, cx: &Context<'_>) -> bool {
-        match self {
-            Self::None | Self::One(_) => false,
-            Self::Several(several) => several.wait_for(offset, elsewhere, cx),
-        }
-    }
-
-    /// One of them is of another epoch.
-    pub(crate) fn is_of_another(&self, epoch: Epoch) -> bool {
-        self.each(|_, state| state.is_of_another(epoch)).any(|another| another)
+    pub(crate) fn park(&self, cx: &Context<'_>) {
+        self.as_slice().iter().for_each(|position| position.park_anyway(cx));
     }
 
     /// Where a cursor of the epoch before lies in their logs, if its offsets go on in all of them.

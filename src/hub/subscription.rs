@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{
     engine::Hub,
+    merge::Left,
     position::{Found, Position, go_on_before},
     positions::Positions,
     seats::Seat,
@@ -230,36 +231,29 @@ impl Subscription {
         found
     }
 
-    /// On several channels. Starts over if something has come to one of them by the time it was looked for in all.
+    /// On several channels. Reads again if something has come to one of them by the time it was looked for in all.
     fn poll_many(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
+        let cursor = self.cursor();
         loop {
-            if let Some(found) = self.read_many(cx, limit) {
+            let Positions::Several(several) = &mut self.positions else { return Poll::Pending };
+            if let Some(found) = several.read(&self.hub, cursor, cx, limit) {
                 return Poll::Ready(found);
             }
-            if self.positions.are_settled() {
-                return Poll::Pending;
+            match several.left() {
+                Left::Nothing => return Poll::Pending,
+                Left::Another => return self.poll_anew(cx),
+                Left::More => {}
             }
-            if let Some(elsewhere) = &self.hub.elsewhere {
-                if self.positions.is_of_another(self.epoch) {
-                    return self.poll_anew(cx);
-                }
-                // What is beyond the level is not to be read yet.
-                self.positions.park(cx);
-                let first = self.positions.first_after(self.cursor);
-                if first.is_some_and(|first| self.positions.wait_for(first, &**elsewhere, cx)) {
-                    let found = self.read_many(cx, limit);
-                    // The level may never get there. The rest is for when the reader comes back.
-                    let ended = || self.hub().is_shutting_down().then_some(Found::End(EndReason::Shutdown));
-                    return found.or_else(ended).map_or(Poll::Pending, Poll::Ready);
-                }
+            // What is beyond the hub's last offset is not to be read yet.
+            if let Some(elsewhere) = &self.hub.elsewhere
+                && several.wait(&**elsewhere, cx)
+            {
+                let found = several.read(&self.hub, cursor, cx, limit);
+                // The last offset may never get there. What is left is for when the reader reconnects.
+                let ended = || self.hub.is_shutting_down().then_some(Found::End(EndReason::Shutdown));
+                return found.or_else(ended).map_or(Poll::Pending, Poll::Ready);
             }
         }
-    }
-
-    fn read_many(&mut self, cx: &Context<'_>, limit: Limit) -> Option<Found> {
-        let cursor = self.cursor();
-        let Positions::Several(several) = &mut self.positions else { return None };
-        several.read(&self.hub, cursor, cx, limit)
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {
