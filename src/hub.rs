@@ -7,25 +7,27 @@
 //!
 //! # The seam
 //!
-//! A hub whose log lives somewhere else is built over an [`Elsewhere`](seam::Elsewhere), and one in process over nothing. Each
-//! channel of such a hub has a [`Coverage`](coverage::Coverage), which says how much of the channel's log has arrived;
-//! whoever fills the log keeps it right, under the channel's lock. The hub tells its `Elsewhere` when a channel is entered and when its
-//! last reader has left, and asks it to wake a reader once the hub's last offset has reached another one; everything else
-//! is done to the hub from outside.
+//! A hub in process is built over nothing, and one whose log lives somewhere else over an [`Elsewhere`](seam::Elsewhere). The
+//! hub tells it when a channel is entered and when its last reader has left, and asks it to wake a reader once the hub's last
+//! offset has risen far enough. Each channel of such a hub has a [`Coverage`](coverage::Coverage), which says how much of its
+//! log has arrived. Whoever fills the logs keeps that right, under the channel's lock, and does everything else from outside.
 //!
 //! # The files
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `engine` | [`Hub`]: publishing, closing, shutting down |
+//! | `engine` | [`Hub`]: what it is made of, and its end |
+//! | `channels`, `publish`, `open` | what is done to it: channels made and closed, events, readers |
 //! | `registry`, `state` | all channels by name; one channel under its lock |
 //! | `readers`, `wait` | the readers of one channel; the wakers of those that wait |
-//! | `open` | opening a subscription: limits, and where it starts |
-//! | `subscription` | a reader: a cursor, and what it is told of losses and ends |
-//! | `position`, `positions`, `merge` | its place in one channel; in all of them; which of several has the next event |
-//! | `due`, `sweep` | upkeep: when, and what |
+//! | `subscription`, `seats` | a reader, with its cursor; how many there may be, and which have ended |
+//! | `position`, `positions`, `merge` | a reader's place in one channel; in all of them; which of several has the next event |
+//! | `ledger`, `reclaim` | the memory that all channels take; making room |
+//! | `due`, `sweep`, `slices` | upkeep: when, what, and how much at once |
 //! | `coverage`, `seam` | a hub whose log lives elsewhere |
+//! | `grant`, `limits`, `options`, `sent` | public values |
 
+pub(crate) mod channels;
 pub(crate) mod coverage;
 pub(crate) mod due;
 pub(crate) mod engine;
@@ -37,6 +39,7 @@ pub(crate) mod open;
 pub(crate) mod options;
 pub(crate) mod position;
 pub(crate) mod positions;
+pub(crate) mod publish;
 pub(crate) mod readers;
 pub(crate) mod reclaim;
 pub(crate) mod registry;
@@ -50,7 +53,8 @@ pub(crate) mod sweep;
 pub(crate) mod wait;
 
 pub(crate) use self::{
-    engine::{Hub, HubSettings, end_client},
+    channels::end_client,
+    engine::{Hub, HubSettings},
     open::open,
 };
 pub use self::{

@@ -1,0 +1,175 @@
+//! The channels of a hub: finding and making one, closing and dropping it.
+
+use std::sync::Arc;
+
+use super::{
+    coverage::Coverage,
+    engine::{Hub, now},
+    readers::SLICE,
+    state::{Shared, State},
+};
+use crate::{
+    log::{self, Log, Retention, View},
+    wire::{
+        encode::EncodedEvent,
+        name::{ChannelName, ClientId},
+        notice::EndReason,
+    },
+};
+
+impl Hub {
+    /// Does `work` on the channel of that name, under its lock; a new one if there is none. `None`: there may be no more.
+    pub(crate) fn with_channel<T>(
+        &self,
+        name: &ChannelName,
+        work: impl FnOnce(&Arc<Shared>, &mut State) -> T,
+    ) -> Option<T> {
+        loop {
+            let shared = match self.registry.get(name) {
+                Some(shared) => shared,
+                None => self.make_channel(name)?,
+            };
+            let mut state = shared.change();
+            if !state.dropped {
+                let done = work(&shared, &mut state);
+                let idle = state.is_idle();
+                drop(state);
+                // It may have been made for an event or a reader that was refused.
+                if idle {
+                    self.drop_if_idle(&shared);
+                }
+                return Some(done);
+            }
+        }
+    }
+
+    fn make_channel(&self, name: &ChannelName) -> Option<Arc<Shared>> {
+        let retention = self.retention_of(name);
+        let make = || {
+            let (log, coverage) = match self.elsewhere {
+                None => (Log::new(retention, self.memory.exhume(name), now()), None),
+                Some(_) => (Coverage::log(retention, now()), Some(Coverage::none(self.memory.epoch()))),
+            };
+            Shared::new(name.clone(), log, coverage, self.ledger.clone())
+        };
+        let max = self.settings.limits.channels;
+        self.registry.get_or_insert(name, max, make).or_else(|| {
+            self.make_room(now());
+            self.registry.get_or_insert(name, max, make)
+        })
+    }
+
+    /// How much a channel of that name holds. The application's own code says it, so under no lock.
+    pub(crate) fn retention_of(&self, name: &ChannelName) -> Retention {
+        (self.settings.retention)(name)
+    }
+
+    /// Does `work` on the channel of that name, under its lock, if there is one.
+    pub(crate) fn with_existing<T>(&self, name: &ChannelName, work: impl FnOnce(&mut State) -> T) -> Option<T> {
+        let shared = self.registry.get(name)?;
+        let mut state = shared.change();
+        (!state.dropped).then(|| work(&mut state))
+    }
+
+    /// Looks at the channel of that name, under its lock, if there is one.
+    pub(crate) fn look_at<T>(&self, name: &ChannelName, look: impl FnOnce(&State) -> T) -> Option<T> {
+        let shared = self.registry.get(name)?;
+        let state = shared.look();
+        (!state.dropped).then(|| look(&state))
+    }
+
+    /// The channels that have a reader or an event.
+    pub(crate) fn channels(&self) -> Vec<ChannelName> {
+        let used = self.registry.all().filter(|shared| !shared.look().is_idle());
+        used.map(|shared| shared.name.clone()).collect()
+    }
+
+    /// The newest `n` events that are held for a client, or for everybody; oldest first.
+    pub(crate) fn recent(&self, name: &ChannelName, client: Option<&ClientId>, n: usize) -> Vec<EncodedEvent> {
+        let newest = self.with_existing(name, |state| {
+            let (now, view) = (now(), View { client: client.and_then(|client| state.log.lane_of(client)) });
+            state.log.expire(view, now);
+            let newest = state.log.newest(view, n);
+            self.counters.evicted.add(state.log.enforce(now, log::SLICE));
+            newest
+        });
+        let mut recent = newest.unwrap_or_default();
+        recent.reverse();
+        recent
+    }
+
+    /// Ends the readers of a client on all channels. Says how many.
+    pub(crate) fn disconnect(&self, client: &ClientId) -> usize {
+        self.registry.all().map(|shared| end_client(&shared, client)).sum()
+    }
+
+    /// Ends all readers of a channel and forgets its history, and that it was finished. Says how many readers there were.
+    pub(crate) fn close(&self, name: &ChannelName) -> usize {
+        loop {
+            let Some(shared) = self.registry.get(name) else {
+                if self.registry.if_absent(name, || self.memory.reopen(name)) {
+                    return 0;
+                }
+                continue;
+            };
+            let mut closed = None;
+            self.registry.remove_if(&shared, || {
+                let mut state = shared.change();
+                let (ended, wakeups) = state.readers.end_all(EndReason::Closed);
+                let (mut tombstone, held) = state.bury();
+                tombstone.finished = false;
+                closed = Some((ended, wakeups, held, self.memory.bury(shared.name.clone(), tombstone)));
+                true
+            });
+            if let Some((ended, wakeups, held, forgotten)) = closed {
+                drop(wakeups);
+                shared.give_seats_back();
+                self.counters.evicted.add(held.as_ref().map_or(0, |held| held.events));
+                self.free(held.into_iter().chain(forgotten));
+                return ended;
+            }
+        }
+    }
+
+    /// Drops a channel if it is idle.
+    pub(crate) fn drop_if_idle(&self, shared: &Arc<Shared>) {
+        if let Some(elsewhere) = &self.elsewhere
+            && shared.look().is_wanted()
+        {
+            elsewhere.unread(shared);
+            return;
+        }
+        let mut remains = (None, None);
+        self.registry.remove_if(shared, || {
+            let mut state = shared.change();
+            let idle = state.is_idle() && !state.is_wanted();
+            if idle {
+                let (tombstone, held) = state.bury();
+                // What a copy knows is known where the log lives.
+                let here = self.elsewhere.is_none();
+                let forgotten = here.then(|| self.memory.bury(shared.name.clone(), tombstone)).flatten();
+                remains = (held, forgotten);
+            }
+            idle
+        });
+        let (held, forgotten) = remains;
+        self.free(held.into_iter().chain(forgotten));
+    }
+}
+
+/// Ends the readers of a client on one channel, in slices. Says how many.
+pub(crate) fn end_client(shared: &Shared, client: &ClientId) -> usize {
+    let connected = |state: &State| state.log.lane_of(client).map_or(0, |lane| state.readers.of(lane));
+    // Those that are there now: as many as a client that comes back at once.
+    let (mut left, mut all) = (connected(&shared.look()), 0);
+    while left > 0 {
+        let mut state = shared.change();
+        let Some(lane) = state.log.lane_of(client) else { break };
+        let (ended, wakeups) = state.readers.end_lane(lane, EndReason::Disconnected, |_| true);
+        drop(state);
+        drop(wakeups);
+        all += ended;
+        left = if ended < SLICE { 0 } else { left.saturating_sub(ended) };
+    }
+    all
+}

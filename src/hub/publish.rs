@@ -1,0 +1,125 @@
+//! Publishing to a channel of the hub.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{
+    engine::{Hub, now},
+    sent::Sent,
+    state::State,
+    wait::Wakeups,
+};
+use crate::{
+    error::{PublishError, PublishErrorKind},
+    log::{BROADCAST, View},
+    wire::{
+        cursor::{EventId, Offset},
+        encode::Draft,
+        event::Event,
+        name::{ChannelName, ClientId},
+    },
+};
+
+impl Hub {
+    /// An event's bytes, if they are not too many.
+    pub(crate) fn draft(&self, event: Event) -> Result<Draft, PublishError> {
+        let draft = Draft::new(event, self.memory.last());
+        let (len, max) = (draft.len(), self.settings.limits.event_bytes);
+        if len > max {
+            return Err(PublishErrorKind::TooLarge { len, max }.into());
+        }
+        Ok(draft)
+    }
+
+    /// Appends an event and wakes who waits for it.
+    pub(crate) fn publish(
+        self: &Arc<Self>,
+        name: &ChannelName,
+        target: Option<&ClientId>,
+        event: Event,
+        last: bool,
+    ) -> Result<Sent, PublishError> {
+        let now = now();
+        let published = self.try_publish(name, target, event, last, now);
+        self.maintain(now);
+        published
+    }
+
+    fn try_publish(
+        &self,
+        name: &ChannelName,
+        target: Option<&ClientId>,
+        event: Event,
+        last: bool,
+        now: Instant,
+    ) -> Result<Sent, PublishError> {
+        if self.is_shutting_down() {
+            return Err(PublishErrorKind::ShuttingDown.into());
+        }
+        let mut draft = self.draft(event)?;
+        let key = draft.take_key();
+        // For when the channel's lock is free again.
+        let mut wakeups = Wakeups::default();
+        let appended = self.with_channel(name, |shared, state| {
+            if let Some(key) = &key
+                && let Some(offset) = self.memory.repeated(name, key, now)
+            {
+                let id = draft.custom().cloned().map_or_else(|| self.cursor(offset).into(), EventId::from);
+                return Ok((id, 0, true));
+            }
+            let (id, offset, reached) = self.append(state, target, draft, last, now, &mut wakeups)?;
+            if let Some(key) = key {
+                self.memory.remember(&shared.name, key, offset, now);
+            }
+            Ok::<_, PublishErrorKind>((id, reached, false))
+        });
+        drop(wakeups);
+        let (id, reached, repeated) = appended.ok_or(PublishErrorKind::TooManyChannels)??;
+        self.counters.published.add(u64::from(!repeated));
+        Ok(Sent { id, reached, repeated })
+    }
+
+    fn append(
+        &self,
+        state: &mut State,
+        target: Option<&ClientId>,
+        draft: Draft,
+        last: bool,
+        now: Instant,
+        wakeups: &mut Wakeups,
+    ) -> Result<(EventId, Offset, usize), PublishErrorKind> {
+        if self.is_shutting_down() {
+            return Err(PublishErrorKind::ShuttingDown);
+        }
+        let State { log, readers, .. } = state;
+        if log.is_finished() {
+            return Err(PublishErrorKind::Finished);
+        }
+        let max = self.settings.limits.lanes;
+        let lane = match target {
+            None => BROADCAST,
+            Some(client) => log.lane_for(client, max).map_err(|_| PublishErrorKind::TooManyLanes)?,
+        };
+        if let Some(id) = draft.custom() {
+            log.expire(View { client: target.map(|_| lane) }, now);
+            if log.holds(lane, id) {
+                return Err(PublishErrorKind::DuplicateId);
+            }
+        }
+        let custom = draft.custom().cloned();
+        let event = self.memory.append(log, lane, draft, now, &self.counters);
+        if last {
+            log.finish();
+        }
+        let reached;
+        (reached, *wakeups) = match target {
+            None => (readers.live(), readers.wake_all()),
+            Some(_) => (readers.of(lane), readers.wake_lane(lane)),
+        };
+        let offset = event.offset();
+        let id = custom.map_or_else(|| self.cursor(offset).into(), EventId::from);
+        if reached > 0 {
+            log.keep(lane, event);
+        }
+        Ok((id, offset, reached))
+    }
+}
