@@ -11,6 +11,7 @@ mod batch;
 mod clients;
 mod custom;
 mod lane;
+mod lane_id;
 mod marks;
 mod order;
 mod read;
@@ -18,14 +19,17 @@ mod remains;
 mod retention;
 mod run;
 mod runs;
+mod tombstone;
 
 use std::time::Instant;
 
 pub(crate) use self::{
     batch::{Batch, Limit},
+    lane_id::{BROADCAST, LaneId, TooManyLanes},
     marks::Marks,
     read::View,
     remains::Remains,
+    tombstone::Tombstone,
 };
 use self::{clients::Clients, lane::Lane, retention::EVENT_OVERHEAD};
 use crate::wire::{
@@ -35,17 +39,6 @@ use crate::wire::{
 };
 
 pub use self::retention::Retention;
-
-/// A lane's place in its log. It stays the same as long as the lane has a reader or an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct LaneId(u32);
-
-/// The lane that everybody reads.
-pub(crate) const BROADCAST: LaneId = LaneId(0);
-
-/// The channel has as many lanes as it may.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TooManyLanes;
 
 pub(crate) struct Log {
     retention: Retention,
@@ -62,28 +55,6 @@ pub(crate) struct Log {
     oldest_at: u64,
     /// No event will follow.
     finished: bool,
-}
-
-/// What remains of a log that was dropped: enough to know later whether a reader has missed something.
-#[derive(Default)]
-pub(crate) struct Tombstone {
-    pub(crate) broadcast: Offset,
-    /// Of clients, if there is something to remember of any.
-    pub(crate) marks: Option<Box<Marks>>,
-    pub(crate) finished: bool,
-}
-
-impl Tombstone {
-    /// Remembers no more than that nothing up to `offset` is held for anybody.
-    pub(crate) fn of_watermark(offset: Offset) -> Self {
-        // What is gone of the broadcasts is gone for everybody.
-        Self { broadcast: offset, ..Self::default() }
-    }
-
-    /// The highest offset that it says is gone.
-    pub(crate) fn highest(&self) -> Offset {
-        self.marks.as_ref().map_or(self.broadcast, |marks| marks.highest().max(self.broadcast))
-    }
 }
 
 impl Log {

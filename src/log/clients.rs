@@ -1,8 +1,8 @@
 //! The lanes of a log's clients, which most channels do without.
 
 use super::{
-    BROADCAST, LaneId, TooManyLanes,
     lane::Lane,
+    lane_id::{BROADCAST, LaneId, TooManyLanes},
     marks::{KnownId, Marks},
     order::Order,
     run::Gone,

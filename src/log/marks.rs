@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::LaneId;
+use super::lane_id::LaneId;
 use crate::{
     footprint::{Slab, Table},
     wire::{cursor::Offset, name::ClientId},

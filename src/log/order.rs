@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::LaneId;
+use super::lane_id::LaneId;
 use crate::footprint::Elastic as _;
 
 /// The lane of each held event, oldest first. Events in a row of one lane are one entry: most are broadcasts.
