@@ -75,7 +75,7 @@ fn last_n_continues_live() {
 
 fn send_with_id(publisher: &Publisher, channel: &str, client: Option<&str>, id: &str) -> bool {
     let event = Event::text(id).id(CustomId::try_from(id).unwrap());
-    let channel = publisher.channel(channel);
+    let channel = publisher.channel(channel).unwrap();
     let sent = match client {
         None => ready(channel.send(event)),
         Some(client) => ready(channel.send_to(client, event)),
@@ -110,7 +110,7 @@ fn a_custom_id_resumes_after_its_event() {
 fn a_browser_returns_with_the_custom_id() {
     let publisher = Publisher::new();
     assert!(send_with_id(&publisher, "a", None, "order-17"));
-    let held = &publisher.channel("a").recent(1)[0];
+    let held = &publisher.channel("a").unwrap().recent(1)[0];
     assert_eq!(held.id().to_string(), "order-17");
     assert_eq!(held.as_bytes(), "data: order-17\nid: order-17\n\n");
 }
@@ -125,7 +125,7 @@ fn a_held_custom_id_is_refused_for_the_same_readers() {
     assert!(!send_with_id(&publisher, "b", Some("ana"), "y"));
     assert!(send_with_id(&publisher, "b", Some("bob"), "y"));
     // A refused event leaves nothing behind.
-    assert_eq!((publisher.channel("a").recent(9).len(), publisher.stats().publish_refused), (1, 2));
+    assert_eq!((publisher.channel("a").unwrap().recent(9).len(), publisher.stats().publish_refused), (1, 2));
     (0..2).for_each(|n| drop(send(&publisher, "a", n)));
     assert!(send_with_id(&publisher, "a", None, "x"), "the event is no longer held");
 }

@@ -143,7 +143,7 @@ impl Shared {
             Some(name) => event.name(name.clone()),
             None => event,
         };
-        let channel = self.publisher.channel("chat");
+        let channel = self.publisher.channel("chat").unwrap();
         let publish = async {
             match last {
                 true => channel.finish(event).await,
