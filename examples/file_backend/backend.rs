@@ -125,8 +125,8 @@ impl Backend for FileBackend {
         self.answer(|store| store.append(append))
     }
 
-    fn read(&self, channel: ChannelName, after: Offset, retention: Option<Retention>) -> BackendFuture<'_, Held> {
-        self.answer(|store| Ok(store.read(channel, after, &retention.unwrap_or_default())))
+    fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> BackendFuture<'_, Held> {
+        self.answer(|store| Ok(store.read(channel, after, &retention)))
     }
 
     fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Heads> {

@@ -289,7 +289,7 @@ impl Backend for Shared {
         Store::answer(Err(BackendError::new("it takes none")))
     }
 
-    fn read(&self, channel: ChannelName, after: Offset, _: Option<Retention>) -> BackendFuture<'_, Held> {
+    fn read(&self, channel: ChannelName, after: Offset, _: Retention) -> BackendFuture<'_, Held> {
         let mut held = self.0.held(&channel);
         // Events that were read before are not requested again, but an answer may contain them.
         if let Ok(held) = &mut held

@@ -97,11 +97,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Reads what a channel holds after the offset `after` of the current epoch, or everything it holds if `after` is
     /// [`Offset::START`].
     ///
-    /// `retention` is what the node is set to hold of the channel, if it has a setting. A store that uses another one
+    /// `retention` is what the node is set to hold of the channel, or the default. A store that uses another one
     /// [says so](Held::retention). Nothing older than the retention in use allows is included: that counts as evicted.
-    fn read(&self, channel: ChannelName, after: Offset, retention: Option<Retention>) -> BackendFuture<'_, Held>;
+    fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> BackendFuture<'_, Held>;
 
-    /// Like [`read`](Self::read), but reports progress. By default it calls `read`.
+    /// Like [`read`](Self::read), but reports progress, and gets no retention from a node that has no setting. By default it
+    /// calls `read`.
     ///
     /// A node gives up on any other call that takes longer than [its timeout](crate::PublisherBuilder::timeout). On
     /// this call it gives up only if there is no progress for that long. Implement it if your store reads a channel in
@@ -114,7 +115,7 @@ pub trait Backend: Send + Sync + 'static {
         progress: Progress,
     ) -> BackendFuture<'_, Held> {
         drop(progress);
-        self.read(channel, after, retention)
+        self.read(channel, after, retention.unwrap_or_default())
     }
 
     /// Returns how far each of these channels is, as of one moment. A node asks for a few hundred channels at a time, and

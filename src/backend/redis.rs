@@ -280,8 +280,8 @@ impl Backend for Redis {
         self.0.held.set(retention);
     }
 
-    fn read(&self, channel: ChannelName, after: Offset, retention: Option<Retention>) -> BackendFuture<'_, Held> {
-        self.read_paged(channel, after, retention, Progress::new())
+    fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> BackendFuture<'_, Held> {
+        self.read_paged(channel, after, Some(retention), Progress::new())
     }
 
     fn read_paged(

@@ -153,8 +153,8 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
         })
     }
 
-    fn read(&self, channel: ChannelName, after: Offset, retention: Option<Retention>) -> BackendFuture<'_, Held> {
-        self.read_paged(channel, after, retention, Progress::new())
+    fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> BackendFuture<'_, Held> {
+        self.read_paged(channel, after, Some(retention), Progress::new())
     }
 
     fn read_paged(

@@ -80,7 +80,7 @@ async fn a_smaller_retention_is_reached_in_slices() {
     // A reader gets no more than the retention allows, whatever is still stored.
     fill(&redis, 300, false, generous()).await;
     store.let_a_day_pass();
-    let read = redis.read(CHANNEL, Offset::START, Some(small)).await.unwrap();
+    let read = redis.read(CHANNEL, Offset::START, small).await.unwrap();
     assert_eq!((read.entries.len(), read.marks.broadcast), (10, read.entries[0].previous));
 }
 
@@ -94,7 +94,7 @@ async fn events_that_are_too_old_are_evicted_in_slices_and_read_by_nobody() {
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     fill(&redis, 1, false, old).await;
     store.let_a_day_pass();
-    let read = redis.read(CHANNEL, Offset::START, Some(brief)).await.unwrap();
+    let read = redis.read(CHANNEL, Offset::START, brief).await.unwrap();
     assert_eq!((read.entries.len(), read.marks.broadcast), (1, Offset::new(500)));
     let (ran, _) = commands(&store, redis.append(append(0, None, brief))).await;
     assert!((290..=310).contains(&held_in(&store)), "{}", held_in(&store));
@@ -125,13 +125,13 @@ async fn a_long_channel_is_read_in_pages_outside_of_scripts() {
     let redis = store.backend();
     fill(&redis, 1_000, false, generous()).await;
     // From here on Redis knows the script.
-    redis.read(CHANNEL, Offset::START, Some(generous())).await.unwrap();
-    let (ran, held) = commands(&store, redis.read(CHANNEL, Offset::START, Some(generous()))).await;
+    redis.read(CHANNEL, Offset::START, generous()).await.unwrap();
+    let (ran, held) = commands(&store, redis.read(CHANNEL, Offset::START, generous())).await;
     let all: Vec<_> = (1..=1_000).map(Offset::new).collect();
     assert_eq!(held.entries.iter().map(|entry| entry.offset).collect::<Vec<_>>(), all);
     // The script reads the newest sixteen events; the rest is read 128 at a time.
     assert_eq!((ran["evalsha"], ran["xrevrange"]), (1, 1 + 984_usize.div_ceil(128)));
-    let (ran, held) = commands(&store, redis.read(CHANNEL, Offset::new(995), Some(generous()))).await;
+    let (ran, held) = commands(&store, redis.read(CHANNEL, Offset::new(995), generous())).await;
     assert_eq!((held.entries.len(), ran["xrevrange"]), (5, 1));
     // Large events are read fewer at a time.
     let large = |n: usize| Append::new(CHANNEL, Bytes::from(format!("data: {n}{}\n", "x".repeat(60_000))), generous());
@@ -139,7 +139,7 @@ async fn a_long_channel_is_read_in_pages_outside_of_scripts() {
     for n in 0..6 {
         redis.append(large(n)).await.unwrap();
     }
-    let (ran, held) = commands(&store, redis.read(CHANNEL, Offset::START, Some(generous()))).await;
+    let (ran, held) = commands(&store, redis.read(CHANNEL, Offset::START, generous())).await;
     assert_eq!((held.entries.len(), ran["xrevrange"]), (6, 6));
 }
 
@@ -172,14 +172,12 @@ async fn reads_and_gaps_agree_with_a_simpler_store() {
             redis.close(CHANNEL).await.unwrap();
             file.close(CHANNEL).await.unwrap();
         }
-        let one = redis.read(CHANNEL, Offset::START, Some(retention)).await.unwrap();
-        let other = file.read(CHANNEL, Offset::START, Some(retention)).await.unwrap();
+        let one = redis.read(CHANNEL, Offset::START, retention).await.unwrap();
+        let other = file.read(CHANNEL, Offset::START, retention).await.unwrap();
         assert_same(&one, &other);
         let after = Offset::new(one.head.get() - 40);
-        let [one, other] = [
-            redis.read(CHANNEL, after, Some(retention)).await.unwrap(),
-            file.read(CHANNEL, after, Some(retention)).await.unwrap(),
-        ];
+        let [one, other] =
+            [redis.read(CHANNEL, after, retention).await.unwrap(), file.read(CHANNEL, after, retention).await.unwrap()];
         assert_eq!(offsets(&one), offsets(&other));
     }
     // There are more clients than are listed at once.
@@ -209,7 +207,7 @@ async fn no_more_than_ten_thousand_clients_are_remembered_and_nothing_is_hidden(
     fill(&redis, 10_000, true, retention).await;
     let (ran, appended) = commands(&store, redis.append(append(0, Some(client(10_000)), retention))).await;
     assert!(matches!(appended, Appended::At(_)) && sum(&ran) < 40, "{ran:?}");
-    let held = redis.read(CHANNEL, Offset::START, Some(retention)).await.unwrap();
+    let held = redis.read(CHANNEL, Offset::START, retention).await.unwrap();
     assert_eq!(held.marks.clients.len(), 10_000);
     let unlisted: Vec<_> = (0..10_001).map(client).filter(|client| !held.marks.clients.contains_key(client)).collect();
     assert_eq!((unlisted.len(), held.marks.others), (1, Offset::new(1)));

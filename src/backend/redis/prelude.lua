@@ -79,12 +79,14 @@ local function info(section)
   return type(answer) == 'string' and answer or ''
 end
 
--- The server's lineage of replication, and whether it has been a replica of another one. A server has another lineage after it
--- was promoted or restarted, and where the hub has moved to it.
+-- Which server this is, and what its data are: the id of its process, and that of its replication. The second changes when a
+-- replica is promoted, and at times with nothing lost, as when a master gets its first replica. The second answer is whether the
+-- server has been a replica of another one.
 local function lineage()
   local answer = info('replication')
-  local former = string.match(answer, 'master_replid2:(%x+)') or ''
-  return string.match(answer, 'master_replid:(%x+)') or '', string.find(former, '[^0]') ~= nil
+  local id, former = string.match(answer, 'master_replid:(%x+)'), string.match(answer, 'master_replid2:(%x+)') or ''
+  if not id then return '', false end
+  return (string.match(info('server'), 'run_id:(%x+)') or '') .. ' ' .. id, string.find(former, '[^0]') ~= nil
 end
 
 -- How many keys the server has evicted since it was started, if the hub has not taken notice of that.
@@ -93,22 +95,27 @@ local function evictions(h)
   if count ~= '0' and count ~= h.evictions then return count end
 end
 
+-- Leaves out as many offsets as the server may have given and lost, so that none is given again.
+local function leap(hub, h)
+  local from = h.last
+  h.last = from + LEAP
+  h.leaps = (#h.leaps > 1000 and string.match(h.leaps, ' (.*)') or h.leaps) .. text(from) .. '-' .. text(h.last) .. ' '
+  redis.call('HSET', hub, 'n', text(h.last), 'j', h.leaps)
+end
+
 -- Takes notice of what has happened to the server. A replica that was promoted may lack the last events that its master
 -- acknowledged, and so does a server that was started with what it had saved at times: a new epoch begins. One that writes each
--- command to a file has all of them, but for the last second or so if its machine was gone: then the offsets of that time are
--- left out, so that none is given again, and a node that knows one of them tells.
+-- command to a file has all of them, but for the last second or so if its machine was gone: a node that knows better tells.
 local function survey(hub, h, candidate)
   local id, was_replica = lineage()
   if id ~= '' and id ~= h.lineage then
-    if h.lineage == '' then
-      -- It was not known.
-    elseif was_replica or not string.find(info('persistence'), 'aof_enabled:1', 1, true) then
-      renew(hub, h, candidate, 0)
-    else
-      local from = h.last
-      h.last = from + LEAP
-      h.leaps = (#h.leaps > 1000 and string.match(h.leaps, ' (.*)') or h.leaps) .. text(from) .. '-' .. text(h.last) .. ' '
-      redis.call('HSET', hub, 'n', text(h.last), 'j', h.leaps)
+    local is_another = string.match(id, '^%x*') ~= string.match(h.lineage, '^%x*')
+    if h.lineage ~= '' and (was_replica or is_another) then
+      if was_replica or not string.find(info('persistence'), 'aof_enabled:1', 1, true) then
+        renew(hub, h, candidate, 0)
+      else
+        leap(hub, h)
+      end
     end
     redis.call('HSET', hub, 'g', id)
   end
