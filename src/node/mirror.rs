@@ -1,8 +1,8 @@
-//! A channel whose log lives elsewhere: what a node knows of it, and how events get into the node's copy of the log.
+//! A mirror: a node's copy of one channel's log, and how events get into it.
 //!
-//! A mirror is filled by a read from the backend's store, and kept up by the feed. Each event that comes names the one
-//! before it in the channel: if that is not the last that the mirror has, something was lost on the way, and the mirror
-//! is *broken* until it was read again. What comes meanwhile is in that read, or in the next.
+//! A mirror is filled by a read from the store, and then kept up by the feed. Each event of the feed names its predecessor in
+//! the channel. If that is not the last event that the mirror has, something was lost on the way: the mirror is *broken* until
+//! the channel has been read again. What comes meanwhile is in that read, or in the next one.
 
 use std::{sync::Arc, time::Instant};
 
@@ -21,41 +21,41 @@ use crate::{
     },
 };
 
-/// A channel whose log lives elsewhere, as the driver fills its copy.
+/// One channel's mirror. The driver owns it; what readers ask about it is in the channel's [`Coverage`].
 pub(crate) struct Mirror {
     pub(crate) channel: Arc<Shared>,
-    /// The last event that came and was not taken in, because the mirror was broken.
+    /// The last event that the feed brought while the mirror was broken, and that was therefore not taken in.
     seen: Offset,
-    /// What it was read again for.
+    /// The event of the feed for which the channel was read again.
     sought: Offset,
 }
 
-/// What became of an event that came by the feed.
+/// What became of an event of the feed.
 pub(crate) enum Pushed {
     /// It is in the log.
     In(Wakeups),
-    /// It was known, or will be read.
+    /// It was known already, or a read will bring it.
     Known,
-    /// Those before it are missing.
+    /// Events before it are missing.
     Broken,
 }
 
-/// What became of what was read.
+/// What became of a read.
 pub(crate) enum Filled {
     /// The mirror is whole.
     Whole,
-    /// It has to be read again, after this offset.
+    /// The channel has to be read again, after this offset.
     Again(Offset),
     /// The store has lost what it acknowledged.
     Lost,
 }
 
-/// How a mirror compares with how far its channel is.
+/// How a mirror compares with its channel in the store.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Compared {
-    /// It is whole: nothing was appended since.
+    /// It is whole: the channel has not changed.
     Whole,
-    /// It has to be read.
+    /// The channel has to be read.
     Behind,
     /// The store has lost what it acknowledged.
     Lost,
@@ -66,8 +66,8 @@ impl Mirror {
         Self { channel, seen: Offset::START, sought: Offset::START }
     }
 
-    /// Whether something is in it that must not get lost from here on: it is loaded, and broken as long as no feed is sure
-    /// to carry it.
+    /// The feed may have lost something: the mirror is broken until it is known to be whole. Returns whether it has been loaded,
+    /// so that readers may be ahead of what is missing.
     pub(crate) fn interrupt(&self) -> bool {
         let mut state = self.channel.look();
         let Some(coverage) = &mut state.coverage else { return false };
@@ -75,12 +75,12 @@ impl Mirror {
         coverage.loaded
     }
 
-    /// It was read once in this epoch.
+    /// The channel has been read in this epoch.
     pub(crate) fn is_loaded(&self) -> bool {
         self.channel.look().loaded().is_some()
     }
 
-    /// After which offset it has to be read.
+    /// The offset after which the channel has to be read.
     pub(crate) fn read_after(&self) -> Offset {
         let state = self.channel.look();
         state
@@ -90,13 +90,13 @@ impl Mirror {
             .map_or(Offset::START, |coverage| coverage.whole_up_to())
     }
 
-    /// The last event that it has, if it is whole.
+    /// The channel's last event that it has, if it is whole.
     pub(crate) fn tail(&self) -> Option<Offset> {
         let state = self.channel.look();
         state.coverage.as_ref().filter(|coverage| coverage.is_whole()).map(|coverage| coverage.tail)
     }
 
-    /// Takes in an event that came by the feed.
+    /// Takes in an event of the feed.
     pub(crate) fn push(&mut self, hub: &Hub, epoch: Epoch, entry: Entry) -> Pushed {
         let mut state = self.channel.change();
         let Some(coverage) = &mut state.coverage else { return Pushed::Known };
@@ -116,8 +116,8 @@ impl Mirror {
         Pushed::In(take_in(hub, &mut state, epoch, entry, now()))
     }
 
-    /// Whether the store has events that this mirror, which is whole, has not got; they may be on their way. If not, it has all
-    /// up to `level`, at which the store was asked.
+    /// Whether the store has events that this mirror, which is whole, does not have. They may be on their way. If there are none,
+    /// the mirror has everything up to `level`, at which the store was asked.
     pub(crate) fn is_behind(&self, head: Head, level: Offset) -> bool {
         let mut state = self.channel.look();
         let Some(coverage) = state.coverage.as_mut().filter(|coverage| coverage.is_whole()) else { return false };
@@ -128,8 +128,8 @@ impl Mirror {
         is_behind
     }
 
-    /// Finds out whether this mirror, which is loaded, and carried by the feed since before the store was asked, is whole. The
-    /// store was asked at `level`.
+    /// Finds out whether this mirror is whole, after the store was asked how far its channel is, at `level`. The mirror has been
+    /// loaded, and the feed carried it before the store was asked.
     pub(crate) fn compare(&mut self, head: Head, level: Offset) -> Compared {
         let mut state = self.channel.change();
         let Some(coverage) = &mut state.coverage else { return Compared::Whole };
@@ -142,33 +142,26 @@ impl Mirror {
         }
         (coverage.broken, self.seen) = (false, Offset::START);
         coverage.loaded_at = coverage.loaded_at.max(level);
-        // Those who open, and wait for it to be whole.
+        // Also wakes readers that open and wait for it to be whole.
         let all = state.readers.wake_all();
         drop(state);
         drop(all);
         Compared::Whole
     }
 
-    /// Takes in what was read after `after`, or the whole channel. `level`: readers of several channels may have passed
-    /// everything up to there.
+    /// Takes in what was read after `after`; if that is the start, the whole channel. Readers of several channels may have passed
+    /// everything up to `level`.
     pub(crate) fn fill(&mut self, hub: &Hub, after: Offset, mut held: Held, level: Offset) -> Filled {
         let mut state = self.channel.change();
         let Some(coverage) = &mut state.coverage else { return Filled::Whole };
         let (before, whole) = (coverage.loaded.then_some(coverage.tail), after == Offset::START);
-        // A store that has forgotten the channel counts from the start again.
-        let missed_close = coverage.loaded && held.closed > coverage.closed;
-        if before.is_some_and(|tail| held.head < tail && held.head > Offset::START) {
-            return Filled::Lost;
-        }
-        let gone = held.marks.highest();
-        // What is held of the epoch before counts as evicted, now that something follows it.
-        let is_hidden = held.before.is_some_and(|before| before.offset == gone) && gone > coverage.tail;
-        if !whole && (missed_close || gone > after || is_hidden) {
-            return Filled::Again(Offset::START);
+        let missed_close = has_missed_close(coverage, &held);
+        if let Some(refused) = refuse(coverage, after, &held) {
+            return refused;
         }
         let again = self.seen > held.level;
         if again && self.seen == self.sought {
-            // It was read after that had come, and the store does not know of it.
+            // The channel was read after that event had come, and the store does not know the event.
             return Filled::Lost;
         }
         cover(coverage, &held, before, level);
@@ -178,12 +171,11 @@ impl Mirror {
         } else {
             (coverage.loaded, coverage.broken, self.seen) = (true, false, Offset::START);
         }
+        let forgotten = whole.then(|| state.log.restart(std::mem::take(&mut held.marks).into_tombstone(held.finished)));
         let known = if whole { None } else { Some(before.unwrap_or_default()) };
-        let forgotten =
-            known.is_none().then(|| state.log.restart(std::mem::take(&mut held.marks).into_tombstone(held.finished)));
         let wakeups = take_over(hub, &mut state, held, known);
         let ended = missed_close.then(|| state.readers.end_all(EndReason::Closed));
-        // Those too who open, and wait for it to be loaded.
+        // Also wakes readers that open and wait for it to be loaded.
         let all = state.readers.wake_all();
         drop(state);
         drop((wakeups, ended, all));
@@ -197,7 +189,7 @@ impl Mirror {
         }
     }
 
-    /// Forgets everything: the log is of this epoch from now on, and has to be read.
+    /// Forgets everything: from now on the log is of this epoch, and has to be read.
     pub(crate) fn restart(&mut self, hub: &Hub, epoch: Epoch) {
         let mut state = self.channel.change();
         let Some(coverage) = &mut state.coverage else { return };
@@ -210,12 +202,12 @@ impl Mirror {
         hub.free(forgotten);
     }
 
-    /// Drops it if nobody reads it. Says whether.
+    /// Drops it if nobody reads it. Returns whether it did.
     pub(crate) fn drop_unread(&self, hub: &Hub) -> bool {
         self.drop_from(hub, |state| (state.readers.len() == 0).then(Wakeups::default))
     }
 
-    /// Ends all readers, as the channel was closed, and drops it.
+    /// Drops it and ends all readers, because the channel was closed.
     pub(crate) fn drop_closed(&self, hub: &Hub) {
         self.drop_from(hub, |state| Some(state.readers.end_all(EndReason::Closed).1));
         self.channel.give_seats_back();
@@ -235,7 +227,25 @@ impl Mirror {
     }
 }
 
-/// Notes what was read, of a log that ended with the event `before`, if it was loaded.
+/// The channel was closed since the log was loaded.
+fn has_missed_close(coverage: &Coverage, held: &Held) -> bool {
+    coverage.loaded && held.closed > coverage.closed
+}
+
+/// Why a read after `after` can't be taken in, if it can't.
+fn refuse(coverage: &Coverage, after: Offset, held: &Held) -> Option<Filled> {
+    // A store that has forgotten the channel counts from the start again.
+    if coverage.loaded && held.head < coverage.tail && held.head > Offset::START {
+        return Some(Filled::Lost);
+    }
+    let gone = held.marks.highest();
+    // What the store holds of the epoch before counts as evicted, now that something follows it.
+    let is_hidden = held.before.is_some_and(|before| before.offset == gone) && gone > coverage.tail;
+    let is_part = after > Offset::START;
+    (is_part && (has_missed_close(coverage, held) || gone > after || is_hidden)).then_some(Filled::Again(Offset::START))
+}
+
+/// Takes note of a read. If the log had been loaded, its last event was `before`.
 fn cover(coverage: &mut Coverage, held: &Held, before: Option<Offset>, level: Offset) {
     let last = held.entries.last().map_or(held.head, |entry| held.head.max(entry.offset));
     coverage.tail = coverage.tail.max(last);
@@ -247,7 +257,7 @@ fn cover(coverage: &mut Coverage, held: &Held, before: Option<Offset>, level: Of
     }
 }
 
-/// Takes in the events of a read after `known`, or of the whole channel.
+/// Takes in the events of a read: those after `known`, or all of the channel.
 fn take_over(hub: &Hub, state: &mut State, held: Held, known: Option<Offset>) -> Vec<Wakeups> {
     let now = now();
     if let Some(retention) = held.retention {
@@ -262,12 +272,12 @@ fn take_over(hub: &Hub, state: &mut State, held: Held, known: Option<Offset>) ->
     wakeups
 }
 
-/// Takes in an event of the log's epoch.
+/// Appends an event to the log, whose epoch is given.
 fn take_in(hub: &Hub, state: &mut State, epoch: Epoch, entry: Entry, now: Instant) -> Wakeups {
     let State { log, readers, .. } = state;
     let lane = match &entry.client {
         None => BROADCAST,
-        // It was taken by the store, so that a limit can't refuse it. Of 4 billion lanes there is no room for more.
+        // The store has taken it, so no limit may refuse it here. There is no room in memory for more than 4 billion lanes.
         Some(client) => match log.lane_for(client, usize::MAX) {
             Ok(lane) => lane,
             Err(_) => return Wakeups::default(),

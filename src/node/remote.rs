@@ -1,4 +1,4 @@
-//! A hub's side of a backend that is not in process: what is asked of the store, and the driver's handle.
+//! What an application asks of the store, and the handle of the driver: the node's side of the hub's seam.
 
 use std::{
     sync::{Arc, OnceLock, Weak},
@@ -35,13 +35,14 @@ use crate::{
 pub(crate) struct Remote {
     hub: OnceLock<Weak<Hub>>,
     pub(crate) link: Arc<Link>,
+    /// The commands to the driver. Locked while one is started, so that there is one at most.
     driver: Mutex<Option<mpsc::UnboundedSender<Command>>>,
     /// The number of the last driver.
     last_driver: AtomicU64,
 }
 
 impl Remote {
-    /// A hub whose log lives in `backend`, and its side of that.
+    /// Builds a hub whose log lives in `backend`.
     pub(crate) fn connect(
         settings: HubSettings,
         backend: Arc<dyn Backend>,
@@ -55,27 +56,29 @@ impl Remote {
             last_driver: AtomicU64::new(0),
         });
         let hub = Arc::new(Hub::new(settings, Some(remote.clone())));
-        // It is the first.
+        // It is empty until now.
         let _ = remote.hub.set(Arc::downgrade(&hub));
         (hub, remote)
     }
 
-    /// Asks for the hub's last offset. The ticket is answered when everything that was acknowledged before now is known here.
+    /// Asks for the hub's last offset. The returned ticket is answered once everything that was acknowledged before now is known
+    /// here.
     pub(crate) fn ask_level(&self) -> u64 {
         let ticket = self.link.new_ticket();
         self.order(Command::Sync(ticket));
         ticket
     }
 
-    /// Tells the driver, which is begun if there is none. Outside of a runtime that is left to whoever waits in one.
+    /// Sends the driver a command, and starts the driver if there is none. Outside of a runtime that is left to a reader that
+    /// waits in one.
     fn order(&self, command: Command) {
         let mut driver = lock(&self.driver);
         let running = driver.as_ref().filter(|driver| !driver.is_closed());
         if let Some(driver) = running {
-            // It can't have gone in between but with its runtime.
+            // If it fails, the driver has just ended with its runtime.
             let _ = driver.send(command);
         } else if let (Ok(runtime), Some(hub)) = (tokio::runtime::Handle::try_current(), self.hub.get()) {
-            // Bounded by what a hub may have of channels and openings.
+            // Bounded by the hub's limits of channels and subscriptions.
             let (commands, orders) = mpsc::unbounded_channel();
             let _ = commands.send(command);
             *driver = Some(commands);
@@ -84,24 +87,24 @@ impl Remote {
         }
     }
 
-    /// Tells the driver if there is one.
+    /// Sends the driver a command, if there is one.
     fn mention(&self, command: Command) {
         if let Some(driver) = &*lock(&self.driver) {
             let _ = driver.send(command);
         }
     }
 
-    /// There is a driver. Its runtime may be gone, and it with that.
+    /// There is a driver that takes commands.
     fn is_driven(&self) -> bool {
         lock(&self.driver).as_ref().is_some_and(|driver| !driver.is_closed())
     }
 
-    /// There is no driver: none was begun, or its runtime has ended. Asks no lock.
+    /// There is no driver: none was started, or the last one has ended with its runtime. Takes no lock.
     fn is_abandoned(&self) -> bool {
         self.link.last_ended_driver() == self.last_driver.load(Ordering::Acquire)
     }
 
-    /// Appends an event in the backend's store. Who reads it, here too, gets it by the feed.
+    /// Appends an event in the store. Readers get it by the feed, on this node, too.
     pub(crate) async fn publish(
         &self,
         hub: &Hub,
@@ -124,7 +127,7 @@ impl Remote {
             Appended::DuplicateId => return Err(PublishErrorKind::DuplicateId.into()),
         };
         if last && !repeated {
-            // Sooner than it is known that so much was given: who comes after that wants what is left.
+            // Before the offset is known here: a reader that comes after that starts with what is left.
             hub.with_existing(name, |state| {
                 state.coverage.iter_mut().for_each(|coverage| coverage.finishes_at(cursor))
             });
@@ -136,12 +139,12 @@ impl Remote {
         Ok(Sent { id, reached, repeated })
     }
 
-    /// Who is connected to a channel, on all nodes.
+    /// Who is connected to a channel on all nodes.
     pub(crate) async fn presence(&self, name: &ChannelName) -> Result<Connected, BackendError> {
         self.link.within(self.link.backend.presence(name.clone())).await
     }
 
-    /// Closes a channel in the backend's store. Its readers, on all nodes, are told by the feed. Says how many there are here.
+    /// Closes a channel in the store. The feed tells its readers on all nodes. Returns how many there are here.
     pub(crate) async fn close(&self, hub: &Hub, name: &ChannelName) -> Result<usize, BackendError> {
         let readers = readers_of(hub, name, None);
         self.link.within(self.link.backend.close(name.clone())).await?;
@@ -157,14 +160,14 @@ impl Elsewhere for Remote {
     }
 
     fn unread(&self, channel: &Arc<Shared>) {
-        // Its last reader may be back in a moment.
+        // The driver keeps the mirror for a while: the last reader may be reloading a page.
         self.mention(Command::Unread(channel.clone()));
     }
 
-    /// A driver ends with its runtime: a reader that waits in another one begins the next there.
+    /// A driver ends with its runtime. A reader that waits in another runtime starts the next one there.
     fn waits(&self) {
         if self.is_abandoned() {
-            // Any command begins a driver; this is one that it sends first anyway.
+            // Any command starts a driver. It would ask for a level first, anyway.
             self.ask_level();
         }
     }
@@ -189,7 +192,7 @@ fn append_of(
     Append { channel: name.clone(), client: target.cloned(), bytes, id, key, retention, last }
 }
 
-/// How many connections of this node read a channel, or are a client's there.
+/// How many connections of this node read a channel, or are the client's there.
 fn readers_of(hub: &Hub, name: &ChannelName, target: Option<&ClientId>) -> usize {
     let readers = hub.look_at(name, |state| match target {
         None => state.readers.live(),

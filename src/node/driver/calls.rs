@@ -1,4 +1,4 @@
-//! What a session has asked of the backend and not been answered yet.
+//! What a session has asked of the store, until it is answered.
 
 use std::{
     collections::VecDeque,
@@ -20,30 +20,30 @@ use crate::{
     },
 };
 
-/// So many reads at once; the others wait for their turn. A store may do one thing after the other, and what is published
-/// meanwhile has to wait for all of them.
+/// How many channels are read at once. The others wait for their turn, because a store may do one thing after another, and
+/// publishes have to wait for all of them.
 const READS: usize = 16;
-/// So many channels in one question for how far they are, and so many of these at once.
+/// How many channels one question asks about, and how many of these questions there are at once.
 const HEADS: usize = 250;
 const QUESTIONS: usize = 2;
 
 pub(crate) struct Calls {
     link: Arc<Link>,
     requests: mpsc::UnboundedSender<Request>,
-    /// All of them end with the session.
+    /// They all end with the session.
     tasks: JoinSet<Answer>,
     to_read: VecDeque<ToRead>,
     reading: usize,
-    /// Channels of which it is to be found out whether they have changed.
+    /// Channels to ask about: have they changed?
     to_compare: VecDeque<Arc<Shared>>,
-    /// Channels of which it is to be found out whether the feed has lost something.
+    /// Channels to ask about: has the feed lost something of them?
     to_check: VecDeque<ChannelName>,
-    /// How far some of these are is being asked.
+    /// How many questions about channels are being asked.
     asking: usize,
     sync: Option<Sync>,
-    /// Somebody asked for a level after the one on its way was asked for.
+    /// Another level was asked for while one was on its way.
     sync_again: bool,
-    /// By the next level these channels must have come as far as these offsets.
+    /// The feed has to bring these channels up to these offsets before the next level.
     expected: Vec<(ChannelName, Offset)>,
     ticket: u64,
 }
@@ -57,9 +57,9 @@ struct ToRead {
 /// A level that is on its way.
 pub(super) struct Sync {
     since: Instant,
-    /// Of the last who asked before.
+    /// The latest ticket that it answers.
     pub(super) ticket: u64,
-    /// See there.
+    /// As in [`Calls`].
     pub(super) expected: Vec<(ChannelName, Offset)>,
 }
 
@@ -70,26 +70,26 @@ pub(super) enum Answer {
         after: Offset,
         held: Result<Held, BackendError>,
     },
-    /// How far these are, of which it was to be found out whether they have changed.
+    /// How far these channels are, which may have changed.
     Compared {
         channels: Vec<Arc<Shared>>,
         heads: Result<Heads, BackendError>,
     },
-    /// How far these are, of which the feed may have lost something.
+    /// How far these channels are, of which the feed may have lost something.
     Checked {
         channels: Vec<ChannelName>,
         heads: Result<Heads, BackendError>,
     },
-    /// Asked the store to begin a new epoch.
+    /// The store was asked to begin a new epoch.
     Renewed,
-    /// Said who is connected; or tried to.
+    /// The store was told who is connected, or that failed.
     Refreshed,
-    /// A task of the backend's panicked.
+    /// A call of the backend panicked.
     Failed,
 }
 
 impl Calls {
-    /// Runs a new feed.
+    /// Starts a feed.
     pub(super) fn new(link: Arc<Link>) -> (Self, mpsc::Receiver<Message>) {
         let (requests, messages, request, message) = feed_channels();
         let mut tasks = JoinSet::new();
@@ -113,7 +113,7 @@ impl Calls {
     }
 
     pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
-        // It is never empty for long: the feed is in it.
+        // The set is never empty for long, since the feed is in it.
         let Some(answer) = ready!(self.tasks.poll_join_next(cx)) else { return Poll::Pending };
         let answer = answer.unwrap_or(Answer::Failed);
         match &answer {
@@ -139,11 +139,11 @@ impl Calls {
     }
 
     fn request(&self, request: Request) {
-        // A feed that is over says so by itself.
+        // A feed that has ended says so by its answer.
         let _ = self.requests.send(request);
     }
 
-    /// Asks for a level, for all tickets up to this; one at a time.
+    /// Asks for a level that answers all tickets up to this one. There is one question at a time.
     pub(super) fn sync(&mut self, ticket: u64) {
         self.ticket = self.ticket.max(ticket);
         self.sync_again = self.sync.is_some();
@@ -154,13 +154,13 @@ impl Calls {
         }
     }
 
-    /// Asks for a level, by which these channels must have come that far.
+    /// Asks for a level before which the feed has to bring these channels up to these offsets.
     pub(super) fn expect(&mut self, heads: Vec<(ChannelName, Offset)>) {
         self.expected.extend(heads);
         self.sync(self.ticket);
     }
 
-    /// The level is there. Those who asked meanwhile need another.
+    /// A level has come. Returns what it answers, and asks for another if somebody asked meanwhile.
     pub(super) fn synced(&mut self) -> Option<Sync> {
         let sync = self.sync.take();
         if std::mem::take(&mut self.sync_again) {
@@ -194,13 +194,13 @@ impl Calls {
         }
     }
 
-    /// Asks whether a channel has changed, of which something is known here.
+    /// Asks whether a channel that has been loaded has changed.
     pub(super) fn compare(&mut self, channel: Arc<Shared>) {
         self.to_compare.push_back(channel);
         self.start_questions();
     }
 
-    /// Asks how far these channels are, instead of those that were to be asked for and have not been.
+    /// Asks how far these channels are, instead of those that were to be asked about and have not been yet.
     pub(super) fn check(&mut self, channels: Vec<ChannelName>) {
         self.to_check = channels.into();
         self.start_questions();
@@ -210,7 +210,7 @@ impl Calls {
         while self.asking < QUESTIONS && !(self.to_compare.is_empty() && self.to_check.is_empty()) {
             self.asking += 1;
             let link = self.link.clone();
-            // Readers wait for these.
+            // These come first, since readers wait for them.
             if !self.to_compare.is_empty() {
                 let channels: Vec<_> = self.to_compare.drain(..HEADS.min(self.to_compare.len())).collect();
                 let names = channels.iter().map(|channel| channel.name.clone()).collect();
@@ -232,7 +232,7 @@ impl Calls {
     pub(super) fn renew(&mut self, lost: Epoch) {
         let link = self.link.clone();
         self.tasks.spawn(async move {
-            // Whatever came of it, everything is asked anew.
+            // Whether it succeeded or not, the next session asks for everything again.
             let _ = link.within(link.backend.renew(lost)).await;
             Answer::Renewed
         });
@@ -241,7 +241,7 @@ impl Calls {
     pub(super) fn refresh(&mut self, present: Presence) {
         let link = self.link.clone();
         self.tasks.spawn(async move {
-            // The next one says it all again.
+            // If it failed, the next one says the same.
             let _ = link.within(link.backend.refresh(present)).await;
             Answer::Refreshed
         });

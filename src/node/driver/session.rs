@@ -34,9 +34,9 @@ use crate::{
     },
 };
 
-/// How often the feed is asked whether it is still there, and the store what it knows.
+/// How often the feed is asked for a sign of life, and the store how far the channels are.
 const CHECK: Duration = Presence::EVERY;
-/// So many messages are taken at once.
+/// How many messages are taken at once.
 const AT_ONCE: usize = 256;
 
 /// Why a session is over.
@@ -45,7 +45,7 @@ pub(super) enum Over {
     Hub,
     /// No channel is watched.
     Idle,
-    /// The feed is of no use any more, after it was of some or not.
+    /// The feed has ended or can't be trusted any more. `useful`: it had brought a level.
     Feed { useful: bool },
 }
 
@@ -62,11 +62,11 @@ pub(super) struct Session<'a> {
     /// The hub's last offset when the heads were asked for.
     heads_at: Offset,
     heads_due: bool,
-    /// Known when the first level has come; nothing is read before.
+    /// `None` until the first level has come. Nothing is read before that.
     epoch: Option<Epoch>,
-    /// What was known when it began: a store that says less has lost it.
+    /// How far the store was when the session began. If it is not as far any more, it has lost events.
     known: Cursor,
-    /// Everything up to here that it was to carry the feed has brought.
+    /// The feed has brought everything up to here that it has to carry.
     position: Offset,
 }
 
@@ -140,7 +140,7 @@ impl<'a> Session<'a> {
             return Poll::Ready(Happened::Tick);
         }
         match self.messages.poll_recv_many(cx, &mut self.taken, AT_ONCE) {
-            // None come any more: the feed is over, which is an answer.
+            // The feed has ended, which comes as an answer.
             Poll::Ready(0) | Poll::Pending => Poll::Pending,
             Poll::Ready(_) => Poll::Ready(Happened::Messages),
         }
@@ -168,7 +168,7 @@ impl<'a> Session<'a> {
         Some(Over::Feed { useful: self.epoch.is_some() })
     }
 
-    /// Finds out what is missing of a channel: reads it, or asks first whether it has changed, if it was read before.
+    /// Finds out what is missing of a channel. If it has been loaded, asks first whether it has changed.
     fn look_at(&mut self, hub: &Hub, channel: &ChannelName) {
         let Some(mirror) = self.epoch.and_then(|_| self.duties.watched.take_up(channel)) else { return };
         match mirror.is_loaded() {
@@ -184,7 +184,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Lets the level follow the feed, unless a channel is broken.
+    /// Raises the level to where the feed is, unless it waits for a channel.
     fn rise(&self, hub: &Hub) {
         if self.duties.watched.are_whole() {
             self.link.rise(hub, self.position);
@@ -206,7 +206,7 @@ impl<'a> Session<'a> {
         }
         if self.checked.elapsed() >= CHECK {
             self.checked = Instant::now();
-            // That nobody is left has to be said yet.
+            // Not before the store knows that nobody is connected.
             if self.duties.watched.is_empty() && !self.duties.present {
                 return Some(Over::Idle);
             }
@@ -217,7 +217,7 @@ impl<'a> Session<'a> {
         None
     }
 
-    /// Says who is connected; when nobody is any more, once.
+    /// Tells the store who is connected. That nobody is, it tells once.
     fn refresh(&mut self, hub: &Hub) {
         let channels = connected(hub);
         if !channels.is_empty() || self.duties.present {

@@ -1,4 +1,4 @@
-//! What a driver knows of the channels that it watches.
+//! The channels that a driver watches, and what it knows about each.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -7,16 +7,15 @@ use tokio::time::Instant;
 use super::pause::patience;
 use crate::{hub::state::Shared, node::mirror::Mirror, wire::name::ChannelName};
 
-/// The level waits for a channel until so many reads of it have failed, one after the other. Its readers are told when it
-/// can be read at last.
+/// After how many failed reads in a row the level no longer waits for a channel. Its readers get a gap once it can be read.
 const TRIES: u32 = 4;
 
 #[derive(Default)]
 pub(super) struct AllWatched {
     by_name: HashMap<ChannelName, Watched>,
-    /// How many of them the level waits for.
+    /// For how many of them the level waits.
     holding: usize,
-    /// Those whose reads failed, and when to try again.
+    /// Channels that could not be read, and when to try again.
     failed: Vec<(Instant, ChannelName)>,
 }
 
@@ -25,7 +24,7 @@ impl AllWatched {
         self.by_name.is_empty()
     }
 
-    /// Those whose readers may read up to the level: all are whole.
+    /// The level waits for no channel.
     pub(super) fn are_whole(&self) -> bool {
         self.holding == 0
     }
@@ -42,7 +41,7 @@ impl AllWatched {
         self.by_name.get_mut(channel)
     }
 
-    /// The one of that name, if it is this channel and not one that came after it.
+    /// The watched channel of that name, if it is this one and not a later one.
     pub(super) fn get_same(&mut self, channel: &Arc<Shared>) -> Option<&mut Watched> {
         self.get_mut(&channel.name).filter(|watched| Arc::ptr_eq(&watched.mirror.channel, channel))
     }
@@ -58,8 +57,8 @@ impl AllWatched {
         Some(watched.mirror)
     }
 
-    /// A channel of which something is to be asked, unless it is too early for that, something is being asked, or it is whole:
-    /// what comes while that is read would seem to be lost by the store.
+    /// The mirror of a channel about which the store is to be asked, marked as such. `None` if it is too early for that, a
+    /// question is under way, or the mirror is whole: events that come during a needless read would look lost.
     pub(super) fn take_up(&mut self, channel: &ChannelName) -> Option<&Mirror> {
         let watched = self.by_name.get_mut(channel)?;
         let is_free =
@@ -67,7 +66,7 @@ impl AllWatched {
         is_free.then_some(&watched.mirror)
     }
 
-    /// Whether the level waits for it.
+    /// Sets whether the level waits for a channel.
     pub(super) fn hold(&mut self, channel: &ChannelName, hold: bool) {
         if let Some(watched) = self.by_name.get_mut(channel) {
             self.holding -= usize::from(std::mem::replace(&mut watched.holds_level, hold));
@@ -75,7 +74,7 @@ impl AllWatched {
         }
     }
 
-    /// It could not be read.
+    /// Takes note that a channel could not be read.
     pub(super) fn fail(&mut self, channel: &ChannelName) {
         let Some(watched) = self.by_name.get_mut(channel) else { return };
         self.failed.push((Instant::now() + patience(watched.failures), channel.clone()));
@@ -85,7 +84,7 @@ impl AllWatched {
         }
     }
 
-    /// Those to be read again.
+    /// The channels that are to be tried again now.
     pub(super) fn due(&mut self) -> Vec<ChannelName> {
         let now = Instant::now();
         self.failed.extract_if(.., |(at, _)| *at <= now).map(|(_, channel)| channel).collect()
@@ -100,11 +99,11 @@ pub(super) struct Watched {
     pub(super) mirror: Mirror,
     /// The feed carries it.
     pub(super) carried: bool,
-    /// It is being read or compared, or about to be.
+    /// The store is being asked about it, or is about to be.
     pub(super) reading: bool,
-    /// So many reads failed, one after the other.
+    /// How many reads have failed in a row.
     pub(super) failures: u32,
-    /// Its readers were whole, and are not until it was read again: the level waits for it.
+    /// The level waits for it: it was whole, and is not until it has been read again.
     holds_level: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What the store answers: what channels hold, and how far they are.
+//! What the store answers: how far channels are, and what they hold.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ impl Session<'_> {
         }
     }
 
-    /// What is as far as it is here has not changed since the feed was cut; the rest is read.
+    /// Channels that are no further than here have not changed while there was no feed. Reads the others.
     fn compared(&mut self, hub: &Hub, channels: &[Arc<Shared>], heads: Result<Heads, BackendError>) -> Option<Over> {
         for channel in channels {
             let Some(watched) = self.duties.watched.get_same(channel) else { continue };
@@ -84,7 +84,7 @@ impl Session<'_> {
         None
     }
 
-    /// What the store has and the mirrors have not may be on its way: it has to come by the next level.
+    /// Events that the store has and the mirrors do not may be on their way. The feed has to bring them before the next level.
     fn checked(&mut self, channels: Vec<ChannelName>, heads: Result<Heads, BackendError>) -> Option<Over> {
         let Ok(heads) = heads else {
             // Asked again at the next check.
@@ -122,7 +122,7 @@ impl Session<'_> {
                 self.duties.watched.hold(&shared.name, false);
                 self.rise(hub);
                 if level > self.position {
-                    // The feed may be quiet, and readers wait for what was read.
+                    // The feed may be quiet, while readers wait for what was read.
                     self.calls.sync(self.duties.ticket);
                 }
             }

@@ -22,9 +22,9 @@ impl Session<'_> {
                 }
                 None
             }
-            // As if it had been lost on the way: the channel is read when that is seen, and it is none there either.
+            // Treated as lost on the way: the next event shows that, and the read that follows drops it, too.
             Message::Entry { entry, .. } if !entry.is_whole() => None,
-            // Before the epoch is known nothing is read, so that what comes until then will be in what is read.
+            // Nothing is read before the epoch is known, so a read will bring what comes until then.
             Message::Entry { epoch, .. } if self.epoch.is_none_or(|own| own != epoch) => {
                 self.epoch.and_then(|_| self.anew())
             }
@@ -33,7 +33,7 @@ impl Session<'_> {
                 None
             }
             Message::Closed(channel) => {
-                // As long as it is not carried this is what was on its way to readers of before; it will be read.
+                // Before the feed carries the channel, this is an old message. A read will tell.
                 if self.duties.watched.get(&channel).is_some_and(|watched| watched.carried)
                     && let Some(mirror) = self.duties.watched.remove(&channel)
                 {
@@ -51,7 +51,7 @@ impl Session<'_> {
         self.link.learn(Cursor { epoch, offset: entry.offset });
         let Some(watched) = self.duties.watched.get_mut(channel) else { return };
         match watched.mirror.push(hub, epoch, entry) {
-            // The level first: who wakes up reads up to it.
+            // The level first, since readers that wake up read up to it.
             Pushed::In(wakeups) => {
                 self.rise(hub);
                 drop(wakeups);
