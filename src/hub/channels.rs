@@ -18,7 +18,8 @@ use crate::{
 };
 
 impl Hub {
-    /// Does `work` on the channel of that name, under its lock; a new one if there is none. `None`: there may be no more.
+    /// Does `work` on the channel of that name, under its lock. Makes the channel if there is none; returns `None` if there may be
+    /// no more.
     pub(crate) fn with_channel<T>(
         &self,
         name: &ChannelName,
@@ -34,7 +35,7 @@ impl Hub {
                 let done = work(&shared, &mut state);
                 let idle = state.is_idle();
                 drop(state);
-                // It may have been made for an event or a reader that was refused.
+                // It may have been made for an event or a reader that was then refused.
                 if idle {
                     self.drop_if_idle(&shared);
                 }
@@ -59,7 +60,7 @@ impl Hub {
         })
     }
 
-    /// How much a channel of that name holds. The application's own code says it, so under no lock.
+    /// How much a channel of that name holds. This calls the application's code, so no lock may be held.
     pub(crate) fn retention_of(&self, name: &ChannelName) -> Retention {
         (self.settings.retention)(name)
     }
@@ -84,7 +85,7 @@ impl Hub {
         used.map(|shared| shared.name.clone()).collect()
     }
 
-    /// The newest `n` events that are held for a client, or for everybody; oldest first.
+    /// The newest `n` events that are held for a client, or for everybody if there is none; oldest first.
     pub(crate) fn recent(&self, name: &ChannelName, client: Option<&ClientId>, n: usize) -> Vec<EncodedEvent> {
         let newest = self.with_existing(name, |state| {
             let (now, view) = (now(), View { client: client.and_then(|client| state.log.lane_of(client)) });
@@ -98,12 +99,12 @@ impl Hub {
         recent
     }
 
-    /// Ends the readers of a client on all channels. Says how many.
+    /// Ends the readers of a client on all channels. Returns how many.
     pub(crate) fn disconnect(&self, client: &ClientId) -> usize {
         self.registry.all().map(|shared| end_client(&shared, client)).sum()
     }
 
-    /// Ends all readers of a channel and forgets its history, and that it was finished. Says how many readers there were.
+    /// Ends all readers of a channel, and forgets its history and that it was finished. Returns how many readers there were.
     pub(crate) fn close(&self, name: &ChannelName) -> usize {
         loop {
             let Some(shared) = self.registry.get(name) else {
@@ -145,7 +146,7 @@ impl Hub {
             let idle = state.is_idle() && !state.is_wanted();
             if idle {
                 let (tombstone, held) = state.bury();
-                // What a copy knows is known where the log lives.
+                // What is known of a copy is known where the log lives.
                 let here = self.elsewhere.is_none();
                 let forgotten = here.then(|| self.memory.bury(shared.name.clone(), tombstone)).flatten();
                 remains = (held, forgotten);
@@ -157,10 +158,10 @@ impl Hub {
     }
 }
 
-/// Ends the readers of a client on one channel, in slices. Says how many.
+/// Ends the readers of a client on one channel, in slices. Returns how many.
 pub(crate) fn end_client(shared: &Shared, client: &ClientId) -> usize {
     let connected = |state: &State| state.log.lane_of(client).map_or(0, |lane| state.readers.of(lane));
-    // Those that are there now: as many as a client that comes back at once.
+    // No more than there are now: the client may reconnect as fast.
     let (mut left, mut all) = (connected(&shared.look()), 0);
     while left > 0 {
         let mut state = shared.change();

@@ -1,6 +1,6 @@
 //! How much of a channel's log is here, where the log lives elsewhere and its events arrive over time.
 //!
-//! Readers ask it, under the channel's lock. Whoever brings the events keeps it right, under the same lock.
+//! Readers ask it under the channel's lock. Whoever brings the events keeps it right under the same lock.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use crate::{
     wire::cursor::{Cursor, Epoch, Offset},
 };
 
-/// What is known of a log that is a copy.
+/// What is known about a log that is a copy.
 pub(crate) struct Coverage {
     /// The log's epoch.
     pub(crate) epoch: Epoch,
     /// The epoch before, and up to where its offsets go on in this log.
     pub(crate) before: Option<Cursor>,
-    /// It was loaded once in this epoch.
+    /// The log has been loaded in this epoch.
     pub(crate) loaded: bool,
     /// Something is known to be missing at its end.
     pub(crate) broken: bool,
@@ -24,33 +24,33 @@ pub(crate) struct Coverage {
     pub(crate) tail: Offset,
     /// The hub's last offset when the log was loaded last, or found to be whole.
     pub(crate) loaded_at: Offset,
-    /// The channel's last event of all, as this process was told when it published it. It may be on its way here.
+    /// The channel's last event of all, if this process has published it. It may still be on its way here.
     pub(crate) finish: Offset,
     /// How often the channel was closed before this log began, as far as is known.
     pub(crate) closed: u64,
     /// Events that came late.
     pub(crate) late: Late,
-    /// Of the last read, if one was begun.
+    /// The progress of the last read, if one was started.
     pub(crate) progress: Option<Progress>,
-    /// Whoever brings the events was told that somebody reads the channel.
+    /// Whoever brings the events has been told that somebody reads the channel.
     pub(crate) wanted: bool,
 }
 
-/// Events that came in when readers of other channels too may have passed them already.
+/// Events that arrived when readers of several channels may have passed them already.
 #[derive(Default)]
 pub(crate) struct Late {
-    /// How often some came.
+    /// How many times some came.
     times: u16,
-    /// The last time: after what the log had until then, and up to where readers may have been.
+    /// The last time: after what the log had before, and up to where readers may have been.
     after: Offset,
     upto: Offset,
-    /// Some of that was evicted by then: the marks, which may be too high otherwise, say whose it may have been.
+    /// Some of that was evicted by then. Only then do the marks, which may be too high, say for whom it may have been.
     evicted: bool,
 }
 
 impl Late {
-    /// Something came after `after`, when readers may have been up to `level`. The first event of that which is held is
-    /// `first`, whose predecessor in the channel is given with it.
+    /// Takes note that events after `after` have arrived, when readers may have been as far as `level`. `first` is the first of
+    /// them that is held, with its predecessor in the channel.
     pub(crate) fn note(&mut self, after: Offset, level: Offset, first: Option<(Offset, Offset)>) {
         let evicted = first.is_none_or(|(_, previous)| previous > after);
         if after < level && (evicted || first.is_some_and(|(first, _)| first <= level)) {
@@ -60,7 +60,7 @@ impl Late {
 }
 
 impl Coverage {
-    /// Of a log in which nothing has arrived yet.
+    /// The coverage of a log in which nothing has arrived yet.
     pub(crate) fn none(epoch: Epoch) -> Self {
         Self {
             epoch,
@@ -82,7 +82,7 @@ impl Coverage {
         Log::new(retention, Tombstone::default(), Self::began(retention, now))
     }
 
-    /// When the time of an empty log begins: so long ago that what arrives later has its age.
+    /// When the time of an empty log begins: long enough ago for events that arrive with an age.
     pub(crate) fn began(retention: Retention, now: Instant) -> Instant {
         let before = retention.max_age().saturating_add(Duration::from_secs(60));
         now.checked_sub(before).unwrap_or(now)
@@ -93,10 +93,10 @@ impl Coverage {
         self.loaded && !self.broken
     }
 
-    /// Where a cursor of the epoch before lies in this log, if its offsets go on.
+    /// The place of a cursor of the epoch before in this log, if its offsets go on.
     pub(crate) fn translate(&self, cursor: Cursor) -> Option<Offset> {
         let before = self.before.filter(|before| before.epoch == cursor.epoch)?;
-        // A reader may have got more of it than is left.
+        // A reader may have got more of that epoch than is left.
         Some(cursor.offset.min(before.offset))
     }
 
@@ -105,12 +105,12 @@ impl Coverage {
         self.tail.max(self.loaded_at)
     }
 
-    /// The store says of the channel how far it is, and not that it has forgotten events which may not be here.
+    /// `head` says how far the channel is, and not that events have been forgotten that may not be here.
     pub(crate) fn knows(&self, head: Head) -> bool {
         head.offset > Offset::START || head.forgotten <= self.whole_up_to()
     }
 
-    /// The channel takes no more events, of which the last is on its way here.
+    /// The channel takes no more events, and its last one is on its way here.
     pub(crate) fn is_finishing(&self) -> bool {
         self.finish > self.whole_up_to()
     }
@@ -122,13 +122,13 @@ impl Coverage {
         }
     }
 
-    /// How often events came late.
+    /// How many times events came late.
     pub(crate) fn times_late(&self) -> u16 {
         self.late.times
     }
 
-    /// Whether a reader at `cursor` has passed an event of `log` that came late since it last asked, when some had come `seen`
-    /// times. It knows of all up to `told`. What came the time before the last is not known any more.
+    /// Whether a reader at `cursor` has passed an event of `log` that came late since the reader last asked. Then events had come
+    /// late `seen` times, and the reader has been told of everything up to `told`. Only the last time is known exactly.
     pub(crate) fn has_passed_late(&self, log: &Log, view: View, seen: u16, told: Offset, cursor: Offset) -> bool {
         let late = &self.late;
         let (from, upto) = (told.max(late.after), cursor.min(late.upto));

@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// Opens a subscription to channels whose logs are here.
+/// Opens a subscription, in a hub whose logs are here.
 pub(crate) fn open(
     hub: &Arc<Hub>,
     options: &OpenOptions,
@@ -34,7 +34,7 @@ pub(crate) fn open(
     opened(hub, entered.and_then(|(subscription, last)| options.start_in(subscription, requested, last)))
 }
 
-/// Counts an opening that was refused.
+/// Counts an opening that a limit refused, and does some upkeep.
 pub(crate) fn opened<T>(hub: &Arc<Hub>, opened: Result<T, OpenError>) -> Result<T, OpenError> {
     if let Err(error) = &opened
         && error.is_limit()
@@ -47,7 +47,7 @@ pub(crate) fn opened<T>(hub: &Arc<Hub>, opened: Result<T, OpenError>) -> Result<
 }
 
 impl OpenOptions {
-    /// Takes a place in each channel, and says up to where all that was published is in their logs.
+    /// Takes a place in each channel. Returns with them the cursor up to which everything that was published is in the logs.
     pub(crate) fn enter_all(
         &self,
         hub: &Arc<Hub>,
@@ -64,7 +64,7 @@ impl OpenOptions {
         if expires.is_some_and(|at| at <= tokio::time::Instant::now()) {
             return Err(OpenErrorKind::Expired.into());
         }
-        // Told by this hub to stay away. By one of before, that is forgotten with the rest of it.
+        // This hub has told it to stay away. If an earlier one has, that is forgotten.
         if let Some(id) = requested.and_then(EventId::parse)
             && matches!(id.kind(), Id::Goodbye(cursor) if cursor.epoch == hub.memory.epoch())
         {
@@ -74,7 +74,7 @@ impl OpenOptions {
         if hub.ledger.tally.pinned() > hub.settings.limits.reader_bytes() {
             return Err(OpenErrorKind::HubFull.into());
         }
-        // Read before the channels are entered: what is published in between comes after it, and is not skipped.
+        // Read before the channels are entered, so that what is published in between is not skipped.
         let last = hub.cursor(hub.memory.last());
         let mut subscription = Subscription::new(hub.clone(), seat.clone(), expires);
         let positions = subscription.positions();
@@ -84,7 +84,7 @@ impl OpenOptions {
         Ok((subscription, last))
     }
 
-    /// Finds out where a subscription that has its places starts. All that was published up to `last` is in the logs.
+    /// Finds out where a subscription that has its places starts. Everything that was published up to `last` is in the logs.
     pub(crate) fn start_in(
         &self,
         mut subscription: Subscription,
@@ -93,7 +93,7 @@ impl OpenOptions {
     ) -> Result<Subscription, OpenError> {
         let hub = subscription.hub().clone();
         let id = requested.map(EventId::parse);
-        // Where the channels had to be loaded it was not known before whether this means anything.
+        // Where the channels had to be loaded, it was not known before which epoch this has to be compared with.
         if let Some(Some(id)) = &id
             && matches!(id.kind(), Id::Goodbye(cursor) if cursor.epoch == last.epoch)
         {
@@ -103,34 +103,34 @@ impl OpenOptions {
         let at = |offset| Cursor { epoch, offset };
         let positions = subscription.positions();
         let missed = positions.tell_missed();
-        // Events up to `last` may be on their way here still: a cursor beyond this would skip them.
+        // Events up to `last` may still be on their way here. A cursor beyond `whole` would skip them.
         let whole = positions.whole_up_to(&hub).min(last);
         let fresh = if id.is_none() { self.fresh(positions, last) } else { None };
         let (cursor, reason) = match &id {
             None => (fresh.unwrap_or_else(|| go_on_before(positions.first_after(Offset::START), whole)), None),
             Some(id) => resume(positions, id.as_ref(), at(last), missed),
         };
-        // In this order: the last event of a channel comes before it is finished.
+        // In this order, because the last event of a channel comes before it is finished.
         let finished = positions.all_finished();
         let first = positions.first_after(cursor);
-        // With a gap the reader goes on right before the first event that it still gets.
+        // After a gap, the reader goes on right before the first event that it still gets.
         let cursor = if reason.is_some() { go_on_before(first, whole).max(cursor) } else { cursor };
         let gap = reason.map(|reason| Gap::new(reason, requested, first, at(cursor)));
         if gap.is_none() && first.is_none() && finished && !positions.any_lagged(cursor) {
             return Err(OpenErrorKind::Over.into());
         }
-        // After that, since nobody else may know later that it is over. Whoever shuts down sets this first and tells the readers
-        // then: if it is not set here, this one is told.
+        // Checked after that, since nobody may know later that the channel is over. A shutdown sets this before it tells the
+        // readers: if it is not set here, this reader is told.
         if hub.is_shutting_down() {
             return Err(OpenErrorKind::ShuttingDown.into());
         }
-        // A reader that wants all that is held is owed what got lost of it on the way here, too, also before its cursor; a reader
-        // that reconnects may have passed it.
+        // A reader that wants everything that is held has to be told of what got lost on the way here, also before its cursor. A
+        // reader that reconnects may have passed that.
         if gap.is_some() || fresh.is_some() {
             positions.tell_up_to(cursor);
         }
         if !self.probe {
-            // Only now: had this one been refused, the older would still be needed.
+            // Not before: if this one is refused, the older ones have to stay.
             subscription.settle(self.duplicates == Duplicates::Replace);
             hub.counters.opened.add(1);
             hub.counters.resumed.add(requested.is_some().into());
@@ -168,12 +168,12 @@ impl OpenOptions {
         entered.ok_or(OpenErrorKind::TooManySubscriptions)?
     }
 
-    /// Decides over one more connection to a channel, of the client that has this lane.
+    /// Decides about one more connection to a channel, of the client that has this lane.
     fn admit(&self, readers: &Readers, lane: Option<LaneId>) -> Result<(), OpenErrorKind> {
         let (connected, ended) = lane.map_or((0, 0), |lane| (readers.of(lane), readers.ended_of(lane)));
         let (connected, ended, all) = match self.duplicates {
             Duplicates::Refuse if connected > 0 => return Err(OpenErrorKind::TooManyOfClient),
-            // These make room.
+            // The older ones make room.
             Duplicates::Replace => (0, ended + connected, readers.live() - connected),
             Duplicates::Keep | Duplicates::Refuse => (connected, ended, readers.live()),
         };
@@ -191,7 +191,7 @@ impl OpenOptions {
     fn fresh(&self, positions: &Positions, last: Offset) -> Option<Offset> {
         match self.start {
             Start::Last(0) => Some(last),
-            // Who comes to channels that are all finished can only want what is left of them.
+            // A reader of channels that are all finished can only want what is left of them.
             Start::Live if !positions.all_finishing() => Some(last),
             Start::Live | Start::Earliest => None,
             Start::Last(n) => positions.before_last(n),
@@ -199,12 +199,13 @@ impl OpenOptions {
     }
 }
 
-/// Where a reader goes on that came back with `id`, and why there is a gap, if there is one. `None` is no id at all.
+/// The offset after which a reader goes on that reconnects with `id`, and why there is a gap, if there is one. `id` is `None` if
+/// what was requested is not an id.
 fn resume(positions: &Positions, id: Option<&EventId>, last: Cursor, missed: Offset) -> (Offset, Option<GapReason>) {
     let from_start = |reason| (Offset::START, Some(reason));
     let cursor = match id.map(EventId::kind) {
         Some(Id::Cursor(cursor) | Id::Goodbye(cursor)) if cursor.epoch != last.epoch => {
-            // What was lost since may be anywhere; what is left of it, if anything, is not to be repeated.
+            // Anything after it may have been lost, but what the reader has is not repeated if its place is known.
             return (positions.translate(*cursor).unwrap_or(Offset::START), Some(GapReason::OtherEpoch));
         }
         Some(Id::Cursor(cursor)) if cursor.offset <= last.offset => cursor.offset,

@@ -1,4 +1,4 @@
-//! A reader's place in one channel: what it asks the channel, and the lock that it asks under.
+//! A reader's place in one channel, and what it asks the channel under its lock.
 
 use std::{
     sync::Arc,
@@ -18,17 +18,17 @@ use crate::{
     },
 };
 
-/// What one look at the channels gave.
+/// What a reader found in its channels.
 pub(crate) enum Found {
     Batch(Batch),
     /// Events after the cursor are gone.
     Lagged,
-    /// The log was lost, and begins anew in this epoch.
+    /// The log was lost, and goes on in this epoch.
     Lost(Epoch),
     End(EndReason),
 }
 
-/// What one of several channels gives instead of events.
+/// Why one of several channels gives no events.
 pub(crate) enum Instead {
     /// An end that does not wait for what is left.
     End(EndReason),
@@ -43,15 +43,15 @@ pub(crate) struct Position {
     pub(crate) channel: Arc<Shared>,
     pub(crate) reader: ReaderId,
     pub(super) view: View,
-    /// What is missing of this channel up to here is told already, or was before the reader came. Above the cursor only
-    /// while other channels still hold earlier events.
+    /// The reader has been told of everything that is missing up to here, or it was missing before the reader came. This is above
+    /// the cursor only while other channels hold earlier events.
     pub(super) told: Offset,
-    /// The version of the channel at the last look that found nothing more to read and parked the reader; with several
-    /// channels, also at one that found an event. 0 if it has to look.
+    /// The version of the channel at the last look, if that found nothing and parked the reader, or, with several channels, found
+    /// an event. 0 if the reader has to look.
     seen_at: u64,
     /// The channel was finished at the last look.
     finished: bool,
-    /// How often events had come late to it at the last look.
+    /// How many times events had come late to the channel at the last look.
     pub(super) late: u16,
 }
 
@@ -60,9 +60,9 @@ impl Position {
         Self { channel, reader, view, told: Offset::START, seen_at: 0, finished: false, late: 0 }
     }
 
-    /// What comes next for a reader of this channel alone, after `cursor`: one lock, under which there is something, or it
-    /// parks. Who takes the last there is parks by the same lock: a server asks once more after each delivery, and that
-    /// costs no lock then.
+    /// What comes next after `cursor`, for a reader of this channel alone. Takes the lock once, and parks under it if there is
+    /// nothing. A reader that takes the last event parks under the same lock, since a server asks once more after each delivery:
+    /// that takes no lock then.
     pub(crate) fn poll(&mut self, cursor: Cursor, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
         if self.is_unchanged() {
             return Poll::Pending;
@@ -79,7 +79,7 @@ impl Position {
         let mut replaced = None;
         if level {
             replaced = self.park(&mut state, cx);
-            // Under the lock, so that it is the version of what was seen.
+            // Read under the lock, so that it is the version of what was seen.
             self.seen_at = self.channel.version();
         }
         drop(state);
@@ -92,7 +92,7 @@ impl Position {
             return Some(Found::End(reason));
         }
         if state.is_of_another(epoch) {
-            // Until it is loaded there is nothing to tell.
+            // There is nothing to tell until the log is loaded.
             return state.loaded().map(Found::Lost).or(state.readers.ending(self.reader).map(Found::End));
         }
         if self.has_lagged(state, cursor) {
@@ -102,8 +102,8 @@ impl Position {
         batch.or_else(|| self.ended(state).map(Found::End))
     }
 
-    /// Nothing has changed since the last look: of one channel there is nothing to read, and the reader is parked still. It
-    /// needs no lock to know: whoever changes something later finds its waker.
+    /// The channel has not changed since the last look. A reader of one channel then has nothing to read and is still parked. This
+    /// takes no lock: a change that comes later finds the reader's waker.
     pub(crate) fn is_unchanged(&self) -> bool {
         self.seen_at == self.channel.version()
     }
@@ -113,23 +113,23 @@ impl Position {
         self.finished
     }
 
-    /// It was not parked at the last look although it found nothing, or is to [look again](Self::look_again).
+    /// The last look found nothing and did not park the reader, or the reader has to [look again](Self::look_again).
     pub(crate) fn has_to_look(&self) -> bool {
         self.seen_at == 0
     }
 
-    /// Has to look, whatever the channel's version.
+    /// Makes the reader look next time, whatever the channel's version.
     pub(crate) fn look_again(&mut self) {
         self.seen_at = 0;
     }
 
-    /// Where the first event after `cursor` is in one of several channels. The reader parks if there is none.
+    /// The offset of the first event after `cursor`, in one of several channels. Parks the reader if there is none.
     pub(crate) fn look(&mut self, cursor: Cursor, cx: &Context<'_>) -> Result<Option<Offset>, Instead> {
         self.take(cursor, Offset::START, cx, Limit::ONE).map(|(_, first)| first)
     }
 
-    /// Takes what one of several channels holds after `cursor` and before `end`, within `limit`; and says where the first
-    /// event after that is. If there is none the reader parks by the same lock.
+    /// Takes the events after `cursor` and before `end` from one of several channels, within `limit`. Returns with them the offset
+    /// of the first event after them. If there is none, parks the reader under the same lock.
     pub(crate) fn take(
         &mut self,
         cursor: Cursor,
@@ -155,14 +155,14 @@ impl Position {
             replaced = self.park(&mut state, cx);
             seen = true;
         }
-        // Under the lock, so that it is the version of what was seen.
+        // Read under the lock, so that it is the version of what was seen.
         self.seen_at = if seen { self.channel.version() } else { 0 };
         drop(state);
         drop(replaced);
         Ok((batch, first))
     }
 
-    /// What comes before any event.
+    /// What comes first, before any event.
     fn instead(&self, state: &State, cursor: Cursor) -> Option<Instead> {
         if let Some(reason) = self.ended_at_once(state) {
             return Some(Instead::End(reason));
@@ -178,7 +178,7 @@ impl Position {
         state.log.missed(self.view)
     }
 
-    /// Something was evicted that the reader was to get after `cursor`, and does not know of.
+    /// An event after `cursor` was evicted before the reader got it, and the reader has not been told.
     pub(super) fn has_lagged(&self, state: &State, cursor: Offset) -> bool {
         self.missed(state) > cursor.max(self.told)
     }
@@ -192,7 +192,7 @@ impl Position {
         state.readers.ending(self.reader).filter(|reason| !matches!(reason, EndReason::Shutdown | EndReason::Finished))
     }
 
-    /// An end that comes when everything was read. A finished channel is complete, also where the hub shuts down.
+    /// An end that comes after everything has been read. A finished channel is complete, even while the hub shuts down.
     fn ended(&self, state: &State) -> Option<EndReason> {
         match state.readers.ending(self.reader) {
             None | Some(EndReason::Shutdown) if state.log.is_finished() => Some(EndReason::Finished),
@@ -208,7 +208,7 @@ impl Position {
         drop(replaced);
     }
 
-    /// Parks under the lock under which there was nothing to read. Gives back a waker to be dropped after it.
+    /// Parks under the lock under which there was nothing to read. Returns a waker to drop after the lock.
     pub(super) fn park(&self, state: &mut State, cx: &Context<'_>) -> Option<Waker> {
         state.readers.park(self.reader, cx.waker())
     }

@@ -45,7 +45,7 @@ impl Positions {
         }
     }
 
-    /// Nothing is left to read in any of them, and the reader is parked in all. Asks no lock.
+    /// Nothing is left to read in any of them, and the reader is parked in all. Takes no lock.
     pub(crate) fn are_level(&self) -> bool {
         match self {
             Self::None => true,
@@ -54,7 +54,7 @@ impl Positions {
         }
     }
 
-    /// The cursor has moved to another epoch, or back: everything has to be looked at again.
+    /// The cursor has moved to another epoch, so that the reader has to look at all of them again.
     pub(crate) fn begin_anew(&mut self) {
         match self {
             Self::None => {}
@@ -83,8 +83,8 @@ impl Positions {
         }
     }
 
-    /// The highest offset that is not held any more, which the reader is told of by this, or which is nothing to a fresh
-    /// one; what is evicted from now on is a lag.
+    /// Marks everything that is missing now as told: the reader is about to be told, or is a fresh one that does not care. What is
+    /// evicted from now on is a lag. Returns the highest offset that is no longer held.
     pub(crate) fn tell_missed(&mut self) -> Offset {
         for position in self.as_mut_slice() {
             let state = position.channel.look();
@@ -93,23 +93,23 @@ impl Positions {
         self.as_slice().iter().map(|position| position.told).max().unwrap_or_default()
     }
 
-    /// What is missing up to `offset` is told by this, or was never to come.
+    /// Marks what is missing up to `offset` as told.
     pub(crate) fn tell_up_to(&mut self, offset: Offset) {
         for position in self.as_mut_slice() {
             position.told = position.told.max(offset);
         }
     }
 
-    /// Up to where all that was published to them is in their logs, or was: what is on its way comes after it.
+    /// The offset up to which everything that was published to them is in their logs, or was. What is on its way comes after it.
     pub(crate) fn whole_up_to(&self, hub: &Hub) -> Offset {
-        // Asked first: whoever locks a channel from here on finds all that was published to it up to this.
+        // Read first: a look at a channel from here on finds everything that was published to it up to this offset.
         let last = hub.memory.last();
         if hub.elsewhere.is_none() {
             return last;
         }
         let own = self.each(|_, state| state.whole_up_to()).min().unwrap_or_default();
         match self {
-            // What got lost on the way may lie before the hub's last offset, of which only readers of several channels are told.
+            // What got lost on the way may be before the hub's last offset. Only readers of several channels are told of that.
             Self::None | Self::One(_) => own,
             Self::Several(_) => own.max(last),
         }
@@ -120,7 +120,7 @@ impl Positions {
         self.as_slice().iter().for_each(|position| position.park_anyway(cx));
     }
 
-    /// Where a cursor of the epoch before lies in their logs, if its offsets go on in all of them.
+    /// The place of a cursor of the epoch before in their logs, if its offsets go on in all of them.
     pub(crate) fn translate(&self, cursor: Cursor) -> Option<Offset> {
         let translate = |state: &State| state.coverage.as_ref().and_then(|coverage| coverage.translate(cursor));
         let translated: Option<Vec<_>> = self.each(|_, state| translate(state)).collect();
@@ -157,7 +157,7 @@ impl Positions {
         self.each(|_, state| state.log.is_finished()).all(|finished| finished)
     }
 
-    /// They take no more events, of which the last may be on their way here.
+    /// None of them takes more events. The last ones may still be on their way here.
     pub(crate) fn all_finishing(&self) -> bool {
         self.each(|_, state| state.is_finishing()).all(|finishing| finishing)
     }

@@ -1,4 +1,4 @@
-//! What a subscription does where its log lives elsewhere: waits for it, and goes on when it was lost.
+//! A subscription whose log lives elsewhere: it waits until the log is loaded, and goes on after the log was lost.
 
 use std::task::{Context, Poll};
 
@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl Subscription {
-    /// The epochs of its channels' logs, as far as they are loaded. `None`: one is gone. It is parked among the readers,
-    /// who are all woken when a log is loaded, so that nothing of it stays when it is given up.
+    /// The epoch of each channel's log that is loaded. `None` if one of the channels is gone. Parks in all channels, as a reader
+    /// does: all readers are woken when a log has been loaded.
     pub(crate) fn poll_loaded(&self, cx: &mut Context<'_>) -> Option<Vec<Option<Epoch>>> {
         self.positions.park(cx);
         let loaded = |position: &Position| {
@@ -27,13 +27,13 @@ impl Subscription {
         self.positions.as_slice().iter().map(loaded).collect()
     }
 
-    /// When something came last of those logs that are not loaded yet.
+    /// When something came last for the logs that are not loaded yet.
     pub(crate) fn last_progress(&self) -> Option<Instant> {
         let last = |position: &Position| position.channel.look().last_progress();
         self.positions.as_slice().iter().filter_map(last).max()
     }
 
-    /// Nothing is known to be missing in its channels' logs.
+    /// Nothing is known to be missing in the logs of its channels.
     pub(crate) fn is_whole(&self) -> bool {
         self.positions
             .as_slice()
@@ -46,7 +46,7 @@ impl Subscription {
         self.positions.find(id).is_some()
     }
 
-    /// When the log was lost: waits until all of its channels are known of the same new one.
+    /// After the log was lost: waits until all channels are loaded in the same new epoch.
     pub(super) fn poll_anew(&self, cx: &mut Context<'_>) -> Poll<Found> {
         self.positions.park(cx);
         let (mut ended, mut epochs) = (None, Vec::new());
@@ -64,7 +64,7 @@ impl Subscription {
         }
     }
 
-    /// Goes on in a log of another epoch: where it was, if the offsets go on there, and otherwise with all that is held.
+    /// Goes on in a log of another epoch: where it was, if the offsets go on there, and otherwise with everything that is held.
     pub(super) fn begin_anew(&mut self, epoch: Epoch) -> Gap {
         let after = self.positions.translate(self.cursor()).unwrap_or(Offset::START);
         self.epoch = epoch;
