@@ -7,7 +7,9 @@ use super::{ByNumber, Elastic};
 ///
 /// When many have left, the values behind the free places move into them, so that the slab can give its end back. One that
 /// moved keeps its number, and is found by a table; all others lie at their number.
+#[derive(Default)]
 pub(crate) enum Slab<T> {
+    #[default]
     Empty,
     One { key: u32, value: T },
     Many(Box<Places<T>>),
@@ -48,12 +50,6 @@ enum Place<T> {
 
 /// No place.
 const NONE: u32 = u32::MAX;
-
-impl<T> Default for Slab<T> {
-    fn default() -> Self {
-        Self::Empty
-    }
-}
 
 impl<T> Slab<T> {
     /// Without values, and with room for as many as `other` has places.

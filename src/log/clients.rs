@@ -58,7 +58,7 @@ impl Clients {
 
     /// It says no more than that there are no clients.
     pub(super) fn is_void(&self) -> bool {
-        self.lanes.len() == 0 && self.marks.is_empty()
+        self.lanes.len() == 0 && self.marks.knows_nothing()
     }
 
     pub(super) fn lane_of(&self, client: &ClientId) -> Option<LaneId> {

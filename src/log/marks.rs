@@ -73,8 +73,8 @@ impl Marks {
     }
 
     /// It knows nothing of any client.
-    pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0 && self.others == Offset::START
+    pub(super) fn knows_nothing(&self) -> bool {
+        self.known.len() == 0 && self.others == Offset::START
     }
 
     /// How many clients it knows by name.
@@ -183,11 +183,11 @@ impl Marks {
 
     /// Frees at most so many of them, and counts them down. Says whether that was all.
     pub(super) fn free_some(&mut self, most: &mut usize) -> bool {
-        while *most > 0 && self.len() > 0 {
+        while *most > 0 && self.known.len() > 0 {
             self.forget();
             *most -= 1;
         }
-        self.len() == 0
+        self.known.len() == 0
     }
 
     /// How many bytes it takes from the allocator.
