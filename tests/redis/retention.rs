@@ -70,6 +70,15 @@ async fn a_worker_that_is_not_set_holds_what_other_nodes_are_set_to() {
     }
 }
 
+/// A reader of a channel that nobody has published to leaves something there that expires.
+#[tokio::test]
+async fn a_channel_that_is_only_read_is_not_remembered_for_ever() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let _reader = live(&store.node(week_by_name), &["a"], "").await;
+    assert_eq!(store.command(&["EXISTS", "{tower-sse}:m:a"]), "1");
+    assert!(store.ttl("m:a") > 7 * DAY);
+}
+
 #[tokio::test]
 async fn the_longest_retention_wins_for_each_limit() {
     let Some(store) = RedisStore::begin().await else { return };

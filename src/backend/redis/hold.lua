@@ -4,11 +4,13 @@ local hub, index, k = KEYS[1], KEYS[2], channel_keys(3)
 local h, other = enter_hub(hub)
 if not h then return other end
 local now = clock()
+-- How long is known of the channel so far: once it is made here, this is not told by its keys.
+local ttl = redis.call('PTTL', k.meta)
 local c = enter_channel(k, index, h, now)
 local held = held_of(hub, h, c, now, 5)
 redis.call('HSET', k.meta, unpack(known(c, {})))
 -- One that is remembered for longer is not remembered for less.
 local life = life_of(held, 9)
-if redis.call('PTTL', k.meta) ~= -1 or life == '' then keep_channel(k, c, life) end
+if life == '' or ttl ~= -1 and ttl < life then keep_channel(k, c, life) end
 keep_hub(hub, index, h, now, life)
 return { 'held' }
