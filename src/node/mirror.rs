@@ -184,7 +184,8 @@ impl Mirror {
         }
         hub.free(forgotten.flatten());
         match again {
-            true => Filled::Again(if before.is_some() { whole_up_to } else { Offset::START }),
+            // Also if it is not loaded yet: a read of all of a busy channel would always come too late.
+            true => Filled::Again(whole_up_to),
             false => Filled::Whole,
         }
     }
@@ -235,14 +236,15 @@ fn has_missed_close(coverage: &Coverage, held: &Held) -> bool {
 /// Why a read after `after` can't be taken in, if it can't.
 fn refuse(coverage: &Coverage, after: Offset, held: &Held) -> Option<Filled> {
     // A store that has forgotten the channel counts from the start again.
-    if coverage.loaded && held.head < coverage.tail && held.head > Offset::START {
+    let is_part = after > Offset::START;
+    if (coverage.loaded || is_part) && held.head < coverage.tail && held.head > Offset::START {
         return Some(Filled::Lost);
     }
     let gone = held.marks.highest();
     // What the store holds of the epoch before counts as evicted, now that something follows it.
     let is_hidden = held.before.is_some_and(|before| before.offset == gone) && gone > coverage.tail;
-    let is_part = after > Offset::START;
-    (is_part && (has_missed_close(coverage, held) || gone > after || is_hidden)).then_some(Filled::Again(Offset::START))
+    let was_closed = held.closed > coverage.closed;
+    (is_part && (was_closed || gone > after || is_hidden)).then_some(Filled::Again(Offset::START))
 }
 
 /// Takes note of a read. If the log had been loaded, its last event was `before`.
@@ -454,6 +456,30 @@ mod tests {
         assert_eq!(node.fill(0, held(&[])), "again after 0");
         assert_eq!(node.fill(0, held(&[1])), "whole");
         assert_eq!(node.offsets(), [1]);
+    }
+
+    #[test]
+    fn what_comes_while_it_is_read_first_is_read_by_itself() {
+        let mut node = Node::new();
+        assert_eq!(node.push(3, 2), "known");
+        assert_eq!(node.fill(0, held(&[1, 2])), "again after 2");
+        assert_eq!((node.mirror.is_loaded(), node.push(4, 3)), (false, "known"));
+        assert_eq!(node.fill(2, held_after(2, &[1, 2, 3])), "again after 3");
+        assert_eq!(node.fill(3, held_after(3, &[1, 2, 3, 4])), "whole");
+        assert_eq!((node.offsets(), node.push(5, 4)), (vec![1, 2, 3, 4], "in"));
+    }
+
+    #[test]
+    fn a_channel_that_is_closed_while_it_is_read_first_is_read_whole() {
+        let mut node = Node::new();
+        assert_eq!(node.push(3, 2), "known");
+        assert_eq!(node.fill(0, held(&[1, 2])), "again after 2");
+        let mut closed = held_after(2, &[1, 2, 3]);
+        closed.closed = 1;
+        assert_eq!(node.fill(2, closed), "again after 0");
+        let mut closed = held(&[3]);
+        closed.closed = 1;
+        assert_eq!((node.fill(0, closed), node.offsets()), ("whole".into(), vec![3]));
     }
 
     #[test]
