@@ -79,6 +79,10 @@ impl Duties {
                 dropped.push(channel.name.clone());
             }
         }
+        if self.watched.is_empty() {
+            // These are all dropped already. The session may end, and then nothing would drop what is left of them.
+            self.unread = Vec::new();
+        }
         dropped
     }
 }
