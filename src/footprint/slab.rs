@@ -11,7 +11,10 @@ use super::{ByNumber, Elastic};
 pub(crate) enum Slab<T> {
     #[default]
     Empty,
-    One { key: u32, value: T },
+    One {
+        key: u32,
+        value: T,
+    },
     Many(Box<Places<T>>),
 }
 
