@@ -15,7 +15,7 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 use tower_sse::{
-    BackendError, ChannelName, ClientId, Cursor, Epoch, IdempotencyKey, Offset, Retention,
+    BackendError, ChannelName, ClientId, Cursor, CustomId, Epoch, IdempotencyKey, Offset, Retention,
     backend::{
         Append, Appended, Backend, BackendFuture, Connected, Entry, Head, Heads, Held, Marks, Message, Messages,
         Presence, Request, Requests,
@@ -36,7 +36,7 @@ struct Store {
     epoch: Epoch,
     last: Offset,
     channels: HashMap<ChannelName, Channel>,
-    keys: HashMap<(ChannelName, IdempotencyKey), (Instant, Offset)>,
+    keys: HashMap<(ChannelName, IdempotencyKey), First>,
     watchers: Vec<Watcher>,
     nodes: HashMap<u64, (Instant, Presence)>,
 }
@@ -57,6 +57,13 @@ struct Kept {
     entry: Entry,
     at: Instant,
     cost: usize,
+}
+
+/// The first event with an idempotency key.
+struct First {
+    at: Instant,
+    offset: Offset,
+    id: Option<CustomId>,
 }
 
 /// A node's feed.
@@ -233,22 +240,24 @@ impl Store {
 
     fn append(&mut self, append: Append) -> io::Result<Appended> {
         let now = Instant::now();
-        self.keys.retain(|_, (at, _)| now.duration_since(*at) < WINDOW);
+        self.keys.retain(|_, first| now.duration_since(first.at) < WINDOW);
         let epoch = self.epoch;
         let at = |offset| Cursor { epoch, offset };
         // First, since the key of a finished channel's last event is still known.
         let key = append.key.clone().map(|key| (append.channel.clone(), key));
-        if let Some((_, offset)) = key.as_ref().and_then(|key| self.keys.get(key)) {
-            return Ok(Appended::Before(at(*offset)));
+        if let Some(first) = key.as_ref().and_then(|key| self.keys.get(key)) {
+            return Ok(Appended::Before { cursor: at(first.offset), id: first.id.clone() });
         }
         let channel = self.channel(append.channel.clone());
         channel.evict(&append.retention.unwrap_or_default(), now);
         if channel.finished {
             return Ok(Appended::Finished);
         }
-        if append.id.is_some()
-            && channel.held.iter().any(|kept| kept.entry.id == append.id && kept.entry.client == append.client)
-        {
+        // A reader gets the broadcasts, and the events for its client.
+        let is_for_the_same =
+            |entry: &Entry| entry.client.is_none() || append.client.is_none() || entry.client == append.client;
+        let is_held = |kept: &Kept| kept.entry.id == append.id && is_for_the_same(&kept.entry);
+        if append.id.is_some() && channel.held.iter().any(is_held) {
             return Ok(Appended::DuplicateId);
         }
         let offset = Offset::new(self.last.get() + 1);
@@ -263,7 +272,8 @@ impl Store {
     fn put(&mut self, append: Append, offset: Offset, at: Instant) -> Entry {
         self.last = offset;
         if let Some(key) = &append.key {
-            self.keys.insert((append.channel.clone(), key.clone()), (at, offset));
+            let first = First { at, offset, id: append.id.clone() };
+            self.keys.insert((append.channel.clone(), key.clone()), first);
         }
         let epoch = self.epoch;
         let channel = self.channel(append.channel.clone());

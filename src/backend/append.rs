@@ -53,16 +53,21 @@ impl fmt::Debug for Append {
 }
 
 /// The result of an append that did not fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Appended {
     /// It is in the log, at this cursor.
     At(Cursor),
-    /// An event with its idempotency key is or was in the log, at this cursor.
-    Before(Cursor),
+    /// An event with its idempotency key is or was in the log.
+    Before {
+        /// At this cursor.
+        cursor: Cursor,
+        /// With this custom id, if it had one.
+        id: Option<CustomId>,
+    },
     /// Refused: the channel is finished.
     Finished,
-    /// Refused: the channel already holds its custom id for the same readers.
+    /// Refused: the channel already holds its custom id for a reader that would get it.
     DuplicateId,
 }
 

@@ -51,10 +51,11 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendErr
 /// - **The epoch** names one incarnation of all this. It changes if, and only if, acknowledged events or offsets may
 ///   have been lost other than by retention; an empty store has a new one. What a store still has may [go
 ///   on](super::Held::before) in the new epoch.
-/// - **Custom ids** are unique among the events that a channel holds for the same readers. The append of an id that is
-///   already held is refused.
+/// - **Custom ids** are unique among the events that a channel holds for any one reader: its broadcasts and those for
+///   its client. The append of an id that is already held for a reader that would get it is refused. Events for
+///   different clients may share an id.
 /// - **An [idempotency key](crate::Event::idempotency_key)** that a channel has seen within a window, which the store
-///   documents, is answered with the first append's cursor. Nothing else happens, whatever became of the channel since.
+///   documents, is answered with the first append's cursor and custom id. Nothing else happens, whatever became of the channel since.
 ///
 /// # What may fail
 ///

@@ -207,7 +207,9 @@ impl Inner {
         let at = |offset: &Value| Some(Cursor { epoch, offset: value::offset(offset)? });
         let appended = match value::list(&answer) {
             [kind, offset] if value::is(kind, "at") => at(offset).map(Appended::At),
-            [kind, first] if value::is(kind, "before") => value::first(first).map(Appended::Before),
+            [kind, first] if value::is(kind, "before") => {
+                value::first(first).map(|(cursor, id)| Appended::Before { cursor, id })
+            }
             [kind] if value::is(kind, "finished") => Some(Appended::Finished),
             [kind] if value::is(kind, "duplicate") => Some(Appended::DuplicateId),
             _ => None,

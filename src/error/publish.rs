@@ -37,7 +37,7 @@ impl PublishError {
         matches!(self.0, PublishErrorKind::Finished)
     }
 
-    /// The channel still holds an event with this custom id for the same readers.
+    /// The channel still holds an event with this custom id for a reader that would get this one too.
     pub fn is_duplicate_id(&self) -> bool {
         matches!(self.0, PublishErrorKind::DuplicateId)
     }

@@ -118,11 +118,11 @@ impl Remote {
             return Err(PublishErrorKind::ShuttingDown.into());
         }
         let append = append_of(name, target, draft, last, self.link.retention_of(hub, name));
-        let id = append.id.clone();
+        let own = append.id.clone();
         let appended = self.link.within(self.link.backend.append(append)).await;
-        let (cursor, repeated) = match appended.map_err(PublishErrorKind::Unavailable)? {
-            Appended::At(cursor) => (cursor, false),
-            Appended::Before(cursor) => (cursor, true),
+        let (cursor, id, repeated) = match appended.map_err(PublishErrorKind::Unavailable)? {
+            Appended::At(cursor) => (cursor, own, false),
+            Appended::Before { cursor, id } => (cursor, id, true),
             Appended::Finished => return Err(PublishErrorKind::Finished.into()),
             Appended::DuplicateId => return Err(PublishErrorKind::DuplicateId.into()),
         };

@@ -77,8 +77,9 @@ impl Event {
     /// A reader that reconnects with this id resumes after the event as long as the event is held. After that, or if
     /// several of the reader's channels hold the id, the reader gets a gap.
     ///
-    /// The id must be unique among the events that a channel holds for the same readers; otherwise the publish is an
-    /// error. If you reuse an id after its first event was evicted, it means the new event. Keep ids unique for as long
+    /// The id must be unique among the events that a channel holds for any one reader, which are its broadcasts and those
+    /// for the reader's client; otherwise the publish is an error. Events for different clients may share an id. If you
+    /// reuse an id after its first event was evicted, it means the new event. Keep ids unique for as long
     /// as readers may reconnect with them.
     pub fn id(mut self, id: CustomId) -> Self {
         self.id = Some(id);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tower_sse::{
-    ClientId, CustomId, Delivery, EndReason, Event, GapReason, IdempotencyKey, OpenOptions, Publisher,
-    PublisherBuilder, Retention, Start,
+    ClientId, CustomId, Delivery, EndReason, Event, GapReason, IdempotencyKey, OpenOptions, PublishError, Publisher,
+    PublisherBuilder, Retention, Sent, Start,
 };
 
 use crate::{
@@ -253,18 +253,55 @@ pub async fn custom_ids_resume_anywhere_and_are_unique_while_held(store: impl St
     let event = |text: &str, id: &'static str| Event::text(text).id(CustomId::from_static(id));
     assert_eq!(one.channel("a").unwrap().send(event("1", "first")).await.unwrap().id.to_string(), "first");
     assert!(other.channel("a").unwrap().send(event("2", "first")).await.unwrap_err().is_duplicate_id());
-    other.channel("a").unwrap().send_to("ana", event("2", "first")).await.unwrap();
     let mut reader = resume(&other, &["a"], "bo", "first").await;
     reader.nothing_before(&one, "a").await;
-    // Two events have this id, so it is unknown which one ana means.
-    let mut ana = resume(&one, &["a"], "ana", "first").await;
-    ana.gap(GapReason::UnknownId).await;
     for n in 3..=5 {
         send(&one, "a", n).await;
     }
     other.channel("a").unwrap().send(event("6", "first")).await.unwrap();
     let mut reader = resume(&one, &["a"], "", "first").await;
     reader.nothing_before(&other, "a").await;
+}
+
+pub async fn a_custom_id_is_unique_among_what_a_reader_sees(store: impl Store) {
+    let [one, other] = store.nodes(three_events);
+    let event = || Event::text("x").id(CustomId::from_static("x"));
+    let is_refused = |sent: Result<Sent, PublishError>| sent.is_err_and(|error| error.is_duplicate_id());
+    for _ in 0..2 {
+        // A broadcast, and an event for anybody: whoever gets that gets both.
+        one.channel("a").unwrap().send(event()).await.unwrap();
+        assert!(is_refused(other.channel("a").unwrap().send_to("ana", event()).await));
+        for n in 0..3 {
+            send(&one, "a", n).await;
+        }
+        // Clients may share it. A broadcast may not, as long as one of their events is held.
+        one.channel("a").unwrap().send_to("ana", event()).await.unwrap();
+        send(&one, "a", "between").await;
+        other.channel("a").unwrap().send_to("bo", event()).await.unwrap();
+        assert!(is_refused(one.channel("a").unwrap().send_to("bo", event()).await));
+        for n in 0..3 {
+            assert!(is_refused(other.channel("a").unwrap().send(event()).await), "{n} after the last");
+            send(&one, "a", n).await;
+        }
+    }
+    one.channel("a").unwrap().send(event()).await.unwrap();
+}
+
+pub async fn a_repeated_publish_is_answered_with_the_first_id(store: impl Store) {
+    let [one, other] = store.nodes(defaults);
+    let event = |id: Option<&'static str>| {
+        let event = Event::text("x").idempotency_key(IdempotencyKey::from_static("once"));
+        id.map_or(event.clone(), |id| event.id(CustomId::from_static(id)))
+    };
+    for (channel, first) in [("a", Some("first")), ("b", None)] {
+        let sent = one.channel(channel).unwrap().send(event(first)).await.unwrap();
+        for again in [None, Some("first"), Some("second")] {
+            let again = other.channel(channel).unwrap().send(event(again)).await.unwrap();
+            assert_eq!((again.repeated, &again.id), (true, &sent.id));
+        }
+        let mut reader = resume(&other, &[channel], "", &sent.id.to_string()).await;
+        reader.nothing_before(&one, channel).await;
+    }
 }
 
 pub async fn an_unknown_id_is_a_gap(store: impl Store) {

@@ -18,13 +18,15 @@ if c.finished then
   redis.call('HSET', k.meta, unpack(known(c, {})))
   return { 'finished' }
 end
-local own = client .. '\0' .. id
+-- What a reader sees has each id once: its client's events, and the broadcasts.
+local own, everybodys, anybodys = client .. '\0' .. id, '\0' .. id, '\0\0' .. id
 if id ~= '' then
-  -- Those of evicted events may still be there.
-  local held = redis.call('HGET', k.ids, own)
-  if held and tonumber(held) > c.evicted then
-    redis.call('HSET', k.meta, unpack(known(c, {})))
-    return { 'duplicate' }
+  for _, at in ipairs(redis.call('HMGET', k.ids, own, client == '' and anybodys or everybodys)) do
+    -- Those of evicted events may still be there.
+    if at and tonumber(at) > c.evicted then
+      redis.call('HSET', k.meta, unpack(known(c, {})))
+      return { 'duplicate' }
+    end
   end
 end
 
@@ -66,6 +68,7 @@ c.events, c.bytes = c.events + 1, c.bytes + cost(offset, #data, id, overhead)
 c.last, c.time = tonumber(offset), now
 if id ~= '' then
   redis.call('HSET', k.ids, own, offset)
+  if client ~= '' then redis.call('HSET', k.ids, anybodys, offset) end
   if life == '' then redis.call('PERSIST', k.ids) else redis.call('PEXPIRE', k.ids, age + 1000) end
 end
 evict(k, c, now, math.huge, held[1], held[2], overhead)

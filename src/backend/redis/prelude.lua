@@ -324,11 +324,13 @@ local function cost(offset, bytes, id, overhead)
   return bytes + 19 + #offset + overhead
 end
 
--- Evicts an event of a channel's stream; its id of the application's own goes to `ids`.
-local function evict_one(c, entry, ids, overhead)
+-- Evicts an event of a channel's stream; its custom id goes to `ids`, and where that is one of any client's, to `anybodys` with
+-- the event's offset.
+local function evict_one(c, entry, ids, anybodys, overhead)
   local offset, f = string.match(entry[1], '^%d+'), entry[2]
   local data, client, id = f[2] or '', f[4] or '', f[6] or ''
   if id ~= '' then ids[#ids + 1] = client .. '\0' .. id end
+  if id ~= '' and client ~= '' then anybodys['\0\0' .. id] = offset end
   c.evicted, c.events, c.bytes = tonumber(offset), c.events - 1, c.bytes - cost(offset, #data, id, overhead)
   return #data
 end
@@ -343,15 +345,19 @@ local function evict(k, c, now, age, max_events, max_bytes, overhead)
   -- The one that goes, and the time of the next.
   local left, weight, count = SLICE, WEIGHT, 2
   while c.events > 0 and left > 0 and weight > 0 and goes() do
-    local entries, gone, ids = redis.call('XRANGE', k.stream, '-', '+', 'COUNT', count), {}, {}
+    local entries, gone, ids, anybodys = redis.call('XRANGE', k.stream, '-', '+', 'COUNT', count), {}, {}, {}
     if #entries == 0 then return cut(k, c) end
     for _, entry in ipairs(entries) do
       c.oldest = tonumber(entry[2][10] or '0') or 0
       if not goes() then break end
       gone[#gone + 1] = entry[1]
-      weight = weight - evict_one(c, entry, ids, overhead)
+      weight = weight - evict_one(c, entry, ids, anybodys, overhead)
     end
     if #gone > 0 then redis.call('XDEL', k.stream, unpack(gone)) end
+    for id, offset in pairs(anybodys) do
+      -- Unless a later event for another client has it.
+      if redis.call('HGET', k.ids, id) == offset then ids[#ids + 1] = id end
+    end
     if #ids > 0 then redis.call('HDEL', k.ids, unpack(ids)) end
     left = left - #gone
     count = math.max(1, math.min(left, 64, math.floor(65536 * c.events / math.max(c.bytes, 1))))

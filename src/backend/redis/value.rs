@@ -58,9 +58,10 @@ fn read_epoch(text: &str) -> Option<Epoch> {
 }
 
 /// The first event with an idempotency key: its epoch, its offset, and its custom id or nothing.
-pub(super) fn first(value: &Value) -> Option<Cursor> {
+pub(super) fn first(value: &Value) -> Option<(Cursor, Option<CustomId>)> {
     let mut words = text(value)?.splitn(3, ' ');
-    Some(Cursor { epoch: read_epoch(words.next()?)?, offset: Offset::new(words.next()?.parse().ok()?) })
+    let cursor = Cursor { epoch: read_epoch(words.next()?)?, offset: Offset::new(words.next()?.parse().ok()?) };
+    Some((cursor, given(words.next()?)?))
 }
 
 /// The epoch before this one, and the offset of what was lost between the two, if there was one.
