@@ -150,7 +150,7 @@ impl Log {
         let oldest = self.clients.as_mut().and_then(|clients| clients.order.pop()).unwrap_or(BROADCAST);
         let gone = match &mut self.clients {
             Some(clients) if oldest != BROADCAST => clients.evict(oldest),
-            _ => self.broadcast.evict(),
+            _ => self.broadcast.evict().map(|(gone, _)| gone),
         };
         let Some(gone) = gone else { return false };
         self.events -= 1;
@@ -198,8 +198,13 @@ impl Log {
         self.broadcast.find(id).into_iter().chain(own)
     }
 
-    pub(crate) fn holds(&self, lane: LaneId, id: &CustomId) -> bool {
-        self.lane(lane).is_some_and(|lane| lane.find(id).is_some())
+    /// Whether an event with this custom id is held for a reader that would get one more event for `client`, or for everybody.
+    pub(crate) fn holds(&mut self, client: Option<&ClientId>, id: &CustomId, now: Instant) -> bool {
+        let view = View { client: client.and_then(|client| self.lane_of(client)) };
+        self.expire(view, now);
+        let too_old = self.too_old(self.millis(now));
+        let of_others = |clients: &mut Box<Clients>| client.is_none() && clients.hold(id, too_old);
+        self.find(view, id).next().is_some() || self.clients.as_mut().is_some_and(of_others)
     }
 
     /// The lane of a client, if it has one.
@@ -267,6 +272,7 @@ impl Log {
         let mut remains = Remains::new(std::mem::take(&mut self.events), broadcasts);
         if self.clients.is_some() || marks.is_some() {
             let clients = self.clients.get_or_insert_with(|| Box::new(Clients::new(0, Marks::default())));
+            remains.add_ids(clients.take_ids());
             let lanes = clients.restart(marks.map_or_else(Marks::default, |marks| *marks));
             lanes.into_iter().for_each(|lane| remains.add_lane(lane));
         }

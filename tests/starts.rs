@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::*;
 use tower_sse::{CustomId, Event, EventId, OpenOptions, Publisher, Retention, Start, Subscription};
 
@@ -124,10 +126,34 @@ fn a_held_custom_id_is_refused_for_the_same_readers() {
     assert!(send_with_id(&publisher, "b", Some("ana"), "y"));
     assert!(!send_with_id(&publisher, "b", Some("ana"), "y"));
     assert!(send_with_id(&publisher, "b", Some("bob"), "y"));
+    // Ana reads the broadcasts too, and a broadcast would reach her and Bob.
+    assert!(!send_with_id(&publisher, "a", Some("ana"), "x"));
+    assert!(!send_with_id(&publisher, "b", None, "y"));
     // A refused event leaves nothing behind.
-    assert_eq!((publisher.channel("a").unwrap().recent(9).len(), publisher.stats().publish_refused), (1, 2));
+    assert_eq!((publisher.channel("a").unwrap().recent(9).len(), publisher.stats().publish_refused), (1, 4));
     (0..2).for_each(|n| drop(send(&publisher, "a", n)));
     assert!(send_with_id(&publisher, "a", None, "x"), "the event is no longer held");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_that_clients_have_is_free_for_everybody_once_their_events_are_gone() {
+    let retention = Retention::new().events(3).age(Duration::from_secs(10));
+    let publisher = Publisher::builder().retention(retention).build();
+    // Too old, although nothing has evicted it yet.
+    assert!(send_with_id(&publisher, "a", Some("ana"), "x"));
+    tokio::time::advance(Duration::from_secs(11)).await;
+    assert!(send_with_id(&publisher, "a", None, "x"));
+    // Evicted for later events, whichever client had it last.
+    for client in ["ana", "bob", "ana"] {
+        assert!(send_with_id(&publisher, "b", Some(client), "y"));
+        send(&publisher, "b", 0);
+        assert!(!send_with_id(&publisher, "b", None, "y"));
+        (0..2).for_each(|n| drop(send_to(&publisher, "b", client, n)));
+    }
+    send(&publisher, "b", 1);
+    assert!(send_with_id(&publisher, "b", None, "y"));
+    close(&publisher, "b");
+    assert!(send_with_id(&publisher, "b", Some("ana"), "y"));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::{
     random,
     sync::{AtomicU64, Mutex, Ordering, lock},
     wire::{
-        cursor::{Cursor, Epoch, Offset},
+        cursor::{Cursor, Epoch, EventId, Offset},
         encode::{Draft, EncodedEvent},
         name::{ChannelName, CustomId, IdempotencyKey},
     },
@@ -91,14 +91,14 @@ impl Memory {
         counters.evicted.add(log.append(lane, event, custom, now));
     }
 
-    /// Where the event with this key is in the channel, or was, whose lock the caller holds.
-    pub(crate) fn repeated(&self, channel: &ChannelName, key: &IdempotencyKey, now: Instant) -> Option<Offset> {
+    /// The id of the event with this key that is in the channel, or was. The caller holds the channel's lock.
+    pub(crate) fn repeated(&self, channel: &ChannelName, key: &IdempotencyKey, now: Instant) -> Option<EventId> {
         lock(&self.keys).get(channel, key, now)
     }
 
-    /// Remembers where it is; the channel's lock is held since it was [asked](Self::repeated).
-    pub(crate) fn remember(&self, channel: &ChannelName, key: IdempotencyKey, offset: Offset, now: Instant) {
-        lock(&self.keys).put(channel.clone(), key, offset, now);
+    /// Remembers it; the channel's lock is held since it was [asked](Self::repeated).
+    pub(crate) fn remember(&self, channel: &ChannelName, key: IdempotencyKey, id: EventId, now: Instant) {
+        lock(&self.keys).put(channel.clone(), key, id, now);
     }
 
     /// Remembers a channel that is dropped. What is forgotten for that is to be freed where no lock is held.

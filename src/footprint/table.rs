@@ -2,7 +2,10 @@
 
 use std::{
     borrow::Borrow,
-    collections::{HashMap, hash_map::RandomState},
+    collections::{
+        HashMap,
+        hash_map::{self, RandomState},
+    },
     hash::{BuildHasher, BuildHasherDefault, Hash, Hasher},
 };
 
@@ -32,6 +35,15 @@ impl<K, V, S> Table<K, V, S> {
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.map.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// Its entries, to be freed one at a time.
+    pub(crate) fn into_entries(self) -> hash_map::IntoIter<K, V> {
+        self.map.into_iter()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {

@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     error::{PublishError, PublishErrorKind},
-    log::{BROADCAST, View},
+    log::BROADCAST,
     wire::{
-        cursor::{EventId, Offset},
+        cursor::EventId,
         encode::Draft,
         event::Event,
         name::{ChannelName, ClientId},
@@ -61,14 +61,13 @@ impl Hub {
         let mut wakeups = Wakeups::default();
         let appended = self.with_channel(name, |shared, state| {
             if let Some(key) = &key
-                && let Some(offset) = self.memory.repeated(name, key, now)
+                && let Some(first) = self.memory.repeated(name, key, now)
             {
-                let id = draft.custom().cloned().map_or_else(|| self.cursor(offset).into(), EventId::from);
-                return Ok((id, 0, true));
+                return Ok((first, 0, true));
             }
-            let (id, offset, reached) = self.append(state, target, draft, last, now, &mut wakeups)?;
+            let (id, reached) = self.append(state, target, draft, last, now, &mut wakeups)?;
             if let Some(key) = key {
-                self.memory.remember(&shared.name, key, offset, now);
+                self.memory.remember(&shared.name, key, id.clone(), now);
             }
             Ok::<_, PublishErrorKind>((id, reached, false))
         });
@@ -86,7 +85,7 @@ impl Hub {
         last: bool,
         now: Instant,
         wakeups: &mut Wakeups,
-    ) -> Result<(EventId, Offset, usize), PublishErrorKind> {
+    ) -> Result<(EventId, usize), PublishErrorKind> {
         if self.is_shutting_down() {
             return Err(PublishErrorKind::ShuttingDown);
         }
@@ -94,17 +93,15 @@ impl Hub {
         if log.is_finished() {
             return Err(PublishErrorKind::Finished);
         }
+        // Before the client has a lane: one without an event would stay.
+        if draft.custom().is_some_and(|id| log.holds(target, id, now)) {
+            return Err(PublishErrorKind::DuplicateId);
+        }
         let max = self.settings.limits.lanes;
         let lane = match target {
             None => BROADCAST,
             Some(client) => log.lane_for(client, max).map_err(|_| PublishErrorKind::TooManyLanes)?,
         };
-        if let Some(id) = draft.custom() {
-            log.expire(View { client: target.map(|_| lane) }, now);
-            if log.holds(lane, id) {
-                return Err(PublishErrorKind::DuplicateId);
-            }
-        }
         let custom = draft.custom().cloned();
         let event = self.memory.append(log, lane, draft, now, &self.counters);
         if last {
@@ -115,11 +112,10 @@ impl Hub {
             None => (readers.live(), readers.wake_all()),
             Some(_) => (readers.of(lane), readers.wake_lane(lane)),
         };
-        let offset = event.offset();
-        let id = custom.map_or_else(|| self.cursor(offset).into(), EventId::from);
+        let id = custom.map_or_else(|| self.cursor(event.offset()).into(), EventId::from);
         if reached > 0 {
             log.keep(lane, event);
         }
-        Ok((id, offset, reached))
+        Ok((id, reached))
     }
 }

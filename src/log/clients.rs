@@ -8,7 +8,7 @@ use super::{
     run::Gone,
 };
 use crate::{
-    footprint::Slab,
+    footprint::{Slab, Table},
     wire::{
         encode::EncodedEvent,
         name::{ClientId, CustomId},
@@ -20,12 +20,16 @@ pub(super) struct Clients {
     lanes: Slab<ClientLane>,
     /// What the lanes own.
     lanes_footprint: usize,
+    /// By custom id, the lane of the last event of a client that has it. `None` if no client's event has one.
+    last_with: Option<Box<IdLanes>>,
     /// How many lanes have a reader.
     read: usize,
     /// The lane of every held event, oldest first.
     pub(super) order: Order,
     pub(super) marks: Marks,
 }
+
+pub(super) type IdLanes = Table<CustomId, LaneId>;
 
 pub(super) struct ClientLane {
     lane: Lane,
@@ -53,7 +57,7 @@ impl Clients {
     /// For a log that holds `broadcasts` events.
     pub(super) fn new(broadcasts: usize, marks: Marks) -> Self {
         let order = Order::of(BROADCAST, broadcasts);
-        Self { lanes: Slab::default(), lanes_footprint: 0, read: 0, order, marks }
+        Self { lanes: Slab::default(), lanes_footprint: 0, last_with: None, read: 0, order, marks }
     }
 
     /// It says no more than that there are no clients.
@@ -114,6 +118,9 @@ impl Clients {
     /// Takes an event into a lane. Its offset is above all before it.
     pub(super) fn push(&mut self, id: LaneId, event: &EncodedEvent, custom: Option<CustomId>, at: u64) {
         let Some(lane) = id.0.checked_sub(1).and_then(|key| self.lanes.get_mut(key)) else { return };
+        if let Some(custom) = &custom {
+            self.last_with.get_or_insert_default().insert(custom.clone(), id);
+        }
         lane.lane.push(event, custom, at);
         lane.count(&mut self.lanes_footprint);
         self.marks.raise(lane.client, event.offset());
@@ -121,11 +128,36 @@ impl Clients {
 
     /// Forgets the oldest event of a lane, and the lane if it is idle then.
     pub(super) fn evict(&mut self, id: LaneId) -> Option<Gone> {
-        let (gone, is_empty) = self.change(id, |lane| (lane.evict(), lane.is_empty()))?;
+        let (evicted, is_empty) = self.change(id, |lane| (lane.evict(), lane.is_empty()))?;
         if is_empty {
             self.drop_if_idle(id);
         }
-        gone
+        let (gone, custom) = evicted?;
+        if let (Some(custom), Some(last_with)) = (custom, &mut self.last_with)
+            && last_with.get(&custom) == Some(&id)
+        {
+            last_with.remove(&custom);
+            self.last_with.take_if(|last_with| last_with.is_empty());
+        }
+        Some(gone)
+    }
+
+    /// Whether an event of any client that has this custom id is held, and not older than `too_old`.
+    pub(super) fn hold(&mut self, custom: &CustomId, too_old: Option<u64>) -> bool {
+        // If the last one is not held, those before are not either.
+        let Some(lane) = self.last_with.as_ref().and_then(|last_with| last_with.get(custom)).copied() else {
+            return false;
+        };
+        let is_held = |lane: &mut Lane| {
+            too_old.into_iter().for_each(|time| lane.hide_before(time));
+            lane.find(custom).is_some()
+        };
+        self.change(lane, is_held).unwrap_or(false)
+    }
+
+    /// Takes out what is known of custom ids, where all events go.
+    pub(super) fn take_ids(&mut self) -> Option<Box<IdLanes>> {
+        self.last_with.take()
     }
 
     pub(super) fn enter(&mut self, id: LaneId) {
@@ -204,6 +236,7 @@ impl Clients {
             + self.lanes.footprint()
             + self.lanes_footprint
             + self.order.footprint()
+            + self.last_with.as_ref().map_or(0, |last_with| size_of::<IdLanes>() + last_with.footprint())
             + self.marks.footprint()
     }
 

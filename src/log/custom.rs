@@ -32,27 +32,27 @@ impl CustomIds {
         self.held.is_empty()
     }
 
-    /// Forgets the id of the oldest event, if that is the one that had this offset.
-    pub(super) fn forget(&mut self, evicted: Offset) {
-        if self.held.front().is_some_and(|(offset, _)| *offset <= evicted) {
-            self.forget_oldest();
-            self.held.give_back();
-        }
+    /// Forgets the id of the oldest event, if that is the one that had this offset. Gives it, unless a later event has the same.
+    pub(super) fn forget(&mut self, evicted: Offset) -> Option<CustomId> {
+        self.held.front().filter(|(offset, _)| *offset <= evicted)?;
+        let forgotten = self.forget_oldest();
+        self.held.give_back();
+        forgotten
     }
 
-    fn forget_oldest(&mut self) {
-        let Some((offset, id)) = self.held.pop_front() else { return };
+    fn forget_oldest(&mut self) -> Option<CustomId> {
+        let (offset, id) = self.held.pop_front()?;
         self.texts -= id.heap();
         // An event that came after it may have the same.
-        if self.by_id.get(&id) == Some(&offset) {
-            self.by_id.remove(&id);
-        }
+        self.by_id.get(&id).filter(|last| **last == offset)?;
+        self.by_id.remove(&id);
+        Some(id)
     }
 
     /// Frees at most so many of them, and counts them down. Says whether that was all.
     pub(super) fn free_some(&mut self, most: &mut usize) -> bool {
         while *most > 0 && !self.is_empty() {
-            self.forget_oldest();
+            drop(self.forget_oldest());
             *most -= 1;
         }
         self.is_empty()
@@ -79,10 +79,11 @@ mod tests {
         assert_eq!((ids.get(&id(7)), ids.texts), (Some(Offset::new(14)), 1_000 * 24));
         // One that is used again, after it was hidden.
         ids.insert(id(1), Offset::new(3_000));
-        (1..=2_000).for_each(|evicted| ids.forget(Offset::new(evicted)));
+        let forgotten: Vec<_> = (1..=2_000).filter_map(|evicted| ids.forget(Offset::new(evicted))).collect();
+        assert_eq!((forgotten.len(), &forgotten[0]), (999, &id(2)), "the first is that of a later event");
         assert_eq!((ids.get(&id(1)), ids.get(&id(2))), (Some(Offset::new(3_000)), None));
         assert!(!ids.is_empty() && ids.footprint() < full / 50);
-        ids.forget(Offset::new(3_000));
+        assert_eq!(ids.forget(Offset::new(3_000)), Some(id(1)));
         assert!(ids.is_empty() && ids.get(&id(1)).is_none() && ids.texts == 0);
     }
 

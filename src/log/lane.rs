@@ -49,8 +49,8 @@ impl Lane {
         }
     }
 
-    /// Forgets the oldest event, and remembers that it did.
-    pub(super) fn evict(&mut self) -> Option<Gone> {
+    /// Forgets the oldest event, and remembers that it did. Gives its custom id too, unless a later event has the same.
+    pub(super) fn evict(&mut self) -> Option<(Gone, Option<CustomId>)> {
         let runs = self.runs.as_mut()?;
         let gone = runs.evict()?;
         if runs.is_empty() {
@@ -58,13 +58,9 @@ impl Lane {
             (self.runs, self.newest) = (None, None);
         }
         self.evicted = self.evicted.max(gone.offset);
-        if let Some(custom) = &mut self.custom {
-            custom.forget(gone.offset);
-            if custom.is_empty() {
-                self.custom = None;
-            }
-        }
-        Some(gone)
+        let forgotten = self.custom.as_mut().and_then(|custom| custom.forget(gone.offset));
+        self.custom.take_if(|custom| custom.is_empty());
+        Some((gone, forgotten))
     }
 
     /// Hides the events that came before `time`, in the log's milliseconds: without a look at each of them.

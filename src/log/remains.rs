@@ -1,11 +1,14 @@
 //! What a log held before it forgot that: memory that is freed a few pieces at a time.
 
+use std::collections::hash_map;
+
 use super::{
-    clients::{ClientLane, Clients},
+    clients::{ClientLane, Clients, IdLanes},
     lane::Lane,
+    lane_id::LaneId,
     marks::Marks,
 };
-use crate::footprint::Values;
+use crate::{footprint::Values, wire::name::CustomId};
 
 /// What a log held, to be freed where nobody waits for it. Dropped, it frees what is left at once.
 #[derive(Default)]
@@ -14,6 +17,7 @@ pub(crate) struct Remains {
     pub(crate) events: u64,
     lanes: Vec<Lane>,
     of_clients: Option<Values<ClientLane>>,
+    ids: Vec<hash_map::IntoIter<CustomId, LaneId>>,
     marks: Vec<Marks>,
 }
 
@@ -31,7 +35,8 @@ impl Remains {
     }
 
     /// What is to be freed of a log's clients. Gives what is to be remembered of them.
-    pub(super) fn take(&mut self, clients: Clients) -> Option<Box<Marks>> {
+    pub(super) fn take(&mut self, mut clients: Clients) -> Option<Box<Marks>> {
+        self.add_ids(clients.take_ids());
         let (marks, lanes) = clients.bury();
         self.of_clients = Some(lanes.into_values());
         if marks.says_something() {
@@ -41,6 +46,10 @@ impl Remains {
         None
     }
 
+    pub(super) fn add_ids(&mut self, ids: Option<Box<IdLanes>>) {
+        self.ids.extend(ids.map(|ids| ids.into_entries()));
+    }
+
     /// What was remembered of clients, too.
     pub(crate) fn add(&mut self, marks: Marks) {
         self.marks.push(marks);
@@ -48,7 +57,8 @@ impl Remains {
 
     /// Nothing, if there is nothing to free, as of most logs that are dropped.
     pub(crate) fn into_box(self) -> Option<Box<Self>> {
-        let is_nothing = self.lanes.is_empty() && self.of_clients.is_none() && self.marks.is_empty();
+        let is_nothing =
+            self.lanes.is_empty() && self.of_clients.is_none() && self.ids.is_empty() && self.marks.is_empty();
         (!is_nothing).then(|| Box::new(self))
     }
 
@@ -60,6 +70,10 @@ impl Remains {
             if let Some(mut lane) = self.next_lane() {
                 if !lane.free_some(&mut most) {
                     self.lanes.push(lane);
+                }
+            } else if let Some(ids) = self.ids.last_mut() {
+                if ids.next().is_none() {
+                    self.ids.pop();
                 }
             } else if let Some(mut marks) = self.marks.pop() {
                 if !marks.free_some(&mut most) {

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     footprint::{Elastic as _, Table, Tally},
     wire::{
-        cursor::Offset,
+        cursor::EventId,
         name::{ChannelName, IdempotencyKey},
     },
 };
@@ -17,7 +17,8 @@ use crate::{
 type Key = (ChannelName, IdempotencyKey);
 
 pub(super) struct Keys {
-    by_key: Table<Key, (Instant, Offset)>,
+    /// With the id of the first event that had it.
+    by_key: Table<Key, (Instant, EventId)>,
     /// In the order in which they came.
     order: VecDeque<(Instant, Key)>,
     /// What their texts take from the allocator.
@@ -39,16 +40,18 @@ impl Keys {
         Self { by_key, order, texts: 0, max_bytes, tally, counted: 0 }
     }
 
-    pub(super) fn get(&mut self, channel: &ChannelName, key: &IdempotencyKey, now: Instant) -> Option<Offset> {
+    pub(super) fn get(&mut self, channel: &ChannelName, key: &IdempotencyKey, now: Instant) -> Option<EventId> {
         self.forget(now);
-        let (at, offset) = self.by_key.get(&(channel.clone(), key.clone()))?;
-        (!is_old(*at, now)).then_some(*offset)
+        let (at, id) = self.by_key.get(&(channel.clone(), key.clone()))?;
+        (!is_old(*at, now)).then(|| id.clone())
     }
 
-    pub(super) fn put(&mut self, channel: ChannelName, key: IdempotencyKey, offset: Offset, now: Instant) {
+    pub(super) fn put(&mut self, channel: ChannelName, key: IdempotencyKey, id: EventId, now: Instant) {
         let key = (channel, key);
-        self.texts += heap(&key);
-        self.by_key.insert(key.clone(), (now, offset));
+        self.texts += heap(&key) + heap_of_id(&id);
+        if let Some((_, before)) = self.by_key.insert(key.clone(), (now, id)) {
+            self.texts -= heap_of_id(&before);
+        }
         self.order.make_room();
         self.order.push_back((now, key));
         self.forget(now);
@@ -63,8 +66,10 @@ impl Keys {
             let Some((at, key)) = self.order.pop_front() else { break };
             self.texts -= heap(&key);
             // It may have come again since it was too old.
-            if self.by_key.get(&key).is_some_and(|(last, _)| *last == at) {
-                self.by_key.remove(&key);
+            if self.by_key.get(&key).is_some_and(|(last, _)| *last == at)
+                && let Some((_, id)) = self.by_key.remove(&key)
+            {
+                self.texts -= heap_of_id(&id);
             }
             self.order.give_back();
         }
@@ -85,6 +90,11 @@ fn heap((_, key): &Key) -> usize {
     key.heap()
 }
 
+/// What the id of an event takes from the allocator, as if nobody else had it.
+fn heap_of_id(id: &EventId) -> usize {
+    id.custom().map_or(0, |id| id.heap())
+}
+
 fn is_old(at: Instant, now: Instant) -> bool {
     now.saturating_duration_since(at) > Keys::WINDOW
 }
@@ -92,9 +102,17 @@ fn is_old(at: Instant, now: Instant) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{
+        cursor::{Cursor, Epoch, Offset},
+        name::CustomId,
+    };
 
     fn key(n: usize) -> IdempotencyKey {
         IdempotencyKey::try_from(n.to_string()).unwrap()
+    }
+
+    fn id(offset: u64) -> EventId {
+        Cursor { epoch: Epoch::from_bits(1), offset: Offset::new(offset) }.into()
     }
 
     fn keys(max_bytes: usize) -> Keys {
@@ -105,8 +123,8 @@ mod tests {
     fn a_key_is_known_for_its_window_in_its_channel() {
         let (mut keys, now) = (keys(usize::MAX), Instant::now());
         let [a, b] = ["a", "b"].map(ChannelName::from_static);
-        keys.put(a.clone(), key(1), Offset::new(7), now);
-        assert_eq!(keys.get(&a, &key(1), now + Keys::WINDOW), Some(Offset::new(7)));
+        keys.put(a.clone(), key(1), id(7), now);
+        assert_eq!(keys.get(&a, &key(1), now + Keys::WINDOW), Some(id(7)));
         assert_eq!((keys.get(&b, &key(1), now), keys.get(&a, &key(2), now)), (None, None));
         assert_eq!(keys.get(&a, &key(1), now + 2 * Keys::WINDOW), None);
         assert!(keys.order.is_empty() && keys.tally.all() == 0);
@@ -116,12 +134,12 @@ mod tests {
     fn keys_that_are_too_old_are_forgotten_a_few_at_a_time() {
         let (mut keys, now) = (keys(usize::MAX), Instant::now());
         let a = ChannelName::from_static("a");
-        (0..200).for_each(|n| keys.put(a.clone(), key(n), Offset::new(7), now));
+        (0..200).for_each(|n| keys.put(a.clone(), key(n), id(7), now));
         let later = now + 2 * Keys::WINDOW;
         assert_eq!(keys.get(&a, &key(199), later), None);
         assert_eq!(keys.order.len(), 200 - Keys::SLICE);
-        keys.put(a.clone(), key(199), Offset::new(8), later);
-        (0..3).for_each(|_| assert_eq!(keys.get(&a, &key(199), later), Some(Offset::new(8))));
+        keys.put(a.clone(), key(199), id(8), later);
+        (0..3).for_each(|_| assert_eq!(keys.get(&a, &key(199), later), Some(id(8))));
         assert_eq!((keys.order.len(), keys.by_key.len()), (1, 1));
     }
 
@@ -129,7 +147,7 @@ mod tests {
     fn keys_take_no_more_memory_than_they_may() {
         let (mut keys, now) = (keys(100_000), Instant::now());
         for n in 0..10_000 {
-            keys.put(ChannelName::from_static("a"), key(n), Offset::new(n as u64), now);
+            keys.put(ChannelName::from_static("a"), key(n), id(n as u64), now);
             // What has grown takes some calls to shrink.
             assert!(keys.footprint() <= 150_000 && keys.tally.all() == keys.footprint());
         }
@@ -141,9 +159,21 @@ mod tests {
         let (mut keys, now) = (keys(usize::MAX), Instant::now());
         let a = ChannelName::from_static("a");
         for n in 0..=Keys::MAX {
-            keys.put(a.clone(), key(n), Offset::new(n as u64), now);
+            keys.put(a.clone(), key(n), id(n as u64), now);
         }
         assert_eq!((keys.order.len(), keys.by_key.len()), (Keys::MAX, Keys::MAX));
-        assert_eq!((keys.get(&a, &key(0), now), keys.get(&a, &key(1), now)), (None, Some(Offset::new(1))));
+        assert_eq!((keys.get(&a, &key(0), now), keys.get(&a, &key(1), now)), (None, Some(id(1))));
+    }
+
+    #[test]
+    fn a_key_is_answered_with_its_last_id_and_counts_that() {
+        let (mut keys, now) = (keys(usize::MAX), Instant::now());
+        let (a, long) = (ChannelName::from_static("a"), CustomId::try_from("x".repeat(100)).unwrap());
+        keys.put(a.clone(), key(1), long.clone().into(), now);
+        let with_long = keys.tally.all();
+        assert_eq!(keys.get(&a, &key(1), now), Some(long.into()));
+        let later = now + 2 * Keys::WINDOW;
+        keys.put(a.clone(), key(1), id(7), later);
+        assert_eq!((keys.get(&a, &key(1), later), with_long - keys.tally.all()), (Some(id(7)), 120));
     }
 }
