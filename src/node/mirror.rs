@@ -253,7 +253,9 @@ fn cover(coverage: &mut Coverage, held: &Held, before: Option<Offset>, level: Of
     coverage.tail = coverage.tail.max(last);
     coverage.loaded_at = coverage.loaded_at.max(held.level);
     (coverage.epoch, coverage.before, coverage.closed) = (held.epoch, held.before, held.closed);
-    if let Some(after) = before.filter(|after| *after < last) {
+    // What is of a former epoch was there from the first read on, and a gap told of all that was lost of it.
+    let former = held.before.map_or(Offset::START, |before| before.offset);
+    if let Some(after) = before.map(|after| after.max(former)).filter(|after| *after < last) {
         let first = held.entries.iter().find(|entry| entry.offset > after);
         coverage.late.note(after, level, first.map(|first| (first.offset, first.previous)));
     }
@@ -309,7 +311,10 @@ mod tests {
         backend::Marks,
         hub::{HubSettings, limits::Limits},
         log::{Retention, View},
-        wire::name::{ChannelName, ClientId},
+        wire::{
+            cursor::Cursor,
+            name::{ChannelName, ClientId},
+        },
     };
 
     const EPOCH: Epoch = Epoch::from_bits(7);
@@ -591,6 +596,18 @@ mod tests {
             assert_eq!(node.fill_below(0, held, 20), "whole");
             assert_eq!(node.mirror.channel.look().times_late(), 0);
         }
+    }
+
+    #[test]
+    fn what_is_evicted_of_a_former_epoch_is_not_late() {
+        let mut node = Node::with(&[1]);
+        // The epoch began after 5. With its first event in the channel all that is from before counts as evicted.
+        let mut held = held(&[9]);
+        held.entries = vec![entry(9, 5)];
+        held.marks = Marks::of_everybody(Offset::new(5));
+        held.before = Some(Cursor { epoch: Epoch::from_bits(6), offset: Offset::new(5) });
+        assert_eq!(node.fill_below(0, held, 8), "whole");
+        assert_eq!(node.mirror.channel.look().times_late(), 0);
     }
 
     #[test]
