@@ -10,7 +10,7 @@ use crate::{
     store::{Store, defaults},
 };
 
-const HUB: &str = "{tower-sse}:hub";
+pub const HUB: &str = "{tower-sse}:hub";
 
 impl RedisStore {
     /// Makes the hub forget its last event: the next publish of a node that knows better begins a new epoch.

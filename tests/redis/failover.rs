@@ -7,6 +7,7 @@ use tower_sse::{Event, GapReason, Publisher, Redis, Retention};
 
 use crate::{
     common::offset,
+    epochs::HUB,
     operation::{master_and_replica, node_of},
     reader::*,
     redis::RedisStore,
@@ -108,6 +109,22 @@ async fn a_restart_that_loses_nothing_begins_no_epoch() {
         assert_eq!(reader.id()[..12], before[..12], "the same epoch");
         reader.texts(2).await;
     }
+}
+
+#[tokio::test]
+async fn a_restart_of_a_hub_in_which_nothing_happens_begins_no_epoch() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let node = store.node(|builder| builder.timeout(Duration::from_secs(1)));
+    let mut reader = live(&node, &["a"], "").await;
+    let before = send(&node, "a", 1).await;
+    store.restart();
+    let last = || store.command(&["HGET", HUB, "n"]).parse::<u64>().unwrap_or(0);
+    eventually(async || last() > offset(&before)).await;
+    // The node is told how far the hub is, which is where its offsets go on.
+    let _other = live(&node, &["b"], "").await;
+    let after = send(&node, "a", 2).await;
+    assert_eq!(after[..12], before[..12], "the same epoch");
+    assert_eq!(reader.texts(2).await, ["1", "2"]);
 }
 
 fn copy(from: &Path, to: &Path) {

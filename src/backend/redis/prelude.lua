@@ -68,7 +68,8 @@ end
 local function is_lost(h, known)
   if known > h.last then return true end
   for from, to in string.gmatch(h.leaps, '(%d+)-(%d+)') do
-    if known > tonumber(from) and known <= tonumber(to) then return true end
+    -- Nodes are told the last of those that are left out: it is how far the hub is until one is given after it.
+    if known > tonumber(from) and known < tonumber(to) then return true end
   end
   return false
 end
