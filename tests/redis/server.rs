@@ -31,6 +31,7 @@ pub fn is_installed() -> bool {
 
 impl Server {
     /// Starts a server that has everything it acknowledged on disk.
+    #[allow(dead_code)]
     pub fn start() -> Self {
         Self::start_with(&[])
     }

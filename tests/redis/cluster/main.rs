@@ -1,12 +1,14 @@
 //! Nodes as processes of their own, with one Redis, under faults: a proxy in front of each node cuts, stalls and delays
-//! its connections to Redis, nodes and Redis are killed, and Redis restarts with or without its data. A checker that
+//! its connections to Redis, nodes and Redis are killed, and Redis restarts with or without its data, and a
+//! replica takes over that lacks what was acknowledged last. A server that could evict keys is refused; in a run of its
+//! own the nodes insist on it, and it evicts keys by every policy that Redis has. A checker that
 //! knows every acknowledged publish then examines what each reader got, on whichever nodes it was.
 //!
 //! By default it runs for a few seconds. For ten minutes of faults, and for four nodes with many readers that only
 //! reconnect:
 //!
 //! ```sh
-//! CLUSTER_SECONDS=600 cargo test --release -p redis-tests --test cluster faults -- --nocapture
+//! CLUSTER_SECONDS=600 cargo test --release -p redis-tests --test cluster faults -- --nocapture --test-threads 1
 //! CLUSTER_SECONDS=300 CLUSTER_NODES=4 CLUSTER_READERS=2000 CLUSTER_CHANNELS=1000 \
 //!     cargo test --release -p redis-tests --test cluster reconnects -- --nocapture
 //! ```
@@ -26,6 +28,7 @@ mod node;
 mod proxy;
 mod publisher;
 mod reader;
+mod store;
 
 use std::{
     sync::{
@@ -35,7 +38,7 @@ use std::{
     time::Duration,
 };
 
-use self::{check::Ledger, common::Random, node::Nodes, publisher::publish, reader::Reader, server::Server};
+use self::{check::Ledger, common::Random, node::Nodes, publisher::publish, reader::Reader, store::Store};
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -46,6 +49,8 @@ pub struct Settings {
     channels: usize,
     publishers: usize,
     faults: bool,
+    /// Redis evicts keys, and the nodes insist on using it.
+    evicts: bool,
     /// A reader moves to another node after at most that many milliseconds.
     hop_within: u64,
 }
@@ -64,6 +69,7 @@ impl Settings {
             channels: given("CHANNELS", 12) as usize,
             publishers: given("PUBLISHERS", 4) as usize,
             faults,
+            evicts: false,
             hop_within: given("HOP_MS", 8_000),
         }
     }
@@ -79,7 +85,7 @@ impl Settings {
 pub struct Cluster {
     settings: Settings,
     nodes: Nodes,
-    server: Mutex<Server>,
+    store: Store,
     ledger: Mutex<Ledger>,
     /// Tells publishers and faults to stop.
     over: AtomicBool,
@@ -97,6 +103,11 @@ async fn faults_lose_repeat_and_reorder_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn faults_and_evicted_keys_lose_nothing_silently_and_repeat_nothing() {
+    run(Settings { evicts: true, ..Settings::new(12, true) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn reconnects_between_nodes_lose_repeat_and_leak_nothing() {
     run(Settings::new(5, false)).await;
 }
@@ -106,13 +117,13 @@ async fn run(settings: Settings) {
         return;
     }
     println!("{settings:?}");
-    let server = Server::start();
-    let nodes = Nodes::start(settings.nodes, &server).await;
+    let store = Store::start().await;
+    let nodes = Nodes::start(settings.nodes, store.port(), settings.evicts).await;
     let cluster = Arc::new(Cluster {
         settings: settings.clone(),
         nodes,
-        server: Mutex::new(server),
-        ledger: Mutex::new(Ledger::default()),
+        store,
+        ledger: Mutex::new(Ledger { evicts: settings.evicts, ..Ledger::default() }),
         over: AtomicBool::new(false),
     });
     let readers: Vec<_> = (0..settings.readers).map(|n| tokio::spawn(Reader::new(cluster.clone(), n).run())).collect();

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    error::Error,
     io::{BufRead as _, BufReader},
     process::{Child, Command, Stdio},
     sync::{
@@ -18,29 +19,37 @@ use axum::{
     routing::post,
     serve::ListenerExt as _,
 };
-use tower_sse::{Event, IdempotencyKey, KeepAlive, Limits, Publisher, Redis, Retention, Route, Sent, SseLayer};
+use tower_sse::{
+    BackendError, Event, IdempotencyKey, KeepAlive, Limits, Publisher, Redis, Retention, Route, Sent, SseLayer,
+};
 
-use crate::{common::Random, proxy::Proxy, server::Server};
+use crate::{common::Random, proxy::Proxy};
 
 pub struct Nodes(Vec<Node>);
 
 pub struct Node {
     child: Mutex<Option<Child>>,
     port: AtomicU16,
+    /// Whether it insists on a server that evicts keys.
+    evicts: bool,
     /// The proxy between it and Redis.
     pub proxy: Proxy,
 }
 
 impl Nodes {
-    pub async fn start(count: usize, server: &Server) -> Self {
+    pub async fn start(count: usize, to: u16, evicts: bool) -> Self {
         let mut nodes = Vec::new();
         for _ in 0..count {
-            let proxy = Proxy::start(server.port()).await;
-            let node = Node { child: Mutex::new(None), port: AtomicU16::new(0), proxy };
+            let proxy = Proxy::start(to).await;
+            let node = Node { child: Mutex::new(None), port: AtomicU16::new(0), evicts, proxy };
             node.start();
             nodes.push(node);
         }
         Self(nodes)
+    }
+
+    pub fn all(&self) -> &[Node] {
+        &self.0
     }
 
     pub fn any(&self, random: &mut Random) -> &Node {
@@ -57,6 +66,7 @@ impl Node {
     pub fn start(&self) {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["node::node_process", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+            .env("CLUSTER_NODE_EVICTS", if self.evicts { "1" } else { "" })
             .env("CLUSTER_NODE_REDIS", format!("redis://127.0.0.1:{}", self.proxy.port))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -96,8 +106,10 @@ fn node_process() {
 }
 
 async fn serve(redis: &str) {
+    let evicts = std::env::var("CLUSTER_NODE_EVICTS").is_ok_and(|value| !value.is_empty());
+    let redis = Redis::builder(redis).allow_eviction(evicts);
     let publisher = Publisher::builder()
-        .backend(Redis::builder(redis).timeout(Duration::from_secs(1)).build().unwrap())
+        .backend(redis.timeout(Duration::from_secs(1)).build().unwrap())
         .timeout(Duration::from_secs(2))
         .retention(Retention::new().events(1_000_000).bytes(1 << 30))
         .limits(Limits::new().hub_bytes(2 << 30))
@@ -125,7 +137,14 @@ async fn publish(
     };
     match sent {
         Ok(sent) => Ok(sent.id.to_string()),
-        Err(error) if error.is_unavailable() => Err((StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
+        Err(error) if error.is_unavailable() => Err((StatusCode::SERVICE_UNAVAILABLE, refusal(&error))),
         Err(error) => Err((StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     }
+}
+
+/// What the operator is told if the store is one that the node refuses.
+fn refusal(error: &dyn Error) -> String {
+    let refused = error.source().and_then(|error| error.downcast_ref::<BackendError>());
+    let cause = refused.filter(|error| error.is_misconfigured()).and_then(|error| error.source());
+    cause.map_or_else(|| error.to_string(), |cause| cause.to_string())
 }

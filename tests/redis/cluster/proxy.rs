@@ -1,6 +1,12 @@
-//! A proxy between a node and Redis, which can cut, stall and delay connections.
+//! A proxy between a node and Redis, or between a replica and its primary, which can cut, stall and delay connections.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -10,6 +16,9 @@ use tokio::{
 
 pub struct Proxy {
     pub port: u16,
+    /// The port of the server, for new connections.
+    #[allow(dead_code)]
+    to: Arc<AtomicU16>,
     mode: watch::Sender<Mode>,
 }
 
@@ -32,12 +41,20 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (mode, modes) = watch::channel(Mode::Pass);
+        let to = Arc::new(AtomicU16::new(to));
+        let now = to.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(forward(client, to, modes.clone()));
+                tokio::spawn(forward(client, now.load(Ordering::SeqCst), modes.clone()));
             }
         });
-        Self { port, mode }
+        Self { port, to, mode }
+    }
+
+    /// New connections go to this port; those that there are stay.
+    #[allow(dead_code)]
+    pub fn lead_to(&self, port: u16) {
+        self.to.store(port, Ordering::SeqCst);
     }
 
     pub fn set(&self, mode: Mode) {

@@ -27,14 +27,19 @@ pub async fn last_words(cluster: &Cluster) {
 async fn send(cluster: &Cluster, random: &mut Random, channel: usize, client: Option<String>, text: String) {
     let whom = client.as_ref().map_or(String::new(), |client| format!("&client={client}"));
     let uri = format!("/publish?channel=c{channel}&key={text}{whom}");
+    let number = {
+        let mut ledger = cluster.ledger.lock().unwrap();
+        ledger.begun += 1;
+        ledger.begun
+    };
     let mut tries = 0;
     loop {
         tries += 1;
         let node = cluster.nodes.any(random);
         match post(node.port(), &uri, text.clone()).await {
             Some((200, id)) => {
-                let publish = Publish { channel, client, text, id };
-                cluster.ledger.lock().unwrap().acknowledged(publish, tries);
+                let publish = Publish { channel, client, text, id, number, tries };
+                cluster.ledger.lock().unwrap().acknowledged.push(publish);
                 return;
             }
             // It did not answer, or does not know whether the event was published.

@@ -29,8 +29,16 @@ pub struct Seen {
 }
 
 pub enum Got {
-    Event { id: String, text: String },
-    Gap { id: String, reason: String },
+    Event {
+        id: String,
+        text: String,
+    },
+    /// Also how many publishes had begun when it came.
+    Gap {
+        id: String,
+        reason: String,
+        begun: u64,
+    },
 }
 
 pub struct Reader {
@@ -79,6 +87,10 @@ impl Reader {
         let id = self.last_id.clone();
         let header = id.as_deref().map(|id| ("last-event-id", id));
         let Some(response) = request(port, "GET", &uri, header, String::new()).await else { return };
+        // It does not use its store for now.
+        if response.status() == 503 {
+            return;
+        }
         if response.status() != 200 {
             panic!("{}", response.status());
         }
@@ -120,7 +132,8 @@ impl Reader {
                 let reason = data.split('"').nth(3).unwrap_or_default();
                 let data: serde_json::Value = serde_json::from_str(data).unwrap();
                 let reason = data["reason"].as_str().unwrap_or(reason).to_string();
-                self.seen.got.push(Got::Gap { id: id.clone(), reason });
+                let begun = self.cluster.ledger.lock().unwrap().begun;
+                self.seen.got.push(Got::Gap { id: id.clone(), reason, begun });
             }
             (None, Some(text)) => {
                 self.missing.remove(text);
