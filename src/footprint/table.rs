@@ -30,7 +30,7 @@ impl<K, V, S: Default> Default for Table<K, V, S> {
 
 impl<K, V, S> Table<K, V, S> {
     /// A table this small gives nothing back until it is empty.
-    const SMALL: usize = 14;
+    const SMALL: usize = 3;
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
