@@ -372,6 +372,35 @@ async fn the_sweep_drops_idle_channels() {
     drop(kept);
 }
 
+/// However long a history is that becomes too old, no call waits until all of it is evicted.
+#[tokio::test(start_paused = true)]
+async fn a_history_that_is_too_old_is_hidden_at_once_and_evicted_in_slices() {
+    let retention = Retention::new().events(usize::MAX).age(Duration::from_secs(60));
+    let publisher = Publisher::builder().retention(retention).build();
+    let first = send_to(&publisher, "a", "ana", 0);
+    (1..10_000).for_each(|n| drop(send(&publisher, "a", n)));
+    tokio::time::advance(Duration::from_secs(30)).await;
+    let young = send(&publisher, "a", "young");
+    tokio::time::advance(Duration::from_secs(31)).await;
+    for client in ["", "ana"] {
+        let mut reader = resume(&publisher, &["a"], client, &first);
+        assert_gap(&gap(&mut reader), GapReason::Evicted, Some(&first), Some(&young));
+        assert_eq!(texts(&mut reader), ["young"]);
+        assert_eq!(publisher.channel("a").unwrap().recent(9).len(), 1);
+    }
+    assert!((1..3_000).contains(&publisher.stats().evicted), "{:?}", publisher.stats());
+    // The upkeep evicts the rest, a slice at a time.
+    for _ in 0..1_000 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        send(&publisher, "b", "keeps the hub going");
+        tokio::task::yield_now().await;
+        if publisher.stats().evicted >= 10_000 {
+            break;
+        }
+    }
+    assert!(publisher.stats().evicted >= 10_000 && publisher.stats().held_bytes < 100_000);
+}
+
 /// The application's function is called without a lock held, so it may call the hub.
 #[test]
 fn a_retention_function_may_call_the_hub() {

@@ -104,16 +104,21 @@ struct Filling {
     keys: bool,
     /// Connected to each channel before anything is sent, as the first clients, and not reading.
     readers: usize,
+    /// Each of the readers reads all channels.
+    together: bool,
     /// The channels are closed in the end.
     closed: bool,
 }
 
 async fn fill_as(publisher: &Publisher, filling: &Filling) -> Vec<Subscription> {
-    let Filling { channels, events, size, clients, custom_ids, keys, readers, closed } = *filling;
+    let Filling { channels, events, size, clients, custom_ids, keys, readers, together, closed } = *filling;
     let text = "x".repeat(size);
     let mut connected = Vec::with_capacity(channels * readers);
-    for n in 0..channels * readers {
-        connected.push(reader(publisher, n % channels, (clients > 0).then_some(n / channels)));
+    let client = |n| (clients > 0).then_some(n);
+    if together {
+        connected.extend((0..readers).map(|n| reader(publisher, 0..channels, client(n))));
+    } else {
+        connected.extend((0..channels * readers).map(|n| reader(publisher, [n % channels], client(n / channels))));
     }
     for n in 0..channels * events {
         let channel = publisher.channel(format!("channel-{}", n % channels)).unwrap();
@@ -163,6 +168,8 @@ async fn held_bytes_are_what_is_allocated() {
         ("one reader for each channel", Filling { channels: 3_000, readers: 1, events: 0, ..case }),
         ("clients that read", Filling { readers: 30, clients: 30, ..case }),
         ("clients that only read", Filling { readers: 50, clients: 50, events: 0, ..case }),
+        ("readers of many channels", Filling { readers: 50, together: true, events: 3, ..case }),
+        ("clients that read many channels", Filling { readers: 50, together: true, clients: 50, ..case }),
         ("closed channels", Filling { channels: 5_000, events: 1, closed: true, ..case }),
         ("closed channels of clients", Filling { channels: 100, clients: 100, closed: true, ..case }),
     ];
@@ -208,9 +215,10 @@ async fn small_channels_cost_little_and_empty_ones_less() {
     assert!(empty <= 480 && with_events <= 2_500);
 }
 
-/// A parked reader of a channel.
-fn reader(publisher: &Publisher, channel: usize, client: Option<usize>) -> Subscription {
-    let grant = Grant::new([ChannelName::try_from(format!("channel-{channel}")).unwrap()]);
+/// A parked reader of channels.
+fn reader(publisher: &Publisher, channels: impl IntoIterator<Item = usize>, client: Option<usize>) -> Subscription {
+    let name = |channel| ChannelName::try_from(format!("channel-{channel}")).unwrap();
+    let grant = Grant::new(channels.into_iter().map(name));
     let grant = grant.client(client.map(|n| ClientId::try_from(format!("client-{n}")).unwrap()));
     let mut reader = Subscription::open(publisher, grant).now_or_never().unwrap().unwrap();
     assert!(pin!(&mut reader).poll_next(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -224,7 +232,7 @@ fn left_of_crowds(crowd: usize, nth: usize, clients: bool) -> usize {
     let publisher = Publisher::new();
     let mut left = Vec::new();
     for channel in 0..CHANNELS {
-        let crowd: Vec<_> = (1..=crowd).map(|n| (n, reader(&publisher, channel, clients.then_some(n)))).collect();
+        let crowd: Vec<_> = (1..=crowd).map(|n| (n, reader(&publisher, [channel], clients.then_some(n)))).collect();
         left.extend(crowd.into_iter().filter(|(n, _)| n % nth == 0).map(|(_, reader)| reader));
     }
     left.shrink_to_fit();
@@ -245,5 +253,30 @@ async fn a_channel_holds_memory_for_its_present_readers_only() {
             );
             assert!(left < 2 * never_more);
         }
+    }
+}
+
+/// Whoever closes a channel waits for a slice of that, and a task frees the rest: nobody waits for a long history.
+#[tokio::test]
+async fn what_a_closed_channel_held_is_freed_in_slices() {
+    let _alone = ALONE.lock().await;
+    for clients in [0, 1_000] {
+        let publisher = Publisher::builder().retention(Retention::new().events(usize::MAX).bytes(usize::MAX)).build();
+        let before = counting::allocated();
+        drop(
+            fill_as(&publisher, &Filling { channels: 1, events: 50_000, size: 100, clients, ..Filling::default() })
+                .await,
+        );
+        let full = counting::allocated() - before;
+        publisher.channel("channel-0").unwrap().close().await.unwrap();
+        let closed = counting::allocated().saturating_sub(before);
+        assert!(closed > full / 2, "of {full} bytes, {closed} are left right after the channel was closed");
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        let freed = counting::allocated().saturating_sub(before);
+        println!("{full} bytes, {closed} when it was closed, {freed} later");
+        // The clients are remembered.
+        assert!(freed < 10_000 + 200 * clients, "{freed} bytes are left");
     }
 }

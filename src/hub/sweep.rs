@@ -37,12 +37,15 @@ impl Hub {
     fn sweep_some(&self, now: Instant) -> bool {
         // Whoever holds it is at it.
         let Ok(mut pending) = self.due.pending.try_lock() else { return false };
-        for _ in 0..SLICE {
+        let mut left = SLICE;
+        while left > 0 {
+            left -= 1;
             match pending.pop() {
-                // One that is not done with is looked at again, after its publishers and readers.
+                // One that is not done with is looked at again, after its publishers and readers. It counts for several.
                 Some(channel) => {
                     if channel.upgrade().is_some_and(|shared| self.sweep_one(&shared, now)) {
                         pending.push(channel);
+                        left = left.saturating_sub(SLICE / 8);
                     }
                 }
                 None if self.due.is_shard_due(now) => {
