@@ -98,7 +98,8 @@ pub struct Held {
     pub head: Offset,
     /// The events held after the requested offset, in order.
     pub entries: Vec<Entry>,
-    /// What was evicted.
+    /// What was evicted. If the channel was read after an offset, only the highest of the marks counts: if it is above that
+    /// offset, the node reads everything, and the entries may be left out.
     pub marks: Marks,
     /// Whether the channel is finished, and takes no more events.
     pub finished: bool,
