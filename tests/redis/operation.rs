@@ -231,7 +231,6 @@ async fn use_all(node: &Publisher) {
     let key = IdempotencyKey::from_static("once");
     node.channel("a")
         .unwrap()
-        .unwrap()
         .send_to("ana", Event::text("1").idempotency_key(key).id(CustomId::from_static("i")))
         .await
         .unwrap();
@@ -239,7 +238,6 @@ async fn use_all(node: &Publisher) {
     eventually(async || node.channel("a").unwrap().presence().await.unwrap().len() == 1).await;
     for n in 2..9 {
         node.channel("a")
-            .unwrap()
             .unwrap()
             .send(Event::text(n.to_string()).id(CustomId::try_from(format!("i{n}")).unwrap()))
             .await
