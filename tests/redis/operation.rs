@@ -214,7 +214,7 @@ fn documented_user() -> Vec<&'static str> {
 fn commands_in_use() -> BTreeSet<String> {
     let besides = "ping select info cluster|slots evalsha script|load publish subscribe unsubscribe xrevrange";
     let mut commands: BTreeSet<_> = besides.split(' ').map(str::to_owned).collect();
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/backend/redis");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/backend/redis/scripts");
     for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         if path.extension().is_some_and(|extension| extension == "lua") {
             let script = std::fs::read_to_string(path).unwrap();

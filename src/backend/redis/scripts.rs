@@ -16,17 +16,17 @@ pub(super) struct Scripts {
 
 impl Scripts {
     pub(super) fn new() -> Self {
-        let script = |text: &str| Script::new(&format!("{}\n{text}", include_str!("prelude.lua")));
+        let script = |text: &str| Script::new(&format!("{}\n{text}", include_str!("scripts/prelude.lua")));
         Self {
-            append: script(include_str!("append.lua")),
-            read: script(include_str!("read.lua")),
-            heads: script(include_str!("heads.lua")),
-            close: script(include_str!("close.lua")),
-            hold: script(include_str!("hold.lua")),
-            level: script(include_str!("level.lua")),
-            renew: script(include_str!("renew.lua")),
-            refresh: script(include_str!("refresh.lua")),
-            nodes: script(include_str!("nodes.lua")),
+            append: script(include_str!("scripts/append.lua")),
+            read: script(include_str!("scripts/read.lua")),
+            heads: script(include_str!("scripts/heads.lua")),
+            close: script(include_str!("scripts/close.lua")),
+            hold: script(include_str!("scripts/hold.lua")),
+            level: script(include_str!("scripts/level.lua")),
+            renew: script(include_str!("scripts/renew.lua")),
+            refresh: script(include_str!("scripts/refresh.lua")),
+            nodes: script(include_str!("scripts/nodes.lua")),
         }
     }
 }
