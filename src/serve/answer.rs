@@ -24,9 +24,10 @@ impl SseBody {
     /// | [`is_over`](OpenError::is_over) | 204, which makes a browser stop reconnecting |
     /// | [`is_channel_count`](OpenError::is_channel_count) | 400 |
     /// | [`is_expired`](OpenError::is_expired) | 401 |
-    /// | any other: a limit, a shutdown, a remote backend that does not answer | 200, a random `retry:` of the hub, and the end of the stream |
+    /// | any other: a limit, a shutdown, a remote backend that does not answer | 200 and a stream that consists of a `retry:` only |
     ///
-    /// It counts in the [`Stats`](crate::Stats) of `publisher`, like the layer's own answers.
+    /// The `retry:` is a random time, as set by [`PublisherBuilder::reconnect`](crate::PublisherBuilder::reconnect).
+    /// The response is counted in the [`Stats`](crate::Stats) of `publisher`, like the layer's own responses.
     pub fn refused(publisher: &Publisher, error: &OpenError) -> Response<Self> {
         not_opened(publisher, error)
     }

@@ -148,23 +148,23 @@ fn read_query(max: usize, query: Option<&str>) -> Result<Vec<ChannelName>, Inval
     Ok(channels)
 }
 
-/// Returns the last event id of a request, as the layer reads it. Pass it to
+/// Returns the last event id of a request, as the layer reads it, or `None` if there is none or it is empty. Pass it to
 /// [`OpenOptions::open`](crate::OpenOptions::open).
 ///
 /// The id is the value of the `Last-Event-ID` header, which a browser sends when it reconnects. Without that header, it
 /// is the percent-decoded `last_event_id` parameter of the query, which a page sets to start from an id that it has
 /// kept. The header wins, because a browser that reconnects repeats the old query.
 ///
-/// Some polyfills put the id into the query when they reconnect, so any spelling of the parameter's name is understood,
+/// Some polyfills put the id into the query when they reconnect, so any spelling of the parameter's name is accepted,
 /// such as `lastEventId` or `last-event-id`: case, `-` and `_` make no difference. The last non-empty parameter counts,
 /// because these clients append theirs to the page's own URL.
 ///
-/// The id may be anything. The hub answers an id that it does not know with a gap.
+/// The id may be any bytes. The hub answers an id that it does not know with a gap.
 ///
-/// The id of a `goodbye` means that a client reconnects by itself although it was told not to, and is answered with
-/// 204. There is one exception: in a parameter spelt exactly `last_event_id`, it is the page's own decision to start
-/// again, and stands for the position at which the reader was sent away. Clients that always send the header find that
-/// position in the [`goodbye`'s data](crate::EndReason) as well.
+/// A client that sends the id of a `goodbye` was told not to reconnect, so the hub answers with 204. There is one
+/// exception. In a parameter spelt exactly `last_event_id`, the id means that the page chose to start again, and stands
+/// for the position at which the reader was sent away. A client that always sends the header finds that position in
+/// the [`goodbye`'s data](crate::EndReason).
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue, Uri};

@@ -16,18 +16,19 @@ use super::{keep_alive::KeepAlive, preamble::Repair, retry::Retry, stream::Event
 use crate::hub::Subscription;
 
 pin_project! {
-    /// The body of the layer's responses.
+    /// The body of the layer's responses: a stream of events, a short response of the layer's own, or the inner
+    /// service's body `B`, passed through untouched.
     ///
-    /// Without a type parameter it is the stream of a [`Subscription`]. You can answer with it from any handler, also
-    /// from a `POST`. It needs a tokio runtime with its timer enabled, unless keep-alive and coalescing are off and its
-    /// grant does not expire.
+    /// Without a type parameter, it is the stream of a [`Subscription`]. You can answer with it from any handler,
+    /// including one for `POST`. Polling it needs a tokio runtime with time enabled, unless keep-alives and coalescing
+    /// are off and the grant does not expire.
     ///
-    /// With an inner body `B`, it also passes that body through untouched. It is a body itself if `B` is a body of
-    /// [`Bytes`], that is `http_body::Body<Data = Bytes>`, as the bodies of hyper, axum and warp are. If your inner
-    /// service has other data, map its body first, for example with `http_body_util::BodyExt::map_frame`.
+    /// With an inner body `B`, it implements `http_body::Body` if `B` is a `Body<Data = Bytes>`, as the bodies of
+    /// hyper, axum and warp are. If the data of your inner service's body has another type, map the body first, for
+    /// example with `http_body_util::BodyExt::map_frame`. A stream itself never fails: every error comes from `B`.
     ///
-    /// In a handler, read the body of the request before you answer: over HTTP/1.1, hyper does not notice that a client
-    /// has hung up while some of its request is unread.
+    /// In a handler, read the whole request body before you answer: over HTTP/1.1, hyper does not notice that a client
+    /// has hung up while part of its request is unread.
     ///
     /// A handler can do everything that the layer does:
     ///
@@ -74,43 +75,47 @@ pin_project! {
     }
 }
 
-/// The absent body: the inner type of an [`SseBody`] that involves no inner service.
+/// The inner body of an [`SseBody`] without an inner service. It has no values.
 #[derive(Debug, Clone, Copy)]
 pub enum NoBody {}
 
 impl SseBody {
     /// Creates the stream of a subscription, with the default [`KeepAlive`] and a reconnection time of three seconds.
+    ///
+    /// The setters below change the stream before it is first polled. They have no effect on a body that is not a
+    /// stream.
     pub fn new(subscription: Subscription) -> Self {
         Self { kind: Kind::Stream { stream: Box::pin(EventStream::new(subscription)) } }
     }
 
-    /// Sets what is sent when there is nothing to send. The default is a bare comment every 15 seconds.
+    /// Sets what is sent while the stream is idle. The default is a bare comment every 15 seconds.
     pub fn keep_alive(self, keep_alive: KeepAlive) -> Self {
         self.set(|stream| stream.set_keep_alive(keep_alive))
     }
 
-    /// Sends at most one chunk per `pause`, which is capped at one second. Off by default, and for a pause of zero. See
-    /// [`Route::coalesce`](crate::Route::coalesce).
+    /// Sends at most one chunk per `pause`. It is off by default; a `pause` of zero turns it off, and the longest is
+    /// one second. See [`Route::coalesce`](crate::Route::coalesce).
     pub fn coalesce(self, pause: Duration) -> Self {
         self.set(|stream| stream.set_coalesce(pause))
     }
 
-    /// Sets how long a client waits before it reconnects: a `Duration`, or a range of them from which a time is drawn
-    /// here. The default is three seconds; `None` leaves the time to the client. See [`Retry`].
+    /// Sets how long a client waits before it reconnects: a `Duration`, or a range of them, from which this call draws
+    /// a random time. The default is three seconds; `None` leaves the time to the client. See [`Retry`].
     pub fn retry(self, retry: impl Into<Retry>) -> Self {
         self.set(|stream| stream.set_preamble(|preamble| preamble.set_retry(retry.into())))
     }
 
-    /// Sends the id of the position at which the reader starts, in an event named `cursor` with empty data, so that the
-    /// reader resumes there if its connection breaks before its first event. Off by default. See
+    /// Sends the position at which the reader starts, as the id of an event named `cursor` with empty data. The reader
+    /// then resumes there if its connection breaks before its first event. Off by default. See
     /// [`Route::announce_cursor`](crate::Route::announce_cursor).
     pub fn announce_cursor(self, announce: bool) -> Self {
         self.set(|stream| stream.set_preamble(|preamble| preamble.announce_cursor = announce))
     }
 
-    /// Begins the stream with a block that makes WebKit drop what it has kept of a cut event, if `repair` applies to a
-    /// request with these headers. By default it never does. Pass the [last event id](crate::last_event_id) of the
-    /// request, which the client keeps. See [`WebKitRepair`].
+    /// Begins the stream with a block that makes WebKit discard a partial event from before a reconnect, if `repair`
+    /// applies to a request with these `headers`. By default there is no block. Pass the
+    /// [last event id](crate::last_event_id) of the request; the block repeats it, so that the client keeps it. See
+    /// [`WebKitRepair`].
     ///
     /// ```
     /// use http::{HeaderMap, Uri};
@@ -165,7 +170,7 @@ impl<B> SseBody<B> {
     }
 }
 
-/// An empty body. Middlewares around the layer use it for answers of their own.
+/// An empty body. Middleware around the layer needs it to make responses of its own.
 impl<B> Default for SseBody<B> {
     fn default() -> Self {
         Self { kind: Kind::Whole { bytes: None } }

@@ -23,8 +23,9 @@ use crate::{
 };
 
 pin_project! {
-    /// The future of [`SseService`](crate::SseService). `S` is the inner service, `R` the request, `A` the authorizer.
-    #[must_use = "a future does nothing until it is polled"]
+    /// The response future of [`SseService`](crate::SseService). `S` is the inner service, `R` the request, and `A` the
+    /// authorizer.
+    #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct SseFuture<S: Service<R>, R, A: Authorizer = AllowAll> {
         #[pin]
         state: State<S, R, S::Future, A>,

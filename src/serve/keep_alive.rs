@@ -1,4 +1,4 @@
-//! What a reader is sent when there is nothing to send. `idle` decides when.
+//! What a reader is sent while its stream is idle. `idle` decides when.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,8 +9,8 @@ use crate::wire::{
     name::{Comment, EventName},
 };
 
-/// What a stream sends when it has sent nothing else for an interval. It keeps proxies from taking the stream for dead,
-/// and lets the server notice that a client is gone.
+/// What a stream sends after an interval in which it sent nothing else. It keeps proxies from closing an idle
+/// connection, and lets the server notice that a client is gone.
 ///
 /// The default is a comment after 15 seconds, a line that clients skip: "authors can include a comment line (one
 /// starting with a ':' character) every 15 seconds or so" ([HTML, 9.2.7][notes]). No blank line follows the comment,
@@ -24,12 +24,12 @@ use crate::wire::{
 /// let route = Route::new("/sse/{channel}").keep_alive(keep_alive);
 /// ```
 ///
-/// A page does not see comments, so it can't tell a dead connection from a quiet channel. It does see an
-/// [event](Self::event).
+/// A page does not see comments, so it can't tell a dead connection from a quiet channel. If yours has to, send an
+/// [event](Self::event) instead.
 ///
 /// [notes]: https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use = "a keep-alive does nothing until a route or a body has it"]
+#[must_use = "a keep-alive does nothing until it is set on a route or a body"]
 pub struct KeepAlive {
     /// `None` means never. It is never zero.
     interval: Option<Duration>,
@@ -40,20 +40,21 @@ pub struct KeepAlive {
 }
 
 impl KeepAlive {
-    /// Sends a bare comment after each `interval` in which nothing else was sent. An interval of zero turns it off. The
-    /// runtime's timer counts in milliseconds.
+    /// Sends a bare comment after each `interval` in which nothing else was sent. An `interval` of zero turns
+    /// keep-alives off. The resolution is that of the runtime's timer, one millisecond.
     pub fn every(interval: Duration) -> Self {
         let interval = Some(interval).filter(|interval| !interval.is_zero());
         Self { interval, comment: None, event: None, line: Line::default() }
     }
 
-    /// Turns keep-alives off, for streams that don't go through proxies. Such a stream needs no runtime timer either,
-    /// unless its grant expires.
+    /// Turns keep-alives off, for streams that don't go through proxies. The server may then not notice for a long time
+    /// that a client on an idle stream has vanished. Such a stream needs no runtime timer, unless it coalesces or its
+    /// grant expires.
     pub fn off() -> Self {
         Self::every(Duration::ZERO)
     }
 
-    /// Sets the comment's text, which is empty by default. Its length is sent on every idle connection.
+    /// Sets the comment's text. The default is none, which makes the shortest keep-alive: two bytes.
     pub fn text(mut self, text: Comment) -> Self {
         self.comment = Some(text);
         self.encoded()
@@ -61,9 +62,9 @@ impl KeepAlive {
 
     /// Sends an event of this name, with empty data and without an id, instead of the bare comment. Off by default.
     ///
-    /// A page that listens to the event can tell that the stream is alive, and open another one when nothing has come
-    /// for longer than the interval. The event does not change the last event id. Clients that handle every event get
-    /// it too, and have to cope with its empty data.
+    /// A page that listens to the event can tell that the stream is alive, and open another one when nothing has
+    /// arrived for longer than the interval. The event does not change the last event id. A client that handles every
+    /// event must ignore the one with empty data.
     ///
     /// ```
     /// use std::time::Duration;

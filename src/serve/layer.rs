@@ -32,11 +32,15 @@ use crate::{
 ///
 /// # The inner service
 ///
-/// The inner service must be `Clone`, which servers require of a service anyway. For the response to be servable, the
-/// service must answer with a body of `Bytes`, that is `http_body::Body<Data = Bytes>`: see
-/// [`SseBody`](crate::SseBody).
+/// The inner service must be `Clone`, as the adapters of axum and hyper-util require anyway. Each request that is
+/// passed on gets a clone of its own. The body of the inner service's responses must be an
+/// `http_body::Body<Data = Bytes>`: see [`SseBody`](crate::SseBody).
 ///
-/// [`SseService`] itself is always ready. Only a request that is passed on waits for the inner service to become ready, so a stream neither waits for a busy service nor holds a place in it. Therefore put layers that depend on readiness inside this layer, next to the service that may be busy: for example `LoadShed` around a `ConcurrencyLimit`. Limits that should count streams too go around this layer.
+/// **[`SseService`] is always ready.** It polls the inner service for readiness only when a request is passed on, on
+/// that request's own clone. A stream therefore neither waits for a busy inner service nor takes up its capacity, but
+/// backpressure does not reach the layers *around* this one either. Put a layer that depends on readiness, such as
+/// `LoadShed` around a `ConcurrencyLimit`, inside this layer, next to the service that may be busy. A limit that should
+/// count streams too goes around this layer.
 ///
 /// # Which layers protect the streams
 ///
@@ -46,7 +50,9 @@ use crate::{
 /// stream open to anybody.
 ///
 /// ```
-/// use axum::{Router, extract::Request, http::StatusCode, middleware, response::{IntoResponse, Response}, routing::get};
+/// use axum::{
+///     Router, extract::Request, http::StatusCode, middleware, response::{IntoResponse, Response}, routing::get,
+/// };
 /// use tower::ServiceExt as _;
 /// use tower_sse::{Publisher, SseLayer};
 ///
@@ -78,7 +84,9 @@ use crate::{
 ///
 /// # In axum
 ///
-/// [`axum::Router::layer`](https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer) wraps what the router has at that moment, including its fallback. A path that the router does not know reaches the layer only through the fallback. So add the layer after all routes and after `fallback`, on the router that you serve:
+/// [`axum::Router::layer`][axum-layer] wraps the routes and the fallback that the router has at that moment. A path
+/// that the router does not know reaches the layer only through the fallback. So add the layer after all routes and
+/// after `fallback`, on the router that you serve:
 ///
 /// ```
 /// # use axum::{Router, routing::get};
@@ -94,8 +102,8 @@ use crate::{
 /// You can also wrap a whole router, wherever it comes from: `Router::new().fallback_service(sse.layer(app))`, with
 /// `tower::Layer` in scope for the method.
 ///
-/// If you don't want a layer around the whole, make the streams a service of their own, on a route or under a prefix.
-/// axum cuts the prefix off before the layer's patterns see the path:
+/// If you don't want a layer around the whole router, make the streams a service of their own, on a route or under a
+/// prefix. axum strips the prefix before the layer's patterns see the path:
 ///
 /// ```
 /// # use axum::Router;
@@ -107,28 +115,31 @@ use crate::{
 /// # Ok::<_, tower_sse::RouteError>(())
 /// ```
 ///
-/// You can put a router that has the layer into another router with `nest_service`, or with `other.merge(it)` as long
-/// as `other` has no fallback. The following compile as well, but without any warning they answer the layer's paths
-/// with the router's 404 or its fallback:
+/// You can put a router that has the layer, here `streams`, into another router with `nest_service`, or with
+/// `other.merge(streams)` as long as `other` has no fallback. The following compile as well, but answer the layer's
+/// paths with a 404 or with a fallback, without any warning:
 ///
 /// - `route_layer` instead of `layer`: it does not wrap the fallback.
 /// - `.layer(sse)` before `.fallback(..)`: the fallback is not inside the layer.
 /// - `nest` of a router that has the layer but no fallback of its own: the outer router's fallback is used instead.
-/// - `it.merge(other)`, or `other` with a fallback: the fallback that remains is the other's.
+/// - `streams.merge(other)`, or an `other` with a fallback: the fallback that remains is that of `other`.
 ///
 /// # Who may read
 ///
 /// The [authorizer](SseLayer::authorizer) decides which channels a connection reads, and as which client. Without one,
 /// everybody can read everything.
+///
+/// [axum-layer]: https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer
 #[derive(Debug, Clone)]
-#[must_use = "a layer does nothing until a service is within it"]
+#[must_use = "a layer does nothing until it wraps a service"]
 pub struct SseLayer<A = AllowAll> {
     config: Arc<Config>,
     authorizer: A,
 }
 
 impl SseLayer {
-    /// Creates a layer over the hub of `publisher`. It has no routes yet, and grants everybody what they ask for.
+    /// Creates a layer that serves the channels of `publisher`. It has no routes yet, and grants everybody what they
+    /// ask for.
     pub fn new(publisher: Publisher) -> Self {
         Self { config: Arc::new(Config { publisher, routes: Routes::default() }), authorizer: AllowAll }
     }
@@ -139,26 +150,28 @@ impl<A> SseLayer<A> {
     ///
     /// # Errors
     ///
-    /// Returns an error that names the pattern, if the pattern is malformed, could never match as intended, does not
-    /// begin with a slash, or conflicts with another pattern of the layer
-    /// ([`RouteError::is_pattern`](crate::RouteError::is_pattern)), or if the route has a fixed channel and also a
-    /// `{channel}` ([`RouteError::is_channel_twice`](crate::RouteError::is_channel_twice)).
+    /// Returns an error that names the pattern in either of these cases:
+    ///
+    /// - The pattern is malformed, does not begin with a slash, could never match as intended, or conflicts with
+    ///   another pattern of the layer: [`RouteError::is_pattern`](crate::RouteError::is_pattern).
+    /// - The route has a fixed channel, and its pattern has a `{channel}`:
+    ///   [`RouteError::is_channel_twice`](crate::RouteError::is_channel_twice).
     pub fn route(mut self, route: impl Into<Route>) -> Result<Self, RouteError> {
         Arc::make_mut(&mut self.config).routes.insert(route.into())?;
         Ok(self)
     }
 
     /// Sets the authorizer, which decides who may read what. The default is [`AllowAll`]. It is cloned for each
-    /// connection.
+    /// request for a stream.
     ///
-    /// It may take any time to answer; put a timeout around it to limit that: see [`Authorizer`]. axum requires it to
-    /// be `Sync`.
+    /// By default there is no limit on how long it may take. Put a timeout around it: see [`Authorizer`]. axum requires
+    /// it to be `Send`, `Sync` and `'static`.
     pub fn authorizer<D: Authorizer>(self, authorizer: D) -> SseLayer<D> {
         SseLayer { config: self.config, authorizer }
     }
 
-    /// Returns a service of the streams alone, for a router's `route_service` or `nest_service`. It answers any other
-    /// path with 404, and another method on a stream's path with 405.
+    /// Returns a service that serves only the streams, for a router's `route_service` or `nest_service`. It answers any
+    /// other path with 404, and any other method on a stream's path with 405.
     pub fn into_service(self) -> SseService<NotFound, A> {
         let inner = NotFound { config: self.config.clone() };
         SseService::new(inner, self.config, self.authorizer)

@@ -12,8 +12,9 @@ use tower_service::Service;
 
 use super::{body::SseBody, config::Config, response};
 
-/// The inner service of [`SseLayer::into_service`](crate::SseLayer::into_service). It answers a path that no pattern
-/// matches with 404, and a method other than `GET` and `HEAD` on a path that does match with 405.
+/// The inner service of [`SseLayer::into_service`](crate::SseLayer::into_service). It answers with 404 if no pattern
+/// matches the path, and with 405 if one does but the method is neither `GET` nor `HEAD`. The body of either response
+/// is `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
 #[derive(Debug, Clone)]
 pub struct NotFound {
     pub(crate) config: Arc<Config>,

@@ -12,7 +12,8 @@ use super::body::SseBody;
 use crate::{authorize::Denied, hub::Subscription, wire::encode::write_retry};
 
 impl SseBody {
-    /// Returns a response with this body and the headers that a stream needs.
+    /// Returns a 200 response with this body and the headers that a stream needs: `content-type: text/event-stream`,
+    /// `cache-control: no-cache, no-transform` and `x-accel-buffering: no`.
     pub fn into_response(self) -> Response<Self> {
         stream(self, false)
     }

@@ -10,12 +10,16 @@ use crate::random;
 /// How long a client waits before it reconnects, as passed to [`Route::retry`](crate::Route::retry) and
 /// [`SseBody::retry`](crate::SseBody::retry).
 ///
-/// Make it from a `Duration`, which is then the same for all streams; from a range, from which each stream gets a
-/// random time of its own; or from `None`, which leaves the time to the client. Times are sent in whole milliseconds,
-/// at most 2,147,483,647 (24 days).
+/// Convert it from one of these:
 ///
-/// A server that crashes says no goodbye, so all clients reconnect after the time that their streams began with. A
-/// range spreads them:
+/// - a `Duration`: all streams get the same time
+/// - a range of `Duration`s: each stream gets a random time of its own
+/// - `None`: the client decides
+///
+/// Times are sent in whole milliseconds, at most 2,147,483,647 (24 days).
+///
+/// When a server crashes, all of its clients reconnect after the time that their streams began with. A range spreads
+/// them:
 ///
 /// ```
 /// use std::time::Duration;

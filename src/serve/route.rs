@@ -27,8 +27,8 @@ pub(crate) const CLIENT_ID: &str = "client_id";
 /// could never match as intended, such as `/:channel`, `/*rest` or one with the same parameter twice, is an error of
 /// [`SseLayer::route`](crate::SseLayer::route).
 ///
-/// A route reads the channel in its pattern, or its [fixed channels](Route::channel), or otherwise those that the query
-/// names: `/events?channel=a&channel=b`.
+/// A route reads the channel in its pattern or its [fixed channels](Route::channel). If it has neither, it reads the
+/// channels that the query names: `/events?channel=a&channel=b`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -42,7 +42,7 @@ pub(crate) const CLIENT_ID: &str = "client_id";
 /// # Ok::<_, tower_sse::RouteError>(())
 /// ```
 #[derive(Debug, Clone)]
-#[must_use = "a route does nothing until a layer has it"]
+#[must_use = "a route does nothing until it is added to a layer"]
 pub struct Route {
     pattern: String,
     pub(crate) channels: Vec<ChannelName>,
@@ -72,7 +72,8 @@ impl Route {
         }
     }
 
-    /// Adds a fixed channel. Every request on the route reads it, and can't name channels itself.
+    /// Adds a fixed channel. Every request on the route reads the route's fixed channels, and can't name channels
+    /// itself. By default there are none. You can't combine a fixed channel with a `{channel}` in the pattern.
     pub fn channel(mut self, channel: ChannelName) -> Self {
         if !self.channels.contains(&channel) {
             self.channels.push(channel);
@@ -80,22 +81,22 @@ impl Route {
         self
     }
 
-    /// Sets what is sent when there is nothing to send. The default is a bare comment every 15 seconds.
+    /// Sets what is sent while the stream is idle. The default is a bare comment every 15 seconds.
     pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
         self.keep_alive = keep_alive;
         self
     }
 
     /// Sends a reader at most one chunk per `pause`, with everything that arrived meanwhile. Use it for bursts of small
-    /// events such as tokens, where most of the cost is one write per event. Off by default, and for a pause of zero;
-    /// the maximum is one second.
+    /// events such as tokens, where most of the cost is one write per event. It is off by default; a `pause` of zero
+    /// turns it off, and the longest is one second.
     ///
     /// An event that comes after a pause is sent at once. An event that comes within `pause` of the previous one waits
     /// for the rest of the pause, and so do a gap and the end of the stream. A reader that is behind gets everything
     /// that it missed without waiting. Keep-alives are not affected. The runtime's timer counts in milliseconds.
     ///
-    /// The log goes on while a reader waits. If the channel evicts an event during the pause in which it was published,
-    /// the reader gets a gap, like any reader that is too slow.
+    /// The channel keeps publishing and evicting while a reader waits. If it evicts an event before the reader's pause
+    /// is over, the reader gets a gap, like any reader that is too slow.
     ///
     /// For example, a pause of 5 ms turns five events a millisecond apart into two chunks, for about three quarters of
     /// the CPU time. A server that is too busy to keep up sends several events at once anyway.
@@ -118,25 +119,28 @@ impl Route {
         self
     }
 
-    /// Sets where a fresh reader starts, what a second connection of a client means, and limits.
+    /// Sets where a reader without a last event id starts, what happens when a client connects twice, and how many
+    /// readers a channel may have. The default is [`OpenOptions::new`]: a reader starts live, without limits.
     pub fn options(mut self, options: OpenOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// Sends a fresh reader the id of the position at which it starts, in an event named `cursor` with empty data, so
-    /// that the reader resumes there if its connection breaks before its first event. Off by default. A reader that is
-    /// owed a [`Gap`](crate::Gap) gets only the gap's id.
+    /// Sends a reader without a last event id the position at which it starts, as the id of an event named `cursor`
+    /// with empty data. The reader then resumes there if its connection breaks before its first event. Off by default.
+    /// If a
+    /// [`Gap`](crate::Gap) comes first, the gap's id takes the place of the cursor.
     ///
-    /// A page in a browser does not notice the event unless it listens to that name, which your application may also
-    /// use for its own events. A client that handles every event gets one more, and has to cope with its empty data.
+    /// A page in a browser does not notice the event unless it listens to that name. The name is not reserved: your
+    /// application may use it for its own events. A client that handles every event must ignore the one with empty
+    /// data.
     pub fn announce_cursor(mut self, announce: bool) -> Self {
         self.announce_cursor = announce;
         self
     }
 
-    /// Sets for which clients the stream begins with a block that makes WebKit, Safari's engine, drop what it has kept
-    /// of a cut event. The default is [`WebKitRepair::Auto`]: for WebKit's own `EventSource`.
+    /// Sets which clients get a block at the start of the stream that makes WebKit, Safari's engine, discard a partial
+    /// event from before a reconnect. The default is [`WebKitRepair::Auto`]: WebKit's own `EventSource`.
     pub fn webkit_repair(mut self, repair: WebKitRepair) -> Self {
         self.webkit_repair = repair;
         self
@@ -144,10 +148,11 @@ impl Route {
 
     /// Declares in the `content-type` that the stream is UTF-8: `text/event-stream; charset=utf-8`. Off by default.
     ///
-    /// A stream is UTF-8 whatever its type says ([HTML, 9.2.5][parsing]), and browsers read it as such. Turn this on
-    /// for Python's `requests`, which takes text without a charset for Latin-1, and for clients built on it, such as
-    /// `sseclient`. Leave it off for clients that accept only the bare `text/event-stream`, such as the documented
-    /// check of `fetch-event-source`, and `rn-eventsource` in React Native.
+    /// An event stream is always UTF-8 ([HTML, 9.2.5][parsing]), and browsers read it as such. Turn this on for
+    /// Python's
+    /// `requests`, which reads text without a charset as Latin-1, and for clients built on it, such as `sseclient`.
+    /// Leave it off for clients that accept only the bare `text/event-stream`, such as `rn-eventsource` in React
+    /// Native, or the check that the documentation of `fetch-event-source` shows.
     ///
     /// [parsing]: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
     pub fn declare_charset(mut self, declare: bool) -> Self {

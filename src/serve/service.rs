@@ -1,4 +1,4 @@
-//! Separates the requests for streams from those for the inner service. `future` handles both from there.
+//! Separates the requests for streams from those for the inner service. `future` handles both from there on.
 
 use std::{
     sync::Arc,
@@ -11,18 +11,23 @@ use tower_service::Service;
 use super::{answer, ask::Ask, body::SseBody, config::Config, future::SseFuture};
 use crate::authorize::{AllowAll, Authorizer};
 
-/// The service that [`SseLayer`](crate::SseLayer) makes from an inner service: it answers with streams on the layer's
-/// routes, and passes everything else to the inner service.
+/// The service that [`SseLayer`](crate::SseLayer) makes from an inner service. It answers requests on the layer's
+/// routes with streams, and passes every other request to the inner service.
+///
+/// It is always ready, and it fails only if the inner service does. See
+/// [`SseLayer`](crate::SseLayer#the-inner-service) for what this means for the layers around it.
 ///
 /// ```
+/// use std::convert::Infallible;
+/// use http::{Request, Response};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 /// use tower_sse::{Publisher, SseLayer};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-/// let service = ServiceBuilder::new().layer(SseLayer::new(Publisher::new()).route("/sse/{channel}")?).service(service_fn(
-///     |_: http::Request<()>| async { Ok::<_, std::convert::Infallible>(http::Response::new(String::from("inner"))) },
-/// ));
-/// let response = service.oneshot(http::Request::get("/other").body(()).unwrap()).await.unwrap();
+/// let inner = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("inner".to_owned())));
+/// let sse = SseLayer::new(Publisher::new()).route("/sse/{channel}")?;
+/// let service = ServiceBuilder::new().layer(sse).service(inner);
+/// let response = service.oneshot(Request::get("/other").body(()).unwrap()).await.unwrap();
 /// assert_eq!(response.status(), 200);
 /// # Ok::<_, tower_sse::RouteError>(())
 /// # }).unwrap();
@@ -49,8 +54,8 @@ where
     type Error = S::Error;
     type Future = SseFuture<S, Request<ReqBody>, A>;
 
-    /// Always ready, because a stream does not need the inner service. Waiting for it here would delay streams while it
-    /// is busy, and would reserve a place in it that a stream never uses.
+    /// Always ready, because a stream does not need the inner service. Polling the inner service here would delay
+    /// streams while it is busy, and would reserve capacity in it that a stream never uses.
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
     }
@@ -59,7 +64,7 @@ where
         let Config { publisher, routes } = &*self.config;
         let max = publisher.limits().channels_per_subscription;
         match Ask::read(routes, max, request.method(), request.uri(), request.headers()) {
-            // A clone, which the future polls until it is ready: `poll_ready` never does that for this one.
+            // The future polls the clone until it is ready, because `poll_ready` has not polled `self.inner`.
             None => SseFuture::passed_on(self.inner.clone(), request),
             Some(Err(rejection)) => {
                 let head = request.method() == Method::HEAD;

@@ -14,28 +14,27 @@ use http::{
 };
 use memchr::memmem;
 
-/// For which clients a stream begins with a block that makes WebKit drop what it has kept of a cut event. See
+/// Which clients get a block at the start of a stream that works around a bug of WebKit, Safari's engine. See
 /// [`Route::webkit_repair`](crate::Route::webkit_repair).
 ///
-/// When a connection breaks within an event, the `EventSource` of WebKit, Safari's engine, keeps the beginning of that
-/// event and glues it to the first event after the reconnect. The block is an event that ends what was kept, under the
-/// name `-`, to which no page listens, and with the last event id that the client sent. If the client has kept nothing,
-/// the block has no data, and an `EventSource` does not fire it. Several clients that are not an `EventSource` would
-/// see an event with empty data.
+/// When a connection breaks in the middle of an event, WebKit's `EventSource` keeps the first part of that event and
+/// prepends it to the first event after the reconnect. The block turns that part into an event of its own. Its name is
+/// `-`, to which no page listens, and its id is the last event id that the client sent. If the client has kept nothing,
+/// the block has no data, and an `EventSource` does not fire it. Several clients other than `EventSource` report it as
+/// an event with empty data.
 ///
-/// A request without a last event id gets the block too, because a reader whose connection broke within its first event
-/// reconnects without one.
+/// A request without a last event id gets the block too, because a reader whose connection breaks within its first
+/// event reconnects without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum WebKitRepair {
-    /// For the `EventSource` of WebKit: the user agent is WebKit but not Chromium, and the request asks for an uncached
-    /// answer (`Cache-Control: no-cache`), as the requests of an `EventSource` do and those of `fetch` don't. This is
-    /// the default.
+    /// Only WebKit's `EventSource`. The `User-Agent` must name WebKit but not Chromium, and the request must have a
+    /// `Cache-Control: no-cache`, which an `EventSource` sends and `fetch` does not. This is the default.
     #[default]
     Auto,
-    /// For every client.
+    /// Every client.
     Always,
-    /// For no client.
+    /// No client.
     Never,
 }
 
