@@ -11,8 +11,8 @@ use tower_service::Service;
 use super::request::AuthorizeRequest;
 use crate::hub::Grant;
 
-/// Grants everybody what they ask for, and trusts the client id in the URL. This is the default of
-/// [`SseLayer`](crate::SseLayer).
+/// An [`Authorizer`](crate::Authorizer) that grants every request what it asks for, and trusts the client id in the
+/// URL. This is the default of [`SseLayer`](crate::SseLayer).
 ///
 /// Use it for public channels, or behind middleware that has checked both the channels and the client. If targeted
 /// events are private, set an authorizer: with this one, anyone who knows a client's id can read what is sent to that

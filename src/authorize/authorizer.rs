@@ -14,17 +14,18 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 /// [`Grant`].
 ///
 /// To make one, use [`authorizer_fn`](crate::authorizer_fn) with a closure, or [`bearer`](crate::bearer) with a token
-/// lookup. A layer without an authorizer uses [`AllowAll`](crate::AllowAll). The service is cloned for each connection
-/// and polled until it is ready before it is called, so tower's timeout, buffer and limit layers compose around it.
+/// lookup. A layer without an authorizer uses [`AllowAll`](crate::AllowAll). The service is cloned for each request for
+/// a stream, and polled until it is ready before it is called, so tower's timeout, buffer and limit layers compose
+/// around it.
 ///
-/// - A grant can only narrow what was asked. Channels that the request does not name are left out, and a grant without
-///   any channel that the request names is a 403.
+/// - A [`Grant`] can only narrow what the request asks for. Other channels in it are left out, and a grant without any
+///   requested channel is answered with 403.
 /// - A [`Denied`](crate::Denied) is permanent: a browser gives up when it sees the status.
-/// - Any other error, a panic or a timeout is temporary: nothing is read, and the client reconnects after a [random
+/// - Any other error, a panic or a timeout is temporary: the client gets no events, and reconnects after a [random
 ///   time](crate::PublisherBuilder::reconnect).
 ///
-/// The client waits for its response headers until the authorizer has answered, however long that takes. Put a timeout
-/// around it to limit that:
+/// The client waits for its response headers until the authorizer has answered. By default there is no limit on how
+/// long that takes; put a timeout around the authorizer to set one:
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,9 +44,10 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 /// # Ok::<_, tower_sse::RouteError>(())
 /// ```
 ///
-/// The stack around the layer may require more. axum requires the layer, and so its authorizer, to be `Send`, `Sync`
-/// and `'static`, and its future to be `Send`. Among tower's type-erased services, `BoxCloneSyncService` meets this,
-/// and so does `Buffer` around any service; `BoxCloneService` does not, because it is not `Sync`.
+/// The trait asks for no more than `Clone`, but your HTTP stack may. axum requires the layer, and so its authorizer, to
+/// be `Send`, `Sync` and `'static`, and its future to be `Send`. Among tower's type-erased services,
+/// `BoxCloneSyncService` meets this, and so does `Buffer` around any service; `BoxCloneService` does not, because it is
+/// not `Sync`.
 ///
 /// ```
 /// use axum::Router;

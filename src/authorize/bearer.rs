@@ -17,8 +17,9 @@ use crate::{hub::Grant, wire::percent};
 /// Makes an [`Authorizer`](crate::Authorizer) from a lookup that turns a token into a grant.
 ///
 /// The token comes from the header `Authorization: Bearer <token>` ([RFC 6750,
-/// 2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)). If the token is missing or malformed, the answer is 401
-/// and the lookup is not called.
+/// 2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)). If it is missing or malformed, the request is answered
+/// with 401, and the lookup is not called. An error of the lookup is handled as that of any authorizer: return a
+/// [`Denied`] to turn the client away for good.
 ///
 /// ```
 /// use tower_sse::{AuthorizeRequest, ClientId, Denied, bearer};
@@ -51,11 +52,11 @@ pub struct Bearer<F> {
 }
 
 impl<F> Bearer<F> {
-    /// Also takes the token from this query parameter, since a browser's `EventSource` can't set headers. By default it
-    /// does not. If a request has both, the header wins.
+    /// Also takes the token from the query parameter `name`, since a browser's `EventSource` can't set headers. Off by
+    /// default. If a request has both, the header wins. A request that repeats the parameter has no token.
     ///
-    /// URLs end up in logs, browser histories and proxies, so make such tokens short-lived and valid for reading
-    /// streams only.
+    /// URLs end up in the logs of servers and proxies and in browser histories, so make such tokens short-lived, and
+    /// valid only for reading streams.
     pub fn query_parameter(mut self, name: impl Into<Arc<str>>) -> Self {
         self.parameter = Some(name.into());
         self
@@ -99,8 +100,8 @@ impl<F> fmt::Debug for Bearer<F> {
 }
 
 pin_project! {
-    /// The future of [`Bearer`]. `Fut` is the lookup's future.
-    #[must_use = "a future does nothing until it is polled"]
+    /// The response future of [`Bearer`]. `Fut` is the lookup's future.
+    #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct BearerFuture<Fut> {
         // `None` if there was no token.
         #[pin]

@@ -1,11 +1,14 @@
-//! An authorizer's no, and its form over HTTP.
+//! The denial that an authorizer returns, and its status over HTTP.
 
 use std::{borrow::Cow, error::Error, fmt};
 
 use http::{HeaderValue, StatusCode};
 
-/// An authorizer's no. The request is answered with its status and an `application/problem+json` body, and a browser
-/// gives up for good. To make the client reconnect instead, return any other error.
+/// The error with which an [`Authorizer`](crate::Authorizer) denies a request for good.
+///
+/// The response has its status and an `application/problem+json` body ([RFC
+/// 9457](https://www.rfc-editor.org/rfc/rfc9457)), and a browser gives up. To make the client reconnect instead, return
+/// any other error.
 ///
 /// ```
 /// use http::{HeaderValue, StatusCode};
@@ -25,17 +28,17 @@ pub struct Denied {
 }
 
 impl Denied {
-    /// The requester is unknown: 401, with `www-authenticate: Bearer`.
+    /// Creates a 401 with `www-authenticate: Bearer`: the request has no valid credentials.
     pub fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED).challenge(HeaderValue::from_static("Bearer"))
     }
 
-    /// The requester may not read this: 403.
+    /// Creates a 403: the credentials are valid, but don't allow what the request asks for.
     pub fn forbidden() -> Self {
         Self::new(StatusCode::FORBIDDEN)
     }
 
-    /// The requester may not even learn that the channel exists: 404.
+    /// Creates a 404, which does not reveal whether the channel exists.
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND)
     }
@@ -44,14 +47,15 @@ impl Denied {
         Self { status, challenge: None, detail: None }
     }
 
-    /// Sets the value of `www-authenticate`, which a 401 must have and a 403 may have ([RFC 9110,
-    /// 11.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1)).
+    /// Sets the value of `www-authenticate`, which a 401 must have and any other response may have ([RFC 9110,
+    /// 11.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1)). The default is `Bearer` for a 401, and none for
+    /// the others.
     pub fn challenge(mut self, challenge: HeaderValue) -> Self {
         self.challenge = Some(challenge);
         self
     }
 
-    /// Sets a human-readable sentence, which is shown to the client. By default there is none.
+    /// Sets the `detail` of the response's body: a sentence for humans, which the client can read. The default is none.
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.detail = Some(detail.into());
         self
@@ -66,7 +70,7 @@ impl Denied {
         (self.status, self.challenge.as_ref(), self.detail.as_deref())
     }
 
-    /// Finds the `Denied` that an error is or was caused by: middlewares box and wrap the errors that they pass on.
+    /// Finds the `Denied` that an error is, or was caused by: middleware boxes and wraps the errors that it passes on.
     pub(crate) fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
     }

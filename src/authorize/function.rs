@@ -10,8 +10,8 @@ use tower_service::Service;
 use super::request::AuthorizeRequest;
 use crate::hub::Grant;
 
-/// Makes an [`Authorizer`](crate::Authorizer) from an async closure. The closure is cloned for each connection, so
-/// capture only what is cheap to clone.
+/// Makes an [`Authorizer`](crate::Authorizer) from a closure that returns a future. The closure is cloned for each
+/// request for a stream, so capture only what is cheap to clone.
 ///
 /// ```
 /// use tower_sse::{AuthorizeRequest, Denied, authorizer_fn};

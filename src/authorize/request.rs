@@ -1,4 +1,4 @@
-//! The question to an authorizer.
+//! The request that an authorizer decides on.
 
 use std::{fmt, sync::Arc};
 
@@ -9,12 +9,13 @@ use crate::{
     wire::name::{ChannelName, ClientId},
 };
 
-/// A request for a stream: the parts of the HTTP request, the channels it names, and the client it claims to be.
+/// A request for a stream: the parts of the HTTP request, the channels that it names, and the client that it claims to
+/// be.
 ///
 /// ```
 /// use tower_sse::{AuthorizeRequest, ChannelName, ClientId, Denied, Grant};
 ///
-/// /// The user, as a middleware in front of the layer has put it into the extensions.
+/// /// The user, whom a middleware around the layer has put into the extensions.
 /// #[derive(Clone)]
 /// struct User(ClientId);
 ///
@@ -39,8 +40,8 @@ pub struct AuthorizeRequest {
 }
 
 impl AuthorizeRequest {
-    /// Creates a request, as the layer does from an HTTP request. Use it to test your authorizer, or to ask the
-    /// authorizer from a handler.
+    /// Creates a request, as the layer does from an HTTP request. Use it to test your authorizer, or to call the
+    /// authorizer from a handler. A channel that is named twice counts once.
     pub fn new(
         parts: Parts,
         channels: impl IntoIterator<Item = ChannelName>,
@@ -69,35 +70,35 @@ impl AuthorizeRequest {
         &self.parts.headers
     }
 
-    /// Returns the request's extensions, as the middlewares in front of the layer left them.
+    /// Returns the request's extensions, as the middleware around the layer left them.
     pub fn extensions(&self) -> &Extensions {
         &self.parts.extensions
     }
 
-    /// Returns the extensions mutably, for a middleware around the authorizer that leaves something for it.
+    /// Returns the request's extensions mutably, for middleware around the authorizer that passes something to it.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.parts.extensions
     }
 
-    /// Returns the parts of the HTTP request.
+    /// Converts this into the parts of the HTTP request. They don't include the channels and the client.
     pub fn into_parts(self) -> Parts {
         *self.parts
     }
 
-    /// Returns the channels that are asked for, without duplicates.
+    /// Returns the requested channels, without duplicates.
     pub fn channels(&self) -> &[ChannelName] {
         &self.channels
     }
 
-    /// Returns the client that the URL names. This is only a claim: anybody can write it.
+    /// Returns the client that the URL names, or `None` if it names none. This is only a claim: anybody can write it.
     pub fn client(&self) -> Option<&ClientId> {
         self.client.as_ref()
     }
 
-    /// Grants the channels that are asked for, to a reader without a client. You can [narrow](Grant::only) the grant,
-    /// but you can't add channels that are not asked for.
+    /// Returns a grant for all requested channels, without a client and without an expiry. You can
+    /// [narrow](Grant::only) the grant, but channels that the request does not name have no effect.
     ///
-    /// The grant decides which client the connection is, not the URL. Bind the client that the credentials prove with
+    /// The grant, not the URL, decides which client the connection is. Bind the client that the credentials prove with
     /// [`Grant::client`]; otherwise targeted events won't arrive.
     pub fn grant(&self) -> Grant {
         Grant { channels: self.channels.to_vec(), client: None, expires: None }

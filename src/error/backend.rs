@@ -1,12 +1,13 @@
-//! The error of a store.
+//! The error of a backend.
 
 use std::{error::Error, fmt};
 
-/// A [`Backend`](crate::backend::Backend) failed, or did not answer in time. The cause is in `source()`.
+/// The error of a [`Backend`](crate::backend::Backend) that failed, or did not answer in time. The cause is in
+/// `source()`.
 ///
-/// The operation may have happened all the same, and you may retry it. There are two exceptions. A backend that can't
-/// be built because its settings can't be right is not worth another try. A backend that is
-/// [misconfigured](Self::is_misconfigured) did nothing, and is worth another try once that is mended.
+/// You may retry the operation, but it may already have taken effect. There are two exceptions. A backend that is
+/// [misconfigured](Self::is_misconfigured) did nothing: retry once you have fixed its configuration. An error from
+/// building a backend whose settings are invalid is final.
 ///
 /// ```
 /// use std::error::Error;
@@ -30,7 +31,7 @@ enum BackendErrorKind {
 }
 
 impl BackendError {
-    /// Creates an error with this cause, which may be a plain string.
+    /// Creates an error with this cause, which may be a string.
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { kind: BackendErrorKind::Failed, cause: cause.into() }
     }
@@ -51,15 +52,15 @@ impl BackendError {
         &*self.cause
     }
 
-    /// Returns whether the store did not answer in time, as judged by the backend itself or by the [hub's
+    /// Returns `true` if the store did not answer in time, whether by the backend's own timeout or by the [hub's
     /// timeout](crate::PublisherBuilder::timeout).
     pub fn is_timeout(&self) -> bool {
         self.kind == BackendErrorKind::TimedOut
     }
 
-    /// Returns whether the store answers, but is set up so that it would lose events silently, or so that it denies
-    /// what the backend needs to find out. Nothing was done. The cause, in `source()`, says what to change; until then,
-    /// every call fails in this way.
+    /// Returns `true` if the store answers, but its configuration would make it lose events silently, or keeps the
+    /// backend from checking that it does not. The operation did nothing. The cause, in `source()`, says what to
+    /// change. Until then, every call fails in this way.
     pub fn is_misconfigured(&self) -> bool {
         self.kind == BackendErrorKind::Misconfigured
     }

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-/// A subscription was not opened.
+/// The error of a subscription that was not opened, from [`OpenOptions::open`](crate::OpenOptions::open).
 #[derive(Debug)]
 pub struct OpenError(pub(crate) OpenErrorKind);
 
@@ -22,35 +22,37 @@ pub(crate) enum OpenErrorKind {
 }
 
 impl OpenError {
-    /// The grant names no channel, or more than
+    /// Returns `true` if the grant names no channel, or more than
     /// [`Limits::channels_per_subscription`](crate::Limits::channels_per_subscription).
     pub fn is_channel_count(&self) -> bool {
         matches!(self.0, OpenErrorKind::NoChannel | OpenErrorKind::TooManyChannels)
     }
 
-    /// A limit on subscriptions, channels, clients or the memory of readers was reached. Trying again later may succeed.
+    /// Returns `true` if a limit on subscriptions, channels, clients or the memory of readers was reached. A later
+    /// attempt may succeed.
     pub fn is_limit(&self) -> bool {
         use OpenErrorKind::*;
         matches!(self.0, TooManySubscriptions | HubFull | TooManyOfChannel | TooManyOfClient | TooManyLanes)
     }
 
-    /// The hub is shutting down or has shut down.
+    /// Returns `true` if the hub is shutting down or has shut down.
     pub fn is_shutting_down(&self) -> bool {
         self.0 == OpenErrorKind::ShuttingDown
     }
 
-    /// The grant had already expired.
+    /// Returns `true` if the grant had already expired.
     pub fn is_expired(&self) -> bool {
         self.0 == OpenErrorKind::Expired
     }
 
-    /// Nothing will ever come: either every channel is finished and nothing is left after the reader's last event id,
-    /// or the id is that of a `goodbye`. Over HTTP this is a 204, which makes a browser stop reconnecting.
+    /// Returns `true` if there is nothing left to read and nothing more will come: either every channel is finished and
+    /// holds nothing after the reader's last event id, or the id is that of a `goodbye`. Over HTTP this is a 204, which
+    /// makes a browser stop reconnecting.
     pub fn is_over(&self) -> bool {
         self.0 == OpenErrorKind::Over
     }
 
-    /// The [`Backend`](crate::backend::Backend) did not answer in time. Trying again later may succeed.
+    /// Returns `true` if the [`Backend`](crate::backend::Backend) did not answer in time. A later attempt may succeed.
     pub fn is_unavailable(&self) -> bool {
         self.0 == OpenErrorKind::Unavailable
     }

@@ -4,8 +4,8 @@ use std::{error::Error, fmt};
 
 use super::{backend::BackendError, text::InvalidText};
 
-/// An event was not published. No reader got any of it, unless the error is that [a backend](Self::is_unavailable) did
-/// not answer.
+/// The error of an event that was not published. No reader gets the event, unless [a backend](Self::is_unavailable) did
+/// not answer; then it is not known.
 #[derive(Debug)]
 pub struct PublishError(pub(crate) PublishErrorKind);
 
@@ -22,41 +22,43 @@ pub(crate) enum PublishErrorKind {
 }
 
 impl PublishError {
-    /// The channel name or the client id is not valid; the [`InvalidText`] is in `source()`.
+    /// Returns `true` if the channel name or the client id is not valid. The [`InvalidText`] is in `source()`.
     pub fn is_invalid_text(&self) -> bool {
         matches!(self.0, PublishErrorKind::InvalidText(_))
     }
 
-    /// The encoded event is larger than [`Limits::event_bytes`](crate::Limits::event_bytes).
+    /// Returns `true` if the encoded event is larger than [`Limits::event_bytes`](crate::Limits::event_bytes).
     pub fn is_too_large(&self) -> bool {
         matches!(self.0, PublishErrorKind::TooLarge { .. })
     }
 
-    /// The channel was [finished](crate::Channel::finish).
+    /// Returns `true` if the channel was [finished](crate::Channel::finish).
     pub fn is_finished(&self) -> bool {
         matches!(self.0, PublishErrorKind::Finished)
     }
 
-    /// The channel still holds an event with this custom id for a reader that would get this one too.
+    /// Returns `true` if the channel still holds an event with this custom id, for a reader that would get this event
+    /// too.
     pub fn is_duplicate_id(&self) -> bool {
         matches!(self.0, PublishErrorKind::DuplicateId)
     }
 
-    /// [`Limits::channels`](crate::Limits::channels) or [`Limits::lanes`](crate::Limits::lanes) was reached.
+    /// Returns `true` if [`Limits::channels`](crate::Limits::channels) or [`Limits::lanes`](crate::Limits::lanes) was
+    /// reached.
     pub fn is_limit(&self) -> bool {
         matches!(self.0, PublishErrorKind::TooManyChannels | PublishErrorKind::TooManyLanes)
     }
 
-    /// The hub is shutting down or has shut down.
+    /// Returns `true` if the hub is shutting down or has shut down.
     pub fn is_shutting_down(&self) -> bool {
         matches!(self.0, PublishErrorKind::ShuttingDown)
     }
 
-    /// The [`Backend`](crate::backend::Backend) failed or did not answer; its error is in `source()`. You may try
-    /// again.
+    /// Returns `true` if the [`Backend`](crate::backend::Backend) failed or did not answer in time. The
+    /// [`BackendError`] is in `source()`.
     ///
-    /// Unlike with any other error, the event may have been published all the same. With an [idempotency
-    /// key](crate::Event::idempotency_key), retrying publishes it only once.
+    /// This is the only error after which the event may have been published. Give the event an [idempotency
+    /// key](crate::Event::idempotency_key) to retry without publishing it twice.
     pub fn is_unavailable(&self) -> bool {
         matches!(self.0, PublishErrorKind::Unavailable(_))
     }

@@ -2,13 +2,15 @@
 
 use std::{error::Error, fmt};
 
-/// [`SseLayer::route`](crate::SseLayer::route) can't serve a path pattern. If the matcher reported an error, it is in `source()`.
+/// The error of a path pattern that [`SseLayer::route`](crate::SseLayer::route) can't serve. If the matcher reported an
+/// error, it is in `source()`.
 ///
 /// ```
 /// use tower_sse::{Publisher, SseLayer};
 ///
 /// let error = SseLayer::new(Publisher::new()).route("/a/:channel").unwrap_err();
-/// let text = "the path pattern `/a/:channel` has a segment that begins with `:` or `*`; write a parameter as `{name}` or `{*name}`";
+/// let text = "the path pattern `/a/:channel` has a segment that begins with `:` or `*`; \
+///             write a parameter as `{name}` or `{*name}`";
 /// assert_eq!(error.to_string(), text);
 /// ```
 #[derive(Debug)]
@@ -32,13 +34,13 @@ impl RouteError {
         Self { pattern: pattern.to_owned(), kind }
     }
 
-    /// The path pattern is malformed, does not begin with a slash, conflicts with another pattern of the layer, or
-    /// could never match as intended: `/:a`, `/*a`, a `?`, a `#`, a space, or the same parameter twice.
+    /// Returns `true` if the path pattern is malformed, does not begin with a slash, conflicts with another pattern of
+    /// the layer, or could never match as intended: `/:a`, `/*a`, a `?`, a `#`, a space, or the same parameter twice.
     pub fn is_pattern(&self) -> bool {
         !self.is_channel_twice()
     }
 
-    /// The route has a fixed channel and also a `{channel}` in its pattern.
+    /// Returns `true` if the route has a fixed channel, and its pattern has a `{channel}`.
     pub fn is_channel_twice(&self) -> bool {
         matches!(self.kind, RouteErrorKind::ChannelTwice)
     }

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-/// A value could not be serialised into an event. The cause is in `source()`.
+/// The error of a value that [`Event::json`](crate::Event::json) could not serialise. The cause is in `source()`.
 #[derive(Debug)]
 pub struct SerializeError(pub(crate) serde_json::Error);
 

@@ -2,8 +2,8 @@
 
 use std::{error::Error, fmt};
 
-/// A text is not valid for the field it was meant for: a channel name, client id, event name, custom id, idempotency
-/// key or comment.
+/// The error of a text that is not valid as a channel name, client id, event name, custom id, idempotency key or
+/// comment. Its message says which of them, and why.
 ///
 /// ```
 /// use tower_sse::{ChannelName, EventName};
@@ -34,18 +34,18 @@ impl InvalidText {
         Self { what, why }
     }
 
-    /// The text was empty.
+    /// Returns `true` if the text was empty.
     pub fn is_empty(&self) -> bool {
         matches!(self.why, Why::Empty)
     }
 
-    /// The text was longer than its type's `MAX_LEN`.
+    /// Returns `true` if the text was longer than its type's `MAX_LEN`.
     pub fn is_too_long(&self) -> bool {
         matches!(self.why, Why::TooLong { .. })
     }
 
-    /// The text is reserved for the crate: the event names `gap` and `goodbye`, or an id in the form of an
-    /// [`EventId`](crate::EventId).
+    /// Returns `true` if the text is reserved for the crate: the event names `gap` and `goodbye`, or an id in the form
+    /// of an [`EventId`](crate::EventId).
     pub fn is_reserved(&self) -> bool {
         matches!(self.why, Why::Reserved)
     }
