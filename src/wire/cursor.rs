@@ -1,13 +1,15 @@
-//! A reader's position: epoch, offset, the two together, and their text on the wire.
+//! A reader's position, as an epoch and an offset, and its text on the wire.
 
 use std::fmt;
 
 use crate::wire::name::CustomId;
 
-/// One incarnation of a hub's log: 48 random bits.
+/// Identifies one incarnation of a hub's log: 48 random bits.
 ///
-/// A hub that lost its log has another epoch afterwards, so that no earlier cursor is mistaken for a current one. An
-/// in-process hub loses its log when the process restarts.
+/// A hub that loses its log starts a new epoch, so that no earlier cursor is mistaken for a current one. An in-process
+/// hub loses its log when the process restarts.
+///
+/// Its `Display` is twelve lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Epoch(u64);
 
@@ -70,12 +72,15 @@ impl fmt::Display for Offset {
     }
 }
 
-/// An offset, and the epoch in which it means something.
+/// A position in one incarnation of a hub's log: an offset, and the epoch that it belongs to.
+///
+/// Its `Display` is the text on the wire, such as `3fa94c01b2d7-42`. To parse that text, use [`EventId::parse`] and
+/// [`EventId::cursor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cursor {
     /// The incarnation of the log.
     pub epoch: Epoch,
-    /// The position: everything up to and including it has been read.
+    /// The position. A reader at this cursor has read everything up to and including it.
     pub offset: Offset,
 }
 
@@ -90,8 +95,8 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// The value of an `id:` line on the wire, which comes back as the last event id. It is either a cursor's text, such as
-/// `3fa94c01b2d7-42`, or the application's own [`CustomId`].
+/// The value of an `id:` line on the wire, which a client sends back as the last event id. It is the text of a
+/// [`Cursor`], such as `3fa94c01b2d7-42`, or of the application's own [`CustomId`]. The id of a `goodbye` is neither.
 ///
 /// It consists of `[A-Za-z0-9._-]` only and is shorter than 128 bytes.
 ///
@@ -146,7 +151,7 @@ impl EventId {
         &self.0
     }
 
-    /// Returns the cursor, if the id is one.
+    /// Returns the cursor, or `None` if the id is not one.
     pub fn cursor(&self) -> Option<Cursor> {
         match self.0 {
             Id::Cursor(cursor) => Some(cursor),
@@ -154,7 +159,7 @@ impl EventId {
         }
     }
 
-    /// Returns the application's own id, if it is one.
+    /// Returns the application's own id, or `None` if the id is not one.
     pub fn custom(&self) -> Option<&CustomId> {
         match &self.0 {
             Id::Custom(id) => Some(id),

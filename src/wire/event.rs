@@ -66,34 +66,35 @@ impl Event {
         Self { data: data.finish(), name: None, id: None, retry: None, comment: None, key: None }
     }
 
-    /// Sets the event's name. Without a name, a browser calls the event `message`.
+    /// Sets the event's name, to which a page listens. The default is none, which a browser fires as `message`.
     pub fn name(mut self, name: EventName) -> Self {
         self.name = Some(name);
         self
     }
 
-    /// Gives the event an id of your own instead of the log's cursor.
+    /// Gives the event an id of your own. The default is the event's [`Cursor`](crate::Cursor).
     ///
     /// A reader that reconnects with this id resumes after the event as long as the event is held. After that, or if
     /// several of the reader's channels hold the id, the reader gets a gap.
     ///
-    /// The id must be unique among the events that a channel holds for any one reader, which are its broadcasts and those
-    /// for the reader's client; otherwise the publish is an error. Events for different clients may share an id. If you
-    /// reuse an id after its first event was evicted, it means the new event. Keep ids unique for as long
-    /// as readers may reconnect with them.
+    /// Keep ids unique for as long as readers may reconnect with them. Among the events that a channel holds for any
+    /// one reader, which are its broadcasts and those for the reader's client, a second event with the same id is a
+    /// [`PublishError`](crate::PublishError::is_duplicate_id). Events for different clients may share an id. Once the
+    /// first event was evicted, you can use its id again, and the id then stands for the new event.
     pub fn id(mut self, id: CustomId) -> Self {
         self.id = Some(id);
         self
     }
 
-    /// Tells the client to wait this long before it reconnects, from now on. The time is sent in whole milliseconds, at
-    /// most 2,147,483,647 (24 days): clients that use `setTimeout` would not wait at all for a longer time.
+    /// Tells the client how long to wait before it reconnects, from this event on. By default an event does not change
+    /// that. The time is sent in whole milliseconds, at most 2,147,483,647 (24 days): a client that uses `setTimeout`
+    /// would not wait at all for a longer time.
     pub fn retry(mut self, after: Duration) -> Self {
         self.retry = Some(after);
         self
     }
 
-    /// Adds a comment, which clients skip but which shows up in a traffic capture.
+    /// Sets a comment, which clients skip but which shows up in a traffic capture. The default is none.
     pub fn comment(mut self, comment: Comment) -> Self {
         self.comment = Some(comment);
         self

@@ -13,11 +13,15 @@ use crate::wire::{
     encode::{write::DataWriter, write_field},
 };
 
-/// Events meant for this reader may be lost: the resume point, or something after it, is no longer held.
+/// A notice that the reader may have missed events: what it resumes from, or something after that, is no longer held.
 ///
-/// On the wire it is an event named `gap` whose data is JSON: `reason`; `requested`, the id that the reader resumed
-/// from, cut to 128 bytes, or `null` if the reader was already connected; and `first`, the offset of the first event
-/// still held for the reader, or `null`. The events that are still held follow it.
+/// On the wire it is an event named `gap` whose data is a JSON object with three fields:
+///
+/// - `reason`: [`GapReason::as_str`]
+/// - `requested`: the id that the reader resumed from, cut to 128 bytes, or `null` if it was already connected
+/// - `first`: the offset of the first event that is still held for the reader, or `null` if there is none
+///
+/// The events that are still held follow it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
@@ -25,7 +29,7 @@ pub struct Gap {
     pub reason: GapReason,
     /// The last event id that the reader sent, cut to 128 bytes. `None` if the reader was already connected.
     pub requested: Option<String>,
-    /// The offset of the first event that is still held for this reader.
+    /// The offset of the first event that is still held for this reader. `None` if there is none.
     pub first: Option<Offset>,
     /// The position from which the reader continues. It is the gap's id on the wire.
     pub cursor: Cursor,
@@ -35,14 +39,15 @@ pub struct Gap {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GapReason {
-    /// Events after the resume point were evicted: by count, bytes or age, or because their whole idle channel was
+    /// Events after the last event id were evicted: by count, bytes or age, or together with their channel when it was
     /// dropped.
     Evicted,
     /// The last event id was not issued by this hub, or is a custom id that is no longer held.
     UnknownId,
-    /// The last event id belongs to another epoch: since then the log's store has lost some or all of its events.
+    /// The last event id belongs to another epoch: since then, the log has lost some or all of its events, as by a
+    /// restart.
     OtherEpoch,
-    /// The reader was too slow, and the log went on without it.
+    /// The reader was too slow: events were evicted before it had read them.
     Lagged,
 }
 
@@ -97,8 +102,8 @@ pub enum EndReason {
     Replaced,
     /// The channel was [closed](crate::Channel::close). The client is told not to reconnect.
     Closed,
-    /// The hub is [shutting down](crate::Publisher::shutdown), or its last [`Publisher`](crate::Publisher) was dropped. The
-    /// client is told when to reconnect.
+    /// The hub is [shutting down](crate::Publisher::shutdown), or its last [`Publisher`](crate::Publisher) was dropped.
+    /// The client is told when to reconnect.
     Shutdown,
     /// The grant expired. The client may reconnect and ask the authorizer again.
     Expired,
