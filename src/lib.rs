@@ -37,9 +37,9 @@
 //! an [`Offset`] in the hub. The offset together with the hub's [`Epoch`] is a [`Cursor`]: the id on the wire, which a
 //! browser sends back when it reconnects.
 //!
-//! A reader is a cursor into the log. Replaying, delivering and noticing that a reader is too slow all ask the log the
-//! same question: what is after this cursor? So an event is encoded once and held once, however many readers there are.
-//! A reader misses nothing that was published while it was away, and a slow reader delays nobody.
+//! A reader is a cursor into the log, not a queue. Replay, live delivery and the detection of slow readers are the same
+//! read: what comes after this cursor? So an event is encoded once and held once, however many readers there are. A
+//! reader misses nothing that was published while it was away, and a slow reader delays nobody.
 //!
 //! This describes a single process. With a [`Backend`](backend::Backend), the log lives in a store that several nodes
 //! share, and each node keeps a mirror of what its own readers read. Everything on this page then holds across all
@@ -52,9 +52,9 @@
 //! 2. **Exactly once within retention.** A reader that reconnects with the last id it received gets every event that is
 //!    [held](Retention) and meant for it exactly once.
 //! 3. **Never silent.** A reader that may have missed an event first gets a [`Gap`]: an event named `gap`, to which a
-//!    plain `EventSource` can listen. A reader that missed nothing gets no gap, with one exception. Of channels, and of
-//!    clients of a channel, that were dropped long ago, the hub remembers only the highest offset of them all, and
-//!    treats everything up to that offset as missed.
+//!    plain `EventSource` can listen. A reader that missed nothing gets no gap, with one exception: the hub forgets the
+//!    details of channels, and of a channel's clients, that were dropped long ago. It remembers only the highest offset
+//!    of them all, and treats everything up to that offset as missed.
 //! 4. **Private.** An event for one client reaches only that client's connections, both live and in replay. With an
 //!    [`Authorizer`], the [`Grant`] decides which client a connection is, not the URL.
 //! 5. **Isolated.** A publish never waits for a reader.
@@ -71,28 +71,33 @@
 //! | request on a [`Route`] | answer |
 //! | --- | --- |
 //! | `GET` | 200 and the stream |
-//! | `GET` with `Last-Event-ID`, or `last_event_id` in the query (or [another spelling](last_event_id)) | the same, starting after that id |
+//! | `GET` with a [last event id](last_event_id), in the header or the query | the same, starting after that id |
 //! | `HEAD` | the answer to a `GET`, without a body and without a subscription |
 //! | another method | whatever the inner service answers |
 //! | an `Accept` that rules out `text/event-stream` | 406 |
 //! | denied by the authorizer | the authorizer's status: 401, 403 or 404 |
 //! | an invalid channel or client name, or a request body | 400 |
-//! | over a limit, shutting down, or the authorizer failed | 200, a random `retry:`, and the end of the stream: a browser gives up for good on a 503 |
-//! | nothing is left, and nothing will come | 204, which makes a browser stop reconnecting |
+//! | over a limit, shutting down, or the authorizer failed | 200 and a stream that consists of a random `retry:` only |
+//! | every channel is finished and read to its end, or the id is that of a [`goodbye`](EndReason) | 204, which makes a browser stop reconnecting |
 //!
-//! A stream begins at once with a `retry:` line and a comment, so that every proxy on the way sees it open. For WebKit's
-//! `EventSource`, a block goes before them that makes it [drop what it has kept](WebKitRepair) of a cut event. If the
-//! route is set so, an event named `cursor` with [the id at which a fresh reader starts](Route::announce_cursor) takes
-//! the comment's place. Then come the events, each with its id last, and a [keep-alive](KeepAlive) whenever nothing else
-//! was sent for a while. Only whole events end in a blank line.
+//! Where another API would answer with 503, the layer answers with a short stream, because a browser's `EventSource`
+//! gives up for good on a 503.
+//!
+//! A stream begins at once with a `retry:` line and a comment, so that every proxy on the way sees that it is open.
+//! Then come the events, each with its id last, and a [keep-alive](KeepAlive) whenever nothing else was sent for a
+//! while. Only whole events end in a blank line. The beginning differs in two cases:
+//!
+//! - With [`Route::announce_cursor`], an event named `cursor`, which has the id at which the reader starts, takes the
+//!   place of the comment.
+//! - For WebKit's `EventSource`, the stream begins with a block that [works around a bug](WebKitRepair).
 //!
 //! # What a server should set
 //!
-//! Set `TCP_NODELAY`. Events are small, and without it the kernel holds an event back while another is on its way, for
-//! up to 40 ms.
+//! Set `TCP_NODELAY`. Events are small, and without it the kernel may hold an event back for up to 40 ms while another
+//! is on its way.
 //!
-//! Set a write timeout on the listener's I/O, or `TCP_USER_TIMEOUT`. hyper stops polling a response whose socket is
-//! full, so the crate can't end the stream of such a reader.
+//! Set `TCP_USER_TIMEOUT`, or a write timeout on the connection's I/O. hyper stops polling a response whose socket is
+//! full, so the crate can't end the stream of a reader that has stopped reading. The `hardened` example shows how.
 //!
 //! # Features
 //!
@@ -100,32 +105,35 @@
 //!
 //! | feature | adds |
 //! | --- | --- |
-//! | `redis` | `Redis`, a [`Backend`](backend::Backend) in Redis or Valkey that makes several nodes one hub |
-//! | `redis-tls` | the same over TLS |
-//! | `tracing` | events of the `tracing` crate, at level `DEBUG`: when a reader is refused, is denied or lags, when a backend's feed fails, and at shutdown |
+//! | `redis` | `Redis`, a [`Backend`](backend::Backend) that keeps the log in Redis or Valkey, so that several nodes share a hub |
+//! | `redis-tls` | TLS connections to Redis; implies `redis` |
+//! | `tracing` | events of the `tracing` crate at level `DEBUG`: a reader is refused, is denied or lags, a backend's feed fails, the hub shuts down |
 //!
-//! # The floors
+//! # Source map
 //!
-//! This section is for readers of the source. A file imports only from its own floor and from the floors below it.
+//! This section is for readers of the source. The modules are stacked in floors (the word "layer" means something else
+//! here). A file imports only from its own floor and from the floors below it.
 //!
 //! ```text
-//! 7 serve      the HTTP face: layer, routes, response bodies
+//! 7 serve      HTTP: the layer, its service, routes, response bodies
 //! 6 authorize  who may read what
-//! 5 publisher  the handles that applications hold; they ask the node if there is one, and the hub if not
+//! 5 publisher  the handles that applications hold; they call the node if there is one, and the hub otherwise
 //! 4 node       a hub whose log lives in a store: mirrors, the driver that fills them, the level
 //!     ~ ~ ~ ~  the seam, in hub/seam.rs
 //! 3 hub        the in-process engine: channels, readers, waiting, subscriptions
 //! 2 backend    where the log lives: the contract of a store, Redis
-//! 1 log        one channel's events, and what is remembered of those that are gone
+//! 1 log        one channel's events, and what is remembered of evicted ones
 //! 0 wire       events, ids and names, as bytes
 //! ```
 //!
-//! A hub is built over nothing, or over an `Elsewhere`. The hub tells the `Elsewhere` who reads what, and asks it to
-//! wake a reader once the hub's last offset has risen. Each channel of such a hub has a `Coverage`, which says how much
-//! of the channel's log has arrived. Everything else goes one way: a node fills the hub's logs from above, and the hub
-//! knows of no node.
+//! An in-process hub stands alone. A hub with a remote backend is built over an `Elsewhere`, the trait behind which the
+//! node is. The hub tells it who reads what, and asks it to wake a reader once the hub's last offset has risen. Each
+//! channel of such a hub has a `Coverage`, which says how much of the channel's log has arrived. Everything else goes
+//! one way: a node fills the hub's logs from above, and no file of `hub` names `node`.
 //!
-//! `error`, `footprint`, `observe`, `random`, `sync` and `trace` are ground: every floor may import them.
+//! Every floor may import `error`, `footprint`, `observe`, `random`, `sync` and `trace`.
+//!
+//! `docs/architecture.md` in the repository follows a publish and a reconnect through these files.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
