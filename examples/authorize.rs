@@ -1,8 +1,8 @@
-//! Who may read what: a token names its owner, and its streams carry the channels and events that the owner may read,
-//! whatever the URL asks for.
+//! Who may read what: the server looks up whom a token belongs to. Of the channels in the URL, a stream carries those that
+//! the token's owner may read, and it carries the owner's own events.
 //!
-//! Run `cargo run --example authorize`; it prints what to try. `PORT` is the port to listen on (8000; 0 takes a free
-//! one).
+//! Run `cargo run --example authorize`; it prints what to try. It listens on port 8000, or on the one that you set in
+//! `PORT` (0 takes a free one).
 
 use std::{collections::HashMap, env, error::Error, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use axum::{Router, serve::ListenerExt};
 use tokio::{net::TcpListener, time::interval};
 use tower_sse::{AuthorizeRequest, ClientId, Denied, Event, Grant, PublishError, Publisher, SseLayer, bearer};
 
-/// Whom a token belongs to, and what its owner may read.
+/// The owner of a token, and the channels that the owner may read.
 struct Account {
     client: ClientId,
     channels: &'static [&'static str],
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ("bo-secret", Account { client: ClientId::from_static("bo"), channels: &["team"] }),
     ]));
     let authorizer = bearer(move |token: String, request: AuthorizeRequest| look_up(accounts.clone(), token, request))
-        // `EventSource` can't set headers. URLs end up in logs, so prefer cookies or short-lived tokens.
+        // For `EventSource`, which can't set headers. URLs end up in logs, so prefer cookies, or use short-lived tokens.
         .query_parameter("access_token");
 
     let publisher = Publisher::new();
@@ -43,12 +43,12 @@ fn print_what_to_try(address: SocketAddr) {
     let both = format!("http://{address}/events?channel=team&channel=board");
     println!("listening on http://{address}");
     println!("  curl -N '{both}' -H 'authorization: Bearer ana-secret'  # reads both channels");
-    println!("  curl -N '{both}&access_token=bo-secret'  # reads the channel team");
+    println!("  curl -N '{both}&access_token=bo-secret'  # reads the channel team only");
     println!("  curl -i 'http://{address}/events?channel=board&access_token=bo-secret'  # 403");
     println!("  curl -i 'http://{address}/events?channel=team'  # 401");
 }
 
-/// The one place that decides. It may ask a database: only this request waits for the answer.
+/// Decides what a request may read. You could ask a database here: only this request would wait for the answer.
 async fn look_up(accounts: Accounts, token: String, request: AuthorizeRequest) -> Result<Grant, Denied> {
     let account = accounts.get(token.as_str()).ok_or_else(Denied::unauthorized)?;
     let grant = request
@@ -63,8 +63,8 @@ async fn talk(publisher: Publisher) -> Result<(), PublishError> {
     let mut second = interval(Duration::from_secs(1));
     loop {
         second.tick().await;
-        publisher.channel("team")?.send(Event::text("to all of the team")).await?;
-        publisher.channel("team")?.send_to("ana", Event::text("to ana alone")).await?;
+        publisher.channel("team")?.send(Event::text("to the whole team")).await?;
+        publisher.channel("team")?.send_to("ana", Event::text("to ana only")).await?;
         publisher.channel("board")?.send(Event::text("to the board")).await?;
     }
 }

@@ -1,9 +1,9 @@
-//! The chat on two nodes that share one Redis: what is said on one is read on the other.
+//! The chat on two nodes that share one Redis: what you write on one appears on the other.
 //!
 //! Start a Redis or Valkey, run `cargo run --features redis --example cluster`, and open both <http://127.0.0.1:8000>
-//! and <http://127.0.0.1:8001>. `REDIS_URL` is where Redis is (`redis://127.0.0.1`), `PORT` the first node's port
-//! (8000); the second node listens on the next one. With `PORT=0` both take a free one. The two nodes are in one
-//! process for the sake of the example; nothing but Redis connects them.
+//! and <http://127.0.0.1:8001>. For a Redis elsewhere, set `REDIS_URL`, which is `redis://127.0.0.1` by default. `PORT` sets
+//! the first node's port, and the second node takes the next one; with `PORT=0` both take a free one. The two nodes run in
+//! one process to keep the example short. Only Redis connects them.
 
 #[path = "chat/agent.rs"]
 mod agent;

@@ -1,8 +1,8 @@
-//! The limits of a server on an open network: how long a peer may stall, how long it may take to send a request, and
-//! how much it may open. It uses hyper directly because `axum::serve` has no such settings.
+//! Limits for a server on an open network: how long a peer may stall, how long it may take to send a request, and how many
+//! streams it may open. It uses hyper directly because `axum::serve` has no such settings.
 //!
-//! Run `cargo run --example hardened`; it prints what to try. `PORT` is the port to listen on (8000; 0 takes a free
-//! one), `STALL_MILLIS` how long a peer may stall (30,000).
+//! Run `cargo run --example hardened`; it prints what to try. It listens on port 8000, or on the one that you set in `PORT`
+//! (0 takes a free one). `STALL_MILLIS` sets how long a peer may stall, 30,000 by default.
 
 use std::{env, error::Error, time::Duration};
 
@@ -27,12 +27,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::spawn(tick(publisher));
 
     let mut builder = Builder::new(TokioExecutor::new());
-    // A peer that takes longer to send a request's head is slow on purpose.
+    // Hang up on a peer that takes longer than this to send the head of its request.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(stall);
-    // The most that hyper buffers for a reader that stalls, some 400 KiB by default. A request's head has to fit as
-    // well.
+    // How much hyper buffers for a reader that stalls, about 400 KiB by default. The head of a request has to fit too.
     builder.http1().max_buf_size(16 << 10);
-    // Over HTTP/2 a peer that leaves a ping unanswered is gone. Each stream of a connection costs a subscription.
+    // Over HTTP/2, hang up on a peer that does not answer a ping. Limit its streams, since each takes a subscription.
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(stall / 2).keep_alive_timeout(stall / 2);
     builder.http2().max_concurrent_streams(20);
 
@@ -41,24 +40,24 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("listening on http://{address}\n  curl -N http://{address}/events/clock");
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // The process may have no file descriptor left. That passes, and is no reason to end the readers there are.
+            // The process may have run out of file descriptors. That passes, so keep the server and its readers running.
             sleep(Duration::from_millis(100)).await;
             continue;
         };
         if harden(&stream, stall).is_err() {
-            // The peer is gone already.
+            // The peer has already disconnected.
             continue;
         }
         let connection = builder.serve_connection(TokioIo::new(stream), service.clone()).into_owned();
-        // A connection ends with an error when its peer stalls or goes away.
+        // When a peer stalls or disconnects, its connection ends with an error, which nobody needs to see.
         tokio::spawn(async move { connection.await.unwrap_or_default() });
     }
 }
 
-/// hyper stops polling the body of a reader that stops reading, so nothing in the application can end that reader. The
-/// kernel can: on Linux `TCP_USER_TIMEOUT` closes a connection whose data stayed unacknowledged, or unread, for that
-/// long. Elsewhere the write timeout of the crate `tokio-io-timeout` closes it if the peer stops reading, but not if it
-/// is gone.
+/// Makes the kernel close a connection whose peer has stopped reading or has vanished. The application can't end such a
+/// reader, because hyper stops polling its body. On Linux, `TCP_USER_TIMEOUT` closes a connection when its data stays
+/// unacknowledged or unread for that long. On other systems, the write timeout of the crate `tokio-io-timeout` closes a
+/// connection whose peer stops reading, but not one whose peer has vanished.
 fn harden(stream: &TcpStream, stall: Duration) -> std::io::Result<()> {
     // Without `TCP_NODELAY` the kernel may hold a small event back for up to 40 ms.
     stream.set_nodelay(true)?;

@@ -1,7 +1,7 @@
 //! Without a framework: hyper's connection builder, HTTP/1.1 and HTTP/2 on one port, and a graceful shutdown.
 //!
-//! Run `cargo run --example hyper`; it prints what to try. Ctrl-C ends the streams, then the server. `PORT` is the port
-//! to listen on (8000; 0 takes a free one).
+//! Run `cargo run --example hyper`; it prints what to try. Ctrl-C ends the streams and then the server. It listens on port
+//! 8000, or on the one that you set in `PORT` (0 takes a free one).
 
 use std::{env, error::Error, time::Duration};
 
@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let port = env::var("PORT").map_or(Ok(8000), |port| port.parse::<u16>())?;
     let publisher = Publisher::new();
     let hub = publisher.clone();
-    // The layer answers requests that match its route, and passes all others on to this service.
+    // The layer answers requests that match its route, and passes all others to this service.
     let hit = service_fn(move |request: Request<_>| hit(hub.clone(), request));
     let service =
         ServiceBuilder::new().layer(SseLayer::new(publisher.clone()).route("/events/{channel}")?).service(hit);
@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let address = listener.local_addr()?;
     println!("listening on http://{address}\n  curl -N http://{address}/events/hits  # reads");
-    println!("  curl http://{address}/  # publishes, from another terminal");
+    println!("  curl http://{address}/  # publishes, run it in another terminal");
     let (builder, connections) = (Builder::new(TokioExecutor::new()), GracefulShutdown::new());
     loop {
         let stream = tokio::select! {
@@ -47,7 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         });
     }
 
-    // The streams end first; otherwise their connections would stay open until the grace is over.
+    // hyper waits for open responses, and a stream does not end by itself: so end the streams too.
     let grace = Duration::from_secs(5);
     _ = tokio::join!(publisher.shutdown(grace), tokio::time::timeout(grace, connections.shutdown()));
     Ok(())
@@ -55,5 +55,5 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn hit<B>(publisher: Publisher, request: Request<B>) -> Result<Response<Full<Bytes>>, PublishError> {
     let sent = publisher.channel("hits")?.send(Event::text(request.uri().path())).await?;
-    Ok(Response::new(format!("told {} readers\n", sent.reached).into()))
+    Ok(Response::new(format!("sent to {} readers\n", sent.reached).into()))
 }

@@ -1,7 +1,7 @@
 //! The smallest server: a stream for each channel, and a clock that publishes to one of them.
 //!
-//! Run `cargo run --example minimal`; it prints what to try. `PORT` is the port to listen on (8000; 0 takes a free
-//! one).
+//! Run `cargo run --example minimal`; it prints what to try. It listens on port 8000, or on the one that you set in `PORT`
+//! (0 takes a free one).
 
 use std::{env, error::Error, time::Duration};
 

@@ -1,7 +1,7 @@
-//! A backend of your own: history in a file, which survives a restart of the server.
+//! A backend of your own: it keeps the history in a file, so the history survives a restart of the server.
 //!
 //! Run `cargo run --example file_backend`; it prints what to try. Publish something, read it, restart the server, and
-//! read it again. `PORT` is the port to listen on (8000; 0 takes a free one).
+//! read it again. It listens on port 8000, or on the one that you set in `PORT` (0 takes a free one).
 
 mod backend;
 mod record;
@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = listener.local_addr()?;
     println!("listening on http://{address}");
     println!("  curl -d hello http://{address}/say  # publishes");
-    println!("  curl -N http://{address}/events/news  # reads all that is held in {}", path.display());
+    println!("  curl -N http://{address}/events/news  # reads everything in {}", path.display());
     // Without `TCP_NODELAY` the kernel may hold a small event back for up to 40 ms.
     let listener = listener.tap_io(|tcp| _ = tcp.set_nodelay(true));
     axum::serve(listener, Router::new().route("/say", post(say)).layer(sse)).await?;

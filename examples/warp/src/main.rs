@@ -1,7 +1,7 @@
 //! With warp: a filter becomes a tower service, the layer wraps it, and hyper serves both.
 //!
-//! Run `cargo run -p warp-example`; it prints what to try. It is a package of its own so that the other examples build
-//! without warp. `PORT` is the port to listen on (8000; 0 takes a free one).
+//! Run `cargo run -p warp-example`; it prints what to try. It listens on port 8000, or on the one that you set in `PORT`
+//! (0 takes a free one). The example is a package of its own so that the other examples build without warp.
 
 use std::{env, error::Error, str};
 
@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let address = listener.local_addr()?;
     println!("listening on http://{address}\n  curl -N http://{address}/events/news/ana  # reads");
-    println!("  curl -d hello http://{address}/publish/news  # publishes, from another terminal");
+    println!("  curl -d hello http://{address}/publish/news  # publishes, run it in another terminal");
     loop {
         let (stream, _) = listener.accept().await?;
         // Without `TCP_NODELAY` the kernel may hold a small event back for up to 40 ms.
@@ -63,7 +63,7 @@ async fn send(publisher: Publisher, channel: String, text: &str) -> Result<Sent,
     publisher.channel(channel)?.send(Event::text(text)).await
 }
 
-/// Decodes a path segment, which warp passes on as it came. The layer decodes its own segments as strictly.
+/// Decodes a path segment, which warp does not do. It is as strict as the layer is with its own segments.
 fn decode(segment: &str) -> Option<String> {
     let hex = |rest: &str| rest.len() > 1 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
     let sound = segment.split('%').skip(1).all(hex);
@@ -79,7 +79,7 @@ fn status(error: &PublishError) -> StatusCode {
     }
 }
 
-/// The error's source says what is wrong with a channel's name.
+/// Adds the error's source, which says what is wrong with a channel's name.
 fn with_cause(error: &PublishError) -> String {
     error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
