@@ -192,7 +192,7 @@ pub use crate::{
     },
     wire::{
         cursor::{Cursor, Epoch, EventId, Offset},
-        encode::EncodedEvent,
+        encoded::EncodedEvent,
         event::Event,
         name::{ChannelName, ClientId, Comment, CustomId, EventName, IdempotencyKey},
         notice::{EndReason, Gap, GapReason},

@@ -34,7 +34,7 @@ pub(crate) use self::{
 use self::{clients::Clients, lane::Lane, retention::EVENT_OVERHEAD};
 use crate::wire::{
     cursor::Offset,
-    encode::EncodedEvent,
+    encode::Sealed,
     name::{ClientId, CustomId},
 };
 
@@ -81,7 +81,7 @@ impl Log {
 
     /// Takes an event in. Its offset is above every one that the log has seen. Says how many events the retention evicted for
     /// it.
-    pub(crate) fn append(&mut self, lane: LaneId, event: &EncodedEvent, custom: Option<CustomId>, now: Instant) -> u64 {
+    pub(crate) fn append(&mut self, lane: LaneId, event: &Sealed, custom: Option<CustomId>, now: Instant) -> u64 {
         let cost = cost(event);
         self.events += 1;
         self.bytes += cost;
@@ -99,7 +99,7 @@ impl Log {
     }
 
     /// Keeps the event that came last as it was published, until the next one comes: for readers that wait for it.
-    pub(crate) fn keep(&mut self, lane: LaneId, event: EncodedEvent) {
+    pub(crate) fn keep(&mut self, lane: LaneId, event: Sealed) {
         self.change(lane, |lane| lane.keep(event));
     }
 
@@ -340,7 +340,7 @@ pub(crate) const LEAST: usize = 20;
 pub(crate) const SLICE: usize = 64;
 
 /// What an event counts against limits in bytes.
-pub(crate) fn cost(event: &EncodedEvent) -> usize {
+pub(crate) fn cost(event: &Sealed) -> usize {
     event.as_bytes().len() + EVENT_OVERHEAD
 }
 

@@ -15,7 +15,7 @@ use crate::{
     node::{self, remote::Remote},
     observe::Stats,
     wire::{
-        encode::EncodedEvent,
+        encoded::EncodedEvent,
         event::Event,
         name::{ChannelName, ClientId},
     },

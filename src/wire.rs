@@ -2,6 +2,7 @@
 
 pub(crate) mod cursor;
 pub(crate) mod encode;
+pub(crate) mod encoded;
 pub(crate) mod event;
 pub(crate) mod name;
 pub(crate) mod notice;

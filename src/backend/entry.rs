@@ -9,7 +9,7 @@ use crate::{
     log::{Retention, Tombstone},
     wire::{
         cursor::{Cursor, Epoch, Offset},
-        encode::{Draft, EncodedEvent, is_whole},
+        encode::{Draft, Sealed, is_whole},
         name::{ClientId, CustomId},
     },
 };
@@ -69,7 +69,7 @@ impl Entry {
 
     /// Seals the event with its id, as it goes on the wire, and returns its custom id if a reader can resume by it.
     /// This makes the only copy of its bytes.
-    pub(crate) fn seal(self, epoch: Epoch) -> (EncodedEvent, Option<CustomId>) {
+    pub(crate) fn seal(self, epoch: Epoch) -> (Sealed, Option<CustomId>) {
         let (cursor, of_before) = (Cursor { epoch, offset: self.offset }, self.of_before);
         let (event, id) = Draft::stored(&self.bytes, self.id, self.offset).seal(cursor);
         (event, id.filter(|_| !of_before))

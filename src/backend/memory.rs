@@ -14,7 +14,7 @@ use crate::{
     sync::{AtomicU64, Mutex, Ordering, lock},
     wire::{
         cursor::{Cursor, Epoch, EventId, Offset},
-        encode::{Draft, EncodedEvent},
+        encode::{Draft, Sealed},
         name::{ChannelName, CustomId, IdempotencyKey},
     },
 };
@@ -71,7 +71,7 @@ impl Memory {
         draft: Draft,
         now: Instant,
         counters: &Counters,
-    ) -> EncodedEvent {
+    ) -> Sealed {
         let offset = Offset::new(self.last.fetch_add(1, Ordering::AcqRel) + 1);
         let (event, custom) = draft.seal(Cursor { epoch: self.epoch(), offset });
         self.put(log, lane, (&event, custom), now, counters);
@@ -84,7 +84,7 @@ impl Memory {
         &self,
         log: &mut Log,
         lane: LaneId,
-        (event, custom): (&EncodedEvent, Option<CustomId>),
+        (event, custom): (&Sealed, Option<CustomId>),
         now: Instant,
         counters: &Counters,
     ) {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     log::{self, Log, Retention, View},
     wire::{
-        encode::EncodedEvent,
+        encoded::EncodedEvent,
         name::{ChannelName, ClientId},
         notice::EndReason,
     },
@@ -94,9 +94,8 @@ impl Hub {
             self.counters.evicted.add(state.log.enforce(now, log::SLICE));
             newest
         });
-        let mut recent = newest.unwrap_or_default();
-        recent.reverse();
-        recent
+        let recent = newest.unwrap_or_default().into_iter().rev();
+        recent.map(|sealed| EncodedEvent::new(name.clone(), sealed)).collect()
     }
 
     /// Ends the readers of a client on all channels. Returns how many.

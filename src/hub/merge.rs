@@ -37,6 +37,8 @@ pub(crate) struct Merge {
     credit: usize,
     /// What the last read left, if it found nothing.
     left: Left,
+    /// The place of the last event that was read.
+    last_read: usize,
     /// Its place among those who wait for the hub's last offset to rise.
     waits: Option<Box<Place>>,
 }
@@ -64,6 +66,7 @@ impl Merge {
             known: Offset::START,
             credit: 0,
             left: Left::More,
+            last_read: 0,
             waits: None,
         }
     }
@@ -79,6 +82,11 @@ impl Merge {
 
     pub(crate) fn places_mut(&mut self) -> &mut [Position] {
         &mut self.places
+    }
+
+    /// The place in the channel of the last event that was read.
+    pub(crate) fn last_read(&self) -> &Position {
+        &self.places[self.last_read]
     }
 
     /// No event is known to be unread, and no channel has changed since: the reader is parked in all of them.
@@ -212,6 +220,7 @@ impl Merge {
             self.set_head(place, next);
             if let Some(batch) = batch {
                 cursor.offset = batch.last();
+                self.last_read = place;
                 chunk.add(batch);
             }
             if limit.events == 1 && !chunk.is_empty() {

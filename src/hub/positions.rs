@@ -5,6 +5,8 @@ use std::task::Context;
 use super::{engine::Hub, merge::Merge, position::Position, state::State};
 use crate::wire::{
     cursor::{Cursor, Offset},
+    encode::Sealed,
+    encoded::EncodedEvent,
     name::CustomId,
 };
 
@@ -43,6 +45,16 @@ impl Positions {
             Self::One(only) => std::slice::from_mut(only),
             Self::Several(several) => several.places_mut(),
         }
+    }
+
+    /// The event that was read last, with the channel that it is of.
+    pub(crate) fn seen(&self, event: Sealed) -> EncodedEvent {
+        let position = match self {
+            Self::One(only) => only,
+            Self::Several(several) => several.last_read(),
+            Self::None => unreachable!("a reader without a place reads nothing"),
+        };
+        EncodedEvent::new(position.channel.name.clone(), event)
     }
 
     /// Nothing is left to read in any of them, and the reader is parked in all. Takes no lock.

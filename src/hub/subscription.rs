@@ -28,7 +28,8 @@ use crate::{
     trace::debug,
     wire::{
         cursor::{Cursor, Epoch, Offset},
-        encode::{EncodedEvent, write_retry},
+        encode::write_retry,
+        encoded::EncodedEvent,
         notice::{self, EndReason, Gap, GapReason},
     },
 };
@@ -309,7 +310,7 @@ impl Stream for Subscription {
         match ready!(self.poll_found(cx, Limit::ONE)) {
             Found::Batch(Batch::One(event)) => {
                 self.cursor = event.offset();
-                Poll::Ready(Some(Delivery::Event(event)))
+                Poll::Ready(Some(Delivery::Event(self.positions.seen(event))))
             }
             Found::Lagged => Poll::Ready(Some(Delivery::Gap(self.lag()))),
             Found::Lost(epoch) => Poll::Ready(Some(Delivery::Gap(self.begin_anew(epoch)))),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::wire::{cursor::Offset, encode::EncodedEvent};
+use crate::wire::{cursor::Offset, encode::Sealed};
 
 /// How much is read at once.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +22,7 @@ impl Limit {
 /// What a reader gets in one read.
 pub(crate) enum Batch {
     /// One event, shared with the log and with every other reader.
-    One(EncodedEvent),
+    One(Sealed),
     /// Several, one after the other, up to and with the offset `last`.
     Many { bytes: Bytes, last: Offset },
 }
@@ -31,7 +31,7 @@ impl Batch {
     /// `count` events that lie in `bytes`, up to and with the offset `last`.
     pub(super) fn of_bytes(bytes: Bytes, count: usize, last: Offset) -> Batch {
         match count {
-            1 => Batch::One(EncodedEvent::new(last, bytes)),
+            1 => Batch::One(Sealed::new(last, bytes)),
             _ => Batch::Many { bytes, last },
         }
     }

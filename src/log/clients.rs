@@ -10,7 +10,7 @@ use super::{
 use crate::{
     footprint::{Slab, Table},
     wire::{
-        encode::EncodedEvent,
+        encode::Sealed,
         name::{ClientId, CustomId},
     },
 };
@@ -116,7 +116,7 @@ impl Clients {
     }
 
     /// Takes an event into a lane. Its offset is above all before it.
-    pub(super) fn push(&mut self, id: LaneId, event: &EncodedEvent, custom: Option<CustomId>, at: u64) {
+    pub(super) fn push(&mut self, id: LaneId, event: &Sealed, custom: Option<CustomId>, at: u64) {
         let Some(lane) = id.0.checked_sub(1).and_then(|key| self.lanes.get_mut(key)) else { return };
         if let Some(custom) = &custom {
             self.last_with.get_or_insert_default().insert(custom.clone(), id);

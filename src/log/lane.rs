@@ -6,7 +6,7 @@ use super::{
     run::{Gone, Held},
     runs::Runs,
 };
-use crate::wire::{cursor::Offset, encode::EncodedEvent, name::CustomId};
+use crate::wire::{cursor::Offset, encode::Sealed, name::CustomId};
 
 /// The events of a lane that are held, and what is known of those that are not.
 #[derive(Default)]
@@ -15,7 +15,7 @@ pub(super) struct Lane {
     runs: Option<Box<Runs>>,
     /// The newest event in the memory that it was published in, if there was a reader: all who are level take that as it
     /// is, and need not look any further.
-    newest: Option<EncodedEvent>,
+    newest: Option<Sealed>,
     /// The offset of the event that came last, held or not, and of the one before it.
     last: Offset,
     before_last: Offset,
@@ -32,7 +32,7 @@ impl Lane {
         Self { evicted, ..Self::default() }
     }
 
-    pub(super) fn push(&mut self, event: &EncodedEvent, custom: Option<CustomId>, at: u64) {
+    pub(super) fn push(&mut self, event: &Sealed, custom: Option<CustomId>, at: u64) {
         if let Some(id) = custom {
             self.custom.get_or_insert_default().insert(id, event.offset());
         }
@@ -43,7 +43,7 @@ impl Lane {
 
     /// Keeps what came last as it was published, until something else comes. Not if a mark says that it is gone: where the
     /// log lives elsewhere, a mark of many clients may be too high for one.
-    pub(super) fn keep(&mut self, event: EncodedEvent) {
+    pub(super) fn keep(&mut self, event: Sealed) {
         if event.offset() == self.last && self.last > self.evicted() {
             self.newest = Some(event);
         }
@@ -136,7 +136,7 @@ impl Lane {
 
     /// Nothing if there is nothing after `offset`; the newest event if that is all there is, as most who are level will
     /// find, and it was kept.
-    fn newest_after(&self, offset: Offset) -> Option<Option<&EncodedEvent>> {
+    fn newest_after(&self, offset: Offset) -> Option<Option<&Sealed>> {
         (self.last > offset).then(|| self.newest.as_ref().filter(|_| self.before_last <= offset))
     }
 

@@ -5,7 +5,7 @@ use super::{
     batch::{Batch, Limit},
     run::Held,
 };
-use crate::wire::{cursor::Offset, encode::EncodedEvent};
+use crate::wire::{cursor::Offset, encode::Sealed};
 
 /// What a reader sees of a log: the broadcasts, and the lane of its client if it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +69,8 @@ impl Log {
     }
 
     /// The newest `n` events in `view`, newest first.
-    pub(crate) fn newest(&self, view: View, n: usize) -> Vec<EncodedEvent> {
-        self.newest_held(view, n).iter().map(Held::to_event).collect()
+    pub(crate) fn newest(&self, view: View, n: usize) -> Vec<Sealed> {
+        self.newest_held(view, n).iter().map(Held::to_sealed).collect()
     }
 
     /// Where the newest `n` events in `view` are, newest first.
@@ -105,7 +105,7 @@ mod tests {
     /// Of small events: some chunks of them.
     const MANY: u64 = if cfg!(miri) { 1_200 } else { 5_000 };
 
-    fn event(offset: u64, text: &str) -> EncodedEvent {
+    fn event(offset: u64, text: &str) -> Sealed {
         let cursor = Cursor { epoch: Epoch::from_bits(1), offset: Offset::new(offset) };
         Draft::new(Event::text(text), cursor.offset).seal(cursor).0
     }
@@ -259,7 +259,7 @@ mod tests {
                 assert_eq!(log.bytes, held.iter().map(|(_, event)| cost(event)).sum::<usize>());
                 assert!(log.footprint() >= log.bytes / 2 && log.footprint() < 2 * log.bytes + 100_000);
                 let (view, after) = ([EVERYBODY, ana][pick(2)], offset.saturating_sub(pick(60) as u64));
-                let wanted = |(lane, event): &&(LaneId, EncodedEvent)| {
+                let wanted = |(lane, event): &&(LaneId, Sealed)| {
                     (*lane == BROADCAST || view == ana) && event.offset() > Offset::new(after)
                 };
                 let expected: Vec<_> = held.iter().filter(wanted).map(|(_, event)| event).collect();

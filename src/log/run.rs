@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{batch::Limit, retention::EVENT_OVERHEAD};
 use crate::{
     footprint::Elastic as _,
-    wire::{cursor::Offset, encode::EncodedEvent},
+    wire::{cursor::Offset, encode::Sealed},
 };
 
 /// What a run holds at most, and a read takes at most.
@@ -49,12 +49,12 @@ pub(super) struct Held<'a> {
 
 impl Held<'_> {
     /// The event by itself: with the memory of the run where that is shared, or with a copy.
-    pub(super) fn to_event(&self) -> EncodedEvent {
+    pub(super) fn to_sealed(&self) -> Sealed {
         let bytes = match self.shared {
             Some(shared) => shared.slice_ref(self.bytes),
             None => Bytes::copy_from_slice(self.bytes),
         };
-        EncodedEvent::new(self.offset, bytes)
+        Sealed::new(self.offset, bytes)
     }
 }
 
@@ -183,7 +183,7 @@ impl Run<Vec<u8>> {
     /// Copies an event that it takes behind the others. `room` is how much is taken at once: not twice as much as there is,
     /// which is what a `Vec` does by itself, since most channels are small and there are many of them; and nothing behind a
     /// first event, which may be the only one.
-    pub(super) fn push(&mut self, event: &EncodedEvent, at: u64, room: usize) {
+    pub(super) fn push(&mut self, event: &Sealed, at: u64, room: usize) {
         let len = self.bytes.len() + event.as_bytes().len();
         if len > self.bytes.capacity() {
             let room = if self.places.is_empty() { 0 } else { room };
@@ -242,7 +242,7 @@ impl Run<Vec<u8>> {
 
 impl Run<Bytes> {
     /// Of one event, which is not copied.
-    pub(super) fn of(event: &EncodedEvent, at: u64) -> Self {
+    pub(super) fn of(event: &Sealed, at: u64) -> Self {
         let bytes = event.as_bytes().clone();
         Self { places: vec![Place::new(event.offset(), bytes.len(), 0)], bytes, gone: 0, since: at, spare: 0 }
     }
@@ -334,8 +334,8 @@ mod tests {
         }
     }
 
-    fn event(offset: u64) -> EncodedEvent {
-        EncodedEvent::new(Offset::new(offset), vec![b'x'; LEN].into())
+    fn event(offset: u64) -> Sealed {
+        Sealed::new(Offset::new(offset), vec![b'x'; LEN].into())
     }
 
     /// The events from one to another, with room for so many.
@@ -467,7 +467,7 @@ mod tests {
         first.evict();
         assert!(!first.join(&[&of(3, 1_000)]));
 
-        let whole = |len| Run::of(&EncodedEvent::new(Offset::new(1), vec![b'x'; len].into()), 0);
+        let whole = |len| Run::of(&Sealed::new(Offset::new(1), vec![b'x'; len].into()), 0);
         assert!(whole(LEN).join(&[&whole(CHUNK - 2 * LEN), &whole(LEN)]));
         assert!(!whole(LEN).join(&[&whole(CHUNK - 2 * LEN), &whole(LEN + 1)]));
     }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     footprint::Elastic as _,
-    wire::{cursor::Offset, encode::EncodedEvent},
+    wire::{cursor::Offset, encode::Sealed},
 };
 
 #[derive(Default)]
@@ -51,7 +51,7 @@ enum Spot {
 }
 
 impl Runs {
-    pub(super) fn push(&mut self, event: &EncodedEvent, at: u64) {
+    pub(super) fn push(&mut self, event: &Sealed, at: u64) {
         #[cfg(test)]
         {
             assert_eq!(self.size, self.frozen.iter().map(Run::size).sum::<usize>() + self.tail.size());
@@ -281,8 +281,8 @@ impl Runs {
 mod tests {
     use super::*;
 
-    fn event(offset: u64, len: usize) -> EncodedEvent {
-        EncodedEvent::new(Offset::new(offset), vec![b'x'; len].into())
+    fn event(offset: u64, len: usize) -> Sealed {
+        Sealed::new(Offset::new(offset), vec![b'x'; len].into())
     }
 
     /// So many runs of ten events of a hundred bytes each; the last of them is the tail.

@@ -8,14 +8,12 @@
 mod whole;
 pub(crate) mod write;
 
-use std::fmt;
-
 use bytes::Bytes;
 
 pub(crate) use self::whole::is_whole;
 pub(crate) use self::write::{retry_millis, write_comment, write_empty_event, write_field, write_retry};
 use crate::wire::{
-    cursor::{Cursor, EventId, Offset},
+    cursor::{Cursor, Offset},
     event::Event,
     name::{CustomId, IdempotencyKey},
 };
@@ -90,13 +88,13 @@ impl Draft {
 
     /// Gives the event its place in the log. The id comes last: a client that commits an id as soon as it reads its
     /// line would not get the event again if the connection broke before the blank line.
-    pub(crate) fn seal(mut self, cursor: Cursor) -> (EncodedEvent, Option<CustomId>) {
+    pub(crate) fn seal(mut self, cursor: Cursor) -> (Sealed, Option<CustomId>) {
         match &self.custom {
             Some(id) => write_field(&mut self.bytes, "id", id),
             None => write::write_cursor(&mut self.bytes, cursor),
         }
         self.bytes.push(b'\n');
-        (EncodedEvent::new(cursor.offset, self.bytes.into()), self.custom)
+        (Sealed::new(cursor.offset, self.bytes.into()), self.custom)
     }
 }
 
@@ -104,40 +102,22 @@ fn digits(offset: Offset) -> usize {
     offset.get().checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
-/// An event's bytes on the wire, encoded once and shared by all readers.
-///
-/// ```
-/// # tokio_test(async {
-/// use tower_sse::{Event, Publisher};
-///
-/// let publisher = Publisher::new();
-/// publisher.channel("news")?.send(Event::text("hello")).await?;
-/// let held = publisher.channel("news")?.recent(1);
-/// assert_eq!(held[0].data(), "hello");
-/// assert!(held[0].as_bytes().starts_with(b"data: hello\nid: "));
-/// # Ok::<_, tower_sse::PublishError>(())
-/// # });
-/// # fn tokio_test<T>(f: impl Future<Output = T>) -> T {
-/// #     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(f)
-/// # }
-/// ```
-#[derive(Clone)]
-pub struct EncodedEvent {
+/// An event's bytes on the wire, encoded once and shared by the log and all readers, and its place in the log. What
+/// an application gets to see of it is an [`EncodedEvent`](super::encoded::EncodedEvent).
+#[derive(Debug, Clone)]
+pub(crate) struct Sealed {
     offset: Offset,
     bytes: Bytes,
 }
 
-impl EncodedEvent {
+impl Sealed {
     /// Wraps bytes that a [`Draft`] made.
     pub(crate) fn new(offset: Offset, bytes: Bytes) -> Self {
         Self { offset, bytes }
     }
 
-    /// Returns the bytes as every reader gets them: whole lines, with the blank line at the end.
-    ///
-    /// The bytes may be a slice of memory shared by several events, at most 32 KiB, which stays allocated as long as
-    /// the slice does. Copy the bytes if you keep them for long.
-    pub fn as_bytes(&self) -> &Bytes {
+    /// The bytes as every reader gets them: whole lines, with the blank line at the end.
+    pub(crate) fn as_bytes(&self) -> &Bytes {
         &self.bytes
     }
 
@@ -145,47 +125,9 @@ impl EncodedEvent {
         self.bytes
     }
 
-    /// Returns the event's position in the hub's log.
-    pub fn offset(&self) -> Offset {
+    /// The event's position in the hub's log.
+    pub(crate) fn offset(&self) -> Offset {
         self.offset
-    }
-
-    /// Returns the id: the value of the `id:` line.
-    pub fn id(&self) -> EventId {
-        // `seal` wrote the line, so its text parses.
-        self.field("id").and_then(|id| EventId::parse(id.as_bytes())).unwrap_or_else(|| unreachable!())
-    }
-
-    /// Returns the event's name. Without a name (`None`), a browser calls the event `message`.
-    pub fn name(&self) -> Option<&str> {
-        self.field("event")
-    }
-
-    /// Returns the data as a client gets it: its lines joined by LF.
-    pub fn data(&self) -> String {
-        let mut data = String::with_capacity(self.bytes.len());
-        for line in self.fields("data") {
-            data.push_str(line);
-            data.push('\n');
-        }
-        data.pop();
-        data
-    }
-
-    fn field<'a>(&'a self, name: &'a str) -> Option<&'a str> {
-        self.fields(name).next()
-    }
-
-    /// The values of all fields with that name, in the form written above: `name: value`.
-    fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        let text = std::str::from_utf8(&self.bytes).unwrap_or_default();
-        text.split('\n').filter_map(move |line| line.strip_prefix(name)?.strip_prefix(": "))
-    }
-}
-
-impl fmt::Debug for EncodedEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("EncodedEvent").field(&self.bytes).finish()
     }
 }
 
@@ -274,14 +216,5 @@ mod tests {
             assert!(wire(Event::text("").retry(long)).starts_with("retry: 2147483647\n"), "{long:?}");
         }
         assert!(wire(Event::text("").retry(Duration::from_micros(999))).starts_with("retry: 0\n"));
-    }
-
-    #[test]
-    fn an_encoded_event_can_be_read_back() {
-        let event = Event::text("id: 1\nevent: x\n").name(EventName::from_static("news"));
-        let (sealed, _) = Draft::new(event, CURSOR.offset).seal(CURSOR);
-        assert_eq!((sealed.name(), sealed.data().as_str()), (Some("news"), "id: 1\nevent: x\n"));
-        assert_eq!(sealed.id(), CURSOR.into());
-        assert_eq!(sealed.offset(), CURSOR.offset);
     }
 }

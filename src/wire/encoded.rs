@@ -1,0 +1,141 @@
+//! An event as an application sees it: its bytes on the wire, and what they say.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::{
+    cursor::{EventId, Offset},
+    encode::Sealed,
+    name::ChannelName,
+};
+
+/// An event's bytes on the wire, encoded once and shared by all readers.
+///
+/// ```
+/// # tokio_test(async {
+/// use tower_sse::{Event, Publisher};
+///
+/// let publisher = Publisher::new();
+/// publisher.channel("news")?.send(Event::text("hello")).await?;
+/// let held = publisher.channel("news")?.recent(1);
+/// assert_eq!(held[0].data(), "hello");
+/// assert_eq!(*held[0].channel(), "news");
+/// assert!(held[0].as_bytes().starts_with(b"data: hello\nid: "));
+/// # Ok::<_, tower_sse::PublishError>(())
+/// # });
+/// # fn tokio_test<T>(f: impl Future<Output = T>) -> T {
+/// #     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(f)
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct EncodedEvent {
+    channel: ChannelName,
+    sealed: Sealed,
+}
+
+impl EncodedEvent {
+    pub(crate) fn new(channel: ChannelName, sealed: Sealed) -> Self {
+        Self { channel, sealed }
+    }
+
+    /// Returns the bytes as every reader gets them: whole lines, with the blank line at the end.
+    ///
+    /// The bytes may be a slice of memory shared by several events, at most 32 KiB, which stays allocated as long as
+    /// the slice does. Copy the bytes if you keep them for long.
+    pub fn as_bytes(&self) -> &Bytes {
+        self.sealed.as_bytes()
+    }
+
+    /// Returns the name of the channel that the event was published to.
+    pub fn channel(&self) -> &ChannelName {
+        &self.channel
+    }
+
+    /// Returns the event's position in the hub's log.
+    pub fn offset(&self) -> Offset {
+        self.sealed.offset()
+    }
+
+    /// Returns the id: the value of the `id:` line.
+    pub fn id(&self) -> EventId {
+        // `seal` wrote the line, so its text parses.
+        EventId::parse(self.id_text().as_bytes()).unwrap_or_else(|| unreachable!())
+    }
+
+    /// The value of the `id:` line. It comes last, before the blank line.
+    pub(crate) fn id_text(&self) -> &str {
+        self.field("id").unwrap_or_default()
+    }
+
+    /// Returns the event's name. Without a name (`None`), a browser calls the event `message`.
+    pub fn name(&self) -> Option<&str> {
+        self.field("event")
+    }
+
+    /// Returns the event's comment, if it has one. Clients skip it.
+    pub fn comment(&self) -> Option<&str> {
+        self.field("")
+    }
+
+    /// Returns the data as a client gets it: its lines joined by LF.
+    pub fn data(&self) -> String {
+        let mut data = String::with_capacity(self.as_bytes().len());
+        for line in self.fields("data") {
+            data.push_str(line);
+            data.push('\n');
+        }
+        data.pop();
+        data
+    }
+
+    fn field<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        self.fields(name).next()
+    }
+
+    /// The values of all fields with that name, in the form that the encoder writes: `name: value`.
+    fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let text = std::str::from_utf8(self.as_bytes()).unwrap_or_default();
+        text.split('\n').filter_map(move |line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+}
+
+impl fmt::Debug for EncodedEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EncodedEvent").field("channel", &self.channel).field("bytes", self.as_bytes()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{
+        cursor::{Cursor, Epoch},
+        encode::Draft,
+        event::Event,
+        name::{Comment, EventName},
+    };
+
+    const CURSOR: Cursor = Cursor { epoch: Epoch::from_bits(0xabc), offset: Offset::new(7) };
+
+    fn encoded(event: Event) -> EncodedEvent {
+        let (sealed, _) = Draft::new(event, CURSOR.offset).seal(CURSOR);
+        EncodedEvent::new(ChannelName::from_static("news"), sealed)
+    }
+
+    #[test]
+    fn an_encoded_event_can_be_read_back() {
+        let event = Event::text("id: 1\nevent: x\n: no comment\n").name(EventName::from_static("news"));
+        let encoded = encoded(event.comment(Comment::from_static("seen: it")));
+        assert_eq!((encoded.name(), encoded.comment()), (Some("news"), Some("seen: it")));
+        assert_eq!(encoded.data(), "id: 1\nevent: x\n: no comment\n");
+        assert_eq!((encoded.id(), encoded.offset()), (CURSOR.into(), CURSOR.offset));
+        assert_eq!(*encoded.channel(), "news");
+    }
+
+    #[test]
+    fn an_event_has_no_name_and_no_comment_unless_it_was_given_one() {
+        let encoded = encoded(Event::text(": x\n:\n"));
+        assert_eq!((encoded.name(), encoded.comment()), (None, None));
+    }
+}
