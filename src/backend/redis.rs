@@ -43,6 +43,7 @@ mod value;
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use redis::{Script, ScriptInvocation, Value};
+use tokio::sync::Semaphore;
 
 pub use self::builder::RedisBuilder;
 use self::{
@@ -95,6 +96,8 @@ struct Inner {
     window: Duration,
     /// What the nodes that use this ask to be held of all channels.
     held: OfAll,
+    /// Turns to read a page of a channel.
+    pages: Semaphore,
     /// The epoch, 0 if it is not known, and the highest offset of it that Redis is known to have given.
     known: Mutex<Cursor>,
     /// What the node of this number, the last that said so, has said of who is connected, as far as it was taken over.

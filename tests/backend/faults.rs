@@ -459,9 +459,9 @@ pub async fn many_channels_are_read_a_few_at_a_time(store: impl Shared) {
     let names: Vec<_> = (0..100).map(|n| n.to_string()).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     let opening = tokio::spawn(OpenOptions::new().open(&one, crate::common::grant(&names, ""), None));
-    eventually(async || faults.reads.load(SeqCst) >= 16).await;
+    eventually(async || faults.reads.load(SeqCst) >= 32).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(faults.reads.load(SeqCst), 16);
+    assert_eq!(faults.reads.load(SeqCst), 32);
     faults.hold_reads.store(false, SeqCst);
     opening.await.unwrap().unwrap();
     assert_eq!(faults.reads.load(SeqCst), 100);

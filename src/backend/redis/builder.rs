@@ -3,12 +3,14 @@
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use redis::{Client, ConnectionInfo, IntoConnectionInfo, RedisError};
+use tokio::sync::Semaphore;
 
 use super::{
     Inner, Redis, UNKNOWN,
     held::OfAll,
     keys::Keys,
     link::Link,
+    read::PAGES,
     scripts::Scripts,
     sentinel::{self, Sentinels},
     tls,
@@ -167,6 +169,7 @@ impl RedisBuilder {
             tombstones: self.tombstones,
             window: self.window,
             held: OfAll::default(),
+            pages: Semaphore::new(PAGES),
             known: Mutex::new(Cursor { epoch: UNKNOWN, offset: Offset::START }),
             said: Mutex::new((0, HashMap::new())),
         })))

@@ -1,7 +1,10 @@
 //! Reading a channel: a script gives what is known of it and its newest events, and plain commands all others, each of
 //! which holds Redis for as long as a page takes.
 
+use std::{pin::pin, time::Duration};
+
 use redis::{Cmd, Value};
+use tokio::{sync::SemaphorePermit, time::timeout};
 
 use super::{
     Inner, changes_too_often,
@@ -23,6 +26,10 @@ use crate::{
 const CLIENTS: usize = 250;
 /// Clients that got something while the others were listed are listed again, so often at most.
 const LISTINGS: usize = 5;
+/// So many pages at once. All that is published meanwhile waits until they are answered.
+pub(super) const PAGES: usize = 4;
+/// How often a read that waits for its turn says that it goes on.
+const WAITING: Duration = Duration::from_millis(100);
 
 impl Inner {
     pub(super) async fn read(
@@ -62,10 +69,26 @@ impl Inner {
             let mut page = redis::cmd("XREVRANGE");
             page.arg(&stream).arg(format!("({before}-0")).arg(format!("({after}-0")).arg("COUNT").arg(count);
             progress.made();
-            let Some(events) = self.ask_in(reading.epoch(), page).await? else { return Ok(None) };
+            let events = {
+                let _turn = self.turn(progress).await;
+                self.ask_in(reading.epoch(), page).await?
+            };
+            let Some(events) = events else { return Ok(None) };
             reading.take(count, &events).ok_or_else(value::unexpected)?;
         }
         Ok(Some(reading.finish()))
+    }
+
+    /// Waits for its turn to ask for a page. Those who have theirs get an answer or lose patience, so it comes.
+    async fn turn(&self, progress: &Progress) -> Option<SemaphorePermit<'_>> {
+        let mut turn = pin!(self.pages.acquire());
+        loop {
+            match timeout(WAITING, &mut turn).await {
+                // It is never closed.
+                Ok(turn) => return turn.ok(),
+                Err(_) => progress.made(),
+            }
+        }
     }
 
     /// Reads what is known of the channel, as of one moment, with all clients that it remembers: those who got something

@@ -22,7 +22,7 @@ use crate::{
 
 /// How many channels are read at once. The others wait for their turn, because a store may do one thing after another, and
 /// publishes have to wait for all of them.
-const READS: usize = 16;
+const READS: usize = 32;
 /// How many channels one question asks about, and how many of these questions there are at once.
 const HEADS: usize = 250;
 const QUESTIONS: usize = 2;
