@@ -15,7 +15,7 @@ local held = held_of(hub, h, c, now, 5)
 local age, life = held[3] >= FOREVER and math.huge or held[3], life_of(held, 9)
 evict(k, c, now, age, math.huge, math.huge, overhead)
 if c.finished then
-  redis.call('HSET', k.meta, unpack(known(c, {})))
+  save(k, c, {})
   return { 'finished' }
 end
 -- What a reader sees has each id once: its client's events, and the broadcasts.
@@ -24,7 +24,7 @@ if id ~= '' then
   for _, at in ipairs(redis.call('HMGET', k.ids, own, client == '' and anybodys or everybodys)) do
     -- Those of evicted events may still be there.
     if at and tonumber(at) > c.evicted then
-      redis.call('HSET', k.meta, unpack(known(c, {})))
+      save(k, c, {})
       return { 'duplicate' }
     end
   end
@@ -61,24 +61,19 @@ else
     c.others = math.max(c.others, tonumber(redis.call('ZPOPMIN', k.clients)[2]))
   end
 end
-redis.call('XADD', k.stream, offset .. '-0', 'd', data, 'c', client, 'i', id, 'p', previous, 't', text(now),
-  'w', text(before))
+redis.call('XADD', k.stream, offset .. '-0', 'd', data, 'c', client, 'i', id, 'p', previous, 't', now, 'w', before)
 if c.events == 0 then c.oldest = now end
 c.events, c.bytes = c.events + 1, c.bytes + cost(offset, #data, id, overhead)
 c.last, c.time = tonumber(offset), now
 if id ~= '' then
   redis.call('HSET', k.ids, own, offset)
   if client ~= '' then redis.call('HSET', k.ids, anybodys, offset) end
-  if life == '' then redis.call('PERSIST', k.ids) else redis.call('PEXPIRE', k.ids, age + 1000) end
+  keep(k.ids, life == '' and '' or age + 1000)
 end
 evict(k, c, now, math.huge, held[1], held[2], overhead)
-local fields = { 'l', offset, 't', text(now) }
-if is_last == '1' then
-  fields[5], fields[6] = 'f', '1'
-end
-redis.call('HSET', k.meta, unpack(known(c, fields)))
+save(k, c, is_last == '1' and { 'l', offset, 't', now, 'f', '1' } or { 'l', offset, 't', now })
 -- The marks of what is too old are made before it is gone, or from what is remembered of it.
-if life == '' then redis.call('PERSIST', k.stream) else redis.call('PEXPIRE', k.stream, age + 1000) end
+keep(k.stream, life == '' and '' or age + 1000)
 keep_channel(k, c, life)
 keep_hub(hub, index, h, now, life)
 if window ~= '' then redis.call('SET', KEYS[7], h.epoch .. ' ' .. offset .. ' ' .. id, 'PX', window) end

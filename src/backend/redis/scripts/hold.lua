@@ -8,7 +8,7 @@ local now = clock()
 local ttl = redis.call('PTTL', k.meta)
 local c = enter_channel(k, index, h, now)
 local held = held_of(hub, h, c, now, 5)
-redis.call('HSET', k.meta, unpack(known(c, {})))
+save(k, c, {})
 -- One that is remembered for longer is not remembered for less.
 local life = life_of(held, 9)
 if life == '' or ttl ~= -1 and ttl < life then keep_channel(k, c, life) end

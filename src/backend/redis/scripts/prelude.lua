@@ -21,7 +21,8 @@ end
 -- The whole numbers in a text.
 local function numbers_of(words)
   local numbers = {}
-  for number in string.gmatch(words or '', '%d+') do numbers[#numbers + 1] = tonumber(number) end
+  if not words or words == '' then return numbers end
+  for number in string.gmatch(words, '%d+') do numbers[#numbers + 1] = tonumber(number) end
   return numbers
 end
 
@@ -365,25 +366,24 @@ local function evict(k, c, now, age, max_events, max_bytes, overhead)
   end
 end
 
--- What is known of a channel as fields and values, after what is to be set besides.
-local function known(c, fields)
-  local numbers = { b = c.bytes, n = c.events, q = c.oldest, x = c.evicted, w = c.broadcast, o = c.others }
-  for field, number in pairs(numbers) do
-    fields[#fields + 1] = field
-    fields[#fields + 1] = text(number)
-  end
+-- Sets what is known of a channel, and `fields` besides. Redis takes whole numbers as they are.
+local function save(k, c, fields)
+  local i = #fields
   if c.asked then
-    fields[#fields + 1] = 'r'
-    fields[#fields + 1] = text_of(c.held)
+    fields[i + 1], fields[i + 2] = 'r', text_of(c.held)
+    i = i + 2
   end
-  fields[#fields + 1] = 'k'
-  fields[#fields + 1] = c.targeted and '1' or '0'
-  return fields
+  redis.call('HSET', k.meta, 'b', c.bytes, 'n', c.events, 'q', c.oldest, 'x', c.evicted, 'w', c.broadcast, 'o', c.others,
+    'k', c.targeted and '1' or '0', unpack(fields))
+end
+
+-- Keeps a key for `life`.
+local function keep(key, life)
+  if life == '' then redis.call('PERSIST', key) else redis.call('PEXPIRE', key, life) end
 end
 
 -- Keeps what is known of a channel for `life`.
 local function keep_channel(k, c, life)
-  for _, key in ipairs(c.targeted and { k.meta, k.clients } or { k.meta }) do
-    if life == '' then redis.call('PERSIST', key) else redis.call('PEXPIRE', key, life) end
-  end
+  keep(k.meta, life)
+  if c.targeted then keep(k.clients, life) end
 end
