@@ -104,20 +104,9 @@ struct Inner {
     said: Mutex<(u64, HashMap<ChannelName, String>)>,
 }
 
-/// What a script is told first of the node that asks.
-#[derive(Clone, Copy)]
-struct Node {
-    /// What it knows to have been given.
-    known: Cursor,
-    /// The script is to survey the server.
-    survey: bool,
-}
-
-impl Node {
-    fn tell(self, ask: &mut ScriptInvocation<'_>) {
-        ask.arg(self.known.epoch.to_string()).arg(self.known.offset.get());
-        ask.arg(random_epoch().to_string()).arg(u8::from(self.survey));
-    }
+/// A script is told first what the node knows to have been given, and an epoch to begin if that is lost.
+fn tell(known: Cursor, ask: &mut ScriptInvocation<'_>) {
+    ask.arg(known.epoch.to_string()).arg(known.offset.get()).arg(random_epoch().to_string());
 }
 
 impl Inner {
@@ -127,7 +116,7 @@ impl Inner {
         let sharded = self.link.is_sharded().await?;
         let mut ask = self.scripts.level.key(self.keys.hub());
         ask.key(self.keys.index());
-        Node { known: self.known(), survey: true }.tell(&mut ask);
+        tell(self.known(), &mut ask);
         self.held.get().tell(&mut ask);
         // Longer than until it is asked again: another epoch would be a gap to readers of a hub in which nothing happens.
         ask.arg(millis(self.tombstones)).arg(node).arg(u8::from(sharded));
@@ -158,20 +147,17 @@ impl Inner {
     }
 
     /// Asks something of an epoch, and again if that was not the current one.
-    async fn ask<'a>(
-        &'a self,
-        make: impl Fn(Node) -> ScriptInvocation<'a> + Sync,
-    ) -> Result<(Epoch, Value), BackendError> {
+    async fn ask<'a>(&'a self, make: impl Fn(Cursor) -> ScriptInvocation<'a>) -> Result<(Epoch, Value), BackendError> {
         for _ in 0..3 {
             if self.known().epoch == UNKNOWN {
                 self.level("").await?;
             }
             let known = self.known();
-            let answer = self.link.ask_surveying(&|survey| make(Node { known, survey })).await?;
+            let answer = self.link.ask(&make(known)).await?;
             match value::list(&answer) {
                 [kind, other] if value::is(kind, "epoch") => match value::epoch(other) {
                     Some(epoch) => self.begin(epoch),
-                    // There is no hub, or the script can't survey the server.
+                    // There is no hub.
                     None => drop(self.level("").await?),
                 },
                 _ => return Ok((known.epoch, answer)),
@@ -181,9 +167,9 @@ impl Inner {
     }
 
     /// What a script is asked of a channel begins with these keys and arguments.
-    fn of_channel<'a>(&self, script: &'a Script, node: Node, channel: &ChannelName) -> ScriptInvocation<'a> {
+    fn of_channel<'a>(&self, script: &'a Script, known: Cursor, channel: &ChannelName) -> ScriptInvocation<'a> {
         let mut ask = script.key(self.keys.hub());
-        node.tell(&mut ask);
+        tell(known, &mut ask);
         ask.key(self.keys.index());
         for key in self.keys.of_channel(channel) {
             ask.key(key);
@@ -196,8 +182,8 @@ impl Inner {
         let window = key.as_ref().map(|_| millis(self.window).to_string()).unwrap_or_default();
         let wish = self.held.with(*retention);
         let (epoch, answer) = self
-            .ask(|node| {
-                let mut ask = self.of_channel(&self.scripts.append, node, channel);
+            .ask(|known| {
+                let mut ask = self.of_channel(&self.scripts.append, known, channel);
                 ask.key(key.as_ref().map_or_else(|| self.keys.hub(), |key| self.keys.once(channel, key)));
                 wish.tell(&mut ask);
                 ask.arg(millis(self.tombstones)).arg(self.keys.feed(channel)).arg(&bytes[..]);
@@ -225,9 +211,9 @@ impl Inner {
 
     async fn heads(&self, channels: Vec<ChannelName>) -> Result<Heads, BackendError> {
         let (epoch, answer) = self
-            .ask(|node| {
+            .ask(|known| {
                 let mut ask = self.scripts.heads.key(self.keys.hub());
-                node.tell(&mut ask);
+                tell(known, &mut ask);
                 ask.key(self.keys.index());
                 for channel in &channels {
                     ask.key(self.keys.meta(channel));
@@ -243,8 +229,8 @@ impl Inner {
     async fn close(&self, channel: ChannelName) -> Result<(), BackendError> {
         // At least so long; a channel that is to be known for longer is.
         let life = millis(self.tombstones.saturating_mul(2));
-        self.ask(|node| {
-            let mut ask = self.of_channel(&self.scripts.close, node, &channel);
+        self.ask(|known| {
+            let mut ask = self.of_channel(&self.scripts.close, known, &channel);
             ask.arg(self.keys.feed(&channel)).arg(life);
             ask
         })

@@ -215,7 +215,10 @@ fn commands_in_use() -> BTreeSet<String> {
     let besides = "ping select info cluster|slots evalsha script|load publish subscribe unsubscribe xrevrange";
     let mut commands: BTreeSet<_> = besides.split(' ').map(str::to_owned).collect();
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/backend/redis/scripts");
-    for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+    let files = [folder.to_owned(), format!("{folder}/parts")]
+        .into_iter()
+        .flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    for path in files.map(|entry| entry.unwrap().path()) {
         if path.extension().is_some_and(|extension| extension == "lua") {
             let script = std::fs::read_to_string(path).unwrap();
             let calls = script.split("redis.call('").skip(1);

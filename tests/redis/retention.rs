@@ -17,12 +17,12 @@ impl RedisStore {
     pub fn let_a_day_pass(&self) {
         let keys = self.command(&["KEYS", "{tower-sse}:*"]);
         for key in keys.lines().filter(|key| key.ends_with(":hub") || key.contains(":m:")) {
-            let asked = self.command(&["HGET", key, "r"]);
-            let ago = |number: &str| (number.parse::<u64>().unwrap() - 87_000_000).to_string();
-            let words = asked.split_whitespace().enumerate();
-            let words: Vec<_> = words.map(|(n, word)| if n % 2 == 1 { ago(word) } else { word.into() }).collect();
-            if !words.is_empty() {
-                self.command(&["HSET", key, "r", &words.join(" ")]);
+            for field in ["ra", "rt"] {
+                let ago = |at: &str| (at.parse::<u64>().unwrap() - 87_000_000).to_string();
+                let times: Vec<_> = self.command(&["HGET", key, field]).split_whitespace().map(ago).collect();
+                if !times.is_empty() {
+                    self.command(&["HSET", key, field, &times.join(" ")]);
+                }
             }
         }
     }

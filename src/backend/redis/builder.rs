@@ -161,10 +161,11 @@ impl RedisBuilder {
             false => BackendError::new(error),
         })?;
         let keys = Keys::new(&self.prefix, info.redis_settings().db());
+        let keys = keys.ok_or_else(|| BackendError::new("the prefix is empty, or has braces"))?;
         let client = Client::open(info).map_err(BackendError::new)?;
         Ok(Redis(Arc::new(Inner {
-            link: Link::new(client, sentinels, self.timeout, self.allow_eviction),
-            keys: keys.ok_or_else(|| BackendError::new("the prefix is empty, or has braces"))?,
+            link: Link::new(client, sentinels, self.timeout, self.allow_eviction, keys.hub()),
+            keys,
             scripts: Scripts::new(),
             tombstones: self.tombstones,
             window: self.window,

@@ -62,28 +62,29 @@ impl OfAll {
 impl Wish {
     const NONE: Self = Self { of: Of::Nobody, retention: Retention::DEFAULT };
 
-    /// Four arguments.
+    /// Two arguments.
     pub(super) fn tell(self, ask: &mut ScriptInvocation<'_>) {
         let of = match self.of {
             Of::Nobody => "",
             Of::All => "all",
             Of::This => "this",
         };
-        ask.arg(of).arg(limit(self.retention.max_events())).arg(limit(self.retention.max_bytes()));
-        ask.arg(millis(self.retention.max_age()));
+        let (events, bytes) = (limit(self.retention.max_events()), limit(self.retention.max_bytes()));
+        ask.arg(of).arg(format!("{events} {bytes} {}", millis(self.retention.max_age())));
     }
 }
 
-/// Three numbers, as a script answers them.
+/// A wish's numbers, as a script answers them.
 pub(super) fn read(answer: &Value) -> Option<Retention> {
-    let [events, bytes, age] = value::list(answer) else { return None };
-    let number = |value: &Value| value::text(value)?.parse::<u64>().ok();
-    let size = |value: &Value| Some(usize::try_from(number(value)?).unwrap_or(usize::MAX));
-    let age = match number(age)? {
+    let mut numbers = value::text(answer)?.split(' ').map(|number| number.parse::<u64>().ok());
+    let mut number = || numbers.next().flatten();
+    let (events, bytes, age) = (number()?, number()?, number()?);
+    let size = |number| usize::try_from(number).unwrap_or(usize::MAX);
+    let age = match age {
         FOREVER.. => Duration::MAX,
         millis => Duration::from_millis(millis),
     };
-    Some(Retention::new().events(size(events)?).bytes(size(bytes)?).age(age))
+    Some(Retention::new().events(size(events)).bytes(size(bytes)).age(age))
 }
 
 /// In milliseconds. At least one, since Redis takes none for an error.
@@ -108,14 +109,11 @@ mod tests {
 
     #[test]
     fn what_is_as_good_as_for_ever_is_for_ever() {
-        let answer = |age: &str| {
-            let texts = ["7", "800", age].map(|text| Value::BulkString(text.into()));
-            read(&Value::Array(texts.to_vec())).unwrap()
-        };
+        let answer = |age: &str| read(&Value::BulkString(format!("7 800 {age}").into())).unwrap();
         assert_eq!(answer("90"), Retention::new().events(7).bytes(800).age(Duration::from_millis(90)));
         assert_eq!(answer(&millis(Duration::MAX).to_string()).max_age(), Retention::new().age(Duration::MAX).max_age());
         assert_eq!((millis(Duration::ZERO), limit(usize::MAX)), (1, FOREVER));
-        assert!(read(&Value::Array(Vec::new())).is_none());
+        assert!(read(&Value::BulkString(b"7 800".to_vec())).is_none());
     }
 
     #[test]

@@ -6,13 +6,14 @@
 use std::{sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, Pipeline, RedisError, ScriptInvocation, ServerErrorKind,
-    Value, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, Pipeline, RedisError, Script, ScriptInvocation,
+    ServerErrorKind, Value, aio::MultiplexedConnection,
 };
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     info::{self, Info},
+    scripts,
     sentinel::Sentinels,
     servers::Servers,
     subscriber::{self, Pushed, Subscriptions},
@@ -36,6 +37,8 @@ pub(super) struct Link {
     timeout: Duration,
     /// A server that evicts keys will do.
     allow_eviction: bool,
+    /// The script by which the hub takes notice of what has happened to the server, and its key.
+    survey: (Script, String),
     /// Locked while one is made, so that there is only one.
     current: Mutex<Option<Arc<Current>>>,
 }
@@ -49,8 +52,8 @@ struct Current {
     silent: sync::Mutex<Option<Instant>>,
     /// What the server said of itself, and when it was last asked.
     info: sync::Mutex<(Instant, Info)>,
-    /// When a script last surveyed the server, once one has.
-    surveyed: sync::Mutex<Option<Instant>>,
+    /// When the hub last took notice of what has happened to the server.
+    surveyed: sync::Mutex<Instant>,
 }
 
 /// Why there is no answer.
@@ -82,7 +85,7 @@ impl Current {
             used: sync::Mutex::new(Instant::now()),
             silent: sync::Mutex::new(None),
             info: sync::Mutex::new((Instant::now(), info)),
-            surveyed: sync::Mutex::new(None),
+            surveyed: sync::Mutex::new(Instant::now()),
         }
     }
 
@@ -106,9 +109,15 @@ impl Current {
         !pong.is_err_and(|error| is_useless(&error))
     }
 
-    /// Whether a script is to survey the server. All do that are asked before the first one has answered.
+    /// Whether it is time for the hub to take notice of what has happened to the server. Only the caller that is told so asks for
+    /// it.
     fn is_survey_due(&self) -> bool {
-        lock(&self.surveyed).is_none_or(|at| at.elapsed() >= PAUSE)
+        let at = &mut *lock(&self.surveyed);
+        let due = at.elapsed() >= PAUSE;
+        if due {
+            *at = Instant::now();
+        }
+        due
     }
 
     /// Whether it is time to ask the server what it says of itself. Only the caller that is told so asks; the others go by
@@ -124,13 +133,9 @@ impl Current {
     }
 }
 
-/// Makes a script's question of whether it is to survey the server.
-pub(super) type Surveying<'s, 'a> = dyn Fn(bool) -> ScriptInvocation<'s> + Sync + 'a;
-
 #[derive(Clone, Copy)]
 enum Question<'a> {
     Script(&'a ScriptInvocation<'a>),
-    Surveying(&'a Surveying<'a, 'a>),
     Commands(&'a Pipeline),
 }
 
@@ -139,34 +144,27 @@ impl Question<'_> {
         let mut own = connection.connection.clone();
         match self {
             Self::Script(script) => connection.ask(script.invoke_async(&mut own)).await,
-            Self::Surveying(make) => {
-                let survey = connection.is_survey_due();
-                let script = make(survey);
-                let answer = connection.ask(script.invoke_async(&mut own)).await;
-                if survey && answer.is_ok() {
-                    *lock(&connection.surveyed) = Some(Instant::now());
-                }
-                answer
-            }
             Self::Commands(commands) => connection.ask(commands.query_async(&mut own)).await,
         }
     }
 }
 
 impl Link {
-    pub(super) fn new(client: Client, sentinels: Option<Sentinels>, timeout: Duration, allow_eviction: bool) -> Self {
+    pub(super) fn new(
+        client: Client,
+        sentinels: Option<Sentinels>,
+        timeout: Duration,
+        allow_eviction: bool,
+        hub: String,
+    ) -> Self {
         let servers = sync::Mutex::new(Servers::new(client));
-        Self { servers, sentinels, timeout, allow_eviction, current: Mutex::new(None) }
+        let survey = (scripts::survey(), hub);
+        Self { servers, sentinels, timeout, allow_eviction, survey, current: Mutex::new(None) }
     }
 
     /// Runs a script.
     pub(super) async fn ask(&self, script: &ScriptInvocation<'_>) -> Result<Value, BackendError> {
         self.answer(Question::Script(script)).await
-    }
-
-    /// Runs a script that is to survey the server now and then: whenever a connection is new, and each second from there on.
-    pub(super) async fn ask_surveying<'a>(&self, make: &'a Surveying<'a, 'a>) -> Result<Value, BackendError> {
-        self.answer(Question::Surveying(make)).await
     }
 
     /// Runs commands one after the other, with whatever comes in between. The answers are a list.
@@ -212,10 +210,22 @@ impl Link {
             }
             lock(&connection.info).1 = info;
         }
+        if connection.is_survey_due() {
+            connection.ask(self.survey(&mut connection.connection.clone())).await?;
+        }
         match self.allow_eviction {
             true => Ok(()),
             false => lock(&connection.info).1.check().map_err(Failure::Refused),
         }
+    }
+
+    /// Has the hub take notice of what has happened to the server: before anything is asked on a new connection, and now and then
+    /// from there on. A server that takes over without the last events has a connection of its own, or does so within a second.
+    async fn survey(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+        let (script, hub) = &self.survey;
+        let mut ask = script.key(hub);
+        ask.arg(super::random_epoch().to_string());
+        ask.invoke_async::<Value>(connection).await.map(drop)
     }
 
     /// What the server says of itself.
@@ -274,6 +284,11 @@ impl Link {
                 },
                 Err(error) => error,
             };
+            if let Failure::Redis(error) = &error
+                && is_moved(error)
+            {
+                lock(&self.servers).follow(error);
+            }
             left -= 1;
             if left == 0 {
                 return Err(error);
@@ -289,6 +304,9 @@ impl Link {
         prepare(client);
         let mut connection = client.get_multiplexed_async_connection_with_config(config).await?;
         let info = self.info(&mut connection).await?;
+        if info.master.is_none() {
+            self.survey(&mut connection).await?;
+        }
         Ok((connection, info))
     }
 

@@ -133,8 +133,8 @@ impl Inner {
         listed: Offset,
     ) -> Result<(Epoch, Value), BackendError> {
         let clients = if reading.is_whole() { CLIENTS } else { 0 };
-        self.ask(|node| {
-            let mut ask = self.of_channel(&self.scripts.read, node, channel);
+        self.ask(|known| {
+            let mut ask = self.of_channel(&self.scripts.read, known, channel);
             wish.tell(&mut ask);
             ask.arg(reading.after().get()).arg(listed.get()).arg(clients);
             ask
@@ -144,8 +144,8 @@ impl Inner {
 
     /// Has the hub take note of what is to be held of a channel.
     async fn note(&self, channel: &ChannelName, wish: Wish) -> Result<(), BackendError> {
-        let noted = self.ask(|node| {
-            let mut ask = self.of_channel(&self.scripts.hold, node, channel);
+        let noted = self.ask(|known| {
+            let mut ask = self.of_channel(&self.scripts.hold, known, channel);
             wish.tell(&mut ask);
             ask.arg(millis(self.tombstones));
             ask

@@ -264,7 +264,7 @@ mod tests {
     fn hub(former: &str, retention: Retention) -> Value {
         let age = retention.max_age().as_millis().to_string();
         let (events, bytes) = (retention.max_events().to_string(), retention.max_bytes().to_string());
-        Value::Array(vec![text("20"), texts(&[former, "2"]), texts(&[&events, &bytes, &age]), text("1")])
+        Value::Array(vec![text("20"), texts(&[former, "2"]), text(&format!("{events} {bytes} {age}")), text("1")])
     }
 
     /// A channel whose last event is 9, and which holds eight events.

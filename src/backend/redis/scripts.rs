@@ -14,19 +14,36 @@ pub(super) struct Scripts {
     pub(super) nodes: Script,
 }
 
+/// Parts of scripts. A part follows those that it uses.
+const BASE: &str = include_str!("scripts/parts/base.lua");
+const INFO: &str = include_str!("scripts/parts/info.lua");
+const HUB: &str = include_str!("scripts/parts/hub.lua");
+const SURVEY: &str = include_str!("scripts/parts/survey.lua");
+const HELD: &str = include_str!("scripts/parts/held.lua");
+const CHANNEL: &str = include_str!("scripts/parts/channel.lua");
+
+fn script(parts: &[&str], text: &str) -> Script {
+    Script::new(&[parts, &[text]].concat().join("\n"))
+}
+
 impl Scripts {
     pub(super) fn new() -> Self {
-        let script = |text: &str| Script::new(&format!("{}\n{text}", include_str!("scripts/prelude.lua")));
+        let of_channel = [BASE, INFO, HUB, HELD, CHANNEL];
         Self {
-            append: script(include_str!("scripts/append.lua")),
-            read: script(include_str!("scripts/read.lua")),
-            heads: script(include_str!("scripts/heads.lua")),
-            close: script(include_str!("scripts/close.lua")),
-            hold: script(include_str!("scripts/hold.lua")),
-            level: script(include_str!("scripts/level.lua")),
-            renew: script(include_str!("scripts/renew.lua")),
-            refresh: script(include_str!("scripts/refresh.lua")),
-            nodes: script(include_str!("scripts/nodes.lua")),
+            append: script(&of_channel, include_str!("scripts/append.lua")),
+            read: script(&of_channel, include_str!("scripts/read.lua")),
+            heads: script(&[BASE, INFO, HUB, CHANNEL], include_str!("scripts/heads.lua")),
+            close: script(&[BASE, INFO, HUB, CHANNEL], include_str!("scripts/close.lua")),
+            hold: script(&of_channel, include_str!("scripts/hold.lua")),
+            level: script(&[BASE, INFO, HUB, SURVEY, HELD], include_str!("scripts/level.lua")),
+            renew: script(&[BASE, HUB], include_str!("scripts/renew.lua")),
+            refresh: script(&[BASE], include_str!("scripts/refresh.lua")),
+            nodes: script(&[BASE], include_str!("scripts/nodes.lua")),
         }
     }
+}
+
+/// What is asked of a server before all else, and now and then: that the hub takes notice of what has happened to it.
+pub(super) fn survey() -> Script {
+    script(&[BASE, INFO, HUB, SURVEY], include_str!("scripts/survey.lua"))
 }

@@ -1,8 +1,8 @@
 -- KEYS: hub, index, the channel's four, key. ARGV: those of `enter_hub`, those of `held_of`, how long a channel is remembered, feed,
 -- bytes, client, id, last, overhead, window.
 local hub, index, k = KEYS[1], KEYS[2], channel_keys(3)
-local feed, data, client, id, is_last = ARGV[10], ARGV[11], ARGV[12], ARGV[13], ARGV[14]
-local overhead, window = tonumber(ARGV[15]), ARGV[16]
+local feed, data, client, id, is_last = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+local overhead, window = tonumber(ARGV[12]), ARGV[13]
 local h, other = enter_hub(hub)
 if not h then return other end
 if window ~= '' then
@@ -10,9 +10,12 @@ if window ~= '' then
   if before then return { 'before', before } end
 end
 local now = clock()
-local c = enter_channel(k, index, h, now)
-local held = held_of(hub, h, c, now, 5)
-local age, life = held[3] >= FOREVER and math.huge or held[3], life_of(held, 9)
+local c = enter_channel(hub, k, index, h, now)
+local held = three((held_of(hub, h, k.meta, c, now, ARGV[4], ARGV[5], true)))
+local age, life = held[3], held[3] + tonumber(ARGV[6])
+if age >= FOREVER then
+  age, life = math.huge, ''
+end
 evict(k, c, now, age, math.huge, math.huge, overhead)
 if c.finished then
   save(k, c, {})

@@ -1,16 +1,16 @@
 -- KEYS: hub, index, the channel's four. ARGV: those of `enter_hub`, feed, life.
-local hub, index, k, life = KEYS[1], KEYS[2], channel_keys(3), tonumber(ARGV[6])
+local hub, index, k, life = KEYS[1], KEYS[2], channel_keys(3), tonumber(ARGV[5])
 do_without_memory(hub)
 local h, other = enter_hub(hub)
 if not h then return other end
 local now = clock()
 -- How long is known of the channel itself; one that is made here is known for `life`.
 local ttl = redis.call('PTTL', k.meta)
-local c = enter_channel(k, index, h, now)
+local c = enter_channel(hub, k, index, h, now)
 cut(k, c)
 save(k, c, { 'c', tonumber(c.closed) + 1, 'f', '0' })
 if ttl ~= -1 and ttl < life then keep_channel(k, c, life) end
 remember_life(hub, h, now, life)
 keep_hub(hub, index, h, now, life)
-push(h, ARGV[5], 'C')
+push(h, ARGV[4], 'C')
 return { 'closed' }

@@ -1,7 +1,7 @@
 -- KEYS: hub, index, metas. ARGV: those of `enter_hub`.
-local h, other = view_hub(KEYS[1])
-if not h then return other end
-local mark = text(unremembered(KEYS[2], h, clock()))
+local h = look_at_hub(KEYS[1])
+if h.epoch ~= ARGV[1] then return { 'epoch', h.epoch } end
+local mark = text(unremembered(KEYS[1], KEYS[2], h, clock()))
 local heads = {}
 for i = 3, #KEYS do
   local m = redis.call('HMGET', KEYS[i], 'l', 'd', 'x', 'c')

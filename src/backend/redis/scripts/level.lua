@@ -4,13 +4,13 @@
 local hub, index = KEYS[1], KEYS[2]
 do_without_memory(hub)
 if redis.call('HEXISTS', hub, 'e') == 0 then
-  redis.call('HSET', hub, 'e', ARGV[3], 'n', '0', 'd', ARGV[3], 's', ARGV[11], 'g', (lineage()))
+  redis.call('HSET', hub, 'e', ARGV[3], 'n', '0', 'd', ARGV[3], 's', ARGV[8], 'g', (lineage()))
   -- Of another hub, which was lost.
   redis.call('UNLINK', index)
 end
 enter_hub(hub)
 local h, now = look_at_hub(hub), clock()
-held_of(hub, h, { held = {} }, now, 5)
-keep_hub(hub, index, h, now, tonumber(ARGV[9]))
-if ARGV[10] ~= '' then push(h, ARGV[10], 'L ' .. h.epoch .. ' ' .. text(h.last)) end
+held_of(hub, h, nil, {}, now, ARGV[4], ARGV[5], true)
+keep_hub(hub, index, h, now, tonumber(ARGV[6]))
+if ARGV[7] ~= '' then push(h, ARGV[7], 'L ' .. h.epoch .. ' ' .. text(h.last)) end
 return { h.epoch, text(h.last), h.sharded }

@@ -1,0 +1,169 @@
+-- Channels.
+
+-- A channel remembers the last event of so many clients.
+local MARKS = 10000
+-- One call evicts about so many events, or so many bytes of them. The rest is left to later calls.
+local SLICE, WEIGHT = 200, 1048576
+
+-- Remembers that something is known of a channel for so long. Of the hub's lives there are: since when they are looked at, the
+-- shortest since then, and the shortest in the time before, which was as long as the longest.
+local function remember_life(hub, h, now, life)
+  if life == '' then return end
+  local is_over = now - h.since > math.max(h.longest, life)
+  if h.since == 0 then
+    redis.call('HSET', hub, 'm1', text(now), 'm2', text(life), 'm3', text(life))
+  elseif is_over then
+    redis.call('HSET', hub, 'm1', text(now), 'm2', text(life), 'm3', text(h.shortest))
+  elseif life < h.shortest then
+    redis.call('HSET', hub, 'm2', text(life))
+  end
+end
+
+-- The highest offset that a channel can have had of which nothing is remembered: it had its last event longer ago than the
+-- shortest life of a channel. The index has times, and the offset that had been given last by then. If what was there may have been
+-- evicted, that may be as far as the hub is.
+local function unremembered(hub, index, h, now)
+  local count, known = evicted_keys(), redis.call('HMGET', hub, 'v', 'z', 'm3')
+  if count ~= '0' and count ~= known[1] then return h.last end
+  local doubted = tonumber(known[2] or 0)
+  if h.since == 0 then return doubted end
+  local before = now - math.min(h.shortest, tonumber(known[3]))
+  local after = redis.call('ZRANGEBYSCORE', index, '(' .. text(before), '+inf', 'LIMIT', 0, 1)[1]
+  return math.max(doubted, after and tonumber(string.match(after, ':(%d+)$')) or h.last)
+end
+
+-- A channel's keys, in the order in which every script is given them.
+local function channel_keys(first)
+  return { stream = KEYS[first], meta = KEYS[first + 1], ids = KEYS[first + 2], clients = KEYS[first + 3] }
+end
+
+-- A channel without any event.
+local function empty_channel(mark)
+  return {
+    last = 0, finished = false, bytes = 0, events = 0, time = 0, oldest = 0, evicted = mark, broadcast = mark,
+    others = mark, targeted = false, closed = '0',
+  }
+end
+
+-- What is known of a channel; nothing if the store remembers nothing of it. Of one that is of a hub that was lost only that it
+-- is finished counts, and how often it was closed.
+local function look_at(k, h)
+  local m = redis.call('HMGET', k.meta, 'l', 'f', 'b', 'n', 't', 'q', 'x', 'w', 'o', 'k', 'c', 'd', 'r')
+  if not m[1] then return nil end
+  if m[12] ~= h.birth then
+    local c = empty_channel(0)
+    c.finished, c.closed, c.foreign = m[2] == '1', m[11] or '0', true
+    return c
+  end
+  local c = {
+    last = tonumber(m[1]), finished = m[2] == '1', bytes = tonumber(m[3] or '0'), events = tonumber(m[4] or '0'),
+    time = tonumber(m[5] or '0'), oldest = tonumber(m[6] or '0'), evicted = tonumber(m[7] or '0'),
+    broadcast = tonumber(m[8] or '0'), others = tonumber(m[9] or '0'), targeted = m[10] == '1', closed = m[11] or '0',
+    most = m[13],
+  }
+  -- Its other keys may be gone though nothing in them is known to be too old: by somebody's hand, or because the clock was
+  -- ahead for a while. Then what was in them is evicted.
+  if c.events > 0 and redis.call('XLEN', k.stream) == 0 then c.lost = true end
+  if c.targeted and redis.call('EXISTS', k.clients) == 0 then
+    c.targeted, c.others = false, c.last
+  end
+  if c.lost then c.evicted = math.max(c.evicted, c.last) end
+  return c
+end
+
+-- Up to where a channel may have had events of which nothing is remembered: as far as the hub is, if there is a stream without
+-- anything else.
+local function forgotten(hub, k, index, h, now)
+  if redis.call('EXISTS', k.stream) == 1 then return h.last end
+  return unremembered(hub, index, h, now)
+end
+
+-- All of a channel is evicted.
+local function cut(k, c)
+  redis.call('UNLINK', k.stream, k.ids)
+  c.evicted, c.bytes, c.events = math.max(c.evicted, c.last), 0, 0
+end
+
+-- The last of a channel's events may be lost: all before that counts as evicted, for whomever it was.
+local function lose(k, c, mark)
+  redis.call('UNLINK', k.stream, k.ids, k.clients)
+  c.last, c.evicted, c.broadcast, c.others, c.targeted = mark, mark, mark, mark, false
+  c.bytes, c.events = 0, 0
+end
+
+-- What is known of a channel, made if nothing is.
+local function enter_channel(hub, k, index, h, now)
+  local c = look_at(k, h)
+  if not c or c.foreign then
+    c = c or empty_channel(forgotten(hub, k, index, h, now))
+    -- First, since it is refused where memory is used up.
+    redis.call('HSET', k.meta, 'l', '0', 'd', h.birth)
+    redis.call('UNLINK', k.stream, k.ids, k.clients)
+  elseif c.lost then
+    cut(k, c)
+  end
+  return c
+end
+
+-- What an event counts, with its id's line.
+local function cost(offset, bytes, id, overhead)
+  if id ~= '' then return bytes + 6 + #id + overhead end
+  return bytes + 19 + #offset + overhead
+end
+
+-- Evicts an event of a channel's stream; its custom id goes to `ids`, and where that is one of any client's, to `anybodys` with
+-- the event's offset.
+local function evict_one(c, entry, ids, anybodys, overhead)
+  local offset, f = string.match(entry[1], '^%d+'), entry[2]
+  local data, client, id = f[2] or '', f[4] or '', f[6] or ''
+  if id ~= '' then ids[#ids + 1] = client .. '\0' .. id end
+  if id ~= '' and client ~= '' then anybodys['\0\0' .. id] = offset end
+  c.evicted, c.events, c.bytes = tonumber(offset), c.events - 1, c.bytes - cost(offset, #data, id, overhead)
+  return #data
+end
+
+-- Evicts what is too old, and what is too much, a slice of it at most; the newest is never too much. For whom an event was
+-- need not be known: each event says where the one before it for the same readers is.
+local function evict(k, c, now, age, max_events, max_bytes, overhead)
+  if c.events > 0 and now - c.time > age then return cut(k, c) end
+  local function goes()
+    return now - c.oldest > age or c.events > 1 and (c.events > max_events or c.bytes > max_bytes)
+  end
+  -- The one that goes, and the time of the next.
+  local left, weight, count = SLICE, WEIGHT, 2
+  while c.events > 0 and left > 0 and weight > 0 and goes() do
+    local entries, gone, ids, anybodys = redis.call('XRANGE', k.stream, '-', '+', 'COUNT', count), {}, {}, {}
+    if #entries == 0 then return cut(k, c) end
+    for _, entry in ipairs(entries) do
+      c.oldest = tonumber(entry[2][10] or '0') or 0
+      if not goes() then break end
+      gone[#gone + 1] = entry[1]
+      weight = weight - evict_one(c, entry, ids, anybodys, overhead)
+    end
+    if #gone > 0 then redis.call('XDEL', k.stream, unpack(gone)) end
+    for id, offset in pairs(anybodys) do
+      -- Unless a later event for another client has it.
+      if redis.call('HGET', k.ids, id) == offset then ids[#ids + 1] = id end
+    end
+    if #ids > 0 then redis.call('HDEL', k.ids, unpack(ids)) end
+    left = left - #gone
+    count = math.max(1, math.min(left, 64, math.floor(65536 * c.events / math.max(c.bytes, 1))))
+  end
+end
+
+-- Sets what is known of a channel, and `fields` besides. Redis writes whole numbers as such.
+local function save(k, c, fields)
+  redis.call('HSET', k.meta, 'b', c.bytes, 'n', c.events, 'q', c.oldest, 'x', c.evicted, 'w', c.broadcast, 'o', c.others,
+    'k', c.targeted and '1' or '0', unpack(fields))
+end
+
+-- Keeps a key for `life`.
+local function keep(key, life)
+  if life == '' then redis.call('PERSIST', key) else redis.call('PEXPIRE', key, life) end
+end
+
+-- Keeps what is known of a channel for `life`.
+local function keep_channel(k, c, life)
+  keep(k.meta, life)
+  if c.targeted then keep(k.clients, life) end
+end

@@ -1,0 +1,70 @@
+-- The hub.
+
+-- Where memory is used up Redis refuses what a script does first, if that may need some. To read, to close and to begin an epoch
+-- has to be possible then, and needs next to none: so this, which needs none, is done before.
+local function do_without_memory(hub)
+  redis.call('HDEL', hub, '')
+end
+
+-- What is known of the hub; without an epoch if there is none. Its birth is the epoch that it began with: a channel that has
+-- another one is of a hub that was lost. `lost` is the offset that was given to what was lost before the epoch began. A hub that is
+-- `sharded` pushes to its shard of a cluster. For `leaps` see `survey`, for `most` and `noted` see `held_of`, for `since` and
+-- `shortest` see `remember_life`.
+local function look_at_hub(hub)
+  local h = redis.call('HMGET', hub, 'e', 'n', 'x', 'w', 'y', 'b', 'd', 's', 'j', 'r', 'rt', 'm1', 'm2')
+  return {
+    epoch = h[1] or '', last = tonumber(h[2] or 0), until_ = h[3], written = tonumber(h[4] or 0), longest = tonumber(h[5] or 0),
+    lost = tonumber(h[6] or 0), birth = h[7], sharded = h[8], leaps = h[9], most = h[10], noted = tonumber(h[11] or 0),
+    since = tonumber(h[12] or 0), shortest = tonumber(h[13] or 0),
+  }
+end
+
+-- Pushes to all who are subscribed: on a cluster to those of the servers that have the hub's slot, and not to all of its
+-- servers.
+local function push(h, channel, message)
+  redis.call(h.sharded == '1' and 'SPUBLISH' or 'PUBLISH', channel, message)
+end
+
+-- Begins a new epoch. No offset is given again that is known to have been given in the one before, which the hub remembers.
+local function renew(hub, h, epoch, known)
+  h.last = math.max(h.last, known) + 1
+  redis.call('HSET', hub, 'e', epoch, 'n', text(h.last), 'b', text(h.last), 'p', h.epoch, 'j', '')
+  h.epoch, h.lost, h.leaps = epoch, h.last, ''
+end
+
+-- An offset of the epoch that a node knows to have been given, and that the hub does not know of.
+local function is_lost(h, known)
+  if known > h.last then return true end
+  if not h.leaps or h.leaps == '' then return false end
+  for from, to in string.gmatch(h.leaps, '(%d+)-(%d+)') do
+    -- Nodes are told the last of those that are left out: it is how far the hub is until one is given after it.
+    if known > tonumber(from) and known < tonumber(to) then return true end
+  end
+  return false
+end
+
+-- The hub, for a script that begins with these arguments: the epoch that the node knows, the highest offset of it that it knows
+-- to have been given, and an epoch to begin if that is lost. Without the hub it gives what is to be answered: its epoch is another
+-- one.
+local function enter_hub(hub)
+  local h = look_at_hub(hub)
+  -- None is given again: a reader that has seen the lost one would take the other for it, or never get it.
+  if h.epoch == ARGV[1] and is_lost(h, tonumber(ARGV[2])) then renew(hub, h, ARGV[3], tonumber(ARGV[2])) end
+  if h.epoch ~= ARGV[1] then return nil, { 'epoch', h.epoch } end
+  return h
+end
+
+-- The hub lives as long as the longest lived of its channels: for `life` from now, or for ever.
+local function keep_hub(hub, index, h, now, life)
+  if h.until_ == 'ever' then return end
+  if life == '' then
+    redis.call('HSET', hub, 'x', 'ever')
+    redis.call('PERSIST', hub)
+    redis.call('PERSIST', index)
+  elseif not h.until_ or tonumber(h.until_) < now + life then
+    local longer = life + math.floor(life / 8) + 1000
+    redis.call('HSET', hub, 'x', text(now + longer))
+    redis.call('PEXPIRE', hub, longer)
+    redis.call('PEXPIRE', index, longer)
+  end
+end

@@ -1,0 +1,5 @@
+-- KEYS: hub. ARGV: an epoch to begin if the server may have lost events.
+do_without_memory(KEYS[1])
+local h = look_at_hub(KEYS[1])
+if h.epoch ~= '' then survey(KEYS[1], h, ARGV[1]) end
+return {}
