@@ -1,15 +1,15 @@
-//! The HTTP face: a layer that answers requests for streams, and passes every other request through untouched.
+//! The HTTP side: a layer that answers requests for streams, and passes every other request through untouched.
 //!
 //! A request goes route -> [`Authorizer`](crate::Authorizer) -> [`Grant`](crate::Grant) ->
-//! [`Subscription`](crate::Subscription) -> [`SseBody`]. Each question on that way has its files:
+//! [`Subscription`](crate::Subscription) -> [`SseBody`]. Each step has its files:
 //!
-//! | file | question |
+//! | file | what it decides |
 //! | --- | --- |
 //! | `route` | which paths are streams, and with what settings |
 //! | `ask`, `accept` | what a request asks for, and whether it is valid |
 //! | `answer`, `response` | how the authorizer's and the hub's answer becomes an HTTP response |
 //! | `stream`, `preamble`, `retry`, `webkit` | what is sent, and how it begins |
-//! | `keep_alive`, `idle`, `coalesce` | when it is sent, and what is sent when there is nothing to send |
+//! | `keep_alive`, `idle`, `coalesce` | when it is sent, and what is sent while the stream is idle |
 //! | `layer`, `config`, `service`, `future`, `body`, `not_found` | the tower and http-body types around them |
 
 mod accept;

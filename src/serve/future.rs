@@ -1,4 +1,4 @@
-//! The way from a request to its response: through the inner service, or through the authorizer.
+//! The response future: it polls the inner service, or asks the authorizer and opens a subscription.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! What an application configures: the hub, the routes and the authorizer.
+//! The layer, which an application configures with a publisher, routes and an authorizer.
 
 use std::sync::Arc;
 

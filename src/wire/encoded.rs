@@ -78,7 +78,7 @@ impl EncodedEvent {
         self.field("")
     }
 
-    /// Returns the data as a client gets it: its lines joined by LF.
+    /// Returns a copy of the data as a client gets it: its lines joined by LF.
     pub fn data(&self) -> String {
         let mut data = String::with_capacity(self.as_bytes().len());
         for line in self.fields("data") {

@@ -102,11 +102,12 @@ impl Event {
 
     /// Makes it safe to publish the event again when you don't know whether the first attempt succeeded.
     ///
-    /// A channel takes one event per key within a window, five minutes by default. Publishing the same key again
-    /// changes nothing and returns the id of the first event, with [`Sent::repeated`](crate::Sent::repeated) set. The
-    /// key does not go on the wire.
+    /// A channel takes one event per key within a window. Publishing the same key again changes nothing and returns the
+    /// id of the first event, with [`Sent::repeated`](crate::Sent::repeated) set. The key does not go on the wire. By
+    /// default, an event has none.
     ///
-    /// An in-process hub remembers at most the last 16,384 keys.
+    /// In process, the window is five minutes, and the hub remembers at most the last 16,384 keys. A remote backend
+    /// sets its own window: that of `Redis` is five minutes by default.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
