@@ -44,7 +44,7 @@ impl Kind {
         self == Self::NpmFetchEventSource
     }
 
-    /// Whether it takes a head that breaks off for a complete one.
+    /// Whether it takes a head that breaks off for a complete one, and closes for good if that has no content type.
     pub fn takes_half_a_head(self) -> bool {
         matches!(self, Self::Chromium | Self::Firefox)
     }

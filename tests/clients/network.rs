@@ -26,7 +26,7 @@ use tokio::{
 pub enum Fault {
     /// The connection ends after that many bytes.
     Cut(usize),
-    /// The connection is reset after that many bytes. Some of those in flight are lost.
+    /// The client receives that many bytes, then the connection is reset.
     Reset(usize),
     /// Nothing follows that many bytes for a while, then the connection ends.
     Stall(usize),
@@ -127,6 +127,9 @@ impl Shared {
             Fault::Trickle(bytes) => (bytes, false),
             Fault::BeforeBlankLine | Fault::AfterEvent => (usize::MAX, false),
         };
+        // Written at once, because a reset discards whatever the kernel has not sent: of hundreds of one-byte segments,
+        // most. The client would then see a cut at any earlier byte, even within the head.
+        let mut held = Vec::new();
         let mut line = Vec::new();
         let mut was_at_blank_line = false;
         let mut sent = 0;
@@ -139,7 +142,7 @@ impl Shared {
                 byte if line == b"\n" => line = vec![byte],
                 byte => line.push(byte),
             }
-            to.write_all(&[byte]).await?;
+            held.push(byte);
             sent += 1;
             let at_blank_line = line == b"\n";
             match fault {
@@ -148,9 +151,11 @@ impl Shared {
                 _ => was_at_blank_line = at_blank_line,
             }
             if !at_once {
+                to.write_all(&std::mem::take(&mut held)).await?;
                 tokio::task::yield_now().await;
             }
         }
+        to.write_all(&held).await?;
         if let Fault::Stall(_) = fault {
             tokio::time::sleep(STALL).await;
         }
