@@ -65,6 +65,22 @@ fn last_n_counts_over_all_channels() {
 }
 
 #[test]
+fn the_last_n_of_a_long_history_are_the_newest_of_both_lanes() {
+    let publisher = Publisher::new();
+    let channel = publisher.channel("a").unwrap();
+    let sent =
+        |n: usize| if n.is_multiple_of(3) { send_to(&publisher, "a", "ana", n) } else { send(&publisher, "a", n) };
+    (0..300).for_each(|n| drop(sent(n)));
+    for n in [0, 1, 63, 64, 65, 128, 200, 300, 1_000, usize::MAX] {
+        let expected: Vec<_> = (300_usize.saturating_sub(n)..300).map(|n| n.to_string()).collect();
+        let recent = channel.recent_for("ana", n).unwrap();
+        assert_eq!(recent.iter().map(|event| event.data()).collect::<Vec<_>>(), expected);
+        assert_eq!(texts(&mut start(&publisher, &["a", "b"], "ana", Start::Last(n))), expected);
+    }
+    assert_eq!((channel.recent(150).len(), channel.recent(150)[0].data()), (150, "76".to_owned()));
+}
+
+#[test]
 fn last_n_continues_live() {
     let publisher = with_history();
     for n in [0, 1] {

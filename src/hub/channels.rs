@@ -11,6 +11,8 @@ use super::{
 use crate::{
     log::{self, Log, Retention, View},
     wire::{
+        cursor::Offset,
+        encode::Sealed,
         encoded::EncodedEvent,
         name::{ChannelName, ClientId},
         notice::EndReason,
@@ -87,15 +89,26 @@ impl Hub {
 
     /// The newest `n` events that are held for a client, or for everybody if there is none; oldest first.
     pub(crate) fn recent(&self, name: &ChannelName, client: Option<&ClientId>, n: usize) -> Vec<EncodedEvent> {
-        let newest = self.with_existing(name, |state| {
-            let (now, view) = (now(), View { client: client.and_then(|client| state.log.lane_of(client)) });
-            state.log.expire(view, now);
-            let newest = state.log.newest(view, n);
-            self.counters.evicted.add(state.log.enforce(now, log::SLICE));
-            newest
-        });
-        let recent = newest.unwrap_or_default().into_iter().rev();
-        recent.map(|sealed| EncodedEvent::new(name.clone(), sealed)).collect()
+        let mut recent: Vec<Sealed> = Vec::new();
+        // A slice of them under each lock.
+        loop {
+            let end = recent.last().map_or(Offset::new(u64::MAX), Sealed::offset);
+            let most = (n - recent.len()).min(log::SLICE);
+            let newest = self.with_existing(name, |state| {
+                let (now, view) = (now(), View { client: client.and_then(|client| state.log.lane_of(client)) });
+                state.log.expire(view, now);
+                let newest = state.log.newest_before(view, end, most);
+                self.counters.evicted.add(state.log.enforce(now, log::SLICE));
+                newest
+            });
+            let newest = newest.unwrap_or_default();
+            let is_all = newest.len() < most;
+            recent.extend(newest);
+            if is_all || recent.len() == n {
+                break;
+            }
+        }
+        recent.into_iter().rev().map(|sealed| EncodedEvent::new(name.clone(), sealed)).collect()
     }
 
     /// Ends the readers of a client on all channels. Returns how many.

@@ -57,7 +57,8 @@ impl Limits {
     }
 
     /// Sets how many subscriptions there may be. The default is 100,000. At the limit, a reader is told to reconnect
-    /// later.
+    /// later. Subscriptions that are over do not count, even if their readers have not read the end; but there may be no
+    /// more than twice as many as this of all together.
     pub fn subscriptions(mut self, max: usize) -> Self {
         self.subscriptions = max;
         self

@@ -11,7 +11,7 @@ use super::{
     state::{Shared, State},
 };
 use crate::{
-    log::{Batch, Limit, View},
+    log::{self, Batch, Limit, View},
     wire::{
         cursor::{Cursor, Epoch, Offset},
         notice::EndReason,
@@ -172,6 +172,21 @@ impl Position {
         }
         let late = state.has_passed_late(self.view, self.late, self.told, cursor.offset);
         (late || self.has_lagged(state, cursor.offset)).then_some(Instead::Lagged)
+    }
+
+    /// Where the newest `n` events are, a slice of them under each lock.
+    pub(super) fn newest(&self, n: usize) -> Vec<Offset> {
+        let mut newest: Vec<Offset> = Vec::new();
+        loop {
+            let end = newest.last().copied().unwrap_or(Offset::new(u64::MAX));
+            let most = (n - newest.len()).min(log::SLICE);
+            let more = self.channel.look().log.newest_offsets_before(self.view, end, most);
+            let is_all = more.len() < most;
+            newest.extend(more);
+            if is_all || newest.len() == n {
+                return newest;
+            }
+        }
     }
 
     pub(super) fn missed(&self, state: &State) -> Offset {

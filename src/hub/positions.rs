@@ -145,8 +145,7 @@ impl Positions {
 
     /// The offset right before the last `n` events that are held; `None` if there are fewer.
     pub(crate) fn before_last(&self, n: usize) -> Option<Offset> {
-        let newest = self.each(|position, state| state.log.newest_offsets(position.view, n));
-        let mut newest: Vec<_> = newest.flatten().collect();
+        let mut newest: Vec<_> = self.as_slice().iter().flat_map(|position| position.newest(n)).collect();
         newest.sort_unstable_by_key(|offset| std::cmp::Reverse(*offset));
         newest.get(n.checked_sub(1)?).map(|offset| offset.before())
     }

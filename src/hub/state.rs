@@ -12,6 +12,7 @@ use super::{
     coverage::Coverage,
     ledger::{Ledger, Turn},
     readers::Readers,
+    slices::in_slices,
 };
 use crate::{
     backend::{Connected, Progress},
@@ -181,11 +182,12 @@ impl Shared {
     }
 
     /// After all of its readers were ended for good: gives back their seats, in slices.
-    pub(crate) fn give_seats_back(&self) {
-        let mut from = Some(0);
-        while let Some(number) = from {
-            from = self.look().readers.end_seats(number);
-        }
+    pub(crate) fn give_seats_back(self: &Arc<Self>) {
+        let (shared, mut from) = (self.clone(), Some(0));
+        in_slices(move || {
+            from = from.and_then(|number| shared.look().readers.end_seats(number));
+            from.is_some()
+        });
     }
 
     /// The clients that are connected, and how often; and how many connections are no client's. It is looked up in slices: who

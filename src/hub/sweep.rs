@@ -12,8 +12,9 @@ use super::{
 };
 use crate::{log, sync::Ordering};
 
-/// A call looks at this many channels at most.
+/// A call looks at this many channels at most, and a task between two yields at this many.
 const SLICE: usize = 64;
+const SLICE_OF_TASK: usize = 256;
 /// A call that looks for room looks at about this many.
 const SLICE_FOR_ROOM: usize = 1_024;
 
@@ -30,14 +31,14 @@ impl Hub {
     pub(crate) fn maintain_some(&self, now: Instant) -> bool {
         self.reclaim();
         self.memory.forget_marks(log::SLICE);
-        self.sweep_some(now)
+        self.sweep_some(now, SLICE)
     }
 
-    /// Looks at the channels that are due, at no more than a slice of them. Says whether there are more.
-    fn sweep_some(&self, now: Instant) -> bool {
+    /// Looks at the channels that are due, at no more than so many. Says whether there are more.
+    fn sweep_some(&self, now: Instant, most: usize) -> bool {
         // Whoever holds it is at it.
         let Ok(mut pending) = self.due.pending.try_lock() else { return false };
-        let mut left = SLICE;
+        let mut left = most;
         while left > 0 {
             left -= 1;
             match pending.pop() {
@@ -75,7 +76,7 @@ impl Hub {
         }
         let running = Running(Arc::downgrade(self));
         runtime.spawn(async move {
-            let more = || running.0.upgrade().is_some_and(|hub| hub.sweep_some(now()));
+            let more = || running.0.upgrade().is_some_and(|hub| hub.sweep_some(now(), SLICE_OF_TASK));
             while more() {
                 tokio::task::yield_now().await;
             }

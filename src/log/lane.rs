@@ -111,11 +111,24 @@ impl Lane {
     pub(super) fn after(&self, offset: Offset) -> impl DoubleEndedIterator<Item = Held<'_>> {
         let offset = offset.max(self.hidden);
         let held = self.runs.as_ref().map(|runs| runs.after(offset)).into_iter().flatten();
-        let newest = self.newest.as_ref().map(|newest| (newest.offset(), newest.as_bytes()));
-        held.map(move |held| match newest {
-            Some((offset, bytes)) if offset == held.offset => Held { offset, bytes, shared: Some(bytes) },
+        held.map(|held| self.as_published(held))
+    }
+
+    /// The held events before `end`, newest first.
+    pub(super) fn newest_before(&self, end: Offset) -> impl Iterator<Item = Held<'_>> {
+        let hidden = self.hidden;
+        let held = self.runs.as_ref().map(|runs| runs.newest_before(end)).into_iter().flatten();
+        held.take_while(move |held| held.offset > hidden).map(|held| self.as_published(held))
+    }
+
+    /// With the memory that it was published in, if that is kept.
+    fn as_published<'a>(&'a self, held: Held<'a>) -> Held<'a> {
+        match &self.newest {
+            Some(newest) if newest.offset() == held.offset => {
+                Held { offset: held.offset, bytes: newest.as_bytes(), shared: Some(newest.as_bytes()) }
+            }
             _ => held,
-        })
+        }
     }
 
     /// What is after `offset` and before `end`, from its first event on as far as it lies in one piece and within `limit`.

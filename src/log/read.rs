@@ -68,23 +68,29 @@ impl Log {
         (count > 0).then(|| Batch::of_bytes(bytes.into(), count, last))
     }
 
-    /// The newest `n` events in `view`, newest first.
-    pub(crate) fn newest(&self, view: View, n: usize) -> Vec<Sealed> {
-        self.newest_held(view, n).iter().map(Held::to_sealed).collect()
+    /// The newest `n` events in `view` before `end`, newest first.
+    pub(crate) fn newest_before(&self, view: View, end: Offset, n: usize) -> Vec<Sealed> {
+        self.newest_held(view, end, n).iter().map(Held::to_sealed).collect()
     }
 
-    /// Where the newest `n` events in `view` are, newest first.
-    pub(crate) fn newest_offsets(&self, view: View, n: usize) -> Vec<Offset> {
-        self.newest_held(view, n).iter().map(|event| event.offset).collect()
+    /// Where these are.
+    pub(crate) fn newest_offsets_before(&self, view: View, end: Offset, n: usize) -> Vec<Offset> {
+        self.newest_held(view, end, n).iter().map(|event| event.offset).collect()
     }
 
-    fn newest_held(&self, view: View, n: usize) -> Vec<Held<'_>> {
-        let broadcasts = self.broadcast.after(Offset::START).rev().take(n);
-        let targeted = self.own(view).map(|lane| lane.after(Offset::START).rev().take(n));
+    fn newest_held(&self, view: View, end: Offset, n: usize) -> Vec<Held<'_>> {
+        let broadcasts = self.broadcast.newest_before(end).take(n);
+        let targeted = self.own(view).map(|lane| lane.newest_before(end).take(n));
         let mut newest: Vec<_> = broadcasts.chain(targeted.into_iter().flatten()).collect();
         newest.sort_unstable_by_key(|event| std::cmp::Reverse(event.offset));
         newest.truncate(n);
         newest
+    }
+
+    /// The newest `n` events in `view`, newest first.
+    #[cfg(test)]
+    pub(crate) fn newest(&self, view: View, n: usize) -> Vec<Sealed> {
+        self.newest_before(view, Offset::new(u64::MAX), n)
     }
 }
 
@@ -269,6 +275,10 @@ mod tests {
                 let newest = log.newest(view, expected.len());
                 assert!(newest.iter().rev().map(|e| e.as_bytes()).eq(expected.iter().map(|e| e.as_bytes())));
                 let end = expected.get(pick(9)).map_or(Offset::new(u64::MAX), |event| event.offset());
+                let seen =
+                    held.iter().filter(|(lane, event)| (*lane == BROADCAST || view == ana) && event.offset() < end);
+                let newest = log.newest_offsets_before(view, end, 7);
+                assert!(seen.rev().take(7).map(|(_, event)| event.offset()).eq(newest));
                 if expected.first().is_some_and(|first| first.offset() < end) {
                     let some = log.read_before(view, Offset::new(after), end, Limit::CHUNK).unwrap();
                     assert!(some.last() < end && bytes.starts_with(some.bytes()));

@@ -3,6 +3,8 @@
 //! A run that still grows is a `Vec`. Once it is frozen into `Bytes` it is shared by all who read it, and from then on
 //! events only leave it. Neither is ever larger than a chunk, unless one event alone is.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::{batch::Limit, retention::EVENT_OVERHEAD};
@@ -141,7 +143,23 @@ impl<B: AsRef<[u8]>> Run<B> {
         offset: Offset,
         shared: Option<&'a Bytes>,
     ) -> impl DoubleEndedIterator<Item = Held<'a>> {
-        (self.first_after(offset)..self.places.len()).map(move |index| Held {
+        self.within(self.first_after(offset)..self.places.len(), shared)
+    }
+
+    pub(super) fn before<'a>(
+        &'a self,
+        end: Offset,
+        shared: Option<&'a Bytes>,
+    ) -> impl DoubleEndedIterator<Item = Held<'a>> {
+        self.within(self.gone..self.first_after(end.before()), shared)
+    }
+
+    fn within<'a>(
+        &'a self,
+        indices: Range<usize>,
+        shared: Option<&'a Bytes>,
+    ) -> impl DoubleEndedIterator<Item = Held<'a>> {
+        indices.map(move |index| Held {
             offset: self.places[index].offset,
             bytes: self.slice(index, index + 1),
             shared,
@@ -259,6 +277,10 @@ impl Run<Bytes> {
 
     pub(super) fn events_after(&self, offset: Offset) -> impl DoubleEndedIterator<Item = Held<'_>> {
         self.after(offset, Some(&self.bytes))
+    }
+
+    pub(super) fn events_before(&self, end: Offset) -> impl DoubleEndedIterator<Item = Held<'_>> {
+        self.before(end, Some(&self.bytes))
     }
 
     /// Puts others behind this one, into memory of all of them, if that is no more than a chunk and nothing in it is dead.

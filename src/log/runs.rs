@@ -153,6 +153,13 @@ impl Runs {
         frozen.chain(self.tail.after(offset, None))
     }
 
+    /// The events before `end`, newest first.
+    pub(super) fn newest_before(&self, end: Offset) -> impl Iterator<Item = Held<'_>> {
+        let begun = self.frozen.partition_point(|run| run.first().is_some_and(|first| first < end));
+        let frozen = self.frozen.range(..begun).flat_map(move |run| run.events_before(end));
+        frozen.chain(self.tail.before(end, None)).rev()
+    }
+
     /// The events after `offset` and before `end`, as far as they lie in one piece and within `limit`.
     pub(super) fn read(&mut self, offset: Offset, end: Offset, limit: Limit) -> Option<Batch> {
         let mut spot = self.spot_after(offset)?;

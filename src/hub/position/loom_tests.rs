@@ -44,7 +44,7 @@ fn enter(channel: &Arc<Shared>) -> Position {
 /// The next event after all that there ever was.
 fn publish(channel: &Shared) {
     let (mut state, view) = (channel.change(), View { client: None });
-    let newest = state.log.newest_offsets(view, 1).first().copied();
+    let newest = state.log.newest_offsets_before(view, Offset::new(u64::MAX), 1).first().copied();
     let offset = Offset::new(newest.unwrap_or_default().max(state.log.missed(view)).get() + 1);
     let cursor = Cursor { epoch: Epoch::from_bits(1), offset };
     let (event, custom) = Draft::new(Event::text("x"), offset).seal(cursor);
