@@ -38,7 +38,7 @@ fn poll<F: Future>(future: F) -> Poll<F::Output> {
 }
 
 fn publish(publisher: &Publisher, channel: &'static str) {
-    drop(black_box(ready(publisher.channel(channel).unwrap().send(Event::text(TEXT))).unwrap()));
+    drop(black_box(ready(publisher.channel(channel).send(Event::text(TEXT))).unwrap()));
 }
 
 fn open(publisher: &Publisher, channel: &'static str) -> Subscription {
@@ -107,7 +107,7 @@ fn publish_to_one_client(c: &mut Criterion) {
                 (0..clients).map(|client| ready(Subscription::open(&publisher, grant(client))).unwrap()).collect();
             subscriptions.iter_mut().for_each(read_to_the_end);
             b.iter(|| {
-                let sent = poll(publisher.channel("c").unwrap().send_to("u5", Event::text(TEXT)));
+                let sent = poll(publisher.channel("c").send_to("u5", Event::text(TEXT)));
                 assert!(sent.is_ready());
                 read_to_the_end(&mut subscriptions[5]);
             });
@@ -179,7 +179,7 @@ fn open_and_drop(c: &mut Criterion) {
         let publisher = Publisher::new();
         for channel in 0..channels {
             (0..held).for_each(|_| {
-                assert!(poll(publisher.channel(&*format!("c{channel}")).unwrap().send(Event::text(TEXT))).is_ready());
+                assert!(poll(publisher.channel(&*format!("c{channel}")).send(Event::text(TEXT))).is_ready());
             });
         }
         let name = format!("channels {channels}, events {held}");

@@ -63,8 +63,8 @@ async fn talk(publisher: Publisher) -> Result<(), PublishError> {
     let mut second = interval(Duration::from_secs(1));
     loop {
         second.tick().await;
-        publisher.channel("team")?.send(Event::text("to the whole team")).await?;
-        publisher.channel("team")?.send_to("ana", Event::text("to ana only")).await?;
-        publisher.channel("board")?.send(Event::text("to the board")).await?;
+        publisher.channel("team").send(Event::text("to the whole team")).await?;
+        publisher.channel("team").send_to("ana", Event::text("to ana only")).await?;
+        publisher.channel("board").send(Event::text("to the board")).await?;
     }
 }

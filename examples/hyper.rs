@@ -54,6 +54,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn hit<B>(publisher: Publisher, request: Request<B>) -> Result<Response<Full<Bytes>>, PublishError> {
-    let sent = publisher.channel("hits")?.send(Event::text(request.uri().path())).await?;
+    let sent = publisher.channel("hits").send(Event::text(request.uri().path())).await?;
     Ok(Response::new(format!("sent to {} readers\n", sent.reached).into()))
 }

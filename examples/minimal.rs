@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn tick(publisher: Publisher) -> Result<(), tower_sse::PublishError> {
     for second in 1.. {
         sleep(Duration::from_secs(1)).await;
-        publisher.channel("clock")?.send(Event::text(format!("{second} s"))).await?;
+        publisher.channel("clock").send(Event::text(format!("{second} s"))).await?;
     }
     Ok(())
 }

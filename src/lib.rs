@@ -13,10 +13,9 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let publisher = Publisher::new();
 //! let sse = SseLayer::new(publisher.clone()).route("/sse/{channel}/{client_id}")?;
-//! let chat = publisher.channel("chat")?;
 //! let say = move |text: String| async move {
 //!     // Reaches everyone who reads the channel; `send_to("ana", ..)` reaches one client.
-//!     let sent = chat.send(Event::text(text)).await;
+//!     let sent = publisher.channel("chat").send(Event::text(text)).await;
 //!     sent.map(|sent| sent.id.to_string()).map_err(|error| match error.is_too_large() {
 //!         true => (StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
 //!         false => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),

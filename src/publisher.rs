@@ -10,7 +10,7 @@ use tokio::task::consume_budget;
 pub use self::{builder::PublisherBuilder, opening::Opening};
 use crate::{
     backend::Connected,
-    error::{BackendError, InvalidText, PublishError},
+    error::{BackendError, InvalidText, PublishError, PublishErrorKind},
     hub::{self, Grant, Hub, Limits, OpenOptions, Sent, Subscription, end_client},
     node::{self, remote::Remote},
     observe::Stats,
@@ -41,8 +41,8 @@ use crate::{
 /// use tower_sse::{Event, Publisher};
 ///
 /// let publisher = Publisher::new();
-/// publisher.channel("chat")?.send(Event::text("hello, all")).await?;
-/// publisher.channel("chat")?.send_to("ana", Event::text("hello, Ana")).await?;
+/// publisher.channel("chat").send(Event::text("hello, all")).await?;
+/// publisher.channel("chat").send_to("ana", Event::text("hello, Ana")).await?;
 /// # Ok::<_, tower_sse::PublishError>(())
 /// # }).unwrap();
 /// ```
@@ -87,25 +87,28 @@ impl Publisher {
     /// Returns a handle to a channel.
     ///
     /// You don't create channels: the handle works whether or not anything was published to the channel, and a channel
-    /// costs nothing before its first event or reader. A handle is cheap to clone and to keep.
+    /// costs nothing before its first event or reader.
     ///
-    /// # Errors
-    ///
-    /// Returns an [`InvalidText`](crate::InvalidText) if the text is not a valid name. A [`ChannelName`] always is:
+    /// Any text makes a handle, so that code which names a channel in place needs no `?` for that. If the text is not a
+    /// valid name, [`Channel::name`] and everything that sends return an error, and every other method behaves as for a
+    /// channel that does not exist: it has neither events nor readers. Likewise, a client id that is not valid is an error
+    /// of what is sent, and otherwise nobody's. To check names from outside early, make a [`ChannelName`] or a
+    /// [`ClientId`] of them.
     ///
     /// ```
-    /// # fn main() -> Result<(), tower_sse::InvalidText> {
-    /// use tower_sse::{ChannelName, Publisher};
+    /// use tower_sse::Publisher;
     ///
     /// let publisher = Publisher::new();
-    /// let chat = publisher.channel("chat")?;
-    /// let Ok(news) = publisher.channel(ChannelName::from_static("news"));
-    /// assert!(publisher.channel("two\nlines").is_err());
-    /// # Ok(())
-    /// # }
+    /// assert_eq!(publisher.channel("chat").name().unwrap(), "chat");
+    /// let not_valid = publisher.channel("two\nlines");
+    /// assert!(not_valid.name().is_err() && not_valid.recent(10).is_empty());
     /// ```
-    pub fn channel<N: TryInto<ChannelName>>(&self, name: N) -> Result<Channel, N::Error> {
-        Ok(Channel { handle: self.handle.clone(), name: name.try_into()? })
+    pub fn channel<N>(&self, name: N) -> Channel
+    where
+        N: TryInto<ChannelName>,
+        N::Error: Into<InvalidText>,
+    {
+        Channel { handle: self.handle.clone(), name: name.try_into().map_err(Into::into) }
     }
 
     /// Returns the names of the channels that have a reader or an event, in no particular order. With a remote backend,
@@ -125,12 +128,11 @@ impl Publisher {
     ///
     /// The connections are told not to reconnect: they get a `goodbye`, and a browser that reconnects all the same gets
     /// a 204. To keep the client away for good, deny it in the authorizer. This visits every channel.
-    ///
-    /// # Errors
-    ///
-    /// Returns an [`InvalidText`](crate::InvalidText) if the text is not a valid client id.
-    pub fn disconnect<C: TryInto<ClientId>>(&self, client: C) -> Result<usize, C::Error> {
-        client.try_into().map(|client| self.handle.hub.disconnect(&client))
+    pub fn disconnect<C>(&self, client: C) -> usize
+    where
+        C: TryInto<ClientId>,
+    {
+        client.try_into().map_or(0, |client| self.handle.hub.disconnect(&client))
     }
 
     /// Shuts the hub down.
@@ -211,13 +213,13 @@ impl Subscription {
 #[derive(Clone)]
 pub struct Channel {
     handle: Arc<Handle>,
-    name: ChannelName,
+    name: Result<ChannelName, InvalidText>,
 }
 
 impl Channel {
-    /// The channel's name.
-    pub fn name(&self) -> &ChannelName {
-        &self.name
+    /// Returns the channel's name, or why the text that the handle was made of is not valid.
+    pub fn name(&self) -> Result<&ChannelName, &InvalidText> {
+        self.name.as_ref()
     }
 
     /// Sends an event to everyone who reads the channel, and to everyone who reconnects within its
@@ -233,8 +235,9 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// Returns an error if the channel is finished, the event is too large, its custom id is already held, a limit is
-    /// reached, or the hub is shutting down. See the predicates of [`PublishError`]. Then no reader gets the event. If a remote backend [does not answer](PublishError::is_unavailable), it is not
+    /// Returns an error if the channel's name is not valid, the channel is finished, the event is too large, its custom
+    /// id is already held, a limit is reached, or the hub is shutting down. See the predicates of [`PublishError`].
+    /// Then no reader gets the event. If a remote backend [does not answer](PublishError::is_unavailable), it is not
     /// known whether readers get it.
     pub async fn send(&self, event: Event) -> Result<Sent, PublishError> {
         self.publish(None, event, false).await
@@ -274,15 +277,15 @@ impl Channel {
     }
 
     async fn publish(&self, target: Option<&ClientId>, event: Event, last: bool) -> Result<Sent, PublishError> {
-        let Handle { hub, remote } = &*self.handle;
-        let sent = match remote {
-            None => {
+        let sent = match (&self.name, &self.handle.remote) {
+            (Err(error), _) => Err(PublishErrorKind::InvalidText(error.clone()).into()),
+            (Ok(name), None) => {
                 // Yield before publishing, so that nothing was published if the caller drops the future here.
                 consume_budget().await;
-                hub.publish(&self.name, target, event, last)
+                self.handle.hub.publish(name, target, event, last)
             }
             // Boxed, because otherwise every in-process publish would have a future of this size.
-            Some(remote) => Box::pin(remote.publish(hub, &self.name, target, event, last)).await,
+            (Ok(name), Some(remote)) => Box::pin(remote.publish(&self.handle.hub, name, target, event, last)).await,
         };
         if sent.is_err() {
             self.handle.hub.counters.publish_refused.add(1);
@@ -295,56 +298,53 @@ impl Channel {
     /// With a remote backend, this node holds no events of a channel without a reader on it; [open](OpenOptions::open)
     /// a subscription to get them from the store.
     pub fn recent(&self, n: usize) -> Vec<EncodedEvent> {
-        self.handle.hub.recent(&self.name, None, n)
+        let Ok(name) = &self.name else { return Vec::new() };
+        self.handle.hub.recent(name, None, n)
     }
 
     /// Returns the last `n` events that are held for a client, both broadcast and its own, oldest first. With a remote
     /// backend, the same limit applies as to [`recent`](Self::recent).
-    ///
-    /// # Errors
-    ///
-    /// Returns an [`InvalidText`](crate::InvalidText) if the text is not a valid client id.
-    pub fn recent_for<C: TryInto<ClientId>>(&self, client: C, n: usize) -> Result<Vec<EncodedEvent>, C::Error> {
-        Ok(self.handle.hub.recent(&self.name, Some(&client.try_into()?), n))
+    pub fn recent_for<C: TryInto<ClientId>>(&self, client: C, n: usize) -> Vec<EncodedEvent> {
+        let (Ok(name), Ok(client)) = (&self.name, client.try_into()) else { return Vec::new() };
+        self.handle.hub.recent(name, Some(&client), n)
     }
 
     /// Returns the number of connections to the channel on this node. [`presence`](Self::presence) counts those on all
     /// nodes.
     pub fn connections(&self) -> usize {
-        self.handle.hub.look_at(&self.name, |state| state.readers.live()).unwrap_or(0)
+        let Ok(name) = &self.name else { return 0 };
+        self.handle.hub.look_at(name, |state| state.readers.live()).unwrap_or(0)
     }
 
     /// Returns the clients that are connected to the channel on this node, each with its number of connections, in no
     /// particular order. If there are many, clients that connect or disconnect during the call may or may not be included.
     pub fn clients(&self) -> Vec<(ClientId, usize)> {
-        let clients = self.handle.hub.registry.get(&self.name).map(|shared| shared.clients().0);
+        let Ok(name) = &self.name else { return Vec::new() };
+        let clients = self.handle.hub.registry.get(name).map(|shared| shared.clients().0);
         clients.unwrap_or_default().into_iter().collect()
     }
 
     /// Ends a client's connections to this channel, as [`Publisher::disconnect`] does for all channels. Returns how
     /// many there were.
-    ///
-    /// # Errors
-    ///
-    /// Returns an [`InvalidText`](crate::InvalidText) if the text is not a valid client id.
-    pub fn disconnect<C: TryInto<ClientId>>(&self, client: C) -> Result<usize, C::Error> {
-        let client = client.try_into()?;
-        Ok(self.handle.hub.registry.get(&self.name).map_or(0, |shared| end_client(&shared, &client)))
+    pub fn disconnect<C: TryInto<ClientId>>(&self, client: C) -> usize {
+        let (Ok(name), Ok(client)) = (&self.name, client.try_into()) else { return 0 };
+        self.handle.hub.registry.get(name).map_or(0, |shared| end_client(&shared, &client))
     }
 
     /// Ends all connections to the channel, tells them not to reconnect, and forgets the channel's history.
     ///
     /// You can use the name again afterwards; a reader that reconnects with an earlier id gets a gap. A connection that
     /// also reads other channels ends as a whole. Returns the number of connections there were on this node; with a
-    /// remote backend, connections on other nodes end too.
+    /// remote backend, connections on other nodes end too. A channel whose name is not valid has none.
     ///
     /// # Errors
     ///
     /// Returns an error if a remote backend fails. You may try again. In process, it never fails.
     pub async fn close(&self) -> Result<usize, BackendError> {
-        match &self.handle.remote {
-            None => Ok(self.handle.hub.close(&self.name)),
-            Some(remote) => remote.close(&self.handle.hub, &self.name).await,
+        match (&self.name, &self.handle.remote) {
+            (Err(_), _) => Ok(0),
+            (Ok(name), None) => Ok(self.handle.hub.close(name)),
+            (Ok(name), Some(remote)) => remote.close(&self.handle.hub, name).await,
         }
     }
 
@@ -362,9 +362,9 @@ impl Channel {
     /// let publisher = Publisher::new();
     /// let reader = Subscription::open(&publisher, Grant::new([ChannelName::from_static("run")])).await.unwrap();
     /// // A worker can check whether anybody still wants what it produces.
-    /// assert_eq!(publisher.channel("run")?.presence().await?, [(None, 1)]);
+    /// assert_eq!(publisher.channel("run").presence().await?, [(None, 1)]);
     /// # drop(reader);
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// # Ok::<_, tower_sse::BackendError>(())
     /// # }).unwrap();
     /// ```
     ///
@@ -372,10 +372,12 @@ impl Channel {
     ///
     /// Returns an error if a remote backend fails. In process, it never fails.
     pub async fn presence(&self) -> Result<Connected, BackendError> {
-        let present = || self.handle.hub.registry.get(&self.name).map(|shared| shared.present());
-        match &self.handle.remote {
-            None => Ok(present().unwrap_or_default()),
-            Some(remote) => remote.presence(&self.name).await,
+        match (&self.name, &self.handle.remote) {
+            (Err(_), _) => Ok(Vec::new()),
+            (Ok(name), None) => {
+                Ok(self.handle.hub.registry.get(name).map(|shared| shared.present()).unwrap_or_default())
+            }
+            (Ok(name), Some(remote)) => remote.presence(name).await,
         }
     }
 }

@@ -161,7 +161,7 @@ fn hub_bytes_evict_the_oldest_whatever_its_channel() {
         send(&publisher, &format!("channel{}", n % 7), format!("{n:0100}"));
         assert!(publisher.stats().held_bytes <= 20_000);
     }
-    let held = (0..7).flat_map(|n| publisher.channel(format!("channel{n}")).unwrap().recent(1_000));
+    let held = (0..7).flat_map(|n| publisher.channel(format!("channel{n}")).recent(1_000));
     let mut held: Vec<_> = held.map(|event| event.offset().get()).collect();
     held.sort_unstable();
     assert!(held.len() > 60);
@@ -220,7 +220,7 @@ fn hub_bytes_hold_whatever_events_bring() {
         let max = 1 << 20;
         let publisher = with(Limits::new().hub_bytes(max));
         for n in 0..20_000 {
-            let channel = publisher.channel(format!("channel{}", n % channels)).unwrap();
+            let channel = publisher.channel(format!("channel{}", n % channels));
             let mut event = Event::text("x");
             if custom_ids {
                 event = event.id(CustomId::try_from(format!("order-{n:08}")).unwrap());
@@ -309,7 +309,7 @@ fn a_replacement_takes_the_place_of_the_reader_it_replaces() {
     let options = OpenOptions::new().max_per_client(1).max_per_channel(2).duplicates(Duplicates::Replace);
     let open = |client| ready(options.open(&publisher, grant(&["a"], client), None));
     let readers = ["ana", "bob", "ana", "bob"].map(|client| open(client).unwrap());
-    assert_eq!(publisher.channel("a").unwrap().connections(), 2);
+    assert_eq!(publisher.channel("a").connections(), 2);
     assert!(open("cyd").unwrap_err().is_limit());
     drop(readers);
 }
@@ -326,7 +326,7 @@ async fn retention_by_count_bytes_and_age() {
     let held = |retention: Retention| {
         let publisher = Publisher::builder().retention(retention).build();
         (0..20).for_each(|n| drop(send(&publisher, "a", format!("{n:0100}"))));
-        (publisher.channel("a").unwrap().recent(100).len(), publisher)
+        (publisher.channel("a").recent(100).len(), publisher)
     };
     assert_eq!(held(Retention::new().events(7)).0, 7);
     assert_eq!(held(Retention::new().events(0)).0, 1, "the newest is always held");
@@ -336,7 +336,7 @@ async fn retention_by_count_bytes_and_age() {
     let (count, publisher) = held(Retention::new().age(Duration::from_secs(9)));
     assert_eq!(count, 20);
     tokio::time::advance(Duration::from_secs(10)).await;
-    assert!(publisher.channel("a").unwrap().recent(100).is_empty());
+    assert!(publisher.channel("a").recent(100).is_empty());
     assert!(publisher.stats().held_bytes < 1_000 && publisher.stats().evicted == 20);
 }
 
@@ -349,10 +349,7 @@ async fn retention_is_set_per_channel() {
         send(&publisher, "long", n);
         send(&publisher, "short", n);
     }
-    assert_eq!(
-        (publisher.channel("long").unwrap().recent(99).len(), publisher.channel("short").unwrap().recent(99).len()),
-        (10, 2)
-    );
+    assert_eq!((publisher.channel("long").recent(99).len(), publisher.channel("short").recent(99).len()), (10, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -386,7 +383,7 @@ async fn a_history_that_is_too_old_is_hidden_at_once_and_evicted_in_slices() {
         let mut reader = resume(&publisher, &["a"], client, &first);
         assert_gap(&gap(&mut reader), GapReason::Evicted, Some(&first), Some(&young));
         assert_eq!(texts(&mut reader), ["young"]);
-        assert_eq!(publisher.channel("a").unwrap().recent(9).len(), 1);
+        assert_eq!(publisher.channel("a").recent(9).len(), 1);
     }
     assert!((1..3_000).contains(&publisher.stats().evicted), "{:?}", publisher.stats());
     // The upkeep evicts the rest, a slice at a time.
@@ -409,7 +406,7 @@ fn a_retention_function_may_call_the_hub() {
     let publisher = Publisher::builder()
         .retention_by(move |channel| {
             let channels = hub.get().map_or(0, |publisher| publisher.channels().len());
-            let held = hub.get().map_or(0, |publisher| publisher.channel(channel).unwrap().recent(1).len());
+            let held = hub.get().map_or(0, |publisher| publisher.channel(channel).recent(1).len());
             Retention::new().events(10 + channels + held)
         })
         .build();

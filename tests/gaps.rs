@@ -162,7 +162,7 @@ fn an_id_from_the_future() {
 fn a_custom_id_that_was_evicted() {
     let publisher = holding(2);
     let event = Event::text("custom").id(CustomId::from_static("order-1"));
-    ready(publisher.channel("a").unwrap().send(event)).unwrap();
+    ready(publisher.channel("a").send(event)).unwrap();
     assert_eq!(no_gap(&publisher, &["a"], "", "order-1"), [""; 0]);
     let ids: Vec<_> = (1..3).map(|n| send(&publisher, "a", n)).collect();
     let mut reader = resume(&publisher, &["a"], "", "order-1");

@@ -69,7 +69,7 @@ impl Server {
     }
 
     async fn send(&self, channel: &str, text: impl ToString) -> usize {
-        self.publisher.channel(channel).unwrap().send(Event::text(text.to_string())).await.unwrap().reached
+        self.publisher.channel(channel).send(Event::text(text.to_string())).await.unwrap().reached
     }
 
     /// Waits until there are that many subscriptions.

@@ -95,7 +95,7 @@ where
 }
 
 async fn publish(publisher: &Publisher, channel: &str, text: &str) -> String {
-    publisher.channel(channel).unwrap().send(Event::text(text)).await.unwrap().id.to_string()
+    publisher.channel(channel).send(Event::text(text)).await.unwrap().id.to_string()
 }
 
 /// The data of each event in `text`, in order.
@@ -205,7 +205,7 @@ async fn no_retry_exceeds_the_longest_timer_of_clients() {
     let layer = SseLayer::new(publisher.clone()).route(route).unwrap();
     let mut stream = Box::pin(send(&layer, get("/sse/a")).await.into_body());
     let event = Event::text("x").retry(Duration::from_millis(u64::from(u32::MAX)));
-    publisher.channel("a").unwrap().send(event).await.unwrap();
+    publisher.channel("a").send(event).await.unwrap();
     let full = whole(send(&layer, get("/sse/a")).await).await;
     publisher.shutdown(Duration::ZERO).await;
     let sent = drain(&mut stream).await + std::str::from_utf8(&full).unwrap();
@@ -237,7 +237,7 @@ async fn an_event_has_its_id_last_and_ends_in_the_only_blank_line() {
     let publisher = Publisher::new();
     let mut stream = open(&layer(&publisher), get("/sse/a")).await;
     let event = Event::text("x\ny").name(EventName::from_static("named"));
-    let id = publisher.channel("a").unwrap().send(event).await.unwrap().id;
+    let id = publisher.channel("a").send(event).await.unwrap().id;
     assert_eq!(next(&mut stream).await.unwrap(), format!("event: named\ndata: x\ndata: y\nid: {id}\n\n"));
 }
 
@@ -282,7 +282,7 @@ async fn nothing_of_the_request_is_kept_by_the_stream() {
 async fn dropping_the_body_frees_the_subscription_at_once() {
     let publisher = Publisher::new();
     let stream = open(&layer(&publisher), get("/sse/a")).await;
-    assert_eq!(publisher.channel("a").unwrap().connections(), 1);
+    assert_eq!(publisher.channel("a").connections(), 1);
     drop(stream);
     assert_eq!(publisher.connections(), 0);
 }
@@ -342,7 +342,7 @@ async fn a_polyfill_that_reconnects_with_the_id_in_the_query_misses_nothing() {
         let mut stream = open(&layer, get(&format!("/sse/a?last_event_id={first}&{name}={second}"))).await;
         assert_eq!(data(&drain(&mut stream).await), ["3"], "{name} after the page's own");
     }
-    let last = publisher.channel("a").unwrap().finish(Event::text("4")).await.unwrap().id;
+    let last = publisher.channel("a").finish(Event::text("4")).await.unwrap().id;
     assert_eq!(send(&layer, get(&format!("/sse/a?lastEventId={last}"))).await.status(), 204);
 }
 
@@ -544,7 +544,7 @@ async fn a_head_request_is_answered_like_a_get() {
             }
         }));
     let first = publish(&publisher, "over", "1").await;
-    let last = publisher.channel("over").unwrap().finish(Event::text("2")).await.unwrap().id.to_string();
+    let last = publisher.channel("over").finish(Event::text("2")).await.unwrap().id.to_string();
     for (uri, id, status) in [
         ("/sse/a", "", 200),
         ("/sse/a", "garbage", 200),
@@ -830,8 +830,8 @@ async fn the_grant_decides_who_a_connection_is_and_the_url_does_not() {
         Ok::<_, Denied>(request.grant().client(ClientId::from_static("ana")))
     }));
     let mut stream = open(&layer, get("/sse/a/bob")).await;
-    publisher.channel("a").unwrap().send_to("bob", Event::text("for bob")).await.unwrap();
-    publisher.channel("a").unwrap().send_to("ana", Event::text("for ana")).await.unwrap();
+    publisher.channel("a").send_to("bob", Event::text("for bob")).await.unwrap();
+    publisher.channel("a").send_to("ana", Event::text("for ana")).await.unwrap();
     assert_eq!(data(&drain(&mut stream).await), ["for ana"]);
 }
 
@@ -841,7 +841,7 @@ async fn a_grant_without_a_client_reads_no_targeted_event() {
     let layer = layer(&publisher)
         .authorizer(authorizer_fn(|request: AuthorizeRequest| async move { Ok::<_, Denied>(request.grant()) }));
     let mut stream = open(&layer, get("/sse/a/bob")).await;
-    publisher.channel("a").unwrap().send_to("bob", Event::text("for bob")).await.unwrap();
+    publisher.channel("a").send_to("bob", Event::text("for bob")).await.unwrap();
     assert_quiet(&mut stream).await;
 }
 
@@ -849,8 +849,8 @@ async fn a_grant_without_a_client_reads_no_targeted_event() {
 async fn without_an_authorizer_the_urls_client_is_believed() {
     let publisher = Publisher::new();
     let mut stream = open(&layer(&publisher), get("/sse/a/bob%20b")).await;
-    publisher.channel("a").unwrap().send_to("bob b", Event::text("for bob")).await.unwrap();
-    publisher.channel("a").unwrap().send_to("ana", Event::text("for ana")).await.unwrap();
+    publisher.channel("a").send_to("bob b", Event::text("for bob")).await.unwrap();
+    publisher.channel("a").send_to("ana", Event::text("for ana")).await.unwrap();
     assert_eq!(data(&drain(&mut stream).await), ["for bob"]);
 }
 
@@ -947,7 +947,7 @@ async fn while_shutting_down_the_stream_only_says_when_to_come_back() {
 async fn a_finished_channel_with_nothing_left_is_a_204() {
     let publisher = Publisher::new();
     publish(&publisher, "a", "1").await;
-    let last = publisher.channel("a").unwrap().finish(Event::text("last")).await.unwrap().id.to_string();
+    let last = publisher.channel("a").finish(Event::text("last")).await.unwrap().id.to_string();
     let response = send(&layer(&publisher), with(get("/sse/a"), "last-event-id", last.as_bytes())).await;
     assert_eq!(response.status(), 204);
     assert!(!response.headers().contains_key("content-type"));
@@ -962,7 +962,7 @@ async fn a_finished_channel_with_events_left_gives_them_and_the_end() {
     let mut reader = open(&layer, get("/sse/a")).await;
     let first = publish(&publisher, "a", "1").await;
     publish(&publisher, "a", "2").await;
-    publisher.channel("a").unwrap().finish(Event::text("last")).await.unwrap();
+    publisher.channel("a").finish(Event::text("last")).await.unwrap();
     assert_eq!(data(&drain(&mut reader).await), ["1", "2", "last"]);
     assert!(next(&mut reader).await.is_none());
     let mut latecomer = open(&layer, with(get("/sse/a"), "last-event-id", first.as_bytes())).await;
@@ -975,7 +975,7 @@ async fn a_reader_that_was_sent_away_for_good_gets_a_204() {
     let publisher = Publisher::new();
     let layer = layer(&publisher);
     let mut stream = open(&layer, get("/sse/a/ana")).await;
-    assert_eq!(publisher.disconnect("ana").unwrap(), 1);
+    assert_eq!(publisher.disconnect("ana"), 1);
     let rest = drain(&mut stream).await;
     assert!(rest.starts_with("event: goodbye\n"), "{rest}");
     let id = rest.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
@@ -992,7 +992,7 @@ async fn a_client_that_starts_again_by_its_own_decision_brings_the_id_in_a_goodb
     let mut stream = open(&layer, get("/sse/a/ana")).await;
     publish(&publisher, "a", "1").await;
     assert_eq!(data(&next(&mut stream).await.unwrap()), ["1"]);
-    publisher.disconnect("ana").unwrap();
+    publisher.disconnect("ana");
     let rest = drain(&mut stream).await;
     let goodbye: serde_json::Value = serde_json::from_str(data(&rest)[0]).unwrap();
     assert_eq!(goodbye["reason"], "disconnected");
@@ -1015,7 +1015,7 @@ async fn a_page_that_starts_anew_from_a_goodbyes_id_goes_on_where_it_was_sent_aw
     let mut stream = open(&layer, get("/sse/a/ana")).await;
     publish(&publisher, "a", "1").await;
     assert_eq!(data(&next(&mut stream).await.unwrap()), ["1"]);
-    publisher.disconnect("ana").unwrap();
+    publisher.disconnect("ana");
     let rest = drain(&mut stream).await;
     let id = rest.lines().rev().find_map(|line| line.strip_prefix("id: ")).unwrap();
     publish(&publisher, "a", "2").await;
@@ -1153,7 +1153,7 @@ async fn a_handler_answers_with_a_subscription() {
     let response: Response<SseBody> = OpenOptions::new().open(&publisher, grant(), None).await.unwrap().into();
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     publish(&publisher, "a", "1").await;
-    publisher.channel("a").unwrap().finish(Event::text("2")).await.unwrap();
+    publisher.channel("a").finish(Event::text("2")).await.unwrap();
     let all = String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
     assert!(all.starts_with(PREAMBLE));
     assert_eq!(data(&all), ["1", "2"]);
@@ -1189,7 +1189,7 @@ fn grant(channels: &[&'static str]) -> Grant {
 async fn a_handler_answers_a_refused_opening_as_the_layer_does() {
     let hub = |limits: Limits| Publisher::builder().limits(limits).reconnect(2 * SECOND, 4 * SECOND).build();
     let publisher = hub(Limits::default().channels_per_subscription(2).subscriptions(1));
-    let last = publisher.channel("over").unwrap().finish(Event::text("last")).await.unwrap().id.to_string();
+    let last = publisher.channel("over").finish(Event::text("last")).await.unwrap().id.to_string();
     let over = own(&publisher, grant(&["over"]), with(get("/"), "last-event-id", last.as_bytes()));
     assert_eq!((over.status().as_u16(), &over.headers()["cache-control"]), (204, &"no-store".parse().unwrap()));
     assert_eq!(whole(over).await, "");
@@ -1238,7 +1238,7 @@ async fn a_handlers_stream_announces_its_cursor_unless_a_gap_is_owed() {
     let gap = own_text(&publisher, get(&format!("/?last_event_id={first}"))).await;
     assert!(gap.starts_with("retry: 3000\n:\nevent: gap\n"), "{gap}");
     assert_eq!(data(&gap)[1..], ["3", "4"]);
-    publisher.channel("a").unwrap().finish(Event::text("5")).await.unwrap();
+    publisher.channel("a").finish(Event::text("5")).await.unwrap();
     let rest = own_text(&publisher, get("/")).await;
     assert!(rest.starts_with("retry: 3000\nevent: cursor\n") && data(&rest).ends_with(&["5"]), "{rest}");
 }

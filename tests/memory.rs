@@ -51,7 +51,7 @@ async fn come_and_go(publisher: &Publisher, listener: &TcpListener, round: usize
         while !seen.ends_with(b":\n\r\n") {
             assert_ne!(reader.read_buf(&mut seen).await.unwrap(), 0);
         }
-        publisher.channel(n.to_string()).unwrap().send(Event::text("x".repeat(100))).await.unwrap();
+        publisher.channel(n.to_string()).send(Event::text("x".repeat(100))).await.unwrap();
     }
     assert_eq!(publisher.connections(), AT_ONCE);
     drop(readers);
@@ -59,7 +59,7 @@ async fn come_and_go(publisher: &Publisher, listener: &TcpListener, round: usize
     while served.join_next().await.is_some() {}
     assert_eq!(publisher.connections(), 0);
     for n in 0..AT_ONCE {
-        publisher.channel(n.to_string()).unwrap().close().await.unwrap();
+        publisher.channel(n.to_string()).close().await.unwrap();
     }
 }
 
@@ -121,7 +121,7 @@ async fn fill_as(publisher: &Publisher, filling: &Filling) -> Vec<Subscription> 
         connected.extend((0..channels * readers).map(|n| reader(publisher, [n % channels], client(n / channels))));
     }
     for n in 0..channels * events {
-        let channel = publisher.channel(format!("channel-{}", n % channels)).unwrap();
+        let channel = publisher.channel(format!("channel-{}", n % channels));
         let mut event = Event::text(&text);
         if custom_ids {
             event = event.id(CustomId::try_from(format!("order-{n:08}")).unwrap());
@@ -137,7 +137,7 @@ async fn fill_as(publisher: &Publisher, filling: &Filling) -> Vec<Subscription> 
     }
     if closed {
         for n in 0..channels {
-            publisher.channel(format!("channel-{n}")).unwrap().close().await.unwrap();
+            publisher.channel(format!("channel-{n}")).close().await.unwrap();
         }
         // A task frees what they held.
         for _ in 0..1_000 {
@@ -208,7 +208,7 @@ async fn small_channels_cost_little_and_empty_ones_less() {
     fill(&publisher, CHANNELS, 10, 100).await;
     let with_events = per_channel();
     tokio::time::advance(Duration::from_secs(3_601)).await;
-    (0..CHANNELS).for_each(|n| assert!(publisher.channel(format!("channel-{n}")).unwrap().recent(1).is_empty()));
+    (0..CHANNELS).for_each(|n| assert!(publisher.channel(format!("channel-{n}")).recent(1).is_empty()));
     assert_eq!(publisher.stats().channels, CHANNELS);
     let empty = per_channel();
     println!("a channel costs {empty} bytes, {with_events} with ten events of 100 bytes");
@@ -268,7 +268,7 @@ async fn what_a_closed_channel_held_is_freed_in_slices() {
                 .await,
         );
         let full = counting::allocated() - before;
-        publisher.channel("channel-0").unwrap().close().await.unwrap();
+        publisher.channel("channel-0").close().await.unwrap();
         let closed = counting::allocated().saturating_sub(before);
         assert!(closed > full / 2, "of {full} bytes, {closed} are left right after the channel was closed");
         for _ in 0..1_000 {

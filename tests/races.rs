@@ -333,7 +333,7 @@ fn an_event_whose_publish_succeeded_before_a_finish_is_delivered() {
             let publisher = publisher.clone();
             thread::spawn(move || {
                 (0..seed % 9).for_each(|_| thread::yield_now());
-                ready(publisher.channel(name(0)).unwrap().finish(Event::text("0 "))).unwrap()
+                ready(publisher.channel(name(0)).finish(Event::text("0 "))).unwrap()
             })
         };
         let (mut published, readers) = on_threads(&publisher, round, |_| {});

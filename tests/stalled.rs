@@ -54,7 +54,7 @@ impl Server {
         for _ in 0..40 {
             self.sent += 1;
             let text = format!("{} {}", "x".repeat(10_000), self.sent);
-            self.publisher.channel("a").unwrap().send(Event::text(text)).await.unwrap();
+            self.publisher.channel("a").send(Event::text(text)).await.unwrap();
         }
         for reader in good {
             let seen = read_to(reader, &format!("x {}\nid: ", self.sent)).await;

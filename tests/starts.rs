@@ -67,13 +67,13 @@ fn last_n_counts_over_all_channels() {
 #[test]
 fn the_last_n_of_a_long_history_are_the_newest_of_both_lanes() {
     let publisher = Publisher::new();
-    let channel = publisher.channel("a").unwrap();
+    let channel = publisher.channel("a");
     let sent =
         |n: usize| if n.is_multiple_of(3) { send_to(&publisher, "a", "ana", n) } else { send(&publisher, "a", n) };
     (0..300).for_each(|n| drop(sent(n)));
     for n in [0, 1, 63, 64, 65, 128, 200, 300, 1_000, usize::MAX] {
         let expected: Vec<_> = (300_usize.saturating_sub(n)..300).map(|n| n.to_string()).collect();
-        let recent = channel.recent_for("ana", n).unwrap();
+        let recent = channel.recent_for("ana", n);
         assert_eq!(recent.iter().map(|event| event.data()).collect::<Vec<_>>(), expected);
         assert_eq!(texts(&mut start(&publisher, &["a", "b"], "ana", Start::Last(n))), expected);
     }
@@ -93,7 +93,7 @@ fn last_n_continues_live() {
 
 fn send_with_id(publisher: &Publisher, channel: &str, client: Option<&str>, id: &str) -> bool {
     let event = Event::text(id).id(CustomId::try_from(id).unwrap());
-    let channel = publisher.channel(channel).unwrap();
+    let channel = publisher.channel(channel);
     let sent = match client {
         None => ready(channel.send(event)),
         Some(client) => ready(channel.send_to(client, event)),
@@ -128,7 +128,7 @@ fn a_custom_id_resumes_after_its_event() {
 fn a_browser_returns_with_the_custom_id() {
     let publisher = Publisher::new();
     assert!(send_with_id(&publisher, "a", None, "order-17"));
-    let held = &publisher.channel("a").unwrap().recent(1)[0];
+    let held = &publisher.channel("a").recent(1)[0];
     assert_eq!(held.id().to_string(), "order-17");
     assert_eq!(held.as_bytes(), "data: order-17\nid: order-17\n\n");
 }
@@ -146,7 +146,7 @@ fn a_held_custom_id_is_refused_for_the_same_readers() {
     assert!(!send_with_id(&publisher, "a", Some("ana"), "x"));
     assert!(!send_with_id(&publisher, "b", None, "y"));
     // A refused event leaves nothing behind.
-    assert_eq!((publisher.channel("a").unwrap().recent(9).len(), publisher.stats().publish_refused), (1, 4));
+    assert_eq!((publisher.channel("a").recent(9).len(), publisher.stats().publish_refused), (1, 4));
     (0..2).for_each(|n| drop(send(&publisher, "a", n)));
     assert!(send_with_id(&publisher, "a", None, "x"), "the event is no longer held");
 }

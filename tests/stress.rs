@@ -165,7 +165,7 @@ fn make_trouble(publisher: &Publisher, round: &Round, over: &AtomicBool) -> Vec<
                 finished.insert(channel);
             }
             2 => drop(publisher.disconnect(CLIENTS[1 + random.below(2) as usize])),
-            _ => drop(publisher.channel(channel).unwrap().disconnect(CLIENTS[1 + random.below(2) as usize])),
+            _ => drop(publisher.channel(channel).disconnect(CLIENTS[1 + random.below(2) as usize])),
         }
     }
     published
@@ -173,7 +173,7 @@ fn make_trouble(publisher: &Publisher, round: &Round, over: &AtomicBool) -> Vec<
 
 fn finish_one(publisher: &Publisher, channel: &str) -> Option<Published> {
     let number = channel.strip_prefix("channel").unwrap().parse().unwrap();
-    match ready(publisher.channel(channel).unwrap().finish(Event::text(format!("{number}  ")))) {
+    match ready(publisher.channel(channel).finish(Event::text(format!("{number}  ")))) {
         Ok(sent) => Some(Published { offset: offset(&sent.id.to_string()), channel: number, client: "" }),
         Err(error) => {
             assert!(error.is_finished(), "{error}");

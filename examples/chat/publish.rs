@@ -8,7 +8,7 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
-use tower_sse::{ChannelName, Event, EventName, PublishError, Publisher};
+use tower_sse::{Event, EventName, Publisher};
 
 use crate::{
     agent,
@@ -38,7 +38,7 @@ async fn send(
     let name = EventName::try_from(sending.event.as_deref().unwrap_or("message")).map_err(bad_request)?;
     let json: &RawValue = serde_json::from_slice(&body).map_err(|error| not_json("the body is not JSON", error))?;
     let event = Event::json(json).map_err(bad_request)?.name(name);
-    let channel = publisher.channel(channel).map_err(PublishError::from)?;
+    let channel = publisher.channel(channel);
     let sent = match sending.to {
         Some(client) => channel.send_to(client, event).await?,
         None => channel.send(event).await?,
@@ -54,7 +54,6 @@ async fn start_agent(
 ) -> Result<Json<Value>, Refused> {
     let prompt =
         serde_json::from_slice(&body).map_err(|error| not_json(r#"expected JSON such as {"prompt":".."}"#, error))?;
-    let Ok(agent) = publisher.channel(ChannelName::from_static("agent"));
-    tokio::spawn(agent::run(agent, cid.clone(), prompt));
+    tokio::spawn(agent::run(publisher.channel("agent"), cid.clone(), prompt));
     Ok(Json(json!({ "status": "ok", "cid": cid })))
 }

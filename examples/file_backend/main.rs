@@ -20,9 +20,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let publisher = Publisher::builder().backend(FileBackend::open(&path)?).build();
     let everything = OpenOptions::new().start(Start::Earliest);
     let sse = SseLayer::new(publisher.clone()).route(Route::new("/events/{channel}").options(everything))?;
-    let news = publisher.channel("news")?;
     let say = move |text: String| async move {
-        let sent = news.send(Event::text(text)).await;
+        let sent = publisher.channel("news").send(Event::text(text)).await;
         sent.map(|sent| sent.id.to_string()).map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
     };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;

@@ -62,7 +62,7 @@ pub enum Delivery {
 /// let publisher = Publisher::new();
 /// let grant = Grant::new([ChannelName::from_static("news")]);
 /// let mut subscription = Subscription::open(&publisher, grant).await?;
-/// publisher.channel("news")?.finish(Event::text("that was all")).await?;
+/// publisher.channel("news").finish(Event::text("that was all")).await?;
 ///
 /// while let Some(delivery) = subscription.next().await {
 ///     match delivery {
@@ -351,7 +351,7 @@ mod tests {
     use crate::{Event, Grant, Publisher, log::Retention, wire::name::ChannelName};
 
     fn publish(publisher: &Publisher, text: &str) {
-        let sent = pin_ready(publisher.channel("a").unwrap().send(Event::text(text)));
+        let sent = pin_ready(publisher.channel("a").send(Event::text(text)));
         assert!(sent.is_ok());
     }
 
@@ -400,7 +400,7 @@ mod tests {
             .retention(Retention::new())
             .build();
         let mut reader = open(&publisher);
-        assert_eq!(pin_ready(publisher.channel("a").unwrap().close()).unwrap(), 1);
+        assert_eq!(pin_ready(publisher.channel("a").close()).unwrap(), 1);
         let last = chunk(&mut reader).unwrap();
         let cursor = reader.cursor();
         let data = format!("{{\"last_event_id\":\"{cursor}\",\"reason\":\"closed\"}}");
@@ -419,7 +419,7 @@ mod tests {
         // No hub is left to tell a reader that comes back that it has everything.
         let publisher = Publisher::new();
         let mut reader = open(&publisher);
-        assert!(pin_ready(publisher.channel("a").unwrap().finish(Event::text("last"))).is_ok());
+        assert!(pin_ready(publisher.channel("a").finish(Event::text("last"))).is_ok());
         pin_poll(publisher.shutdown(std::time::Duration::MAX));
         assert!(chunk(&mut reader).unwrap().starts_with(b"data: last\n"));
         let goodbye = String::from_utf8(chunk(&mut reader).unwrap().to_vec()).unwrap();
@@ -495,17 +495,17 @@ mod tests {
         let mut reader = open(&publisher);
         let (waker, woken) = counting();
         let mut next = || Pin::new(&mut reader).poll_next(&mut Context::from_waker(&waker));
-        assert!(pin_ready(publisher.channel("a").unwrap().finish(Event::text("bye"))).is_ok());
+        assert!(pin_ready(publisher.channel("a").finish(Event::text("bye"))).is_ok());
         assert_eq!(offset_of(next()), Some(1));
         assert!(matches!(next(), Poll::Ready(None)));
         assert_eq!(woken.load(Ordering::SeqCst), 0);
 
         let mut reader =
             pin_ready(Subscription::open(&publisher, Grant::new([ChannelName::from_static("b")]))).unwrap();
-        assert!(pin_ready(publisher.channel("b").unwrap().send(Event::text("1"))).is_ok());
+        assert!(pin_ready(publisher.channel("b").send(Event::text("1"))).is_ok());
         let mut next = || Pin::new(&mut reader).poll_next(&mut Context::from_waker(&waker));
         assert_eq!(offset_of(next()), Some(2));
-        pin_ready(publisher.channel("b").unwrap().close()).unwrap();
+        pin_ready(publisher.channel("b").close()).unwrap();
         assert_eq!(woken.load(Ordering::SeqCst), 1);
         assert!(matches!(next(), Poll::Ready(None)));
     }

@@ -17,8 +17,8 @@ use super::{
 /// use tower_sse::{Event, Publisher};
 ///
 /// let publisher = Publisher::new();
-/// publisher.channel("news")?.send(Event::text("hello")).await?;
-/// let held = publisher.channel("news")?.recent(1);
+/// publisher.channel("news").send(Event::text("hello")).await?;
+/// let held = publisher.channel("news").recent(1);
 /// assert_eq!(held[0].data(), "hello");
 /// assert_eq!(*held[0].channel(), "news");
 /// assert!(held[0].as_bytes().starts_with(b"data: hello\nid: "));

@@ -113,7 +113,7 @@ impl Event {
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
     /// use tower_sse::{Event, IdempotencyKey, Publisher};
     ///
-    /// let orders = Publisher::new().channel("orders")?;
+    /// let orders = Publisher::new().channel("orders");
     /// let paid = Event::text("17 is paid").idempotency_key(IdempotencyKey::from_static("paid-17"));
     /// let first = orders.send(paid.clone()).await?;
     /// let again = orders.send(paid).await?;

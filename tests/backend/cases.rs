@@ -225,7 +225,7 @@ pub async fn targeted_events_are_private_live_and_in_replay(store: impl Store) {
     send_to(&one, "a", "ana", "for ana").await;
     send_to(&one, "a", "bo", "for bo").await;
     let private = CustomId::from_static("secret");
-    one.channel("a").unwrap().send_to("ana", Event::text("for ana too").id(private)).await.unwrap();
+    one.channel("a").send_to("ana", Event::text("for ana too").id(private)).await.unwrap();
     send(&one, "a", "end").await;
     let expected = |client: &str| match client {
         "ana" => vec!["for ana", "for ana too", "end"],
@@ -251,14 +251,14 @@ pub async fn targeted_events_are_private_live_and_in_replay(store: impl Store) {
 pub async fn custom_ids_resume_anywhere_and_are_unique_while_held(store: impl Store) {
     let [one, other] = store.nodes(three_events);
     let event = |text: &str, id: &'static str| Event::text(text).id(CustomId::from_static(id));
-    assert_eq!(one.channel("a").unwrap().send(event("1", "first")).await.unwrap().id.to_string(), "first");
-    assert!(other.channel("a").unwrap().send(event("2", "first")).await.unwrap_err().is_duplicate_id());
+    assert_eq!(one.channel("a").send(event("1", "first")).await.unwrap().id.to_string(), "first");
+    assert!(other.channel("a").send(event("2", "first")).await.unwrap_err().is_duplicate_id());
     let mut reader = resume(&other, &["a"], "bo", "first").await;
     reader.nothing_before(&one, "a").await;
     for n in 3..=5 {
         send(&one, "a", n).await;
     }
-    other.channel("a").unwrap().send(event("6", "first")).await.unwrap();
+    other.channel("a").send(event("6", "first")).await.unwrap();
     let mut reader = resume(&one, &["a"], "", "first").await;
     reader.nothing_before(&other, "a").await;
 }
@@ -269,22 +269,22 @@ pub async fn a_custom_id_is_unique_among_what_a_reader_sees(store: impl Store) {
     let is_refused = |sent: Result<Sent, PublishError>| sent.is_err_and(|error| error.is_duplicate_id());
     for _ in 0..2 {
         // A broadcast, and an event for anybody: whoever gets that gets both.
-        one.channel("a").unwrap().send(event()).await.unwrap();
-        assert!(is_refused(other.channel("a").unwrap().send_to("ana", event()).await));
+        one.channel("a").send(event()).await.unwrap();
+        assert!(is_refused(other.channel("a").send_to("ana", event()).await));
         for n in 0..3 {
             send(&one, "a", n).await;
         }
         // Clients may share it. A broadcast may not, as long as one of their events is held.
-        one.channel("a").unwrap().send_to("ana", event()).await.unwrap();
+        one.channel("a").send_to("ana", event()).await.unwrap();
         send(&one, "a", "between").await;
-        other.channel("a").unwrap().send_to("bo", event()).await.unwrap();
-        assert!(is_refused(one.channel("a").unwrap().send_to("bo", event()).await));
+        other.channel("a").send_to("bo", event()).await.unwrap();
+        assert!(is_refused(one.channel("a").send_to("bo", event()).await));
         for n in 0..3 {
-            assert!(is_refused(other.channel("a").unwrap().send(event()).await), "{n} after the last");
+            assert!(is_refused(other.channel("a").send(event()).await), "{n} after the last");
             send(&one, "a", n).await;
         }
     }
-    one.channel("a").unwrap().send(event()).await.unwrap();
+    one.channel("a").send(event()).await.unwrap();
 }
 
 pub async fn a_repeated_publish_is_answered_with_the_first_id(store: impl Store) {
@@ -294,9 +294,9 @@ pub async fn a_repeated_publish_is_answered_with_the_first_id(store: impl Store)
         id.map_or(event.clone(), |id| event.id(CustomId::from_static(id)))
     };
     for (channel, first) in [("a", Some("first")), ("b", None)] {
-        let sent = one.channel(channel).unwrap().send(event(first)).await.unwrap();
+        let sent = one.channel(channel).send(event(first)).await.unwrap();
         for again in [None, Some("first"), Some("second")] {
-            let again = other.channel(channel).unwrap().send(event(again)).await.unwrap();
+            let again = other.channel(channel).send(event(again)).await.unwrap();
             assert_eq!((again.repeated, &again.id), (true, &sent.id));
         }
         let mut reader = resume(&other, &[channel], "", &sent.id.to_string()).await;
@@ -324,8 +324,8 @@ pub async fn a_finished_channel_ends_everywhere(store: impl Store) {
     let [one, other] = store.nodes(defaults);
     let mut reader = live(&other, &["a"], "").await;
     let first = send(&one, "a", 1).await;
-    let last = one.channel("a").unwrap().finish(Event::text("2")).await.unwrap().id.to_string();
-    assert!(other.channel("a").unwrap().send(Event::text("3")).await.unwrap_err().is_finished());
+    let last = one.channel("a").finish(Event::text("2")).await.unwrap().id.to_string();
+    assert!(other.channel("a").send(Event::text("3")).await.unwrap_err().is_finished());
     assert_eq!(reader.texts(2).await, ["1", "2"]);
     assert!(reader.next().await.is_none());
     assert_eq!(reader.subscription.end_reason(), Some(EndReason::Finished));
@@ -343,9 +343,9 @@ pub async fn a_closed_channel_ends_everywhere_and_can_be_used_again(store: impl 
     let [one, other] = store.nodes(defaults);
     let mut reader = live(&other, &["a", "b"], "").await;
     let first = send(&one, "a", 1).await;
-    one.channel("a").unwrap().finish(Event::text("2")).await.unwrap();
+    one.channel("a").finish(Event::text("2")).await.unwrap();
     assert_eq!(reader.texts(2).await, ["1", "2"]);
-    one.channel("a").unwrap().close().await.unwrap();
+    one.channel("a").close().await.unwrap();
     assert!(reader.next().await.is_none());
     assert_eq!(reader.subscription.end_reason(), Some(EndReason::Closed));
     drop(reader);
@@ -358,7 +358,7 @@ pub async fn a_closed_channel_ends_everywhere_and_can_be_used_again(store: impl 
 /// Closes a channel, and returns once both nodes know.
 async fn close_for(nodes: [&Publisher; 2], channel: &str) {
     let [mut one, mut other] = [live(nodes[0], &[channel], "").await, live(nodes[1], &[channel], "").await];
-    nodes[0].channel(channel).unwrap().close().await.unwrap();
+    nodes[0].channel(channel).close().await.unwrap();
     assert!(one.next().await.is_none() && other.next().await.is_none());
 }
 
@@ -391,10 +391,10 @@ pub async fn a_repeated_publish_changes_nothing(store: impl Store) {
     let [one, other] = store.nodes(three_events);
     let event = |text: &str| Event::text(text).idempotency_key(IdempotencyKey::from_static("once"));
     let mut reader = live(&other, &["a", "b"], "").await;
-    let first = one.channel("a").unwrap().send(event("1")).await.unwrap();
-    let again = other.channel("a").unwrap().send(event("1")).await.unwrap();
+    let first = one.channel("a").send(event("1")).await.unwrap();
+    let again = other.channel("a").send(event("1")).await.unwrap();
     assert!(!first.repeated && again.repeated && again.id == first.id);
-    assert!(!one.channel("b").unwrap().send(event("2")).await.unwrap().repeated, "another channel");
+    assert!(!one.channel("b").send(event("2")).await.unwrap().repeated, "another channel");
     assert_eq!(reader.texts(2).await, ["1", "2"]);
     // Even when it is evicted, or the channel finished, the event was published once.
     for n in 3..=6 {
@@ -402,9 +402,9 @@ pub async fn a_repeated_publish_changes_nothing(store: impl Store) {
         assert_eq!(reader.text().await, n.to_string());
     }
     let last = Event::text("7").idempotency_key(IdempotencyKey::from_static("last"));
-    let finished = one.channel("a").unwrap().finish(last.clone()).await.unwrap();
-    assert_eq!(other.channel("a").unwrap().finish(last).await.unwrap().id, finished.id);
-    assert_eq!(other.channel("a").unwrap().send(event("1")).await.unwrap().id, first.id);
+    let finished = one.channel("a").finish(last.clone()).await.unwrap();
+    assert_eq!(other.channel("a").finish(last).await.unwrap().id, finished.id);
+    assert_eq!(other.channel("a").send(event("1")).await.unwrap().id, first.id);
     assert_eq!(reader.text().await, "7");
     reader.nothing_before(&one, "b").await;
 }
@@ -413,13 +413,13 @@ pub async fn a_node_says_how_many_it_reached(store: impl Store) {
     let node = store.node(defaults);
     let _readers = [live(&node, &["a", "b"], "").await, live(&node, &["a"], "ana").await];
     let _others = [live(&node, &["a"], "bo").await, live(&node, &["a"], "bo").await];
-    let (a, key) = (node.channel("a").unwrap(), IdempotencyKey::from_static("once"));
+    let (a, key) = (node.channel("a"), IdempotencyKey::from_static("once"));
     let event = || Event::text("x").idempotency_key(key.clone());
     assert_eq!(a.send(event()).await.unwrap().reached, 4);
     assert_eq!(a.send(event()).await.unwrap().reached, 0, "it was before");
     assert_eq!(a.send_to("bo", Event::text("x")).await.unwrap().reached, 2);
     assert_eq!(a.send_to("cyd", Event::text("x")).await.unwrap().reached, 0);
-    assert_eq!(node.channel("c").unwrap().send(Event::text("x")).await.unwrap().reached, 0);
+    assert_eq!(node.channel("c").send(Event::text("x")).await.unwrap().reached, 0);
     assert_eq!(node.stats().published, 4);
     assert_eq!(a.close().await.unwrap(), 4);
 }
@@ -433,7 +433,7 @@ pub async fn repeated_publishes_on_all_nodes_at_once_are_one(store: impl Store) 
                 let node = nodes[n % 3].clone();
                 let key = IdempotencyKey::try_from(format!("round {round}")).unwrap();
                 tokio::spawn(async move {
-                    node.channel("a").unwrap().send(Event::text(round.to_string()).idempotency_key(key)).await.unwrap()
+                    node.channel("a").send(Event::text(round.to_string()).idempotency_key(key)).await.unwrap()
                 })
             })
             .collect();
@@ -454,7 +454,7 @@ pub async fn every_node_sees_who_is_connected_anywhere(store: impl Store) {
     let readers =
         [live(&one, &["a"], "ana").await, live(&other, &["a", "b"], "ana").await, live(&other, &["a"], "").await];
     let present = async |channel: &str| {
-        let mut present = one.channel(channel).unwrap().presence().await.unwrap();
+        let mut present = one.channel(channel).presence().await.unwrap();
         present.sort();
         present
     };

@@ -49,7 +49,7 @@ pub async fn an_emptied_store_begins_an_epoch_and_is_a_gap_for_everybody(store: 
     assert_eq!(several.texts(2).await, ["1", "2"]);
     store.lose().await;
     for n in 3..6 {
-        eventually(async || other.channel("a").unwrap().send(Event::text(n.to_string())).await.is_ok()).await;
+        eventually(async || other.channel("a").send(Event::text(n.to_string())).await.is_ok()).await;
     }
     reader.gap(GapReason::OtherEpoch).await;
     assert_eq!(reader.texts(3).await, ["3", "4", "5"]);
@@ -122,7 +122,7 @@ pub async fn a_reader_of_several_channels_waits_for_the_channel_that_is_behind(s
     assert_eq!(single.text().await, "3");
     let waiting = tokio::spawn(async move { several.next().await.is_none() });
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(one.disconnect("ana").unwrap(), 2, "on two channels");
+    assert_eq!(one.disconnect("ana"), 2, "on two channels");
     assert!(waiting.await.unwrap());
     faults.away.store(false, SeqCst);
 }
@@ -134,7 +134,7 @@ pub async fn the_rest_of_finished_channels_comes_once_every_channel_is_known(sto
     let _third = live(&one, &["c"], "").await;
     lose_sight(&faults, &other).await;
     for (channel, text) in [("a", "1"), ("b", "2")] {
-        other.channel(channel).unwrap().finish(Event::text(text)).await.unwrap();
+        other.channel(channel).finish(Event::text(text)).await.unwrap();
     }
     assert_eq!(single.text().await, "2");
     assert!(tokio::time::timeout(Duration::from_secs(1), several.next()).await.is_err());
@@ -280,7 +280,7 @@ pub async fn while_the_store_is_away_publishing_fails_and_readers_stay(store: im
     send(&one, "a", 1).await;
     assert_eq!(reader.text().await, "1");
     faults.go_away(true);
-    let error = one.channel("a").unwrap().send(Event::text("nobody gets this")).await.unwrap_err();
+    let error = one.channel("a").send(Event::text("nobody gets this")).await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
     for n in 2..20 {
         send(&other, ["a", "b"][n % 2], n).await;
@@ -288,7 +288,7 @@ pub async fn while_the_store_is_away_publishing_fails_and_readers_stay(store: im
     assert_eq!(one.connections(), 1);
     faults.go_away(false);
     assert_eq!(reader.texts(18).await, (2..20).map(|n| n.to_string()).collect::<Vec<_>>());
-    eventually(async || one.channel("a").unwrap().send(Event::text("back")).await.is_ok()).await;
+    eventually(async || one.channel("a").send(Event::text("back")).await.is_ok()).await;
     assert_eq!(reader.text().await, "back");
 }
 
@@ -301,7 +301,7 @@ pub async fn a_lost_acknowledgement_may_be_retried(store: impl Shared) {
         let tries = AtomicUsize::new(0);
         let sent = loop {
             tries.fetch_add(1, SeqCst);
-            match one.channel("a").unwrap().send(event.clone()).await {
+            match one.channel("a").send(event.clone()).await {
                 Ok(sent) => break sent,
                 Err(error) => assert!(error.is_unavailable()),
             }
@@ -323,7 +323,7 @@ pub async fn a_reader_that_opens_while_the_store_is_away_is_told_to_come_back(st
     // Channels that are loaded can be opened.
     let mut second = live(&one, &["a"], "").await;
     faults.go_away(false);
-    eventually(async || one.channel("a").unwrap().send(Event::text("back")).await.is_ok()).await;
+    eventually(async || one.channel("a").send(Event::text("back")).await.is_ok()).await;
     assert_eq!((reader.text().await, second.text().await), ("back".into(), "back".into()));
     eventually(async || try_open(&one, OpenOptions::new(), &["b"], "", None).await.is_ok()).await;
 }
@@ -357,11 +357,11 @@ pub async fn closing_the_only_channel_reports_nobody_present(store: impl Shared)
     let (one, faults) = faulty_node(&store);
     let mut reader = live(&one, &["a"], "ana").await;
     eventually(async || faults.present.load(SeqCst) == 1).await;
-    one.channel("a").unwrap().close().await.unwrap();
+    one.channel("a").close().await.unwrap();
     assert!(reader.next().await.is_none());
     drop(reader);
     eventually(async || faults.present.load(SeqCst) == 0).await;
-    assert!(one.channel("a").unwrap().presence().await.unwrap().is_empty());
+    assert!(one.channel("a").presence().await.unwrap().is_empty());
 }
 
 pub async fn a_channel_that_is_whole_is_not_read_again(store: impl Shared) {
@@ -422,7 +422,7 @@ pub async fn a_reader_that_waits_for_a_new_epoch_is_told_of_its_end(store: impl 
     eventually(async || faults.reads.load(SeqCst) >= 4).await;
     let waiting = tokio::spawn(async move { reader.next().await.is_none() });
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(one.channel("b").unwrap().disconnect("ana").unwrap(), 1);
+    assert_eq!(one.channel("b").disconnect("ana"), 1);
     assert!(waiting.await.unwrap());
     faults.hold_reads.store(false, SeqCst);
 }
@@ -434,7 +434,7 @@ pub async fn a_reader_of_several_channels_waits_until_all_of_a_new_epoch_are_kno
     *faults.unreadable.lock().unwrap() = Some(ChannelName::from_static("b"));
     store.lose().await;
     for (channel, text) in [("b", "1"), ("a", "2")] {
-        eventually(async || other.channel(channel).unwrap().send(Event::text(text)).await.is_ok()).await;
+        eventually(async || other.channel(channel).send(Event::text(text)).await.is_ok()).await;
     }
     assert!(tokio::time::timeout(Duration::from_secs(1), reader.next()).await.is_err());
     *faults.unreadable.lock().unwrap() = None;
@@ -621,7 +621,7 @@ pub async fn a_channel_that_is_closed_while_it_is_read_keeps_nobody_waiting(stor
     send(&other, "c", "dropped").await;
     send(&other, "c", "seen").await;
     eventually(async || faults.reads.load(SeqCst) == 4).await;
-    other.channel("c").unwrap().close().await.unwrap();
+    other.channel("c").close().await.unwrap();
     assert!(closed.next().await.is_none());
     reader.nothing_before(&other, "a").await;
     faults.hold_reads.store(false, SeqCst);
@@ -633,7 +633,7 @@ pub async fn a_reader_that_opens_between_two_closes_is_ended_by_neither(store: i
     let mut reader = live(&one, &["a"], "").await;
     faults.delay.store(200, SeqCst);
     for _ in 0..2 {
-        other.channel("a").unwrap().close().await.unwrap();
+        other.channel("a").close().await.unwrap();
     }
     assert!(reader.next().await.is_none());
     // The node has not heard of the second close yet.
@@ -683,7 +683,7 @@ pub async fn a_custom_id_from_while_the_store_was_away_resumes_once_it_is_back(s
     let mut reader = live(&one, &["a"], "").await;
     faults.go_away(true);
     eventually(async || faults.feeds.load(SeqCst) == 0).await;
-    other.channel("a").unwrap().send(Event::text("1").id(CustomId::from_static("mine"))).await.unwrap();
+    other.channel("a").send(Event::text("1").id(CustomId::from_static("mine"))).await.unwrap();
     faults.go_away(false);
     // The node knows the channel, but not this event yet.
     let mut resumed = resume(&one, &["a"], "", "mine").await;
@@ -697,7 +697,7 @@ pub async fn a_resume_waits_for_a_custom_id_in_events_still_being_read(store: im
     let _reader = live(&one, &["a"], "").await;
     faults.go_away(true);
     eventually(async || faults.feeds.load(SeqCst) == 0).await;
-    other.channel("a").unwrap().send(Event::text("1").id(CustomId::from_static("mine"))).await.unwrap();
+    other.channel("a").send(Event::text("1").id(CustomId::from_static("mine"))).await.unwrap();
     faults.hold_reads.store(true, SeqCst);
     faults.go_away(false);
     let node = one.clone();
@@ -752,7 +752,7 @@ pub async fn a_channel_that_is_closed_while_the_store_is_silent_ends(store: impl
     let mut reader = live(&one, &["a", "b"], "").await;
     faults.go_away(true);
     eventually(async || faults.feeds.load(SeqCst) == 0).await;
-    other.channel("a").unwrap().close().await.unwrap();
+    other.channel("a").close().await.unwrap();
     send(&other, "a", "of another life").await;
     faults.go_away(false);
     assert!(reader.next().await.is_none());
@@ -865,7 +865,7 @@ pub async fn events_on_their_way_follow_the_gap_of_a_closed_channel(store: impl 
     let (one, faults) = faulty_node(&store);
     let id = send(&one, "a", 1).await;
     send(&one, "a", 2).await;
-    one.channel("a").unwrap().close().await.unwrap();
+    one.channel("a").close().await.unwrap();
     let mut live = live(&one, &["a"], "").await;
     faults.delay.store(50, SeqCst);
     send(&one, "a", 3).await;
@@ -936,7 +936,7 @@ pub async fn a_reader_that_opens_a_channel_being_finished_gets_the_rest(store: i
     send(&one, "a", 1).await;
     assert_eq!(early.text().await, "1");
     faults.delay.store(50, SeqCst);
-    one.channel("a").unwrap().finish(Event::text("done")).await.unwrap();
+    one.channel("a").finish(Event::text("done")).await.unwrap();
     let mut late = live(&one, &["a"], "").await;
     let mut resumed = resume(&one, &["a"], "", &late.id()).await;
     assert_eq!(early.text().await, "done");

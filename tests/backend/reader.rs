@@ -107,11 +107,11 @@ pub async fn resume(node: &Publisher, channels: &[&str], client: &str, id: &str)
 }
 
 pub async fn send(node: &Publisher, channel: &str, text: impl ToString) -> String {
-    node.channel(channel).unwrap().send(Event::text(text.to_string())).await.unwrap().id.to_string()
+    node.channel(channel).send(Event::text(text.to_string())).await.unwrap().id.to_string()
 }
 
 pub async fn send_to(node: &Publisher, channel: &str, client: &str, text: impl ToString) -> String {
-    node.channel(channel).unwrap().send_to(client, Event::text(text.to_string())).await.unwrap().id.to_string()
+    node.channel(channel).send_to(client, Event::text(text.to_string())).await.unwrap().id.to_string()
 }
 
 /// Polls until a condition holds that nothing announces.

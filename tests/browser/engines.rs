@@ -34,7 +34,7 @@ async fn sees_a_keep_alive_event_that_leaves_the_last_id_alone(engine: Engine) {
     browser.until("got.length > 1").await;
     let first = browser.run("return got[0]", vec![]).await;
     assert_eq!(first, json!(["ping", "", ""]), "nothing else, also of what WebKit is sent first");
-    let id = publisher.channel("a").unwrap().send(Event::text("x")).await.unwrap().id.to_string();
+    let id = publisher.channel("a").send(Event::text("x")).await.unwrap().id.to_string();
     let pinged =
         browser.until("got.findIndex(([name]) => name === 'message') > -1 && got.at(-1)[0] === 'ping' && got").await;
     let got = pinged.as_array().unwrap();
@@ -62,7 +62,7 @@ async fn first_bytes_by_fetch(engine: Engine) -> Option<String> {
     let browser = Browser::of(engine).await?;
     let publisher = Publisher::new();
     open(&browser, &publisher).await;
-    let id = publisher.channel("a").unwrap().send(Event::text("x")).await.unwrap().id.to_string();
+    let id = publisher.channel("a").send(Event::text("x")).await.unwrap().id.to_string();
     let script = "const headers = { accept: 'text/event-stream', 'last-event-id': arguments[0] };
         fetch('/events/a', { headers }).then(async (response) => {
             const { value } = await response.body.getReader().read();

@@ -94,7 +94,7 @@ impl World {
     }
 
     async fn send(&self, text: &str) {
-        self.publisher.channel("chat").unwrap().send(Event::text(text)).await.unwrap();
+        self.publisher.channel("chat").send(Event::text(text)).await.unwrap();
     }
 
     /// Cuts all connections, and lets new ones through.
@@ -188,13 +188,7 @@ async fn a_page_resumes_after_a_502() {
     world.browser.until("got.length > 2").await;
     assert_eq!(world.browser.run("return got", vec![]).await, json!(["before", "meanwhile", "after"]));
 
-    world
-        .publisher
-        .channel("chat")
-        .unwrap()
-        .finish(Event::text("the end").name(EventName::from_static("done")))
-        .await
-        .unwrap();
+    world.publisher.channel("chat").finish(Event::text("the end").name(EventName::from_static("done"))).await.unwrap();
     assert_eq!(world.browser.until("ended").await, 204);
     assert_eq!(world.browser.run("return got.at(-1)", vec![]).await, "the end");
 }
@@ -282,7 +276,7 @@ async fn htmx(page: &str, close: &str) -> Option<World> {
     world.send("<p>two</p>").await;
     world.browser.until("document.getElementById('out').textContent === 'onetwo'").await;
     let done = Event::text("done").name(EventName::from_static("done"));
-    world.publisher.channel("chat").unwrap().finish(done).await.unwrap();
+    world.publisher.channel("chat").finish(done).await.unwrap();
     Some(world)
 }
 

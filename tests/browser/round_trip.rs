@@ -19,7 +19,7 @@ async fn any_text_arrives_as_itself() {
     open(&browser, &publisher, &["message"]).await;
     let texts = texts();
     for text in &texts {
-        publisher.channel("any").unwrap().send(Event::text(text)).await.unwrap();
+        publisher.channel("any").send(Event::text(text)).await.unwrap();
     }
     let got = browser.until(&format!("got.length === {} && got", texts.len())).await;
     for (text, got) in texts.iter().zip(got.as_array().unwrap()) {
@@ -37,7 +37,7 @@ async fn an_event_arrives_under_any_name() {
     for name in names {
         // An event without data would not fire: "If the data buffer is an empty string, set the data buffer and the
         // event type buffer to the empty string and return." Empty data is sent as one empty line, which does fire.
-        publisher.channel("any").unwrap().send(Event::text("").name(EventName::from_static(name))).await.unwrap();
+        publisher.channel("any").send(Event::text("").name(EventName::from_static(name))).await.unwrap();
     }
     let got = browser.until(&format!("got.length === {} && got", names.len())).await;
     for (name, got) in names.iter().zip(got.as_array().unwrap()) {

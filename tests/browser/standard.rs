@@ -84,7 +84,7 @@ impl World {
     }
 
     async fn send(&self, event: Event) -> String {
-        self.publisher.channel("chat").unwrap().send(event).await.unwrap().id.to_string()
+        self.publisher.channel("chat").send(event).await.unwrap().id.to_string()
     }
 
     /// The headers of the requests for that path.
@@ -288,8 +288,8 @@ async fn redirects_to_a_stream_are_followed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_response_that_is_no_stream_closes_the_source_for_good() {
     let Some(world) = World::start().await else { return };
-    world.publisher.channel("over").unwrap().finish(Event::text("the end")).await.unwrap();
-    let last = world.publisher.channel("over").unwrap().recent(1)[0].id().to_string();
+    world.publisher.channel("over").finish(Event::text("the end")).await.unwrap();
+    let last = world.publisher.channel("over").recent(1)[0].id().to_string();
     let over = format!("/events/over?last_event_id={last}");
     let statuses = [204, 205, 210, 299, 404, 410, 500, 502, 503, 504].map(|status| format!("/status/{status}"));
     let ours = ["/events/%ff", "/events/unauthorized", "/events/forbidden", "/events/missing", &over, "/text", "/none"];
@@ -319,7 +319,7 @@ async fn a_browser_over_a_limit_reconnects_until_there_is_room() {
     };
     timeout(Duration::from_secs(20), open).await.expect("it is let in");
     world.browser.until("source.readyState === EventSource.OPEN").await;
-    publisher.channel("chat").unwrap().send(Event::text("a")).await.unwrap();
+    publisher.channel("chat").send(Event::text("a")).await.unwrap();
     world.browser.until("got.at(-1)[1] === 'a'").await;
 }
 

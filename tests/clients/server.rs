@@ -143,7 +143,7 @@ impl Shared {
             Some(name) => event.name(name.clone()),
             None => event,
         };
-        let channel = self.publisher.channel("chat").unwrap();
+        let channel = self.publisher.channel("chat");
         let publish = async {
             match last {
                 true => channel.finish(event).await,

@@ -39,7 +39,7 @@ pub fn try_send(
     client: Option<&str>,
     text: impl ToString,
 ) -> Result<Sent, PublishError> {
-    let (channel, event) = (publisher.channel(channel)?, Event::text(text.to_string()));
+    let (channel, event) = (publisher.channel(channel), Event::text(text.to_string()));
     match client {
         None => ready(channel.send(event)),
         Some(client) => ready(channel.send_to(client, event)),
@@ -48,11 +48,11 @@ pub fn try_send(
 
 /// Closes a channel, and returns how many readers it had.
 pub fn close(publisher: &Publisher, channel: &str) -> usize {
-    ready(publisher.channel(channel).unwrap().close()).unwrap()
+    ready(publisher.channel(channel).close()).unwrap()
 }
 
 pub fn finish(publisher: &Publisher, channel: &str, text: impl ToString) -> String {
-    ready(publisher.channel(channel).unwrap().finish(Event::text(text.to_string()))).unwrap().id.to_string()
+    ready(publisher.channel(channel).finish(Event::text(text.to_string()))).unwrap().id.to_string()
 }
 
 pub fn grant(channels: &[&str], client: &str) -> Grant {

@@ -23,7 +23,7 @@ async fn ask(
     prompt: String,
 ) -> Result<Response<SseBody>, (StatusCode, String)> {
     let channel = ChannelName::try_from(run).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
-    let Ok(run) = publisher.channel(channel.clone());
+    let run = publisher.channel(channel.clone());
 
     // Open the stream before anything is published, so that it misses nothing.
     let last_event_id = last_event_id(&headers, &uri);

@@ -108,7 +108,7 @@ async fn obey(publisher: Publisher, told: Arc<Told>) {
         let number = |at: usize| words[at].parse::<usize>().unwrap();
         match words[0] {
             "send" => {
-                let channel = publisher.channel(words[1]).unwrap();
+                let channel = publisher.channel(words[1]);
                 let sent = match words[2] {
                     "-" => channel.send(Event::text(words[3])).await,
                     client => channel.send_to(client, Event::text(words[3])).await,
@@ -148,7 +148,7 @@ async fn obey(publisher: Publisher, told: Arc<Told>) {
 /// publishes alone.
 async fn publish(publisher: &Publisher, channel: &str, bytes: usize, told: &Told) {
     let text = format!("{} {} {}", told.taken(channel) + 1, now(), "x".repeat(bytes));
-    match publisher.channel(channel).unwrap().send(Event::text(text)).await {
+    match publisher.channel(channel).send(Event::text(text)).await {
         Ok(_) => *told.taken.lock().unwrap().entry(channel.to_owned()).or_default() += 1,
         Err(error) => {
             assert!(error.is_shutting_down(), "{error}");

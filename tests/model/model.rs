@@ -285,7 +285,7 @@ impl World {
                 self.model.now += seconds;
                 self.model.expire();
                 // The sweep may run at any time. Looking at a channel evicts what is too old.
-                CHANNELS.iter().for_each(|channel| drop(self.publisher.channel(*channel).unwrap().recent(0)));
+                CHANNELS.iter().for_each(|channel| drop(self.publisher.channel(*channel).recent(0)));
             }
             Op::Close { channel } => {
                 close(&self.publisher, CHANNELS[channel]);
@@ -295,10 +295,9 @@ impl World {
             }
             Op::Disconnect { client, channel } => {
                 match channel {
-                    Some(channel) => self.publisher.channel(CHANNELS[channel]).unwrap().disconnect(CLIENTS[client]),
+                    Some(channel) => self.publisher.channel(CHANNELS[channel]).disconnect(CLIENTS[client]),
                     None => self.publisher.disconnect(CLIENTS[client]),
-                }
-                .unwrap();
+                };
                 let on = channel.map_or(vec![0, 1, 2], |channel| vec![channel]);
                 self.end(EndReason::Disconnected, |reader| (reader.client == client).then(|| on.clone()));
             }
@@ -315,7 +314,7 @@ impl World {
         if custom {
             event = event.id(custom_id(n));
         }
-        let handle = self.publisher.channel(CHANNELS[channel]).unwrap();
+        let handle = self.publisher.channel(CHANNELS[channel]);
         let (target, sent) = match target {
             _ if last => (0, ready(handle.finish(event))),
             0 => (0, ready(handle.send(event))),
@@ -447,8 +446,8 @@ impl World {
     }
 
     fn recent(&self, channel: usize, client: usize, n: usize) {
-        let handle = self.publisher.channel(CHANNELS[channel]).unwrap();
-        let recent = if client == 0 { handle.recent(n) } else { handle.recent_for(CLIENTS[client], n).unwrap() };
+        let handle = self.publisher.channel(CHANNELS[channel]);
+        let recent = if client == 0 { handle.recent(n) } else { handle.recent_for(CLIENTS[client], n) };
         let held = self.model.held_after(&[channel], client, 0);
         let expected = &held[held.len().saturating_sub(n)..];
         assert_eq!(recent.iter().map(|event| number(event.offset().get())).collect::<Vec<_>>(), expected);

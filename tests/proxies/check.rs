@@ -130,7 +130,7 @@ impl Check {
 }
 
 pub async fn publish(app: &App, channel: &str, text: &str) -> String {
-    app.publisher.channel(channel).unwrap().send(Event::text(text)).await.unwrap().id.to_string()
+    app.publisher.channel(channel).send(Event::text(text)).await.unwrap().id.to_string()
 }
 
 /// Publishes events one by one: each arrives before the next is published, so that none pushes another through.
@@ -144,7 +144,7 @@ async fn follow(app: &App, channel: &str, reader: &mut Reader) -> Result<(), Str
 
 async fn until_gone(app: &App, channel: &str, patience: Duration) -> Result<(), String> {
     let end = Instant::now() + patience;
-    while app.publisher.channel(channel).unwrap().connections() > 0 {
+    while app.publisher.channel(channel).connections() > 0 {
         if Instant::now() > end {
             return Err("the stream is still open".to_owned());
         }

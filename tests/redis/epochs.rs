@@ -28,12 +28,12 @@ async fn an_idempotency_key_outlives_an_epoch() {
     let Some(store) = RedisStore::begin().await else { return };
     let [one, other] = store.nodes(defaults);
     let start = || Event::text("start").idempotency_key(IdempotencyKey::from_static("start"));
-    let first = one.channel("run").unwrap().send(start()).await.unwrap();
+    let first = one.channel("run").send(start()).await.unwrap();
     let before = send(&one, "x", 1).await;
     store.forget_one();
     assert_ne!(send(&one, "x", 2).await[..12], before[..12], "another epoch");
     for node in [&one, &other] {
-        let again = node.channel("run").unwrap().send(start()).await.unwrap();
+        let again = node.channel("run").send(start()).await.unwrap();
         assert!(again.repeated);
         // A reader that resumes with this id gets a gap, since later events may be lost.
         assert_eq!(again.id, first.id);
@@ -48,12 +48,12 @@ async fn a_finished_channel_stays_finished_and_whole_in_another_epoch() {
     let Some(store) = RedisStore::begin().await else { return };
     let [one, other] = store.nodes(defaults);
     let first = send(&one, "run", 1).await;
-    let last = one.channel("run").unwrap().finish(Event::text("2")).await.unwrap().id.to_string();
+    let last = one.channel("run").finish(Event::text("2")).await.unwrap().id.to_string();
     send(&one, "x", 1).await;
     store.forget_one();
     send(&one, "x", 2).await;
     for node in [&one, &other] {
-        assert!(node.channel("run").unwrap().send(Event::text("3")).await.unwrap_err().is_finished());
+        assert!(node.channel("run").send(Event::text("3")).await.unwrap_err().is_finished());
         for (id, left) in [(&first, &["2"][..]), (&last, &[])] {
             let mut reader = resume(node, &["run"], "", id).await;
             reader.gap(GapReason::OtherEpoch).await;
@@ -65,7 +65,7 @@ async fn a_finished_channel_stays_finished_and_whole_in_another_epoch() {
         assert_eq!(fresh.texts(2).await, ["1", "2"]);
     }
     // The channel stays finished until it is closed.
-    one.channel("run").unwrap().close().await.unwrap();
+    one.channel("run").close().await.unwrap();
     send(&one, "run", 3).await;
 }
 
@@ -78,7 +78,7 @@ async fn an_epoch_leaves_no_keys_behind() {
         for channel in ["a", "b", "c"] {
             let id = CustomId::try_from(format!("id {channel}").replace(' ', "-")).unwrap();
             let key = IdempotencyKey::from_static("key");
-            let _ = node.channel(channel).unwrap().send_to("ana", Event::text("x").id(id).idempotency_key(key)).await;
+            let _ = node.channel(channel).send_to("ana", Event::text("x").id(id).idempotency_key(key)).await;
             send(&node, channel, "y").await;
         }
         store.forget_one();
@@ -121,14 +121,14 @@ async fn held_events_outlive_an_epoch_until_a_later_event_would_hide_a_hole() {
     let Some(store) = RedisStore::begin().await else { return };
     let [one, other] = store.nodes(defaults);
     let first = send(&one, "a", 1).await;
-    one.channel("a").unwrap().send(Event::text("2").id(CustomId::from_static("two"))).await.unwrap();
+    one.channel("a").send(Event::text("2").id(CustomId::from_static("two"))).await.unwrap();
     send(&one, "x", "to be lost").await;
     store.forget_one();
     send(&one, "x", "another epoch").await;
     let mut late = everything(&other, "a").await;
     assert_eq!(late.texts(2).await, ["1", "2"]);
     // The old events are still held, so an event with the same id is refused.
-    let again = one.channel("a").unwrap().send(Event::text("2").id(CustomId::from_static("two"))).await;
+    let again = one.channel("a").send(Event::text("2").id(CustomId::from_static("two"))).await;
     assert!(again.unwrap_err().is_duplicate_id());
     let mut away = resume(&other, &["a"], "", &first).await;
     away.gap(GapReason::OtherEpoch).await;
@@ -143,7 +143,7 @@ async fn held_events_outlive_an_epoch_until_a_later_event_would_hide_a_hole() {
     for reader in [&mut late, &mut everything(&other, "a").await, &mut everything(&store.node(defaults), "a").await] {
         assert_eq!(reader.text().await, "3");
     }
-    one.channel("a").unwrap().send(Event::text("4").id(CustomId::from_static("two"))).await.unwrap();
+    one.channel("a").send(Event::text("4").id(CustomId::from_static("two"))).await.unwrap();
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn channels_of_a_hub_that_was_lost_are_empty_but_stay_finished() {
     for n in 0..5 {
         send(&one, "a", n).await;
     }
-    one.channel("run").unwrap().finish(Event::text("done")).await.unwrap();
+    one.channel("run").finish(Event::text("done")).await.unwrap();
     let mut reader = live(&other, &["a"], "").await;
     store.command(&["DEL", HUB]);
     send(&one, "a", "anew").await;
@@ -161,7 +161,7 @@ async fn channels_of_a_hub_that_was_lost_are_empty_but_stay_finished() {
     assert_eq!(reader.text().await, "anew");
     let mut fresh = everything(&store.node(defaults), "a").await;
     assert_eq!(fresh.text().await, "anew");
-    assert!(one.channel("run").unwrap().send(Event::text("more")).await.unwrap_err().is_finished());
+    assert!(one.channel("run").send(Event::text("more")).await.unwrap_err().is_finished());
     let over = try_open(&other, OpenOptions::new(), &["run"], "", None).await;
     assert!(over.err().unwrap().is_over());
     fresh.nothing_before(&one, "a").await;

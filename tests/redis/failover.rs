@@ -56,7 +56,7 @@ async fn a_replica_that_takes_over_begins_a_new_epoch_whoever_publishes_first() 
         let id = send(&node_of(replica.url()), ["a", "b"][n % 2], n).await;
         assert_ne!(id[..12], kept[..12], "another epoch");
     }
-    eventually(async || knowing.channel("b").unwrap().send(Event::text("6")).await.is_ok()).await;
+    eventually(async || knowing.channel("b").send(Event::text("6")).await.is_ok()).await;
     single.gap(GapReason::OtherEpoch).await;
     several.gap(GapReason::OtherEpoch).await;
     assert_eq!(single.texts(3).await, ["0", "2", "4"]);
@@ -102,7 +102,7 @@ async fn a_restart_that_loses_nothing_begins_no_epoch() {
     let before = send(&one, "a", 1).await;
     for _ in 0..3 {
         store.restart();
-        eventually(async || one.channel("a").unwrap().send(Event::text("2")).await.is_ok()).await;
+        eventually(async || one.channel("a").send(Event::text("2")).await.is_ok()).await;
     }
     for reader in [&mut single, &mut several, &mut resume(&store.node(defaults), &["b", "a"], "", &before).await] {
         assert!(reader.until("2").await.iter().all(|text| !text.starts_with("gap")));
@@ -178,7 +178,7 @@ async fn a_restart_that_loses_events_gives_no_offset_twice_and_is_told_by_the_no
             assert!(offset(&next) > offset(&lost), "{next} and {lost}");
         }
         let mut reader = resume(&fresh, &["a"], "", &kept).await;
-        eventually(async || knowing.channel("b").unwrap().send(Event::text("b")).await.is_ok()).await;
+        eventually(async || knowing.channel("b").send(Event::text("b")).await.is_ok()).await;
         assert_ne!(send(&fresh, "b", "b").await[..12], lost[..12], "another epoch");
         let got = reader.until("gap:other-epoch").await;
         assert!(got.iter().all(|text| text == "next" || text == "gap:other-epoch"), "{got:?}");
@@ -289,7 +289,7 @@ async fn an_eviction_by_redis_is_a_gap_if_evictions_are_allowed() {
         fresh.nothing_before(&worker, "none").await;
         let large = "x".repeat(40_000);
         for n in 0..250 {
-            let _ = worker.channel(format!("run-{n}")).unwrap().send(Event::text(&large)).await;
+            let _ = worker.channel(format!("run-{n}")).send(Event::text(&large)).await;
         }
         let evicted = server.command(&["INFO", "stats"]);
         assert!(!evicted.contains("evicted_keys:0"), "{policy}");
@@ -309,7 +309,7 @@ async fn keys_that_are_missing_are_a_gap() {
     let node = store.node(defaults);
     for key in ["s", "m", "c"] {
         let id = send(&node, key, 1).await;
-        node.channel(key).unwrap().send_to("ana", Event::text("2")).await.unwrap();
+        node.channel(key).send_to("ana", Event::text("2")).await.unwrap();
         store.command(&["DEL", &format!("{{tower-sse}}:{key}:{key}")]);
         let mut reader = resume(&store.node(defaults), &[key], "ana", &id).await;
         assert_eq!(reader.text().await, "gap:evicted", "{key}");

@@ -24,7 +24,7 @@ async fn a_server_that_evicts_keys_is_refused_by_an_error_that_says_what_to_set(
     let server = Server::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"]);
     let node = Publisher::builder().backend(Redis::new(&server.url()).unwrap()).build();
     for _ in 0..2 {
-        let error = node.channel("a").unwrap().send(Event::text("1")).await.unwrap_err();
+        let error = node.channel("a").send(Event::text("1")).await.unwrap_err();
         let error = backend_error(&error);
         assert!(error.is_misconfigured(), "{error:?}");
         let cause = error.source().unwrap().to_string();
@@ -36,7 +36,7 @@ async fn a_server_that_evicts_keys_is_refused_by_an_error_that_says_what_to_set(
     send(&Publisher::builder().backend(insists).build(), "a", 2).await;
     // Every node can use it once it no longer evicts.
     server.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
-    eventually(async || node.channel("a").unwrap().send(Event::text("3")).await.is_ok()).await;
+    eventually(async || node.channel("a").send(Event::text("3")).await.is_ok()).await;
 }
 
 #[tokio::test]
@@ -48,10 +48,10 @@ async fn a_server_that_begins_to_evict_keys_is_refused_within_seconds() {
     assert_eq!(reader.text().await, "1");
     store.command(&["CONFIG", "SET", "maxmemory", "100mb"]);
     store.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
-    eventually(async || worker.channel("a").unwrap().send(Event::text("2")).await.is_err()).await;
+    eventually(async || worker.channel("a").send(Event::text("2")).await.is_err()).await;
     eventually(async || try_open(&node, Default::default(), &["b"], "", None).await.is_err()).await;
     store.command(&["CONFIG", "SET", "maxmemory", "0"]);
-    eventually(async || worker.channel("a").unwrap().send(Event::text("3")).await.is_ok()).await;
+    eventually(async || worker.channel("a").send(Event::text("3")).await.is_ok()).await;
     reader.until("3").await;
 }
 
@@ -61,7 +61,7 @@ async fn a_user_without_the_right_to_read_the_eviction_policy_is_told_to_grant_i
     store.command(&["ACL", "SETUSER", "app", "on", ">password", "~*", "&*", "+@all", "-info"]);
     let redis = || Redis::builder(store.url()).credentials("app", "password").timeout(Duration::from_secs(1));
     let node = Publisher::builder().backend(redis().build().unwrap()).build();
-    let error = node.channel("a").unwrap().send(Event::text("1")).await.unwrap_err();
+    let error = node.channel("a").send(Event::text("1")).await.unwrap_err();
     let error = backend_error(&error);
     assert!(error.is_misconfigured() && error.source().unwrap().to_string().contains("+info"), "{error:?}");
     let insists = Publisher::builder().backend(redis().allow_eviction(true).build().unwrap()).build();
@@ -114,7 +114,7 @@ async fn a_node_finds_the_replica_that_took_over_from_a_lost_master() {
     eventually(async || master.command(&["WAIT", "1", "1000"]) == "1").await;
     master.kill();
     replica.command(&["REPLICAOF", "NO", "ONE"]);
-    eventually(async || worker.channel("a").unwrap().send(Event::text("2")).await.is_ok()).await;
+    eventually(async || worker.channel("a").send(Event::text("2")).await.is_ok()).await;
     reader.until("2").await;
 }
 
@@ -130,10 +130,10 @@ async fn a_node_asks_sentinels_where_the_master_is_and_follows_a_failover() {
     send(&worker, "a", 1).await;
     assert_eq!(reader.text().await, "1");
     master.kill();
-    eventually(async || worker.channel("a").unwrap().send(Event::text("2")).await.is_ok()).await;
+    eventually(async || worker.channel("a").send(Event::text("2")).await.is_ok()).await;
     reader.until("2").await;
     let unknown = node_of(format!("redis+sentinel://127.0.0.1:{}/other", sentinel.port()));
-    let error = unknown.channel("a").unwrap().send(Event::text("3")).await.unwrap_err();
+    let error = unknown.channel("a").send(Event::text("3")).await.unwrap_err();
     assert!(format!("{error:?}").contains("other"), "{error:?}");
 }
 
@@ -144,16 +144,16 @@ async fn full_server() -> Option<(Server, String)> {
     let worker = node_of(server.url());
     let first = send(&worker, "a", 1).await;
     for n in 2..=4 {
-        worker.channel("a").unwrap().send_to("ana", Event::text(n.to_string())).await.unwrap();
+        worker.channel("a").send_to("ana", Event::text(n.to_string())).await.unwrap();
     }
-    worker.channel("over").unwrap().finish(Event::text("over")).await.unwrap();
+    worker.channel("over").finish(Event::text("over")).await.unwrap();
     let large = "x".repeat(100_000);
     let mut n = 0;
-    while worker.channel(format!("c{n}")).unwrap().send(Event::text(&large)).await.is_ok() {
+    while worker.channel(format!("c{n}")).send(Event::text(&large)).await.is_ok() {
         n += 1;
     }
     // To the last bit.
-    while worker.channel(format!("c{n}")).unwrap().send(Event::text("x")).await.is_ok() {
+    while worker.channel(format!("c{n}")).send(Event::text("x")).await.is_ok() {
         n += 1;
     }
     Some((server, first))
@@ -169,7 +169,7 @@ async fn what_is_held_can_be_read_when_memory_is_used_up() {
     server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     let mut another = resume(&node, &["over"], "", &first).await;
     assert_eq!(another.text().await, "over");
-    let error = node.channel("a").unwrap().send(Event::text("5")).await.unwrap_err();
+    let error = node.channel("a").send(Event::text("5")).await.unwrap_err();
     assert!(error.is_unavailable() && format!("{error:?}").contains("OOM"), "{error:?}");
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     send(&node, "a", 5).await;
@@ -182,12 +182,12 @@ async fn a_channel_can_be_closed_when_memory_is_used_up_which_frees_it() {
     let node = node_of(server.url());
     let mut reader = live(&node, &["c0"], "").await;
     // Of this Redis knows nothing yet.
-    node.channel("unknown").unwrap().close().await.unwrap();
+    node.channel("unknown").close().await.unwrap();
     for n in 0..10 {
-        node.channel(format!("c{n}")).unwrap().close().await.unwrap();
+        node.channel(format!("c{n}")).close().await.unwrap();
     }
     assert!(reader.next().await.is_none());
-    eventually(async || node.channel("a").unwrap().send(Event::text("5")).await.is_ok()).await;
+    eventually(async || node.channel("a").send(Event::text("5")).await.is_ok()).await;
 }
 
 #[tokio::test]
@@ -233,15 +233,13 @@ async fn use_all(node: &Publisher) {
     let mut reader = live(node, &["a", "b"], "ana").await;
     let key = IdempotencyKey::from_static("once");
     node.channel("a")
-        .unwrap()
         .send_to("ana", Event::text("1").idempotency_key(key).id(CustomId::from_static("i")))
         .await
         .unwrap();
     assert_eq!(reader.text().await, "1");
-    eventually(async || node.channel("a").unwrap().presence().await.unwrap().len() == 1).await;
+    eventually(async || node.channel("a").presence().await.unwrap().len() == 1).await;
     for n in 2..9 {
         node.channel("a")
-            .unwrap()
             .send(Event::text(n.to_string()).id(CustomId::try_from(format!("i{n}")).unwrap()))
             .await
             .unwrap();
@@ -249,7 +247,7 @@ async fn use_all(node: &Publisher) {
     reader.until("8").await;
     // It has asked for the heads of its channels.
     tokio::time::sleep(Duration::from_secs(6)).await;
-    node.channel("b").unwrap().close().await.unwrap();
+    node.channel("b").close().await.unwrap();
     assert!(reader.next().await.is_none());
 }
 

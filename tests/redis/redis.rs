@@ -115,11 +115,11 @@ async fn a_killed_server_loses_nothing_that_it_acknowledged() {
             let event = Event::text(&text).idempotency_key(key);
             if n == 10 {
                 store.server.lock().unwrap().kill();
-                let error = one.channel("a").unwrap().send(event.clone()).await.unwrap_err();
+                let error = one.channel("a").send(event.clone()).await.unwrap_err();
                 assert!(error.is_unavailable(), "{error}");
                 store.server.lock().unwrap().run();
             }
-            eventually(async || one.channel(["a", "b"][n % 2]).unwrap().send(event.clone()).await.is_ok()).await;
+            eventually(async || one.channel(["a", "b"][n % 2]).send(event.clone()).await.is_ok()).await;
             sent.push(text);
         }
     }
@@ -190,7 +190,7 @@ async fn on_a_cluster_events_are_pushed_to_no_server_but_that_of_the_hubs_slot()
         send(&node, "a", n).await;
         assert_eq!(reader.text().await, n.to_string());
     }
-    node.channel("a").unwrap().close().await.unwrap();
+    node.channel("a").close().await.unwrap();
     assert!(reader.next().await.is_none());
     for server in &servers {
         let said = server.command(&["CLUSTER", "INFO"]);
@@ -221,7 +221,7 @@ async fn a_feed_follows_the_hubs_slot_to_another_server() {
     }
     for n in 2..5 {
         let event = Event::text(n.to_string()).idempotency_key(IdempotencyKey::try_from(n.to_string()).unwrap());
-        eventually(async || node.channel("b").unwrap().send(event.clone()).await.is_ok()).await;
+        eventually(async || node.channel("b").send(event.clone()).await.is_ok()).await;
         assert_eq!(reader.text().await, n.to_string());
     }
 }
@@ -257,7 +257,7 @@ async fn a_hub_follows_a_cluster_when_its_configured_server_is_gone() {
     own.kill();
     let event = |n: usize| Event::text(n.to_string()).idempotency_key(IdempotencyKey::try_from(n.to_string()).unwrap());
     for (n, node) in [(2, &two), (3, &one)] {
-        eventually(async || node.channel("a").unwrap().send(event(n)).await.is_ok()).await;
+        eventually(async || node.channel("a").send(event(n)).await.is_ok()).await;
         if n == 2 {
             // What the replica did not get nobody can know.
             reader.gap(GapReason::OtherEpoch).await;
@@ -278,7 +278,7 @@ async fn keys_expire_after_retention_and_tombstones() {
     let reader = live(&node, &["a"], "ana").await;
     for n in 0..10 {
         let key = IdempotencyKey::try_from(n.to_string()).unwrap();
-        node.channel("a").unwrap().send_to("ana", Event::text("x").idempotency_key(key)).await.unwrap();
+        node.channel("a").send_to("ana", Event::text("x").idempotency_key(key)).await.unwrap();
     }
     assert!(store.command(&["KEYS", "{short}:*"]).lines().count() > 10);
     drop((reader, node));
@@ -354,7 +354,7 @@ async fn a_closed_channel_is_remembered_for_as_long_as_one_that_is_not() {
         let meta = format!("{{tower-sse}}:m:{name}");
         let lifetime = || store.command(&["PTTL", &meta]).parse::<i64>().unwrap();
         let before = lifetime();
-        node.channel(name).unwrap().close().await.unwrap();
+        node.channel(name).close().await.unwrap();
         // -1 is for ever.
         assert!(lifetime() == -1 || before > 0 && lifetime() > before - 60_000, "{before} and then {}", lifetime());
     }
@@ -374,7 +374,7 @@ async fn closing_a_channel_that_redis_has_forgotten_hides_no_loss() {
     // As if this was 80 seconds ago, and another channel had kept the hub alive.
     store.forget("a");
     store.rewrite_index(&[(-100_000, 0), (-80_000, 2)]);
-    one.channel("a").unwrap().close().await.unwrap();
+    one.channel("a").close().await.unwrap();
     let mut reader = resume(&node(), &["a"], "", &first).await;
     reader.gap(tower_sse::GapReason::Evicted).await;
 }
@@ -433,7 +433,7 @@ async fn hubs_in_different_databases_know_nothing_of_each_other() {
         Publisher::builder().backend(redis).build()
     });
     let mut readers = [live(&one, &["a", "b"], "").await, live(&other, &["b", "a"], "").await];
-    one.channel("b").unwrap().close().await.unwrap();
+    one.channel("b").close().await.unwrap();
     assert!(readers[0].next().await.is_none());
     readers[1].nothing_before(&other, "b").await;
 }
@@ -467,7 +467,7 @@ async fn a_hub_whose_slots_server_is_gone_asks_its_configured_address_again() {
     let (from, to) = if slot < 8_192 { ("0", "8191") } else { ("8192", "16383") };
     servers[0].command(&["CLUSTER", "ADDSLOTSRANGE", from, to]);
     eventually(async || is_ready(&servers[0])).await;
-    eventually(async || node.channel("a").unwrap().send(Event::text("2")).await.is_ok()).await;
+    eventually(async || node.channel("a").send(Event::text("2")).await.is_ok()).await;
 }
 
 /// This happens when a machine or a firewall in between disappears: the connection stays open, and nothing arrives. The
@@ -480,11 +480,11 @@ async fn a_silent_connection_is_given_up() {
     let redis = Redis::builder(format!("redis://127.0.0.1:{}", proxy.port));
     let redis = redis.timeout(Duration::from_millis(400)).build().unwrap();
     let node = Publisher::builder().backend(redis).timeout(Duration::from_millis(200)).build();
-    eventually(async || node.channel("a").unwrap().send(Event::text("1")).await.is_ok()).await;
+    eventually(async || node.channel("a").send(Event::text("1")).await.is_ok()).await;
     proxy.set(Mode::Abandon);
-    let error = node.channel("a").unwrap().send(Event::text("2")).await.unwrap_err();
+    let error = node.channel("a").send(Event::text("2")).await.unwrap_err();
     assert!(error.source().unwrap().downcast_ref::<BackendError>().unwrap().is_timeout());
-    eventually(async || node.channel("a").unwrap().send(Event::text("3")).await.is_ok()).await;
+    eventually(async || node.channel("a").send(Event::text("3")).await.is_ok()).await;
 }
 
 #[tokio::test]
@@ -495,7 +495,7 @@ async fn hubs_that_share_a_connection_count_their_own_readers() {
     let mut readers =
         vec![live(&one, &["a"], "").await, live(&other, &["a"], "").await, live(&other, &["a"], "").await];
     for count in [3, 4] {
-        eventually(async || one.channel("a").unwrap().presence().await.unwrap() == [(None, count)]).await;
+        eventually(async || one.channel("a").presence().await.unwrap() == [(None, count)]).await;
         readers.push(live(&one, &["a"], "").await);
     }
 }
@@ -507,7 +507,7 @@ async fn a_channel_that_redis_has_forgotten_was_not_closed() {
     let backend = Faulty::new(store.backend());
     let faults = backend.faults.clone();
     let (one, other) = (Publisher::builder().backend(backend).build(), store.node(defaults));
-    one.channel("a").unwrap().close().await.unwrap();
+    one.channel("a").close().await.unwrap();
     let mut reader = live(&one, &["a"], "").await;
     send(&other, "b", "something else keeps the hub").await;
     store.forget("a");
@@ -572,7 +572,7 @@ async fn a_password_opens_and_is_shown_nowhere() {
     let wrong = node(Redis::builder(format!("redis://app:wr0ng@127.0.0.1:{port}")));
     let away = node(Redis::builder("redis://app:wr0ng@127.0.0.1:1"));
     for node in [wrong, away] {
-        let error = node.channel("a").unwrap().send(Event::text("x")).await.unwrap_err();
+        let error = node.channel("a").send(Event::text("x")).await.unwrap_err();
         let mut text = format!("{node:?} {error:?}");
         let mut cause: Option<&dyn Error> = Some(&error);
         while let Some(error) = cause {

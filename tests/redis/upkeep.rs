@@ -69,12 +69,12 @@ async fn a_hub_with_readers_leaves_nothing_behind() {
     let mut readers = [live(&node, &["a", "b"], "ana").await, live(&node, &["b"], "").await];
     for n in 0..10 {
         let key = IdempotencyKey::try_from(n.to_string()).unwrap();
-        node.channel("a").unwrap().send_to("ana", Event::text("x").idempotency_key(key)).await.unwrap();
+        node.channel("a").send_to("ana", Event::text("x").idempotency_key(key)).await.unwrap();
         send(&node, "b", n).await;
         assert_eq!(readers[1].text().await, n.to_string());
     }
     // The node has reported who is connected as well.
-    eventually(async || node.channel("b").unwrap().presence().await.unwrap().len() == 2).await;
+    eventually(async || node.channel("b").presence().await.unwrap().len() == 2).await;
     // All events have expired, but the epoch has not, because there are readers.
     readers[1].nothing_before(&node, "b").await;
     // Two channels, and the feed's own channel.
@@ -99,15 +99,15 @@ async fn a_hub_that_only_publishes_takes_one_connection_and_leaves_nothing_behin
     let received = store.received();
     let sending: Vec<_> = (0..50)
         .map(|n| {
-            let channel = node.channel(format!("c{n}")).unwrap();
+            let channel = node.channel(format!("c{n}"));
             tokio::spawn(async move { channel.send(Event::text("x")).await.unwrap() })
         })
         .collect();
     for sent in sending {
         sent.await.unwrap();
     }
-    node.channel("c0").unwrap().close().await.unwrap();
-    assert!(node.channel("c1").unwrap().presence().await.unwrap().is_empty());
+    node.channel("c0").close().await.unwrap();
+    assert!(node.channel("c1").presence().await.unwrap().is_empty());
     assert_eq!(store.received() - received - 1, 1, "one connection, ever");
     assert_eq!(tasks(), before + 1, "and the task that serves it");
     drop(node);
@@ -123,11 +123,11 @@ async fn nothing_is_left_of_a_hub_that_ends_without_redis(go: fn(&RedisStore), c
     send(&worker, "a", 1).await;
     go(&store);
     for publisher in [&node, &worker] {
-        let error = publisher.channel("a").unwrap().send(Event::text("2")).await.unwrap_err();
+        let error = publisher.channel("a").send(Event::text("2")).await.unwrap_err();
         assert!(error.is_unavailable(), "{error}");
     }
     // They are dropped while a publish is in flight.
-    let last = worker.channel("a").unwrap();
+    let last = worker.channel("a");
     let on_its_way = tokio::spawn(async move { last.send(Event::text("3")).await });
     drop((reader, node, worker));
     assert!(on_its_way.await.unwrap().is_err());
@@ -158,7 +158,7 @@ async fn commands_of_an_idle_node(readers: usize, channels: usize) -> Option<usi
         all.push(live(&node, &[&format!("channel{}", n % channels)], &format!("client{n}")).await);
     }
     // All of them have been reported.
-    let last = node.channel(format!("channel{}", (readers - 1) % channels)).unwrap();
+    let last = node.channel(format!("channel{}", (readers - 1) % channels));
     eventually(async || last.presence().await.unwrap().len() == readers / channels).await;
     let asked = |calls: &[(String, usize)]| calls.iter().find(|(name, _)| name == "publish").unwrap().1;
     let begun = asked(&store.calls());

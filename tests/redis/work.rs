@@ -226,7 +226,7 @@ async fn clients_that_redis_has_lost_get_a_gap() {
     store.command(&["DEL", "{tower-sse}:c:a"]);
     let mut ana = resume(&store.node(brief), &["a"], "ana", &first).await;
     ana.gap(GapReason::Evicted).await;
-    one.channel("a").unwrap().send(Event::text("4")).await.unwrap();
+    one.channel("a").send(Event::text("4")).await.unwrap();
     resume(&store.node(brief), &["a"], "ana", &first).await.gap(GapReason::Evicted).await;
     let mut bob = resume(&store.node(brief), &["a"], "bob", &last).await;
     assert_eq!(bob.text().await, "4");

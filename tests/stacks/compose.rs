@@ -302,7 +302,7 @@ async fn in_axum_a_handler_has_its_own_streams() {
         }
     }
     let publisher = Publisher::new();
-    let id = publisher.channel("a").unwrap().finish(Event::text("last")).await.unwrap().id;
+    let id = publisher.channel("a").finish(Event::text("last")).await.unwrap().id;
     let app = axum::Router::new().route("/own/{channel}", axum::routing::get(own)).with_state(publisher);
     assert_eq!(answer_of(app.clone(), "/own/b").await, "sse");
     assert_eq!(answer_of(app.clone(), "/own/a").await, "sse");

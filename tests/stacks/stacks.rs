@@ -43,7 +43,7 @@ fn publisher() -> Publisher {
 }
 
 async fn say(server: &Server, channel: &str, text: &str) -> String {
-    server.publisher.channel(channel).unwrap().send(Event::text(text)).await.unwrap().id.to_string()
+    server.publisher.channel(channel).send(Event::text(text)).await.unwrap().id.to_string()
 }
 
 async fn until(mut holds: impl FnMut() -> bool) {
@@ -72,7 +72,7 @@ on_every_stack! {
     async fn broadcast_and_targeted_events_arrive_in_publish_order(server: Server, client: Client) {
         let mut ana = client.get("/sse/chat/ana").await;
         let mut bob = client.get("/sse/chat/bob").await;
-        let chat = server.publisher.channel("chat").unwrap();
+        let chat = server.publisher.channel("chat");
         assert_eq!(chat.send(Event::text("1").name(EventName::from_static("hello"))).await.unwrap().reached, 2);
         assert_eq!(chat.send_to("ana", Event::text("2")).await.unwrap().reached, 1);
         let sent = chat.send(Event::text("3\r\n")).await.unwrap();
@@ -257,7 +257,7 @@ on_every_stack! {
     async fn a_finished_channel_gives_the_rest_and_the_end_and_then_204(server: Server, client: Client) {
         let mut reader = client.get("/sse/run").await;
         say(&server, "run", "1").await;
-        let last = server.publisher.channel("run").unwrap().finish(Event::text("2")).await.unwrap();
+        let last = server.publisher.channel("run").finish(Event::text("2")).await.unwrap();
         assert_eq!(reader.data(2).await, ["1", "2"]);
         assert_eq!(reader.event().await, None);
         let mut latecomer = client.get("/sse/run").await;
@@ -270,7 +270,7 @@ on_every_stack! {
 
     async fn a_dropped_connection_frees_its_subscription(server: Server, client: Client) {
         let reply = client.get("/sse/chat/ana").await;
-        assert_eq!(server.publisher.channel("chat").unwrap().clients().len(), 1);
+        assert_eq!(server.publisher.channel("chat").clients().len(), 1);
         drop(reply);
         until(|| server.publisher.connections() == 0).await;
         assert!(server.publisher.channels().is_empty());
@@ -293,7 +293,7 @@ on_every_stack! {
         assert!(ended.await.unwrap());
         let refused = client.get("/sse/0").await;
         assert!(refused.rest().await.starts_with("retry: "));
-        assert!(server.publisher.channel("0").unwrap().send(Event::text("late")).await.unwrap_err().is_shutting_down());
+        assert!(server.publisher.channel("0").send(Event::text("late")).await.unwrap_err().is_shutting_down());
         server.stop().await;
     }
 }

@@ -13,7 +13,7 @@ use hyper_util::{
 use percent_encoding::percent_decode_str;
 use tokio::net::TcpListener;
 use tower::Layer;
-use tower_sse::{Event, PublishError, Publisher, Sent, SseLayer};
+use tower_sse::{Event, PublishError, Publisher, SseLayer};
 use warp::{Filter, Reply, http::StatusCode};
 
 #[tokio::main]
@@ -51,16 +51,12 @@ async fn publish(publisher: Publisher, channel: String, body: warp::hyper::body:
     let (status, text) = match (decode(&channel), str::from_utf8(&body)) {
         (None, _) => (StatusCode::BAD_REQUEST, "the channel's name is badly encoded".into()),
         (_, Err(error)) => (StatusCode::BAD_REQUEST, error.to_string()),
-        (Some(channel), Ok(text)) => match send(publisher, channel, text).await {
+        (Some(channel), Ok(text)) => match publisher.channel(channel).send(Event::text(text)).await {
             Ok(sent) => (StatusCode::OK, sent.id.to_string()),
             Err(error) => (status(&error), with_cause(&error)),
         },
     };
     warp::reply::with_status(text + "\n", status)
-}
-
-async fn send(publisher: Publisher, channel: String, text: &str) -> Result<Sent, PublishError> {
-    publisher.channel(channel)?.send(Event::text(text)).await
 }
 
 /// Decodes a path segment, which warp does not do. It is as strict as the layer is with its own segments.

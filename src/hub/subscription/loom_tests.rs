@@ -56,7 +56,7 @@ fn loom_a_reader_of_two_channels_gets_all_of_both_in_order() {
         let publisher = Publisher::new();
         let mut subscription = open(&publisher);
         let publishers = CHANNELS.map(|name| {
-            publish(&publisher, async move |publisher| publisher.channel(name).unwrap().send(Event::text("x")).await)
+            publish(&publisher, async move |publisher| publisher.channel(name).send(Event::text("x")).await)
         });
         assert_eq!(read(&mut subscription, 2), (vec![1, 2], 0));
         publishers.into_iter().for_each(|publisher| publisher.join().unwrap());
@@ -69,7 +69,7 @@ fn loom_a_reader_of_two_channels_gets_the_last_of_both_before_its_end() {
         let publisher = Publisher::new();
         let mut subscription = open(&publisher);
         let publishers = CHANNELS.map(|name| {
-            publish(&publisher, async move |publisher| publisher.channel(name).unwrap().finish(Event::text("x")).await)
+            publish(&publisher, async move |publisher| publisher.channel(name).finish(Event::text("x")).await)
         });
         assert_eq!(read(&mut subscription, u64::MAX), (vec![1, 2], 0));
         assert_eq!(subscription.end_reason(), Some(EndReason::Finished));
@@ -83,9 +83,9 @@ fn loom_a_reader_of_two_channels_is_told_once_of_what_is_evicted_before_it() {
         let publisher = Publisher::builder().retention(Retention::new().events(1)).build();
         let mut subscription = open(&publisher);
         let publishing = publish(&publisher, async |publisher| {
-            publisher.channel("a").unwrap().send(Event::text("x")).await?;
-            publisher.channel("a").unwrap().send(Event::text("y")).await?;
-            publisher.channel("b").unwrap().send(Event::text("z")).await
+            publisher.channel("a").send(Event::text("x")).await?;
+            publisher.channel("a").send(Event::text("y")).await?;
+            publisher.channel("b").send(Event::text("z")).await
         });
         let read = read(&mut subscription, 3);
         assert!(read == (vec![1, 2, 3], 0) || read == (vec![2, 3], 1), "{read:?}");
@@ -99,8 +99,7 @@ fn loom_what_is_published_while_the_last_reader_leaves_is_there_for_its_return()
         let publisher = Publisher::new();
         let subscription = open(&publisher);
         let id = subscription.cursor().to_string();
-        let publishing =
-            publish(&publisher, async |publisher| publisher.channel("a").unwrap().send(Event::text("x")).await);
+        let publishing = publish(&publisher, async |publisher| publisher.channel("a").send(Event::text("x")).await);
         drop(subscription);
         publishing.join().unwrap();
         let resumed = OpenOptions::new().open(&publisher, Grant::new(CHANNELS), Some(id.as_bytes()));

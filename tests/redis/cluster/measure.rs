@@ -55,7 +55,7 @@ async fn rate(server: &Server, publishers: usize, at_once: usize) -> f64 {
             tokio::spawn(async move {
                 let mut n = 0;
                 while begun.elapsed() < Duration::from_secs(3) {
-                    node.channel(format!("channel{}", n % 100)).unwrap().send(Event::text(DATA)).await.unwrap();
+                    node.channel(format!("channel{}", n % 100)).send(Event::text(DATA)).await.unwrap();
                     n += 1;
                 }
                 n
@@ -78,7 +78,7 @@ async fn latency(publisher: &Publisher, node: &Publisher) -> (Duration, Duration
     for _ in 0..1_000 {
         tokio::time::sleep(Duration::from_millis(5)).await;
         let begun = Instant::now();
-        let sending = publisher.channel("latency").unwrap();
+        let sending = publisher.channel("latency");
         let (sent, _) = tokio::join!(sending.send(Event::text(DATA)), async {
             common::next(&mut reader).await;
             took.push(begun.elapsed());
@@ -100,17 +100,17 @@ async fn memory() {
         let info = server.command(&["INFO", "memory"]);
         info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap().trim().parse::<f64>().unwrap()
     };
-    node.channel("first").unwrap().send(Event::text(DATA)).await.unwrap();
+    node.channel("first").send(Event::text(DATA)).await.unwrap();
     let empty = used();
     for channel in 0..100 {
         for _ in 0..1_000 {
-            node.channel(format!("many{channel}")).unwrap().send(Event::text(DATA)).await.unwrap();
+            node.channel(format!("many{channel}")).send(Event::text(DATA)).await.unwrap();
         }
     }
     let many = used();
     println!("1,000 events of 100 bytes in a channel: {:.0} bytes of Redis' memory", (many - empty) / 100.0);
     for channel in 0..10_000 {
-        node.channel(format!("few{channel}")).unwrap().send(Event::text(DATA)).await.unwrap();
+        node.channel(format!("few{channel}")).send(Event::text(DATA)).await.unwrap();
     }
     println!("a channel with one event: {:.0} bytes", (used() - many) / 10_000.0);
 }

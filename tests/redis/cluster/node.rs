@@ -130,7 +130,7 @@ async fn publish(
     text: String,
 ) -> Result<String, (StatusCode, String)> {
     let key = IdempotencyKey::try_from(&asked["key"]).unwrap();
-    let (channel, event) = (publisher.channel(&asked["channel"]).unwrap(), Event::text(text).idempotency_key(key));
+    let (channel, event) = (publisher.channel(&asked["channel"]), Event::text(text).idempotency_key(key));
     let sent: Result<Sent, _> = match asked.get("client") {
         Some(client) => channel.send_to(client.as_str(), event).await,
         None => channel.send(event).await,
