@@ -20,7 +20,7 @@ pub(crate) use self::feed::channels as feed_channels;
 #[cfg(all(feature = "redis", fuzzing))]
 pub use self::redis::stored;
 pub use self::{
-    append::{Append, Appended},
+    append::{Append, Appended, Expected, NewEvent, Placed},
     contract::{Backend, BackendFuture, Connected, Presence},
     entry::{Entry, Held, Marks},
     feed::{Incoming, Message, Messages, Request, Requests},

@@ -18,7 +18,7 @@ use tower_sse::{
     BackendError, ChannelName, ClientId, Cursor, CustomId, Epoch, IdempotencyKey, Offset, Retention,
     backend::{
         Append, Appended, Backend, BackendFuture, Connected, Entry, Head, Heads, Held, Marks, Message, Messages,
-        Presence, Request, Requests,
+        NewEvent, Placed, Presence, Request, Requests,
     },
 };
 
@@ -238,53 +238,77 @@ impl Store {
         self.channels.entry(name).or_default()
     }
 
-    fn append(&mut self, append: Append) -> io::Result<Appended> {
+    /// Appends events, all of them or none.
+    fn append(&mut self, mut append: Append) -> io::Result<Appended> {
         let now = Instant::now();
         self.keys.retain(|_, first| now.duration_since(first.at) < WINDOW);
-        let epoch = self.epoch;
-        let at = |offset| Cursor { epoch, offset };
         // First, since the key of a finished channel's last event is still known.
-        let key = append.key.clone().map(|key| (append.channel.clone(), key));
-        if let Some(first) = key.as_ref().and_then(|key| self.keys.get(key)) {
-            return Ok(Appended::Before { cursor: at(first.offset), id: first.id.clone() });
+        let (places, new) = self.place(&append.channel, append.events);
+        append.events = new;
+        if append.events.is_empty() {
+            return Ok(Appended::At(places));
         }
         let channel = self.channel(append.channel.clone());
         channel.evict(&append.retention.unwrap_or_default(), now);
-        if channel.finished {
-            return Ok(Appended::Finished);
-        }
-        // A reader gets the broadcasts, and the events for its client.
-        let is_for_the_same =
-            |entry: &Entry| entry.client.is_none() || append.client.is_none() || entry.client == append.client;
-        let is_held = |kept: &Kept| kept.entry.id == append.id && is_for_the_same(&kept.entry);
-        if append.id.is_some() && channel.held.iter().any(is_held) {
-            return Ok(Appended::DuplicateId);
+        if let Some(refused) = channel.refuse(&append) {
+            return Ok(refused);
         }
         let offset = Offset::new(self.last.get() + 1);
         Record::write_append(&mut self.file, offset, &append)?;
-        let name = append.channel.clone();
-        let entry = self.put(append, offset, now);
-        self.tell(&name, &Message::Entry { channel: name.clone(), epoch, entry });
-        Ok(Appended::At(at(offset)))
+        let (name, epoch) = (append.channel.clone(), self.epoch);
+        for entry in self.put(append, offset, now) {
+            self.tell(&name, &Message::Entry { channel: name.clone(), epoch, entry });
+        }
+        Ok(Appended::At(places))
     }
 
-    /// Adds the event to its channel, after everything that could fail.
-    fn put(&mut self, append: Append, offset: Offset, at: Instant) -> Entry {
-        self.last = offset;
-        if let Some(key) = &append.key {
-            let first = First { at, offset, id: append.id.clone() };
-            self.keys.insert((append.channel.clone(), key.clone()), first);
+    /// Says where the events will be, and which of them are new: an event whose key has been seen is where the first
+    /// one with it is.
+    fn place(&self, channel: &ChannelName, events: Vec<NewEvent>) -> (Vec<Placed>, Vec<NewEvent>) {
+        let at = |offset| Cursor { epoch: self.epoch, offset };
+        let (mut places, mut new) = (Vec::new(), Vec::<NewEvent>::new());
+        for event in events {
+            let key = event.key.clone().map(|key| (channel.clone(), key));
+            let first = key.and_then(|key| self.keys.get(&key)).map(|first| (first.offset, first.id.clone()));
+            let next = |n: usize| Offset::new(self.last.get() + 1 + n as u64);
+            let in_these = || {
+                let n = new.iter().position(|other| event.key.is_some() && other.key == event.key)?;
+                Some((next(n), new[n].id.clone()))
+            };
+            match first.or_else(in_these) {
+                Some((offset, id)) => places.push(Placed::repeated(at(offset), id)),
+                None => {
+                    places.push(Placed::new(at(next(new.len()))));
+                    new.push(event);
+                }
+            }
         }
-        let epoch = self.epoch;
-        let channel = self.channel(append.channel.clone());
-        let retention = append.retention.unwrap_or_default();
-        let entry = Entry::new(append, offset, std::mem::replace(&mut channel.head, offset));
-        let cost = entry.cost(epoch);
-        channel.finished = entry.last;
-        channel.bytes += cost;
-        channel.held.push_back(Kept { entry: entry.clone(), at, cost });
-        channel.evict(&retention, at);
-        entry
+        (places, new)
+    }
+
+    /// Adds the events to their channel, after everything that could fail, and returns its entries.
+    fn put(&mut self, append: Append, first: Offset, at: Instant) -> Vec<Entry> {
+        let Append { channel: name, events, last, .. } = append;
+        let (epoch, retention, count) = (self.epoch, append.retention.unwrap_or_default(), events.len());
+        let mut entries = Vec::new();
+        for (n, event) in events.into_iter().enumerate() {
+            let offset = Offset::new(first.get() + n as u64);
+            self.last = offset;
+            if let Some(key) = &event.key {
+                let first = First { at, offset, id: event.id.clone() };
+                self.keys.insert((name.clone(), key.clone()), first);
+            }
+            let channel = self.channel(name.clone());
+            let mut entry = Entry::new(event, offset, std::mem::replace(&mut channel.head, offset));
+            entry.last = last && n + 1 == count;
+            let cost = entry.cost(epoch);
+            channel.finished = entry.last;
+            channel.bytes += cost;
+            channel.held.push_back(Kept { entry: entry.clone(), at, cost });
+            entries.push(entry);
+        }
+        self.channel(name).evict(&retention, at);
+        entries
     }
 
     fn read(&mut self, name: ChannelName, after: Offset, retention: &Retention) -> Held {
@@ -341,6 +365,24 @@ impl Store {
 }
 
 impl Channel {
+    /// Why the events can't be appended, if they can't.
+    fn refuse(&self, append: &Append) -> Option<Appended> {
+        if self.finished {
+            return Some(Appended::Finished);
+        }
+        // A reader gets the broadcasts, and the events for its client.
+        let is_for_the_same =
+            |one: &Option<ClientId>, other: &Option<ClientId>| one.is_none() || other.is_none() || one == other;
+        for (n, event) in append.events.iter().enumerate().filter(|(_, event)| event.id.is_some()) {
+            let is_held = |kept: &Kept| kept.entry.id == event.id && is_for_the_same(&kept.entry.client, &event.client);
+            let is_before = |other: &NewEvent| other.id == event.id && is_for_the_same(&other.client, &event.client);
+            if self.held.iter().any(is_held) || append.events[..n].iter().any(is_before) {
+                return Some(Appended::DuplicateId);
+            }
+        }
+        None
+    }
+
     /// Evicts what the retention no longer allows. The newest event stays unless it is too old.
     fn evict(&mut self, retention: &Retention, now: Instant) {
         while self.held.front().is_some_and(|oldest| now.saturating_duration_since(oldest.at) > retention.max_age())

@@ -6,11 +6,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tower_sse::{ChannelName, Epoch, Offset, Retention, backend::Append};
+use tower_sse::{
+    ChannelName, Epoch, Offset, Retention,
+    backend::{Append, NewEvent},
+};
 
 pub enum Record {
     /// A new epoch: all records before it are void.
     Epoch(Epoch),
+    /// Events in one record, so that all of them are written or none; with the offset of the first.
     Append {
         offset: u64,
         at: SystemTime,
@@ -39,11 +43,14 @@ impl Record {
             retention.max_bytes() as u128,
             retention.max_age().as_millis(),
         ];
-        let client = append.client.as_ref().map_or("", |client| client.as_str());
-        let id = append.id.as_ref().map_or("", |id| id.as_str());
-        let key = append.key.as_ref().map_or("", |key| key.as_str());
-        let texts = [append.channel.as_str(), client, id, key].map(str::as_bytes);
-        write(file, "append", &numbers, &[&texts[..], &[&append.bytes]].concat())
+        let mut texts = vec![append.channel.as_str().as_bytes()];
+        for NewEvent { client, id, key, bytes, .. } in &append.events {
+            let client = client.as_ref().map_or("", |client| client.as_str());
+            let id = id.as_ref().map_or("", |id| id.as_str());
+            let key = key.as_ref().map_or("", |key| key.as_str());
+            texts.extend([client.as_bytes(), id.as_bytes(), key.as_bytes(), bytes]);
+        }
+        write(file, "append", &numbers, &texts)
     }
 
     /// The next record and its length; `None` at the end, or if the last record was cut off.
@@ -69,24 +76,27 @@ impl Record {
     }
 
     fn of(kind: &str, numbers: &[u64], texts: Vec<String>) -> Option<Self> {
-        match (kind, numbers, <[String; 5]>::try_from(texts)) {
-            ("append", &[offset, at, last, events, bytes, age], Ok([channel, client, id, key, data])) => {
+        let mut texts = texts.into_iter();
+        let first = texts.next()?;
+        match (kind, numbers) {
+            ("append", &[offset, at, last, events, bytes, age]) => {
                 let retention = Retention::new()
                     .events(usize::try_from(events).ok()?)
                     .bytes(usize::try_from(bytes).ok()?)
                     .age(Duration::from_millis(age));
-                let mut append = Append::new(ChannelName::try_from(channel).ok()?, data.into(), retention);
-                append.client = given(client)?;
-                append.id = given(id)?;
-                append.key = given(key)?;
+                let mut events = Vec::new();
+                while let Some(client) = texts.next() {
+                    let (id, key, data) = (texts.next()?, texts.next()?, texts.next()?);
+                    let mut event = NewEvent::new(data.into());
+                    (event.client, event.id, event.key) = (given(client)?, given(id)?, given(key)?);
+                    events.push(event);
+                }
+                let mut append = Append::new(ChannelName::try_from(first).ok()?, events, retention);
                 append.last = last == 1;
                 Some(Record::Append { offset, at: SystemTime::UNIX_EPOCH + Duration::from_millis(at), append })
             }
-            ("epoch", [], Err(texts)) => {
-                let bits = u64::from_str_radix(texts.first()?, 16).ok()?;
-                Some(Record::Epoch(Epoch::from_bits(bits)))
-            }
-            ("close", [], Err(texts)) => Some(Record::Close(ChannelName::try_from(texts.first()?).ok()?)),
+            ("epoch", []) => Some(Record::Epoch(Epoch::from_bits(u64::from_str_radix(&first, 16).ok()?))),
+            ("close", []) => Some(Record::Close(ChannelName::try_from(first).ok()?)),
             _ => None,
         }
     }

@@ -1,4 +1,4 @@
-//! An event on its way to a backend, and the result of appending it.
+//! Events on their way to a backend, and the result of appending them.
 
 use std::fmt;
 
@@ -13,12 +13,29 @@ use crate::{
     },
 };
 
-/// An event to append.
+/// Events to append to one channel in one step: all of them, or none.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Append {
-    /// Its channel.
+    /// Their channel.
     pub channel: ChannelName,
+    /// The events, in order. There is at least one, unless this only [finishes](Self::last) the channel.
+    pub events: Vec<NewEvent>,
+    /// What the channel may hold, as the node is set. `None` if the node has no setting and leaves that to
+    /// [others](super::Backend::hold).
+    pub retention: Option<Retention>,
+    /// The fence of the writer, if it has one.
+    pub fence: Option<u64>,
+    /// What the channel's last event has to be, if that matters to the writer.
+    pub expected: Option<Expected>,
+    /// Whether the channel is finished with this. No event is accepted after it.
+    pub last: bool,
+}
+
+/// An event to append.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct NewEvent {
     /// The client it is for, if it is for one client only.
     pub client: Option<ClientId>,
     /// Its bytes on the wire without the id, encoded once. A store does not look into them.
@@ -27,17 +44,28 @@ pub struct Append {
     pub id: Option<CustomId>,
     /// The key by which a repeated append is recognised.
     pub key: Option<IdempotencyKey>,
-    /// What the channel may hold, as the node is set. `None` if the node has no setting and leaves that to
-    /// [others](super::Backend::hold).
-    pub retention: Option<Retention>,
-    /// Whether it is the channel's last event. No event is accepted after it.
-    pub last: bool,
+}
+
+/// What the last event of a channel has to be for an append to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// None: nothing has been appended to the channel, as far as the store knows, or nothing since it was closed.
+    Nothing,
+    /// The event at this cursor, whether or not it is still held.
+    At(Cursor),
 }
 
 impl Append {
-    /// Creates a broadcast of these bytes, without a custom id or a key, and not the channel's last event.
-    pub fn new(channel: ChannelName, bytes: Bytes, retention: impl Into<Option<Retention>>) -> Self {
-        Self { channel, client: None, bytes, id: None, key: None, retention: retention.into(), last: false }
+    /// Creates an append of these events, without a condition, that does not finish the channel.
+    pub fn new(channel: ChannelName, events: Vec<NewEvent>, retention: impl Into<Option<Retention>>) -> Self {
+        Self { channel, events, retention: retention.into(), fence: None, expected: None, last: false }
+    }
+}
+
+impl NewEvent {
+    /// Creates a broadcast of these bytes, without a custom id or a key.
+    pub fn new(bytes: Bytes) -> Self {
+        Self { client: None, bytes, id: None, key: None }
     }
 
     /// What it counts against [`Retention::max_bytes`](crate::Retention::max_bytes) at this cursor.
@@ -48,7 +76,13 @@ impl Append {
 
 impl fmt::Debug for Append {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Append").field("channel", &self.channel).field("len", &self.bytes.len()).finish_non_exhaustive()
+        f.debug_struct("Append").field("channel", &self.channel).field("events", &self.events).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for NewEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewEvent").field("len", &self.bytes.len()).finish_non_exhaustive()
     }
 }
 
@@ -56,19 +90,42 @@ impl fmt::Debug for Append {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Appended {
-    /// It is in the log, at this cursor.
-    At(Cursor),
-    /// An event with its idempotency key is or was in the log.
-    Before {
-        /// At this cursor.
-        cursor: Cursor,
-        /// With this custom id, if it had one.
-        id: Option<CustomId>,
-    },
+    /// The events are in the log: the place of each, in their order. If there were none, the place of the channel's end.
+    At(Vec<Placed>),
     /// Refused: the channel is finished.
     Finished,
-    /// Refused: the channel already holds its custom id for a reader that would get it.
+    /// Refused: the channel already holds a custom id of these for a reader that would get both events, or two of these
+    /// events have the same.
     DuplicateId,
+    /// Refused: the channel has seen this fence, which is higher.
+    Fenced(u64),
+    /// Refused: the channel's last event is another one than expected. It is at this cursor; `None` if there is none.
+    Conflict(Option<Cursor>),
+}
+
+/// Where an event is in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Placed {
+    /// Its cursor.
+    pub cursor: Cursor,
+    /// Whether an event with its idempotency key is or was in the log. Then this is that event's place, and nothing was
+    /// appended.
+    pub repeated: bool,
+    /// The custom id of that event, if it is repeated and has one.
+    pub id: Option<CustomId>,
+}
+
+impl Placed {
+    /// The place of an event that was appended.
+    pub fn new(cursor: Cursor) -> Self {
+        Self { cursor, repeated: false, id: None }
+    }
+
+    /// The place of the first event with an idempotency key.
+    pub fn repeated(cursor: Cursor, id: Option<CustomId>) -> Self {
+        Self { cursor, repeated: true, id }
+    }
 }
 
 /// What an event of `len` bytes, not counting its id, counts against a limit in bytes.

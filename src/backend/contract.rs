@@ -32,10 +32,10 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendErr
 ///
 /// # What holds
 ///
-/// - **Append is one step.** It assigns the event an [`Offset`], adds it to its channel, evicts what the retention no
-///   longer allows, and pushes it to the feeds that watch the channel; or it does none of this. Offsets grow over the
-///   whole hub, and none is assigned twice in an epoch. A read that begins after an append was acknowledged finds the
-///   event, or its eviction.
+/// - **Append is one step.** It assigns each of its events an [`Offset`], adds them to their channel, evicts what the
+///   retention no longer allows, and pushes them to the feeds that watch the channel; or it does none of this. Offsets
+///   grow over the whole hub, those of an append follow one another, and none is assigned twice in an epoch. A read that
+///   begins after an append was acknowledged finds its events, or their eviction.
 /// - **Order.** A feed carries the events of all channels that it watches in the order of their offsets, and with each
 ///   event the offset of its predecessor in its channel. Channels that it does not watch leave holes in the offsets;
 ///   nothing else does.
@@ -52,10 +52,11 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendErr
 ///   have been lost other than by retention; an empty store has a new one. What a store still has may [go
 ///   on](super::Held::before) in the new epoch.
 /// - **Custom ids** are unique among the events that a channel holds for any one reader: its broadcasts and those for
-///   its client. The append of an id that is already held for a reader that would get it is refused. Events for
-///   different clients may share an id.
+///   its client. The append of an id that is already held for a reader that would get it, or of an id twice, is refused.
+///   Events for different clients may share an id.
 /// - **An [idempotency key](crate::Event::idempotency_key)** that a channel has seen within a window, which the store
-///   documents, is answered with the first append's cursor and custom id. Nothing else happens, whatever became of the channel since.
+///   documents, is answered with the first event's cursor and custom id, and the event is not appended. If that goes for
+///   all events of an append, nothing happens and nothing is refused, whatever became of the channel since.
 ///
 /// # What may fail
 ///
@@ -83,7 +84,7 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendErr
 ///
 /// For a complete backend, in a file, see the example `examples/file_backend`.
 pub trait Backend: Send + Sync + 'static {
-    /// Appends an event.
+    /// Appends events to a channel.
     fn append(&self, append: Append) -> BackendFuture<'_, Appended>;
 
     /// Tells the store that a node is set to hold this much of every channel. By default it does nothing.

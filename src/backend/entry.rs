@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt, time::Duration};
 
 use bytes::Bytes;
 
-use super::append::{Append, cost};
+use super::append::{NewEvent, cost};
 use crate::{
     log::{Retention, Tombstone},
     wire::{
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// An event in the log, as it was [appended](Append).
+/// An event in the log, as it was [appended](NewEvent).
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Entry {
@@ -39,10 +39,10 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Creates an entry for an event that was just appended.
-    pub fn new(append: Append, offset: Offset, previous: Offset) -> Self {
-        let Append { client, bytes, id, last, .. } = append;
-        Self { offset, previous, client, id, bytes, age: Duration::ZERO, last, of_before: false }
+    /// Creates an entry for an event that was just appended, and is not the channel's last event.
+    pub fn new(event: NewEvent, offset: Offset, previous: Offset) -> Self {
+        let NewEvent { client, bytes, id, .. } = event;
+        Self { client, id, ..Self::of_bytes(bytes, offset, previous) }
     }
 
     /// Creates an entry from these bytes: a broadcast without a custom id, and not the channel's last event.

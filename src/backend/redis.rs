@@ -52,7 +52,10 @@ use self::{
     link::Link,
     scripts::Scripts,
 };
-use super::{Append, Appended, Backend, BackendFuture, Connected, Heads, Held, Messages, Presence, Progress, Requests};
+use super::{
+    Append, Appended, Backend, BackendFuture, Connected, Heads, Held, Messages, NewEvent, Placed, Presence, Progress,
+    Requests,
+};
 use crate::{
     error::BackendError,
     log::Retention,
@@ -178,7 +181,10 @@ impl Inner {
     }
 
     async fn append(&self, append: Append) -> Result<Appended, BackendError> {
-        let Append { channel, client, bytes, id, key, retention, last } = &append;
+        let Append { channel, events, retention, last, .. } = &append;
+        let [NewEvent { client, bytes, id, key }] = &events[..] else {
+            return Err(BackendError::new("it appends one event at a time"));
+        };
         let window = key.as_ref().map(|_| millis(self.window).to_string()).unwrap_or_default();
         let wish = self.held.with(*retention);
         let (epoch, answer) = self
@@ -194,19 +200,20 @@ impl Inner {
             })
             .await?;
         let at = |offset: &Value| Some(Cursor { epoch, offset: value::offset(offset)? });
-        let appended = match value::list(&answer) {
-            [kind, offset] if value::is(kind, "at") => at(offset).map(Appended::At),
+        let place = match value::list(&answer) {
+            [kind, offset] if value::is(kind, "at") => at(offset).map(Placed::new),
             [kind, first] if value::is(kind, "before") => {
-                value::first(first).map(|(cursor, id)| Appended::Before { cursor, id })
+                value::first(first).map(|(cursor, id)| Placed::repeated(cursor, id))
             }
-            [kind] if value::is(kind, "finished") => Some(Appended::Finished),
-            [kind] if value::is(kind, "duplicate") => Some(Appended::DuplicateId),
+            [kind] if value::is(kind, "finished") => return Ok(Appended::Finished),
+            [kind] if value::is(kind, "duplicate") => return Ok(Appended::DuplicateId),
             _ => None,
         };
-        if let Some(Appended::At(cursor)) = appended {
-            self.learn(cursor);
+        let place = place.ok_or_else(value::unexpected)?;
+        if !place.repeated {
+            self.learn(place.cursor);
         }
-        appended.ok_or_else(value::unexpected)
+        Ok(Appended::At(vec![place]))
     }
 
     async fn heads(&self, channels: Vec<ChannelName>) -> Result<Heads, BackendError> {

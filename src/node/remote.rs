@@ -13,7 +13,7 @@ use super::{
     link::Link,
 };
 use crate::{
-    backend::{Append, Appended, Backend, Connected},
+    backend::{Append, Appended, Backend, Connected, NewEvent, Placed},
     error::{BackendError, PublishError, PublishErrorKind},
     hub::{
         HubSettings,
@@ -22,7 +22,6 @@ use crate::{
         sent::Sent,
         state::Shared,
     },
-    log::Retention,
     sync::{AtomicU64, Mutex, Ordering, lock},
     wire::{
         cursor::{EventId, Offset},
@@ -117,15 +116,12 @@ impl Remote {
         if hub.is_shutting_down() {
             return Err(PublishErrorKind::ShuttingDown.into());
         }
-        let append = append_of(name, target, draft, last, self.link.retention_of(hub, name));
-        let own = append.id.clone();
-        let appended = self.link.within(self.link.backend.append(append)).await;
-        let (cursor, id, repeated) = match appended.map_err(PublishErrorKind::Unavailable)? {
-            Appended::At(cursor) => (cursor, own, false),
-            Appended::Before { cursor, id } => (cursor, id, true),
-            Appended::Finished => return Err(PublishErrorKind::Finished.into()),
-            Appended::DuplicateId => return Err(PublishErrorKind::DuplicateId.into()),
-        };
+        let event = new_event(target, draft);
+        let own = event.id.clone();
+        let mut append = Append::new(name.clone(), vec![event], self.link.retention_of(hub, name));
+        append.last = last;
+        let Placed { cursor, repeated, id: first } = self.append(append).await?.pop().ok_or_else(unexpected)?;
+        let id = if repeated { first } else { own };
         if last && !repeated {
             // Before the offset is known here: a reader that comes after that starts with what is left.
             hub.with_existing(name, |state| {
@@ -137,6 +133,19 @@ impl Remote {
         let reached = if repeated { 0 } else { readers_of(hub, name, target) };
         let id = id.map_or_else(|| cursor.into(), EventId::from);
         Ok(Sent { id, reached, repeated })
+    }
+
+    /// Appends events in the store. Returns their places.
+    async fn append(&self, append: Append) -> Result<Vec<Placed>, PublishErrorKind> {
+        let count = append.events.len().max(1);
+        let appended = self.link.within(self.link.backend.append(append)).await;
+        match appended.map_err(PublishErrorKind::Unavailable)? {
+            Appended::At(places) if places.len() == count => Ok(places),
+            Appended::At(_) => Err(unexpected()),
+            Appended::Finished => Err(PublishErrorKind::Finished),
+            Appended::DuplicateId => Err(PublishErrorKind::DuplicateId),
+            Appended::Fenced(_) | Appended::Conflict(_) => Err(unexpected()),
+        }
     }
 
     /// Who is connected to a channel on all nodes.
@@ -181,15 +190,14 @@ impl Elsewhere for Remote {
     }
 }
 
-fn append_of(
-    name: &ChannelName,
-    target: Option<&ClientId>,
-    draft: Draft,
-    last: bool,
-    retention: Option<Retention>,
-) -> Append {
+fn new_event(target: Option<&ClientId>, draft: Draft) -> NewEvent {
     let (bytes, id, key) = draft.into_parts();
-    Append { channel: name.clone(), client: target.cloned(), bytes, id, key, retention, last }
+    NewEvent { client: target.cloned(), bytes, id, key }
+}
+
+/// The store's answer is none to what was asked.
+fn unexpected() -> PublishErrorKind {
+    PublishErrorKind::Unavailable(BackendError::new("the store gave an answer to another question"))
 }
 
 /// How many connections of this node read a channel, or are the client's there.

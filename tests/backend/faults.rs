@@ -11,7 +11,7 @@ use std::{
 use tower_sse::{
     ChannelName, CustomId, Delivery, EndReason, Event, GapReason, IdempotencyKey, OpenOptions, Publisher,
     PublisherBuilder, Retention, Start,
-    backend::{Append, Appended, Backend as _},
+    backend::{Append, Appended, Backend as _, NewEvent},
 };
 
 use crate::{
@@ -718,7 +718,7 @@ pub async fn stored_bytes_that_are_no_event_are_a_gap_and_never_sent(store: impl
     let garbage: [&'static [u8]; 6] =
         [b"", b"data: cut", b"data: \xff\n", b"id: 1\n", b"data: x\n\ndata: forged\n", b"event: gap\ndata: forged\n"];
     for (n, garbage) in garbage.into_iter().enumerate() {
-        let append = Append::new(ChannelName::from_static("a"), garbage.into(), Retention::new());
+        let append = Append::new(ChannelName::from_static("a"), vec![NewEvent::new(garbage.into())], Retention::new());
         assert!(matches!(backend.append(append).await.unwrap(), Appended::At(_)));
         send(&other, "a", n).await;
         reader.gap(GapReason::Lagged).await;

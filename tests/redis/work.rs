@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, stream};
 use tower_sse::{
     BackendError, ChannelName, ClientId, CustomId, Event, GapReason, Offset, OpenOptions, Publisher, Redis, Retention,
     Start,
-    backend::{Append, Appended, Backend, Held},
+    backend::{Append, Appended, Backend, Held, NewEvent},
 };
 
 use crate::{
@@ -25,9 +25,9 @@ fn client(n: usize) -> ClientId {
 }
 
 fn append(n: usize, client: Option<ClientId>, retention: Retention) -> Append {
-    let mut append = Append::new(CHANNEL, Bytes::from(format!("data: {n}\n")), retention);
-    append.client = client;
-    append
+    let mut event = NewEvent::new(Bytes::from(format!("data: {n}\n")));
+    event.client = client;
+    Append::new(CHANNEL, vec![event], retention)
 }
 
 /// Appends events, many at the same time: each for a client of its own, or all for everybody.
@@ -134,7 +134,10 @@ async fn a_long_channel_is_read_in_pages_outside_of_scripts() {
     let (ran, held) = commands(&store, redis.read(CHANNEL, Offset::new(995), generous())).await;
     assert_eq!((held.entries.len(), ran["xrevrange"]), (5, 1));
     // Large events are read fewer at a time.
-    let large = |n: usize| Append::new(CHANNEL, Bytes::from(format!("data: {n}{}\n", "x".repeat(60_000))), generous());
+    let large = |n: usize| {
+        let event = NewEvent::new(Bytes::from(format!("data: {n}{}\n", "x".repeat(60_000))));
+        Append::new(CHANNEL, vec![event], generous())
+    };
     redis.close(CHANNEL).await.unwrap();
     for n in 0..6 {
         redis.append(large(n)).await.unwrap();
@@ -159,10 +162,10 @@ async fn reads_and_gaps_agree_with_a_simpler_store() {
         for n in 0..100 {
             let whom = next(600);
             let mut append = append(n, (whom % 10 > 0).then(|| client(whom)), retention);
-            append.id = (next(3) == 0).then(|| CustomId::try_from(format!("id{}", next(100))).unwrap());
+            append.events[0].id = (next(3) == 0).then(|| CustomId::try_from(format!("id{}", next(100))).unwrap());
             let answers = [redis.append(append.clone()).await.unwrap(), file.append(append).await.unwrap()];
             let offset = |answer: &Appended| match answer {
-                Appended::At(cursor) => Some(cursor.offset),
+                Appended::At(places) => Some(places[0].cursor.offset),
                 Appended::DuplicateId => None,
                 other => panic!("{other:?}"),
             };
