@@ -103,12 +103,15 @@ pub(super) struct Watched {
     pub(super) reading: bool,
     /// How many reads have failed in a row.
     pub(super) failures: u32,
+    /// When its last reader left the last time. There may be readers again.
+    pub(super) left: Option<Instant>,
     /// The level waits for it: it was whole, and is not until it has been read again.
     holds_level: bool,
 }
 
 impl Watched {
     fn new(shared: Arc<Shared>) -> Self {
-        Self { mirror: Mirror::new(shared), carried: false, reading: false, failures: 0, holds_level: false }
+        let mirror = Mirror::new(shared);
+        Self { mirror, carried: false, reading: false, failures: 0, left: None, holds_level: false }
     }
 }
