@@ -453,6 +453,17 @@ pub async fn a_silent_feed_is_given_up(store: impl Shared) {
     assert_eq!(reader.text().await, "1");
 }
 
+pub async fn who_is_connected_is_told_by_one_call_at_a_time(store: impl Shared) {
+    let (one, faults) = faulty_node_with(&store, |builder| builder.timeout(Duration::from_secs(60)));
+    faults.hold_refreshes.store(true, SeqCst);
+    let _reader = live(&one, &["a"], "ana").await;
+    // It is told every five seconds.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(faults.refreshing_at_once.load(SeqCst), 1);
+    faults.hold_refreshes.store(false, SeqCst);
+    eventually(async || faults.refreshed.load(SeqCst) >= 2).await;
+}
+
 pub async fn many_channels_are_read_a_few_at_a_time(store: impl Shared) {
     let (one, faults) = faulty_node_with(&store, defaults);
     faults.hold_reads.store(true, SeqCst);

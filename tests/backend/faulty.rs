@@ -74,6 +74,10 @@ pub struct Faults {
     pub renewed: AtomicUsize,
     /// How often the node said who is connected.
     pub refreshed: AtomicUsize,
+    /// Whether the store takes its time to note who is connected; and how many such calls there are, and were at once at most.
+    pub hold_refreshes: AtomicBool,
+    refreshing: AtomicUsize,
+    pub refreshing_at_once: AtomicUsize,
     /// The number of channels with connections that the node last reported.
     pub present: AtomicUsize,
 }
@@ -271,6 +275,10 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
         }
         Box::pin(async move {
             let channels = present.channels.len();
+            let _turn = Turn::begin(&self.faults);
+            while self.faults.hold_refreshes.load(SeqCst) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             self.inner.refresh(present).await?;
             self.faults.refreshed.fetch_add(1, SeqCst);
             self.faults.present.store(channels, SeqCst);
@@ -288,6 +296,23 @@ fn forgotten(Held { epoch, level, .. }: Held, mark: Offset) -> Held {
     let mut held = Held::new(epoch, level);
     held.marks = Marks::of_everybody(mark);
     held
+}
+
+/// A call that says who is connected.
+struct Turn<'a>(&'a Faults);
+
+impl<'a> Turn<'a> {
+    fn begin(faults: &'a Faults) -> Self {
+        let now = faults.refreshing.fetch_add(1, SeqCst) + 1;
+        faults.refreshing_at_once.fetch_max(now, SeqCst);
+        Self(faults)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.refreshing.fetch_sub(1, SeqCst);
+    }
 }
 
 struct Gone<'a>(&'a Faults);

@@ -67,6 +67,7 @@ macro_rules! all_faults {
             faults::a_reader_of_several_channels_waits_until_all_of_a_new_epoch_are_known,
             faults::a_resume_waits_for_a_custom_id_in_events_still_being_read,
             faults::a_silent_feed_is_given_up,
+            faults::who_is_connected_is_told_by_one_call_at_a_time,
             faults::many_channels_are_read_a_few_at_a_time,
             faults::a_channel_that_takes_longer_to_read_than_a_call_may_opens_while_pages_arrive,
             faults::a_cut_without_events_is_no_loss,

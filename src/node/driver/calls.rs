@@ -46,6 +46,8 @@ pub(crate) struct Calls {
     /// The feed has to bring these channels up to these offsets before the next level.
     expected: Vec<(ChannelName, Offset)>,
     ticket: u64,
+    /// The store is being told who is connected.
+    refreshing: bool,
 }
 
 struct ToRead {
@@ -108,6 +110,7 @@ impl Calls {
             sync_again: false,
             expected: Vec::new(),
             ticket: 0,
+            refreshing: false,
         };
         (calls, message)
     }
@@ -125,7 +128,8 @@ impl Calls {
                 self.asking -= 1;
                 self.start_questions();
             }
-            Answer::Feed(_) | Answer::Renewed | Answer::Refreshed | Answer::Failed => {}
+            Answer::Refreshed => self.refreshing = false,
+            Answer::Feed(_) | Answer::Renewed | Answer::Failed => {}
         }
         Poll::Ready(answer)
     }
@@ -238,7 +242,13 @@ impl Calls {
         });
     }
 
+    /// The store is still being told who was connected some time ago. Two such calls at once would mix the one with the other.
+    pub(super) fn is_refreshing(&self) -> bool {
+        self.refreshing
+    }
+
     pub(super) fn refresh(&mut self, present: Presence) {
+        self.refreshing = true;
         let link = self.link.clone();
         self.tasks.spawn(async move {
             // If it failed, the next one says the same.

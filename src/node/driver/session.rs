@@ -217,8 +217,11 @@ impl<'a> Session<'a> {
         None
     }
 
-    /// Tells the store who is connected. That nobody is, it tells once.
+    /// Tells the store who is connected, unless it is still being told. That nobody is connected, it tells once.
     fn refresh(&mut self, hub: &Hub) {
+        if self.calls.is_refreshing() {
+            return;
+        }
         let channels = connected(hub);
         if !channels.is_empty() || self.duties.present {
             self.duties.present = !channels.is_empty();
