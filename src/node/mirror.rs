@@ -152,11 +152,15 @@ impl Mirror {
     /// Takes in what was read after `after`; if that is the start, the whole channel. Readers of several channels may have passed
     /// everything up to `level`.
     pub(crate) fn fill(&mut self, hub: &Hub, after: Offset, mut held: Held, level: Offset) -> Filled {
+        // Before the lock: there may be a mark for each of many clients.
+        let whole = after == Offset::START;
+        let (gone, marks) =
+            (held.marks.highest(), whole.then(|| std::mem::take(&mut held.marks).into_tombstone(held.finished)));
         let mut state = self.channel.change();
         let Some(coverage) = &mut state.coverage else { return Filled::Whole };
-        let (before, whole) = (coverage.loaded.then_some(coverage.tail), after == Offset::START);
+        let before = coverage.loaded.then_some(coverage.tail);
         let missed_close = has_missed_close(coverage, &held);
-        if let Some(refused) = refuse(coverage, after, &held) {
+        if let Some(refused) = refuse(coverage, after, &held, gone) {
             return refused;
         }
         let again = self.seen > held.level;
@@ -171,7 +175,7 @@ impl Mirror {
         } else {
             (coverage.loaded, coverage.broken, self.seen) = (true, false, Offset::START);
         }
-        let forgotten = whole.then(|| state.log.restart(std::mem::take(&mut held.marks).into_tombstone(held.finished)));
+        let forgotten = marks.map(|marks| state.log.restart(marks));
         let known = if whole { None } else { Some(before.unwrap_or_default()) };
         let wakeups = take_over(hub, &mut state, held, known);
         let ended = missed_close.then(|| state.readers.end_all(EndReason::Closed));
@@ -233,14 +237,13 @@ fn has_missed_close(coverage: &Coverage, held: &Held) -> bool {
     coverage.loaded && held.closed > coverage.closed
 }
 
-/// Why a read after `after` can't be taken in, if it can't.
-fn refuse(coverage: &Coverage, after: Offset, held: &Held) -> Option<Filled> {
+/// Why a read after `after` can't be taken in, if it can't. Everything up to `gone` may be evicted.
+fn refuse(coverage: &Coverage, after: Offset, held: &Held, gone: Offset) -> Option<Filled> {
     // A store that has forgotten the channel counts from the start again.
     let is_part = after > Offset::START;
     if (coverage.loaded || is_part) && held.head < coverage.tail && held.head > Offset::START {
         return Some(Filled::Lost);
     }
-    let gone = held.marks.highest();
     // What the store holds of the epoch before counts as evicted, now that something follows it.
     let is_hidden = held.before.is_some_and(|before| before.offset == gone) && gone > coverage.tail;
     let was_closed = held.closed > coverage.closed;
