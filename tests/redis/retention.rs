@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_sse::{GapReason, Publisher, PublisherBuilder, Redis, Retention};
+use tower_sse::{CustomId, Event, GapReason, Publisher, PublisherBuilder, Redis, Retention};
 
 use crate::{
     reader::*,
@@ -77,6 +77,21 @@ async fn a_channel_that_is_only_read_is_not_remembered_for_ever() {
     let _reader = live(&store.node(week_by_name), &["a"], "").await;
     assert_eq!(store.command(&["EXISTS", "{tower-sse}:m:a"]), "1");
     assert!(store.ttl("m:a") > 7 * DAY);
+}
+
+#[tokio::test]
+async fn a_reader_that_asks_for_a_longer_age_lengthens_that_of_the_events_that_are_held() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let hour = store.node(|builder| builder.retention_by(|_| Retention::new().age(Duration::from_secs(3_600))));
+    let id = CustomId::from_static("i");
+    hour.channel("a").unwrap().send(Event::text("1").id(id)).await.unwrap();
+    let _reader = live(&store.node(week_by_name), &["a"], "").await;
+    for key in ["s:a", "u:a"] {
+        assert!(store.ttl(key) > 6 * DAY, "{key}");
+    }
+    // A shorter one shortens nothing.
+    let _reader = live(&store.node(brief), &["a"], "").await;
+    assert!(store.ttl("s:a") > 6 * DAY);
 }
 
 #[tokio::test]

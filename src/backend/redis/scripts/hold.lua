@@ -12,5 +12,11 @@ save(k, c, {})
 -- One that is remembered for longer is not remembered for less.
 local life = age >= FOREVER and '' or age + tonumber(ARGV[6])
 if life == '' or ttl ~= -1 and ttl < life then keep_channel(k, c, life) end
+-- Neither are its events held for less.
+for _, key in ipairs({ k.stream, k.ids }) do
+  local left = redis.call('PTTL', key)
+  local most = life == '' and '' or c.time + age + 1000 - now
+  if left >= 0 and (most == '' or left < most) then keep(key, most) end
+end
 keep_hub(hub, index, h, now, life)
 return { 'held' }
