@@ -6,7 +6,7 @@ use tower_sse::{BackendError, CustomId, Event, GapReason, IdempotencyKey, Publis
 
 use crate::{
     reader::*,
-    redis::RedisStore,
+    redis::{RedisStore, cluster_of_two},
     server::{Server, is_installed},
     store::{Store, defaults},
 };
@@ -249,6 +249,33 @@ async fn use_all(node: &Publisher) {
     tokio::time::sleep(Duration::from_secs(6)).await;
     node.channel("b").close().await.unwrap();
     assert!(reader.next().await.is_none());
+}
+
+/// The further rights in docs/scaling.md that a user of a cluster needs.
+fn documented_for_clusters() -> Vec<&'static str> {
+    let text = include_str!("../../docs/scaling.md");
+    let line = text.lines().find(|line| line.starts_with("On a Redis Cluster") && line.contains('+')).unwrap();
+    line.split('`').nth(1).unwrap().split_whitespace().collect()
+}
+
+#[tokio::test]
+async fn on_a_cluster_a_user_needs_the_rights_that_are_documented_for_it() {
+    let Some(servers) = cluster_of_two("{chat}").await else { return };
+    for server in &servers {
+        assert_eq!(server.command(&documented_user()), "OK");
+    }
+    let builder = || Redis::builder(servers[0].url()).prefix("chat").credentials("app", "password");
+    let node = || Publisher::builder().backend(builder().build().unwrap()).timeout(Duration::from_secs(1)).build();
+    assert!(node().channel("a").unwrap().send(Event::text("1")).await.is_err());
+    for server in &servers {
+        let more = [&["ACL", "SETUSER", "app"], &documented_for_clusters()[..]].concat();
+        assert_eq!(server.command(&more), "OK");
+    }
+    use_all(&node()).await;
+    for server in &servers {
+        let denied = server.command(&["ACL", "LOG"]);
+        assert!(!denied.contains("ssubscribe") && !denied.contains("sunsubscribe"), "{denied}");
+    }
 }
 
 #[tokio::test]

@@ -145,8 +145,11 @@ async fn a_publish_after_an_idle_connection_was_closed_is_no_error() {
     assert_eq!(reader.text().await, "2");
 }
 
-/// A cluster of two servers with half of the slots each. The first one has the hub's slot.
-async fn cluster_of_two() -> Option<[Server; 2]> {
+/// What the default prefix gives all keys in common.
+const HUB: &str = "{tower-sse}";
+
+/// A cluster of two servers with half of the slots each. The first one has the slot of this key.
+pub async fn cluster_of_two(key: &str) -> Option<[Server; 2]> {
     if !is_installed() {
         return None;
     }
@@ -157,19 +160,19 @@ async fn cluster_of_two() -> Option<[Server; 2]> {
     servers[0].command(&["CLUSTER", "MEET", "127.0.0.1", &servers[1].port().to_string()]);
     let is_ready = |server: &Server| server.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok");
     eventually(async || servers.iter().all(is_ready)).await;
-    if slot_of_the_hub(&servers[0]).parse::<usize>().unwrap() >= 8_192 {
+    if servers[0].command(&["CLUSTER", "KEYSLOT", key]).parse::<usize>().unwrap() >= 8_192 {
         servers.swap(0, 1);
     }
     Some(servers)
 }
 
 fn slot_of_the_hub(server: &Server) -> String {
-    server.command(&["CLUSTER", "KEYSLOT", "{tower-sse}"])
+    server.command(&["CLUSTER", "KEYSLOT", HUB])
 }
 
 #[tokio::test]
 async fn a_hub_runs_on_a_cluster_and_finds_its_slot() {
-    let Some(servers) = cluster_of_two().await else { return };
+    let Some(servers) = cluster_of_two(HUB).await else { return };
     let nodes =
         servers.each_ref().map(|server| Publisher::builder().backend(Redis::new(&server.url()).unwrap()).build());
     let mut reader = live(&nodes[0], &["a", "b"], "").await;
@@ -183,7 +186,7 @@ async fn a_hub_runs_on_a_cluster_and_finds_its_slot() {
 
 #[tokio::test]
 async fn on_a_cluster_events_are_pushed_to_no_server_but_that_of_the_hubs_slot() {
-    let Some(servers) = cluster_of_two().await else { return };
+    let Some(servers) = cluster_of_two(HUB).await else { return };
     let node = Publisher::builder().backend(Redis::new(&servers[1].url()).unwrap()).build();
     let mut reader = live(&node, &["a"], "").await;
     for n in 0..20 {
@@ -202,7 +205,7 @@ async fn on_a_cluster_events_are_pushed_to_no_server_but_that_of_the_hubs_slot()
 
 #[tokio::test]
 async fn a_feed_follows_the_hubs_slot_to_another_server() {
-    let Some([from, to]) = cluster_of_two().await else { return };
+    let Some([from, to]) = cluster_of_two(HUB).await else { return };
     let node = Publisher::builder().backend(Redis::new(&from.url()).unwrap()).build();
     let mut reader = live(&node, &["a", "b"], "").await;
     send(&node, "a", 1).await;
