@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     footprint::{Footprint, Table, Tally},
-    log::{Remains, Tombstone},
+    log::{Marks, Remains, Tombstone},
     wire::{cursor::Offset, name::ChannelName},
 };
 
@@ -35,10 +35,11 @@ struct Grave {
 }
 
 impl Grave {
-    /// What a grave takes from the allocator, without its marks: in a tree that grows at its end, six of eleven places in a node
+    /// What a grave takes from the allocator, without what its marks own: in a tree that grows at its end, six of eleven places in a node
     /// are taken.
     fn footprint(&self) -> usize {
-        size_of::<(u64, Self)>() * 11 / 6 + self.channel.heap()
+        let marks = self.tombstone.marks.as_ref().map_or(0, |_| size_of::<Marks>());
+        size_of::<(u64, Self)>() * 11 / 6 + self.channel.heap() + marks
     }
 
     fn marks(&self) -> usize {
@@ -157,7 +158,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        log::{Log, Marks, Retention},
+        log::{Log, Retention},
         wire::name::ClientId,
     };
 
@@ -217,6 +218,18 @@ mod tests {
         assert_eq!((graves.watermark, graves.graves.len()), (Offset::START, 10));
         (1..=10).for_each(|n| assert_eq!(broadcast(&mut graves, n), n as u64));
         assert_eq!((graves.bytes, graves.tally.all()), (0, graves.by_channel.footprint()));
+    }
+
+    #[test]
+    fn a_tombstone_counts_its_marks_and_their_box() {
+        let counted = |tombstone: Tombstone| {
+            let mut graves = graves(usize::MAX, usize::MAX);
+            graves.bury(channel(1), tombstone);
+            graves.tally.all()
+        };
+        let of_clients = of_clients(10);
+        let marks = size_of::<Marks>() + of_clients.marks.as_ref().unwrap().footprint();
+        assert_eq!(counted(of_clients) - counted(tombstone(1)), marks);
     }
 
     #[test]

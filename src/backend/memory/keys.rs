@@ -85,9 +85,10 @@ impl Keys {
     }
 }
 
-/// What a key takes from the allocator; the channel's name is the channel's.
-fn heap((_, key): &Key) -> usize {
-    key.heap()
+/// What a key takes from the allocator. The channel's name counts for each key, since the keys keep it after the channel is
+/// dropped.
+fn heap((channel, key): &Key) -> usize {
+    channel.heap() + key.heap()
 }
 
 /// What the id of an event takes from the allocator, as if nobody else had it.
@@ -152,6 +153,18 @@ mod tests {
             assert!(keys.footprint() <= 150_000 && keys.tally.all() == keys.footprint());
         }
         assert!(keys.by_key.len() > 200);
+    }
+
+    #[test]
+    fn a_key_counts_the_name_of_its_channel() {
+        let footprint = |len: usize| {
+            let (mut keys, now) = (keys(usize::MAX), Instant::now());
+            for n in 0..100 {
+                keys.put(ChannelName::try_from(format!("{n:0len$}")).unwrap(), key(n), id(7), now);
+            }
+            keys.tally.all()
+        };
+        assert_eq!(footprint(208) - footprint(8), 100 * 200);
     }
 
     #[test]
