@@ -416,10 +416,17 @@ fn closing_against_dropping_forgets_that_a_channel_was_finished() {
 
 #[test]
 fn a_channel_is_not_over_for_a_reader_that_just_lost_its_last_event() {
-    for _ in 0..5_000 {
-        let publisher = Publisher::builder().limits(Limits::new().hub_bytes(600)).build();
+    let with_two = |hub_bytes| {
+        let publisher = Publisher::builder().limits(Limits::new().hub_bytes(hub_bytes)).build();
         let id = common::send(&publisher, "a", "1");
         common::finish(&publisher, "a", "2");
+        (publisher, id)
+    };
+    // Both events fit, but not a third on another channel.
+    let hub_bytes = with_two(usize::MAX).0.stats().held_bytes as usize + 100;
+    for _ in 0..5_000 {
+        let (publisher, id) = with_two(hub_bytes);
+        assert_eq!(publisher.channel("a").recent(9).len(), 2);
         let barrier = Barrier::new(2);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -429,5 +436,6 @@ fn a_channel_is_not_over_for_a_reader_that_just_lost_its_last_event() {
             barrier.wait();
             assert!(common::try_resume(&publisher, &["a"], "", &id).is_ok());
         });
+        assert!(publisher.channel("a").recent(9).is_empty());
     }
 }
