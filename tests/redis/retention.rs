@@ -84,7 +84,7 @@ async fn a_reader_that_asks_for_a_longer_age_lengthens_that_of_the_events_that_a
     let Some(store) = RedisStore::begin().await else { return };
     let hour = store.node(|builder| builder.retention_by(|_| Retention::new().age(Duration::from_secs(3_600))));
     let id = CustomId::from_static("i");
-    hour.channel("a").unwrap().send(Event::text("1").id(id)).await.unwrap();
+    hour.channel("a").send(Event::text("1").id(id)).await.unwrap();
     let _reader = live(&store.node(week_by_name), &["a"], "").await;
     for key in ["s:a", "u:a"] {
         assert!(store.ttl(key) > 6 * DAY, "{key}");
