@@ -127,7 +127,9 @@ impl Publisher {
     /// channels counts once for each.
     ///
     /// The connections are told not to reconnect: they get a `goodbye`, and a browser that reconnects all the same gets
-    /// a 204. To keep the client away for good, deny it in the authorizer. This visits every channel.
+    /// a 204. To keep the client away for good, deny it in the authorizer. This call visits every channel, so its cost
+    /// grows with the number of channels; no lock is held for longer than one channel and a few hundred connections
+    /// take. If you know the channel, use [`Channel::disconnect`].
     pub fn disconnect<C>(&self, client: C) -> usize
     where
         C: TryInto<ClientId>,

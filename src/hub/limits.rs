@@ -87,7 +87,8 @@ impl Limits {
     /// - Above the limit, the oldest events of the hub are evicted, whatever their channel, until the hub is within the limit
     ///   again. Each publish evicts about as much as it adds.
     /// - What is remembered of clients takes at most a quarter of the limit, and each channel has a share of it. A channel above
-    ///   its share forgets the clients whose events were evicted first.
+    ///   its share, or with more than 10,000 clients to remember, forgets the clients whose events were evicted first. A
+    ///   forgotten client that resumes from before that may get a gap although it missed nothing.
     /// - What is remembered of dropped channels takes at most an eighth, and idempotency keys a sixteenth. The oldest are
     ///   forgotten.
     /// - What readers need cannot be evicted: their places, their lanes and the channels that they read. It takes at most half

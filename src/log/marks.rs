@@ -42,7 +42,8 @@ struct Known {
 }
 
 impl Marks {
-    /// So many are remembered by name in a channel; more raise the mark for all others.
+    /// A channel remembers this many clients without a lane by name. Each one beyond that is merged into `others`, so
+    /// that a client without a mark may get a gap although it missed nothing. It never misses a gap.
     const MAX: usize = if cfg!(miri) { 100 } else { 10_000 };
 
     /// About what a mark takes from the allocator, with its client's name.
