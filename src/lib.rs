@@ -193,7 +193,7 @@ pub use crate::{
         cursor::{Cursor, Epoch, EventId, Offset},
         encoded::EncodedEvent,
         event::Event,
-        name::{ChannelName, ClientId, Comment, CustomId, EventName, IdempotencyKey},
+        name::{ChannelName, ClientId, Comment, ConnectionId, CustomId, EventName, IdempotencyKey},
         notice::{EndReason, Gap, GapReason},
     },
 };

@@ -10,6 +10,9 @@
 mod batch;
 mod clients;
 mod custom;
+mod ephemeral;
+mod exceptions;
+mod head;
 mod lane;
 mod lane_id;
 mod marks;
@@ -25,16 +28,19 @@ use std::time::Instant;
 
 pub(crate) use self::{
     batch::{Batch, Limit},
+    ephemeral::Passing,
+    head::{Head, behind},
     lane_id::{BROADCAST, LaneId, TooManyLanes},
     marks::Marks,
     read::View,
     remains::Remains,
     tombstone::Tombstone,
 };
-use self::{clients::Clients, lane::Lane, retention::EVENT_OVERHEAD};
+use self::{clients::Clients, ephemeral::Ephemeral, exceptions::Exceptions, lane::Lane, retention::EVENT_OVERHEAD};
 use crate::wire::{
     cursor::Offset,
     encode::Sealed,
+    except::Except,
     name::{ClientId, CustomId},
 };
 
@@ -47,6 +53,10 @@ pub(crate) struct Log {
     broadcast: Lane,
     /// None as long as there is nothing to say of any client.
     clients: Option<Box<Clients>>,
+    /// None as long as every event was for everybody in its lane.
+    exceptions: Option<Box<Exceptions>>,
+    /// None as long as there was no ephemeral event for the readers that there are.
+    ephemeral: Option<Box<Ephemeral>>,
     /// How many events are held.
     events: usize,
     /// What they cost.
@@ -66,6 +76,8 @@ impl Log {
             began: now,
             broadcast: Lane::new(broadcast),
             clients,
+            exceptions: None,
+            ephemeral: None,
             events: 0,
             bytes: 0,
             oldest_at: 0,
@@ -98,6 +110,32 @@ impl Log {
         self.enforce_at(at, SLICE + cost / EVENT_OVERHEAD)
     }
 
+    /// The event that comes next, into this lane and with this offset, is not for everybody there.
+    pub(crate) fn exclude(&mut self, lane: LaneId, offset: Offset, except: Box<Except>) {
+        let previous = self.lane(lane).map_or(Offset::START, Lane::evicted_with_all);
+        self.exceptions.get_or_insert_default().insert(offset, previous, except);
+    }
+
+    /// Some event that it knows of is not for everybody in its lane.
+    pub(crate) fn has_exceptions(&self) -> bool {
+        self.exceptions.is_some()
+    }
+
+    /// Under which id a reader was opened may matter to what it gets.
+    pub(crate) fn asks_for_connection(&self) -> bool {
+        self.exceptions.is_some() || self.ephemeral.is_some()
+    }
+
+    /// Passes an ephemeral event to the readers that there are. It may take up to `room` bytes with others; says whether it does.
+    pub(crate) fn pass(&mut self, passing: Passing, room: usize) -> bool {
+        self.ephemeral.get_or_insert_default().push(passing, room)
+    }
+
+    /// There are no readers any more.
+    pub(crate) fn is_unread(&mut self) {
+        self.ephemeral = None;
+    }
+
     /// Keeps the event that came last as it was published, until the next one comes: for readers that wait for it.
     pub(crate) fn keep(&mut self, lane: LaneId, event: Sealed) {
         self.change(lane, |lane| lane.keep(event));
@@ -105,7 +143,7 @@ impl Log {
 
     /// Hides what is too old from `view`, without a look at each event: to be called before it is asked for what is held. It
     /// counts as evicted, which [`enforce`](Self::enforce) does a slice at a time.
-    pub(crate) fn expire(&mut self, view: View, now: Instant) {
+    pub(crate) fn expire(&mut self, view: View<'_>, now: Instant) {
         let Some(time) = self.too_old(self.millis(now)) else { return };
         self.broadcast.hide_before(time);
         if let Some(own) = view.client {
@@ -155,6 +193,9 @@ impl Log {
         let Some(gone) = gone else { return false };
         self.events -= 1;
         self.bytes -= gone.cost;
+        if let Some(exceptions) = &mut self.exceptions {
+            exceptions.evict(gone.offset);
+        }
         self.drop_void();
         true
     }
@@ -183,28 +224,58 @@ impl Log {
         oldest.unwrap_or(&self.broadcast)
     }
 
+    /// No event in these lanes has a higher offset.
+    pub(crate) fn last(&self, lane: Option<LaneId>) -> Offset {
+        let own = lane.and_then(|lane| self.lane(lane)).map_or(Offset::START, Lane::evicted_with_all);
+        self.broadcast.evicted_with_all().max(own)
+    }
+
     fn millis(&self, now: Instant) -> u64 {
         u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The highest offset in `view` that is no longer held.
-    pub(crate) fn missed(&self, view: View) -> Offset {
-        self.broadcast.evicted().max(self.own(view).map_or(Offset::START, Lane::evicted))
+    pub(crate) fn missed(&self, view: View<'_>) -> Offset {
+        let missed = |lane: &Lane| {
+            let mut missed = lane.evicted();
+            while let Some(previous) = self.before_excluded(missed, view) {
+                missed = previous;
+            }
+            missed
+        };
+        missed(&self.broadcast).max(self.own(view).map_or(Offset::START, missed))
+    }
+
+    /// No offset is higher that is no longer held, whoever it was for.
+    pub(crate) fn missed_by_anyone(&self, lane: Option<LaneId>) -> Offset {
+        let own = lane.and_then(|lane| self.lane(lane)).map_or(Offset::START, Lane::evicted);
+        self.broadcast.evicted().max(own)
+    }
+
+    /// If the event with this offset is in `view` but for that it is not for this reader: the offset of the one before it in its
+    /// lane.
+    fn before_excluded(&self, offset: Offset, view: View<'_>) -> Option<Offset> {
+        self.exceptions.as_ref()?.before(offset, self.who(view))
     }
 
     /// The offsets of the held events in `view` with this custom id: at most one for each of its lanes.
-    pub(crate) fn find(&self, view: View, id: &CustomId) -> impl Iterator<Item = Offset> {
-        let own = self.own(view).and_then(|lane| lane.find(id));
+    pub(crate) fn find(&self, view: View<'_>, id: &CustomId) -> impl Iterator<Item = Offset> {
+        self.find_all(view.client, id).filter(move |found| self.before_excluded(*found, view).is_none())
+    }
+
+    /// The same, whoever the events are not for.
+    fn find_all(&self, client: Option<LaneId>, id: &CustomId) -> impl Iterator<Item = Offset> + use<> {
+        let own = client.and_then(|lane| self.lane(lane)).and_then(|lane| lane.find(id));
         self.broadcast.find(id).into_iter().chain(own)
     }
 
     /// Whether an event with this custom id is held for a reader that would get one more event for `client`, or for everybody.
     pub(crate) fn holds(&mut self, client: Option<&ClientId>, id: &CustomId, now: Instant) -> bool {
-        let view = View { client: client.and_then(|client| self.lane_of(client)) };
+        let view = self.view_for(client);
         self.expire(view, now);
         let too_old = self.too_old(self.millis(now));
         let of_others = |clients: &mut Box<Clients>| client.is_none() && clients.hold(id, too_old);
-        self.find(view, id).next().is_some() || self.clients.as_mut().is_some_and(of_others)
+        self.find_all(view.client, id).next().is_some() || self.clients.as_mut().is_some_and(of_others)
     }
 
     /// The lane of a client, if it has one.
@@ -261,6 +332,7 @@ impl Log {
         let broadcasts = std::mem::replace(&mut self.broadcast, Lane::new(broadcast));
         let mut remains = Remains::new(std::mem::take(&mut self.events), broadcasts);
         self.bytes = 0;
+        remains.add_exceptions(self.exceptions.take());
         let marks = self.clients.take().and_then(|clients| remains.take(*clients));
         (Tombstone { broadcast, marks, finished: self.finished }, remains.into_box())
     }
@@ -270,6 +342,11 @@ impl Log {
         let Tombstone { broadcast, marks, finished } = before;
         let broadcasts = std::mem::replace(&mut self.broadcast, Lane::new(broadcast));
         let mut remains = Remains::new(std::mem::take(&mut self.events), broadcasts);
+        remains.add_exceptions(self.exceptions.take());
+        if let Some(ephemeral) = &mut self.ephemeral {
+            // Their places mean nothing any more.
+            ephemeral.clear();
+        }
         if self.clients.is_some() || marks.is_some() {
             let clients = self.clients.get_or_insert_with(|| Box::new(Clients::new(0, Marks::default())));
             remains.add_ids(clients.take_ids());
@@ -283,7 +360,7 @@ impl Log {
     }
 
     /// The lane of a view's client.
-    fn own(&self, view: View) -> Option<&Lane> {
+    fn own(&self, view: View<'_>) -> Option<&Lane> {
         self.lane(view.client?)
     }
 
@@ -311,12 +388,19 @@ impl Log {
 
     /// How many bytes it takes from the allocator.
     pub(crate) fn footprint(&self) -> usize {
-        self.broadcast.footprint() + self.clients.as_ref().map_or(0, |clients| clients.footprint())
+        let exceptions = self.exceptions.as_ref().map_or(0, |exceptions| exceptions.footprint());
+        let clients = self.clients.as_ref().map_or(0, |clients| clients.footprint());
+        self.broadcast.footprint() + clients + exceptions + self.footprint_of_ephemeral()
     }
 
     /// About how many of these are for what is remembered of clients that have no lane.
     pub(crate) fn footprint_of_marks(&self) -> usize {
         self.clients.as_ref().map_or(0, |clients| clients.footprint_of_idle())
+    }
+
+    /// How many of these are for ephemeral events.
+    pub(crate) fn footprint_of_ephemeral(&self) -> usize {
+        self.ephemeral.as_ref().map_or(0, |ephemeral| ephemeral.footprint())
     }
 
     /// How many lanes have a reader.
@@ -331,6 +415,9 @@ impl Log {
         }
     }
 }
+
+/// What the counts of shared bytes take from the allocator.
+const SHARED: usize = 3 * size_of::<usize>();
 
 /// An event takes more than twice as many bytes: those of the shortest on the wire, and its place in a run. Half of them are given
 /// back with another event, at the latest.
@@ -355,7 +442,7 @@ mod tests {
         event::Event,
     };
 
-    const EVERYBODY: View = View { client: None };
+    const EVERYBODY: View<'static> = View::EVERYBODY;
 
     fn append(log: &mut Log, lane: LaneId, offset: u64, now: Instant) -> u64 {
         let cursor = Cursor { epoch: Epoch::from_bits(1), offset: Offset::new(offset) };
@@ -371,8 +458,8 @@ mod tests {
         held.map_or(0, |held| held.events)
     }
 
-    fn view(log: &mut Log, n: usize) -> View {
-        View { client: log.lane_for(&client(n), usize::MAX).ok() }
+    fn view(log: &mut Log, n: usize) -> View<'static> {
+        View::of(log.lane_for(&client(n), usize::MAX).ok())
     }
 
     #[test]

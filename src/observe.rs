@@ -27,6 +27,9 @@ macro_rules! counters {
             /// The memory that the hub takes now, in bytes, as its allocator counts them: events, and everything else that
             /// [`Limits::hub_bytes`](crate::Limits::hub_bytes) names.
             pub held_bytes: usize,
+            /// [Ephemeral](crate::Event::ephemeral) events that readers did not get because they were behind, once for each
+            /// reader. Events that were for another client are included.
+            pub ephemeral_dropped: u64,
             $($(#[$doc])* pub $name: u64,)*
         }
 
@@ -37,7 +40,7 @@ macro_rules! counters {
                 (subscriptions, lingering): (usize, usize),
                 held_bytes: usize,
             ) -> Stats {
-                Stats { channels, subscriptions, lingering, held_bytes, $($name: self.$name.get(),)* }
+                Stats { channels, subscriptions, lingering, held_bytes, ephemeral_dropped: 0, $($name: self.$name.get(),)* }
             }
         }
     };
@@ -46,6 +49,8 @@ macro_rules! counters {
 counters! {
     /// Events published.
     published,
+    /// [Ephemeral](crate::Event::ephemeral) events published, which don't count as events.
+    ephemeral,
     /// Publishes that were refused, for any reason.
     publish_refused,
     /// Events evicted by a channel's retention or by the hub's byte limit.

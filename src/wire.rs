@@ -4,6 +4,7 @@ pub(crate) mod cursor;
 pub(crate) mod encode;
 pub(crate) mod encoded;
 pub(crate) mod event;
+pub(crate) mod except;
 pub(crate) mod name;
 pub(crate) mod notice;
 pub(crate) mod percent;

@@ -68,11 +68,14 @@ impl Memory {
         &self,
         log: &mut Log,
         lane: LaneId,
-        draft: Draft,
+        mut draft: Draft,
         now: Instant,
         counters: &Counters,
     ) -> Sealed {
         let offset = Offset::new(self.last.fetch_add(1, Ordering::AcqRel) + 1);
+        if let Some(except) = draft.take_except() {
+            log.exclude(lane, offset, except);
+        }
         let (event, custom) = draft.seal(Cursor { epoch: self.epoch(), offset });
         self.put(log, lane, (&event, custom), now, counters);
         event

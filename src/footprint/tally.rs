@@ -11,6 +11,8 @@ pub(crate) struct Footprint {
     pub(crate) pinned: usize,
     /// What is remembered of clients whose events were evicted.
     pub(crate) marks: usize,
+    /// What is held of ephemeral events.
+    pub(crate) ephemeral: usize,
 }
 
 /// The sums over all parts of a hub. Each part says what it was and what it is.
@@ -19,6 +21,7 @@ pub(crate) struct Tally {
     all: AtomicUsize,
     pinned: AtomicUsize,
     marks: AtomicUsize,
+    ephemeral: AtomicUsize,
     /// How many channels there are.
     pub(crate) channels: AtomicUsize,
     /// How many parts besides them have marks.
@@ -36,6 +39,7 @@ impl Tally {
         add(&self.all, before.all, after.all);
         add(&self.pinned, before.pinned, after.pinned);
         add(&self.marks, before.marks, after.marks);
+        add(&self.ephemeral, before.ephemeral, after.ephemeral);
     }
 
     /// Changes the sum of everything only.
@@ -58,6 +62,10 @@ impl Tally {
 
     pub(crate) fn pinned(&self) -> usize {
         self.pinned.load(Relaxed)
+    }
+
+    pub(crate) fn ephemeral(&self) -> usize {
+        self.ephemeral.load(Relaxed)
     }
 
     /// All marks together take more than they may.
@@ -86,7 +94,7 @@ mod tests {
     #[test]
     fn parts_come_change_and_go() {
         let tally = Tally::new(100);
-        let part = |all, pinned, marks| Footprint { all, pinned, marks };
+        let part = |all, pinned, marks| Footprint { all, pinned, marks, ephemeral: 0 };
         tally.change(Footprint::default(), part(70, 20, 30));
         tally.change(Footprint::default(), part(500, 0, 80));
         tally.channels.fetch_add(1, Relaxed);

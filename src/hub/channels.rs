@@ -9,7 +9,7 @@ use super::{
     state::{Shared, State},
 };
 use crate::{
-    log::{self, Log, Retention, View},
+    log::{self, Log, Retention},
     wire::{
         cursor::Offset,
         encode::Sealed,
@@ -95,7 +95,7 @@ impl Hub {
             let end = recent.last().map_or(Offset::new(u64::MAX), Sealed::offset);
             let most = (n - recent.len()).min(log::SLICE);
             let newest = self.with_existing(name, |state| {
-                let (now, view) = (now(), View { client: client.and_then(|client| state.log.lane_of(client)) });
+                let (now, view) = (now(), state.log.view_for(client));
                 state.log.expire(view, now);
                 let newest = state.log.newest_before(view, end, most);
                 self.counters.evicted.add(state.log.enforce(now, log::SLICE));

@@ -129,7 +129,7 @@ impl Coverage {
 
     /// Whether a reader at `cursor` has passed an event of `log` that came late since the reader last asked. Then events had come
     /// late `seen` times, and the reader has been told of everything up to `told`. Only the last time is known exactly.
-    pub(crate) fn has_passed_late(&self, log: &Log, view: View, seen: u16, told: Offset, cursor: Offset) -> bool {
+    pub(crate) fn has_passed_late(&self, log: &Log, view: View<'_>, seen: u16, told: Offset, cursor: Offset) -> bool {
         let late = &self.late;
         let (from, upto) = (told.max(late.after), cursor.min(late.upto));
         let is_held = || log.first_after(view, from).is_some_and(|first| first <= upto);

@@ -63,7 +63,8 @@ impl Hub {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.counters.snapshot(self.registry.len(), self.seats.counts(), self.ledger.tally.all())
+        let stats = self.counters.snapshot(self.registry.len(), self.seats.counts(), self.ledger.tally.all());
+        Stats { ephemeral_dropped: self.ledger.dropped.get(), ..stats }
     }
 
     pub(crate) fn is_shutting_down(&self) -> bool {

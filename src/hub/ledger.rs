@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     footprint::Tally,
+    observe::Counter,
     sync::{Mutex, lock},
     wire::{cursor::Offset, name::ChannelName},
 };
@@ -11,6 +12,8 @@ use crate::{
 /// Shared by all channels of a hub. Its lock is the last that is taken.
 pub(crate) struct Ledger {
     pub(crate) tally: Arc<Tally>,
+    /// Ephemeral events that readers did not get because they were behind.
+    pub(crate) dropped: Counter,
     /// The channels that hold events, by their oldest, so that the hub finds the oldest of all without a look at each.
     by_oldest: Mutex<BTreeMap<Turn, ChannelName>>,
 }
@@ -24,7 +27,7 @@ impl Ledger {
     pub(crate) const TURN: usize = size_of::<(Turn, ChannelName)>() * 11 / 6;
 
     pub(crate) fn new(tally: Arc<Tally>) -> Self {
-        Self { tally, by_oldest: Mutex::new(BTreeMap::new()) }
+        Self { tally, dropped: Counter::default(), by_oldest: Mutex::new(BTreeMap::new()) }
     }
 
     /// A channel's oldest event has this offset: gives its turn.

@@ -1,6 +1,6 @@
 //! Several channels of one reader, merged by offset: which of them has the next event.
 //!
-//! A heap keeps the offset of the first unread event of each channel, its *head*. The next event is that of the lowest head. To
+//! A heap keeps the place of the first unread event of each channel, its *head*. The next event is that of the lowest head. To
 //! read it takes the lock of its channel alone, and finds that channel's next head under the same lock. So an event costs the
 //! logarithm of the number of channels, however many of them have events.
 //!
@@ -17,7 +17,7 @@ use super::{
     seam::{Elsewhere, Place},
 };
 use crate::{
-    log::{Batch, Limit},
+    log::{Batch, Head, Limit, behind},
     wire::{
         cursor::{Cursor, Offset},
         notice::EndReason,
@@ -27,10 +27,10 @@ use crate::{
 /// A reader's places in several channels.
 pub(crate) struct Merge {
     places: Vec<Position>,
-    /// By place: its head, or [`Offset::START`] if nothing is known to be unread.
-    heads: Vec<Offset>,
+    /// By place: its head, or [`NONE`] if nothing is known to be unread.
+    heads: Vec<Head>,
     /// The heads, lowest first. An entry that is not its place's head any more is void.
-    queue: BinaryHeap<Reverse<(Offset, usize)>>,
+    queue: BinaryHeap<Reverse<(Head, usize)>>,
     /// Every unread event up to here is at or behind a head.
     known: Offset,
     /// How many versions may be compared for what was read since the last survey.
@@ -54,6 +54,9 @@ pub(crate) enum Left {
     Another,
 }
 
+/// Stands for no head: no event is at the start.
+const NONE: Head = Head { offset: Offset::START, is_ephemeral: false };
+
 /// How many versions are compared for each event, at most and on average, while there is something to read.
 const VERSIONS_PER_EVENT: usize = 16;
 
@@ -61,7 +64,7 @@ impl Merge {
     pub(crate) fn of(first: Position, second: Position) -> Self {
         Self {
             places: vec![first, second],
-            heads: vec![Offset::START; 2],
+            heads: vec![NONE; 2],
             queue: BinaryHeap::new(),
             known: Offset::START,
             credit: 0,
@@ -73,7 +76,7 @@ impl Merge {
 
     pub(crate) fn add(&mut self, position: Position) {
         self.places.push(position);
-        self.heads.push(Offset::START);
+        self.heads.push(NONE);
     }
 
     pub(crate) fn places(&self) -> &[Position] {
@@ -91,7 +94,7 @@ impl Merge {
 
     /// No event is known to be unread, and no channel has changed since: the reader is parked in all of them.
     pub(crate) fn is_level(&self) -> bool {
-        self.heads.iter().all(|head| *head == Offset::START) && self.places.iter().all(Position::is_unchanged)
+        self.heads.iter().all(|head| *head == NONE) && self.places.iter().all(Position::is_unchanged)
     }
 
     /// What the last [read](Self::read) left, if it found nothing.
@@ -102,17 +105,17 @@ impl Merge {
     /// Forgets the heads, because what comes is not after what was read.
     pub(crate) fn begin_anew(&mut self) {
         self.queue = BinaryHeap::new();
-        self.heads.fill(Offset::START);
+        self.heads.fill(NONE);
         self.known = Offset::START;
-        self.places.iter_mut().for_each(Position::look_again);
+        self.places.iter_mut().for_each(Position::begin_anew);
     }
 
     /// Waits for the hub's last offset to reach the lowest head, parked in all channels. Returns `false` if it has.
     pub(crate) fn wait(&mut self, elsewhere: &dyn Elsewhere, cx: &Context<'_>) -> bool {
         // In those without a head it is parked.
-        let behind = self.places.iter().zip(&self.heads).filter(|(_, head)| **head > Offset::START);
+        let behind = self.places.iter().zip(&self.heads).filter(|(_, head)| **head > NONE);
         behind.for_each(|(place, _)| place.park_anyway(cx));
-        let head = self.head().map(|(head, _)| head);
+        let head = self.head().map(|(head, _)| head.offset);
         head.is_some_and(|head| elsewhere.wait_for(head, &mut self.waits, cx.waker()))
     }
 
@@ -128,7 +131,7 @@ impl Merge {
     /// no head.
     pub(crate) fn read(&mut self, hub: &Hub, cursor: Cursor, cx: &Context<'_>, limit: Limit) -> Option<Found> {
         self.left = Left::More;
-        let is_known = self.head().is_some_and(|(head, _)| head <= self.known);
+        let is_known = self.head().is_some_and(|(head, _)| head.offset <= self.known);
         if is_known && self.credit < self.places.len() {
             match self.take(cursor, cx, limit) {
                 // The known events are gone, and what is left may be the end.
@@ -232,18 +235,17 @@ impl Merge {
 
     /// Takes the place with the next event out of the heap, if it is known which that is. Returns the place, its head, and an
     /// offset before which the other places have no event.
-    fn next(&mut self) -> Option<(usize, Offset, Offset)> {
-        let (head, place) = self.head().filter(|(head, _)| *head <= self.known)?;
+    fn next(&mut self) -> Option<(usize, Head, Offset)> {
+        let (head, place) = self.head().filter(|(head, _)| head.offset <= self.known)?;
         self.queue.pop();
-        self.heads[place] = Offset::START;
-        let behind = |offset: Offset| Offset::new(offset.get().saturating_add(1));
-        let other = self.head().map_or(Offset::new(u64::MAX), |(other, _)| other);
+        self.heads[place] = NONE;
+        let other = self.head().map_or(Offset::new(u64::MAX), |(other, _)| other.end());
         // The head itself is before it, even if another channel has the same offset.
-        Some((place, head, other.min(behind(self.known)).max(behind(head))))
+        Some((place, head, other.min(behind(self.known)).max(behind(head.offset))))
     }
 
     /// The lowest head, and its place.
-    fn head(&mut self) -> Option<(Offset, usize)> {
+    fn head(&mut self) -> Option<(Head, usize)> {
         while let Some(&Reverse((head, place))) = self.queue.peek() {
             if self.heads[place] == head {
                 return Some((head, place));
@@ -253,9 +255,9 @@ impl Merge {
         None
     }
 
-    fn set_head(&mut self, place: usize, head: Option<Offset>) {
-        let head = head.unwrap_or(Offset::START);
-        if std::mem::replace(&mut self.heads[place], head) != head && head > Offset::START {
+    fn set_head(&mut self, place: usize, head: Option<Head>) {
+        let head = head.unwrap_or(NONE);
+        if std::mem::replace(&mut self.heads[place], head) != head && head > NONE {
             self.queue.push(Reverse((head, place)));
         }
     }

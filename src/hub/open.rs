@@ -70,7 +70,7 @@ impl OpenOptions {
         {
             return Err(OpenErrorKind::Over.into());
         }
-        let seat = hub.seats.take().ok_or(OpenErrorKind::TooManySubscriptions)?;
+        let seat = hub.seats.take_for(self.connection.clone()).ok_or(OpenErrorKind::TooManySubscriptions)?;
         if hub.ledger.tally.pinned() > hub.settings.limits.reader_bytes() {
             return Err(OpenErrorKind::HubFull.into());
         }
@@ -158,12 +158,12 @@ impl OpenOptions {
             if let Some(lane) = lane {
                 state.log.enter(lane);
             }
-            state.log.expire(View { client: lane }, now);
+            state.log.expire(View::of(lane), now);
             let reader = state.readers.insert(lane, seat.clone());
             if let (Some(elsewhere), Some(coverage)) = (&hub.elsewhere, &mut state.coverage) {
                 elsewhere.entered(shared, !std::mem::replace(&mut coverage.wanted, true));
             }
-            Ok(Position::new(shared.clone(), reader, View { client: lane }))
+            Ok(Position::new(shared.clone(), reader, lane, state.log.next_ephemeral()))
         });
         entered.ok_or(OpenErrorKind::TooManySubscriptions)?
     }

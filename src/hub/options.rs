@@ -1,5 +1,7 @@
 //! How a subscription is opened: where a fresh reader starts, what a second connection of a client means, and limits.
 
+use crate::wire::name::ConnectionId;
+
 /// Where a reader without a last event id starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -48,6 +50,7 @@ pub struct OpenOptions {
     pub(crate) duplicates: Duplicates,
     pub(crate) per_client: usize,
     pub(crate) per_channel: usize,
+    pub(crate) connection: Option<ConnectionId>,
     /// Only find out what opening would give: the subscription replaces nobody, is not counted, and is meant to be
     /// dropped.
     pub(crate) probe: bool,
@@ -60,6 +63,7 @@ impl Default for OpenOptions {
             duplicates: Duplicates::Keep,
             per_client: usize::MAX,
             per_channel: usize::MAX,
+            connection: None,
             probe: false,
         }
     }
@@ -99,6 +103,15 @@ impl OpenOptions {
     /// [`Limits::subscriptions`](crate::Limits::subscriptions).
     pub fn max_per_channel(mut self, max: usize) -> Self {
         self.per_channel = max;
+        self
+    }
+
+    /// Sets the id of the connection, so that events can leave it out. The default is `None`.
+    ///
+    /// The layer reads it from the query (`?connection=..`). See
+    /// [`Event::except_connection`](crate::Event::except_connection).
+    pub fn connection(mut self, connection: impl Into<Option<ConnectionId>>) -> Self {
+        self.connection = connection.into();
         self
     }
 

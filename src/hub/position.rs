@@ -7,11 +7,11 @@ use std::{
 
 use super::{
     engine::Hub,
-    readers::ReaderId,
+    readers::{ReaderId, Readers},
     state::{Shared, State},
 };
 use crate::{
-    log::{self, Batch, Limit, View},
+    log::{self, BROADCAST, Batch, Head, LaneId, Limit, Log, View},
     wire::{
         cursor::{Cursor, Epoch, Offset},
         notice::EndReason,
@@ -42,10 +42,15 @@ pub(crate) enum Instead {
 pub(crate) struct Position {
     pub(crate) channel: Arc<Shared>,
     pub(crate) reader: ReaderId,
-    pub(super) view: View,
+    /// Its client's lane, or that of the broadcasts if it is no client's, which takes less room than an `Option`.
+    lane: LaneId,
     /// The reader has been told of everything that is missing up to here, or it was missing before the reader came. This is above
     /// the cursor only while other channels hold earlier events.
     pub(super) told: Offset,
+    /// Nothing up to here is for it, beyond what its cursor says: it was no history any more when the reader came, or excludes it.
+    from: Offset,
+    /// The number of the next ephemeral event that it may get.
+    ephemeral: u32,
     /// The version of the channel at the last look, if that found nothing and parked the reader, or, with several channels, found
     /// an event. 0 if the reader has to look.
     seen_at: u64,
@@ -56,8 +61,10 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    pub(crate) fn new(channel: Arc<Shared>, reader: ReaderId, view: View) -> Self {
-        Self { channel, reader, view, told: Offset::START, seen_at: 0, finished: false, late: 0 }
+    /// `ephemeral` is the number of the first ephemeral event that it may get.
+    pub(crate) fn new(channel: Arc<Shared>, reader: ReaderId, lane: Option<LaneId>, ephemeral: u32) -> Self {
+        let (told, from, lane) = (Offset::START, Offset::START, lane.unwrap_or(BROADCAST));
+        Self { channel, reader, lane, told, from, ephemeral, seen_at: 0, finished: false, late: 0 }
     }
 
     /// What comes next after `cursor`, for a reader of this channel alone. Takes the lock once, and parks under it if there is
@@ -68,15 +75,20 @@ impl Position {
             return Poll::Pending;
         }
         let mut state = self.channel.look();
-        let found = self.find(&mut state, cursor, limit);
+        let mut ephemeral = self.ephemeral;
+        let found = self.find(&mut state, cursor, limit, &mut ephemeral);
         let level = match &found {
             None => true,
             Some(Found::Batch(batch)) => {
-                self.first_after(&state, batch.last()).is_none() && self.ended(&state).is_none()
+                self.head(&state, batch.last(), ephemeral).is_none() && self.ended(&state).is_none()
             }
             Some(Found::Lagged | Found::Lost(_) | Found::End(_)) => false,
         };
+        self.ephemeral = ephemeral;
         let mut replaced = None;
+        if found.is_none() {
+            self.from = from_now_on(&state, self.lane()).max(self.from);
+        }
         if level {
             replaced = self.park(&mut state, cx);
             // Read under the lock, so that it is the version of what was seen.
@@ -87,7 +99,13 @@ impl Position {
         found.map_or(Poll::Pending, Poll::Ready)
     }
 
-    fn find(&self, state: &mut State, Cursor { epoch, offset: cursor }: Cursor, limit: Limit) -> Option<Found> {
+    fn find(
+        &self,
+        state: &mut State,
+        Cursor { epoch, offset: cursor }: Cursor,
+        limit: Limit,
+        ephemeral: &mut u32,
+    ) -> Option<Found> {
         if let Some(reason) = self.ended_at_once(state) {
             return Some(Found::End(reason));
         }
@@ -98,8 +116,26 @@ impl Position {
         if self.has_lagged(state, cursor) {
             return Some(Found::Lagged);
         }
-        let batch = state.log.read(self.view, cursor, limit).map(Found::Batch);
+        let batch = self.read(state, cursor, Offset::new(u64::MAX), limit, ephemeral).map(Found::Batch);
         batch.or_else(|| self.ended(state).map(Found::End))
+    }
+
+    /// The next events after `cursor` and before `end`.
+    fn read(&self, state: &mut State, cursor: Offset, end: Offset, limit: Limit, ephemeral: &mut u32) -> Option<Batch> {
+        let dropped = state.log.dropped(*ephemeral);
+        if dropped > 0 {
+            *ephemeral = ephemeral.wrapping_add(dropped);
+            self.channel.count_dropped(dropped.into());
+        }
+        let State { log, readers, .. } = state;
+        let after = cursor.max(self.from);
+        let batch = log.read_next(self.view(log, readers), after, end, limit, ephemeral);
+        batch.map(|batch| batch.leaving_at(cursor, after))
+    }
+
+    /// What comes next after `cursor`, and from this ephemeral event on.
+    fn head(&self, state: &State, cursor: Offset, ephemeral: u32) -> Option<Head> {
+        state.log.head(self.view_of(state), cursor.max(self.from), ephemeral)
     }
 
     /// The channel has not changed since the last look. A reader of one channel then has nothing to read and is still parked. This
@@ -123,8 +159,14 @@ impl Position {
         self.seen_at = 0;
     }
 
+    /// The reader's cursor is one of another epoch from now on.
+    pub(crate) fn begin_anew(&mut self) {
+        self.from = Offset::START;
+        self.look_again();
+    }
+
     /// The offset of the first event after `cursor`, in one of several channels. Parks the reader if there is none.
-    pub(crate) fn look(&mut self, cursor: Cursor, cx: &Context<'_>) -> Result<Option<Offset>, Instead> {
+    pub(crate) fn look(&mut self, cursor: Cursor, cx: &Context<'_>) -> Result<Option<Head>, Instead> {
         self.take(cursor, Offset::START, cx, Limit::ONE).map(|(_, first)| first)
     }
 
@@ -136,7 +178,7 @@ impl Position {
         end: Offset,
         cx: &Context<'_>,
         limit: Limit,
-    ) -> Result<(Option<Batch>, Option<Offset>), Instead> {
+    ) -> Result<(Option<Batch>, Option<Head>), Instead> {
         let mut state = self.channel.look();
         self.finished = state.log.is_finished();
         if let Some(instead) = self.instead(&state, cursor) {
@@ -145,12 +187,18 @@ impl Position {
             return Err(instead);
         }
         self.late = state.times_late();
-        let (mut batch, mut first) = (None, self.first_after(&state, cursor.offset));
-        if first.is_some_and(|first| first < end) {
-            batch = state.log.read_before(self.view, cursor.offset, end, limit);
-            first = batch.as_ref().and_then(|batch| self.first_after(&state, batch.last()));
+        let mut ephemeral = self.ephemeral;
+        let (mut batch, mut first) = (None, self.head(&state, cursor.offset, ephemeral));
+        if first.is_some_and(|first| first.offset < end) {
+            batch = self.read(&mut state, cursor.offset, end, limit, &mut ephemeral);
+            let last = batch.as_ref().map_or(cursor.offset, Batch::last);
+            first = self.head(&state, last, ephemeral);
         }
+        self.ephemeral = ephemeral;
         let (mut seen, mut replaced) = (first.is_some(), None);
+        if first.is_none() {
+            self.from = from_now_on(&state, self.lane()).max(self.from);
+        }
         if first.is_none() && state.readers.ending(self.reader).is_none() {
             replaced = self.park(&mut state, cx);
             seen = true;
@@ -170,7 +218,7 @@ impl Position {
         if state.is_of_another(cursor.epoch) {
             return Some(Instead::Another);
         }
-        let late = state.has_passed_late(self.view, self.late, self.told, cursor.offset);
+        let late = state.has_passed_late(self.view_of(state), self.late, self.told, cursor.offset);
         (late || self.has_lagged(state, cursor.offset)).then_some(Instead::Lagged)
     }
 
@@ -180,7 +228,9 @@ impl Position {
         loop {
             let end = newest.last().copied().unwrap_or(Offset::new(u64::MAX));
             let most = (n - newest.len()).min(log::SLICE);
-            let more = self.channel.look().log.newest_offsets_before(self.view, end, most);
+            let state = self.channel.look();
+            let more = state.log.newest_offsets_before(self.view_of(&state), end, most);
+            drop(state);
             let is_all = more.len() < most;
             newest.extend(more);
             if is_all || newest.len() == n {
@@ -189,17 +239,32 @@ impl Position {
         }
     }
 
+    fn lane(&self) -> Option<LaneId> {
+        Some(self.lane).filter(|lane| *lane != BROADCAST)
+    }
+
+    /// What this reader sees of the log. Under which id it was opened matters only if that may exclude it from something.
+    fn view<'a>(&self, log: &Log, readers: &'a Readers) -> View<'a> {
+        let connection = if log.asks_for_connection() { readers.connection(self.reader) } else { None };
+        View::of(self.lane()).under(connection)
+    }
+
+    pub(super) fn view_of<'a>(&self, state: &'a State) -> View<'a> {
+        self.view(&state.log, &state.readers)
+    }
+
     pub(super) fn missed(&self, state: &State) -> Offset {
-        state.log.missed(self.view)
+        state.log.missed(self.view_of(state))
     }
 
     /// An event after `cursor` was evicted before the reader got it, and the reader has not been told.
     pub(super) fn has_lagged(&self, state: &State, cursor: Offset) -> bool {
-        self.missed(state) > cursor.max(self.told)
+        let known = cursor.max(self.told).max(self.from);
+        state.log.missed_by_anyone(self.lane()) > known && self.missed(state) > known
     }
 
     pub(super) fn first_after(&self, state: &State, cursor: Offset) -> Option<Offset> {
-        state.log.first_after(self.view, cursor)
+        state.log.first_after(self.view_of(state), cursor.max(self.from))
     }
 
     /// An end that does not wait for what is left.
@@ -232,7 +297,10 @@ impl Position {
         let (waker, idle) = {
             let mut state = self.channel.leave();
             let waker = state.readers.remove(self.reader);
-            if let Some(lane) = self.view.client {
+            if state.readers.len() == 0 {
+                state.log.is_unread();
+            }
+            if let Some(lane) = self.lane() {
                 state.log.leave(lane);
             }
             (waker, state.is_idle())
@@ -242,6 +310,11 @@ impl Position {
             hub.drop_if_idle(&self.channel);
         }
     }
+}
+
+/// A reader that has read everything need not look at what excludes it again.
+fn from_now_on(state: &State, lane: Option<LaneId>) -> Offset {
+    if state.log.has_exceptions() { state.log.last(lane) } else { Offset::START }
 }
 
 /// A reader that wants what is held goes on right before the first of it. What is on its way, and may come before that, comes

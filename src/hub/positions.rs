@@ -70,7 +70,7 @@ impl Positions {
     pub(crate) fn begin_anew(&mut self) {
         match self {
             Self::None => {}
-            Self::One(only) => only.look_again(),
+            Self::One(only) => only.begin_anew(),
             Self::Several(several) => several.begin_anew(),
         }
     }
@@ -152,8 +152,10 @@ impl Positions {
 
     /// The event with that custom id, if exactly one is held.
     pub(crate) fn find(&self, id: &CustomId) -> Option<Offset> {
-        let found: Vec<_> =
-            self.each(|position, state| state.log.find(position.view, id).collect::<Vec<_>>()).flatten().collect();
+        let found: Vec<_> = self
+            .each(|position, state| state.log.find(position.view_of(state), id).collect::<Vec<_>>())
+            .flatten()
+            .collect();
         match found[..] {
             [only] => Some(only),
             _ => None,
@@ -185,7 +187,7 @@ mod tests {
     use super::*;
     use crate::{
         hub::{ledger::Ledger, seats::Seats, state::Shared},
-        log::{Log, Retention, Tombstone, View},
+        log::{Log, Retention, Tombstone},
         wire::name::ChannelName,
     };
 
@@ -194,8 +196,9 @@ mod tests {
         let log = Log::new(Retention::new(), Tombstone::default(), std::time::Instant::now());
         let ledger = Arc::new(Ledger::new(Arc::default()));
         let channel = Arc::new(Shared::new(ChannelName::from_static("a"), log, None, ledger));
-        let (view, seats) = (View { client: None }, Arc::new(Seats::new(9)));
-        let place = || Position::new(channel.clone(), channel.look().readers.insert(None, seats.take().unwrap()), view);
+        let seats = Arc::new(Seats::new(9));
+        let place =
+            || Position::new(channel.clone(), channel.look().readers.insert(None, seats.take().unwrap()), None, 0);
         let mut positions = Positions::None;
         positions.add(place());
         assert!(matches!(positions, Positions::One(_)));

@@ -7,9 +7,9 @@ use super::{
     wait::{Ticket, Waiters, Wakeups},
 };
 use crate::{
-    footprint::{ByNumber, Elastic, Slab},
-    log::LaneId,
-    wire::notice::EndReason,
+    footprint::{ByNumber, Elastic, Slab, Table},
+    log::{LaneId, Log},
+    wire::{except::Except, name::ConnectionId, notice::EndReason},
 };
 
 /// A reader's number in its channel.
@@ -25,11 +25,23 @@ pub(crate) struct Readers {
     live: u32,
     /// `None` if no reader is a client's.
     clients: Option<Box<Clients>>,
+    /// `None` if no reader has announced an id of its connection.
+    connections: Option<Box<Connections>>,
     /// Grows each time all readers are ended: those that came before are.
     generation: u32,
     /// Why they were, the last time.
     all_ended: Option<EndReason>,
     pub(crate) waiters: Waiters,
+}
+
+/// The ids that readers have announced.
+#[derive(Default)]
+struct Connections {
+    /// How many live readers there are under each.
+    live: Table<ConnectionId, u32>,
+    /// How many readers have one, and what these take from the allocator.
+    readers: usize,
+    footprint: usize,
 }
 
 /// The clients that have readers.
@@ -75,7 +87,8 @@ impl Readers {
     /// How many bytes they take from the allocator.
     pub(crate) fn footprint(&self) -> usize {
         let clients = self.clients.as_ref().map_or(0, |clients| clients.footprint());
-        self.all.footprint() + self.all.len() * Seat::FOOTPRINT + clients + self.waiters.footprint()
+        let connections = self.connections.as_ref().map_or(0, |connections| connections.footprint());
+        self.all.footprint() + self.all.len() * Seat::FOOTPRINT + clients + connections + self.waiters.footprint()
     }
 
     /// How many there are that nothing has ended yet.
@@ -99,6 +112,35 @@ impl Readers {
         self.client(lane).map_or(0, |client| client.ended as usize)
     }
 
+    /// The id that a reader's connection has announced.
+    pub(crate) fn connection(&self, id: ReaderId) -> Option<&ConnectionId> {
+        self.all.get(id.0)?.seat.connection()
+    }
+
+    /// How many live readers get an event for all of them, or for a client's, that excludes some.
+    pub(crate) fn not_excluded(&self, log: &Log, target: Option<LaneId>, except: &Except) -> usize {
+        let client = except.client.as_ref().and_then(|client| log.lane_of(client));
+        let under_id = |lane| self.of_under(lane, except.connection.as_ref());
+        match target {
+            Some(target) if client == Some(target) => 0,
+            Some(target) => self.of(target) - under_id(target),
+            None => {
+                let connections = self.connections.as_ref();
+                let under = except.connection.as_ref().and_then(|id| connections?.live.get(id).copied()).unwrap_or(0);
+                let of_client = client.map_or(0, |lane| self.of(lane) - under_id(lane));
+                self.live() - under as usize - of_client
+            }
+        }
+    }
+
+    /// How many live readers of a client have announced this id.
+    fn of_under(&self, lane: LaneId, connection: Option<&ConnectionId>) -> usize {
+        let Some(connection) = connection else { return 0 };
+        let first = self.client(lane).and_then(|client| self.all.get(client.first?.0));
+        let all = std::iter::successors(first, |reader| self.all.get(reader.next?.0));
+        all.filter(|reader| reader.seat.connection() == Some(connection)).count()
+    }
+
     /// A slice of the clients, before that of the last call: their lanes, and how many live readers each has. Whoever goes
     /// through all of them, from the end on, misses none that stays; one that comes or goes meanwhile may show up twice.
     pub(crate) fn clients_before(&self, end: usize) -> (usize, impl Iterator<Item = (LaneId, usize)>) {
@@ -115,6 +157,9 @@ impl Readers {
 
     pub(crate) fn insert(&mut self, lane: Option<LaneId>, seat: Arc<Seat>) -> ReaderId {
         let (ticket, generation) = (Ticket::default(), self.generation);
+        if seat.connection().is_some() {
+            self.connections.get_or_insert_default().enter(&seat);
+        }
         let reader = Reader { lane, before: None, next: None, seat, ticket, generation, ending: None };
         let id = ReaderId(self.all.insert(reader));
         self.numbers = self.numbers.max(id.0.saturating_add(1));
@@ -173,6 +218,12 @@ impl Readers {
             }
         }
         let mut reader = self.all.remove(id.0)?;
+        if let Some(connections) = &mut self.connections
+            && reader.seat.connection().is_some()
+            && connections.leave(&reader.seat)
+        {
+            self.connections = None;
+        }
         if self.all.len() == 0 {
             self.numbers = 0;
         }
@@ -184,6 +235,9 @@ impl Readers {
 
     fn not_live(&mut self, id: ReaderId, lane: Option<LaneId>) {
         self.live -= 1;
+        if let (Some(connections), Some(reader)) = (&mut self.connections, self.all.get(id.0)) {
+            connections.not_live(&reader.seat);
+        }
         if let Some(lane) = lane {
             self.unlink(id, lane);
         }
@@ -228,6 +282,9 @@ impl Readers {
     pub(crate) fn end_all(&mut self, reason: EndReason) -> (usize, Wakeups) {
         let ended = std::mem::take(&mut self.live) as usize;
         self.clients = None;
+        if let Some(connections) = &mut self.connections {
+            connections.live = Table::default();
+        }
         self.generation = self.generation.wrapping_add(1);
         self.all_ended = Some(reason);
         (ended, self.wake_all())
@@ -280,6 +337,38 @@ impl Readers {
             }
         }
         (ended, wakeups)
+    }
+}
+
+impl Connections {
+    fn footprint(&self) -> usize {
+        size_of::<Self>() + self.live.footprint() + self.footprint
+    }
+
+    fn enter(&mut self, seat: &Seat) {
+        let Some(connection) = seat.connection() else { return };
+        match self.live.get_mut(connection) {
+            Some(live) => *live += 1,
+            None => _ = self.live.insert(connection.clone(), 1),
+        }
+        self.readers += 1;
+        self.footprint += seat.footprint_of_connection();
+    }
+
+    fn not_live(&mut self, seat: &Seat) {
+        let Some(connection) = seat.connection() else { return };
+        let Some(live) = self.live.get_mut(connection) else { return };
+        *live -= 1;
+        if *live == 0 {
+            self.live.remove(connection);
+        }
+    }
+
+    /// Says whether it was the last that has one.
+    fn leave(&mut self, seat: &Seat) -> bool {
+        self.readers -= 1;
+        self.footprint -= seat.footprint_of_connection();
+        self.readers == 0
     }
 }
 

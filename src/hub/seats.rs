@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use crate::{
     sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock},
-    wire::notice::EndReason,
+    wire::{name::ConnectionId, notice::EndReason},
 };
 
 /// The seats that there are.
@@ -36,6 +36,8 @@ pub(crate) struct Seat {
     number: AtomicU64,
     /// Why it is over, once it is: what came first.
     ended: OnceLock<EndReason>,
+    /// The id that its connection announced. Boxed, because few do.
+    connection: Option<Box<ConnectionId>>,
 }
 
 impl Seats {
@@ -51,14 +53,20 @@ impl Seats {
     }
 
     /// A seat for one more subscription, if there is one, and not as many linger as there are seats.
+    #[cfg(test)]
     pub(crate) fn take(self: &Arc<Self>) -> Option<Arc<Seat>> {
+        self.take_for(None)
+    }
+
+    /// A seat for a subscription whose connection may have announced an id.
+    pub(crate) fn take_for(self: &Arc<Self>, connection: Option<ConnectionId>) -> Option<Arc<Seat>> {
         let one_more = |counts| {
             let (taken, lingering) = split(counts);
             (taken < self.max && taken + lingering < 2 * self.max).then_some(counts + ONE)
         };
         self.counts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok()?;
         let (number, ended) = (AtomicU64::new(0), OnceLock::new());
-        Some(Arc::new(Seat { seats: self.clone(), number, ended }))
+        Some(Arc::new(Seat { seats: self.clone(), number, ended, connection: connection.map(Box::new) }))
     }
 
     /// How many subscriptions there are that are not over, and how many that are.
@@ -113,6 +121,16 @@ impl Seat {
     pub(crate) fn is_older_than(&self, other: &Seat) -> bool {
         let number = self.number.load(Ordering::Acquire);
         number > 0 && number < other.number.load(Ordering::Acquire)
+    }
+
+    /// The id that its connection announced.
+    pub(crate) fn connection(&self) -> Option<&ConnectionId> {
+        self.connection.as_deref()
+    }
+
+    /// What that takes from the allocator.
+    pub(crate) fn footprint_of_connection(&self) -> usize {
+        self.connection().map_or(0, |connection| size_of::<ConnectionId>() + connection.heap())
     }
 
     /// Why its subscription is over, if it is.

@@ -149,7 +149,12 @@ impl Shared {
             0 => 0,
             _ => own + readers + state.log.lanes_read() * Log::READ_LANE,
         };
-        Footprint { all: own + readers + state.log.footprint(), pinned, marks: state.log.footprint_of_marks() }
+        Footprint {
+            all: own + readers + state.log.footprint(),
+            pinned,
+            marks: state.log.footprint_of_marks(),
+            ephemeral: state.log.footprint_of_ephemeral(),
+        }
     }
 
     /// Locks it for a change that its readers may have to know of: events come or go, a reader is to end.
@@ -179,6 +184,11 @@ impl Shared {
         if let Some(coverage) = &mut self.look().coverage {
             coverage.progress = Some(progress);
         }
+    }
+
+    /// So many ephemeral events were dropped for a reader that was behind.
+    pub(crate) fn count_dropped(&self, events: u64) {
+        self.ledger.dropped.add(events);
     }
 
     /// After all of its readers were ended for good: gives back their seats, in slices.
@@ -275,7 +285,7 @@ impl State {
     }
 
     /// Whether a reader has passed what came late: see [`Coverage::has_passed_late`].
-    pub(crate) fn has_passed_late(&self, view: View, seen: u16, told: Offset, cursor: Offset) -> bool {
+    pub(crate) fn has_passed_late(&self, view: View<'_>, seen: u16, told: Offset, cursor: Offset) -> bool {
         let coverage = self.coverage.as_ref();
         coverage.is_some_and(|coverage| coverage.has_passed_late(&self.log, view, seen, told, cursor))
     }

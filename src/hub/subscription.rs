@@ -66,7 +66,7 @@ pub enum Delivery {
 ///
 /// while let Some(delivery) = subscription.next().await {
 ///     match delivery {
-///         Delivery::Event(event) => println!("{}: {}", event.id(), event.data()),
+///         Delivery::Event(event) => println!("{:?}: {}", event.id(), event.data()),
 ///         Delivery::Gap(gap) => println!("reload: {:?}", gap.reason),
 ///         _ => {}
 ///     }

@@ -36,6 +36,17 @@ impl Batch {
         }
     }
 
+    /// If it is of ephemeral events, which leave a reader where it is: at `cursor`, though it was read from `after` on.
+    pub(crate) fn leaving_at(mut self, cursor: Offset, after: Offset) -> Batch {
+        if cursor < after && self.last() == after {
+            match &mut self {
+                Batch::One(event) => *event = Sealed::new(cursor, event.as_bytes().clone()),
+                Batch::Many { last, .. } => *last = cursor,
+            }
+        }
+        self
+    }
+
     pub(crate) fn bytes(&self) -> &Bytes {
         match self {
             Batch::One(event) => event.as_bytes(),

@@ -3,25 +3,67 @@
 use super::{
     BROADCAST, LaneId, Log,
     batch::{Batch, Limit},
+    exceptions::Who,
     run::Held,
 };
-use crate::wire::{cursor::Offset, encode::Sealed};
+use crate::wire::{
+    cursor::Offset,
+    encode::Sealed,
+    name::{ClientId, ConnectionId},
+};
 
-/// What a reader sees of a log: the broadcasts, and the lane of its client if it has one.
+/// What a reader sees of a log: the broadcasts, and the lane of its client if it has one, without the events that exclude it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct View {
+pub(crate) struct View<'a> {
     pub(crate) client: Option<LaneId>,
+    /// Whose view it is, if that is not the client that has the lane: it may have none.
+    name: Option<&'a ClientId>,
+    /// Under which it was opened, where that matters.
+    pub(crate) connection: Option<&'a ConnectionId>,
+}
+
+impl<'a> View<'a> {
+    /// The broadcasts for everybody.
+    #[cfg(test)]
+    pub(crate) const EVERYBODY: Self = Self { client: None, name: None, connection: None };
+
+    /// Of a client that has this lane.
+    pub(crate) fn of(client: Option<LaneId>) -> Self {
+        Self { client, name: None, connection: None }
+    }
+
+    /// Of a reader that was opened under this id.
+    pub(crate) fn under(self, connection: Option<&'a ConnectionId>) -> Self {
+        Self { connection, ..self }
+    }
 }
 
 impl Log {
+    /// What a client gets, or everybody, who need not be connected.
+    pub(crate) fn view_for<'a>(&self, name: Option<&'a ClientId>) -> View<'a> {
+        View { client: name.and_then(|name| self.lane_of(name)), name, connection: None }
+    }
+
+    /// Who the reader is that has this view.
+    pub(super) fn who<'a>(&'a self, view: View<'a>) -> Who<'a> {
+        let client = view.name.or_else(|| self.client_of(view.client?));
+        Who { client, connection: view.connection }
+    }
+
     /// The offset of the first event after `after` in `view`.
-    pub(crate) fn first_after(&self, view: View, after: Offset) -> Option<Offset> {
-        let own = self.own(view).and_then(|lane| lane.first_after(after));
-        self.broadcast.first_after(after).into_iter().chain(own).min()
+    pub(crate) fn first_after(&self, view: View<'_>, mut after: Offset) -> Option<Offset> {
+        loop {
+            let own = self.own(view).and_then(|lane| lane.first_after(after));
+            let first = self.broadcast.first_after(after).into_iter().chain(own).min()?;
+            if self.exceptions.is_none() || self.before_excluded(first, view).is_none() {
+                return Some(first);
+            }
+            after = first;
+        }
     }
 
     /// What is held after `after` in `view`, oldest first: both lanes, merged by offset.
-    fn after(&self, view: View, after: Offset) -> impl Iterator<Item = Held<'_>> {
+    fn after<'a>(&'a self, view: View<'_>, after: Offset) -> impl Iterator<Item = Held<'a>> + use<'a> {
         let mut broadcasts = self.broadcast.after(after).peekable();
         let mut targeted = self.own(view).map(|lane| lane.after(after)).into_iter().flatten().peekable();
         std::iter::from_fn(move || match (broadcasts.peek(), targeted.peek()) {
@@ -32,12 +74,22 @@ impl Log {
     }
 
     /// The next batch after `after`: as much as lies in one piece, without a copy.
-    pub(crate) fn read(&mut self, view: View, after: Offset, limit: Limit) -> Option<Batch> {
+    #[cfg(test)]
+    pub(crate) fn read(&mut self, view: View<'_>, after: Offset, limit: Limit) -> Option<Batch> {
         self.read_before(view, after, Offset::new(u64::MAX), limit)
     }
 
     /// The next batch after `after` and before `end`. The first event after `after`, if there is one, is before `end`.
-    pub(crate) fn read_before(&mut self, view: View, after: Offset, end: Offset, limit: Limit) -> Option<Batch> {
+    pub(crate) fn read_before(&mut self, view: View<'_>, after: Offset, end: Offset, limit: Limit) -> Option<Batch> {
+        let Some(exceptions) = &self.exceptions else { return self.read_all_before(view, after, end, limit) };
+        // What it sees of the log lies between the events that exclude it.
+        let first = self.first_after(view, after)?.before().max(after);
+        let end = exceptions.end_after(first, self.who(view)).min(end);
+        self.read_all_before(view, first, end, limit)
+    }
+
+    /// The same, of all that is in its lanes.
+    fn read_all_before(&mut self, view: View<'_>, after: Offset, end: Offset, limit: Limit) -> Option<Batch> {
         let Some(own) = view.client else { return self.broadcast.read(after, end, limit) };
         let targeted = self.lane(own).and_then(|lane| lane.first_after(after));
         let broadcast = self.broadcast.first_after(after);
@@ -56,7 +108,7 @@ impl Log {
     }
 
     /// Copies the events of two lanes between each other.
-    fn merge(&self, view: View, after: Offset, end: Offset, limit: Limit) -> Option<Batch> {
+    fn merge(&self, view: View<'_>, after: Offset, end: Offset, limit: Limit) -> Option<Batch> {
         let (mut bytes, mut count, mut last) = (Vec::new(), 0, after);
         for event in self.after(view, after).take(limit.events).take_while(|event| event.offset < end) {
             if count > 0 && bytes.len() + event.bytes.len() > limit.bytes {
@@ -69,18 +121,19 @@ impl Log {
     }
 
     /// The newest `n` events in `view` before `end`, newest first.
-    pub(crate) fn newest_before(&self, view: View, end: Offset, n: usize) -> Vec<Sealed> {
+    pub(crate) fn newest_before(&self, view: View<'_>, end: Offset, n: usize) -> Vec<Sealed> {
         self.newest_held(view, end, n).iter().map(Held::to_sealed).collect()
     }
 
     /// Where these are.
-    pub(crate) fn newest_offsets_before(&self, view: View, end: Offset, n: usize) -> Vec<Offset> {
+    pub(crate) fn newest_offsets_before(&self, view: View<'_>, end: Offset, n: usize) -> Vec<Offset> {
         self.newest_held(view, end, n).iter().map(|event| event.offset).collect()
     }
 
-    fn newest_held(&self, view: View, end: Offset, n: usize) -> Vec<Held<'_>> {
-        let broadcasts = self.broadcast.newest_before(end).take(n);
-        let targeted = self.own(view).map(|lane| lane.newest_before(end).take(n));
+    fn newest_held<'a>(&'a self, view: View<'a>, end: Offset, n: usize) -> Vec<Held<'a>> {
+        let is_for_it = |event: &Held<'_>| self.before_excluded(event.offset, view).is_none();
+        let broadcasts = self.broadcast.newest_before(end).filter(is_for_it).take(n);
+        let targeted = self.own(view).map(|lane| lane.newest_before(end).filter(is_for_it).take(n));
         let mut newest: Vec<_> = broadcasts.chain(targeted.into_iter().flatten()).collect();
         newest.sort_unstable_by_key(|event| std::cmp::Reverse(event.offset));
         newest.truncate(n);
@@ -89,7 +142,7 @@ impl Log {
 
     /// The newest `n` events in `view`, newest first.
     #[cfg(test)]
-    pub(crate) fn newest(&self, view: View, n: usize) -> Vec<Sealed> {
+    pub(crate) fn newest(&self, view: View<'_>, n: usize) -> Vec<Sealed> {
         self.newest_before(view, Offset::new(u64::MAX), n)
     }
 }
@@ -107,7 +160,7 @@ mod tests {
         event::Event,
     };
 
-    const EVERYBODY: View = View { client: None };
+    const EVERYBODY: View<'static> = View::EVERYBODY;
     /// Of small events: some chunks of them.
     const MANY: u64 = if cfg!(miri) { 1_200 } else { 5_000 };
 
@@ -124,7 +177,7 @@ mod tests {
         Log::new(retention, Tombstone::default(), Instant::now())
     }
 
-    fn chunk(log: &mut Log, view: View, after: u64) -> (Bytes, Offset) {
+    fn chunk(log: &mut Log, view: View<'_>, after: u64) -> (Bytes, Offset) {
         match log.read(view, Offset::new(after), Limit::CHUNK) {
             Some(Batch::Many { bytes, last }) => {
                 assert!(bytes.len() <= Limit::CHUNK.bytes, "only one event may be larger");
@@ -136,7 +189,7 @@ mod tests {
     }
 
     /// Reads everything after `after`, and says in how many chunks.
-    fn read_all(log: &mut Log, view: View, after: u64) -> (Vec<u8>, usize) {
+    fn read_all(log: &mut Log, view: View<'_>, after: u64) -> (Vec<u8>, usize) {
         let (mut all, mut at, mut chunks) = (Vec::new(), Offset::new(after), 0);
         while log.first_after(view, at).is_some() {
             let (bytes, last) = chunk(log, view, at.get());
@@ -158,7 +211,7 @@ mod tests {
     fn readers_that_are_behind_share_memory_wherever_they_are() {
         let mut log = log(Retention::new());
         (1..=100).for_each(|offset| append(&mut log, offset));
-        let ana = View { client: log.lane_for(&ClientId::from_static("ana"), 9).ok() };
+        let ana = View::of(log.lane_for(&ClientId::from_static("ana"), 9).ok());
         let whole = freeze(&mut log, 0);
         for after in 0..99 {
             for view in [EVERYBODY, ana] {
@@ -249,7 +302,7 @@ mod tests {
             let mut log = log(Retention::new().events(if seed % 2 == 0 { 7 } else { 300 }).bytes(200_000));
             let lane = log.lane_for(&ClientId::from_static("ana"), 9).unwrap();
             log.enter(lane);
-            let ana = View { client: Some(lane) };
+            let ana = View::of(Some(lane));
             let (mut random, mut held) = (seed, Vec::new());
             for offset in 1..events {
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -312,7 +365,7 @@ mod tests {
     fn lanes_are_merged_by_offset_and_a_read_ends_where_it_is_told() {
         let mut log = Log::new(Retention::new(), Tombstone::default(), Instant::now());
         let lane = log.lane_for(&ClientId::from_static("ana"), 9).unwrap();
-        let ana = View { client: Some(lane) };
+        let ana = View::of(Some(lane));
         for offset in 1..=10 {
             let lane = if offset % 2 == 0 { lane } else { BROADCAST };
             log.append(lane, &event(offset, "x"), None, Instant::now());
@@ -335,7 +388,7 @@ mod tests {
         let with_lane = || {
             let mut log = log(Retention::new());
             let lane = log.lane_for(&ClientId::from_static("ana"), 9).unwrap();
-            (log, lane, View { client: Some(lane) })
+            (log, lane, View::of(Some(lane)))
         };
         for is_first in [true, false] {
             let (mut log, lane, ana) = with_lane();

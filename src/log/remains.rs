@@ -4,6 +4,7 @@ use std::collections::hash_map;
 
 use super::{
     clients::{ClientLane, Clients, IdLanes},
+    exceptions::Exceptions,
     lane::Lane,
     lane_id::LaneId,
     marks::Marks,
@@ -19,6 +20,7 @@ pub(crate) struct Remains {
     of_clients: Option<Values<ClientLane>>,
     ids: Vec<hash_map::IntoIter<CustomId, LaneId>>,
     marks: Vec<Marks>,
+    exceptions: Option<Box<Exceptions>>,
 }
 
 impl Remains {
@@ -50,6 +52,11 @@ impl Remains {
         self.ids.extend(ids.map(|ids| ids.into_entries()));
     }
 
+    /// Whom which events were not for.
+    pub(super) fn add_exceptions(&mut self, exceptions: Option<Box<Exceptions>>) {
+        self.exceptions = exceptions;
+    }
+
     /// What was remembered of clients, too.
     pub(crate) fn add(&mut self, marks: Marks) {
         self.marks.push(marks);
@@ -59,6 +66,7 @@ impl Remains {
     pub(crate) fn into_box(self) -> Option<Box<Self>> {
         let is_nothing =
             self.lanes.is_empty() && self.of_clients.is_none() && self.ids.is_empty() && self.marks.is_empty();
+        let is_nothing = is_nothing && self.exceptions.is_none();
         (!is_nothing).then(|| Box::new(self))
     }
 
@@ -78,6 +86,10 @@ impl Remains {
             } else if let Some(mut marks) = self.marks.pop() {
                 if !marks.free_some(&mut most) {
                     self.marks.push(marks);
+                }
+            } else if let Some(exceptions) = &mut self.exceptions {
+                if exceptions.free_some(&mut most) {
+                    self.exceptions = None;
                 }
             } else {
                 return false;

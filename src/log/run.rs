@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{batch::Limit, retention::EVENT_OVERHEAD};
+use super::{SHARED, batch::Limit, retention::EVENT_OVERHEAD};
 use crate::{
     footprint::Elastic as _,
     wire::{cursor::Offset, encode::Sealed},
@@ -28,9 +28,6 @@ pub(super) struct Run<B> {
     /// The room behind the bytes, of a run that was frozen with some.
     spare: usize,
 }
-
-/// What the counts of shared bytes take from the allocator.
-pub(super) const SHARED: usize = 3 * size_of::<usize>();
 
 /// Where an event lies: behind the one before it.
 #[derive(Clone, Copy)]

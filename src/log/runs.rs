@@ -13,8 +13,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::{
+    SHARED,
     batch::{Batch, Limit},
-    run::{CHUNK, Gone, Held, Run, SHARED},
+    run::{CHUNK, Gone, Held, Run},
 };
 use crate::{
     footprint::Elastic as _,

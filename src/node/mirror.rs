@@ -372,7 +372,7 @@ mod tests {
 
         /// The offsets that are in the log.
         fn offsets(&self) -> Vec<u64> {
-            let mut newest = self.mirror.channel.look().log.newest(View { client: None }, 100);
+            let mut newest = self.mirror.channel.look().log.newest(View::EVERYBODY, 100);
             newest.reverse();
             newest.iter().map(|event| event.offset().get()).collect()
         }
@@ -558,7 +558,7 @@ mod tests {
         let late = |node: &Node| node.mirror.channel.look().times_late();
         let channel = node.mirror.channel.clone();
         let passed = |seen, told, cursor| {
-            let (view, told, cursor) = (View { client: None }, Offset::new(told), Offset::new(cursor));
+            let (view, told, cursor) = (View::EVERYBODY, Offset::new(told), Offset::new(cursor));
             channel.look().has_passed_late(view, seen, told, cursor)
         };
         // The readers of several channels are at 1, and what comes is after that; or they were at 9.
@@ -583,7 +583,7 @@ mod tests {
         held.marks = Marks::of_everybody(Offset::new(8));
         assert_eq!(node.fill_below(0, held, 8), "whole");
         let passed = |told, cursor| {
-            let (view, told, cursor) = (View { client: None }, Offset::new(told), Offset::new(cursor));
+            let (view, told, cursor) = (View::EVERYBODY, Offset::new(told), Offset::new(cursor));
             node.mirror.channel.look().has_passed_late(view, 0, told, cursor)
         };
         assert!(passed(1, 8) && !passed(8, 8) && !passed(1, 1));
@@ -620,7 +620,7 @@ mod tests {
         held.entries[0].client = Some(bob.clone());
         assert_eq!(node.fill_below(1, held, 2), "whole");
         let state = node.mirror.channel.look();
-        let passed = |client| state.has_passed_late(View { client }, 0, Offset::new(1), Offset::new(2));
+        let passed = |client| state.has_passed_late(View::of(client), 0, Offset::new(1), Offset::new(2));
         assert!(passed(state.log.lane_of(&bob)) && !passed(None));
     }
 }

@@ -113,6 +113,11 @@ impl Remote {
         last: bool,
     ) -> Result<Sent, PublishError> {
         let draft = hub.draft(event)?;
+        if draft.except().is_some() || draft.is_ephemeral() {
+            // Otherwise readers would get what is not for them.
+            let unsupported = BackendError::new("the backend does not support this event");
+            return Err(PublishErrorKind::Unavailable(unsupported).into());
+        }
         if hub.is_shutting_down() {
             return Err(PublishErrorKind::ShuttingDown.into());
         }

@@ -61,7 +61,10 @@ pub(crate) fn decided(publisher: &Publisher, ask: &Ask, verdict: Result<Grant, R
         Err(refusal) => Decided::Answer(for_method(ask.head, refused(publisher, &refusal))),
         Ok(grant) => {
             let id = ask.last_event_id.as_deref();
-            let options = &ask.route.options;
+            let mut options = ask.route.options.clone();
+            if ask.connection.is_some() {
+                options = options.connection(ask.connection.clone());
+            }
             Decided::Open(match ask.head {
                 true => options.probing().open(publisher, grant, id),
                 false => options.open(publisher, grant, id),

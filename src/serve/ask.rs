@@ -18,7 +18,7 @@ use crate::{
     error::InvalidText,
     wire::{
         cursor::EventId,
-        name::{ChannelName, ClientId},
+        name::{ChannelName, ClientId, ConnectionId},
         percent,
     },
 };
@@ -30,6 +30,8 @@ pub(crate) struct Ask {
     /// At least one, without duplicates.
     pub(crate) channels: Arc<[ChannelName]>,
     pub(crate) client: Option<ClientId>,
+    /// The id that the page has given its connection.
+    pub(crate) connection: Option<ConnectionId>,
     /// Arbitrary bytes, but never empty.
     pub(crate) last_event_id: Option<Vec<u8>>,
     /// WebKit may have kept a part of a cut event, and is to be made to drop it.
@@ -91,8 +93,9 @@ impl Ask {
         if !accepts_event_stream(headers) {
             return Err(Rejection::NotAcceptable);
         }
+        let connection = read_connection(uri.query())?;
         let (last_event_id, repair) = (last_event_id(headers, uri), route.webkit_repair.applies(headers));
-        Ok(Self { route: route.clone(), channels, client, last_event_id, repair, head })
+        Ok(Self { route: route.clone(), channels, client, connection, last_event_id, repair, head })
     }
 }
 
@@ -107,6 +110,14 @@ fn announces_body(headers: &HeaderMap) -> bool {
 
 fn read_client(raw: &str) -> Result<ClientId, InvalidText> {
     ClientId::try_from(&*percent::decode_segment("client id", raw)?)
+}
+
+/// The parameter with which a page announces the id of its connection. An empty one announces none.
+const CONNECTION: &str = "connection";
+
+fn read_connection(query: Option<&str>) -> Result<Option<ConnectionId>, InvalidText> {
+    let Some(raw) = percent::query_values(query, CONNECTION).find(|raw| !raw.is_empty()) else { return Ok(None) };
+    ConnectionId::try_from(&*percent::decode_value("connection id", raw)?).map(Some)
 }
 
 /// Reads the channels, but stops at the first one over the limit, so that no request makes anybody look at thousands of
@@ -271,6 +282,23 @@ mod tests {
             assert!(matches!(read(uri, html), Err(Rejection::Name(_))), "{uri}");
         }
         assert_eq!(read("/sse/a", html).unwrap_err(), Rejection::NotAcceptable);
+    }
+
+    #[test]
+    fn a_page_announces_its_connection_in_the_query() {
+        let connection = |query: &str| read(&format!("/sse/a?{query}"), &[]).map(|ask| ask.connection);
+        let is = |text: &str| Ok(Some(ConnectionId::try_from(text).unwrap()));
+        assert_eq!(
+            [connection("connection=tab+%C3%A9"), connection("connection=&connection=b")],
+            [is("tab é"), is("b")]
+        );
+        assert_eq!(
+            [connection(""), connection("connection"), connection("Connection=x")],
+            [Ok(None), Ok(None), Ok(None)]
+        );
+        for bad in ["connection=%0a".into(), "connection=%ff".into(), format!("connection={}", "x".repeat(129))] {
+            assert!(matches!(connection(&bad), Err(Rejection::Name(_))), "{bad}");
+        }
     }
 
     #[test]

@@ -14,7 +14,8 @@ pub(crate) use self::whole::is_whole;
 pub(crate) use self::write::{retry_millis, write_comment, write_empty_event, write_field, write_retry};
 use crate::wire::{
     cursor::{Cursor, Offset},
-    event::Event,
+    event::{Event, Rare},
+    except::Except,
     name::{CustomId, IdempotencyKey},
 };
 
@@ -24,14 +25,14 @@ pub(crate) struct Draft {
     /// The event's length in bytes with its id, give or take a digit.
     len: usize,
     custom: Option<CustomId>,
-    key: Option<Box<IdempotencyKey>>,
+    rare: Option<Box<Rare>>,
 }
 
 impl Draft {
     /// Encodes `event`. `next` is roughly the offset that the event will get: if the real one has as many digits, the
     /// bytes need no more room than is allocated here.
     pub(crate) fn new(event: Event, next: Offset) -> Self {
-        let Event { data, name, id, retry, comment, key } = event;
+        let Event { data, name, id, retry, comment, rare } = event;
         let head_len = name.as_ref().map_or(0, |name| "event: \n".len() + name.as_str().len())
             + comment.as_ref().map_or(0, |comment| ": \n".len() + comment.as_str().len())
             + retry.map_or(0, |retry| "retry: \n".len() + retry_millis(retry).to_string().len());
@@ -39,7 +40,7 @@ impl Draft {
         // Reuse the data's own memory if nothing goes before it and if its spare capacity is too small to matter while
         // it is held.
         if head_len == 0 && (len..=len + len / 8 + 128).contains(&data.capacity()) {
-            return Self { bytes: data, len, custom: id, key };
+            return Self { bytes: data, len, custom: id, rare };
         }
         let mut out = Vec::with_capacity(len);
         if let Some(comment) = &comment {
@@ -52,7 +53,7 @@ impl Draft {
             write_field(&mut out, "event", name);
         }
         out.extend_from_slice(&data);
-        Self { bytes: out, len, custom: id, key }
+        Self { bytes: out, len, custom: id, rare }
     }
 
     /// Rebuilds a draft from bytes that were stored without an id.
@@ -60,12 +61,12 @@ impl Draft {
         let len = bytes.len() + Self::id_len(custom.as_ref(), offset);
         let mut out = Vec::with_capacity(len);
         out.extend_from_slice(bytes);
-        Self { bytes: out, len, custom, key: None }
+        Self { bytes: out, len, custom, rare: None }
     }
 
     /// Splits the draft into what is stored: the bytes without the id, the custom id and the key.
     pub(crate) fn into_parts(self) -> (Bytes, Option<CustomId>, Option<IdempotencyKey>) {
-        (self.bytes.into(), self.custom, self.key.map(|key| *key))
+        (self.bytes.into(), self.custom, self.rare.and_then(|rare| rare.key))
     }
 
     /// How many bytes the id adds: its line and the blank line.
@@ -74,7 +75,27 @@ impl Draft {
     }
 
     pub(crate) fn take_key(&mut self) -> Option<IdempotencyKey> {
-        self.key.take().map(|key| *key)
+        self.rare.as_mut()?.key.take()
+    }
+
+    /// It is not to be kept.
+    pub(crate) fn is_ephemeral(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.is_ephemeral)
+    }
+
+    /// Completes an event that has no place in the log, and so no id.
+    pub(crate) fn seal_ephemeral(mut self) -> Bytes {
+        self.bytes.push(b'\n');
+        self.bytes.into()
+    }
+
+    /// Whom the event is not for.
+    pub(crate) fn except(&self) -> Option<&Except> {
+        self.rare.as_ref()?.except.as_deref()
+    }
+
+    pub(crate) fn take_except(&mut self) -> Option<Box<Except>> {
+        self.rare.as_mut()?.except.take()
     }
 
     /// The application's own id.

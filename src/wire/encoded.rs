@@ -52,20 +52,20 @@ impl EncodedEvent {
         &self.channel
     }
 
-    /// Returns the event's position in the hub's log.
+    /// Returns the event's position in the hub's log. For an [ephemeral](crate::Event::ephemeral) event, this is the
+    /// position of the reader that gets it.
     pub fn offset(&self) -> Offset {
         self.sealed.offset()
     }
 
-    /// Returns the id: the value of the `id:` line.
-    pub fn id(&self) -> EventId {
-        // `seal` wrote the line, so its text parses.
-        EventId::parse(self.id_text().as_bytes()).unwrap_or_else(|| unreachable!())
+    /// Returns the id: the value of the `id:` line. An [ephemeral](crate::Event::ephemeral) event has none.
+    pub fn id(&self) -> Option<EventId> {
+        EventId::parse(self.id_text()?.as_bytes())
     }
 
-    /// The value of the `id:` line. It comes last, before the blank line.
-    pub(crate) fn id_text(&self) -> &str {
-        self.field("id").unwrap_or_default()
+    /// The value of the `id:` line, if there is one. It comes last, before the blank line.
+    pub(crate) fn id_text(&self) -> Option<&str> {
+        self.field("id")
     }
 
     /// Returns the event's name. Without a name (`None`), a browser calls the event `message`.
@@ -129,7 +129,7 @@ mod tests {
         let encoded = encoded(event.comment(Comment::from_static("seen: it")));
         assert_eq!((encoded.name(), encoded.comment()), (Some("news"), Some("seen: it")));
         assert_eq!(encoded.data(), "id: 1\nevent: x\n: no comment\n");
-        assert_eq!((encoded.id(), encoded.offset()), (CURSOR.into(), CURSOR.offset));
+        assert_eq!((encoded.id(), encoded.offset()), (Some(CURSOR.into()), CURSOR.offset));
         assert_eq!(*encoded.channel(), "news");
     }
 

@@ -8,7 +8,8 @@ use crate::{
     error::SerializeError,
     wire::{
         encode::write::DataWriter,
-        name::{Comment, CustomId, EventName, IdempotencyKey},
+        except::Except,
+        name::{ClientId, Comment, ConnectionId, CustomId, EventName, IdempotencyKey},
     },
 };
 
@@ -37,9 +38,16 @@ pub struct Event {
     pub(crate) id: Option<CustomId>,
     pub(crate) retry: Option<Duration>,
     pub(crate) comment: Option<Comment>,
-    /// Boxed, because few events have a key, and an event with the key inline is so large that moving it calls
-    /// `memcpy`.
-    pub(crate) key: Option<Box<IdempotencyKey>>,
+    /// Boxed, because few events have any of it, and an event with it inline is so large that moving it calls `memcpy`.
+    pub(crate) rare: Option<Box<Rare>>,
+}
+
+/// What few events have, and none shows on the wire.
+#[derive(Clone, Default)]
+pub(crate) struct Rare {
+    pub(crate) key: Option<IdempotencyKey>,
+    pub(crate) except: Option<Box<Except>>,
+    pub(crate) is_ephemeral: bool,
 }
 
 impl Event {
@@ -63,7 +71,7 @@ impl Event {
     }
 
     fn of(data: DataWriter) -> Self {
-        Self { data: data.finish(), name: None, id: None, retry: None, comment: None, key: None }
+        Self { data: data.finish(), name: None, id: None, retry: None, comment: None, rare: None }
     }
 
     /// Sets the event's name, to which a page listens. The default is none, which a browser fires as `message`.
@@ -123,8 +131,92 @@ impl Event {
     /// # }).unwrap();
     /// ```
     pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
-        self.key = Some(Box::new(key));
+        self.rare.get_or_insert_default().key = Some(key);
         self
+    }
+
+    /// Leaves out a client: none of its connections gets the event, live or when they reconnect. Everybody else does.
+    ///
+    /// The excluded client does not learn that there was an event: it gets no bytes and no gap, and its own `first` and
+    /// counts leave the event out. What remains visible is that the offsets in the ids of other events have a hole, as
+    /// they have wherever something was published to another channel. There is one exception. A hub remembers the last
+    /// 256 excluded events of a channel that it has evicted; a client that reconnects from before all of them may get a
+    /// gap. So may one that reconnects to a channel that was dropped in the meantime, or over a remote backend, to a node
+    /// on which nobody has read the channel.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use tower_sse::{ClientId, Event, Publisher};
+    ///
+    /// let chat = Publisher::new().channel("chat");
+    /// let ana = ClientId::from_static("ana");
+    /// // Everybody but Ana gets this.
+    /// chat.send(Event::text("Ana has joined").except(ana.clone())).await?;
+    /// assert_eq!((chat.recent(9).len(), chat.recent_for(ana, 9).len()), (1, 0));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn except(mut self, client: ClientId) -> Self {
+        self.exception().client = Some(client);
+        self
+    }
+
+    /// Leaves out the connection that was opened under this id, as [`except`](Self::except) does a client.
+    ///
+    /// It is the way to "everybody but the tab that sent this", where a client may have several tabs. A page announces
+    /// the id of its connection in the query (`?connection=..`), or your handler passes it to
+    /// [`OpenOptions::connection`](crate::OpenOptions::connection). When the page sends something, it names the id again.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use tower_sse::{ConnectionId, Event, Publisher};
+    ///
+    /// async fn say(publisher: &Publisher, from: &str, text: &str) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let tab = ConnectionId::try_from(from)?;
+    ///     publisher.channel("chat").send(Event::text(text).except_connection(tab)).await?;
+    ///     Ok(())
+    /// }
+    /// say(&Publisher::new(), "tab-7f3a", "hello").await?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn except_connection(mut self, connection: ConnectionId) -> Self {
+        self.exception().connection = Some(connection);
+        self
+    }
+
+    /// Makes the event one that is not history, for what only matters now: typing, presence, progress.
+    ///
+    /// Readers that are connected get it, in publish order with other events. It has no id, so a reader that reconnects
+    /// resumes as if it had not been there. It is never replayed, not among [recent](crate::Channel::recent) events, and
+    /// evicts no history. Without a reader it is gone at once. [`Sent::id`](crate::Sent::id) is that of the event before
+    /// it. An [id](Self::id) or an [idempotency key](Self::idempotency_key) of your own has no effect on it, and neither
+    /// has `ephemeral` on the [last event](crate::Channel::finish) of a channel.
+    ///
+    /// A reader that is behind may lose it. A channel holds the last 64 of them for its readers, or 64 KiB, and all
+    /// channels of a hub together hold a sixteenth of [`Limits::hub_bytes`](crate::Limits::hub_bytes). What falls out of
+    /// that is dropped for readers that did not get it yet, and counted in
+    /// [`Stats::ephemeral_dropped`](crate::Stats::ephemeral_dropped). It is no gap.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use tower_sse::{Event, EventName, Publisher};
+    ///
+    /// const TYPING: EventName = EventName::from_static("typing");
+    ///
+    /// let chat = Publisher::new().channel("chat");
+    /// chat.send(Event::text("Ana").name(TYPING).ephemeral()).await?;
+    /// assert!(chat.recent(9).is_empty());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn ephemeral(mut self) -> Self {
+        self.rare.get_or_insert_default().is_ephemeral = true;
+        self
+    }
+
+    fn exception(&mut self) -> &mut Except {
+        self.rare.get_or_insert_default().except.get_or_insert_default()
     }
 }
 
@@ -142,7 +234,9 @@ impl fmt::Debug for Event {
             .field("id", &self.id)
             .field("retry", &self.retry)
             .field("comment", &self.comment)
-            .field("key", &self.key)
+            .field("key", &self.rare.as_ref().and_then(|rare| rare.key.as_ref()))
+            .field("except", &self.rare.as_ref().and_then(|rare| rare.except.as_ref()))
+            .field("ephemeral", &self.rare.as_ref().is_some_and(|rare| rare.is_ephemeral))
             .field("data_len", &self.data.len())
             .finish()
     }

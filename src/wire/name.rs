@@ -259,6 +259,22 @@ validated_text! {
 }
 
 validated_text! {
+    /// The id that a page gives its connection: 1 to 128 bytes of UTF-8 without control characters.
+    ///
+    /// A page chooses one, such as a random number, and keeps it over its reconnects. It announces the id in the query
+    /// of its stream's URL (`?connection=..`), and names it when it sends something that its own stream is to leave out:
+    /// see [`Event::except_connection`](crate::Event::except_connection). An id grants nothing. A reader that announces
+    /// somebody else's id only misses what that connection misses.
+    ///
+    /// ```
+    /// use tower_sse::ConnectionId;
+    ///
+    /// assert!(ConnectionId::try_from("tab-7f3a").is_ok());
+    /// ```
+    ConnectionId, "connection id", 128, Printable
+}
+
+validated_text! {
     /// The name of an event, which a page passes to `addEventListener`: 1 to 128 bytes of UTF-8 without control
     /// characters. `gap` and `goodbye` are reserved for the crate's own events.
     ///

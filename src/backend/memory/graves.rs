@@ -146,7 +146,7 @@ impl Graves {
 
     fn settle(&mut self) {
         let all = self.bytes + self.marks + self.by_channel.footprint();
-        let now = Footprint { all, pinned: 0, marks: self.marks };
+        let now = Footprint { all, pinned: 0, marks: self.marks, ephemeral: 0 };
         self.tally.change(self.counted, now);
         self.counted = now;
     }
@@ -259,7 +259,7 @@ mod tests {
         let mut log = Log::new(Retention::new(), graves.exhume(&channel(1)), Instant::now());
         for n in 0..11 {
             let client = ClientId::try_from(format!("client{n}")).unwrap();
-            let view = crate::log::View { client: log.lane_for(&client, 99).ok() };
+            let view = crate::log::View::of(log.lane_for(&client, 99).ok());
             assert_eq!(log.missed(view).get(), if n < 10 { n + 1 } else { 0 }, "it knows of each of its clients");
         }
         // The others have lost the marks of some, and what they say for these hides no loss.

@@ -38,12 +38,12 @@ fn at(offset: Offset) -> Cursor {
 
 fn enter(channel: &Arc<Shared>) -> Position {
     let reader = channel.look().readers.insert(None, Arc::new(Seats::new(1)).take().unwrap());
-    Position::new(channel.clone(), reader, View { client: None })
+    Position::new(channel.clone(), reader, None, 0)
 }
 
 /// The next event after all that there ever was.
 fn publish(channel: &Shared) {
-    let (mut state, view) = (channel.change(), View { client: None });
+    let (mut state, view) = (channel.change(), View::EVERYBODY);
     let newest = state.log.newest_offsets_before(view, Offset::new(u64::MAX), 1).first().copied();
     let offset = Offset::new(newest.unwrap_or_default().max(state.log.missed(view)).get() + 1);
     let cursor = Cursor { epoch: Epoch::from_bits(1), offset };

@@ -1,0 +1,99 @@
+//! What comes next for a reader: an event of the log, or an ephemeral one between two of them.
+
+use super::{
+    Log,
+    batch::{Batch, Limit},
+    ephemeral::{Ephemeral, Passing},
+    read::View,
+};
+use crate::wire::cursor::Offset;
+
+/// Where the next event for a reader is. An ephemeral event comes after the event at its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Head {
+    pub(crate) offset: Offset,
+    pub(crate) is_ephemeral: bool,
+}
+
+impl Head {
+    pub(crate) fn of(offset: Offset) -> Self {
+        Self { offset, is_ephemeral: false }
+    }
+
+    /// What is before this offset comes before it, or at once.
+    pub(crate) fn end(self) -> Offset {
+        if self.is_ephemeral { behind(self.offset) } else { self.offset }
+    }
+}
+
+/// The offset after this one.
+pub(crate) fn behind(offset: Offset) -> Offset {
+    Offset::new(offset.get().saturating_add(1))
+}
+
+impl Log {
+    /// The number of the next ephemeral event.
+    pub(crate) fn next_ephemeral(&self) -> u32 {
+        self.ephemeral.as_ref().map_or(0, |ephemeral| ephemeral.next())
+    }
+
+    /// How many ephemeral events were dropped before a reader got them, which has all before `number`.
+    pub(crate) fn dropped(&self, number: u32) -> u32 {
+        self.ephemeral.as_ref().map_or(0, |ephemeral| ephemeral.dropped(number))
+    }
+
+    /// What comes next after `after` in `view`, and from the ephemeral event `number` on.
+    pub(crate) fn head(&self, view: View<'_>, after: Offset, number: u32) -> Option<Head> {
+        let first = self.first_after(view, after).map(Head::of);
+        let Some(ephemeral) = &self.ephemeral else { return first };
+        let passing = ephemeral.from(number, |passing| self.is_for(passing, view)).next();
+        let passing = passing.map(|(_, passing)| Head { offset: passing.place.max(after), is_ephemeral: true });
+        first.into_iter().chain(passing).min()
+    }
+
+    /// The next batch of that, before `end`, if there is one: events of the log, or ephemeral ones. Raises `number` to that of
+    /// the next ephemeral event.
+    pub(crate) fn read_next(
+        &mut self,
+        view: View<'_>,
+        after: Offset,
+        end: Offset,
+        limit: Limit,
+        number: &mut u32,
+    ) -> Option<Batch> {
+        let Some(ephemeral) = &self.ephemeral else { return self.read_before(view, after, end, limit) };
+        let first = self.first_after(view, after);
+        let next = ephemeral.from(*number, |passing| self.is_for(passing, view)).next();
+        match next.map(|(_, passing)| passing.place) {
+            Some(place) if first.is_none_or(|first| place < first) => {
+                let end = first.map_or(end, |first| first.min(end));
+                let batch;
+                (batch, *number) = self.read_ephemeral(ephemeral, view, *number, after, end, limit);
+                batch
+            }
+            Some(place) => self.read_before(view, after, end.min(behind(place)), limit),
+            None => {
+                *number = ephemeral.next();
+                first.and_then(|_| self.read_before(view, after, end, limit))
+            }
+        }
+    }
+
+    fn read_ephemeral(
+        &self,
+        ephemeral: &Ephemeral,
+        view: View<'_>,
+        number: u32,
+        after: Offset,
+        end: Offset,
+        limit: Limit,
+    ) -> (Option<Batch>, u32) {
+        ephemeral.read(number, after, end, limit, |passing| self.is_for(passing, view))
+    }
+
+    fn is_for(&self, passing: &Passing, view: View<'_>) -> bool {
+        let is_in = passing.lane == super::BROADCAST || Some(passing.lane) == view.client;
+        let who = || self.who(view);
+        is_in && passing.except.as_ref().is_none_or(|except| !except.excludes(who().client, who().connection))
+    }
+}
