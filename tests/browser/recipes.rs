@@ -45,6 +45,8 @@ struct Server {
     status: AtomicU16,
     /// How many tokens were issued. The latest token is this number.
     tokens: AtomicUsize,
+    /// How many more requests for a token are answered with the page of a 502.
+    no_token: AtomicUsize,
     /// The targets of requests for streams, with the statuses of the answers.
     asked: Mutex<Vec<(String, u16)>>,
 }
@@ -63,6 +65,7 @@ impl World {
         let route = |pattern: &str| Route::new(pattern).retry(Duration::from_millis(10));
         let all = OpenOptions::new().start(Start::Earliest);
         let streams = SseLayer::new(publisher.clone()).route(route("/events/{channel}").options(all)).unwrap();
+        let streams = streams.route(route("/announced/{channel}").announce_cursor(true)).unwrap();
         let once = server.clone();
         let private = bearer(move |token: String, request: AuthorizeRequest| {
             // A token opens one stream, for a moment.
@@ -104,15 +107,15 @@ impl World {
     }
 
     /// Runs the guide's `follow` on the path, with a tenth of its times. `got` collects the data that it receives, and
-    /// `ended` has the status at the end.
-    async fn follow(&self, path: &str, query: &str) {
+    /// `ended` has the status at the end. `more` are the arguments after these.
+    async fn follow(&self, path: &str, more: &str) {
         let function = script_of("function follow").replace("1000 + 4000 *", "100 + 400 *");
         let script = format!(
             "{function}
             window.got = [];
             window.ended = null;
             const receive = (event) => got.push(event.data);
-            follow({path:?}, ['message', 'done'], receive, (status) => {{ ended = status; }}, {query});"
+            follow({path:?}, ['message', 'done'], receive, (status) => {{ ended = status; }}, {more});"
         );
         self.browser.run(&script, vec![]).await;
     }
@@ -144,14 +147,18 @@ async fn remember(State(server): State<Arc<Server>>, request: Request, next: Nex
         0 => next.run(request).await,
         status => StatusCode::from_u16(status).unwrap().into_response(),
     };
-    if ["/events/", "/private/", "/ask/"].iter().any(|prefix| target.starts_with(prefix)) {
+    if ["/events/", "/announced/", "/private/", "/ask/"].iter().any(|prefix| target.starts_with(prefix)) {
         server.asked.lock().unwrap().push((target, response.status().as_u16()));
     }
     response
 }
 
-async fn token(State(server): State<Arc<Server>>) -> String {
-    server.tokens.load(Ordering::SeqCst).to_string()
+async fn token(State(server): State<Arc<Server>>) -> Response {
+    let none = server.no_token.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+    match none {
+        Err(_) => server.tokens.load(Ordering::SeqCst).to_string().into_response(),
+        Ok(_) => (StatusCode::BAD_GATEWAY, "<h1>502</h1>").into_response(),
+    }
 }
 
 /// The folder in which `scripts/install-clients` installs npm packages.
@@ -193,13 +200,18 @@ async fn a_page_resumes_after_a_502() {
     assert_eq!(world.browser.run("return got.at(-1)", vec![]).await, "the end");
 }
 
+/// The guide's function that gets a token.
+fn guides_query() -> &'static str {
+    let call = script_of("access_token").trim_end();
+    call.split_once("over, ").and_then(|(_, query)| query.strip_suffix(");")).expect("it is the last argument")
+}
+
 /// Each token opens one stream, within a short time. A reconnect with it is denied, which closes the source for good.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_renews_its_token_and_resumes() {
     const RENEWALS: usize = 3;
     let Some(world) = World::start(EMPTY, "").await else { return };
-    let query = "async () => ({ access_token: await (await fetch('/token')).text() })";
-    world.follow("/private/chat", query).await;
+    world.follow("/private/chat", guides_query()).await;
     world.until_streams(1).await;
     let denied = || world.asked().iter().filter(|(_, status)| *status == 401).count();
     let mut sent = Vec::new();
@@ -211,6 +223,61 @@ async fn a_page_renews_its_token_and_resumes() {
     world.browser.until(&format!("got.length >= {}", sent.len())).await;
     assert_eq!(world.browser.run("return got", vec![]).await, json!(sent));
     assert_eq!(world.browser.run("return ended", vec![]).await, json!(null));
+}
+
+/// A page that loads while there are no tokens begins later, and one that needs its next token then goes on later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_gets_no_token_asks_for_one_again() {
+    let Some(world) = World::start(EMPTY, "").await else { return };
+    let failures = || world.server.no_token.store(2, Ordering::SeqCst);
+    failures();
+    world.follow("/private/chat", guides_query()).await;
+    world.until_streams(1).await;
+    assert_eq!(world.server.no_token.load(Ordering::SeqCst), 0);
+    world.send("before").await;
+    world.browser.until("got.length === 1").await;
+    failures();
+    world.until_streams(0).await;
+    world.send("meanwhile").await;
+    world.browser.until("got.length === 2").await;
+    assert_eq!(world.server.no_token.load(Ordering::SeqCst), 0);
+    assert_eq!(world.browser.run("return got", vec![]).await, json!(["before", "meanwhile"]));
+    assert_eq!(world.browser.run("return ended", vec![]).await, json!(null));
+    let wrong = world.asked().into_iter().filter(|(target, _)| target.contains("502")).count();
+    assert_eq!(wrong, 0, "the page of the 502 was taken for a token");
+}
+
+/// A page that was closed before its first event goes on after the cursor that it was told, or that it knew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_has_seen_no_event_resumes_after_its_cursor() {
+    let Some(world) = World::start(EMPTY, "").await else { return };
+    let known = world.publisher.channel("chat").send(Event::text("known")).await.unwrap().id;
+    world.send("missed").await;
+    world.follow("/events/chat", &format!("async () => ({{}}), '{known}'")).await;
+    world.browser.until("got.length === 1").await;
+    assert_eq!(world.browser.run("return got", vec![]).await, json!(["missed"]));
+
+    world.browser.open(&format!("http://127.0.0.1:{}/", world.network.port)).await;
+    world.until_streams(0).await;
+    world.follow("/announced/chat", "async () => ({})").await;
+    world.until_streams(1).await;
+    // Until the page has its cursor: a reader that closes before that starts anew.
+    let cursor = "window.heard = false;
+        new EventSource('/announced/chat').addEventListener('cursor', (event) => {
+            heard = true;
+            event.target.close();
+        });";
+    world.browser.run(cursor, vec![]).await;
+    world.browser.until("heard").await;
+    world.server.status.store(502, Ordering::SeqCst);
+    world.cut();
+    world.send("meanwhile").await;
+    while !world.asked().iter().any(|(target, status)| *status == 502 && target.contains("last_event_id")) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.server.status.store(0, Ordering::SeqCst);
+    world.browser.until("got.length === 1").await;
+    assert_eq!(world.browser.run("return got", vec![]).await, json!(["meanwhile"]));
 }
 
 /// Runs the guide's worker, and one without its exception.
