@@ -1,7 +1,7 @@
 //! A backend in Redis, or in whatever speaks its protocol and runs its scripts, such as Valkey.
 //!
-//! All of a hub lives under one prefix, in one hash slot, so that a script can append, evict and push in one step, and so
-//! that it runs on a Redis Cluster too. There are:
+//! All keys of a hub share one prefix and one hash slot, so that a script can append, evict and push in one step, also on a Redis
+//! Cluster. These are the keys:
 //!
 //! | key, after `{prefix}:` | what |
 //! | --- | --- |
@@ -14,13 +14,13 @@
 //! | `i:<channel>\0<key>` | the epoch and the offset of the event with an idempotency key, and its custom id |
 //! | `nodes`, `p:<node>` | who is connected |
 //!
-//! No name has the epoch in it: a channel, whether it is finished, and the keys that it has seen outlive an epoch. So the
-//! offsets of a hub go on from one epoch to the next, and the loss between the two takes an offset itself (the hub's field
-//! `b`). What a channel holds from before that is whole as long as nothing follows. The first event that does would hide the
-//! hole, so what is before it counts as evicted then. A finished channel stays whole: what a server has is what it was given
-//! up to some moment, and the last event is in it.
+//! No key has the epoch in its name, so a channel, whether it is finished, and the idempotency keys that it has seen outlive an
+//! epoch. A hub's offsets go on from one epoch to the next, and the loss between two epochs takes an offset of its own (the hub's
+//! field `b`). A channel's older events can be replayed until an event of the new epoch follows them. That event would hide the hole,
+//! so from then on everything before it counts as evicted. A finished channel stays whole: a server has what it was given up to some
+//! moment, and the last event is part of that.
 //!
-//! There are also the push channels `f:<database>:<channel>`, of a channel's events, and `l:<number>`, of one node's levels.
+//! Events of a channel are pushed through `f:<database>:<channel>`, and levels for one node through `l:<number>`.
 
 mod builder;
 mod feed;
@@ -69,8 +69,8 @@ use crate::{
 
 /// A [`Backend`](crate::backend::Backend) in Redis, version 6.2 or later, or Valkey.
 ///
-/// It takes one connection for commands, which clones share, and another one for each hub that has readers. Both are made
-/// when they are needed, and made anew when they fail.
+/// It uses one connection for commands, which its clones share, and another one for each hub that has readers. It opens both when
+/// they are needed, and opens them again when they fail.
 ///
 /// ```
 /// use tower_sse::{Publisher, Redis};
@@ -80,10 +80,10 @@ use crate::{
 /// # Ok::<_, tower_sse::BackendError>(())
 /// ```
 ///
-/// Redis may lose what it has acknowledged. With `appendonly yes` that is up to the last second when its machine fails, and
-/// nothing with `appendfsync always`; a replica that takes over lacks what had not reached it. When a replica takes over, when
-/// a node sees that acknowledged events are gone, or when the data are gone altogether, a new [`Epoch`] begins: every reader
-/// gets a gap, and then what it has not seen of what is left. A restart that loses nothing is told to nobody.
+/// Redis may lose events that it has acknowledged. With `appendonly yes` it loses up to the last second when its machine fails, and
+/// nothing with `appendfsync always`. A replica that takes over lacks what had not reached it. A new [`Epoch`] begins when a replica
+/// takes over, when a node finds that acknowledged events are gone, or when all data are gone: every reader gets a gap, and then the
+/// remaining events that it has not seen. Readers notice nothing of a restart that loses nothing.
 ///
 /// A server that evicts keys is [refused](RedisBuilder::allow_eviction): set `maxmemory-policy noeviction`.
 ///
@@ -103,25 +103,25 @@ struct Inner {
     pages: Semaphore,
     /// The epoch, 0 if it is not known, and the highest offset of it that Redis is known to have given.
     known: Mutex<Cursor>,
-    /// What the node of this number, the last that said so, has said of who is connected, as far as it was taken over.
+    /// The number of the node that last reported who is connected, and what it reported, as far as Redis has taken it.
     said: Mutex<(u64, HashMap<ChannelName, String>)>,
 }
 
-/// A script is told first what the node knows to have been given, and an epoch to begin if that is lost.
+/// The first arguments of a script: the last offset that the node knows to be given, and an epoch to begin if that is lost.
 fn tell(known: Cursor, ask: &mut ScriptInvocation<'_>) {
     ask.arg(known.epoch.to_string()).arg(known.offset.get()).arg(random_epoch().to_string());
 }
 
 impl Inner {
-    /// Asks the hub for its epoch, and makes one if there is none; tells `node` of the last offset by push. Says whether the
-    /// hub pushes to its shard of a cluster, which is decided when it is made.
+    /// Asks the hub for its epoch, creates the hub if there is none, and has the last offset pushed to `node`. Returns whether the hub
+    /// pushes to its shard of a cluster, which is decided when the hub is created.
     async fn level(&self, node: &str) -> Result<bool, BackendError> {
         let sharded = self.link.is_sharded().await?;
         let mut ask = self.scripts.level.key(self.keys.hub());
         ask.key(self.keys.index());
         tell(self.known(), &mut ask);
         self.held.get().tell(&mut ask);
-        // Longer than until it is asked again: another epoch would be a gap to readers of a hub in which nothing happens.
+        // Until well after the next question: if the hub expired, readers of a quiet hub would get a gap for the new epoch.
         ask.arg(millis(self.tombstones)).arg(node).arg(u8::from(sharded));
         let answer = self.link.ask(&ask).await?;
         let [epoch, _last, sharded] = value::list(&answer) else { return Err(value::unexpected()) };
@@ -133,7 +133,7 @@ impl Inner {
         *lock(&self.known)
     }
 
-    /// This is the epoch: of another one nothing is known.
+    /// The hub is in this epoch. If it is another one than before, no offset of it is known.
     fn begin(&self, epoch: Epoch) {
         let mut known = lock(&self.known);
         if known.epoch != epoch {
@@ -149,7 +149,7 @@ impl Inner {
         }
     }
 
-    /// Asks something of an epoch, and again if that was not the current one.
+    /// Runs a script that is about the known epoch, and again if that was not the current one.
     async fn ask<'a>(&'a self, make: impl Fn(Cursor) -> ScriptInvocation<'a>) -> Result<(Epoch, Value), BackendError> {
         for _ in 0..3 {
             if self.known().epoch == UNKNOWN {
@@ -169,7 +169,7 @@ impl Inner {
         Err(changes_too_often())
     }
 
-    /// What a script is asked of a channel begins with these keys and arguments.
+    /// The keys and arguments with which every script about a channel begins.
     fn of_channel<'a>(&self, script: &'a Script, known: Cursor, channel: &ChannelName) -> ScriptInvocation<'a> {
         let mut ask = script.key(self.keys.hub());
         tell(known, &mut ask);
@@ -234,7 +234,7 @@ impl Inner {
     }
 
     async fn close(&self, channel: ChannelName) -> Result<(), BackendError> {
-        // At least so long; a channel that is to be known for longer is.
+        // A channel that is already remembered for longer stays so.
         let life = millis(self.tombstones.saturating_mul(2));
         self.ask(|known| {
             let mut ask = self.of_channel(&self.scripts.close, known, &channel);

@@ -1,4 +1,4 @@
-//! What a node's callers and its driver share: the store, and how much of it is known here.
+//! What a node's callers and its driver share: the store, and how far the node has followed it.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
 //! The connection for commands: one, made when it is needed, and given up when it does not answer.
 //!
-//! The client crate's own `ConnectionManager` keeps a connection on which commands run into the timeout, and one that is
-//! cut off without a word stays so for as long as the kernel retries. Here the first timeout ends it.
+//! The client crate's own `ConnectionManager` keeps a connection whose commands time out. If such a connection was cut silently,
+//! that lasts for as long as the kernel retries. Here the first timeout ends the connection.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,20 +26,20 @@ use crate::{
     sync::{self, lock},
 };
 
-/// After a pause as long as this a connection is asked whether it is still there. Redis and what is on the way to it close
-/// those that are idle, and what is published next must not fail for it.
+/// A connection that was idle for this long is checked before it is used. Redis, and proxies on the way to it, close idle connections,
+/// and the next publish must not fail because of that.
 const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Link {
     servers: sync::Mutex<Servers>,
-    /// Who says which server is the master, if they are to be asked.
+    /// The sentinels to ask for the master, if there are any.
     sentinels: Option<Sentinels>,
     timeout: Duration,
-    /// A server that evicts keys will do.
+    /// A server that evicts keys is acceptable.
     allow_eviction: bool,
     /// The script by which the hub takes notice of what has happened to the server, and its key.
     survey: (Script, String),
-    /// Locked while one is made, so that there is only one.
+    /// Locked while a connection is opened, so that there is only one.
     current: Mutex<Option<Arc<Current>>>,
 }
 
@@ -47,8 +47,8 @@ struct Current {
     connection: MultiplexedConnection,
     /// When it was last asked something.
     used: sync::Mutex<Instant>,
-    /// Since when a question waits and nothing at all has been answered. Who asked may have lost patience before the
-    /// connection did.
+    /// Since when a call has waited without any answer on the connection. The caller may have given up before the connection timed
+    /// out. If the answer of such a call came later, the worst that follows is a needless new connection.
     silent: sync::Mutex<Option<Instant>>,
     /// What the server said of itself, and when it was last asked.
     info: sync::Mutex<(Instant, Info)>,
@@ -59,7 +59,7 @@ struct Current {
 /// Why there is no answer.
 enum Failure {
     Redis(RedisError),
-    /// The server will not do, as long as it is set up as it is.
+    /// The server can't be used with its present settings.
     Refused(BackendError),
 }
 
@@ -109,8 +109,7 @@ impl Current {
         !pong.is_err_and(|error| is_useless(&error))
     }
 
-    /// Whether it is time for the hub to take notice of what has happened to the server. Only the caller that is told so asks for
-    /// it.
+    /// Whether it is time for another survey. Returns `true` to one caller, which then runs it.
     fn is_survey_due(&self) -> bool {
         let at = &mut *lock(&self.surveyed);
         let due = at.elapsed() >= PAUSE;
@@ -120,8 +119,8 @@ impl Current {
         due
     }
 
-    /// Whether it is time to ask the server what it says of itself. Only the caller that is told so asks; the others go by
-    /// the last answer.
+    /// Whether it is time to ask the server for its `INFO` again. Returns `true` to one caller, which then asks; the others use the last
+    /// answer.
     fn is_due(&self) -> bool {
         let (at, info) = &mut *lock(&self.info);
         let every = if info.evicts.is_some() { PAUSE } else { Presence::EVERY };
@@ -201,7 +200,7 @@ impl Link {
         Ok(answer?)
     }
 
-    /// Refuses a server that evicts keys. It is asked for that when it is connected to, and now and then from there on.
+    /// Refuses a server that evicts keys. A node asks for that on each new connection, and again from time to time.
     async fn check(&self, connection: &Current) -> Result<(), Failure> {
         if connection.is_due() {
             let info = self.info(&mut connection.connection.clone()).await?;
@@ -219,8 +218,7 @@ impl Link {
         }
     }
 
-    /// Has the hub take notice of what has happened to the server: before anything is asked on a new connection, and now and then
-    /// from there on. A server that takes over without the last events has a connection of its own, or does so within a second.
+    /// Has the hub find out whether the server may have lost events: first on each new connection, and once a second from then on.
     async fn survey(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
         let (script, hub) = &self.survey;
         let mut ask = script.key(hub);
@@ -256,7 +254,7 @@ impl Link {
         Ok(connection)
     }
 
-    /// A new connection, to whichever of the servers is there and takes writes, and what that says of itself.
+    /// Connects to whichever of the servers is there and takes writes, and returns its `INFO` too.
     async fn connect(&self) -> Result<(MultiplexedConnection, Info), Failure> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
@@ -266,10 +264,10 @@ impl Link {
             let (host, port) = sentinels.master(&config).await?;
             lock(&self.servers).go_to(&host, port);
         }
-        // One more for where a replica says that its master is.
+        // One more try for the master that a replica names.
         let mut left = lock(&self.servers).count() + 1;
         loop {
-            // The next time another one, also when whoever waits for this has less patience.
+            // Moves on now, so that the next call tries another server even if this one is cancelled.
             let client = lock(&self.servers).next();
             let error = match self.try_connect(&client, &config).await {
                 Ok((connection, info)) => match &info.master {
@@ -343,12 +341,12 @@ fn prepare(client: &Client) {
     }
 }
 
-/// The hub's slot is elsewhere, for good. As long as it is on its way there is nobody to ask.
+/// The hub's slot has moved to another server for good. While it is being moved, no server answers for it.
 fn is_moved(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::Moved)
 }
 
-/// What is asked is a replica, which takes no writes. Before Redis 7 only the text of a script's error says so.
+/// The server is a replica, which takes no writes. Before Redis 7 only the text of a script's error says so.
 fn is_replica(error: &RedisError) -> bool {
     let is_said = |text: &str| text.contains("READONLY");
     error.code().is_some_and(is_said) || error.detail().is_some_and(is_said)
@@ -363,7 +361,7 @@ fn is_denied(error: &RedisError) -> bool {
     matches!(error.code(), Some("NOPERM" | "ERR"))
 }
 
-/// The connection, or what is at its other end, will not do.
+/// The connection, or the server at its other end, can't be used any more.
 fn is_useless(error: &RedisError) -> bool {
     error.is_timeout()
         || error.is_connection_dropped()

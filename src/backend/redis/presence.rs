@@ -12,11 +12,11 @@ use crate::{
     wire::name::ChannelName,
 };
 
-/// So many channels, or nodes, in one command.
+/// How many channels, or nodes, one command is about.
 const AT_ONCE: usize = 250;
 
 impl Inner {
-    /// Says what has changed since the last time; everything, if Redis does not know of that.
+    /// Reports what has changed since the last time, or everything if Redis has forgotten the last report.
     pub(super) async fn refresh(&self, present: Presence) -> Result<(), BackendError> {
         let now: HashMap<_, _> =
             present.channels.into_iter().map(|(channel, clients)| (channel, value::write_clients(clients))).collect();
@@ -39,7 +39,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Says some of it, in pieces. `false`: Redis does not know of what was said before.
+    /// Reports some of it, in pieces. Returns `false` if Redis has forgotten the last report.
     async fn say(&self, node: u64, changes: &[(&ChannelName, &str)], known: bool) -> Result<bool, BackendError> {
         let none: &[_] = &[];
         let pieces = if changes.is_empty() { vec![none] } else { changes.chunks(AT_ONCE).collect() };

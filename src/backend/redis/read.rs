@@ -24,11 +24,11 @@ use crate::{
 
 /// So many clients in one reply.
 const CLIENTS: usize = 250;
-/// Clients that got something while the others were listed are listed again, so often at most.
+/// How often at most the clients are listed again that got something while the others were listed.
 const LISTINGS: usize = 5;
-/// So many pages at once. All that is published meanwhile waits until they are answered.
+/// How many pages may be requested at once. A publish waits behind all of them.
 pub(super) const PAGES: usize = 4;
-/// How often a read that waits for its turn says that it goes on.
+/// How often a read that waits for its turn reports progress.
 const WAITING: Duration = Duration::from_millis(100);
 
 impl Inner {
@@ -79,12 +79,12 @@ impl Inner {
         Ok(Some(reading.finish()))
     }
 
-    /// Waits for its turn to ask for a page. Those who have theirs get an answer or lose patience, so it comes.
+    /// Waits for a turn to request a page. A turn comes, since those who have one get an answer or time out.
     async fn turn(&self, progress: &Progress) -> Option<SemaphorePermit<'_>> {
         let mut turn = pin!(self.pages.acquire());
         loop {
             match timeout(WAITING, &mut turn).await {
-                // It is never closed.
+                // The semaphore is never closed.
                 Ok(turn) => return turn.ok(),
                 Err(_) => progress.made(),
             }

@@ -1,4 +1,4 @@
-//! The scripts, each of which is one step to everybody else.
+//! The scripts. Redis runs each of them as one step.
 
 use redis::Script;
 
@@ -14,7 +14,7 @@ pub(super) struct Scripts {
     pub(super) nodes: Script,
 }
 
-/// Parts of scripts. A part follows those that it uses.
+/// The parts from which scripts are put together. A part comes after those that it uses.
 const BASE: &str = include_str!("scripts/parts/base.lua");
 const INFO: &str = include_str!("scripts/parts/info.lua");
 const HUB: &str = include_str!("scripts/parts/hub.lua");
@@ -43,7 +43,7 @@ impl Scripts {
     }
 }
 
-/// What is asked of a server before all else, and now and then: that the hub takes notice of what has happened to it.
+/// Has the hub find out whether its server may have lost events. It runs first on each connection, and then from time to time.
 pub(super) fn survey() -> Script {
     script(&[BASE, INFO, HUB, SURVEY], include_str!("scripts/survey.lua"))
 }

@@ -20,8 +20,8 @@ use crate::{
     },
 };
 
-/// How many channels are read at once. The others wait for their turn, because a store may do one thing after another, and
-/// publishes have to wait for all of them.
+/// How many channels are read at once. The others wait for their turn, because a store may run one call after another, and a publish
+/// waits behind all of them.
 const READS: usize = 32;
 /// How many channels one question asks about, and how many of these questions there are at once.
 const HEADS: usize = 250;
@@ -30,7 +30,7 @@ const QUESTIONS: usize = 2;
 pub(crate) struct Calls {
     link: Arc<Link>,
     requests: mpsc::UnboundedSender<Request>,
-    /// They all end with the session.
+    /// All of them end with the session.
     tasks: JoinSet<Answer>,
     to_read: VecDeque<ToRead>,
     reading: usize,

@@ -39,7 +39,7 @@ impl Duties {
         self.watched.is_empty() && !self.present && self.ticket == 0
     }
 
-    /// Watches all channels of the hub. Nobody may read them any more.
+    /// Watches all channels of the hub, which may have no readers any more.
     pub(super) fn take_over(&mut self, hub: &Hub) {
         for channel in hub.registry.all() {
             self.watched.add(channel.clone());
@@ -47,7 +47,7 @@ impl Duties {
         }
     }
 
-    /// Obeys a command. During a session the feed is asked at once.
+    /// Obeys a command. During a session, passes it on to the feed at once.
     pub(super) fn obey(&mut self, command: Command, session: Option<&mut Calls>) {
         match command {
             Command::Watch(channel) => {
@@ -94,7 +94,7 @@ impl Duties {
             }
         }
         if self.watched.is_empty() {
-            // These are all dropped already. The session may end, and then nothing would drop what is left of them.
+            // All of these channels are dropped already. Once the session ends, nothing else would clear the queue.
             self.unread = VecDeque::new();
         }
         dropped

@@ -64,7 +64,7 @@ pub(super) struct Session<'a> {
     heads_due: bool,
     /// `None` until the first level has come. Nothing is read before that.
     epoch: Option<Epoch>,
-    /// How far the store was when the session began. If it is not as far any more, it has lost events.
+    /// The store's last offset when the session began. If the store is behind it later, it has lost events.
     known: Cursor,
     /// The feed has brought everything up to here that it has to carry.
     position: Offset,
@@ -206,7 +206,7 @@ impl<'a> Session<'a> {
         }
         if self.checked.elapsed() >= CHECK {
             self.checked = Instant::now();
-            // Not before the store knows that nobody is connected.
+            // Only once the store knows that nobody is connected.
             if self.duties.watched.is_empty() && !self.duties.present {
                 return Some(Over::Idle);
             }

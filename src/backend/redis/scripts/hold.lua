@@ -4,15 +4,15 @@ local hub, index, k = KEYS[1], KEYS[2], channel_keys(3)
 local h, other = enter_hub(hub)
 if not h then return other end
 local now = clock()
--- How long is known of the channel so far: once it is made here, this is not told by its keys.
+-- For how long the channel is remembered so far. Below it is created if it does not exist.
 local ttl = redis.call('PTTL', k.meta)
 local c = enter_channel(hub, k, index, h, now)
 local age = three((held_of(hub, h, k.meta, c, now, ARGV[4], ARGV[5], true)))[3]
 save(k, c, {})
--- One that is remembered for longer is not remembered for less.
+-- Never shorten the time for which the channel is remembered.
 local life = age >= FOREVER and '' or age + tonumber(ARGV[6])
 if life == '' or ttl ~= -1 and ttl < life then keep_channel(k, c, life) end
--- Neither are its events held for less.
+-- The same for its events and their ids.
 for _, key in ipairs({ k.stream, k.ids }) do
   local left = redis.call('PTTL', key)
   local most = life == '' and '' or c.time + age + 1000 - now

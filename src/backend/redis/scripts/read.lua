@@ -1,4 +1,4 @@
--- The newest of a channel's events, as many as are quickly given; all others are asked for without a script.
+-- Reads a channel's newest events, as many as take little time. Plain commands read all others.
 -- KEYS: hub, index, the channel's four. ARGV: those of `enter_hub`, those of `held_of`, after, which clients are to be listed: those
 -- whose last event is after this offset, so many at most.
 local hub, index, k = KEYS[1], KEYS[2], channel_keys(3)

@@ -1,6 +1,6 @@
 -- What all scripts share. All numbers that become text are whole and below 2^53, where Lua's doubles are exact.
 --
--- Each call of a script makes all of its functions anew: so a script is put together of the parts that it needs.
+-- Each call of a script creates all of its functions again, so a script contains only the parts that it needs.
 
 local function text(number)
   return string.format('%.0f', number)

@@ -2,7 +2,7 @@
 
 -- A channel remembers the last event of so many clients.
 local MARKS = 10000
--- One call evicts about so many events, or so many bytes of them. The rest is left to later calls.
+-- About how many events, and how many bytes of them, one call evicts. Later calls evict the rest.
 local SLICE, WEIGHT = 200, 1048576
 
 -- Remembers that something is known of a channel for so long. Of the hub's lives there are: since when they are looked at, the
@@ -61,8 +61,8 @@ local function look_at(k, h)
     broadcast = tonumber(m[8] or '0'), others = tonumber(m[9] or '0'), targeted = m[10] == '1', closed = m[11] or '0',
     most = m[13],
   }
-  -- Its other keys may be gone though nothing in them is known to be too old: by somebody's hand, or because the clock was
-  -- ahead for a while. Then what was in them is evicted.
+  -- Its other keys may be gone before their time: somebody deleted them, or the clock was ahead for a while. Then what was in
+  -- them counts as evicted.
   if c.events > 0 and redis.call('XLEN', k.stream) == 0 then c.lost = true end
   if c.targeted and redis.call('EXISTS', k.clients) == 0 then
     c.targeted, c.others = false, c.last
@@ -96,7 +96,7 @@ local function enter_channel(hub, k, index, h, now)
   local c = look_at(k, h)
   if not c or c.foreign then
     c = c or empty_channel(forgotten(hub, k, index, h, now))
-    -- First, since it is refused where memory is used up.
+    -- First, since Redis refuses this when memory is used up.
     redis.call('HSET', k.meta, 'l', '0', 'd', h.birth)
     redis.call('UNLINK', k.stream, k.ids, k.clients)
   elseif c.lost then

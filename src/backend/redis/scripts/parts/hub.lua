@@ -1,7 +1,7 @@
 -- The hub.
 
--- Where memory is used up Redis refuses what a script does first, if that may need some. To read, to close and to begin an epoch
--- has to be possible then, and needs next to none: so this, which needs none, is done before.
+-- When memory is used up, Redis refuses a script whose first command may need memory. Reading, closing and beginning an epoch need
+-- next to none and have to work then, so these scripts begin with this command, which needs none.
 local function do_without_memory(hub)
   redis.call('HDEL', hub, '')
 end
@@ -19,8 +19,7 @@ local function look_at_hub(hub)
   }
 end
 
--- Pushes to all who are subscribed: on a cluster to those of the servers that have the hub's slot, and not to all of its
--- servers.
+-- Pushes to all subscribers. On a cluster, a sharded hub pushes only on the servers that have its slot.
 local function push(h, channel, message)
   redis.call(h.sharded == '1' and 'SPUBLISH' or 'PUBLISH', channel, message)
 end
