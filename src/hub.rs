@@ -56,6 +56,7 @@ pub(crate) use self::{
     channels::end_client,
     engine::{Hub, HubSettings},
     open::open,
+    subscription::{Run, Turn},
 };
 pub use self::{
     grant::Grant,

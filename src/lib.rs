@@ -64,6 +64,9 @@
 //! 9. **Fail closed.** An authorizer that fails, panics or exceeds the timeout you put around it grants nothing. An
 //!    expired grant ends the stream.
 //! 10. **Ends well.** [`Publisher::shutdown`] ends every stream, so that a server's graceful shutdown finishes.
+//! 11. **An end means the end.** A client can tell a complete stream from one that was cut off: an `EventSource` by
+//!     `gap`, `goodbye` and 204, and any other client because a [strict](Route::strict) stream that is not complete
+//!     breaks off.
 //!
 //! # What is sent
 //!
@@ -89,6 +92,9 @@
 //! - With [`Route::announce_cursor`], an event named `cursor`, which has the id at which the reader starts, takes the
 //!   place of the comment.
 //! - For WebKit's `EventSource`, the stream begins with a block that [works around a bug](WebKitRepair).
+//!
+//! A [strict](Route::strict) route differs: what is no stream has a status (409, 410, 429, 503), and a stream that is not
+//! complete breaks off without a `gap` or a `goodbye`.
 //!
 //! # What a server should set
 //!
@@ -158,6 +164,7 @@ mod wire;
 #[doc = include_str!("../README.md")]
 #[doc = include_str!("../docs/guide/authorize.md")]
 #[doc = include_str!("../docs/guide/axum.md")]
+#[doc = include_str!("../docs/guide/bodies.md")]
 #[doc = include_str!("../docs/guide/deploy.md")]
 #[doc = include_str!("../docs/guide/publish.md")]
 #[doc = include_str!("../docs/guide/read.md")]
@@ -186,8 +193,8 @@ pub use crate::{
     observe::Stats,
     publisher::{Channel, Opening, Publisher, PublisherBuilder},
     serve::{
-        KeepAlive, NoBody, NotFound, Retry, Route, SseBody, SseFuture, SseLayer, SseService, WebKitRepair,
-        last_event_id,
+        Incomplete, KeepAlive, NoBody, NotFound, Output, Retry, Route, SseBody, SseFuture, SseLayer, SseService,
+        Transform, WebKitRepair, last_event_id,
     },
     wire::{
         cursor::{Cursor, Epoch, EventId, Offset},

@@ -9,37 +9,46 @@
 //! | `ask`, `accept` | what a request asks for, and whether it is valid |
 //! | `answer`, `response` | how the authorizer's and the hub's answer becomes an HTTP response |
 //! | `stream`, `preamble`, `retry`, `webkit` | what is sent, and how it begins |
-//! | `keep_alive`, `idle`, `coalesce` | when it is sent, and what is sent while the stream is idle |
+//! | `transform`, `output`, `shape`, `incomplete` | what is sent instead of the events as they are, and how a strict stream ends |
+//! | `keep_alive`, `idle`, `coalesce`, `close` | when it is sent, and what is sent while the stream is idle |
 //! | `layer`, `config`, `service`, `future`, `body`, `not_found` | the tower and http-body types around them |
 
 mod accept;
 mod answer;
 mod ask;
 mod body;
+mod close;
 mod coalesce;
 mod config;
 mod future;
 mod idle;
+mod incomplete;
 mod keep_alive;
 mod layer;
 mod not_found;
+mod output;
 mod preamble;
 mod response;
 mod retry;
 mod route;
 mod service;
+mod shape;
 mod stream;
+mod transform;
 mod webkit;
 
 pub use self::{
     ask::last_event_id,
     body::{NoBody, SseBody},
     future::SseFuture,
+    incomplete::Incomplete,
     keep_alive::KeepAlive,
     layer::SseLayer,
     not_found::NotFound,
+    output::Output,
     retry::Retry,
     route::Route,
     service::SseService,
+    transform::Transform,
     webkit::WebKitRepair,
 };

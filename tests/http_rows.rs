@@ -21,6 +21,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_sse::*;
 
 type Inner = Full<Bytes>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Reply = Response<SseBody<Inner>>;
 type Stream = Pin<Box<SseBody<Inner>>>;
 
@@ -89,7 +90,7 @@ async fn drain(stream: &mut Stream) -> String {
 
 async fn whole<B>(response: Response<SseBody<B>>) -> Bytes
 where
-    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
 {
     response.into_body().collect().await.unwrap().to_bytes()
 }
@@ -103,7 +104,7 @@ fn data(text: &str) -> Vec<&str> {
     text.lines().filter_map(|line| line.strip_prefix("data: ")).collect()
 }
 
-fn assert_stream_headers<B: http_body::Body<Data = Bytes>>(response: &Response<SseBody<B>>) {
+fn assert_stream_headers<B: http_body::Body<Data = Bytes, Error: Into<BoxError>>>(response: &Response<SseBody<B>>) {
     assert_eq!(response.status(), 200);
     let headers = response.headers();
     assert_eq!(headers["content-type"], "text/event-stream");
@@ -115,7 +116,7 @@ fn assert_stream_headers<B: http_body::Body<Data = Bytes>>(response: &Response<S
 
 async fn assert_problem<B>(response: Response<SseBody<B>>, status: StatusCode) -> serde_json::Value
 where
-    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
 {
     assert_eq!(response.status(), status);
     assert_eq!(response.headers()["content-type"], "application/problem+json");
@@ -130,7 +131,7 @@ where
 /// Asserts that a stream only says when to reconnect, within the hub's spread.
 async fn assert_come_back<B>(response: Response<SseBody<B>>, millis: std::ops::RangeInclusive<u64>)
 where
-    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
 {
     assert_stream_headers(&response);
     let body = String::from_utf8(whole(response).await.to_vec()).unwrap();
@@ -1270,4 +1271,167 @@ async fn settings_work_in_any_order_until_the_first_poll() {
         let mut body = body.retry(None).announce_cursor(false);
         assert!(timeout(100 * SECOND, body.frame()).await.is_err());
     }
+}
+
+// Strict routes
+
+/// A strict route in a hub whose readers come back after one to two seconds.
+fn strict(route: Route) -> (Publisher, SseLayer) {
+    let publisher = Publisher::builder()
+        .reconnect(SECOND, 2 * SECOND)
+        .retention(Retention::new().events(2))
+        .limits(Limits::new().subscriptions(3))
+        .build();
+    let layer = SseLayer::new(publisher.clone()).route(route.strict(true)).unwrap();
+    (publisher, layer)
+}
+
+async fn assert_try_again<B>(response: Response<SseBody<B>>, status: u16)
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    assert_eq!(response.status(), status);
+    let after: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=2).contains(&after), "{after}");
+    assert_problem(response, StatusCode::from_u16(status).unwrap()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strict_route_refuses_with_a_status_and_a_time() {
+    let (publisher, layer) = strict(Route::new("/s/{channel}").options(OpenOptions::new().max_per_channel(1)));
+    let _first = open(&layer, get("/s/a")).await;
+    assert_try_again(send(&layer, get("/s/a")).await, 503).await;
+    let _others = (open(&layer, get("/s/b")).await, open(&layer, get("/s/c")).await);
+    assert_try_again(send(&layer, get("/s/d")).await, 503).await;
+    assert_eq!(publisher.stats().limited, 2);
+    publisher.shutdown(Duration::ZERO).await;
+    assert_try_again(send(&layer, get("/s/e")).await, 503).await;
+
+    let options = OpenOptions::new().max_per_client(1);
+    let (_publisher, layer) = strict(Route::new("/s/{channel}/{client_id}").options(options));
+    let _first = open(&layer, get("/s/a/ana")).await;
+    assert_try_again(send(&layer, get("/s/a/ana")).await, 429).await;
+
+    let options = OpenOptions::new().duplicates(Duplicates::Refuse);
+    let (_publisher, layer) = strict(Route::new("/s/{channel}/{client_id}").options(options));
+    let _first = open(&layer, get("/s/a/ana")).await;
+    assert_try_again(send(&layer, get("/s/a/ana")).await, 409).await;
+
+    let failing = layer.authorizer(service_fn(|_: AuthorizeRequest| async { Err::<Grant, _>(BoxError::from("no")) }));
+    assert_try_again(send(&failing, get("/s/a/bob")).await, 503).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strict_route_answers_a_gap_with_410_and_replaces_nobody() {
+    let options = OpenOptions::new().duplicates(Duplicates::Replace);
+    let (publisher, layer) = strict(Route::new("/s/{channel}/{client_id}").options(options));
+    let first = publish(&publisher, "a", "1").await;
+    let mut older = open(&layer, with(get("/s/a/ana"), "last-event-id", first.as_bytes())).await;
+    for n in 2..6 {
+        publish(&publisher, "a", &n.to_string()).await;
+    }
+    let stats = publisher.stats();
+    for method in [Method::GET, Method::HEAD] {
+        let mut request = with(get("/s/a/ana"), "last-event-id", first.as_bytes());
+        *request.method_mut() = method.clone();
+        let response = send(&layer, request).await;
+        assert_eq!(response.status(), 410);
+        assert_eq!(response.headers().get("retry-after"), None);
+        if method == Method::HEAD {
+            assert_eq!(whole(response).await, "");
+            continue;
+        }
+        let problem = assert_problem(response, StatusCode::GONE).await;
+        assert_eq!((&problem["reason"], &problem["requested"]), (&"evicted".into(), &first.as_str().into()));
+        assert_eq!(problem["first"], 4);
+        let id = problem["last_event_id"].as_str().unwrap().to_owned();
+        let again = with(get("/s/a/bob"), "last-event-id", id.as_bytes());
+        assert_eq!(data(&drain(&mut open(&layer, again).await).await), ["4", "5"]);
+    }
+    assert_eq!(publisher.channel("a").connections(), 1, "the older one stays");
+    assert_eq!(publisher.stats().opened, stats.opened + 1);
+    assert_eq!(publisher.stats().gaps, stats.gaps + 1);
+    // It has lagged meanwhile.
+    let error = timeout(SECOND, older.frame()).await.unwrap().unwrap().unwrap_err();
+    assert!(error.is::<Incomplete>(), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strict_route_streams_to_the_end_and_answers_204_after_it() {
+    let (publisher, layer) = strict(Route::new("/s/{channel}").options(OpenOptions::new().start(Start::Earliest)));
+    publish(&publisher, "a", "1").await;
+    let response = send(&layer, Request::head("/s/a").body("").unwrap()).await;
+    assert_stream_headers(&response);
+    assert_eq!((whole(response).await, publisher.connections()), (Bytes::new(), 0));
+    let mut stream = open(&layer, get("/s/a")).await;
+    let last = publisher.channel("a").finish(Event::text("2")).await.unwrap().id.to_string();
+    assert_eq!(data(&drain(&mut stream).await), ["1", "2"]);
+    assert!(stream.frame().await.is_none());
+    assert_eq!(publisher.stats().opened, 1);
+    let response = send(&layer, with(get("/s/a"), "last-event-id", last.as_bytes())).await;
+    assert_eq!(response.status(), 204);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strict_newer_connection_replaces_the_older_one() {
+    let options = OpenOptions::new().duplicates(Duplicates::Replace);
+    let (publisher, layer) = strict(Route::new("/s/{channel}/{client_id}").options(options));
+    let mut older = open(&layer, get("/s/a/ana")).await;
+    let _newer = open(&layer, get("/s/a/ana")).await;
+    let error = loop {
+        if let Err(error) = timeout(SECOND, older.frame()).await.unwrap().unwrap() {
+            break error;
+        }
+    };
+    assert_eq!(error.downcast_ref::<Incomplete>().unwrap().end_reason(), Some(EndReason::Replaced));
+    assert_eq!(publisher.stats().opened, 2);
+}
+
+#[tokio::test]
+async fn a_strict_response_of_a_handler_is_a_410_if_it_begins_with_a_gap() {
+    let publisher = Publisher::new();
+    let open = OpenOptions::new().open(&publisher, Grant::new([ChannelName::from_static("a")]), Some(b"unknown")).await;
+    let response = SseBody::new(open.unwrap()).strict().into_response();
+    let problem = assert_problem(response, StatusCode::GONE).await;
+    assert_eq!((&problem["reason"], &problem["requested"]), (&"unknown-id".into(), &"unknown".into()));
+    assert_eq!(publisher.connections(), 0);
+}
+
+// Answers that are closed, and channels that are shown
+
+#[tokio::test(start_paused = true)]
+async fn a_route_closes_its_answers_so_that_a_client_polls_on() {
+    let publisher = Publisher::new();
+    let route = Route::new("/poll/{channel}").retry(SECOND).close_after(20 * SECOND);
+    let layer = SseLayer::new(publisher.clone()).route(route).unwrap();
+    let mut id = String::new();
+    for n in 0..3 {
+        let request = if n == 0 { get("/poll/a") } else { with(get("/poll/a"), "last-event-id", id.as_bytes()) };
+        let mut stream = Box::pin(send(&layer, request).await.into_body());
+        let (begin, mut sent) = (Instant::now(), String::new());
+        while let Some(frame) = stream.frame().await {
+            sent += std::str::from_utf8(&frame.unwrap().into_data().unwrap()).unwrap();
+        }
+        assert!((20 * SECOND..21 * SECOND).contains(&begin.elapsed()));
+        assert!(sent.starts_with("retry: 1000\n"));
+        // A fresh reader gets an id although nothing was published, and each later one what came between.
+        assert_eq!(sent.contains(CURSOR), n == 0);
+        if n > 0 {
+            assert_eq!(data(&sent), [n.to_string()]);
+        }
+        id = sent.lines().filter_map(|line| line.strip_prefix("id: ")).last().unwrap().to_owned();
+        publish(&publisher, "a", &(n + 1).to_string()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_shows_the_channels_of_its_events() {
+    let publisher = Publisher::new();
+    let layer = SseLayer::new(publisher.clone()).route(Route::new("/events").show_channel(true)).unwrap();
+    let mut stream = open(&layer, get("/events?channel=a&channel=b:c")).await;
+    publish(&publisher, "a", "1").await;
+    publish(&publisher, "b:c", "2").await;
+    let sent = drain(&mut stream).await;
+    let names: Vec<_> = sent.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+    assert_eq!(names, ["a:message", "b%3Ac:message"]);
 }

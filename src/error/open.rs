@@ -14,6 +14,7 @@ pub(crate) enum OpenErrorKind {
     HubFull,
     TooManyOfChannel,
     TooManyOfClient,
+    Duplicate,
     TooManyLanes,
     ShuttingDown,
     Expired,
@@ -32,7 +33,20 @@ impl OpenError {
     /// attempt may succeed.
     pub fn is_limit(&self) -> bool {
         use OpenErrorKind::*;
-        matches!(self.0, TooManySubscriptions | HubFull | TooManyOfChannel | TooManyOfClient | TooManyLanes)
+        self.is_client_limit() || matches!(self.0, TooManySubscriptions | HubFull | TooManyOfChannel | TooManyLanes)
+    }
+
+    /// The limit is that of the client: it has as many connections to the channel [as it
+    /// may](crate::OpenOptions::max_per_client), or it is connected already, and the options [refuse a second
+    /// connection](Self::is_duplicate).
+    pub fn is_client_limit(&self) -> bool {
+        matches!(self.0, OpenErrorKind::TooManyOfClient | OpenErrorKind::Duplicate)
+    }
+
+    /// The client is connected to the channel already, and the options [refuse a second
+    /// connection](crate::Duplicates::Refuse).
+    pub fn is_duplicate(&self) -> bool {
+        self.0 == OpenErrorKind::Duplicate
     }
 
     /// Returns `true` if the hub is shutting down or has shut down.
@@ -73,6 +87,7 @@ impl fmt::Display for OpenError {
             OpenErrorKind::HubFull => "the readers of the hub take as much of its memory as they may",
             OpenErrorKind::TooManyOfChannel => "the channel has reached its limit of subscriptions",
             OpenErrorKind::TooManyOfClient => "the client has reached its limit of subscriptions",
+            OpenErrorKind::Duplicate => "the client is connected to the channel already",
             OpenErrorKind::TooManyLanes => "the channel has reached its limit of clients",
             OpenErrorKind::ShuttingDown => "the hub is shutting down",
             OpenErrorKind::Expired => "the grant has expired",

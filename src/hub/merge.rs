@@ -289,9 +289,9 @@ impl Chunk {
             return;
         }
         if let Some(first) = self.only.take() {
-            self.bytes.extend_from_slice(first.bytes());
+            first.pieces().for_each(|piece| self.bytes.extend_from_slice(piece));
         }
-        self.bytes.extend_from_slice(batch.bytes());
+        batch.pieces().for_each(|piece| self.bytes.extend_from_slice(piece));
     }
 
     fn into_batch(self) -> Option<Batch> {

@@ -129,15 +129,20 @@ impl OpenOptions {
         if gap.is_some() || fresh.is_some() {
             positions.tell_up_to(cursor);
         }
-        if !self.probe {
-            // Not before: if this one is refused, the older ones have to stay.
-            subscription.settle(self.duplicates == Duplicates::Replace);
-            hub.counters.opened.add(1);
-            hub.counters.resumed.add(requested.is_some().into());
-            hub.counters.gaps.add(gap.is_some().into());
-        }
         subscription.start_at(at(cursor), gap);
+        if !self.probe {
+            self.settle(&subscription, requested.is_some());
+        }
         Ok(subscription)
+    }
+
+    /// Lets a subscription that has its places stay. Not before: if it is refused, the older ones have to stay.
+    pub(crate) fn settle(&self, subscription: &Subscription, resumes: bool) {
+        subscription.settle(self.duplicates == Duplicates::Replace);
+        let counters = &subscription.hub().counters;
+        counters.opened.add(1);
+        counters.resumed.add(resumes.into());
+        counters.gaps.add(subscription.untold_gap().is_some().into());
     }
 
     /// Takes a place in one channel.
@@ -172,7 +177,7 @@ impl OpenOptions {
     fn admit(&self, readers: &Readers, lane: Option<LaneId>) -> Result<(), OpenErrorKind> {
         let (connected, ended) = lane.map_or((0, 0), |lane| (readers.of(lane), readers.ended_of(lane)));
         let (connected, ended, all) = match self.duplicates {
-            Duplicates::Refuse if connected > 0 => return Err(OpenErrorKind::TooManyOfClient),
+            Duplicates::Refuse if connected > 0 => return Err(OpenErrorKind::Duplicate),
             // The older ones make room.
             Duplicates::Replace => (0, ended + connected, readers.live() - connected),
             Duplicates::Keep | Duplicates::Refuse => (connected, ended, readers.live()),

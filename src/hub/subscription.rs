@@ -1,6 +1,7 @@
 //! A reader's live position: reading what is after its cursor, telling it what it missed, ending it.
 
 mod anew;
+mod run;
 
 use std::{
     fmt,
@@ -33,6 +34,8 @@ use crate::{
         notice::{self, EndReason, Gap, GapReason},
     },
 };
+
+pub(crate) use self::run::{Run, Turn};
 
 /// What a [`Subscription`] yields.
 #[derive(Debug, Clone)]
@@ -154,6 +157,7 @@ impl Subscription {
         match batch {
             Batch::One(event) => event.into_bytes(),
             Batch::Many { bytes, .. } => bytes,
+            Batch::Each { .. } => unreachable!("one piece was asked for"),
         }
     }
 
@@ -218,11 +222,7 @@ impl Subscription {
             self.parked_as = Some(cx.waker().clone());
             self.positions.as_mut_slice().iter_mut().for_each(Position::look_again);
         }
-        let cursor = self.cursor();
-        let found = match self.positions.as_mut_slice() {
-            [only] => only.poll(cursor, cx, limit),
-            _ => self.poll_many(cx, limit),
-        };
+        let found = self.poll_positions(cx, limit);
         if found.is_pending() {
             // Once it is parked: what it waits for is brought to it.
             self.hub().elsewhere.iter().for_each(|elsewhere| elsewhere.waits());
@@ -230,6 +230,14 @@ impl Subscription {
             budget.made_progress();
         }
         found
+    }
+
+    fn poll_positions(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
+        let cursor = self.cursor();
+        match self.positions.as_mut_slice() {
+            [only] => only.poll(cursor, cx, limit),
+            _ => self.poll_many(cx, limit),
+        }
     }
 
     /// On several channels. Reads again if something has come to one of them by the time it was looked for in all.
@@ -318,7 +326,7 @@ impl Stream for Subscription {
                 self.end(reason);
                 Poll::Ready(None)
             }
-            Found::Batch(Batch::Many { .. }) => unreachable!("the limit was one event"),
+            Found::Batch(Batch::Many { .. } | Batch::Each { .. }) => unreachable!("the limit was one event"),
         }
     }
 }

@@ -9,14 +9,18 @@ use crate::wire::{cursor::Offset, encode::Sealed};
 pub(crate) struct Limit {
     pub(crate) events: usize,
     pub(crate) bytes: usize,
+    /// Several events are wanted one by one, and not as one piece of bytes.
+    pub(crate) each: bool,
 }
 
 impl Limit {
     /// One event.
-    pub(crate) const ONE: Limit = Limit { events: 1, bytes: 0 };
+    pub(crate) const ONE: Limit = Limit { events: 1, bytes: 0, each: false };
     /// One body chunk. hyper sends at most 16 buffers in one `writev`, so that what a reader missed goes as one buffer;
     /// more than this would only wait in hyper's.
-    pub(crate) const CHUNK: Limit = Limit { events: usize::MAX, bytes: 32 << 10 };
+    pub(crate) const CHUNK: Limit = Limit { events: usize::MAX, bytes: 32 << 10, each: false };
+    /// The events of one body chunk, one by one.
+    pub(crate) const RUN: Limit = Limit { each: true, ..Self::CHUNK };
 }
 
 /// What a reader gets in one read.
@@ -25,6 +29,8 @@ pub(crate) enum Batch {
     One(Sealed),
     /// Several, one after the other, up to and with the offset `last`.
     Many { bytes: Bytes, last: Offset },
+    /// Several, one by one: at least one. Their bytes lie in `chunk`, one after the other.
+    Each { chunk: Bytes, events: Vec<Sealed> },
 }
 
 impl Batch {
@@ -42,26 +48,33 @@ impl Batch {
             match &mut self {
                 Batch::One(event) => *event = Sealed::new(cursor, event.as_bytes().clone()),
                 Batch::Many { last, .. } => *last = cursor,
+                Batch::Each { events, .. } => {
+                    events.iter_mut().for_each(|event| *event = Sealed::new(cursor, event.as_bytes().clone()));
+                }
             }
         }
         self
     }
 
-    pub(crate) fn bytes(&self) -> &Bytes {
-        match self {
-            Batch::One(event) => event.as_bytes(),
-            Batch::Many { bytes, .. } => bytes,
-        }
+    /// The pieces of bytes that it consists of.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &Bytes> {
+        let (whole, each) = match self {
+            Batch::One(event) => (None, std::slice::from_ref(event)),
+            Batch::Many { bytes, .. } => (Some(bytes), &[][..]),
+            Batch::Each { events, .. } => (None, &events[..]),
+        };
+        whole.into_iter().chain(each.iter().map(Sealed::as_bytes))
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.bytes().len()
+        self.pieces().map(Bytes::len).sum()
     }
 
     pub(crate) fn last(&self) -> Offset {
         match self {
             Batch::One(event) => event.offset(),
             Batch::Many { last, .. } => *last,
+            Batch::Each { events, .. } => events.last().map_or(Offset::START, Sealed::offset),
         }
     }
 }

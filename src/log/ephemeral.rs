@@ -116,18 +116,31 @@ impl Ephemeral {
             return (Some(Batch::One(event)), next);
         }
         let mut bytes = passing.bytes.to_vec();
+        let mut ends = vec![bytes.len()];
         for (behind, passing) in ready {
             if bytes.len() + passing.bytes.len() > limit.bytes {
                 break;
             }
             bytes.extend_from_slice(&passing.bytes);
+            ends.push(bytes.len());
             next = behind;
         }
-        (Some(Batch::Many { bytes: bytes.into(), last: cursor }), next)
+        let bytes = Bytes::from(bytes);
+        let batch = match limit.each {
+            true => Batch::Each { events: split(&bytes, &ends, cursor), chunk: bytes },
+            false => Batch::Many { bytes, last: cursor },
+        };
+        (Some(batch), next)
     }
 
     /// How many bytes it takes from the allocator.
     pub(super) fn footprint(&self) -> usize {
         size_of::<Self>() + self.held.footprint() + self.bytes
     }
+}
+
+/// The events that lie in `chunk` up to each of these ends.
+fn split(chunk: &Bytes, ends: &[usize], cursor: Offset) -> Vec<Sealed> {
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    starts.zip(ends).map(|(start, end)| Sealed::new(cursor, chunk.slice(start..*end))).collect()
 }

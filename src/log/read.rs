@@ -1,5 +1,7 @@
 //! Reading a log: what is after a cursor, for one reader, in publish order.
 
+use bytes::Bytes;
+
 use super::{
     BROADCAST, LaneId, Log,
     batch::{Batch, Limit},
@@ -90,6 +92,25 @@ impl Log {
 
     /// The same, of all that is in its lanes.
     fn read_all_before(&mut self, view: View<'_>, after: Offset, end: Offset, limit: Limit) -> Option<Batch> {
+        match self.read_chunk(view, after, end, limit)? {
+            Batch::Many { bytes, last } if limit.each => Some(self.split(view, after, bytes, last)),
+            batch => Some(batch),
+        }
+    }
+
+    /// The events of a chunk that begins after `after` and ends with `last`, one by one.
+    fn split(&self, view: View<'_>, after: Offset, chunk: Bytes, last: Offset) -> Batch {
+        let mut at = 0;
+        let held = self.after(view, after).take_while(|event| event.offset <= last);
+        let events = held.map(|event| {
+            let from = at;
+            at += event.bytes.len();
+            Sealed::new(event.offset, chunk.slice(from..at))
+        });
+        Batch::Each { events: events.collect(), chunk }
+    }
+
+    fn read_chunk(&mut self, view: View<'_>, after: Offset, end: Offset, limit: Limit) -> Option<Batch> {
         let Some(own) = view.client else { return self.broadcast.read(after, end, limit) };
         let targeted = self.lane(own).and_then(|lane| lane.first_after(after));
         let broadcast = self.broadcast.first_after(after);
@@ -151,8 +172,6 @@ impl Log {
 mod tests {
     use std::time::Instant;
 
-    use bytes::Bytes;
-
     use super::{super::*, *};
     use crate::wire::{
         cursor::{Cursor, Epoch},
@@ -184,6 +203,7 @@ mod tests {
                 (bytes, last)
             }
             Some(Batch::One(event)) => (event.as_bytes().clone(), event.offset()),
+            Some(Batch::Each { .. }) => panic!("one piece was asked for"),
             None => panic!("nothing to read"),
         }
     }
@@ -231,7 +251,7 @@ mod tests {
         let mut read = |after, end| {
             let batch = log.read_before(EVERYBODY, Offset::new(after), Offset::new(end), Limit::CHUNK).unwrap();
             assert_eq!(batch.last().get(), (end - 1).min(100));
-            batch.bytes().clone()
+            batch.pieces().next().unwrap().clone()
         };
         assert_ne!(read(90, 95).as_ptr(), read(90, 95).as_ptr(), "who is first gets a copy");
         (0..1_000).for_each(|_| drop(read(90, 95)));
@@ -260,7 +280,7 @@ mod tests {
         log.keep(BROADCAST, newest);
         assert_eq!(chunk(&mut log, EVERYBODY, 1).0.as_ptr(), published);
         let one = log.read_before(EVERYBODY, Offset::new(1), Offset::new(3), Limit::CHUNK).unwrap();
-        assert_eq!(one.bytes().as_ptr(), published, "and so it is with those of other channels");
+        assert_eq!(one.pieces().next().unwrap().as_ptr(), published, "and so it is with those of other channels");
         assert_eq!(chunk(&mut log, EVERYBODY, 0).1, Offset::new(2), "both for who has neither");
         let large = event(3, &"x".repeat(100_000));
         let published = large.as_bytes().as_ptr();
@@ -334,7 +354,12 @@ mod tests {
                 assert!(seen.rev().take(7).map(|(_, event)| event.offset()).eq(newest));
                 if expected.first().is_some_and(|first| first.offset() < end) {
                     let some = log.read_before(view, Offset::new(after), end, Limit::CHUNK).unwrap();
-                    assert!(some.last() < end && bytes.starts_with(some.bytes()));
+                    assert!(some.last() < end && bytes.starts_with(some.pieces().next().unwrap()));
+                    let each = log.read_before(view, Offset::new(after), Offset::new(end.get()), Limit::RUN).unwrap();
+                    let read = each.pieces().count();
+                    assert!(each.pieces().eq(expected[..read].iter().map(|event| event.as_bytes())));
+                    assert_eq!(each.last(), expected[read - 1].offset());
+                    assert!(read == 1 || each.len() <= Limit::RUN.bytes);
                 }
             }
             assert_eq!(log.bury().1.map_or(0, |remains| remains.events), held.len() as u64);
@@ -374,7 +399,7 @@ mod tests {
         assert_eq!((offsets(ana), offsets(EVERYBODY)), (vec![4, 5, 6, 7, 8, 9, 10], vec![5, 7, 9]));
         let len = event(1, "x").as_bytes().len();
         let mut last = |after, end, events, bytes| {
-            let limit = Limit { events, bytes };
+            let limit = Limit { events, bytes, each: false };
             log.read_before(ana, Offset::new(after), Offset::new(end), limit).unwrap().last().get()
         };
         assert_eq!([last(1, 7, 99, 99 * len), last(1, 7, 1, 0), last(1, 3, 99, 99 * len)], [6, 2, 2]);
@@ -406,7 +431,8 @@ mod tests {
         }
         let (bytes, last) = chunk(&mut log, ana, 50);
         assert_eq!(last, Offset::new(100), "though they lie in two places");
-        let two = log.read(ana, Offset::new(50), Limit { events: 9, bytes: 2 * bytes.len() / 50 }).unwrap();
+        let two =
+            log.read(ana, Offset::new(50), Limit { events: 9, bytes: 2 * bytes.len() / 50, each: false }).unwrap();
         assert_eq!(two.last(), Offset::new(52));
     }
 }

@@ -443,7 +443,7 @@ mod tests {
     fn a_read_stops_behind_the_last_that_is_within_its_limit() {
         let mut run = run(1..=8, 0);
         run.evict();
-        let stop = |from, events, bytes| run.stop(from, Limit { events, bytes });
+        let stop = |from, events, bytes| run.stop(from, Limit { events, bytes, each: false });
         assert_eq!([0, LEN, 2 * LEN - 1, 2 * LEN, 7 * LEN, 9 * LEN].map(|bytes| stop(1, 9, bytes)), [2, 2, 2, 3, 8, 8]);
         assert_eq!([1, 2, 7, 9].map(|events| stop(1, events, 99 * LEN)), [2, 3, 8, 8]);
         assert_eq!(stop(7, 9, 0), 8);

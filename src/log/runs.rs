@@ -307,7 +307,7 @@ mod tests {
 
     /// Up to where a reader comes, and how many frozen runs there are then.
     fn read(runs: &mut Runs, after: u64, bytes: usize) -> (u64, usize) {
-        let limit = Limit { events: usize::MAX, bytes };
+        let limit = Limit { events: usize::MAX, bytes, each: false };
         let batch = runs.read(Offset::new(after), Offset::new(u64::MAX), limit).unwrap();
         (batch.last().get(), runs.frozen.len())
     }
@@ -361,7 +361,7 @@ mod tests {
             assert!(matches!(one, Some(Batch::One(event)) if event.offset() == next));
             assert_eq!(runs.after(after).count(), 40 - usize::try_from(offset).unwrap());
             for end in offset + 2..=run {
-                let limit = Limit { events: 9, bytes: 1_000 };
+                let limit = Limit { events: 9, bytes: 1_000, each: false };
                 let last = runs.read(after, Offset::new(end), limit).unwrap().last().get();
                 assert_eq!(last, (end - 1).min(offset + 9));
             }

@@ -29,7 +29,24 @@ impl SseBody {
     /// The `retry:` is a random time, as set by [`PublisherBuilder::reconnect`](crate::PublisherBuilder::reconnect).
     /// The response is counted in the [`Stats`](crate::Stats) of `publisher`, like the layer's own responses.
     pub fn refused(publisher: &Publisher, error: &OpenError) -> Response<Self> {
-        not_opened(publisher, error)
+        not_opened(publisher, error, false)
+    }
+
+    /// Like [`refused`](Self::refused), for a client that is no `EventSource`: an answer that is no stream has a status
+    /// that says so. See [`SseBody::strict`](Self::strict).
+    ///
+    /// | [`OpenError`] | response |
+    /// | --- | --- |
+    /// | [`is_over`](OpenError::is_over) | 204 |
+    /// | [`is_channel_count`](OpenError::is_channel_count) | 400 |
+    /// | [`is_expired`](OpenError::is_expired) | 401 |
+    /// | [`is_duplicate`](OpenError::is_duplicate) | 409 |
+    /// | [`is_client_limit`](OpenError::is_client_limit) | 429 |
+    /// | any other: another limit, a shutdown, a remote backend that does not answer | 503 |
+    ///
+    /// The last three have a `Retry-After` with a random time of the hub, in whole seconds.
+    pub fn refused_strictly(publisher: &Publisher, error: &OpenError) -> Response<Self> {
+        not_opened(publisher, error, true)
     }
 }
 
@@ -58,14 +75,15 @@ pub(crate) enum Decided {
 /// Opens what was asked for, or answers.
 pub(crate) fn decided(publisher: &Publisher, ask: &Ask, verdict: Result<Grant, Refusal>) -> Decided {
     match verdict {
-        Err(refusal) => Decided::Answer(for_method(ask.head, refused(publisher, &refusal))),
+        Err(refusal) => Decided::Answer(for_method(ask.head, refused(publisher, &refusal, ask.route.strict))),
         Ok(grant) => {
             let id = ask.last_event_id.as_deref();
             let mut options = ask.route.options.clone();
             if ask.connection.is_some() {
                 options = options.connection(ask.connection.clone());
             }
-            Decided::Open(match ask.head {
+            // A strict stream that begins with a gap is refused, which is known only once it is open.
+            Decided::Open(match ask.head || ask.route.strict {
                 true => options.probing().open(publisher, grant, id),
                 false => options.open(publisher, grant, id),
             })
@@ -76,25 +94,48 @@ pub(crate) fn decided(publisher: &Publisher, ask: &Ask, verdict: Result<Grant, R
 /// Answers with what was opened.
 pub(crate) fn opened(publisher: &Publisher, ask: &Ask, opened: Result<Subscription, OpenError>) -> Response<SseBody> {
     let response = match opened {
-        Err(error) => not_opened(publisher, &error),
-        // "The HEAD method is identical to GET except that the server MUST NOT send content in the response" (RFC 9110,
-        // 9.3.2). The probe has shown that there is a stream, and gives its place back.
-        Ok(_) if ask.head => response::stream(SseBody::rest(None), ask.route.declare_charset),
-        Ok(subscription) => response::stream(body(ask, subscription), ask.route.declare_charset),
+        Err(error) => not_opened(publisher, &error, ask.route.strict),
+        Ok(subscription) => match subscription.untold_gap().filter(|_| ask.route.strict) {
+            Some(gap) => {
+                publisher.counters().gaps.add(u64::from(!ask.head));
+                response::gone(gap)
+            }
+            None => stream(ask, subscription),
+        },
     };
     for_method(ask.head, response)
 }
 
+fn stream(ask: &Ask, subscription: Subscription) -> Response<SseBody> {
+    // "The HEAD method is identical to GET except that the server MUST NOT send content in the response" (RFC 9110,
+    // 9.3.2). The probe has shown that there is a stream, and gives its place back.
+    let body = if ask.head { SseBody::rest(None) } else { body(ask, subscription) };
+    response::stream(body, ask.route.declare_charset)
+}
+
 fn body(ask: &Ask, subscription: Subscription) -> SseBody {
     let route = &*ask.route;
-    let body = SseBody::new(subscription).keep_alive(route.keep_alive.clone()).retry(route.retry);
+    if route.strict {
+        // So far it was a probe.
+        route.options.settle(&subscription, ask.last_event_id.is_some());
+    }
+    let mut body = SseBody::new(subscription).keep_alive(route.keep_alive.clone()).retry(route.retry);
+    if route.show_channel {
+        body = body.show_channel(true);
+    }
+    if route.strict {
+        body = body.strict();
+    }
+    if let Some(time) = route.close_after {
+        body = body.close_after(time);
+    }
     // A reader that resumes has an id already.
-    let announce = route.announce_cursor && ask.last_event_id.is_none();
+    let announce = (route.announce_cursor || route.close_after.is_some()) && ask.last_event_id.is_none();
     let body = body.coalesce(route.coalesce).announce_cursor(announce);
     if ask.repair { body.repaired(ask.last_event_id.as_deref()) } else { body }
 }
 
-fn not_opened(publisher: &Publisher, error: &OpenError) -> Response<SseBody> {
+fn not_opened(publisher: &Publisher, error: &OpenError, strict: bool) -> Response<SseBody> {
     debug!("a stream was not opened", reason = error);
     if error.is_over() {
         response::stop()
@@ -102,14 +143,21 @@ fn not_opened(publisher: &Publisher, error: &OpenError) -> Response<SseBody> {
         bad_request(publisher, &error.to_string())
     } else if error.is_expired() {
         let denied = Denied::unauthorized().detail(error.to_string());
-        refused(publisher, &Refusal::Denied(denied))
+        refused(publisher, &Refusal::Denied(denied), strict)
+    } else if strict {
+        let status = match () {
+            () if error.is_duplicate() => StatusCode::CONFLICT,
+            () if error.is_client_limit() => StatusCode::TOO_MANY_REQUESTS,
+            () => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        response::try_again(status, publisher.reconnect_after(), &error.to_string())
     } else {
         // A limit, a shutdown, an unreachable backend, or any error that may be added later: the reader can try again.
         response::come_back(publisher.reconnect_after())
     }
 }
 
-fn refused(publisher: &Publisher, refusal: &Refusal) -> Response<SseBody> {
+fn refused(publisher: &Publisher, refusal: &Refusal, strict: bool) -> Response<SseBody> {
     match refusal {
         Refusal::Denied(denied) => {
             publisher.counters().denied.add(1);
@@ -119,7 +167,11 @@ fn refused(publisher: &Publisher, refusal: &Refusal) -> Response<SseBody> {
         // A browser takes any status but 200 as final, while the failure may be over in a moment.
         Refusal::Failed => {
             publisher.counters().authorizer_failed.add(1);
-            response::come_back(publisher.reconnect_after())
+            let after = publisher.reconnect_after();
+            match strict {
+                true => response::try_again(StatusCode::SERVICE_UNAVAILABLE, after, "the authorizer failed"),
+                false => response::come_back(after),
+            }
         }
     }
 }

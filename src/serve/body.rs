@@ -2,6 +2,7 @@
 //! service's body.
 
 use std::{
+    error::Error,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -12,8 +13,14 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::{keep_alive::KeepAlive, preamble::Repair, retry::Retry, stream::EventStream, webkit::WebKitRepair};
-use crate::hub::Subscription;
+use super::{
+    keep_alive::KeepAlive, output::Output, preamble::Repair, retry::Retry, shape::Shape, stream::EventStream,
+    transform::Transform, webkit::WebKitRepair,
+};
+use crate::{
+    hub::Subscription,
+    wire::{encoded::EncodedEvent, event::Event, notice::Gap},
+};
 
 pin_project! {
     /// The body of the layer's responses: a stream of events, a short response of the layer's own, or the inner
@@ -25,7 +32,8 @@ pin_project! {
     ///
     /// With an inner body `B`, it implements `http_body::Body` if `B` is a `Body<Data = Bytes>`, as the bodies of
     /// hyper, axum and warp are. If the data of your inner service's body has another type, map the body first, for
-    /// example with `http_body_util::BodyExt::map_frame`. A stream itself never fails: every error comes from `B`.
+    /// example with `http_body_util::BodyExt::map_frame`. Errors are boxed: those
+    /// of `B`, and the [`Incomplete`](crate::Incomplete) with which a [strict](SseBody::strict) body breaks off.
     ///
     /// In a handler, read the whole request body before you answer: over HTTP/1.1, hyper does not notice that a client
     /// has hung up while part of its request is unread.
@@ -112,6 +120,110 @@ impl SseBody {
         self.set(|stream| stream.set_preamble(|preamble| preamble.announce_cursor = announce))
     }
 
+    /// Sends only the events for which `keep` returns `true`. A body may have several filters; they come before its
+    /// [transform](Self::transform).
+    ///
+    /// An event that is left out costs nothing on the wire. A client's last event id is that of the last event that it
+    /// was sent: if later ones were left out, and are no longer held when it reconnects, it gets a gap.
+    ///
+    /// ```
+    /// use tower_sse::{SseBody, Subscription};
+    ///
+    /// fn body(subscription: Subscription) -> SseBody {
+    ///     SseBody::new(subscription).filter(|event| event.name() != Some("debug"))
+    /// }
+    /// ```
+    pub fn filter(self, keep: impl FnMut(&EncodedEvent) -> bool + Send + 'static) -> Self {
+        self.set(|stream| stream.set_shape(|shape| shape.add_filter(keep)))
+    }
+
+    /// Sends what `map` makes of each event, with the event's id, and nothing where it returns `None`. This replaces an
+    /// earlier [transform](Self::transform).
+    ///
+    /// ```
+    /// use tower_sse::{Event, SseBody, Subscription};
+    ///
+    /// fn body(subscription: Subscription) -> SseBody {
+    ///     SseBody::new(subscription).filter_map(|event| match event.name() {
+    ///         Some("secret") => None,
+    ///         _ => Some(Event::text(event.data().to_uppercase())),
+    ///     })
+    /// }
+    /// ```
+    pub fn filter_map(self, mut map: impl FnMut(&EncodedEvent) -> Option<Event> + Send + 'static) -> Self {
+        self.transform(move |event: &EncodedEvent, out: &mut Output| {
+            if let Some(mapped) = map(event) {
+                out.replace(event, mapped);
+            }
+        })
+    }
+
+    /// Sends what a [`Transform`] makes of the events, the gaps and the end. By default all are sent as they are. A body
+    /// has one transform; a second one replaces it.
+    ///
+    /// The body begins at once, stays alive, coalesces, and announces its cursor as it does without a transform. A
+    /// closure is a transform of single events:
+    ///
+    /// ```
+    /// use tower_sse::{EncodedEvent, Event, EventName, Output, SseBody, Subscription};
+    ///
+    /// fn body(subscription: Subscription) -> SseBody {
+    ///     SseBody::new(subscription).transform(|event: &EncodedEvent, out: &mut Output| {
+    ///         if event.name() == Some("chart") {
+    ///             // Both stand for the event. Only the second has its id.
+    ///             out.replace(event, Event::text("a chart follows"));
+    ///         }
+    ///         out.pass(event);
+    ///     })
+    /// }
+    /// ```
+    pub fn transform(self, transform: impl Transform) -> Self {
+        self.set(|stream| stream.set_shape(|shape| shape.set_transform(transform)))
+    }
+
+    /// Says the channel in the name of each event, for clients that read several channels: `channel:name`, with
+    /// `message` for an event without a name. Off by default. See [`Route::show_channel`](crate::Route::show_channel).
+    pub fn show_channel(self, show: bool) -> Self {
+        self.set(|stream| stream.set_shape(|shape| shape.show_channel(show)))
+    }
+
+    /// Makes the end of the body mean that the client got everything, for clients that are no `EventSource`.
+    ///
+    /// A strict body ends only when all of its channels are [finished](crate::Channel::finish) and everything was sent.
+    /// On a gap, a lag, a shutdown, an expired grant, or when the reader is disconnected, replaced or closed, it breaks
+    /// off: its error is an [`Incomplete`](crate::Incomplete), over HTTP/1.1 the last chunk is missing, and over HTTP/2 the stream is reset.
+    /// Clients such as the SDKs of LLM vendors report that as an error, where they would take an end for a complete
+    /// answer. A strict body has no `gap` and `goodbye` events, unless a [transform](Self::transform) sends something
+    /// of its own.
+    ///
+    /// A gap that is known before the first byte is a response of its own: see
+    /// [`into_response`](Self::into_response). For a subscription that was not opened, see
+    /// [`refused_strictly`](Self::refused_strictly).
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_sse::{Grant, OpenOptions, Publisher, SseBody, Start};
+    ///
+    /// async fn answer(publisher: &Publisher, grant: Grant) -> Response<SseBody> {
+    ///     match OpenOptions::new().start(Start::Earliest).open(publisher, grant, None).await {
+    ///         Ok(subscription) => SseBody::new(subscription).strict().into_response(),
+    ///         Err(error) => SseBody::refused_strictly(publisher, &error),
+    ///     }
+    /// }
+    /// ```
+    pub fn strict(self) -> Self {
+        self.set(|stream| stream.set_shape(Shape::set_strict))
+    }
+
+    /// Ends the body, but not the stream behind it, after this time: as soon as the client has everything that can be
+    /// read, or else with the next chunk. Off by default. See [`Route::close_after`](crate::Route::close_after).
+    ///
+    /// [Announce the cursor](Self::announce_cursor) to a client that brings no id, so that it can go on if nothing comes
+    /// in that time.
+    pub fn close_after(self, time: Duration) -> Self {
+        self.set(|stream| stream.set_close(time))
+    }
+
     /// Begins the stream with a block that makes WebKit discard a partial event from before a reconnect, if `repair`
     /// applies to a request with these `headers`. By default there is no block. Pass the
     /// [last event id](crate::last_event_id) of the request; the block repeats it, so that the client keeps it. See
@@ -134,6 +246,14 @@ impl SseBody {
     pub(crate) fn repaired(self, last_event_id: Option<&[u8]>) -> Self {
         let repair = Some(Repair::of(last_event_id));
         self.set(|stream| stream.set_preamble(|preamble| preamble.repair = repair))
+    }
+
+    /// The gap with which the body would break off before its first event.
+    pub(crate) fn fatal_gap(&self) -> Option<&Gap> {
+        match &self.kind {
+            Kind::Stream { stream } => stream.fatal_gap(),
+            _ => None,
+        }
     }
 
     pub(crate) fn rest(bytes: Option<Bytes>) -> Self {
@@ -183,25 +303,31 @@ impl From<Subscription> for SseBody {
     }
 }
 
-impl<B: Body<Data = Bytes>> Body for SseBody<B> {
+/// The errors are those of the inner body, and an [`Incomplete`](crate::Incomplete) where a [strict](SseBody::strict) body breaks off.
+impl<B> Body for SseBody<B>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
+{
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = Box<dyn Error + Send + Sync>;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let mut kind = self.project().kind;
-        let bytes = match kind.as_mut().project() {
-            KindProj::Inner { body } => return body.poll_frame(cx),
+        let chunk = match kind.as_mut().project() {
+            KindProj::Inner { body } => {
+                return body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)));
+            }
             KindProj::Stream { stream } => {
-                let bytes = ready!(stream.as_mut().poll_chunk(cx));
-                if bytes.is_none() {
+                let chunk = ready!(stream.as_mut().poll_chunk(cx));
+                if !matches!(chunk, Some(Ok(_))) {
                     // Frees the subscription at once, however long the server keeps the body.
                     kind.set(Kind::Rest { bytes: None });
                 }
-                bytes
+                chunk
             }
-            KindProj::Rest { bytes } | KindProj::Whole { bytes } => bytes.take().map(|bytes| *bytes),
+            KindProj::Rest { bytes } | KindProj::Whole { bytes } => bytes.take().map(|bytes| Ok(*bytes)),
         };
-        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+        Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

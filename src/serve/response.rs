@@ -4,18 +4,29 @@ use std::time::Duration;
 
 use http::{
     HeaderName, HeaderValue, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE},
+    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::body::SseBody;
-use crate::{authorize::Denied, hub::Subscription, wire::encode::write_retry};
+use crate::{
+    authorize::Denied,
+    hub::Subscription,
+    wire::{cursor::Offset, encode::write_retry, notice::Gap},
+};
 
 impl SseBody {
-    /// Returns a 200 response with this body and the headers that a stream needs: `content-type: text/event-stream`,
-    /// `cache-control: no-cache, no-transform` and `x-accel-buffering: no`.
+    /// Returns a response with this body and the headers that a stream needs.
+    ///
+    /// For a [strict](Self::strict) body whose subscription begins with a gap, it is a 410 (Gone) instead, with an
+    /// `application/problem+json` body. Besides the usual members of a problem, it has the gap's `reason`, `requested`
+    /// and `first`, as a [`gap` event](crate::Gap) has them, and `last_event_id`: the id with which the client gets what
+    /// is still held.
     pub fn into_response(self) -> Response<Self> {
-        stream(self, false)
+        match self.fatal_gap() {
+            Some(gap) => gone(gap),
+            None => stream(self, false),
+        }
     }
 }
 
@@ -49,14 +60,36 @@ pub(crate) fn stop() -> Response<SseBody> {
     not_stored(StatusCode::NO_CONTENT, SseBody::whole(None))
 }
 
+/// A status that says that a request may succeed after a time, with that time in whole seconds.
+pub(crate) fn try_again(status: StatusCode, after: Duration, detail: &str) -> Response<SseBody> {
+    let mut response = problem(status, Some(detail));
+    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    response.headers_mut().insert(RETRY_AFTER, seconds.max(1).into());
+    response
+}
+
+/// A 410: what comes after the request's last event id is gone, at least in part.
+pub(crate) fn gone(gap: &Gap) -> Response<SseBody> {
+    let members = json!({
+        "reason": gap.reason.as_str(),
+        "requested": gap.requested,
+        "first": gap.first.map(Offset::get),
+        "last_event_id": gap.cursor.to_string(),
+    });
+    problem_with(StatusCode::GONE, Some("events that the stream would begin with are no longer held"), members)
+}
+
 /// A problem as in [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457): with `about:blank`, the title is that of the
 /// status.
 pub(crate) fn problem(status: StatusCode, detail: Option<&str>) -> Response<SseBody> {
-    let mut body = json!({
-        "type": "about:blank",
-        "title": status.canonical_reason(),
-        "status": status.as_u16(),
-    });
+    problem_with(status, detail, json!({}))
+}
+
+/// A problem with more members.
+fn problem_with(status: StatusCode, detail: Option<&str>, mut body: Value) -> Response<SseBody> {
+    body["type"] = "about:blank".into();
+    body["title"] = status.canonical_reason().into();
+    body["status"] = status.as_u16().into();
     if let Some(detail) = detail {
         body["detail"] = detail.into();
     }
@@ -89,11 +122,9 @@ fn not_stored(status: StatusCode, body: SseBody) -> Response<SseBody> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use http_body::Body as _;
     use http_body_util::BodyExt;
-    use serde_json::Value;
-
-    use super::*;
 
     async fn json(response: Response<SseBody>) -> Value {
         serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()

@@ -53,6 +53,9 @@ pub struct Route {
     pub(crate) announce_cursor: bool,
     pub(crate) webkit_repair: WebKitRepair,
     pub(crate) declare_charset: bool,
+    pub(crate) show_channel: bool,
+    pub(crate) strict: bool,
+    pub(crate) close_after: Option<Duration>,
 }
 
 impl Route {
@@ -69,6 +72,9 @@ impl Route {
             announce_cursor: false,
             webkit_repair: WebKitRepair::default(),
             declare_charset: false,
+            show_channel: false,
+            strict: false,
+            close_after: None,
         }
     }
 
@@ -157,6 +163,81 @@ impl Route {
     /// [parsing]: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
     pub fn declare_charset(mut self, declare: bool) -> Self {
         self.declare_charset = declare;
+        self
+    }
+
+    /// Says the channel in the name of each event: `channel:name`, with `message` for an event without a name, as
+    /// browsers call it. Off by default.
+    ///
+    /// Turn it on for a route on which a request reads several channels. A name is all that a page's `EventSource` can
+    /// listen to, so a page listens to `news:message` for the events of the channel `news`, and to `news:update` for
+    /// those that are named `update`. A `%` or `:` in a channel's name is percent-encoded. The crate's own events keep
+    /// their names, and so do keep-alives.
+    ///
+    /// The layer then copies each event for each reader, instead of sending the bytes that all readers share.
+    ///
+    /// ```
+    /// use tower_sse::Route;
+    ///
+    /// let route = Route::new("/events").show_channel(true);
+    /// ```
+    ///
+    /// ```js
+    /// const source = new EventSource("/events?channel=news&channel=chat");
+    /// source.addEventListener("news:message", (event) => showNews(event.data));
+    /// source.addEventListener("chat:message", (event) => showChat(event.data));
+    /// ```
+    pub fn show_channel(mut self, show: bool) -> Self {
+        self.show_channel = show;
+        self
+    }
+
+    /// Makes the end of a stream mean that the client got everything, for clients that use `fetch`. Off by default: an
+    /// `EventSource` would give up on most of this.
+    ///
+    /// A stream ends only when all of its channels are [finished](crate::Channel::finish) and everything was sent, and
+    /// otherwise breaks off: see [`SseBody::strict`](crate::SseBody::strict). What is 200 and an empty stream on other
+    /// routes is a status here:
+    ///
+    /// | status | when |
+    /// | --- | --- |
+    /// | 409 | the client is connected already, and the route [refuses](crate::Duplicates::Refuse) a second connection |
+    /// | 410 | events that the stream would begin with are no longer held: see [`SseBody::into_response`](crate::SseBody::into_response) |
+    /// | 429 | the client has as many connections as it may |
+    /// | 503 | another limit, a shutdown, a backend or an authorizer that failed |
+    ///
+    /// All but the 410 have a `Retry-After`, a random time of the [hub's](crate::PublisherBuilder::reconnect) in whole
+    /// seconds.
+    ///
+    /// ```
+    /// use tower_sse::{OpenOptions, Route, Start};
+    ///
+    /// let answers = Route::new("/answers/{channel}").strict(true).options(OpenOptions::new().start(Start::Earliest));
+    /// ```
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    /// Ends each answer, but not the stream behind it, after this time, so that a client polls on with its last event
+    /// id. Off by default.
+    ///
+    /// An answer ends between two events, no earlier than after this time: as soon as the client has everything that can
+    /// be read, or else with the next chunk. It always brings what there is, even if the time is zero. A client waits
+    /// for the route's [`retry`](Self::retry) before it asks again, and misses nothing. A fresh reader is sent its
+    /// [cursor](Self::announce_cursor), so that it can go on if nothing comes in that time.
+    ///
+    /// Use it for clients and proxies that hold no connection for long, such as those of MCP. A
+    /// [strict](Self::strict) stream ends in this way too, which its client must not take for a complete answer.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_sse::Route;
+    ///
+    /// let polled = Route::new("/poll/{channel}").retry(Duration::from_secs(1)).close_after(Duration::from_secs(20));
+    /// ```
+    pub fn close_after(mut self, time: Duration) -> Self {
+        self.close_after = Some(time);
         self
     }
 

@@ -1,6 +1,7 @@
 //! What a reader is sent, in order: the preamble, then the subscription's events, and a keep-alive when it is idle.
 
 use std::{
+    error::Error,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -10,12 +11,14 @@ use bytes::Bytes;
 use pin_project_lite::pin_project;
 
 use super::{
+    close::Close,
     coalesce::Coalesce,
     idle::Idle,
     keep_alive::{KeepAlive, Line},
     preamble::Preamble,
+    shape::{Next, Over, Shape},
 };
-use crate::hub::Subscription;
+use crate::{hub::Subscription, wire::notice::Gap};
 
 pin_project! {
     #[derive(Debug)]
@@ -23,8 +26,8 @@ pin_project! {
         // `None` once it was sent. Boxed, so that an idle stream does not carry it.
         preamble: Option<Box<Preamble>>,
         subscription: Subscription,
-        // Boxed, because it is off by default.
-        coalesce: Option<Box<Coalesce>>,
+        // Boxed, because most streams send what they read at once and as it is, until there is no more.
+        special: Option<Box<Special>>,
         // The keep-alive's bytes.
         line: Line,
         #[pin]
@@ -32,10 +35,26 @@ pin_project! {
     }
 }
 
+/// What only some streams have.
+#[derive(Debug, Default)]
+struct Special {
+    coalesce: Option<Coalesce>,
+    // Boxed, because it is large, and not needed to coalesce.
+    shape: Option<Box<Shape>>,
+    close: Option<Close>,
+    /// How the stream ends at the next poll.
+    over: Option<Over>,
+    /// The server has had the time to send what came before the stream breaks off.
+    flushed: bool,
+}
+
+/// Some bytes, or the error with which the stream breaks off.
+type Chunk = Result<Bytes, Box<dyn Error + Send + Sync>>;
+
 impl EventStream {
     pub(crate) fn new(subscription: Subscription) -> Self {
         let (line, idle) = idle(KeepAlive::default());
-        Self { preamble: Some(Box::default()), subscription, coalesce: None, line, idle }
+        Self { preamble: Some(Box::default()), subscription, special: None, line, idle }
     }
 
     /// Changes what the first bytes say. It has no effect once they were sent.
@@ -53,67 +72,145 @@ impl EventStream {
     }
 
     pub(crate) fn set_coalesce(self: Pin<&mut Self>, pause: Duration) {
-        *self.project().coalesce = Coalesce::new(pause).map(Box::new);
+        self.project().special.get_or_insert_default().coalesce = Coalesce::new(pause);
     }
 
-    /// Returns the next bytes. `None` is the end, after which the stream is not polled again.
-    pub(crate) fn poll_chunk(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    pub(crate) fn set_shape(self: Pin<&mut Self>, change: impl FnOnce(&mut Shape)) {
+        let special = self.project().special.get_or_insert_default();
+        change(special.shape.get_or_insert_default());
+    }
+
+    pub(crate) fn set_close(self: Pin<&mut Self>, after: Duration) {
+        self.project().special.get_or_insert_default().close = Some(Close::new(after));
+    }
+
+    /// The gap with which the stream would break off before its first event.
+    pub(crate) fn fatal_gap(&self) -> Option<&Gap> {
+        let shape = self.special.as_ref()?.shape.as_ref()?;
+        self.subscription.untold_gap().filter(|_| shape.is_strict())
+    }
+
+    /// Returns the next bytes. `None` or an error is the end, after which the stream is not polled again.
+    pub(crate) fn poll_chunk(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
         let this = self.as_mut().project();
-        match this.preamble.take() {
-            Some(preamble) if preamble.announce_cursor => {
-                Poll::Ready(Some(announced(this.subscription, &preamble, cx)))
-            }
-            Some(preamble) => Poll::Ready(Some(preamble.encode(None).into())),
-            None => self.poll_delivery(cx),
+        let Some(preamble) = this.preamble.take() else { return self.poll_delivery(cx) };
+        let Next { bytes, over } = first(this.subscription, &preamble, this.special.as_deref_mut(), cx);
+        if let Some(special) = this.special {
+            special.over = over;
+            special.close.iter_mut().for_each(Close::begin);
         }
+        Poll::Ready(Some(Ok(bytes)))
     }
 
-    fn poll_delivery(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    fn poll_delivery(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
         let this = self.project();
-        match poll_subscription(this.subscription, this.coalesce.as_deref_mut(), cx) {
-            Poll::Ready(chunk) => {
+        let mut special = this.special.as_deref_mut();
+        if let Some(special) = special.as_deref_mut()
+            && special.over.is_some()
+        {
+            return special.poll_over(cx);
+        }
+        match poll_coalesced(this.subscription, special.as_deref_mut(), cx) {
+            Poll::Ready(next) => {
                 this.idle.sent();
-                Poll::Ready(chunk)
+                match special {
+                    Some(special) => special.poll_sent(next, cx),
+                    None => Poll::Ready(next.over.is_none().then_some(Ok(next.bytes))),
+                }
             }
-            // Both the subscription and the coalescer have registered the waker.
+            Poll::Pending if special.is_some_and(|special| special.is_due(cx)) => Poll::Ready(None),
+            // The subscription, the coalescer and the end's timer have registered the waker.
             Poll::Pending => {
                 ready!(this.idle.poll(cx));
-                Poll::Ready(Some(this.line.bytes()))
+                Poll::Ready(Some(Ok(this.line.bytes())))
             }
         }
     }
 }
 
-fn poll_subscription(
-    subscription: &mut Subscription,
-    coalesce: Option<&mut Coalesce>,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Bytes>> {
-    let Some(coalesce) = coalesce else { return subscription.poll_chunk(cx) };
-    if !subscription.is_level(cx) {
-        ready!(coalesce.poll(cx));
+impl Special {
+    /// Whether it is time to close the answer.
+    fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
+        self.close.as_mut().is_some_and(|close| close.poll(cx).is_ready())
     }
-    let chunk = ready!(subscription.poll_chunk(cx));
-    // A reader that is behind gets the rest at once, chunk by chunk.
-    if subscription.is_level(cx) {
-        coalesce.sent();
+
+    fn poll_sent(&mut self, Next { bytes, over }: Next, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        self.over = over.or_else(|| self.is_due(cx).then_some(Over::Complete));
+        if bytes.is_empty() { self.poll_over(cx) } else { Poll::Ready(Some(Ok(bytes))) }
     }
-    Poll::Ready(chunk)
+
+    /// Ends the stream. Before it breaks off, it is pending once: a server sends what it has when a body is pending, and
+    /// drops it when the body fails.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        if let Some(Over::BrokenOff(_)) = self.over
+            && !std::mem::replace(&mut self.flushed, true)
+        {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(match self.over.take() {
+            Some(Over::BrokenOff(error)) => Some(Err(error)),
+            Some(Over::Complete) | None => None,
+        })
+    }
 }
 
-/// Returns the preamble with the position at which the reader starts, followed by what is already there for the reader.
+fn poll_coalesced(subscription: &mut Subscription, special: Option<&mut Special>, cx: &mut Context<'_>) -> Poll<Next> {
+    let Some(special) = special else { return poll_next(subscription, None, cx) };
+    if let Some(coalesce) = &mut special.coalesce
+        && !subscription.is_level(cx)
+    {
+        ready!(coalesce.poll(cx));
+    }
+    let next = ready!(poll_next(subscription, special.shape.as_deref_mut(), cx));
+    // A reader that is behind gets the rest at once, chunk by chunk.
+    if let Some(coalesce) = &mut special.coalesce
+        && subscription.is_level(cx)
+    {
+        coalesce.sent();
+    }
+    Poll::Ready(next)
+}
+
+fn poll_next(subscription: &mut Subscription, shape: Option<&mut Shape>, cx: &mut Context<'_>) -> Poll<Next> {
+    if let Some(shape) = shape {
+        return shape.poll(subscription, cx);
+    }
+    subscription.poll_chunk(cx).map(|chunk| match chunk {
+        Some(bytes) => Next { bytes, over: None },
+        None => Next { bytes: Bytes::new(), over: Some(Over::Complete) },
+    })
+}
+
+/// Returns the first bytes: the preamble and what the stream's shape begins with. If the preamble says the position at
+/// which the reader starts, what is already there for the reader follows.
 ///
 /// A reader that is owed a gap is not told a position: if the connection broke before the gap, the reader would
 /// reconnect with an id after what it has missed.
-fn announced(subscription: &mut Subscription, preamble: &Preamble, cx: &mut Context<'_>) -> Bytes {
+fn first(
+    subscription: &mut Subscription,
+    preamble: &Preamble,
+    special: Option<&mut Special>,
+    cx: &mut Context<'_>,
+) -> Next {
+    let mut shape = special.and_then(|special| special.shape.as_deref_mut());
+    let head = shape.as_deref_mut().map_or_else(|| Next { bytes: Bytes::new(), over: None }, Shape::begin);
+    let write = |cursor, bytes: &[u8]| {
+        let mut first = preamble.encode(cursor);
+        first.extend_from_slice(&head.bytes);
+        first.extend_from_slice(bytes);
+        first.into()
+    };
+    if !preamble.announce_cursor || head.over.is_some() {
+        return Next { bytes: write(None, &[]), over: head.over };
+    }
     let start = subscription.cursor();
-    match subscription.poll_chunk(cx) {
-        Poll::Pending => preamble.encode(Some(start)).into(),
+    match poll_next(subscription, shape, cx) {
+        Poll::Pending => Next { bytes: write(Some(start), &[]), over: None },
         // Anything that leaves the position unchanged is that gap, or the end.
-        Poll::Ready(chunk) => {
-            let mut bytes = preamble.encode(Some(start).filter(|&start| subscription.cursor() != start));
-            bytes.extend_from_slice(&chunk.unwrap_or_default());
-            bytes.into()
+        Poll::Ready(next) => {
+            let announced = Some(start).filter(|&start| subscription.cursor() != start);
+            Next { bytes: write(announced, &next.bytes), over: next.over }
         }
     }
 }

@@ -5,18 +5,22 @@
 //!
 //! [spec]: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 
+mod channel;
 mod whole;
 pub(crate) mod write;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
+pub(crate) use self::channel::write_with_channel;
 pub(crate) use self::whole::is_whole;
 pub(crate) use self::write::{retry_millis, write_comment, write_empty_event, write_field, write_retry};
 use crate::wire::{
     cursor::{Cursor, Offset},
     event::{Event, Rare},
     except::Except,
-    name::{CustomId, IdempotencyKey},
+    name::{ChannelName, Comment, CustomId, IdempotencyKey},
 };
 
 /// An event with all of its bytes except the id, which only the log can assign. Drafts are made outside of any lock.
@@ -32,10 +36,8 @@ impl Draft {
     /// Encodes `event`. `next` is roughly the offset that the event will get: if the real one has as many digits, the
     /// bytes need no more room than is allocated here.
     pub(crate) fn new(event: Event, next: Offset) -> Self {
+        let head_len = head_len(&event);
         let Event { data, name, id, retry, comment, rare } = event;
-        let head_len = name.as_ref().map_or(0, |name| "event: \n".len() + name.as_str().len())
-            + comment.as_ref().map_or(0, |comment| ": \n".len() + comment.as_str().len())
-            + retry.map_or(0, |retry| "retry: \n".len() + retry_millis(retry).to_string().len());
         let len = head_len + data.len() + Self::id_len(id.as_ref(), next);
         // Reuse the data's own memory if nothing goes before it and if its spare capacity is too small to matter while
         // it is held.
@@ -43,12 +45,7 @@ impl Draft {
             return Self { bytes: data, len, custom: id, rare };
         }
         let mut out = Vec::with_capacity(len);
-        if let Some(comment) = &comment {
-            write_comment(&mut out, Some(comment));
-        }
-        if let Some(retry) = retry {
-            write_retry(&mut out, retry);
-        }
+        write_head(&mut out, comment.as_ref(), retry);
         if let Some(name) = &name {
             write_field(&mut out, "event", name);
         }
@@ -117,6 +114,34 @@ impl Draft {
         self.bytes.push(b'\n');
         (Sealed::new(cursor.offset, self.bytes.into()), self.custom)
     }
+}
+
+/// How many bytes go before an event's data.
+fn head_len(event: &Event) -> usize {
+    event.name.as_ref().map_or(0, |name| "event: \n".len() + name.as_str().len())
+        + event.comment.as_ref().map_or(0, |comment| ": \n".len() + comment.as_str().len())
+        + event.retry.map_or(0, |retry| "retry: \n".len() + retry_millis(retry).to_string().len())
+}
+
+fn write_head(out: &mut Vec<u8>, comment: Option<&Comment>, retry: Option<Duration>) {
+    if let Some(comment) = comment {
+        write_comment(out, Some(comment));
+    }
+    if let Some(retry) = retry {
+        write_retry(out, retry);
+    }
+}
+
+/// Writes the lines of an event that is made for one reader, without its id and the blank line. The event's name goes on
+/// the wire as the name of `channel`'s event of that name, if there is a `channel`.
+pub(crate) fn write_lines(out: &mut Vec<u8>, event: &Event, channel: Option<&ChannelName>) {
+    write_head(out, event.comment.as_ref(), event.retry);
+    match (channel, &event.name) {
+        (Some(channel), name) => channel::write_name(out, channel, name.as_ref().map(|name| name.as_str())),
+        (None, Some(name)) => write_field(out, "event", name),
+        (None, None) => {}
+    }
+    out.extend_from_slice(&event.data);
 }
 
 fn digits(offset: Offset) -> usize {

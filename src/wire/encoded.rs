@@ -65,7 +65,18 @@ impl EncodedEvent {
 
     /// The value of the `id:` line, if there is one. It comes last, before the blank line.
     pub(crate) fn id_text(&self) -> Option<&str> {
-        self.field("id")
+        std::str::from_utf8(self.last_line()?.strip_prefix(b"id: ")?).ok()
+    }
+
+    /// Whether there is an `id:` line.
+    pub(crate) fn has_id(&self) -> bool {
+        self.last_line().is_some_and(|line| line.starts_with(b"id: "))
+    }
+
+    /// The last line before the blank line, which is that of the id, if there is one.
+    fn last_line(&self) -> Option<&[u8]> {
+        let lines = self.as_bytes().strip_suffix(b"\n\n")?;
+        Some(memchr::memrchr(b'\n', lines).map_or(lines, |end| &lines[end + 1..]))
     }
 
     /// Returns the event's name. Without a name (`None`), a browser calls the event `message`.

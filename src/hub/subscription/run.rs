@@ -1,0 +1,123 @@
+//! Reading a subscription in runs: all the events that can be read now, one by one, as a body that maps them needs them.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+
+use super::{Found, Positions, Subscription};
+use crate::{
+    log::{Batch, Limit},
+    wire::{
+        encoded::EncodedEvent,
+        notice::{EndReason, Gap},
+    },
+};
+
+/// What comes next for a reader.
+pub(crate) enum Turn {
+    Run(Run),
+    Gap(Gap),
+    /// The end, with the lines that tell a client of it, if there are any.
+    End(EndReason, Option<Bytes>),
+}
+
+/// Events in a row, at least one and about as many as make a body chunk.
+pub(crate) enum Run {
+    /// The common case of a reader that is level needs no memory of its own.
+    One(EncodedEvent),
+    /// `chunk` is empty, or their bytes lie in it, one after the other.
+    Many { chunk: Bytes, events: Vec<EncodedEvent> },
+}
+
+impl Run {
+    const NONE: Self = Self::Many { chunk: Bytes::new(), events: Vec::new() };
+
+    pub(crate) fn as_slice(&self) -> &[EncodedEvent] {
+        match self {
+            Self::One(event) => std::slice::from_ref(event),
+            Self::Many { events, .. } => events,
+        }
+    }
+
+    /// Adds what comes after it.
+    fn add(&mut self, next: Self) {
+        let many = |run| match run {
+            Self::One(event) => vec![event],
+            Self::Many { events, .. } => events,
+        };
+        let mut events = many(std::mem::replace(self, Self::NONE));
+        events.extend(many(next));
+        *self = Self::Many { chunk: Bytes::new(), events };
+    }
+
+    /// Leaves out the events for which `keep` returns `false`. It may leave none.
+    pub(crate) fn retain(&mut self, keep: &mut (impl FnMut(&EncodedEvent) -> bool + ?Sized)) {
+        match self {
+            Self::One(event) if !keep(event) => *self = Self::NONE,
+            Self::One(_) => {}
+            Self::Many { events, .. } => events.retain(keep),
+        }
+    }
+}
+
+impl Subscription {
+    /// The gap that comes before anything else, if there is one.
+    pub(crate) fn untold_gap(&self) -> Option<&Gap> {
+        self.gap.as_deref()
+    }
+
+    /// Reads what can be read now, up to the size of a body chunk.
+    pub(crate) fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        if let Some(reason) = self.end {
+            return Poll::Ready(Turn::End(reason, None));
+        }
+        if let Some(gap) = self.gap.take() {
+            return Poll::Ready(Turn::Gap(*gap));
+        }
+        Poll::Ready(match ready!(self.poll_found(cx, self.limit(0))) {
+            Found::Batch(batch) => Turn::Run(self.run(batch, cx)),
+            Found::Lagged => Turn::Gap(self.lag()),
+            Found::Lost(epoch) => Turn::Gap(self.begin_anew(epoch)),
+            Found::End(reason) => {
+                self.end(reason);
+                Turn::End(reason, self.farewell(reason))
+            }
+        })
+    }
+
+    /// How much to read at once, if so many bytes were read already.
+    fn limit(&self, read: usize) -> Limit {
+        match &self.positions {
+            // What is read of them at once does not say which event is of which channel.
+            Positions::Several(_) => Limit::ONE,
+            Positions::None | Positions::One(_) => Limit { bytes: Limit::RUN.bytes.saturating_sub(read), ..Limit::RUN },
+        }
+    }
+
+    /// Reads on after `batch`, unless that is a good part of a chunk already. Anything but events is found again by the
+    /// next read.
+    fn run(&mut self, batch: Batch, cx: &mut Context<'_>) -> Run {
+        let mut read = batch.len();
+        let mut run = self.take(batch);
+        while 2 * read < Limit::RUN.bytes
+            && !self.is_level(cx)
+            && let Poll::Ready(Found::Batch(batch)) = self.poll_positions(cx, self.limit(read))
+        {
+            read += batch.len();
+            run.add(self.take(batch));
+        }
+        run
+    }
+
+    fn take(&mut self, batch: Batch) -> Run {
+        self.cursor = batch.last();
+        match batch {
+            Batch::One(event) => Run::One(self.positions.seen(event)),
+            Batch::Each { chunk, events } => {
+                let events = events.into_iter().map(|event| self.positions.seen(event)).collect();
+                Run::Many { chunk, events }
+            }
+            Batch::Many { .. } => unreachable!("the events were asked for one by one"),
+        }
+    }
+}

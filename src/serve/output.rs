@@ -1,0 +1,215 @@
+//! What a transform sends: puts events together to one chunk, and keeps the ids right.
+
+use std::{error::Error, ops::Range};
+
+use bytes::Bytes;
+
+use crate::wire::{
+    cursor::Offset,
+    encode::{write_lines, write_with_channel},
+    encoded::EncodedEvent,
+    event::Event,
+};
+
+/// Where a [`Transform`](crate::Transform) puts what the client is to get.
+///
+/// An event that stands for an event of the subscription, its *source*, takes the source's id, so that a client that
+/// reconnects goes on after it. Of several that stand for one source only the last has the id: if the connection breaks
+/// between them, the client gets all of them again, and loses none.
+///
+/// Use sources in the order in which the transform got them. An event for a source that is older than one that was used
+/// before has no id, since it would take a client that reconnects back to it.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// In which the events lie one after the other, or nothing.
+    chunk: Bytes,
+    /// The part of it that was passed on as it is, as long as that is all and lies in one piece.
+    part: Range<usize>,
+    /// A single event that was passed on as it is, as long as that is all.
+    only: Option<Bytes>,
+    /// Otherwise a copy of everything.
+    copied: Vec<u8>,
+    /// The last source, and where its last event ends in the bytes.
+    last: Option<(Offset, usize)>,
+    /// The highest source of all.
+    reached: Offset,
+    /// What a body without a transform would send.
+    notice: Option<Bytes>,
+    control: Control,
+    shows_channel: bool,
+}
+
+/// How the body goes on.
+#[derive(Debug, Default)]
+pub(super) enum Control {
+    /// As it would by itself.
+    #[default]
+    Usual,
+    GoOn,
+    Finish,
+    BreakOff(Box<dyn Error + Send + Sync>),
+}
+
+impl Output {
+    /// Sends an event as it is: with the bytes that all readers share.
+    pub fn pass(&mut self, event: &EncodedEvent) {
+        let has_id = event.has_id();
+        if has_id {
+            self.use_source(event);
+        }
+        let len = match self.shows_channel {
+            true => {
+                let out = self.copy();
+                write_with_channel(out, event.channel(), event.as_bytes());
+                out.len()
+            }
+            false => self.append(event.as_bytes()),
+        };
+        if has_id && event.offset() < self.reached {
+            strip_id(self.copy(), len);
+        } else if has_id {
+            (self.last, self.reached) = (Some((event.offset(), len)), event.offset());
+        }
+    }
+
+    /// Sends `event`, which stands for `source` and takes its id, if it has one: an [ephemeral](crate::Event::ephemeral)
+    /// source has none. An id and an idempotency key of its own are not used.
+    pub fn replace(&mut self, source: &EncodedEvent, event: Event) {
+        let id = source.id_text().filter(|_| source.offset() >= self.reached);
+        if id.is_some() {
+            self.use_source(source);
+        }
+        let channel = self.shows_channel.then(|| source.channel());
+        let out = self.copy();
+        write_lines(out, &event, channel);
+        if let Some(id) = id {
+            out.extend_from_slice(b"id: ");
+            out.extend_from_slice(id.as_bytes());
+            out.push(b'\n');
+        }
+        out.push(b'\n');
+        if id.is_some() {
+            (self.last, self.reached) = (Some((source.offset(), self.copied.len())), source.offset());
+        }
+    }
+
+    /// Sends `event` without an id: it leaves the client's last event id as it is. An id and an idempotency key of its
+    /// own are not used.
+    pub fn send(&mut self, event: Event) {
+        let out = self.copy();
+        write_lines(out, &event, None);
+        out.push(b'\n');
+    }
+
+    /// Sends what a body without a transform sends at this point: the `gap` event in [`gap`](crate::Transform::gap), the
+    /// `goodbye` event or the `retry:` line in [`end`](crate::Transform::end). In a [strict](crate::SseBody::strict) body
+    /// that is nothing.
+    pub fn notice(&mut self) {
+        if let Some(notice) = self.notice.take() {
+            self.append(&notice);
+        }
+    }
+
+    /// Lets a [strict](crate::SseBody::strict) body go on after a gap, because the client was told of it in some other
+    /// way.
+    pub fn go_on(&mut self) {
+        self.control = Control::GoOn;
+    }
+
+    /// Ends the body after what was sent, as one that is complete.
+    pub fn finish(&mut self) {
+        self.control = Control::Finish;
+    }
+
+    /// Breaks the body off after what was sent: over HTTP/1.1 the last chunk is missing, over HTTP/2 the stream is reset.
+    /// The server gets `error` as the body's error.
+    pub fn break_off(&mut self, error: impl Into<Box<dyn Error + Send + Sync>>) {
+        self.control = Control::BreakOff(error.into());
+    }
+
+    pub(super) fn show_channel(&mut self, show: bool) {
+        self.shows_channel = show;
+    }
+
+    /// Sets what `notice` sends, until the output is taken.
+    pub(super) fn set_notice(&mut self, notice: Option<Bytes>) {
+        self.notice = notice;
+    }
+
+    /// Forgets the sources: what comes may be before them.
+    pub(super) fn begin_anew(&mut self) {
+        self.reached = Offset::START;
+    }
+
+    /// Sets in what the events lie that come next, until the output is taken.
+    pub(super) fn set_chunk(&mut self, chunk: &Bytes) {
+        self.chunk = chunk.clone();
+    }
+
+    /// A gap is told in another way than by breaking off.
+    pub(super) fn goes_on(&self) -> bool {
+        matches!(self.control, Control::GoOn)
+    }
+
+    /// Takes what was sent, and how to go on.
+    pub(super) fn take(&mut self) -> (Bytes, Control) {
+        (self.last, self.notice) = (None, None);
+        let (chunk, part) = (std::mem::take(&mut self.chunk), std::mem::take(&mut self.part));
+        let bytes = match self.only.take() {
+            Some(only) => only,
+            None if part.is_empty() => std::mem::take(&mut self.copied).into(),
+            None => chunk.slice(part),
+        };
+        (bytes, std::mem::take(&mut self.control))
+    }
+
+    /// Appends whole events, and returns how many bytes there are.
+    fn append(&mut self, bytes: &Bytes) -> usize {
+        if self.copied.is_empty() && self.only.is_none() {
+            match range_of(bytes, &self.chunk) {
+                Some(range) if self.part.is_empty() => {
+                    self.part = range;
+                    return self.part.len();
+                }
+                Some(range) if self.part.end == range.start => {
+                    self.part.end = range.end;
+                    return self.part.len();
+                }
+                None if self.part.is_empty() => return self.only.insert(bytes.clone()).len(),
+                _ => {}
+            }
+        }
+        let out = self.copy();
+        out.extend_from_slice(bytes);
+        out.len()
+    }
+
+    /// The bytes to write to.
+    fn copy(&mut self) -> &mut Vec<u8> {
+        self.copied.extend_from_slice(&self.chunk[std::mem::take(&mut self.part)]);
+        if let Some(only) = self.only.take() {
+            self.copied.extend_from_slice(&only);
+        }
+        &mut self.copied
+    }
+
+    /// An event that stands for this source comes: one that stands for it already loses its id.
+    fn use_source(&mut self, source: &EncodedEvent) {
+        if let Some((_, end)) = self.last.take_if(|(offset, _)| *offset == source.offset()) {
+            strip_id(self.copy(), end);
+        }
+    }
+}
+
+/// Takes the id out of the event that ends there: the last line before the blank one.
+fn strip_id(bytes: &mut Vec<u8>, end: usize) {
+    let line = memchr::memrchr(b'\n', &bytes[..end - 2]).map_or(0, |before| before + 1);
+    bytes.drain(line..end - 1);
+}
+
+/// Where `bytes` lie in `chunk`, if they do.
+fn range_of(bytes: &Bytes, chunk: &Bytes) -> Option<Range<usize>> {
+    let from = bytes.as_ptr().addr().checked_sub(chunk.as_ptr().addr())?;
+    let range = from..from + bytes.len();
+    (range.end <= chunk.len()).then_some(range)
+}
