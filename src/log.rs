@@ -13,6 +13,7 @@ mod custom;
 mod ephemeral;
 mod exceptions;
 mod head;
+mod history;
 mod lane;
 mod lane_id;
 mod marks;
@@ -36,7 +37,7 @@ pub(crate) use self::{
     remains::Remains,
     tombstone::Tombstone,
 };
-use self::{clients::Clients, ephemeral::Ephemeral, exceptions::Exceptions, lane::Lane, retention::EVENT_OVERHEAD};
+use self::{clients::Clients, ephemeral::Ephemeral, exceptions::Exceptions, history::History, lane::Lane, retention::EVENT_OVERHEAD};
 use crate::wire::{
     cursor::Offset,
     encode::Sealed,
@@ -63,6 +64,12 @@ pub(crate) struct Log {
     bytes: usize,
     /// None of them is older: in the log's milliseconds.
     oldest_at: u64,
+    /// None of them is newer.
+    newest_at: u64,
+    /// Which of them are history, if not all are.
+    history: Option<Box<History>>,
+    /// It has readers.
+    is_read: bool,
     /// No event will follow.
     finished: bool,
 }
@@ -81,12 +88,20 @@ impl Log {
             events: 0,
             bytes: 0,
             oldest_at: 0,
+            newest_at: 0,
+            history: History::of(retention),
+            is_read: false,
             finished,
         }
     }
 
     /// Holds this much from now on. An empty log may have its time begin anew.
     pub(crate) fn retain(&mut self, retention: Retention, began: Option<Instant>) {
+        if retention.max_lag() != self.retention.max_lag() {
+            self.history = History::of(retention);
+            let held = self.history.as_ref().map_or_else(Vec::new, |_| self.all_offsets());
+            held.into_iter().for_each(|offset| self.add_to_history(offset));
+        }
         self.retention = retention;
         self.began = began.filter(|_| self.is_empty()).unwrap_or(self.began);
     }
@@ -98,7 +113,7 @@ impl Log {
         self.events += 1;
         self.bytes += cost;
         let at = self.millis(now);
-        self.oldest_at = self.oldest_at.min(at);
+        (self.oldest_at, self.newest_at) = (self.oldest_at.min(at), self.newest_at.max(at));
         if let Some(clients) = &mut self.clients {
             clients.order.push(lane);
         }
@@ -106,6 +121,7 @@ impl Log {
             Some(clients) if lane != BROADCAST => clients.push(lane, event, custom, at),
             _ => self.broadcast.push(event, custom, at),
         }
+        self.add_to_history(event.offset());
         // Enough for what this one takes, and some of what was left to do before.
         self.enforce_at(at, SLICE + cost / EVENT_OVERHEAD)
     }
@@ -131,9 +147,36 @@ impl Log {
         self.ephemeral.get_or_insert_default().push(passing, room)
     }
 
+    /// There is a reader.
+    pub(crate) fn is_read(&mut self) {
+        self.is_read = true;
+    }
+
     /// There are no readers any more.
     pub(crate) fn is_unread(&mut self) {
-        self.ephemeral = None;
+        (self.is_read, self.ephemeral) = (false, None);
+    }
+
+    /// Evicts what was held for readers that are gone, at most so many events. Says how many.
+    pub(crate) fn evict_lag(&mut self, most: usize) -> u64 {
+        let mut evicted = 0;
+        while evicted < most && self.events > self.max_events() && self.evict() {
+            evicted += 1;
+        }
+        u64::try_from(evicted).unwrap_or(u64::MAX)
+    }
+
+    /// The highest offset that is no history any more, though events up to it may be held for readers that are connected.
+    pub(crate) fn before_history(&self) -> Offset {
+        self.history.as_ref().map_or(Offset::START, |history| history.before())
+    }
+
+    /// The offsets of all events that are held, in order.
+    fn all_offsets(&self) -> Vec<Offset> {
+        let lanes = self.clients.iter().flat_map(|clients| clients.all()).chain([&self.broadcast]);
+        let mut all: Vec<_> = lanes.flat_map(|lane| lane.after(Offset::START)).map(|held| held.offset).collect();
+        all.sort_unstable();
+        all
     }
 
     /// Keeps the event that came last as it was published, until the next one comes: for readers that wait for it.
@@ -151,9 +194,29 @@ impl Log {
         }
     }
 
+    fn add_to_history(&mut self, offset: Offset) {
+        if let Some(history) = &mut self.history {
+            history.push(offset, self.retention.max_events());
+        }
+    }
+
     /// What came before this is too old; `None` if there can't be any.
     fn too_old(&self, now: u64) -> Option<u64> {
-        now.checked_sub(self.retention.age_millis).filter(|time| self.oldest_at < *time)
+        let time = match self.retention.after_finish_millis {
+            None => now.checked_sub(self.retention.age_millis),
+            // All of it at once, some time after the end.
+            Some(age) => (self.finished && now >= self.newest_at.saturating_add(age)).then_some(u64::MAX),
+        };
+        time.filter(|time| self.oldest_at < *time)
+    }
+
+    /// How many events it may hold now.
+    fn max_events(&self) -> usize {
+        match self.retention.after_finish_millis {
+            Some(_) => usize::MAX,
+            None if self.is_read => self.retention.max_events().saturating_add(self.retention.lag),
+            None => self.retention.max_events(),
+        }
     }
 
     /// Evicts what the retention no longer allows, at most so many events. Says how many.
@@ -162,7 +225,7 @@ impl Log {
     }
 
     fn enforce_at(&mut self, now: u64, most: usize) -> u64 {
-        let Retention { events, bytes, .. } = self.retention;
+        let (events, bytes) = (self.max_events(), self.retention.bytes);
         let mut evicted = 0;
         while evicted < most
             && let Some(time) = self.too_old(now)
@@ -176,7 +239,8 @@ impl Log {
                 evicted += 1;
             }
         }
-        let too_many = |log: &Self| log.events > 1 && (log.events > events || log.bytes > bytes);
+        // The newest is held, if any may be.
+        let too_many = |log: &Self| log.events > events || (log.events > 1 && log.bytes > bytes);
         while evicted < most && too_many(self) && self.evict() {
             evicted += 1;
         }
@@ -195,6 +259,9 @@ impl Log {
         self.bytes -= gone.cost;
         if let Some(exceptions) = &mut self.exceptions {
             exceptions.evict(gone.offset);
+        }
+        if let Some(history) = &mut self.history {
+            history.evict(gone.offset);
         }
         self.drop_void();
         true
@@ -244,6 +311,22 @@ impl Log {
             missed
         };
         missed(&self.broadcast).max(self.own(view).map_or(Offset::START, missed))
+    }
+
+    /// The highest offset in `view` that is no history any more. It may be held for readers that are connected.
+    pub(crate) fn missed_by_newcomers(&self, view: View<'_>) -> Offset {
+        let before = self.before_history();
+        if before == Offset::START {
+            return self.missed(view);
+        }
+        let held = |lane: &Lane| {
+            let mut last = lane.newest_before(behind(before)).next().map(|held| held.offset);
+            while let Some(previous) = last.and_then(|last| self.before_excluded(last, view)) {
+                last = Some(previous);
+            }
+            last.unwrap_or_default()
+        };
+        held(&self.broadcast).max(self.own(view).map_or(Offset::START, held)).max(self.missed(view))
     }
 
     /// No offset is higher that is no longer held, whoever it was for.
@@ -343,6 +426,7 @@ impl Log {
         let broadcasts = std::mem::replace(&mut self.broadcast, Lane::new(broadcast));
         let mut remains = Remains::new(std::mem::take(&mut self.events), broadcasts);
         remains.add_exceptions(self.exceptions.take());
+        self.history = History::of(self.retention);
         if let Some(ephemeral) = &mut self.ephemeral {
             // Their places mean nothing any more.
             ephemeral.clear();
@@ -355,7 +439,7 @@ impl Log {
         }
         self.drop_void();
         // What comes may be older than what was there.
-        (self.finished, self.oldest_at, self.bytes) = (finished, 0, 0);
+        (self.finished, self.oldest_at, self.newest_at, self.bytes) = (finished, 0, 0, 0);
         remains.into_box()
     }
 
@@ -390,7 +474,8 @@ impl Log {
     pub(crate) fn footprint(&self) -> usize {
         let exceptions = self.exceptions.as_ref().map_or(0, |exceptions| exceptions.footprint());
         let clients = self.clients.as_ref().map_or(0, |clients| clients.footprint());
-        self.broadcast.footprint() + clients + exceptions + self.footprint_of_ephemeral()
+        let history = self.history.as_ref().map_or(0, |history| history.footprint());
+        self.broadcast.footprint() + clients + exceptions + history + self.footprint_of_ephemeral()
     }
 
     /// About how many of these are for what is remembered of clients that have no lane.

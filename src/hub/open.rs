@@ -102,7 +102,7 @@ impl OpenOptions {
         let Cursor { epoch, offset: last } = last;
         let at = |offset| Cursor { epoch, offset };
         let positions = subscription.positions();
-        let missed = positions.tell_missed();
+        let missed = positions.begin();
         // Events up to `last` may still be on their way here. A cursor beyond `whole` would skip them.
         let whole = positions.whole_up_to(&hub).min(last);
         let fresh = if id.is_none() { self.fresh(positions, last) } else { None };
@@ -164,6 +164,7 @@ impl OpenOptions {
                 state.log.enter(lane);
             }
             state.log.expire(View::of(lane), now);
+            state.log.is_read();
             let reader = state.readers.insert(lane, seat.clone());
             if let (Some(elsewhere), Some(coverage)) = (&hub.elsewhere, &mut state.coverage) {
                 elsewhere.entered(shared, !std::mem::replace(&mut coverage.wanted, true));

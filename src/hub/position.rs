@@ -253,6 +253,15 @@ impl Position {
         self.view(&state.log, &state.readers)
     }
 
+    /// For a reader that begins: what is missing is told, and what is no history is not for it. Returns the highest offset of
+    /// that.
+    pub(super) fn begin(&mut self) -> Offset {
+        let state = self.channel.look();
+        let missed = state.log.missed_by_newcomers(self.view_of(&state));
+        (self.told, self.late, self.from) = (missed, state.times_late(), state.log.before_history());
+        missed
+    }
+
     pub(super) fn missed(&self, state: &State) -> Offset {
         state.log.missed(self.view_of(state))
     }
@@ -299,6 +308,7 @@ impl Position {
             let waker = state.readers.remove(self.reader);
             if state.readers.len() == 0 {
                 state.log.is_unread();
+                hub.counters.evicted.add(state.log.evict_lag(log::SLICE));
             }
             if let Some(lane) = self.lane() {
                 state.log.leave(lane);

@@ -95,6 +95,13 @@ impl Positions {
         }
     }
 
+    /// A reader begins, which gets history alone. Marks everything that is missing now as told, as
+    /// [`tell_missed`](Self::tell_missed) does. Returns the highest offset that is no history any more.
+    pub(crate) fn begin(&mut self) -> Offset {
+        let begin = |position: &mut Position| position.begin();
+        self.as_mut_slice().iter_mut().map(begin).max().unwrap_or_default()
+    }
+
     /// Marks everything that is missing now as told: the reader is about to be told, or is a fresh one that does not care. What is
     /// evicted from now on is a lag. Returns the highest offset that is no longer held.
     pub(crate) fn tell_missed(&mut self) -> Offset {

@@ -83,6 +83,10 @@ impl Clients {
         self.at(id).map(|lane| &lane.lane)
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = &Lane> {
+        (0..self.lanes.places()).filter_map(|place| self.lanes.at(place)).map(|(_, lane)| &lane.lane)
+    }
+
     fn at(&self, id: LaneId) -> Option<&ClientLane> {
         self.lanes.get(id.0.checked_sub(1)?)
     }

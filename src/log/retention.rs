@@ -36,6 +36,10 @@ pub struct Retention {
     pub(super) bytes: usize,
     /// As the log counts it.
     pub(super) age_millis: u64,
+    /// So many more events for readers that are connected.
+    pub(super) lag: usize,
+    /// For how long everything is held after the end, if it is held until then.
+    pub(super) after_finish_millis: Option<u64>,
 }
 
 /// What an event costs besides its bytes, when bytes are limited: its place in a run, and its part of the room behind it.
@@ -48,7 +52,8 @@ impl Default for Retention {
 }
 
 impl Retention {
-    pub(crate) const DEFAULT: Self = Self { events: 1_000, bytes: 4 << 20, age_millis: 3_600_000 };
+    pub(crate) const DEFAULT: Self =
+        Self { events: 1_000, bytes: 4 << 20, age_millis: 3_600_000, lag: 0, after_finish_millis: None };
 
     /// 1,000 events, 4 MiB, one hour.
     pub fn new() -> Self {
@@ -56,8 +61,52 @@ impl Retention {
     }
 
     /// At most so many events; 1,000 by default. 0 means 1, here and in every backend: the newest event is always held.
+    /// Only a channel with a [lag](Self::lag) can be without any history.
     pub fn events(mut self, max: usize) -> Self {
-        self.events = max.max(1);
+        self.events = max;
+        self
+    }
+
+    /// How many more events than the history are held for readers that are connected, so that a burst does not overrun them.
+    /// The default is 0: a reader may lag by as much as the history has.
+    ///
+    /// What is held beyond the history, nobody gets who comes or returns later: such a reader gets a gap for it, if it
+    /// resumes from before. The limits in bytes and by age count for all that is held. In process, a channel without
+    /// readers holds its history alone.
+    ///
+    /// ```
+    /// use tower_sse::Retention;
+    ///
+    /// // Prices: no history, and no gap for a reader that misses a hundred of them for a moment.
+    /// let live = Retention::new().events(0).lag(100);
+    /// assert_eq!((live.max_events(), live.max_lag()), (0, 100));
+    /// ```
+    pub fn lag(mut self, max: usize) -> Self {
+        self.lag = max;
+        self
+    }
+
+    /// Holds everything while the channel is in progress, and for this long after it was
+    /// [finished](crate::Channel::finish), in whole milliseconds. By default it is not set.
+    ///
+    /// It is the retention for a run: an answer that a reader must be able to read from its first token on, however long it
+    /// takes. With it, neither the number of events nor their age evicts anything. The limit in bytes does, and so does
+    /// [`Limits::hub_bytes`](crate::Limits::hub_bytes); a reader is told by a gap. So finish each channel: one that never
+    /// ends stays until the hub is full, or somebody [closes](crate::Channel::close) it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_sse::{Publisher, Retention};
+    ///
+    /// let run = Retention::new().bytes(16 << 20).after_finish(Duration::from_secs(600));
+    /// let publisher = Publisher::builder().retention_by(move |channel| match channel.as_str().starts_with("run/") {
+    ///     true => run,
+    ///     false => Retention::new(),
+    /// });
+    /// # drop(publisher);
+    /// ```
+    pub fn after_finish(mut self, age: Duration) -> Self {
+        self.after_finish_millis = Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
         self
     }
 
@@ -68,9 +117,19 @@ impl Retention {
         self
     }
 
-    /// At most so many events: one at least.
+    /// At most so many events of history: one at least, unless there is a [lag](Self::max_lag).
     pub fn max_events(&self) -> usize {
-        self.events
+        if self.lag == 0 { self.events.max(1) } else { self.events }
+    }
+
+    /// So many more events for readers that are connected.
+    pub fn max_lag(&self) -> usize {
+        self.lag
+    }
+
+    /// For how long everything is held after the channel was finished, if everything is held until then.
+    pub fn max_age_after_finish(&self) -> Option<Duration> {
+        self.after_finish_millis.map(Duration::from_millis)
     }
 
     /// At most so many bytes, as [`cost`](Self::cost) counts them.
