@@ -37,7 +37,10 @@ pub(crate) use self::{
     remains::Remains,
     tombstone::Tombstone,
 };
-use self::{clients::Clients, ephemeral::Ephemeral, exceptions::Exceptions, history::History, lane::Lane, retention::EVENT_OVERHEAD};
+use self::{
+    clients::Clients, ephemeral::Ephemeral, exceptions::Exceptions, history::History, lane::Lane,
+    retention::EVENT_OVERHEAD,
+};
 use crate::wire::{
     cursor::Offset,
     encode::Sealed,
@@ -164,6 +167,11 @@ impl Log {
             evicted += 1;
         }
         u64::try_from(evicted).unwrap_or(u64::MAX)
+    }
+
+    /// Nothing came for a minute.
+    pub(crate) fn is_quiet(&self, now: Instant) -> bool {
+        self.millis(now) >= self.newest_at.saturating_add(60_000)
     }
 
     /// The highest offset that is no history any more, though events up to it may be held for readers that are connected.

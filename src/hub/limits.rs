@@ -84,8 +84,10 @@ impl Limits {
     /// keys, and what is remembered of events, clients and channels that are gone. An empty hub takes about 20 KB that do not
     /// count. [`Stats::held_bytes`](crate::Stats::held_bytes) is what the hub takes now.
     ///
-    /// - Above the limit, the oldest events of the hub are evicted, whatever their channel, until the hub is within the limit
-    ///   again. Each publish evicts about as much as it adds.
+    /// - Above the limit, events are evicted until the hub is within the limit again: first those of channels that are
+    ///   finished, then those of channels that are idle, with no reader and nothing published for about a minute, and only
+    ///   then those of channels in progress; among these, the oldest first. Each publish evicts about as much as it adds.
+    /// - [Ephemeral](crate::Event::ephemeral) events take at most a sixteenth.
     /// - What is remembered of clients takes at most a quarter of the limit, and each channel has a share of it. A channel above
     ///   its share, or with more than 10,000 clients to remember, forgets the clients whose events were evicted first. A
     ///   forgotten client that resumes from before that may get a gap although it missed nothing.

@@ -147,6 +147,7 @@ impl Hub {
         if self.is_shutting_down() {
             return Err(PublishErrorKind::ShuttingDown);
         }
+        state.is_quiet = false;
         let State { log, readers, .. } = state;
         if log.is_finished() {
             return Err(PublishErrorKind::Finished);

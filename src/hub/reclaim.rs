@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Hub {
-    /// If the hub takes more than it may: evicts the oldest events, whatever their channel, until it does not. One call evicts
+    /// If the hub takes more than it may: evicts the oldest events of the channels whose turn it is, until it does not. One call evicts
     /// about what has come since the one before, so that each publisher pays for its own events.
     pub(super) fn reclaim(&self) {
         let max = self.settings.limits.hub_bytes;
@@ -25,13 +25,13 @@ impl Hub {
         let mut most = 8 * log::SLICE + excess().min(self.settings.limits.event_bytes) / log::LEAST;
         while excess() > 0
             && most > 0
-            && let Some((name, next)) = self.ledger.oldest()
+            && let Some((name, upto)) = self.ledger.next()
         {
             most -= 1;
             let Some(shared) = self.registry.get(&name) else { continue };
             let mut state = shared.change();
-            let is_oldest = |state: &Locked<'_>| state.log.oldest().is_some_and(|oldest| oldest <= next);
-            let evicted = evict(&shared, &mut state, log::SLICE.min(most), excess(), is_oldest);
+            let is_to_go = |state: &Locked<'_>| state.log.oldest().is_some_and(|oldest| oldest <= upto);
+            let evicted = evict(&shared, &mut state, log::SLICE.min(most), excess(), is_to_go);
             most -= evicted;
             self.counters.evicted.add(u64::try_from(evicted).unwrap_or(u64::MAX));
             shared.renew_turn(&mut state);

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     coverage::Coverage,
-    ledger::{Ledger, Turn},
+    ledger::{Ledger, Rank, Turn},
     readers::Readers,
     slices::in_slices,
 };
@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub(crate) readers: Readers,
     /// It is no longer in the registry: who finds it like this looks there again.
     pub(crate) dropped: bool,
+    /// Nothing was published to it for a while, as far as is known.
+    pub(crate) is_quiet: bool,
     /// How much of the log is here, where it lives elsewhere.
     pub(crate) coverage: Option<Box<Coverage>>,
     /// What the hub knows of the memory that it takes.
@@ -79,7 +81,7 @@ impl Drop for Locked<'_> {
 impl Shared {
     pub(crate) fn new(name: ChannelName, log: Log, coverage: Option<Coverage>, ledger: Arc<Ledger>) -> Self {
         let (readers, counted, coverage) = (Readers::default(), Footprint::default(), coverage.map(Box::new));
-        let state = State { log, readers, dropped: false, coverage, counted, turn: None };
+        let state = State { log, readers, dropped: false, is_quiet: false, coverage, counted, turn: None };
         Self { name, state: Mutex::new(state), version: AtomicU64::new(1), ledger }
     }
 
@@ -102,14 +104,15 @@ impl Shared {
 
     /// Takes its turn among the channels that hold events.
     fn find_turn(&self, state: &mut State) {
+        let has_rank = state.turn.is_some_and(|turn| turn.rank == state.rank());
         // In process events only get newer, and its turn may be that of an older one.
-        if state.turn.is_some() && !state.log.is_empty() && !state.dropped && state.coverage.is_none() {
+        if has_rank && !state.log.is_empty() && !state.dropped && state.coverage.is_none() {
             return;
         }
         let oldest = state.log.oldest().filter(|_| !state.dropped);
         let may_stay = match (state.turn, oldest) {
             (None, None) => true,
-            (Some((turn, _)), Some(oldest)) => turn <= oldest,
+            (Some(turn), Some(oldest)) => has_rank && turn.oldest <= oldest,
             _ => false,
         };
         if !may_stay {
@@ -119,7 +122,8 @@ impl Shared {
 
     fn move_to(&self, state: &mut State, oldest: Option<Offset>) {
         state.turn.take().into_iter().for_each(|turn| self.ledger.leave(turn));
-        state.turn = oldest.map(|oldest| self.ledger.enter(oldest, &self.name));
+        let rank = state.rank();
+        state.turn = oldest.map(|oldest| self.ledger.enter(rank, oldest, &self.name));
     }
 
     /// If too much is remembered of clients in the hub, and more than its share here: forgets some of it, at most so many marks.
@@ -238,6 +242,15 @@ impl Drop for Shared {
 }
 
 impl State {
+    /// Whether it is in progress, which matters to a hub that is full.
+    fn rank(&self) -> Rank {
+        match self.log.is_finished() {
+            true => Rank::Finished,
+            false if self.is_quiet && self.readers.len() == 0 => Rank::Idle,
+            false => Rank::InProgress,
+        }
+    }
+
     /// What the hub knows of the memory that it takes, and what it has come to since.
     pub(crate) fn released(&self, shared: &Shared) -> usize {
         self.counted.all.saturating_sub(shared.footprint(self).all)

@@ -91,6 +91,7 @@ impl Hub {
         let (evicted, forgot, idle) = {
             let mut state = shared.change();
             let forgot = shared.forget_marks(&mut state, log::SLICE);
+            state.is_quiet = state.log.is_quiet(now);
             (state.log.enforce(now, log::SLICE), forgot, state.is_idle())
         };
         self.counters.evicted.add(evicted);

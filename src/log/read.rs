@@ -153,8 +153,7 @@ impl Log {
 
     fn newest_held<'a>(&'a self, view: View<'a>, end: Offset, n: usize) -> Vec<Held<'a>> {
         let before = self.before_history();
-        let is_for_it =
-            |event: &Held<'_>| event.offset > before && self.before_excluded(event.offset, view).is_none();
+        let is_for_it = |event: &Held<'_>| event.offset > before && self.before_excluded(event.offset, view).is_none();
         let broadcasts = self.broadcast.newest_before(end).filter(is_for_it).take(n);
         let targeted = self.own(view).map(|lane| lane.newest_before(end).filter(is_for_it).take(n));
         let mut newest: Vec<_> = broadcasts.chain(targeted.into_iter().flatten()).collect();

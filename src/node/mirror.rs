@@ -281,6 +281,7 @@ fn take_over(hub: &Hub, state: &mut State, held: Held, known: Option<Offset>) ->
 
 /// Appends an event to the log, whose epoch is given.
 fn take_in(hub: &Hub, state: &mut State, epoch: Epoch, entry: Entry, now: Instant) -> Wakeups {
+    state.is_quiet = false;
     let State { log, readers, .. } = state;
     let lane = match &entry.client {
         None => BROADCAST,
