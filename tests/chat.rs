@@ -92,6 +92,28 @@ async fn an_event_arrives_with_its_name_at_its_target() {
 }
 
 #[tokio::test]
+async fn what_a_page_sends_does_not_come_back_to_it_and_typing_is_no_history() {
+    let chat = Example::chat();
+    let mut own = Stream::open(&chat, "/sse/lobby/ana?connection=tab1").await;
+    let mut other = Stream::open(&chat, "/sse/lobby/ana?connection=tab2").await;
+    let first = chat.publish("/send/lobby", json!(1)).await;
+    chat.publish("/send/lobby?event=typing&ephemeral=true&connection=tab1", json!({ "from": "ana" })).await;
+    let sent = chat.publish("/send/lobby?connection=tab1", json!("mine")).await;
+    let last = chat.publish("/send/lobby", json!(2)).await;
+    let seen = other.read_to(&format!("id: {last}\n\n")).await;
+    let typing = "event: typing\ndata: {\"from\":\"ana\"}\n\n";
+    assert!(seen.contains(&format!("{typing}event: message\ndata: \"mine\"\nid: {sent}\n\n")), "{seen}");
+    let seen = own.read_to(&format!("id: {last}\n\n")).await;
+    assert!(!seen.contains("typing") && !seen.contains("mine"), "{seen}");
+    // Neither when it comes back.
+    let again = |tab| format!("/sse/lobby/ana?connection={tab}&last_event_id={first}");
+    let seen = Stream::open(&chat, &again("tab1")).await.read_to(&format!("id: {last}\n\n")).await;
+    assert!(!seen.contains("mine") && !seen.contains("gap"), "{seen}");
+    let seen = Stream::open(&chat, &again("tab2")).await.read_to(&format!("id: {last}\n\n")).await;
+    assert!(seen.contains("mine") && !seen.contains("typing"), "{seen}");
+}
+
+#[tokio::test]
 async fn errors_are_json() {
     let chat = Example::chat();
     let wrong = [
@@ -100,6 +122,7 @@ async fn errors_are_json() {
         ("/send/lobby?event=gap", "1", 400),
         ("/send/lobby?event=a%0Ab", "1", 400),
         ("/send/lobby?to=", "1", 400),
+        ("/send/lobby?connection=", "1", 400),
         ("/send/a%00b", "1", 400),
         ("/agent/send/c1", "{}", 400),
         ("/agent/send/c1", "[", 400),

@@ -8,7 +8,7 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
-use tower_sse::{Event, EventName, Publisher};
+use tower_sse::{ConnectionId, Event, EventName, Publisher};
 
 use crate::{
     agent,
@@ -26,6 +26,11 @@ pub fn routes(publisher: Publisher) -> Router {
 struct Sending {
     event: Option<String>,
     to: Option<String>,
+    /// The connection of the page that sends it, which shows it by itself.
+    connection: Option<String>,
+    /// It only matters now.
+    #[serde(default)]
+    ephemeral: bool,
 }
 
 /// Publishes the JSON as it came. A 503 is worth another try: a backend's store did not answer.
@@ -37,7 +42,13 @@ async fn send(
 ) -> Result<Json<Value>, Refused> {
     let name = EventName::try_from(sending.event.as_deref().unwrap_or("message")).map_err(bad_request)?;
     let json: &RawValue = serde_json::from_slice(&body).map_err(|error| not_json("the body is not JSON", error))?;
-    let event = Event::json(json).map_err(bad_request)?.name(name);
+    let mut event = Event::json(json).map_err(bad_request)?.name(name);
+    if let Some(connection) = sending.connection {
+        event = event.except_connection(ConnectionId::try_from(connection).map_err(bad_request)?);
+    }
+    if sending.ephemeral {
+        event = event.ephemeral();
+    }
     let channel = publisher.channel(channel);
     let sent = match sending.to {
         Some(client) => channel.send_to(client, event).await?,

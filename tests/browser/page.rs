@@ -82,7 +82,7 @@ async fn a_targeted_event_arrives_at_its_client_only() {
     browser.open(&chat.url("/?channel=lobby&client=bo")).await;
     browser.until(OPEN).await;
 
-    browser.client.switch_to_window(ana).await.unwrap();
+    browser.client.switch_to_window(ana.clone()).await.unwrap();
     browser.fill("text", "<img src=x onerror=alert(1)> for bo").await;
     browser.fill("to", "bo").await;
     browser.enter("text").await;
@@ -90,15 +90,23 @@ async fn a_targeted_event_arrives_at_its_client_only() {
     browser.fill("to", "").await;
     browser.fill("text", "for all").await;
     browser.enter("text").await;
-    // The event that was sent first would have arrived by now.
-    browser.until("document.getElementById('count').textContent !== '0'").await;
-    assert_eq!(browser.texts("#events .data").await, ["for all"]);
+    // The page shows what it sends by itself, and none of that comes back to it.
+    browser.until("document.querySelectorAll('#events .mine').length === 2").await;
+    assert_eq!(browser.texts("#events .data").await, ["<img src=x onerror=alert(1)> for bo", "for all"]);
 
-    browser.client.switch_to_window(bo).await.unwrap();
+    browser.client.switch_to_window(bo.clone()).await.unwrap();
     browser.until("document.getElementById('count').textContent === '2'").await;
     assert_eq!(browser.texts("#events .data").await, ["<img src=x onerror=alert(1)> for bo", "for all"]);
     assert_eq!(browser.texts("#events .who").await, ["ana to bo", "ana"]);
     assert_eq!(browser.texts("#events img").await, [""; 0]);
+
+    // Ana learns that Bo types, and Bo does not.
+    browser.fill("text", "h").await;
+    browser.client.switch_to_window(ana.clone()).await.unwrap();
+    browser.until("document.getElementById('typing').textContent === 'bo typing…'").await;
+    assert_eq!(browser.texts("#events .data").await.len(), 2, "it is no event of the list");
+    browser.client.switch_to_window(bo).await.unwrap();
+    assert_eq!(browser.texts("#typing").await, [""]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
