@@ -25,7 +25,9 @@ use std::{
 };
 
 use common::*;
-use tower_sse::{Delivery, EndReason, Event, EventId, OpenOptions, Publisher, Retention, Start, Subscription};
+use tower_sse::{
+    ClientId, Delivery, EndReason, Event, EventId, OpenOptions, Publisher, Retention, Start, Subscription,
+};
 
 const CLIENTS: [&str; 3] = ["", "ana", "bob"];
 
@@ -79,6 +81,13 @@ struct Published {
     offset: u64,
     channel: u64,
     client: &'static str,
+    /// Whom it excludes; empty if nobody.
+    except: &'static str,
+}
+
+/// Whether a reader is to get an event for `client` that excludes `except`.
+fn is_for(client: &str, except: &str, reader: &str) -> bool {
+    (client.is_empty() || client == reader) && (except.is_empty() || except != reader)
 }
 
 /// What a reader got.
@@ -94,6 +103,8 @@ struct Tally {
     rounds: u64,
     published: u64,
     received: u64,
+    /// Ephemeral events that were received.
+    passed: u64,
     resumes: u64,
     gaps: u64,
     /// Events that were not received, but told of by a gap.
@@ -110,6 +121,7 @@ impl AddAssign for Tally {
         self.rounds += other.rounds;
         self.published += other.published;
         self.received += other.received;
+        self.passed += other.passed;
         self.resumes += other.resumes;
         self.gaps += other.gaps;
         self.told += other.told;
@@ -134,9 +146,24 @@ fn publish(publisher: &Publisher, round: &Round, number: u64) -> Vec<Published> 
         let channel = random.below(round.channels);
         // Half of the events are for everybody.
         let client = CLIENTS[random.below(4).saturating_sub(1) as usize];
-        let text = format!("{channel} {client} {}", "x".repeat(random.below(300) as usize));
-        match try_send(publisher, &name(channel), (!client.is_empty()).then_some(client), text) {
-            Ok(sent) => published.push(Published { offset: offset(&sent.id.to_string()), channel, client }),
+        let except = if random.below(8) == 0 { CLIENTS[1 + random.below(2) as usize] } else { "" };
+        let size = random.below(300) as usize;
+        let mut event = Event::text(format!("{channel} {client} {except} {}", "x".repeat(size)));
+        if !except.is_empty() {
+            event = event.except(ClientId::from_static(except));
+        }
+        let is_ephemeral = random.below(5) == 0;
+        if is_ephemeral {
+            event = event.ephemeral();
+        }
+        let handle = publisher.channel(name(channel));
+        let sent = match client {
+            "" => ready(handle.send(event)),
+            client => ready(handle.send_to(client, event)),
+        };
+        match sent {
+            Ok(_) if is_ephemeral => {}
+            Ok(sent) => published.push(Published { offset: offset(&sent.id.to_string()), channel, client, except }),
             Err(error) => assert!(error.is_finished(), "{error}"),
         }
         if random.below(3) == 0 {
@@ -173,8 +200,8 @@ fn make_trouble(publisher: &Publisher, round: &Round, over: &AtomicBool) -> Vec<
 
 fn finish_one(publisher: &Publisher, channel: &str) -> Option<Published> {
     let number = channel.strip_prefix("channel").unwrap().parse().unwrap();
-    match ready(publisher.channel(channel).finish(Event::text(format!("{number}  ")))) {
-        Ok(sent) => Some(Published { offset: offset(&sent.id.to_string()), channel: number, client: "" }),
+    match ready(publisher.channel(channel).finish(Event::text(format!("{number}   ")))) {
+        Ok(sent) => Some(Published { offset: offset(&sent.id.to_string()), channel: number, client: "", except: "" }),
         Err(error) => {
             assert!(error.is_finished(), "{error}");
             None
@@ -189,6 +216,7 @@ struct Reader {
     got: Vec<Got>,
     resumes: u64,
     leaked: u64,
+    passed: u64,
 }
 
 impl Reader {
@@ -199,7 +227,7 @@ impl Reader {
             _ => (0..round.channels).filter(|channel| channel % 2 == number / 3 % 2 || round.channels == 1).collect(),
         };
         let client = CLIENTS[(number / 2 % 3) as usize];
-        Self { number, client, channels, got: Vec::new(), resumes: 0, leaked: 0 }
+        Self { number, client, channels, got: Vec::new(), resumes: 0, leaked: 0, passed: 0 }
     }
 
     /// `None` when everything is over.
@@ -235,7 +263,9 @@ impl Reader {
                 // A gap of several channels may have an id that lies before the loss: resuming with it gives the gap
                 // again.
                 left -= u64::from(matches!(delivery, Delivery::Event(_)));
-                id = common::id(&delivery);
+                if !matches!(&delivery, Delivery::Event(event) if event.id().is_none()) {
+                    id = common::id(&delivery);
+                }
                 self.take(&delivery);
                 if random.below(8) == 0 {
                     thread::yield_now();
@@ -257,9 +287,14 @@ impl Reader {
         let Delivery::Event(event) = delivery else { return self.got.push(Got::Gap) };
         let data = event.data();
         let mut words = data.split(' ');
-        let (channel, client) = (words.next().unwrap().parse().unwrap(), words.next().unwrap());
-        let is_meant = self.channels.contains(&channel) && (client.is_empty() || client == self.client);
+        let channel = words.next().unwrap().parse().unwrap();
+        let (client, except) = (words.next().unwrap(), words.next().unwrap());
+        let is_meant = self.channels.contains(&channel) && is_for(client, except, self.client);
         self.leaked += u64::from(!is_meant);
+        if event.id().is_none() {
+            self.passed += 1;
+            return;
+        }
         self.got.push(Got::Event(event.offset().get()));
     }
 
@@ -267,12 +302,11 @@ impl Reader {
     /// event: with one channel between the two events around it; with several, a gap may be about events that are
     /// missing only later.
     fn tally(&self, published: &[Published]) -> Tally {
-        let is_meant = |sent: &&Published| {
-            self.channels.contains(&sent.channel) && (sent.client.is_empty() || sent.client == self.client)
-        };
+        let is_meant =
+            |sent: &&Published| self.channels.contains(&sent.channel) && is_for(sent.client, sent.except, self.client);
         let mut meant: Vec<_> = published.iter().filter(is_meant).map(|sent| sent.offset).collect();
         meant.sort_unstable();
-        let mut tally = Tally { resumes: self.resumes, leaked: self.leaked, ..Tally::default() };
+        let mut tally = Tally { resumes: self.resumes, leaked: self.leaked, passed: self.passed, ..Tally::default() };
         let (mut seen, mut last, mut gaps) = (HashSet::new(), 0, 0);
         let received: HashSet<_> = self.got.iter().filter_map(|got| got.event()).collect();
         let missing = |from: u64, to: u64| {
@@ -385,5 +419,5 @@ fn concurrent_use_loses_repeats_reorders_and_leaks_nothing() {
     }
     println!("{all:?}");
     // Otherwise the run would prove nothing.
-    assert!(all.rounds > 0 && all.received > 0);
+    assert!(all.rounds > 0 && all.received > 0 && all.passed > 0);
 }

@@ -21,12 +21,14 @@ use proptest::{
     test_runner::{RngAlgorithm, TestRng, TestRunner},
 };
 use tower_sse::{
-    CustomId, Delivery, Duplicates, EndReason, Event, EventId, GapReason, OpenOptions, Publisher, Retention, Start,
-    Subscription,
+    ClientId, ConnectionId, CustomId, Delivery, Duplicates, EndReason, Event, EventId, GapReason, OpenOptions,
+    Publisher, Retention, Start, Subscription,
 };
 
 const CHANNELS: [&str; 3] = ["red", "green", "blue"];
 const CLIENTS: [&str; 3] = ["", "ana", "bob"];
+/// The id that some connections announce.
+const TAB: ConnectionId = ConnectionId::from_static("tab");
 /// How many events a channel holds: few, so that a run soon holds nothing, or many, so that they form runs.
 const HELD: [usize; 2] = [4, 40];
 /// The number of lengths.
@@ -37,8 +39,9 @@ const AGE: u64 = 10;
 
 #[derive(Debug, Clone)]
 pub enum Op {
-    Publish { channel: usize, target: usize, custom: bool, last: bool, size: usize },
-    Open { channels: usize, client: usize, options: (Start, Duplicates), id: Id },
+    Publish { channel: usize, target: usize, except: usize, custom: bool, last: bool, size: usize },
+    Pass { channel: usize, target: usize, except: usize },
+    Open { channels: usize, client: usize, tab: bool, options: (Start, Duplicates), id: Id },
     Poll { reader: usize, times: usize },
     Drop { reader: usize },
     Age { seconds: u64 },
@@ -62,6 +65,31 @@ pub enum Id {
     Garbage,
 }
 
+/// Whom an event excludes: nobody, a client, the connections with an id, or the last of each.
+fn except() -> impl Strategy<Value = usize> {
+    prop_oneof![4 => Just(0), 3 => 1..5usize]
+}
+
+fn excludes(except: usize, who: Who) -> bool {
+    (who.client > 0 && (except == who.client || (except == 4 && who.client == 2))) || (who.tab && except >= 3)
+}
+
+fn excluding(event: Event, except: usize) -> Event {
+    match except {
+        0 => event,
+        3 => event.except_connection(TAB),
+        4 => event.except(ClientId::from_static(CLIENTS[2])).except_connection(TAB),
+        client => event.except(ClientId::from_static(CLIENTS[client])),
+    }
+}
+
+/// Who reads: as which client, and whether its connection has announced the id.
+#[derive(Debug, Clone, Copy)]
+struct Who {
+    client: usize,
+    tab: bool,
+}
+
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let start = prop_oneof![Just(Start::Live), Just(Start::Earliest), (0..4usize).prop_map(Start::Last)];
     let duplicates =
@@ -74,10 +102,14 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => prop_oneof![Just(Id::Future), Just(Id::OtherEpoch), Just(Id::Unknown), Just(Id::Garbage)],
     ];
     let op = prop_oneof![
-        12 => (0..3usize, 0..3usize, proptest::bool::weighted(0.3), proptest::bool::weighted(0.02), 0..SIZES.len())
-            .prop_map(|(channel, target, custom, last, size)| Op::Publish { channel, target, custom, last, size }),
-        5 => (1..8usize, 0..3usize, (start, duplicates), id)
-            .prop_map(|(channels, client, options, id)| Op::Open { channels, client, options, id }),
+        12 => (0..3usize, 0..3usize, except(), proptest::bool::weighted(0.3), proptest::bool::weighted(0.02), 0..SIZES.len())
+            .prop_map(|(channel, target, except, custom, last, size)| {
+                Op::Publish { channel, target, except, custom, last, size }
+            }),
+        4 => (0..3usize, 0..3usize, except())
+            .prop_map(|(channel, target, except)| Op::Pass { channel, target, except }),
+        5 => (1..8usize, 0..3usize, any::<bool>(), (start, duplicates), id)
+            .prop_map(|(channels, client, tab, options, id)| Op::Open { channels, client, tab, options, id }),
         10 => (any::<usize>(), 1..5usize).prop_map(|(reader, times)| Op::Poll { reader, times }),
         2 => any::<usize>().prop_map(|reader| Op::Drop { reader }),
         2 => (1..AGE + 3).prop_map(|seconds| Op::Age { seconds }),
@@ -89,12 +121,21 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     proptest::collection::vec(op, 1..80)
 }
 
+/// An ephemeral event, which comes after the event `place`.
+struct Passed {
+    channel: usize,
+    target: usize,
+    except: usize,
+    place: usize,
+}
+
 /// The reference: offset `n` is `events[n - 1]`.
 #[derive(Default)]
 struct Model {
     /// How many events each channel may hold.
     max: usize,
     events: Vec<Published>,
+    passed: Vec<Passed>,
     finished: HashSet<usize>,
     now: u64,
 }
@@ -102,6 +143,7 @@ struct Model {
 struct Published {
     channel: usize,
     target: usize,
+    except: usize,
     custom: bool,
     at: u64,
     held: bool,
@@ -110,7 +152,9 @@ struct Published {
 struct Reader {
     real: Subscription,
     channels: Vec<usize>,
-    client: usize,
+    who: Who,
+    /// Of each channel, the ephemeral events up to here were read, or passed before it came.
+    passed: [usize; 3],
     /// Everything up to here has been read.
     cursor: usize,
     /// The events that a gap has told it of.
@@ -125,14 +169,24 @@ struct Reader {
 #[derive(Debug, PartialEq)]
 enum Expected {
     Event(usize),
-    Gap { reason: GapReason, first: Option<usize>, cursor: usize },
+    /// An ephemeral event.
+    Passed(usize),
+    Gap {
+        reason: GapReason,
+        first: Option<usize>,
+        cursor: usize,
+    },
     Pending,
     End(EndReason),
 }
 
+fn is_for(target: usize, except: usize, who: Who) -> bool {
+    (target == 0 || target == who.client) && !excludes(except, who)
+}
+
 impl Model {
-    fn publish(&mut self, channel: usize, target: usize, custom: bool) -> usize {
-        self.events.push(Published { channel, target, custom, at: self.now, held: true });
+    fn publish(&mut self, channel: usize, target: usize, except: usize, custom: bool) -> usize {
+        self.events.push(Published { channel, target, except, custom, at: self.now, held: true });
         self.expire();
         let held: Vec<usize> = (1..=self.events.len()).filter(|n| self.is_held(*n, channel)).collect();
         for n in &held[..held.len().saturating_sub(self.max)] {
@@ -151,22 +205,22 @@ impl Model {
     }
 
     /// The offsets after `after` that are meant for a reader, held or not.
-    fn after(&self, channels: &[usize], client: usize, after: usize) -> Vec<usize> {
+    fn after(&self, channels: &[usize], who: Who, after: usize) -> Vec<usize> {
         let seen = |n: &usize| {
             let event = &self.events[n - 1];
-            channels.contains(&event.channel) && (event.target == 0 || event.target == client)
+            channels.contains(&event.channel) && is_for(event.target, event.except, who)
         };
         (after + 1..=self.events.len()).filter(seen).collect()
     }
 
-    fn held_after(&self, channels: &[usize], client: usize, after: usize) -> Vec<usize> {
-        let mut held = self.after(channels, client, after);
+    fn held_after(&self, channels: &[usize], who: Who, after: usize) -> Vec<usize> {
+        let mut held = self.after(channels, who, after);
         held.retain(|n| self.events[n - 1].held);
         held
     }
 
-    fn lost_after(&self, channels: &[usize], client: usize, after: usize) -> Vec<usize> {
-        let mut lost = self.after(channels, client, after);
+    fn lost_after(&self, channels: &[usize], who: Who, after: usize) -> Vec<usize> {
+        let mut lost = self.after(channels, who, after);
         lost.retain(|n| !self.events[n - 1].held);
         lost
     }
@@ -185,16 +239,38 @@ impl Reader {
         if let Some(reason) = self.ended_first {
             return self.end(reason);
         }
-        let (channels, client) = (&self.channels, self.client);
-        let lost = model.lost_after(channels, client, self.cursor);
-        let first = model.held_after(channels, client, self.cursor).first().copied();
+        let (channels, who) = (&self.channels, self.who);
+        let lost = model.lost_after(channels, who, self.cursor);
+        let first = model.held_after(channels, who, self.cursor).first().copied();
         // Of several channels, what is lost behind the next event may be told before it or behind it.
         let is_due = |n: &&usize| channels.len() == 1 || first.is_none_or(|first| **n < first);
         let untold = || lost.iter().filter(|n| !self.told.contains(n));
-        if untold().any(|n| is_due(&n)) || (untold().next().is_some() && !matches!(seen, Expected::Event(_))) {
+        // And so may one of these be that is passed before it.
+        let is_passed = channels.len() > 1 && matches!(seen, Expected::Passed(_));
+        let must_tell = || untold().any(|n| is_due(&n)) || !matches!(seen, Expected::Event(_));
+        if !is_passed && untold().next().is_some() && must_tell() {
             self.told.extend(lost);
             self.cursor = first.map_or(model.events.len(), |first| first - 1).max(self.cursor);
             return Expected::Gap { reason: GapReason::Lagged, first, cursor: self.cursor };
+        }
+        // Of several channels, those between the same two events come in any order.
+        let passing = |channel: &usize| {
+            let passed = model.passed.iter().enumerate().skip(self.passed[*channel]);
+            let mut own =
+                passed.filter(|(_, event)| event.channel == *channel && is_for(event.target, event.except, who));
+            own.next().map(|(n, event)| (event.place.max(self.cursor), n))
+        };
+        let passing: Vec<_> = channels.iter().filter_map(passing).collect();
+        let next =
+            passing.iter().map(|(place, _)| *place).min().filter(|place| first.is_none_or(|first| *place < first));
+        if let Some(next) = next {
+            let any = |n: &usize| passing.contains(&(next, *n));
+            let n = match seen {
+                Expected::Passed(n) if any(n) => *n,
+                _ => passing.iter().find(|(place, _)| *place == next).unwrap().1,
+            };
+            self.passed[model.passed[n].channel] = n + 1;
+            return Expected::Passed(n);
         }
         match first {
             Some(first) => {
@@ -216,6 +292,9 @@ impl Reader {
         match poll(&mut self.real) {
             Poll::Pending => Expected::Pending,
             Poll::Ready(None) => Expected::End(self.real.end_reason().unwrap()),
+            Poll::Ready(Some(Delivery::Event(event))) if event.id().is_none() => {
+                Expected::Passed(event.data().parse().unwrap())
+            }
             Poll::Ready(Some(Delivery::Event(event))) => {
                 assert_eq!(event.data().split(' ').next().unwrap(), event.offset().to_string());
                 Expected::Event(number(event.offset().get()))
@@ -231,7 +310,7 @@ impl Reader {
 
     /// Whether it is a live connection of that client on that channel.
     fn is_on(&self, channel: usize, client: usize) -> bool {
-        !self.over && self.client == client && self.channels.contains(&channel) && self.ending[channel].is_none()
+        !self.over && self.who.client == client && self.channels.contains(&channel) && self.ending[channel].is_none()
     }
 }
 
@@ -256,12 +335,13 @@ impl World {
 
     async fn run(&mut self, op: Op) {
         match op {
-            Op::Publish { channel, target, custom, last, size } => {
-                self.publish(channel, target, custom, last, SIZES[size]);
+            Op::Publish { channel, target, except, custom, last, size } => {
+                self.publish(channel, target, except, custom, last, SIZES[size]);
             }
-            Op::Open { channels, client, options, id } => {
+            Op::Pass { channel, target, except } => self.pass(channel, target, except),
+            Op::Open { channels, client, tab, options, id } => {
                 let channels = (0..CHANNELS.len()).filter(|channel| channels & (1 << channel) != 0).collect();
-                self.open(channels, client, options, &id);
+                self.open(channels, Who { client, tab }, options, &id);
             }
             Op::Poll { reader, times } => {
                 let count = self.readers.len().max(1);
@@ -299,7 +379,7 @@ impl World {
                     None => self.publisher.disconnect(CLIENTS[client]),
                 };
                 let on = channel.map_or(vec![0, 1, 2], |channel| vec![channel]);
-                self.end(EndReason::Disconnected, |reader| (reader.client == client).then(|| on.clone()));
+                self.end(EndReason::Disconnected, |reader| (reader.who.client == client).then(|| on.clone()));
             }
             Op::Recent { channel, client, n } => self.recent(channel, client, n),
         }
@@ -308,9 +388,34 @@ impl World {
         assert!(self.publisher.stats().channels <= CHANNELS.len() + 1);
     }
 
-    fn publish(&mut self, channel: usize, target: usize, custom: bool, last: bool, size: usize) {
+    /// The connections that an event is for.
+    fn reached(&self, channel: usize, target: usize, except: usize) -> usize {
+        let on = |reader: &&Reader| match target {
+            0 => (0..CLIENTS.len()).any(|client| reader.is_on(channel, client)),
+            _ => reader.is_on(channel, target),
+        };
+        self.readers.iter().filter(on).filter(|reader| !excludes(except, reader.who)).count()
+    }
+
+    fn pass(&mut self, channel: usize, target: usize, except: usize) {
+        let event = excluding(Event::text(self.model.passed.len().to_string()).ephemeral(), except);
+        let handle = self.publisher.channel(CHANNELS[channel]);
+        let sent = match target {
+            0 => ready(handle.send(event)),
+            _ => ready(handle.send_to(CLIENTS[target], event)),
+        };
+        // A channel that nobody reads may have been dropped, and then nothing is known of its end.
+        if self.model.finished.contains(&channel) && sent.is_err() {
+            return;
+        }
+        let sent = sent.unwrap();
+        assert_eq!(sent.reached, self.reached(channel, target, except));
+        self.model.passed.push(Passed { channel, target, except, place: self.model.events.len() });
+    }
+
+    fn publish(&mut self, channel: usize, target: usize, except: usize, custom: bool, last: bool, size: usize) {
         let n = self.model.events.len() + 1;
-        let mut event = Event::text(format!("{n} {}", "x".repeat(size)));
+        let mut event = excluding(Event::text(format!("{n} {}", "x".repeat(size))), except);
         if custom {
             event = event.id(custom_id(n));
         }
@@ -326,20 +431,17 @@ impl World {
         }
         let sent = sent.unwrap();
         assert_eq!(sent.id.to_string(), if custom { custom_id(n).to_string() } else { format!("{}-{n}", self.epoch) });
-        let on = |reader: &&Reader| match target {
-            0 => (0..CLIENTS.len()).any(|client| reader.is_on(channel, client)),
-            _ => reader.is_on(channel, target),
-        };
-        assert_eq!(sent.reached, self.readers.iter().filter(on).count());
-        self.model.publish(channel, target, custom);
+        assert_eq!(sent.reached, self.reached(channel, target, except));
+        self.model.publish(channel, target, except, custom);
         if last {
             self.model.finished.insert(channel);
         }
     }
 
-    fn open(&mut self, channels: Vec<usize>, client: usize, (start, duplicates): (Start, Duplicates), id: &Id) {
+    fn open(&mut self, channels: Vec<usize>, who: Who, (start, duplicates): (Start, Duplicates), id: &Id) {
         let names: Vec<&str> = channels.iter().map(|channel| CHANNELS[*channel]).collect();
-        let options = OpenOptions::new().start(start).duplicates(duplicates);
+        let client = who.client;
+        let options = OpenOptions::new().start(start).duplicates(duplicates).connection(who.tab.then_some(TAB));
         let id = self.id(id);
         let opened =
             ready(options.open(&self.publisher, grant(&names, CLIENTS[client]), id.as_ref().map(|id| id.as_bytes())));
@@ -350,17 +452,17 @@ impl World {
             assert!(opened.unwrap_err().is_limit());
             return;
         }
-        let (cursor, reason) = self.start(&channels, client, start, id.as_deref());
+        let (cursor, reason) = self.start(&channels, who, start, id.as_deref());
         let model = &self.model;
-        let first = model.held_after(&channels, client, cursor).first().copied();
+        let first = model.held_after(&channels, who, cursor).first().copied();
         if reason.is_none() && first.is_none() && model.all_finished(&channels) {
             assert!(opened.unwrap_err().is_over());
             return;
         }
         if duplicates == Duplicates::Replace && client != 0 {
-            self.end(EndReason::Replaced, |reader| (reader.client == client).then(|| channels.clone()));
+            self.end(EndReason::Replaced, |reader| (reader.who.client == client).then(|| channels.clone()));
         }
-        let told = self.model.lost_after(&channels, client, 0).into_iter().collect();
+        let told = self.model.lost_after(&channels, who, 0).into_iter().collect();
         let (mut cursor, mut gap) = (cursor, None);
         if let Some(reason) = reason {
             cursor = first.map_or(self.model.events.len(), |first| first - 1).max(cursor);
@@ -371,7 +473,8 @@ impl World {
         self.readers.push(Reader {
             real,
             channels,
-            client,
+            who,
+            passed: [self.model.passed.len(); 3],
             cursor,
             told,
             ending: vec![None; 3],
@@ -382,10 +485,10 @@ impl World {
     }
 
     /// Where a reader starts, and the reason if it gets a gap.
-    fn start(&self, channels: &[usize], client: usize, start: Start, id: Option<&str>) -> (usize, Option<GapReason>) {
+    fn start(&self, channels: &[usize], who: Who, start: Start, id: Option<&str>) -> (usize, Option<GapReason>) {
         let model = &self.model;
         let Some(id) = id else {
-            let held = model.held_after(channels, client, 0);
+            let held = model.held_after(channels, who, 0);
             let cursor = match start {
                 Start::Live if !model.all_finished(channels) => model.events.len(),
                 Start::Last(n) if n == 0 || held.is_empty() => model.events.len(),
@@ -397,7 +500,7 @@ impl World {
         let cursor = match EventId::parse(id.as_bytes()) {
             None => return (0, Some(GapReason::UnknownId)),
             Some(id) if id.custom().is_some() => {
-                let held = model.held_after(channels, client, 0).into_iter();
+                let held = model.held_after(channels, who, 0).into_iter();
                 let found =
                     held.filter(|n| model.events[n - 1].custom).find(|n| *id.custom().unwrap() == custom_id(*n));
                 match found {
@@ -413,7 +516,7 @@ impl World {
                 cursor => cursor,
             },
         };
-        let lost = !model.lost_after(channels, client, cursor).is_empty();
+        let lost = !model.lost_after(channels, who, cursor).is_empty();
         (cursor, lost.then_some(GapReason::Evicted))
     }
 
@@ -448,7 +551,7 @@ impl World {
     fn recent(&self, channel: usize, client: usize, n: usize) {
         let handle = self.publisher.channel(CHANNELS[channel]);
         let recent = if client == 0 { handle.recent(n) } else { handle.recent_for(CLIENTS[client], n) };
-        let held = self.model.held_after(&[channel], client, 0);
+        let held = self.model.held_after(&[channel], Who { client, tab: false }, 0);
         let expected = &held[held.len().saturating_sub(n)..];
         assert_eq!(recent.iter().map(|event| number(event.offset().get())).collect::<Vec<_>>(), expected);
     }

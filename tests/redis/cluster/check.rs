@@ -10,6 +10,8 @@ use crate::{
 pub struct Publish {
     pub channel: usize,
     pub client: Option<String>,
+    /// Whom it excludes.
+    pub except: Option<String>,
     pub text: String,
     pub id: String,
     /// How many publishes had begun by then, with this one.
@@ -17,9 +19,28 @@ pub struct Publish {
     pub tries: usize,
 }
 
+impl Publish {
+    fn is_for(&self, client: &str) -> bool {
+        is_for(self.client.as_deref(), self.except.as_deref(), client)
+    }
+}
+
+/// An ephemeral event.
+pub struct Passed {
+    pub channel: usize,
+    pub client: Option<String>,
+    pub except: Option<String>,
+}
+
+fn is_for(to: Option<&str>, except: Option<&str>, client: &str) -> bool {
+    to.is_none_or(|to| to == client) && except != Some(client)
+}
+
 #[derive(Default)]
 pub struct Ledger {
     pub acknowledged: Vec<Publish>,
+    /// The ephemeral events, by their text.
+    pub passed: HashMap<String, Passed>,
     pub begun: u64,
     /// How often each fault was injected.
     pub faults: HashMap<&'static str, usize>,
@@ -34,6 +55,8 @@ pub struct Ledger {
 #[derive(Debug, Default, PartialEq)]
 struct Count {
     delivered: usize,
+    /// Ephemeral events that arrived.
+    passed: usize,
     expected: usize,
     excused: usize,
     gaps: HashMap<String, usize>,
@@ -88,7 +111,7 @@ impl Ledger {
             check_one(self, reader, &by_channel, &to, &mut count);
             let gaps = reader.got.iter().filter(|got| matches!(got, Got::Gap { .. })).count();
             count.wrong.false_alarms += gaps.saturating_sub(self.losses);
-            epochs.extend(reader.got.iter().map(|(Got::Event { id, .. } | Got::Gap { id, .. })| split(id).0));
+            epochs.extend(reader.got.iter().filter_map(Got::id).map(|id| split(id).0));
         }
         // Nothing is evicted, and no reader is slow.
         let others = count.gaps.iter().filter(|(reason, _)| *reason != "other-epoch");
@@ -99,6 +122,15 @@ impl Ledger {
             (count.wrong.false_alarms, count.wrong.epochs) = (0, 0);
         }
         count
+    }
+}
+
+impl Got {
+    fn id(&self) -> Option<&str> {
+        match self {
+            Got::Event { id, .. } | Got::Gap { id, .. } => Some(id),
+            Got::Passed { .. } => None,
+        }
     }
 }
 
@@ -168,6 +200,15 @@ fn check_one(
                 (epoch, last) = (new, offset);
                 known.insert(epoch);
             }
+            Got::Passed { text } => {
+                count.passed += 1;
+                let Some(passed) = ledger.passed.get(text) else {
+                    count.wrong.foreign += 1;
+                    continue;
+                };
+                let meant = is_for(passed.client.as_deref(), passed.except.as_deref(), &reader.client);
+                count.wrong.leaked += usize::from(!meant || !reader.channels.contains(&passed.channel));
+            }
             Got::Event { id, text } => {
                 count.delivered += 1;
                 let (of, offset) = split(id);
@@ -186,7 +227,7 @@ fn check_one(
                 // What is known of the first try may be evicted, and then the second one is another event.
                 let is_twice = ledger.evicts && publish.tries > 1;
                 count.wrong.repeated += usize::from(!is_new && !is_twice);
-                let meant = publish.client.as_ref().is_none_or(|client| *client == reader.client);
+                let meant = publish.is_for(&reader.client);
                 count.wrong.leaked += usize::from(!meant || !reader.channels.contains(&publish.channel));
                 // A publish whose acknowledgement was lost with its epoch was repeated in the next one.
                 if split(&publish.id).0 == of && publish.id != *id && !is_twice {
@@ -199,7 +240,7 @@ fn check_one(
     let (start_epoch, start) = split(&reader.start);
     for publish in reader.channels.iter().flat_map(|channel| by_channel.get(channel).into_iter().flatten()) {
         let (of, offset) = split(&publish.id);
-        let meant = publish.client.as_ref().is_none_or(|client| *client == reader.client);
+        let meant = publish.is_for(&reader.client);
         // It knows nothing of an epoch that began and ended between two others.
         if !meant || !known.contains(of) || of == start_epoch && offset <= start {
             continue;
@@ -235,6 +276,7 @@ mod tests {
             ledger.acknowledged.push(Publish {
                 channel: 0,
                 client,
+                except: None,
                 text: text.to_string(),
                 id,
                 number: *offset,
@@ -253,6 +295,7 @@ mod tests {
                 "" => Got::Gap { id, reason: "other-epoch".into(), begun: *offset },
                 "evicted" => Got::Gap { id, reason: "evicted".into(), begun: *offset },
                 "evicted beyond" => Got::Gap { id, reason: "evicted".into(), begun: *offset + 1 },
+                text if text.contains("for ") => Got::Passed { text: text.into() },
                 text => Got::Event { id, text: text.into() },
             }
         });
@@ -298,6 +341,25 @@ mod tests {
         assert_eq!(after(&[(OLD, 2, "2")]), Wrong { foreign: 1, ..Wrong::default() });
         assert_eq!(after(&[(OLD, 2, "to bo")]), Wrong { leaked: 1, ..Wrong::default() });
         assert_eq!(after(&[(NEW, 0, "")]), Wrong { false_alarms: 1, epochs: 1, ..Wrong::default() });
+    }
+
+    #[test]
+    fn what_reaches_a_reader_that_it_is_not_for_is_found() {
+        let mut ledger = ledger(&[(OLD, 1, "1"), (OLD, 2, "2")], 0);
+        ledger.acknowledged[1].except = Some("ana".into());
+        assert_eq!(wrong(&ledger, &[(OLD, 1, "1")]), Wrong::default());
+        assert_eq!(wrong(&ledger, &[(OLD, 1, "1"), (OLD, 2, "2")]), Wrong { leaked: 1, ..Wrong::default() });
+        for (passed, leaked) in [("for bo", 1), ("for ana", 0), ("not for ana", 1)] {
+            let (client, except) = match passed.strip_prefix("not for ") {
+                Some(except) => (None, Some(except.to_string())),
+                None => (passed.strip_prefix("for ").map(str::to_string), None),
+            };
+            ledger.passed.insert(passed.into(), Passed { channel: 0, client, except });
+            let came = [(OLD, 1, "1"), (OLD, 1, passed)];
+            assert_eq!(wrong(&ledger, &came), Wrong { leaked, ..Wrong::default() }, "{passed}");
+        }
+        let came = [(OLD, 1, "1"), (OLD, 1, "for nobody")];
+        assert_eq!(wrong(&ledger, &came), Wrong { foreign: 1, ..Wrong::default() });
     }
 
     #[test]

@@ -20,7 +20,8 @@ use axum::{
     serve::ListenerExt as _,
 };
 use tower_sse::{
-    BackendError, Event, IdempotencyKey, KeepAlive, Limits, Publisher, Redis, Retention, Route, Sent, SseLayer,
+    BackendError, ClientId, Event, IdempotencyKey, KeepAlive, Limits, Publisher, Redis, Retention, Route, Sent,
+    SseLayer,
 };
 
 use crate::{common::Random, proxy::Proxy};
@@ -130,7 +131,13 @@ async fn publish(
     text: String,
 ) -> Result<String, (StatusCode, String)> {
     let key = IdempotencyKey::try_from(&asked["key"]).unwrap();
-    let (channel, event) = (publisher.channel(&asked["channel"]), Event::text(text).idempotency_key(key));
+    let (channel, mut event) = (publisher.channel(&asked["channel"]), Event::text(text).idempotency_key(key));
+    if let Some(except) = asked.get("except") {
+        event = event.except(ClientId::try_from(except).unwrap());
+    }
+    if asked.contains_key("ephemeral") {
+        event = event.ephemeral();
+    }
     let sent: Result<Sent, _> = match asked.get("client") {
         Some(client) => channel.send_to(client.as_str(), event).await,
         None => channel.send(event).await,

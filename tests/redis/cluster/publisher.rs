@@ -2,7 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Cluster, check::Publish, common::Random, http::post, reader::client_of};
+use crate::{
+    Cluster,
+    check::{Passed, Publish},
+    common::Random,
+    http::post,
+    reader::client_of,
+};
 
 pub async fn publish(cluster: Arc<Cluster>, number: usize) {
     let mut random = cluster.settings.random(1_000 + number as u64);
@@ -10,7 +16,13 @@ pub async fn publish(cluster: Arc<Cluster>, number: usize) {
     while !cluster.is_over() {
         let channel = random.below(cluster.settings.channels as u64) as usize;
         let client = (random.below(4) == 0).then(|| client_of(random.below(cluster.settings.readers as u64) as usize));
-        send(&cluster, &mut random, channel, client, format!("{number}:{n}")).await;
+        let reader = random.below(cluster.settings.readers as u64) as usize;
+        let except = (random.below(6) == 0).then(|| client_of(reader));
+        if random.below(5) == 0 {
+            pass(&cluster, &mut random, channel, client, except, format!("pass:{number}:{n}")).await;
+        } else {
+            send(&cluster, &mut random, channel, client, except, format!("{number}:{n}")).await;
+        }
         n += 1;
         tokio::time::sleep(Duration::from_millis(random.below(10))).await;
     }
@@ -20,12 +32,40 @@ pub async fn publish(cluster: Arc<Cluster>, number: usize) {
 pub async fn last_words(cluster: &Cluster) {
     let mut random = cluster.settings.random(77);
     for channel in 0..cluster.settings.channels {
-        send(cluster, &mut random, channel, None, format!("last:{channel}")).await;
+        send(cluster, &mut random, channel, None, None, format!("last:{channel}")).await;
     }
 }
 
-async fn send(cluster: &Cluster, random: &mut Random, channel: usize, client: Option<String>, text: String) {
-    let whom = client.as_ref().map_or(String::new(), |client| format!("&client={client}"));
+/// The part of the query that says whom an event is for.
+fn whom(client: Option<&String>, except: Option<&String>) -> String {
+    let client = client.map(|client| format!("&client={client}")).unwrap_or_default();
+    client + &except.map(|except| format!("&except={except}")).unwrap_or_default()
+}
+
+/// Passes an ephemeral event. It is not repeated: whether it gets anywhere is no promise.
+async fn pass(
+    cluster: &Cluster,
+    random: &mut Random,
+    channel: usize,
+    client: Option<String>,
+    except: Option<String>,
+    text: String,
+) {
+    let uri = format!("/publish?channel=c{channel}&key={text}{}&ephemeral", whom(client.as_ref(), except.as_ref()));
+    cluster.ledger.lock().unwrap().passed.insert(text.clone(), Passed { channel, client, except });
+    let node = cluster.nodes.any(random);
+    let _ = post(node.port(), &uri, text).await;
+}
+
+async fn send(
+    cluster: &Cluster,
+    random: &mut Random,
+    channel: usize,
+    client: Option<String>,
+    except: Option<String>,
+    text: String,
+) {
+    let whom = whom(client.as_ref(), except.as_ref());
     let uri = format!("/publish?channel=c{channel}&key={text}{whom}");
     let number = {
         let mut ledger = cluster.ledger.lock().unwrap();
@@ -38,7 +78,7 @@ async fn send(cluster: &Cluster, random: &mut Random, channel: usize, client: Op
         let node = cluster.nodes.any(random);
         match post(node.port(), &uri, text.clone()).await {
             Some((200, id)) => {
-                let publish = Publish { channel, client, text, id, number, tries };
+                let publish = Publish { channel, client, except, text, id, number, tries };
                 cluster.ledger.lock().unwrap().acknowledged.push(publish);
                 return;
             }

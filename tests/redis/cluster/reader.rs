@@ -33,6 +33,10 @@ pub enum Got {
         id: String,
         text: String,
     },
+    /// An ephemeral event.
+    Passed {
+        text: String,
+    },
     /// Also how many publishes had begun when it came.
     Gap {
         id: String,
@@ -121,7 +125,10 @@ impl Reader {
 
     fn take(&mut self, block: &str) {
         let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        let id = field("id").expect("every block has an id").to_string();
+        let Some(id) = field("id").map(str::to_string) else {
+            let text = field("data").expect("an ephemeral event").to_string();
+            return self.seen.got.push(Got::Passed { text });
+        };
         match (field("event"), field("data")) {
             (Some("cursor"), Some("")) if self.last_id.is_none() => self.seen.start = id.clone(),
             (Some("cursor"), Some("")) => {}
