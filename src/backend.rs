@@ -16,6 +16,8 @@ mod progress;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 
+pub use crate::wire::except::Except;
+
 pub(crate) use self::feed::channels as feed_channels;
 #[cfg(all(feature = "redis", fuzzing))]
 pub use self::redis::stored;
@@ -23,7 +25,7 @@ pub use self::{
     append::{Append, Appended, Expected, NewEvent, Placed},
     contract::{Backend, BackendFuture, Connected, Presence},
     entry::{Entry, Held, Marks},
-    feed::{Incoming, Message, Messages, Request, Requests},
+    feed::{Ephemeral, Incoming, Message, Messages, Request, Requests},
     heads::{Head, Heads},
     progress::Progress,
 };

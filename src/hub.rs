@@ -17,9 +17,9 @@
 //! | file | what |
 //! | --- | --- |
 //! | `engine` | [`Hub`]: what it is made of, and its end |
-//! | `channels`, `publish`, `open` | what is done to it: channels made and closed, events, readers |
+//! | `channels`, `publish`, `pass`, `open` | what is done to it: channels made and closed, events, ephemeral events, readers |
 //! | `registry`, `state` | all channels by name; one channel under its lock |
-//! | `readers`, `wait` | the readers of one channel; the wakers of those that wait |
+//! | `readers`, `wait` | the readers of one channel, with the ids that they have announced; the wakers of those that wait |
 //! | `subscription`, `seats` | a reader, with its cursor; how many there may be, and which have ended |
 //! | `position`, `positions`, `merge` | a reader's place in one channel; in all of them; which of several has the next event |
 //! | `ledger`, `reclaim` | the memory that all channels take; making room |
@@ -37,6 +37,7 @@ pub(crate) mod limits;
 pub(crate) mod merge;
 pub(crate) mod open;
 pub(crate) mod options;
+pub(crate) mod pass;
 pub(crate) mod position;
 pub(crate) mod positions;
 pub(crate) mod publish;

@@ -17,6 +17,7 @@ mod history;
 mod lane;
 mod lane_id;
 mod marks;
+mod missed;
 mod order;
 mod read;
 mod remains;
@@ -44,7 +45,6 @@ use self::{
 use crate::wire::{
     cursor::Offset,
     encode::Sealed,
-    except::Except,
     name::{ClientId, CustomId},
 };
 
@@ -79,14 +79,14 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn new(retention: Retention, before: Tombstone, now: Instant) -> Self {
-        let Tombstone { broadcast, marks, finished } = before;
+        let Tombstone { broadcast, marks, finished, exceptions } = before;
         let clients = marks.map(|marks| Box::new(Clients::new(0, *marks)));
         Self {
             retention,
             began: now,
             broadcast: Lane::new(broadcast),
             clients,
-            exceptions: None,
+            exceptions,
             ephemeral: None,
             events: 0,
             bytes: 0,
@@ -129,62 +129,9 @@ impl Log {
         self.enforce_at(at, SLICE + cost / EVENT_OVERHEAD)
     }
 
-    /// The event that comes next, into this lane and with this offset, is not for everybody there.
-    pub(crate) fn exclude(&mut self, lane: LaneId, offset: Offset, except: Box<Except>) {
-        let previous = self.lane(lane).map_or(Offset::START, Lane::evicted_with_all);
-        self.exceptions.get_or_insert_default().insert(offset, previous, except);
-    }
-
-    /// Some event that it knows of is not for everybody in its lane.
-    pub(crate) fn has_exceptions(&self) -> bool {
-        self.exceptions.is_some()
-    }
-
-    /// Under which id a reader was opened may matter to what it gets.
-    pub(crate) fn asks_for_connection(&self) -> bool {
-        self.exceptions.is_some() || self.ephemeral.is_some()
-    }
-
     /// Passes an ephemeral event to the readers that there are. It may take up to `room` bytes with others; says whether it does.
     pub(crate) fn pass(&mut self, passing: Passing, room: usize) -> bool {
         self.ephemeral.get_or_insert_default().push(passing, room)
-    }
-
-    /// There is a reader.
-    pub(crate) fn is_read(&mut self) {
-        self.is_read = true;
-    }
-
-    /// There are no readers any more.
-    pub(crate) fn is_unread(&mut self) {
-        (self.is_read, self.ephemeral) = (false, None);
-    }
-
-    /// Evicts what was held for readers that are gone, at most so many events. Says how many.
-    pub(crate) fn evict_lag(&mut self, most: usize) -> u64 {
-        let mut evicted = 0;
-        while evicted < most && self.events > self.max_events() && self.evict() {
-            evicted += 1;
-        }
-        u64::try_from(evicted).unwrap_or(u64::MAX)
-    }
-
-    /// Nothing came for a minute.
-    pub(crate) fn is_quiet(&self, now: Instant) -> bool {
-        self.millis(now) >= self.newest_at.saturating_add(60_000)
-    }
-
-    /// The highest offset that is no history any more, though events up to it may be held for readers that are connected.
-    pub(crate) fn before_history(&self) -> Offset {
-        self.history.as_ref().map_or(Offset::START, |history| history.before())
-    }
-
-    /// The offsets of all events that are held, in order.
-    fn all_offsets(&self) -> Vec<Offset> {
-        let lanes = self.clients.iter().flat_map(|clients| clients.all()).chain([&self.broadcast]);
-        let mut all: Vec<_> = lanes.flat_map(|lane| lane.after(Offset::START)).map(|held| held.offset).collect();
-        all.sort_unstable();
-        all
     }
 
     /// Keeps the event that came last as it was published, until the next one comes: for readers that wait for it.
@@ -202,12 +149,6 @@ impl Log {
         }
     }
 
-    fn add_to_history(&mut self, offset: Offset) {
-        if let Some(history) = &mut self.history {
-            history.push(offset, self.retention.max_events());
-        }
-    }
-
     /// What came before this is too old; `None` if there can't be any.
     fn too_old(&self, now: u64) -> Option<u64> {
         let time = match self.retention.after_finish_millis {
@@ -216,15 +157,6 @@ impl Log {
             Some(age) => (self.finished && now >= self.newest_at.saturating_add(age)).then_some(u64::MAX),
         };
         time.filter(|time| self.oldest_at < *time)
-    }
-
-    /// How many events it may hold now.
-    fn max_events(&self) -> usize {
-        match self.retention.after_finish_millis {
-            Some(_) => usize::MAX,
-            None if self.is_read => self.retention.max_events().saturating_add(self.retention.lag),
-            None => self.retention.max_events(),
-        }
     }
 
     /// Evicts what the retention no longer allows, at most so many events. Says how many.
@@ -309,57 +241,6 @@ impl Log {
         u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// The highest offset in `view` that is no longer held.
-    pub(crate) fn missed(&self, view: View<'_>) -> Offset {
-        let missed = |lane: &Lane| {
-            let mut missed = lane.evicted();
-            while let Some(previous) = self.before_excluded(missed, view) {
-                missed = previous;
-            }
-            missed
-        };
-        missed(&self.broadcast).max(self.own(view).map_or(Offset::START, missed))
-    }
-
-    /// The highest offset in `view` that is no history any more. It may be held for readers that are connected.
-    pub(crate) fn missed_by_newcomers(&self, view: View<'_>) -> Offset {
-        let before = self.before_history();
-        if before == Offset::START {
-            return self.missed(view);
-        }
-        let held = |lane: &Lane| {
-            let mut last = lane.newest_before(behind(before)).next().map(|held| held.offset);
-            while let Some(previous) = last.and_then(|last| self.before_excluded(last, view)) {
-                last = Some(previous);
-            }
-            last.unwrap_or_default()
-        };
-        held(&self.broadcast).max(self.own(view).map_or(Offset::START, held)).max(self.missed(view))
-    }
-
-    /// No offset is higher that is no longer held, whoever it was for.
-    pub(crate) fn missed_by_anyone(&self, lane: Option<LaneId>) -> Offset {
-        let own = lane.and_then(|lane| self.lane(lane)).map_or(Offset::START, Lane::evicted);
-        self.broadcast.evicted().max(own)
-    }
-
-    /// If the event with this offset is in `view` but for that it is not for this reader: the offset of the one before it in its
-    /// lane.
-    fn before_excluded(&self, offset: Offset, view: View<'_>) -> Option<Offset> {
-        self.exceptions.as_ref()?.before(offset, self.who(view))
-    }
-
-    /// The offsets of the held events in `view` with this custom id: at most one for each of its lanes.
-    pub(crate) fn find(&self, view: View<'_>, id: &CustomId) -> impl Iterator<Item = Offset> {
-        self.find_all(view.client, id).filter(move |found| self.before_excluded(*found, view).is_none())
-    }
-
-    /// The same, whoever the events are not for.
-    fn find_all(&self, client: Option<LaneId>, id: &CustomId) -> impl Iterator<Item = Offset> + use<> {
-        let own = client.and_then(|lane| self.lane(lane)).and_then(|lane| lane.find(id));
-        self.broadcast.find(id).into_iter().chain(own)
-    }
-
     /// Whether an event with this custom id is held for a reader that would get one more event for `client`, or for everybody.
     pub(crate) fn holds(&mut self, client: Option<&ClientId>, id: &CustomId, now: Instant) -> bool {
         let view = self.view_for(client);
@@ -423,17 +304,18 @@ impl Log {
         let broadcasts = std::mem::replace(&mut self.broadcast, Lane::new(broadcast));
         let mut remains = Remains::new(std::mem::take(&mut self.events), broadcasts);
         self.bytes = 0;
+        let exceptions = self.exceptions.as_mut().and_then(|exceptions| exceptions.bury());
         remains.add_exceptions(self.exceptions.take());
         let marks = self.clients.take().and_then(|clients| remains.take(*clients));
-        (Tombstone { broadcast, marks, finished: self.finished }, remains.into_box())
+        (Tombstone { broadcast, marks, finished: self.finished, exceptions }, remains.into_box())
     }
 
     /// Empty again, with what is known of `before`; lanes that have readers keep their places.
     pub(crate) fn restart(&mut self, before: Tombstone) -> Option<Box<Remains>> {
-        let Tombstone { broadcast, marks, finished } = before;
+        let Tombstone { broadcast, marks, finished, exceptions } = before;
         let broadcasts = std::mem::replace(&mut self.broadcast, Lane::new(broadcast));
         let mut remains = Remains::new(std::mem::take(&mut self.events), broadcasts);
-        remains.add_exceptions(self.exceptions.take());
+        remains.add_exceptions(std::mem::replace(&mut self.exceptions, exceptions));
         self.history = History::of(self.retention);
         if let Some(ephemeral) = &mut self.ephemeral {
             // Their places mean nothing any more.
@@ -642,6 +524,7 @@ mod tests {
             broadcast: Offset::new(5),
             marks: Marks::of(of(n), Offset::new(others)).into_box(),
             finished: false,
+            ..Tombstone::default()
         };
         append(&mut log, BROADCAST, 1, now);
         assert_eq!(events(log.restart(told(0, 0))), 1);

@@ -11,6 +11,7 @@
 //! | `link` | what callers and driver share: the store, and how far this node has come |
 //! | `level` | a number that grows, and those who wait for it |
 //! | `mirror` | one channel: what becomes of an event of the feed, and of what was read |
+//! | `pass` | ephemeral events, to the store and from its feed |
 //! | `driver` | the task: sessions, pauses, channels that nobody reads |
 
 pub(crate) mod driver;
@@ -18,4 +19,5 @@ pub(crate) mod level;
 pub(crate) mod link;
 pub(crate) mod mirror;
 pub(crate) mod opening;
+pub(crate) mod pass;
 pub(crate) mod remote;

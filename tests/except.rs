@@ -118,6 +118,24 @@ fn no_more_than_the_last_evicted_exceptions_are_remembered() {
 }
 
 #[test]
+fn a_channel_that_was_dropped_is_no_gap_for_whom_its_last_events_excluded() {
+    let publisher = Publisher::new();
+    let before = send(&publisher, "a", "before");
+    (0..32).for_each(|_| drop(but_ana(&publisher, "x")));
+    close(&publisher, "a");
+    assert_eq!(publisher.stats().channels, 0);
+    let held = publisher.stats().held_bytes;
+    for _ in 0..2 {
+        assert!(texts(&mut resume(&publisher, &["a"], "ana", &before)).is_empty());
+        assert_eq!(texts(&mut resume(&publisher, &["a"], "bob", &before)), ["gap:evicted"]);
+    }
+    assert_eq!(publisher.stats().held_bytes, held, "it is remembered again as it was");
+    but_ana(&publisher, "x");
+    close(&publisher, "a");
+    assert_eq!(texts(&mut resume(&publisher, &["a"], "ana", &before)), ["gap:evicted"]);
+}
+
+#[test]
 fn an_excluded_reader_finds_the_event_by_no_other_way() {
     let publisher = Publisher::new();
     send(&publisher, "a", "1");

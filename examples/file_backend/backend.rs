@@ -17,8 +17,8 @@ use tokio::{sync::oneshot, time::Instant};
 use tower_sse::{
     BackendError, ChannelName, ClientId, Cursor, CustomId, Epoch, IdempotencyKey, Offset, Retention,
     backend::{
-        Append, Appended, Backend, BackendFuture, Connected, Entry, Head, Heads, Held, Marks, Message, Messages,
-        NewEvent, Placed, Presence, Request, Requests,
+        Append, Appended, Backend, BackendFuture, Connected, Entry, Ephemeral, Head, Heads, Held, Marks, Message,
+        Messages, NewEvent, Placed, Presence, Request, Requests,
     },
 };
 
@@ -134,6 +134,13 @@ impl Backend for FileBackend {
 
     fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> BackendFuture<'_, Held> {
         self.answer(|store| Ok(store.read(channel, after, &retention)))
+    }
+
+    fn pass(&self, event: Ephemeral) -> BackendFuture<'_, ()> {
+        self.answer(|store| {
+            store.tell(&event.channel.clone(), &Message::Ephemeral(event));
+            Ok(())
+        })
     }
 
     fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Heads> {
@@ -385,8 +392,11 @@ impl Channel {
 
     /// Evicts what the retention no longer allows. The newest event stays unless it is too old.
     fn evict(&mut self, retention: &Retention, now: Instant) {
-        while self.held.front().is_some_and(|oldest| now.saturating_duration_since(oldest.at) > retention.max_age())
-            || self.held.len() > 1 && (self.held.len() > retention.max_events() || self.bytes > retention.max_bytes())
+        let age = |kept: &Kept| now.saturating_duration_since(kept.at);
+        while let (Some(oldest), Some(newest)) = (self.held.front(), self.held.back())
+            && (retention.is_too_old(age(oldest), age(newest), self.finished)
+                || self.held.len() > 1
+                    && (self.held.len() > retention.most_events() || self.bytes > retention.max_bytes()))
         {
             self.evict_oldest();
         }

@@ -8,7 +8,7 @@ use std::{
 
 use tower_sse::{
     ChannelName, Epoch, Offset, Retention,
-    backend::{Append, NewEvent},
+    backend::{Append, Except, NewEvent},
 };
 
 pub enum Record {
@@ -42,13 +42,17 @@ impl Record {
             retention.max_events() as u128,
             retention.max_bytes() as u128,
             retention.max_age().as_millis(),
+            retention.max_lag() as u128,
+            // 0 if it is not set.
+            retention.max_age_after_finish().map_or(0, |age| age.as_millis() + 1),
         ];
         let mut texts = vec![append.channel.as_str().as_bytes()];
-        for NewEvent { client, id, key, bytes, .. } in &append.events {
+        let exceptions: Vec<_> = append.events.iter().map(|event| exception(event.except.as_ref())).collect();
+        for (NewEvent { client, id, key, bytes, .. }, except) in append.events.iter().zip(&exceptions) {
             let client = client.as_ref().map_or("", |client| client.as_str());
             let id = id.as_ref().map_or("", |id| id.as_str());
             let key = key.as_ref().map_or("", |key| key.as_str());
-            texts.extend([client.as_bytes(), id.as_bytes(), key.as_bytes(), bytes]);
+            texts.extend([client.as_bytes(), id.as_bytes(), key.as_bytes(), except.as_bytes(), bytes]);
         }
         write(file, "append", &numbers, &texts)
     }
@@ -79,16 +83,21 @@ impl Record {
         let mut texts = texts.into_iter();
         let first = texts.next()?;
         match (kind, numbers) {
-            ("append", &[offset, at, last, events, bytes, age]) => {
-                let retention = Retention::new()
+            ("append", &[offset, at, last, events, bytes, age, lag, after]) => {
+                let mut retention = Retention::new()
                     .events(usize::try_from(events).ok()?)
                     .bytes(usize::try_from(bytes).ok()?)
-                    .age(Duration::from_millis(age));
+                    .age(Duration::from_millis(age))
+                    .lag(usize::try_from(lag).ok()?);
+                if let Some(after) = after.checked_sub(1) {
+                    retention = retention.after_finish(Duration::from_millis(after));
+                }
                 let mut events = Vec::new();
                 while let Some(client) = texts.next() {
-                    let (id, key, data) = (texts.next()?, texts.next()?, texts.next()?);
+                    let (id, key, except, data) = (texts.next()?, texts.next()?, texts.next()?, texts.next()?);
                     let mut event = NewEvent::new(data.into());
                     (event.client, event.id, event.key) = (given(client)?, given(id)?, given(key)?);
+                    event.except = except_of(&except)?;
                     events.push(event);
                 }
                 let mut append = Append::new(ChannelName::try_from(first).ok()?, events, retention);
@@ -100,6 +109,20 @@ impl Record {
             _ => None,
         }
     }
+}
+
+/// The client and the connection that an event is not for, in two lines; nothing if there is neither.
+fn exception(except: Option<&Except>) -> String {
+    let Some(except) = except else { return String::new() };
+    let (client, connection) = (except.client.as_ref(), except.connection.as_ref());
+    format!("{}\n{}", client.map_or("", |id| id.as_str()), connection.map_or("", |id| id.as_str()))
+}
+
+fn except_of(text: &str) -> Option<Option<Except>> {
+    let Some((client, connection)) = text.split_once('\n') else { return Some(None) };
+    let mut except = Except::default();
+    (except.client, except.connection) = (given(client.to_owned())?, given(connection.to_owned())?);
+    Some(Some(except))
 }
 
 /// An empty text stands for `None`.

@@ -9,6 +9,7 @@ use crate::{
     wire::{
         cursor::Cursor,
         encode::Draft,
+        except::Except,
         name::{ChannelName, ClientId, CustomId, IdempotencyKey},
     },
 };
@@ -44,6 +45,8 @@ pub struct NewEvent {
     pub id: Option<CustomId>,
     /// The key by which a repeated append is recognised.
     pub key: Option<IdempotencyKey>,
+    /// The readers that it is not for, if there are any.
+    pub except: Option<Except>,
 }
 
 /// What the last event of a channel has to be for an append to happen.
@@ -65,7 +68,7 @@ impl Append {
 impl NewEvent {
     /// Creates a broadcast of these bytes, without a custom id or a key.
     pub fn new(bytes: Bytes) -> Self {
-        Self { client: None, bytes, id: None, key: None }
+        Self { client: None, bytes, id: None, key: None, except: None }
     }
 
     /// What it counts against [`Retention::max_bytes`](crate::Retention::max_bytes) at this cursor.

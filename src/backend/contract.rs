@@ -5,7 +5,7 @@ use std::{pin::Pin, time::Duration};
 use super::{
     append::{Append, Appended},
     entry::Held,
-    feed::{Messages, Requests},
+    feed::{Ephemeral, Messages, Requests},
     heads::Heads,
     progress::Progress,
 };
@@ -44,10 +44,19 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendErr
 /// - **The longest retention wins** if nodes have different settings: no node deletes what another is set to hold, or
 ///   what the hub holds if the node has no setting. At the least, an append evicts no more than its own retention asks
 ///   for.
+/// - **What is held** is what [`Retention::most_events`](crate::Retention::most_events),
+///   [`max_bytes`](crate::Retention::max_bytes) and [`is_too_old`](crate::Retention::is_too_old) allow. Which of that is
+///   history, and which is for connected readers only, is the node's to know. A store may forget a channel that is in
+///   progress and has had no event for a long time, which it documents.
 /// - **Gaps are exact.** For a channel's broadcasts and for each client, a [mark](super::Marks) gives the highest
 ///   offset that was evicted: by count, bytes or age, or with the whole channel. A store that forgets a channel answers
 ///   with marks that are too high rather than too low.
 /// - **Private.** A targeted event comes with its client, in reads and in the feed, and shows up nowhere else.
+/// - **Exceptions.** An event comes with [the readers that it is not for](super::Except), in reads and in the feed, as it
+///   was appended. A store does nothing else about them: its marks count the event for every reader of its lane.
+/// - **Ephemeral events** are passed to the feeds that watch their channel, each in one place among the messages, after
+///   the events that were acknowledged before. They take no offset, nothing is kept of them, and nothing counts them. A
+///   feed may lose one. It need not be refused by a channel that is finished.
 /// - **The epoch** names one incarnation of all this. It changes if, and only if, acknowledged events or offsets may
 ///   have been lost other than by retention; an empty store has a new one. What a store still has may [go
 ///   on](super::Held::before) in the new epoch.
@@ -86,6 +95,12 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendErr
 pub trait Backend: Send + Sync + 'static {
     /// Appends events to a channel.
     fn append(&self, append: Append) -> BackendFuture<'_, Appended>;
+
+    /// Passes an ephemeral event to the feeds that watch its channel, and keeps nothing. By default it fails.
+    fn pass(&self, event: Ephemeral) -> BackendFuture<'_, ()> {
+        drop(event);
+        Box::pin(async { Err(BackendError::new("this backend does not pass ephemeral events")) })
+    }
 
     /// Tells the store that a node is set to hold this much of every channel. By default it does nothing.
     ///

@@ -10,6 +10,7 @@ use crate::{
     wire::{
         cursor::{Cursor, Epoch, Offset},
         encode::{Draft, Sealed, is_whole},
+        except::Except,
         name::{ClientId, CustomId},
     },
 };
@@ -27,6 +28,8 @@ pub struct Entry {
     pub client: Option<ClientId>,
     /// The application's own id.
     pub id: Option<CustomId>,
+    /// The readers that it is not for, if there are any.
+    pub except: Option<Except>,
     /// Its bytes on the wire, without the id.
     pub bytes: Bytes,
     /// How long it has been in the log.
@@ -41,14 +44,14 @@ pub struct Entry {
 impl Entry {
     /// Creates an entry for an event that was just appended, and is not the channel's last event.
     pub fn new(event: NewEvent, offset: Offset, previous: Offset) -> Self {
-        let NewEvent { client, bytes, id, .. } = event;
-        Self { client, id, ..Self::of_bytes(bytes, offset, previous) }
+        let NewEvent { client, bytes, id, except, .. } = event;
+        Self { client, id, except, ..Self::of_bytes(bytes, offset, previous) }
     }
 
     /// Creates an entry from these bytes: a broadcast without a custom id, and not the channel's last event.
     pub fn of_bytes(bytes: Bytes, offset: Offset, previous: Offset) -> Self {
         let (age, last, of_before) = (Duration::ZERO, false, false);
-        Self { offset, previous, client: None, id: None, bytes, age, last, of_before }
+        Self { offset, previous, client: None, id: None, except: None, bytes, age, last, of_before }
     }
 
     /// Sets how long the event has been in the log.
@@ -199,7 +202,7 @@ impl Marks {
 
     pub(crate) fn into_tombstone(self, finished: bool) -> Tombstone {
         let marks = crate::log::Marks::of(self.clients, self.others);
-        Tombstone { broadcast: self.broadcast, marks: marks.into_box(), finished }
+        Tombstone { broadcast: self.broadcast, marks: marks.into_box(), finished, ..Tombstone::default() }
     }
 }
 

@@ -1,11 +1,15 @@
 //! The two ends of a feed: what a node requests of it, and the messages that it sends.
 
+use std::fmt;
+
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::entry::Entry;
 use crate::wire::{
     cursor::{Cursor, Epoch},
-    name::ChannelName,
+    except::Except,
+    name::{ChannelName, ClientId},
 };
 
 /// What a node asks of a [feed](super::Backend::feed).
@@ -36,11 +40,43 @@ pub enum Message {
         /// The event.
         entry: Entry,
     },
+    /// An event was [passed](super::Backend::pass) to the channel.
+    Ephemeral(Ephemeral),
     /// A channel was [closed](super::Backend::close).
     Closed(ChannelName),
     /// The feed has sent every event it had to carry up to this cursor, which is the last one that the hub had
     /// assigned.
     Level(Cursor),
+}
+
+/// An event that is passed to the readers of a channel, and not kept.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Ephemeral {
+    /// Its channel.
+    pub channel: ChannelName,
+    /// The client it is for, if it is for one client only.
+    pub client: Option<ClientId>,
+    /// The readers that it is not for, if there are any.
+    pub except: Option<Except>,
+    /// Its bytes on the wire but for the blank line at the end, encoded once. A store does not look into them.
+    pub bytes: Bytes,
+}
+
+impl Ephemeral {
+    /// Creates a broadcast of these bytes.
+    pub fn new(channel: ChannelName, bytes: Bytes) -> Self {
+        Self { channel, client: None, except: None, bytes }
+    }
+}
+
+impl fmt::Debug for Ephemeral {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ephemeral")
+            .field("channel", &self.channel)
+            .field("len", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// The requests to a feed.

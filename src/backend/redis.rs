@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `hub` | hash: the epoch, the last offset, how long it is to live |
 //! | `t` | sorted set: which offset had been given when, some sixty-four times |
-//! | `s:<channel>` | stream: the events that are held, by offset |
+//! | `s:<channel>` | stream: the events that are held, by offset; with whom they are not for |
 //! | `u:<channel>` | hash: the custom ids of these |
 //! | `m:<channel>` | hash: what is known of the channel; outlives the stream |
 //! | `c:<channel>` | sorted set: the last event of each client; lives as long as `m` |
@@ -53,8 +53,8 @@ use self::{
     scripts::Scripts,
 };
 use super::{
-    Append, Appended, Backend, BackendFuture, Connected, Heads, Held, Messages, NewEvent, Placed, Presence, Progress,
-    Requests,
+    Append, Appended, Backend, BackendFuture, Connected, Ephemeral, Heads, Held, Messages, NewEvent, Placed, Presence,
+    Progress, Requests,
 };
 use crate::{
     error::BackendError,
@@ -182,7 +182,7 @@ impl Inner {
 
     async fn append(&self, append: Append) -> Result<Appended, BackendError> {
         let Append { channel, events, retention, last, .. } = &append;
-        let [NewEvent { client, bytes, id, key }] = &events[..] else {
+        let [NewEvent { client, bytes, id, key, except }] = &events[..] else {
             return Err(BackendError::new("it appends one event at a time"));
         };
         let window = key.as_ref().map(|_| millis(self.window).to_string()).unwrap_or_default();
@@ -195,7 +195,7 @@ impl Inner {
                 ask.arg(millis(self.tombstones)).arg(self.keys.feed(channel)).arg(&bytes[..]);
                 ask.arg(client.as_ref().map_or("", |client| client.as_str()));
                 ask.arg(id.as_ref().map_or("", |id| id.as_str())).arg(u8::from(*last));
-                ask.arg(Retention::cost(0)).arg(&window);
+                ask.arg(Retention::cost(0)).arg(&window).arg(value::write_exception(except.as_ref()));
                 ask
             })
             .await?;
@@ -214,6 +214,15 @@ impl Inner {
             self.learn(place.cursor);
         }
         Ok(Appended::At(vec![place]))
+    }
+
+    /// Pushes an ephemeral event to the nodes that watch its channel.
+    async fn pass(&self, event: Ephemeral) -> Result<(), BackendError> {
+        let Ephemeral { channel, client, except, bytes } = &event;
+        let mut ask = self.scripts.pass.key(self.keys.hub());
+        ask.arg(self.keys.feed(channel)).arg(client.as_ref().map_or("", |client| client.as_str()));
+        ask.arg(value::write_exception(except.as_ref())).arg(&bytes[..]);
+        self.link.ask(&ask).await.map(drop)
     }
 
     async fn heads(&self, channels: Vec<ChannelName>) -> Result<Heads, BackendError> {
@@ -272,6 +281,10 @@ fn random_epoch() -> Epoch {
 impl Backend for Redis {
     fn append(&self, append: Append) -> BackendFuture<'_, Appended> {
         Box::pin(self.0.append(append))
+    }
+
+    fn pass(&self, event: Ephemeral) -> BackendFuture<'_, ()> {
+        Box::pin(self.0.pass(event))
     }
 
     fn hold(&self, retention: Retention) {

@@ -84,7 +84,8 @@ impl Coverage {
 
     /// When the time of an empty log begins: long enough ago for events that arrive with an age.
     pub(crate) fn began(retention: Retention, now: Instant) -> Instant {
-        let before = retention.max_age().saturating_add(Duration::from_secs(60));
+        let longest = retention.max_age().max(retention.max_age_after_finish().unwrap_or_default());
+        let before = longest.saturating_add(Duration::from_secs(60));
         now.checked_sub(before).unwrap_or(now)
     }
 

@@ -1,15 +1,18 @@
 //! The readers of one channel: who they are, where they are parked, and what ends them.
 
+mod connections;
+
 use std::sync::Arc;
 
+use self::connections::Connections;
 use super::{
     seats::Seat,
     wait::{Ticket, Waiters, Wakeups},
 };
 use crate::{
-    footprint::{ByNumber, Elastic, Slab, Table},
-    log::{LaneId, Log},
-    wire::{except::Except, name::ConnectionId, notice::EndReason},
+    footprint::{ByNumber, Elastic, Slab},
+    log::LaneId,
+    wire::notice::EndReason,
 };
 
 /// A reader's number in its channel.
@@ -32,16 +35,6 @@ pub(crate) struct Readers {
     /// Why they were, the last time.
     all_ended: Option<EndReason>,
     pub(crate) waiters: Waiters,
-}
-
-/// The ids that readers have announced.
-#[derive(Default)]
-struct Connections {
-    /// How many live readers there are under each.
-    live: Table<ConnectionId, u32>,
-    /// How many readers have one, and what these take from the allocator.
-    readers: usize,
-    footprint: usize,
 }
 
 /// The clients that have readers.
@@ -110,35 +103,6 @@ impl Readers {
     /// The readers of a client that are ended and not gone yet. Where all readers were ended at once they don't count.
     pub(crate) fn ended_of(&self, lane: LaneId) -> usize {
         self.client(lane).map_or(0, |client| client.ended as usize)
-    }
-
-    /// The id that a reader's connection has announced.
-    pub(crate) fn connection(&self, id: ReaderId) -> Option<&ConnectionId> {
-        self.all.get(id.0)?.seat.connection()
-    }
-
-    /// How many live readers get an event for all of them, or for a client's, that excludes some.
-    pub(crate) fn not_excluded(&self, log: &Log, target: Option<LaneId>, except: &Except) -> usize {
-        let client = except.client.as_ref().and_then(|client| log.lane_of(client));
-        let under_id = |lane| self.of_under(lane, except.connection.as_ref());
-        match target {
-            Some(target) if client == Some(target) => 0,
-            Some(target) => self.of(target) - under_id(target),
-            None => {
-                let connections = self.connections.as_ref();
-                let under = except.connection.as_ref().and_then(|id| connections?.live.get(id).copied()).unwrap_or(0);
-                let of_client = client.map_or(0, |lane| self.of(lane) - under_id(lane));
-                self.live() - under as usize - of_client
-            }
-        }
-    }
-
-    /// How many live readers of a client have announced this id.
-    fn of_under(&self, lane: LaneId, connection: Option<&ConnectionId>) -> usize {
-        let Some(connection) = connection else { return 0 };
-        let first = self.client(lane).and_then(|client| self.all.get(client.first?.0));
-        let all = std::iter::successors(first, |reader| self.all.get(reader.next?.0));
-        all.filter(|reader| reader.seat.connection() == Some(connection)).count()
     }
 
     /// A slice of the clients, before that of the last call: their lanes, and how many live readers each has. Whoever goes
@@ -283,7 +247,7 @@ impl Readers {
         let ended = std::mem::take(&mut self.live) as usize;
         self.clients = None;
         if let Some(connections) = &mut self.connections {
-            connections.live = Table::default();
+            connections.none_live();
         }
         self.generation = self.generation.wrapping_add(1);
         self.all_ended = Some(reason);
@@ -337,38 +301,6 @@ impl Readers {
             }
         }
         (ended, wakeups)
-    }
-}
-
-impl Connections {
-    fn footprint(&self) -> usize {
-        size_of::<Self>() + self.live.footprint() + self.footprint
-    }
-
-    fn enter(&mut self, seat: &Seat) {
-        let Some(connection) = seat.connection() else { return };
-        match self.live.get_mut(connection) {
-            Some(live) => *live += 1,
-            None => _ = self.live.insert(connection.clone(), 1),
-        }
-        self.readers += 1;
-        self.footprint += seat.footprint_of_connection();
-    }
-
-    fn not_live(&mut self, seat: &Seat) {
-        let Some(connection) = seat.connection() else { return };
-        let Some(live) = self.live.get_mut(connection) else { return };
-        *live -= 1;
-        if *live == 0 {
-            self.live.remove(connection);
-        }
-    }
-
-    /// Says whether it was the last that has one.
-    fn leave(&mut self, seat: &Seat) -> bool {
-        self.readers -= 1;
-        self.footprint -= seat.footprint_of_connection();
-        self.readers == 0
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
 
 /// Which readers don't get which events.
 #[derive(Default)]
-pub(super) struct Exceptions {
+pub(crate) struct Exceptions {
     /// By offset, ascending.
     all: VecDeque<Exception>,
     /// So many of the first are of events that were evicted.
@@ -40,6 +40,8 @@ impl Exceptions {
     /// So many of evicted events are remembered. Of what was evicted before them, a reader that they would have excluded may
     /// get a gap.
     const REMEMBERED: usize = 256;
+    /// And so many of a channel that was dropped.
+    const OF_DROPPED: usize = 32;
     /// So many are looked at for the end of a read. It ends there if none is for its reader.
     const LOOKED_AT: usize = 256;
 
@@ -61,6 +63,15 @@ impl Exceptions {
             self.texts -= Self::heap(&oldest.except);
         }
         self.all.give_back();
+    }
+
+    /// All events are evicted with their log. Gives what is remembered of it, and leaves the rest to be freed.
+    pub(super) fn bury(&mut self) -> Option<Box<Self>> {
+        let mut last = self.all.split_off(self.all.len().saturating_sub(Self::OF_DROPPED));
+        last.shrink_to_fit();
+        let texts = last.iter().map(|exception| Self::heap(&exception.except)).sum();
+        self.texts -= texts;
+        (!last.is_empty()).then(|| Box::new(Self { gone: last.len(), all: last, texts }))
     }
 
     /// If the event with this offset is not for this reader: the offset of the one before it in its lane.

@@ -1,8 +1,8 @@
-//! Which of a log's events are history, where some are held for connected readers only.
+//! Which of a log's events are history, where some are held for connected readers only, and whether there are such readers.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
-use super::retention::Retention;
+use super::{Log, retention::Retention};
 use crate::{footprint::Elastic as _, wire::cursor::Offset};
 
 /// The history of a log: the last of its events.
@@ -44,5 +44,59 @@ impl History {
     /// How many bytes it takes from the allocator.
     pub(super) fn footprint(&self) -> usize {
         size_of::<Self>() + self.offsets.footprint()
+    }
+}
+
+impl Log {
+    pub(super) fn add_to_history(&mut self, offset: Offset) {
+        if let Some(history) = &mut self.history {
+            history.push(offset, self.retention.max_events());
+        }
+    }
+
+    /// How many events it may hold now.
+    pub(super) fn max_events(&self) -> usize {
+        match self.retention.after_finish_millis {
+            Some(_) => usize::MAX,
+            None if self.is_read => self.retention.max_events().saturating_add(self.retention.lag),
+            None => self.retention.max_events(),
+        }
+    }
+
+    /// There is a reader.
+    pub(crate) fn is_read(&mut self) {
+        self.is_read = true;
+    }
+
+    /// There are no readers any more.
+    pub(crate) fn is_unread(&mut self) {
+        (self.is_read, self.ephemeral) = (false, None);
+    }
+
+    /// Evicts what was held for readers that are gone, at most so many events. Says how many.
+    pub(crate) fn evict_lag(&mut self, most: usize) -> u64 {
+        let mut evicted = 0;
+        while evicted < most && self.events > self.max_events() && self.evict() {
+            evicted += 1;
+        }
+        u64::try_from(evicted).unwrap_or(u64::MAX)
+    }
+
+    /// Nothing came for a minute.
+    pub(crate) fn is_quiet(&self, now: Instant) -> bool {
+        self.millis(now) >= self.newest_at.saturating_add(60_000)
+    }
+
+    /// The highest offset that is no history any more, though events up to it may be held for readers that are connected.
+    pub(crate) fn before_history(&self) -> Offset {
+        self.history.as_ref().map_or(Offset::START, |history| history.before())
+    }
+
+    /// The offsets of all events that are held, in order.
+    pub(super) fn all_offsets(&self) -> Vec<Offset> {
+        let lanes = self.clients.iter().flat_map(|clients| clients.all()).chain([&self.broadcast]);
+        let mut all: Vec<_> = lanes.flat_map(|lane| lane.after(Offset::START)).map(|held| held.offset).collect();
+        all.sort_unstable();
+        all
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 ///
 /// The log is also what live readers read from: one that falls further behind than this has
 /// [lagged](crate::GapReason::Lagged). So the newest event is always held until it is too old, and a channel should hold at
-/// least as much as its largest burst.
+/// least as much as its largest burst, or have a [lag](Self::lag) of its own.
 ///
 /// A channel is checked for events that are too old when you publish to it, open it or ask it for
 /// [recent](crate::Channel::recent) events: none that is too old is replayed. To free the memory of channels that nobody
@@ -140,6 +140,23 @@ impl Retention {
     /// None older than this.
     pub fn max_age(&self) -> Duration {
         Duration::from_millis(self.age_millis)
+    }
+
+    /// How many events a store holds at most: the history and the lag, or any number if everything is held until the end.
+    pub fn most_events(&self) -> usize {
+        match self.after_finish_millis {
+            Some(_) => usize::MAX,
+            None => self.max_events().saturating_add(self.lag),
+        }
+    }
+
+    /// Whether an event is too old to be held, in a channel whose last event is as old as `newest`.
+    pub fn is_too_old(&self, age: Duration, newest: Duration, is_finished: bool) -> bool {
+        match self.max_age_after_finish() {
+            None => age > self.max_age(),
+            // All of a channel together.
+            Some(after_finish) => is_finished && newest >= after_finish,
+        }
     }
 
     /// What an event of `len` bytes on the wire counts.

@@ -1,6 +1,6 @@
 //! What is remembered of a log that is gone.
 
-use super::marks::Marks;
+use super::{exceptions::Exceptions, marks::Marks};
 use crate::wire::cursor::Offset;
 
 /// What remains of a log that was dropped: enough to know later whether a reader has missed something.
@@ -9,6 +9,8 @@ pub(crate) struct Tombstone {
     pub(crate) broadcast: Offset,
     /// Of clients, if there is something to remember of any.
     pub(crate) marks: Option<Box<Marks>>,
+    /// Whom the last events were not for, if any was not for everybody.
+    pub(crate) exceptions: Option<Box<Exceptions>>,
     pub(crate) finished: bool,
 }
 
@@ -17,6 +19,11 @@ impl Tombstone {
     pub(crate) fn of_watermark(offset: Offset) -> Self {
         // What is gone of the broadcasts is gone for everybody.
         Self { broadcast: offset, ..Self::default() }
+    }
+
+    /// What is remembered of exceptions takes so much from the allocator.
+    pub(crate) fn footprint_of_exceptions(&self) -> usize {
+        self.exceptions.as_ref().map_or(0, |exceptions| exceptions.footprint())
     }
 
     /// The highest offset that it says is gone.

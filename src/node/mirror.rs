@@ -292,6 +292,9 @@ fn take_in(hub: &Hub, state: &mut State, epoch: Epoch, entry: Entry, now: Instan
         },
     };
     let (last, at) = (entry.last, now.checked_sub(entry.age).unwrap_or(now));
+    if let Some(except) = &entry.except {
+        log.exclude(lane, entry.offset, Box::new(except.clone()));
+    }
     let (event, custom) = entry.seal(epoch);
     hub.memory.put(log, lane, (&event, custom), at, &hub.counters);
     if readers.len() > 0 {

@@ -27,6 +27,7 @@ use crate::{
         cursor::{EventId, Offset},
         encode::Draft,
         event::Event,
+        except::Except,
         name::{ChannelName, ClientId},
     },
 };
@@ -113,16 +114,14 @@ impl Remote {
         last: bool,
     ) -> Result<Sent, PublishError> {
         let draft = hub.draft(event)?;
-        if draft.except().is_some() || draft.is_ephemeral() {
-            // Otherwise readers would get what is not for them.
-            let unsupported = BackendError::new("the backend does not support this event");
-            return Err(PublishErrorKind::Unavailable(unsupported).into());
+        if draft.is_ephemeral() && !last {
+            return self.pass(hub, name, target, draft).await;
         }
         if hub.is_shutting_down() {
             return Err(PublishErrorKind::ShuttingDown.into());
         }
         let event = new_event(target, draft);
-        let own = event.id.clone();
+        let (own, except) = (event.id.clone(), event.except.clone());
         let mut append = Append::new(name.clone(), vec![event], self.link.retention_of(hub, name));
         append.last = last;
         let Placed { cursor, repeated, id: first } = self.append(append).await?.pop().ok_or_else(unexpected)?;
@@ -135,7 +134,7 @@ impl Remote {
         }
         self.link.learn(cursor);
         hub.counters.published.add(u64::from(!repeated));
-        let reached = if repeated { 0 } else { readers_of(hub, name, target) };
+        let reached = if repeated { 0 } else { readers_of(hub, name, target, except.as_ref()) };
         let id = id.map_or_else(|| cursor.into(), EventId::from);
         Ok(Sent { id, reached, repeated })
     }
@@ -160,7 +159,7 @@ impl Remote {
 
     /// Closes a channel in the store. The feed tells its readers on all nodes. Returns how many there are here.
     pub(crate) async fn close(&self, hub: &Hub, name: &ChannelName) -> Result<usize, BackendError> {
-        let readers = readers_of(hub, name, None);
+        let readers = readers_of(hub, name, None, None);
         self.link.within(self.link.backend.close(name.clone())).await?;
         Ok(readers)
     }
@@ -195,9 +194,10 @@ impl Elsewhere for Remote {
     }
 }
 
-fn new_event(target: Option<&ClientId>, draft: Draft) -> NewEvent {
+fn new_event(target: Option<&ClientId>, mut draft: Draft) -> NewEvent {
+    let except = draft.take_except().map(|except| *except);
     let (bytes, id, key) = draft.into_parts();
-    NewEvent { client: target.cloned(), bytes, id, key }
+    NewEvent { client: target.cloned(), bytes, id, key, except }
 }
 
 /// The store's answer is none to what was asked.
@@ -205,11 +205,15 @@ fn unexpected() -> PublishErrorKind {
     PublishErrorKind::Unavailable(BackendError::new("the store gave an answer to another question"))
 }
 
-/// How many connections of this node read a channel, or are the client's there.
-fn readers_of(hub: &Hub, name: &ChannelName, target: Option<&ClientId>) -> usize {
-    let readers = hub.look_at(name, |state| match target {
-        None => state.readers.live(),
-        Some(client) => state.log.lane_of(client).map_or(0, |lane| state.readers.of(lane)),
+/// How many connections of this node read a channel, or are the client's there, without those that are excluded.
+pub(super) fn readers_of(hub: &Hub, name: &ChannelName, target: Option<&ClientId>, except: Option<&Except>) -> usize {
+    let readers = hub.look_at(name, |state| {
+        let lane = target.and_then(|client| state.log.lane_of(client));
+        match except {
+            _ if lane.is_none() && target.is_some() => 0,
+            Some(except) => state.readers.not_excluded(&state.log, lane, except),
+            None => lane.map_or_else(|| state.readers.live(), |lane| state.readers.of(lane)),
+        }
     });
     readers.unwrap_or(0)
 }

@@ -140,8 +140,8 @@ impl Event {
     /// The excluded client does not learn that there was an event: it gets no bytes and no gap, and its own `first` and
     /// counts leave the event out. What remains visible is that the offsets in the ids of other events have a hole, as
     /// they have wherever something was published to another channel. There is one exception. A hub remembers the last
-    /// 256 excluded events of a channel that it has evicted; a client that reconnects from before all of them may get a
-    /// gap. So may one that reconnects to a channel that was dropped in the meantime, or over a remote backend, to a node
+    /// 256 events with an exception that a channel has evicted, and the last 32 of a channel that was dropped; a client
+    /// that reconnects from before all of them may get a gap. So may one that reconnects over a remote backend, to a node
     /// on which nobody has read the channel.
     ///
     /// ```

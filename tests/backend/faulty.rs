@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 use tower_sse::{
     BackendError, ChannelName, Cursor, Epoch, Offset, Retention,
     backend::{
-        Append, Appended, Backend, BackendFuture, Connected, Heads, Held, Marks, Message, Messages, Presence, Progress,
-        Requests,
+        Append, Appended, Backend, BackendFuture, Connected, Ephemeral, Heads, Held, Marks, Message, Messages,
+        Presence, Progress, Requests,
     },
 };
 
@@ -155,6 +155,13 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
                 Err(_) => appended,
             }
         })
+    }
+
+    fn pass(&self, event: Ephemeral) -> BackendFuture<'_, ()> {
+        match self.faults.answer() {
+            Err(error) => error,
+            Ok(_) => self.inner.pass(event),
+        }
     }
 
     fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> BackendFuture<'_, Held> {

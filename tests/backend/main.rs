@@ -8,6 +8,7 @@ mod suite;
 mod common;
 
 mod cases;
+mod events;
 mod faults;
 mod faulty;
 mod file;

@@ -39,6 +39,14 @@ macro_rules! all_cases {
             cases::a_reader_that_reconnects_before_its_first_event_gets_no_gap,
             cases::repeated_publishes_on_all_nodes_at_once_are_one,
             cases::every_node_sees_who_is_connected_anywhere,
+            events::ephemeral_events_reach_the_readers_of_every_node_in_publish_order,
+            events::an_ephemeral_event_is_no_history_and_has_no_id,
+            events::an_ephemeral_event_reaches_nobody_that_it_is_not_for,
+            events::an_event_reaches_nobody_that_it_excludes_live_and_in_replay,
+            events::what_excludes_a_reader_and_is_evicted_is_no_gap_for_it,
+            events::a_channel_without_history_loses_nothing_for_connected_readers,
+            events::whoever_comes_later_gets_the_history_alone,
+            events::a_run_is_held_whole_until_some_time_after_its_end,
         }
     };
 }

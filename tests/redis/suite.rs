@@ -9,6 +9,8 @@ mod suite;
 mod cases;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../backend/events.rs"]
+mod events;
 #[path = "../backend/faults.rs"]
 mod faults;
 #[path = "../backend/faulty.rs"]

@@ -39,7 +39,7 @@ impl Grave {
     /// are taken.
     fn footprint(&self) -> usize {
         let marks = self.tombstone.marks.as_ref().map_or(0, |_| size_of::<Marks>());
-        size_of::<(u64, Self)>() * 11 / 6 + self.channel.heap() + marks
+        size_of::<(u64, Self)>() * 11 / 6 + self.channel.heap() + marks + self.tombstone.footprint_of_exceptions()
     }
 
     fn marks(&self) -> usize {

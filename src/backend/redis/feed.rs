@@ -149,7 +149,7 @@ async fn carry(redis: &Inner, mut pushed: Pushed, messages: &Messages, levels: &
         match &message {
             Message::Entry { epoch, entry, .. } => redis.learn(Cursor { epoch: *epoch, offset: entry.offset }),
             Message::Level(level) => redis.learn(*level),
-            Message::Watching(_) | Message::Closed(_) => {}
+            Message::Watching(_) | Message::Closed(_) | Message::Ephemeral(_) => {}
         }
         if !messages.send(message).await {
             return Ok(());

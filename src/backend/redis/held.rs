@@ -69,22 +69,35 @@ impl Wish {
             Of::All => "all",
             Of::This => "this",
         };
-        let (events, bytes) = (limit(self.retention.max_events()), limit(self.retention.max_bytes()));
-        ask.arg(of).arg(format!("{events} {bytes} {}", millis(self.retention.max_age())));
+        ask.arg(of).arg(words(self.retention));
     }
+}
+
+/// Its numbers, as scripts take them. The last is 0 if nothing is to be held until the end.
+pub(super) fn words(retention: Retention) -> String {
+    // Scripts hold the newest event in any case.
+    let (events, bytes, lag) =
+        (limit(retention.max_events()), limit(retention.max_bytes()), limit(retention.max_lag()));
+    let after = retention.max_age_after_finish().map_or(0, |age| (millis(age) + 1).min(FOREVER));
+    format!("{events} {} {} {lag} {after}", bytes.max(1), millis(retention.max_age()))
 }
 
 /// A wish's numbers, as a script answers them.
 pub(super) fn read(answer: &Value) -> Option<Retention> {
     let mut numbers = value::text(answer)?.split(' ').map(|number| number.parse::<u64>().ok());
     let mut number = || numbers.next().flatten();
-    let (events, bytes, age) = (number()?, number()?, number()?);
+    let (events, bytes, age, lag, after) = (number()?, number()?, number()?, number()?, number()?);
     let size = |number| usize::try_from(number).unwrap_or(usize::MAX);
-    let age = match age {
+    let age_of = |millis| match millis {
         FOREVER.. => Duration::MAX,
         millis => Duration::from_millis(millis),
     };
-    Some(Retention::new().events(size(events)).bytes(size(bytes)).age(age))
+    let retention = Retention::new().events(size(events)).bytes(size(bytes)).age(age_of(age)).lag(size(lag));
+    Some(match after.checked_sub(1) {
+        None => retention,
+        Some(_) if after >= FOREVER => retention.after_finish(Duration::MAX),
+        Some(millis) => retention.after_finish(age_of(millis)),
+    })
 }
 
 /// In milliseconds. At least one, since Redis takes none for an error.
@@ -93,14 +106,17 @@ pub(super) fn millis(duration: Duration) -> u64 {
 }
 
 fn limit(size: usize) -> u64 {
-    u64::try_from(size).unwrap_or(u64::MAX).clamp(1, FOREVER)
+    u64::try_from(size).unwrap_or(u64::MAX).min(FOREVER)
 }
 
 fn most(one: Retention, other: Retention) -> Retention {
-    Retention::new()
+    let most = Retention::new()
         .events(one.max_events().max(other.max_events()))
         .bytes(one.max_bytes().max(other.max_bytes()))
         .age(one.max_age().max(other.max_age()))
+        .lag(one.max_lag().max(other.max_lag()));
+    let after_finish = one.max_age_after_finish().max(other.max_age_after_finish());
+    after_finish.map_or(most, |age| most.after_finish(age))
 }
 
 #[cfg(test)]
@@ -109,11 +125,15 @@ mod tests {
 
     #[test]
     fn what_is_as_good_as_for_ever_is_for_ever() {
-        let answer = |age: &str| read(&Value::BulkString(format!("7 800 {age}").into())).unwrap();
+        let answer = |age: &str| read(&Value::BulkString(format!("7 800 {age} 0 0").into())).unwrap();
         assert_eq!(answer("90"), Retention::new().events(7).bytes(800).age(Duration::from_millis(90)));
         assert_eq!(answer(&millis(Duration::MAX).to_string()).max_age(), Retention::new().age(Duration::MAX).max_age());
         assert_eq!((millis(Duration::ZERO), limit(usize::MAX)), (1, FOREVER));
-        assert!(read(&Value::BulkString(b"7 800".to_vec())).is_none());
+        assert!(read(&Value::BulkString(b"7 800 9 0".to_vec())).is_none());
+        let of = Retention::new().events(0).lag(9).bytes(800).age(Duration::from_millis(7));
+        for retention in [of, of.after_finish(Duration::from_millis(90)), of.after_finish(Duration::MAX)] {
+            assert_eq!(read(&Value::BulkString(words(retention).into())).unwrap(), retention);
+        }
     }
 
     #[test]

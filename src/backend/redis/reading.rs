@@ -203,8 +203,10 @@ impl Reading {
     /// Whether the retention allows the channel to hold this event along with the newer ones.
     fn fits(&self, entry: &Entry) -> bool {
         let bytes = self.bytes + entry.cost(self.held.epoch);
-        let is_too_much = self.events.len() >= self.retention.max_events() || bytes > self.retention.max_bytes();
-        entry.age <= self.retention.max_age() && (self.events.is_empty() || !is_too_much)
+        let is_too_much = self.events.len() >= self.retention.most_events() || bytes > self.retention.max_bytes();
+        let newest = self.events.first().map_or(entry.age, |(newest, _)| newest.age);
+        let is_too_old = self.retention.is_too_old(entry.age, newest, self.held.finished);
+        !is_too_old && (self.events.is_empty() || !is_too_much)
     }
 
     pub(super) fn finish(self) -> Held {
@@ -262,9 +264,7 @@ mod tests {
 
     /// What a script says about a hub of 20 events, two of which belong to an earlier epoch.
     fn hub(former: &str, retention: Retention) -> Value {
-        let age = retention.max_age().as_millis().to_string();
-        let (events, bytes) = (retention.max_events().to_string(), retention.max_bytes().to_string());
-        Value::Array(vec![text("20"), texts(&[former, "2"]), text(&format!("{events} {bytes} {age}")), text("1")])
+        Value::Array(vec![text("20"), texts(&[former, "2"]), text(&held::words(retention)), text("1")])
     }
 
     /// A channel whose last event is 9, and which holds eight events.

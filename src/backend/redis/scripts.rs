@@ -4,6 +4,7 @@ use redis::Script;
 
 pub(super) struct Scripts {
     pub(super) append: Script,
+    pub(super) pass: Script,
     pub(super) read: Script,
     pub(super) heads: Script,
     pub(super) close: Script,
@@ -31,6 +32,7 @@ impl Scripts {
         let of_channel = [BASE, INFO, HUB, HELD, CHANNEL];
         Self {
             append: script(&of_channel, include_str!("scripts/append.lua")),
+            pass: script(&[BASE, HUB], include_str!("scripts/pass.lua")),
             read: script(&of_channel, include_str!("scripts/read.lua")),
             heads: script(&[BASE, INFO, HUB, CHANNEL], include_str!("scripts/heads.lua")),
             close: script(&[BASE, INFO, HUB, CHANNEL], include_str!("scripts/close.lua")),

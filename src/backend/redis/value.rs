@@ -6,7 +6,7 @@ use bytes::Bytes;
 use redis::{RedisError, Value};
 
 use crate::{
-    backend::{Connected, Entry, Head, Heads, Message},
+    backend::{Connected, Entry, Ephemeral, Except, Head, Heads, Message},
     error::BackendError,
     wire::{
         cursor::{Cursor, Epoch, Offset},
@@ -85,13 +85,31 @@ pub(super) fn place(value: &Value) -> Option<Offset> {
     offset.parse().ok().map(Offset::new)
 }
 
+/// Whom an event is not for: the client and the connection, in two lines. An empty text is nobody.
+pub(super) fn exception(text: &str) -> Option<Option<Except>> {
+    let Some((client, connection)) = text.split_once('\n') else { return text.is_empty().then_some(None) };
+    Some(Some(Except { client: given(client)?, connection: given(connection)? }))
+}
+
+/// The text of that. No name has a line feed.
+pub(super) fn write_exception(except: Option<&Except>) -> String {
+    let Some(Except { client, connection }) = except else { return String::new() };
+    let (client, connection) = (client.as_ref().map_or("", |id| id.as_str()), connection.as_ref());
+    format!("{client}\n{}", connection.map_or("", |id| id.as_str()))
+}
+
 /// One of a stream's: its id, and its fields in their order. And where the one before it for the same readers was.
 pub(super) fn entry(value: &Value, now: u64) -> Option<(Entry, Offset)> {
     let [_, fields] = list(value) else { return None };
-    let [_, data, _, client, _, custom, _, previous, _, time, _, before] = list(fields) else { return None };
+    let [_, data, _, client, _, custom, _, previous, _, time, _, before, except @ ..] = list(fields) else {
+        return None;
+    };
     let mut entry = Entry::of_bytes(Bytes::copy_from_slice(bytes(data)?), place(value)?, offset(previous)?);
     entry.client = given(text(client)?)?;
     entry.id = given(text(custom)?)?;
+    if let [_, except] = except {
+        entry.except = exception(text(except)?)?;
+    }
     entry.age = Duration::from_millis(now.saturating_sub(text(time)?.parse().ok()?));
     Some((entry, offset(before)?))
 }
@@ -114,17 +132,38 @@ pub(super) fn pushed(channel: ChannelName, payload: &[u8]) -> Option<Message> {
         return Some(Message::Closed(channel));
     }
     let end = memchr::memchr(b'\n', payload)?;
-    let mut head = std::str::from_utf8(&payload[..end]).ok()?.strip_prefix("E ")?.split(' ');
+    let head = std::str::from_utf8(&payload[..end]).ok()?;
+    match head.split_once(' ')? {
+        ("E", head) => event(channel, head, &payload[end + 1..]),
+        ("P", head) => ephemeral(channel, head, &payload[end + 1..]).map(Message::Ephemeral),
+        _ => None,
+    }
+}
+
+fn ephemeral(channel: ChannelName, head: &str, rest: &[u8]) -> Option<Ephemeral> {
+    let (client, except) = head.split_once(' ')?;
+    let (client, rest) = rest.split_at_checked(client.parse().ok()?)?;
+    let (except, data) = rest.split_at_checked(except.parse().ok()?)?;
+    let mut event = Ephemeral::new(channel, Bytes::copy_from_slice(data));
+    event.client = given(std::str::from_utf8(client).ok()?)?;
+    event.except = exception(std::str::from_utf8(except).ok()?)?;
+    Some(event)
+}
+
+fn event(channel: ChannelName, head: &str, rest: &[u8]) -> Option<Message> {
+    let mut head = head.split(' ');
     let epoch = read_epoch(head.next()?)?;
     let mut number = || head.next()?.parse::<u64>().ok();
     let (at, previous, last) = (number()?, number()?, number()?);
     let mut length = || usize::try_from(number()?).ok();
-    let (client, custom) = (length()?, length()?);
-    let (client, rest) = payload[end + 1..].split_at_checked(client)?;
-    let (custom, data) = rest.split_at_checked(custom)?;
+    let (client, custom, except) = (length()?, length()?, length()?);
+    let (client, rest) = rest.split_at_checked(client)?;
+    let (custom, rest) = rest.split_at_checked(custom)?;
+    let (except, data) = rest.split_at_checked(except)?;
     let mut entry = Entry::of_bytes(Bytes::copy_from_slice(data), Offset::new(at), Offset::new(previous));
     entry.client = given(std::str::from_utf8(client).ok()?)?;
     entry.id = given::<CustomId>(std::str::from_utf8(custom).ok()?)?;
+    entry.except = exception(std::str::from_utf8(except).ok()?)?;
     entry.last = last == 1;
     Some(Message::Entry { channel, epoch, entry })
 }
@@ -169,20 +208,31 @@ pub(super) fn read_present(nodes: &[Value]) -> Connected {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::name::ConnectionId;
 
     #[test]
     fn what_is_pushed_is_read_whatever_is_in_it() {
         let channel = ChannelName::from_static("a");
         let Some(Message::Entry { epoch, entry, .. }) =
-            pushed(channel.clone(), "E 00000000000a 7 5 1 4 2\na\u{e9} c42data: E x\n\n".as_bytes())
+            pushed(channel.clone(), "E 00000000000a 7 5 1 4 2 4\na\u{e9} c4an\nt2data: E x\n\n".as_bytes())
         else {
             panic!("an event")
         };
         assert_eq!((epoch.bits(), entry.offset.get(), entry.previous.get(), entry.last), (10, 7, 5, true));
         assert_eq!((entry.client.unwrap().as_str(), entry.id.unwrap().as_str()), ("a\u{e9} ", "c4"));
         assert_eq!(&entry.bytes[..], b"2data: E x\n\n");
-        for garbage in ["", "E", "E \n", "E x 1 1 0 0 0\n", "E a 1 1 0 9 0\nx", "E a 1 1 0 1 0\n\u{1}x", "C ", "L a 1"]
-        {
+        let except = Except { client: ClientId::try_from("an").ok(), connection: ConnectionId::try_from("t").ok() };
+        assert_eq!(entry.except, Some(except.clone()));
+        assert_eq!(exception(&write_exception(Some(&except))), Some(Some(except)));
+        let Some(Message::Ephemeral(event)) = pushed(channel.clone(), b"P 3 5\nana\ntab2x: 1\n") else {
+            panic!("an ephemeral event")
+        };
+        assert_eq!((event.client.unwrap().as_str(), &event.bytes[..]), ("ana", &b"x: 1\n"[..]));
+        assert_eq!(event.except.unwrap().connection.unwrap().as_str(), "tab2");
+        let garbage =
+            ["", "E", "E \n", "E x 1 1 0 0 0 0\n", "E a 1 1 0 9 0 0\nx", "E a 1 1 0 1 0 0\n\u{1}x", "C ", "L a 1"];
+        let more = ["E a 1 1 0 0 0 1\nx", "E a 1 1 0 0 0\nx", "P \n", "P 0 9\nx", "P 1 0\n\u{1}x", "P 0 2\n\u{1}\nx"];
+        for garbage in garbage.into_iter().chain(more) {
             assert!(pushed(channel.clone(), garbage.as_bytes()).is_none(), "{garbage:?}");
         }
         assert!(level(b"L a 1").is_some() && level(b"L a").is_none() && level(b"\xff").is_none());

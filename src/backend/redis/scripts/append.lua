@@ -1,8 +1,8 @@
 -- KEYS: hub, index, the channel's four, key. ARGV: those of `enter_hub`, those of `held_of`, how long a channel is remembered, feed,
--- bytes, client, id, last, overhead, window.
+-- bytes, client, id, last, overhead, window, exception.
 local hub, index, k = KEYS[1], KEYS[2], channel_keys(3)
 local feed, data, client, id, is_last = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
-local overhead, window = tonumber(ARGV[12]), ARGV[13]
+local overhead, window, except = tonumber(ARGV[12]), ARGV[13], ARGV[14]
 local h, other = enter_hub(hub)
 if not h then return other end
 if window ~= '' then
@@ -11,11 +11,15 @@ if window ~= '' then
 end
 local now = clock()
 local c = enter_channel(hub, k, index, h, now)
-local held = three((held_of(hub, h, k.meta, c, now, ARGV[4], ARGV[5], true)))
-local age, life = held[3], held[3] + tonumber(ARGV[6])
-if age >= FOREVER then
-  age, life = math.huge, ''
+local held = limits((held_of(hub, h, k.meta, c, now, ARGV[4], ARGV[5], true)))
+-- How long events are held, and how long the channel is remembered.
+local function lives(is_finished)
+  local age, _, is_whole = terms(held, is_finished)
+  c.whole = is_whole
+  if age >= FOREVER then return math.huge, '' end
+  return age, age + tonumber(ARGV[6])
 end
+local age = lives(c.finished)
 evict(k, c, now, age, math.huge, math.huge, overhead)
 if c.finished then
   save(k, c, {})
@@ -34,6 +38,9 @@ if id ~= '' then
 end
 
 if c.last > 0 and c.last < h.lost then lose(k, c, h.lost) end
+
+local life
+age, life = lives(is_last == '1')
 
 -- The index of times: about sixty-four of them for the longest life.
 if life ~= '' then
@@ -64,7 +71,9 @@ else
     c.others = math.max(c.others, tonumber(redis.call('ZPOPMIN', k.clients)[2]))
   end
 end
-redis.call('XADD', k.stream, offset .. '-0', 'd', data, 'c', client, 'i', id, 'p', previous, 't', now, 'w', before)
+local exception = except ~= '' and { 'x', except } or {}
+redis.call('XADD', k.stream, offset .. '-0', 'd', data, 'c', client, 'i', id, 'p', previous, 't', now, 'w', before,
+  unpack(exception))
 if c.events == 0 then c.oldest = now end
 c.events, c.bytes = c.events + 1, c.bytes + cost(offset, #data, id, overhead)
 c.last, c.time = tonumber(offset), now
@@ -73,7 +82,8 @@ if id ~= '' then
   if client ~= '' then redis.call('HSET', k.ids, anybodys, offset) end
   keep(k.ids, life == '' and '' or age + 1000)
 end
-evict(k, c, now, math.huge, held[1], held[2], overhead)
+local _, most = terms(held, false)
+evict(k, c, now, math.huge, most, held[2], overhead)
 save(k, c, is_last == '1' and { 'l', offset, 't', now, 'f', '1' } or { 'l', offset, 't', now })
 -- The marks of what is too old are made before it is gone, or from what is remembered of it.
 keep(k.stream, life == '' and '' or age + 1000)
@@ -81,5 +91,5 @@ keep_channel(k, c, life)
 keep_hub(hub, index, h, now, life)
 if window ~= '' then redis.call('SET', KEYS[7], h.epoch .. ' ' .. offset .. ' ' .. id, 'PX', window) end
 push(h, feed, 'E ' .. h.epoch .. ' ' .. offset .. ' ' .. previous .. ' ' .. is_last .. ' ' .. #client
-  .. ' ' .. #id .. '\n' .. client .. id .. data)
+  .. ' ' .. #id .. ' ' .. #except .. '\n' .. client .. id .. except .. data)
 return { 'at', offset }

@@ -7,7 +7,7 @@ local now = clock()
 -- For how long the channel is remembered so far. Below it is created if it does not exist.
 local ttl = redis.call('PTTL', k.meta)
 local c = enter_channel(hub, k, index, h, now)
-local age = three((held_of(hub, h, k.meta, c, now, ARGV[4], ARGV[5], true)))[3]
+local age = terms(limits((held_of(hub, h, k.meta, c, now, ARGV[4], ARGV[5], true))), c.finished)
 save(k, c, {})
 -- Never shorten the time for which the channel is remembered.
 local life = age >= FOREVER and '' or age + tonumber(ARGV[6])

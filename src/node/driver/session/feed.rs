@@ -32,6 +32,13 @@ impl Session<'_> {
                 self.entry(hub, &channel, epoch, entry);
                 None
             }
+            Message::Ephemeral(event) => {
+                if let Some(watched) = self.duties.watched.get(&event.channel) {
+                    let wakeups = watched.mirror.pass(hub, self.position, event);
+                    drop(wakeups);
+                }
+                None
+            }
             Message::Closed(channel) => {
                 // Before the feed carries the channel, this is an old message. A read will tell.
                 if self.duties.watched.get(&channel).is_some_and(|watched| watched.carried)

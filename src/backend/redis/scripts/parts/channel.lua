@@ -122,12 +122,13 @@ local function evict_one(c, entry, ids, anybodys, overhead)
   return #data
 end
 
--- Evicts what is too old, and what is too much, a slice of it at most; the newest is never too much. For whom an event was
+-- Evicts what is too old, and what is too much, a slice of it at most; the newest is never too much. Of a channel that is held as a
+-- `whole`, nothing is too old before the last event is. For whom an event was
 -- need not be known: each event says where the one before it for the same readers is.
 local function evict(k, c, now, age, max_events, max_bytes, overhead)
   if c.events > 0 and now - c.time > age then return cut(k, c) end
   local function goes()
-    return now - c.oldest > age or c.events > 1 and (c.events > max_events or c.bytes > max_bytes)
+    return not c.whole and now - c.oldest > age or c.events > 1 and (c.events > max_events or c.bytes > max_bytes)
   end
   -- The one that goes, and the time of the next.
   local left, weight, count = SLICE, WEIGHT, 2

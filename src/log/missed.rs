@@ -1,0 +1,73 @@
+//! What a reader has missed of a log, and what it is not to see of it.
+
+use super::{Log, behind, lane::Lane, lane_id::LaneId, read::View};
+use crate::wire::{cursor::Offset, except::Except, name::CustomId};
+
+impl Log {
+    /// The event that comes next, into this lane and with this offset, is not for everybody there.
+    pub(crate) fn exclude(&mut self, lane: LaneId, offset: Offset, except: Box<Except>) {
+        let previous = self.lane(lane).map_or(Offset::START, Lane::evicted_with_all);
+        self.exceptions.get_or_insert_default().insert(offset, previous, except);
+    }
+
+    /// Some event that it knows of is not for everybody in its lane.
+    pub(crate) fn has_exceptions(&self) -> bool {
+        self.exceptions.is_some()
+    }
+
+    /// Under which id a reader was opened may matter to what it gets.
+    pub(crate) fn asks_for_connection(&self) -> bool {
+        self.exceptions.is_some() || self.ephemeral.is_some()
+    }
+
+    /// The highest offset in `view` that is no longer held.
+    pub(crate) fn missed(&self, view: View<'_>) -> Offset {
+        let missed = |lane: &Lane| {
+            let mut missed = lane.evicted();
+            while let Some(previous) = self.before_excluded(missed, view) {
+                missed = previous;
+            }
+            missed
+        };
+        missed(&self.broadcast).max(self.own(view).map_or(Offset::START, missed))
+    }
+
+    /// The highest offset in `view` that is no history any more. It may be held for readers that are connected.
+    pub(crate) fn missed_by_newcomers(&self, view: View<'_>) -> Offset {
+        let before = self.before_history();
+        if before == Offset::START {
+            return self.missed(view);
+        }
+        let held = |lane: &Lane| {
+            let mut last = lane.newest_before(behind(before)).next().map(|held| held.offset);
+            while let Some(previous) = last.and_then(|last| self.before_excluded(last, view)) {
+                last = Some(previous);
+            }
+            last.unwrap_or_default()
+        };
+        held(&self.broadcast).max(self.own(view).map_or(Offset::START, held)).max(self.missed(view))
+    }
+
+    /// No offset is higher that is no longer held, whoever it was for.
+    pub(crate) fn missed_by_anyone(&self, lane: Option<LaneId>) -> Offset {
+        let own = lane.and_then(|lane| self.lane(lane)).map_or(Offset::START, Lane::evicted);
+        self.broadcast.evicted().max(own)
+    }
+
+    /// If the event with this offset is in `view` but for that it is not for this reader: the offset of the one before it in its
+    /// lane.
+    pub(super) fn before_excluded(&self, offset: Offset, view: View<'_>) -> Option<Offset> {
+        self.exceptions.as_ref()?.before(offset, self.who(view))
+    }
+
+    /// The offsets of the held events in `view` with this custom id: at most one for each of its lanes.
+    pub(crate) fn find(&self, view: View<'_>, id: &CustomId) -> impl Iterator<Item = Offset> {
+        self.find_all(view.client, id).filter(move |found| self.before_excluded(*found, view).is_none())
+    }
+
+    /// The same, whoever the events are not for.
+    pub(super) fn find_all(&self, client: Option<LaneId>, id: &CustomId) -> impl Iterator<Item = Offset> + use<> {
+        let own = client.and_then(|lane| self.lane(lane)).and_then(|lane| lane.find(id));
+        self.broadcast.find(id).into_iter().chain(own)
+    }
+}
