@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::{
@@ -28,6 +28,7 @@ pub struct Client {
 pub struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
+    version: Version,
     body: Incoming,
     unread: Vec<u8>,
 }
@@ -67,7 +68,7 @@ impl Client {
         }
         let response = self.http.request(request.body(Full::from(body)).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
-        Reply { status: parts.status, headers: parts.headers, body, unread: Vec::new() }
+        Reply { status: parts.status, headers: parts.headers, version: parts.version, body, unread: Vec::new() }
     }
 }
 
@@ -114,6 +115,26 @@ impl Reply {
             all.push(self.event().await.expect("the stream ended").data);
         }
         all
+    }
+
+    /// What is left up to where the body breaks off, which it does as its protocol says.
+    pub async fn broken_off(mut self) -> String {
+        let error = loop {
+            match tokio::time::timeout(STUCK, self.body.frame()).await.expect("nothing came") {
+                Some(Ok(frame)) => self.unread.extend_from_slice(&frame.into_data().unwrap()),
+                Some(Err(error)) => break error,
+                None => panic!("the body ended"),
+            }
+        };
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        let expected = match self.version {
+            // The last chunk is missing.
+            Version::HTTP_11 => "unexpected EOF",
+            // RST_STREAM.
+            _ => "stream error received",
+        };
+        assert!(cause.contains(expected), "{error:?}");
+        String::from_utf8(self.unread).unwrap()
     }
 
     /// Everything up to the end of the body.

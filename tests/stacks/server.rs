@@ -84,6 +84,15 @@ fn layer(publisher: Publisher) -> SseLayer<impl tower_sse::Authorizer<Future: Se
             layer.route(Route::new("/idle/{channel}").keep_alive(often))
         })
         .and_then(|layer| layer.route(Route::new("/id/{channel}").announce_cursor(true)))
+        .and_then(|layer| {
+            let strict = Route::new("/strict/{channel}").strict(true);
+            layer.route(strict.options(live.clone().start(Start::Earliest).max_per_channel(1)))
+        })
+        .and_then(|layer| {
+            let soon = Duration::from_millis(1);
+            layer.route(Route::new("/poll/{channel}").retry(soon).close_after(Duration::from_millis(50)))
+        })
+        .and_then(|layer| layer.route(Route::new("/shown").show_channel(true)))
         .unwrap()
         .authorizer(authorizer_fn(authorize))
 }

@@ -268,6 +268,68 @@ on_every_stack! {
         assert_eq!(back.rest().await, "");
     }
 
+    async fn a_strict_stream_ends_if_it_is_complete_and_breaks_off_otherwise(server: Server, client: Client) {
+        let run = server.publisher.channel("run");
+        let mut whole = client.get("/strict/run").await;
+        say(&server, "run", "1").await;
+        run.finish(Event::text("2")).await.unwrap();
+        assert_eq!(whole.data(2).await, ["1", "2"]);
+        assert_eq!(whole.event().await, None);
+
+        let mut cut = client.get("/strict/chat").await;
+        say(&server, "chat", "1").await;
+        assert_eq!(cut.data(1).await, ["1"]);
+        say(&server, "chat", "2").await;
+        server.publisher.channel("chat").close().await.unwrap();
+        assert!(cut.broken_off().await.contains("data: 2\n"), "what came before was sent");
+        assert_eq!(server.publisher.connections(), 0);
+
+        // The connection of a client of HTTP/2 is as good as before, and one of HTTP/1.1 opens another.
+        let mut last = client.get("/strict/other").await;
+        say(&server, "other", "last").await;
+        assert_eq!(last.data(1).await, ["last"]);
+        assert!(server.publisher.shutdown(Duration::from_secs(20)).await);
+        assert_eq!(last.broken_off().await, "");
+    }
+
+    async fn a_strict_refusal_is_a_status(server: Server, client: Client) {
+        let first = client.get("/strict/chat").await;
+        let full = client.get("/strict/chat").await;
+        assert_eq!((full.status, full.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, Some("1")));
+        assert!(full.rest().await.contains("limit"));
+        drop(first);
+        let gap = client.get_after("/strict/other", "unknown").await;
+        assert_eq!((gap.status, gap.header("retry-after")), (StatusCode::GONE, None));
+        let problem: serde_json::Value = serde_json::from_str(&gap.rest().await).unwrap();
+        assert_eq!(problem["reason"], "unknown-id");
+        assert_eq!(server.publisher.stats().limited, 1);
+    }
+
+    async fn an_answer_that_is_closed_is_polled_on_without_a_loss(server: Server, client: Client) {
+        let mut first = client.get("/poll/chat").await;
+        let cursor = first.event().await.unwrap();
+        assert_eq!(first.event().await, None);
+        let mut id = cursor.id;
+        for n in 0..3 {
+            id = {
+                say(&server, "chat", &n.to_string()).await;
+                let mut next = client.get_after("/poll/chat", &id).await;
+                let event = next.event().await.unwrap();
+                assert_eq!(event.data, n.to_string());
+                assert_eq!(next.event().await, None);
+                event.id
+            };
+        }
+    }
+
+    async fn the_names_of_events_say_their_channels(server: Server, client: Client) {
+        let mut reply = client.get("/shown?channel=a&channel=b").await;
+        say(&server, "a", "1").await;
+        server.publisher.channel("b").send(Event::text("2").name(EventName::from_static("update"))).await.unwrap();
+        let names = [reply.event().await.unwrap().name, reply.event().await.unwrap().name];
+        assert_eq!(names, ["a:message", "b:update"]);
+    }
+
     async fn a_dropped_connection_frees_its_subscription(server: Server, client: Client) {
         let reply = client.get("/sse/chat/ana").await;
         assert_eq!(server.publisher.channel("chat").clients().len(), 1);
