@@ -12,9 +12,11 @@ use crate::{driver::Browser, engine::Engine};
 /// Serves the hub, and opens a page of its origin.
 async fn open(browser: &Browser, publisher: &Publisher) {
     let ping = KeepAlive::every(Duration::from_millis(50)).event(EventName::from_static("ping"));
-    let app = Router::new()
-        .route("/", get(|| async { Html("<!doctype html><title>engines</title>") }))
-        .layer(SseLayer::new(publisher.clone()).route(Route::new("/events/{channel}").keep_alive(ping)).unwrap());
+    let layer = SseLayer::new(publisher.clone())
+        .route(Route::new("/events/{channel}").keep_alive(ping))
+        .and_then(|layer| layer.route(Route::new("/shown").show_channel(true)))
+        .unwrap();
+    let app = Router::new().route("/", get(|| async { Html("<!doctype html><title>engines</title>") })).layer(layer);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     tokio::spawn(async { axum::serve(listener, app).await });
@@ -55,6 +57,29 @@ async fn firefox_sees_a_keep_alive_event_that_leaves_the_last_id_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn webkit_sees_a_keep_alive_event_that_leaves_the_last_id_alone() {
     sees_a_keep_alive_event_that_leaves_the_last_id_alone(Engine::WebKit).await;
+}
+
+/// The name of an event is all that a page can tell channels apart by.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_listens_to_each_of_several_channels() {
+    for engine in [Engine::Chromium, Engine::Firefox, Engine::WebKit] {
+        let Some(browser) = Browser::of(engine).await else { continue };
+        let publisher = Publisher::new();
+        open(&browser, &publisher).await;
+        let script = "window.got = [];
+            window.source = new EventSource('/shown?channel=news&channel=a%3Ab');
+            for (const name of ['message', 'news:message', 'news:update', 'a%3Ab:message']) {
+                source.addEventListener(name, (event) => got.push([event.type, event.data]));
+            }";
+        browser.run(script, vec![]).await;
+        browser.until("source.readyState === EventSource.OPEN").await;
+        let update = Event::text("2").name(EventName::from_static("update"));
+        for (channel, event) in [("news", Event::text("1")), ("news", update), ("a:b", Event::text("3"))] {
+            publisher.channel(channel).send(event).await.unwrap();
+        }
+        let got = browser.until("got.length > 2 && got").await;
+        assert_eq!(got, json!([["news:message", "1"], ["news:update", "2"], ["a%3Ab:message", "3"]]), "{engine:?}");
+    }
 }
 
 /// The first bytes that `fetch` gets in an engine for a request that resumes.
