@@ -88,6 +88,11 @@ fn drain(body: &mut Pin<Box<SseBody>>, over: &mut bool) -> Vec<u8> {
     bytes
 }
 
+/// Text without its padding.
+fn readable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).replace('x', "")
+}
+
 fn pass(event: &EncodedEvent, out: &mut Output) {
     out.pass(event);
 }
@@ -142,7 +147,7 @@ proptest! {
                     let mut all = bodies.iter_mut().zip(&mut over).map(|(body, over)| (drain(body, over), *over));
                     let plain = all.next().unwrap();
                     for mapped in all {
-                        prop_assert_eq!(String::from_utf8_lossy(&mapped.0), String::from_utf8_lossy(&plain.0));
+                        prop_assert_eq!(readable(&mapped.0), readable(&plain.0));
                         prop_assert_eq!(mapped.1, plain.1);
                     }
                 }
