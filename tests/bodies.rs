@@ -570,3 +570,14 @@ async fn an_answer_that_is_due_brings_the_next_chunk_and_ends_although_more_come
         assert_eq!(now, Now::Ends);
     }
 }
+
+/// It has no offset after which it could be read again.
+#[tokio::test(start_paused = true)]
+async fn an_ephemeral_event_that_does_not_fit_into_a_chunk_of_several_channels_comes_with_the_next() {
+    let publisher = Publisher::new();
+    let mut stream = Box::pin(SseBody::new(open(&publisher, &[A, B]).await));
+    send(&publisher, &A, &"x".repeat(40_000)).await;
+    publish(&publisher, &A, Event::text("typing").ephemeral()).await;
+    let (sent, _) = drain(&mut stream).await;
+    assert_eq!(data(&sent).last().unwrap(), "typing");
+}

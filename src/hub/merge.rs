@@ -211,11 +211,14 @@ impl Merge {
         while let Some((place, head, end)) = self.next() {
             let left = Limit { bytes: limit.bytes.saturating_sub(chunk.len()), ..limit };
             self.credit += VERSIONS_PER_EVENT;
+            let ephemeral = self.places[place].next_ephemeral();
             let taken = self.places[place].take(cursor, end, cx, left);
             // The first event may exceed the limit. Others that do not fit wait, as does what is no event.
             let fits =
                 taken.as_ref().is_ok_and(|(batch, _)| batch.as_ref().is_none_or(|batch| batch.len() <= left.bytes));
             if !fits && !chunk.is_empty() {
+                // What is not history has no offset after which it is read again.
+                self.places[place].go_back_to(ephemeral);
                 self.set_head(place, Some(head));
                 break;
             }

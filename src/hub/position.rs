@@ -159,6 +159,16 @@ impl Position {
         self.seen_at = 0;
     }
 
+    /// The number of the next ephemeral event that it may get.
+    pub(crate) fn next_ephemeral(&self) -> u32 {
+        self.ephemeral
+    }
+
+    /// Reads ephemeral events from this number on again, because those that were taken are not used.
+    pub(crate) fn go_back_to(&mut self, ephemeral: u32) {
+        self.ephemeral = ephemeral;
+    }
+
     /// The reader's cursor is one of another epoch from now on.
     pub(crate) fn begin_anew(&mut self) {
         self.from = Offset::START;
