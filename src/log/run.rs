@@ -7,7 +7,11 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{SHARED, batch::Limit, retention::EVENT_OVERHEAD};
+use super::{
+    SHARED,
+    batch::{Batch, Limit},
+    retention::EVENT_OVERHEAD,
+};
 use crate::{
     footprint::Elastic as _,
     wire::{cursor::Offset, encode::Sealed},
@@ -133,6 +137,20 @@ impl<B: AsRef<[u8]>> Run<B> {
     /// The bytes of the events from one to another.
     pub(super) fn slice(&self, from: usize, to: usize) -> &[u8] {
         &self.bytes.as_ref()[self.start(from)..self.start(to)]
+    }
+
+    /// The events from one to another, whose bytes these are.
+    pub(super) fn batch(&self, bytes: Bytes, from: usize, to: usize, limit: Limit) -> Batch {
+        if !limit.each || to - from == 1 {
+            return Batch::of_bytes(bytes, to - from, self.offset(to - 1));
+        }
+        let (start, mut at) = (self.start(from), 0);
+        let events = self.places[from..to].iter().map(|place| {
+            let begin = at;
+            at = place.end() - start;
+            Sealed::new(place.offset, bytes.slice(begin..at))
+        });
+        Batch::Each { events: events.collect(), chunk: bytes }
     }
 
     pub(super) fn after<'a>(

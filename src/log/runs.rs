@@ -177,12 +177,12 @@ impl Runs {
                 }
                 let run = &self.frozen[run];
                 let stop = run.stop(index, limit).min(run.first_after(end.before()));
-                Batch::of_bytes(run.share(index, stop), stop - index, run.offset(stop - 1))
+                run.batch(run.share(index, stop), index, stop, limit)
             }
             Spot::Tail(index) => {
                 let stop = self.tail.stop(index, limit).min(self.tail.first_after(end.before()));
                 let bytes = Bytes::copy_from_slice(self.tail.slice(index, stop));
-                Batch::of_bytes(bytes, stop - index, self.tail.offset(stop - 1))
+                self.tail.batch(bytes, index, stop, limit)
             }
         })
     }

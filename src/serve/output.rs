@@ -21,14 +21,9 @@ use crate::wire::{
 /// before has no id, since it would take a client that reconnects back to it.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// In which the events lie one after the other, or nothing.
-    chunk: Bytes,
-    /// The part of it that was passed on as it is, as long as that is all and lies in one piece.
-    part: Range<usize>,
-    /// A single event that was passed on as it is, as long as that is all.
-    only: Option<Bytes>,
-    /// Otherwise a copy of everything.
-    copied: Vec<u8>,
+    sent: Sent,
+    /// In which the events lie one after the other that come next, or nothing.
+    chunk: Option<Bytes>,
     /// The last source, and where its last event ends in the bytes.
     last: Option<(Offset, usize)>,
     /// The highest source of all.
@@ -37,6 +32,19 @@ pub struct Output {
     notice: Option<Bytes>,
     control: Control,
     shows_channel: bool,
+}
+
+/// What was sent.
+#[derive(Debug, Default)]
+enum Sent {
+    #[default]
+    Nothing,
+    /// A single event, as it is.
+    Event(Bytes),
+    /// A part of the chunk, as it is.
+    Part(Range<usize>),
+    /// Anything else, copied.
+    Copied(Vec<u8>),
 }
 
 /// How the body goes on.
@@ -88,8 +96,9 @@ impl Output {
             out.push(b'\n');
         }
         out.push(b'\n');
+        let len = out.len();
         if id.is_some() {
-            (self.last, self.reached) = (Some((source.offset(), self.copied.len())), source.offset());
+            (self.last, self.reached) = (Some((source.offset(), len)), source.offset());
         }
     }
 
@@ -143,7 +152,7 @@ impl Output {
 
     /// Sets in what the events lie that come next, until the output is taken.
     pub(super) fn set_chunk(&mut self, chunk: &Bytes) {
-        self.chunk = chunk.clone();
+        self.chunk = Some(chunk.clone()).filter(|chunk| !chunk.is_empty());
     }
 
     /// A gap is told in another way than by breaking off.
@@ -154,43 +163,48 @@ impl Output {
     /// Takes what was sent, and how to go on.
     pub(super) fn take(&mut self) -> (Bytes, Control) {
         (self.last, self.notice) = (None, None);
-        let (chunk, part) = (std::mem::take(&mut self.chunk), std::mem::take(&mut self.part));
-        let bytes = match self.only.take() {
-            Some(only) => only,
-            None if part.is_empty() => std::mem::take(&mut self.copied).into(),
-            None => chunk.slice(part),
+        let chunk = self.chunk.take();
+        let bytes = match (std::mem::take(&mut self.sent), chunk) {
+            (Sent::Event(event), _) => event,
+            (Sent::Part(part), Some(chunk)) => chunk.slice(part),
+            (Sent::Copied(bytes), _) => bytes.into(),
+            (Sent::Nothing | Sent::Part(_), _) => Bytes::new(),
         };
         (bytes, std::mem::take(&mut self.control))
     }
 
     /// Appends whole events, and returns how many bytes there are.
     fn append(&mut self, bytes: &Bytes) -> usize {
-        if self.copied.is_empty() && self.only.is_none() {
-            match range_of(bytes, &self.chunk) {
-                Some(range) if self.part.is_empty() => {
-                    self.part = range;
-                    return self.part.len();
-                }
-                Some(range) if self.part.end == range.start => {
-                    self.part.end = range.end;
-                    return self.part.len();
-                }
-                None if self.part.is_empty() => return self.only.insert(bytes.clone()).len(),
-                _ => {}
+        let range = self.chunk.as_ref().and_then(|chunk| range_of(bytes, chunk));
+        match (&mut self.sent, range) {
+            (Sent::Nothing, None) => self.sent = Sent::Event(bytes.clone()),
+            (Sent::Nothing, Some(range)) => self.sent = Sent::Part(range),
+            (Sent::Part(part), Some(range)) if part.end == range.start => {
+                part.end = range.end;
+                return part.len();
+            }
+            _ => {
+                let out = self.copy();
+                out.extend_from_slice(bytes);
+                return out.len();
             }
         }
-        let out = self.copy();
-        out.extend_from_slice(bytes);
-        out.len()
+        bytes.len()
     }
 
     /// The bytes to write to.
     fn copy(&mut self) -> &mut Vec<u8> {
-        self.copied.extend_from_slice(&self.chunk[std::mem::take(&mut self.part)]);
-        if let Some(only) = self.only.take() {
-            self.copied.extend_from_slice(&only);
+        let copied = match (&mut self.sent, &self.chunk) {
+            (Sent::Copied(bytes), _) => std::mem::take(bytes),
+            (Sent::Event(event), _) => event.to_vec(),
+            (Sent::Part(part), Some(chunk)) => chunk[part.clone()].to_vec(),
+            (Sent::Nothing | Sent::Part(_), _) => Vec::new(),
+        };
+        self.sent = Sent::Copied(copied);
+        match &mut self.sent {
+            Sent::Copied(bytes) => bytes,
+            _ => unreachable!("it was set right before"),
         }
-        &mut self.copied
     }
 
     /// An event that stands for this source comes: one that stands for it already loses its id.

@@ -97,6 +97,9 @@ impl Subscription {
     /// Reads on after `batch`, unless that is a good part of a chunk already. Anything but events is found again by the
     /// next read.
     fn run(&mut self, batch: Batch, cx: &mut Context<'_>) -> Run {
+        if self.is_level(cx) {
+            return self.take(batch);
+        }
         let mut read = batch.len();
         let mut run = self.take(batch);
         while 2 * read < Limit::RUN.bytes
