@@ -3,7 +3,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use model::{Id, Op};
+use model::{After, Id, New, Op};
 use tower_sse::{Duplicates, Start};
 
 #[path = "../../tests/model/model.rs"]
@@ -30,7 +30,7 @@ impl Arbitrary<'_> for Case {
 
 fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {
     let channel = bytes.int_in_range(0..=2)?;
-    Ok(match bytes.int_in_range(0..=11u8)? {
+    Ok(match bytes.int_in_range(0..=13u8)? {
         0..=3 => Op::Publish {
             channel,
             target: bytes.int_in_range(0..=2)?,
@@ -52,8 +52,34 @@ fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {
             1 => Op::Disconnect { client: bytes.int_in_range(1..=2)?, channel: None },
             _ => Op::Disconnect { client: bytes.int_in_range(1..=2)?, channel: Some(channel) },
         },
+        11 | 12 => Op::Write {
+            channel,
+            events: (0..bytes.int_in_range(0..=5)?).map(|_| new(bytes)).collect::<Result<_>>()?,
+            after: match bytes.int_in_range(0..=7u8)? {
+                0 => After::Nothing,
+                1 | 2 => After::Last,
+                3 => After::Of(index(bytes)?),
+                _ => After::Anything,
+            },
+            fence: fence(bytes)?,
+            last: bytes.ratio(1, 25)?,
+        },
+        13 if bytes.ratio(1, 4)? => Op::End { channel, fence: fence(bytes)? },
         _ => Op::Recent { channel, client: bytes.int_in_range(0..=2)?, n: bytes.int_in_range(0..=5)? },
     })
+}
+
+fn new(bytes: &mut Unstructured<'_>) -> Result<New> {
+    Ok(New {
+        target: bytes.int_in_range(0..=2)?,
+        custom: bytes.ratio(1, 4)?,
+        key: if bytes.ratio(1, 5)? { Some(bytes.int_in_range(0..=3)?) } else { None },
+        size: bytes.choose_index(model::SIZES.len())?,
+    })
+}
+
+fn fence(bytes: &mut Unstructured<'_>) -> Result<Option<u64>> {
+    Ok(if bytes.ratio(1, 3)? { Some(bytes.int_in_range(0..=3)?) } else { None })
 }
 
 /// The index of an event or a reader, of which there are few.

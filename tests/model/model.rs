@@ -8,7 +8,7 @@
 mod common;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     env,
     task::Poll,
     thread,
@@ -21,8 +21,8 @@ use proptest::{
     test_runner::{RngAlgorithm, TestRng, TestRunner},
 };
 use tower_sse::{
-    ClientId, ConnectionId, CustomId, Delivery, Duplicates, EndReason, Event, EventId, GapReason, OpenOptions,
-    Publisher, Retention, Start, Subscription,
+    Batch, Channel, ClientId, ConnectionId, Cursor, CustomId, Delivery, Duplicates, EndReason, Event, EventId, GapReason,
+    IdempotencyKey, OpenOptions, Publisher, Retention, Sent, Start, Subscription,
 };
 
 const CHANNELS: [&str; 3] = ["red", "green", "blue"];
@@ -36,11 +36,15 @@ pub const LENGTHS: usize = HELD.len();
 /// Data sizes, of which some are large enough for a run of their own.
 pub const SIZES: [usize; 4] = [0, 10, 700, 9_000];
 const AGE: u64 = 10;
+/// How long a key is known at least.
+const WINDOW: u64 = 300;
 
 #[derive(Debug, Clone)]
 pub enum Op {
     Publish { channel: usize, target: usize, except: usize, custom: bool, last: bool, size: usize },
     Pass { channel: usize, target: usize, except: usize },
+    Write { channel: usize, events: Vec<New>, after: After, fence: Option<u64>, last: bool },
+    End { channel: usize, fence: Option<u64> },
     Open { channels: usize, client: usize, tab: bool, options: (Start, Duplicates), id: Id },
     Poll { reader: usize, times: usize },
     Drop { reader: usize },
@@ -48,6 +52,26 @@ pub enum Op {
     Close { channel: usize },
     Disconnect { client: usize, channel: Option<usize> },
     Recent { channel: usize, client: usize, n: usize },
+}
+
+/// An event of a batch.
+#[derive(Debug, Clone)]
+pub struct New {
+    pub target: usize,
+    pub except: usize,
+    pub custom: bool,
+    pub key: Option<usize>,
+    pub size: usize,
+}
+
+/// What a batch expects of the channel's last event.
+#[derive(Debug, Clone, Copy)]
+pub enum After {
+    Anything,
+    Nothing,
+    Last,
+    /// The n-th event ever published, which is the channel's last one now and then.
+    Of(usize),
 }
 
 #[derive(Debug, Clone)]
@@ -101,7 +125,20 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         4 => any::<usize>().prop_map(Id::Reader),
         1 => prop_oneof![Just(Id::Future), Just(Id::OtherEpoch), Just(Id::Unknown), Just(Id::Garbage)],
     ];
+    let key = proptest::option::weighted(0.2, 0..4usize);
+    let new = (0..3usize, except(), proptest::bool::weighted(0.3), key, 0..SIZES.len())
+        .prop_map(|(target, except, custom, key, size)| New { target, except, custom, key, size });
+    let after = prop_oneof![
+        4 => Just(After::Anything),
+        1 => Just(After::Nothing),
+        2 => Just(After::Last),
+        1 => any::<usize>().prop_map(After::Of),
+    ];
+    let fence = || proptest::option::weighted(0.3, 0..4u64);
     let op = prop_oneof![
+        5 => (0..3usize, proptest::collection::vec(new, 0..6), after, fence(), proptest::bool::weighted(0.04))
+            .prop_map(|(channel, events, after, fence, last)| Op::Write { channel, events, after, fence, last }),
+        1 => (0..3usize, fence()).prop_map(|(channel, fence)| Op::End { channel, fence }),
         12 => (0..3usize, 0..3usize, except(), proptest::bool::weighted(0.3), proptest::bool::weighted(0.02), 0..SIZES.len())
             .prop_map(|(channel, target, except, custom, last, size)| {
                 Op::Publish { channel, target, except, custom, last, size }
@@ -137,6 +174,11 @@ struct Model {
     events: Vec<Published>,
     passed: Vec<Passed>,
     finished: HashSet<usize>,
+    /// The last event of each channel since it was closed, and its highest fence.
+    last: [usize; 3],
+    fences: [Option<u64>; 3],
+    /// The first event with each key, by channel.
+    keys: HashMap<(usize, usize), usize>,
     now: u64,
 }
 
@@ -187,12 +229,20 @@ fn is_for(target: usize, except: usize, who: Who) -> bool {
 impl Model {
     fn publish(&mut self, channel: usize, target: usize, except: usize, custom: bool) -> usize {
         self.events.push(Published { channel, target, except, custom, at: self.now, held: true });
+        self.last[channel] = self.events.len();
         self.expire();
         let held: Vec<usize> = (1..=self.events.len()).filter(|n| self.is_held(*n, channel)).collect();
         for n in &held[..held.len().saturating_sub(self.max)] {
             self.events[n - 1].held = false;
         }
         self.events.len()
+    }
+
+    /// The first event with a key, if it is held or was published within the window.
+    fn first_with(&self, channel: usize, key: usize) -> Option<usize> {
+        let n = *self.keys.get(&(channel, key))?;
+        let event = &self.events[n - 1];
+        (event.held || self.now - event.at <= WINDOW).then_some(n)
     }
 
     fn is_held(&self, n: usize, channel: usize) -> bool {
@@ -339,6 +389,17 @@ impl World {
                 self.publish(channel, target, except, custom, last, SIZES[size]);
             }
             Op::Pass { channel, target, except } => self.pass(channel, target, except),
+            Op::Write { channel, events, after, fence, last } => self.write(channel, events, after, fence, last),
+            Op::End { channel, fence } => {
+                let ended = ready(fenced(self.publisher.channel(CHANNELS[channel]), fence).end());
+                match self.refuses_fence(channel, fence) {
+                    Some(seen) => assert_eq!(ended.unwrap_err().fence(), Some(seen)),
+                    None => {
+                        ended.unwrap();
+                        self.end_of(channel, fence);
+                    }
+                }
+            }
             Op::Open { channels, client, tab, options, id } => {
                 let channels = (0..CHANNELS.len()).filter(|channel| channels & (1 << channel) != 0).collect();
                 self.open(channels, Who { client, tab }, options, &id);
@@ -370,6 +431,7 @@ impl World {
             Op::Close { channel } => {
                 close(&self.publisher, CHANNELS[channel]);
                 self.model.finished.remove(&channel);
+                self.model.last[channel] = 0;
                 self.model.events.iter_mut().filter(|event| event.channel == channel).for_each(|e| e.held = false);
                 self.end(EndReason::Closed, |reader| reader.channels.contains(&channel).then_some(vec![channel]));
             }
@@ -435,6 +497,96 @@ impl World {
         self.model.publish(channel, target, except, custom);
         if last {
             self.model.finished.insert(channel);
+        }
+    }
+
+    /// Publishes several events at once, perhaps with a condition.
+    fn write(&mut self, channel: usize, events: Vec<New>, after: After, fence: Option<u64>, last: bool) {
+        self.model.expire();
+        let (mut batch, mut in_these, mut places) = (Batch::new(), HashMap::new(), Vec::new());
+        let mut next = self.model.events.len() + 1;
+        for New { target, except, custom, key, size } in &events {
+            let text = format!("{next} {}", "x".repeat(SIZES[*size]));
+            let mut event = excluding(Event::text(text), *except);
+            if *custom {
+                event = event.id(custom_id(next));
+            }
+            if let Some(key) = key {
+                event = event.idempotency_key(IdempotencyKey::try_from(format!("key {key}")).unwrap());
+            }
+            batch = if *target == 0 { batch.event(event) } else { batch.event_to(CLIENTS[*target], event) };
+            let first = key.and_then(|key| self.model.first_with(channel, key).or(in_these.get(&key).copied()));
+            places.push((first.unwrap_or(next), first.is_some()));
+            if first.is_none() {
+                key.map(|key| in_these.insert(key, next));
+                next += 1;
+            }
+        }
+        let is_new = places.iter().any(|(_, repeated)| !repeated);
+        let known = self.model.last[channel];
+        let expected = match after {
+            After::Anything => None,
+            After::Nothing => Some(0),
+            After::Last => Some(known),
+            After::Of(n) => Some(n % (self.model.events.len() + 1)),
+        };
+        if let Some(n) = expected {
+            batch = batch.only_after(self.cursor(n));
+        }
+        batch = if last { batch.finish() } else { batch };
+        let sent = ready(fenced(self.publisher.channel(CHANNELS[channel]), fence).send_all(batch));
+        if !is_new && (!events.is_empty() || !last) {
+            assert!(sent.unwrap().iter().zip(&places).all(|(sent, (n, _))| sent.repeated && self.is_at(sent, *n)));
+        } else if let Some(seen) = self.refuses_fence(channel, fence) {
+            assert_eq!(sent.unwrap_err().fence(), Some(seen));
+        } else if self.model.finished.contains(&channel) {
+            assert!(sent.unwrap_err().is_finished());
+        } else if expected.is_some_and(|expected| expected != known) {
+            let error = sent.unwrap_err();
+            assert!(error.is_conflict() && error.last() == self.cursor(known), "{error}, and not {known}");
+        } else {
+            self.written(channel, &events, &places, &sent.unwrap());
+            self.model.keys.extend(in_these.into_iter().map(|(key, n)| ((channel, key), n)));
+            self.model.fences[channel] = self.model.fences[channel].max(fence);
+            if last {
+                self.end_of(channel, fence);
+            }
+        }
+    }
+
+    fn written(&mut self, channel: usize, events: &[New], places: &[(usize, bool)], sent: &[Sent]) {
+        assert_eq!(sent.len(), events.len());
+        for ((event, (n, repeated)), sent) in events.iter().zip(places).zip(sent) {
+            let reached = if *repeated { 0 } else { self.reached(channel, event.target, event.except) };
+            if !repeated {
+                assert_eq!(self.model.publish(channel, event.target, event.except, event.custom), *n);
+            }
+            assert!(self.is_at(sent, *n));
+            assert_eq!((sent.repeated, sent.reached), (*repeated, reached));
+        }
+    }
+
+    fn is_at(&self, sent: &Sent, n: usize) -> bool {
+        let custom = self.model.events[n - 1].custom;
+        sent.cursor.to_string() == format!("{}-{n}", self.epoch)
+            && sent.id.to_string() == if custom { custom_id(n).to_string() } else { sent.cursor.to_string() }
+    }
+
+    /// The cursor of an event, if it is one.
+    fn cursor(&self, n: usize) -> Option<Cursor> {
+        let id = format!("{}-{n}", self.epoch);
+        (n > 0).then(|| EventId::parse(id.as_bytes()).unwrap().cursor().unwrap())
+    }
+
+    /// The fence that the channel has seen, if it is higher.
+    fn refuses_fence(&self, channel: usize, fence: Option<u64>) -> Option<u64> {
+        self.model.fences[channel].filter(|seen| fence.is_some_and(|fence| fence < *seen))
+    }
+
+    fn end_of(&mut self, channel: usize, fence: Option<u64>) {
+        // A fence that comes too late counts for nothing.
+        if self.model.finished.insert(channel) {
+            self.model.fences[channel] = self.model.fences[channel].max(fence);
         }
     }
 
@@ -554,6 +706,13 @@ impl World {
         let held = self.model.held_after(&[channel], Who { client, tab: false }, 0);
         let expected = &held[held.len().saturating_sub(n)..];
         assert_eq!(recent.iter().map(|event| number(event.offset().get())).collect::<Vec<_>>(), expected);
+    }
+}
+
+fn fenced(channel: Channel, fence: Option<u64>) -> Channel {
+    match fence {
+        Some(fence) => channel.fence(fence),
+        None => channel,
     }
 }
 
