@@ -26,7 +26,8 @@ use std::{
 
 use common::*;
 use tower_sse::{
-    ClientId, Delivery, EndReason, Event, EventId, OpenOptions, Publisher, Retention, Start, Subscription,
+    Batch, Channel, ClientId, Delivery, EndReason, Event, EventId, OpenOptions, PublishError, Publisher, Retention,
+    Sent, Start, Subscription,
 };
 
 const CLIENTS: [&str; 3] = ["", "ana", "bob"];
@@ -57,7 +58,7 @@ impl Round {
             channels: one_of(&[1, 2, 3, 5]),
             publishers: one_of(&[1, 2, 3]),
             readers: one_of(&[2, 4, 6]),
-            events: one_of(&[20, 60, 200]),
+            events: one_of(&[20, 21, 61, 200, 201]),
             held: one_of(&[1, 3, 10, 40, 10_000]),
             patience: one_of(&[1, 3, 10, 50]),
             trouble: one_of(&[0, 0, 3, 10]),
@@ -158,12 +159,17 @@ fn publish(publisher: &Publisher, round: &Round, number: u64) -> Vec<Published> 
         }
         let handle = publisher.channel(name(channel));
         let sent = match client {
-            "" => ready(handle.send(event)),
-            client => ready(handle.send_to(client, event)),
+            // Some rounds publish several at once.
+            client if round.events.is_multiple_of(5) && !is_ephemeral => send_thrice(&handle, client, &event),
+            "" => ready(handle.send(event)).map(|sent| vec![sent]),
+            client => ready(handle.send_to(client, event)).map(|sent| vec![sent]),
         };
         match sent {
             Ok(_) if is_ephemeral => {}
-            Ok(sent) => published.push(Published { offset: offset(&sent.id.to_string()), channel, client, except }),
+            Ok(sent) => published.extend(sent.iter().map(|sent| {
+                let offset = sent.cursor.offset.get();
+                Published { offset, channel, client, except }
+            })),
             Err(error) => assert!(error.is_finished(), "{error}"),
         }
         if random.below(3) == 0 {
@@ -171,6 +177,18 @@ fn publish(publisher: &Publisher, round: &Round, number: u64) -> Vec<Published> 
         }
     }
     published
+}
+
+/// Publishes an event three times in one step.
+fn send_thrice(channel: &Channel, client: &str, event: &Event) -> Result<Vec<Sent>, PublishError> {
+    let add = |batch: Batch, event| match client {
+        "" => batch.event(event),
+        client => batch.event_to(client, event),
+    };
+    let sent = ready(channel.send_all(vec![event.clone(); 3].into_iter().fold(Batch::new(), add)))?;
+    let offsets: Vec<_> = sent.iter().map(|sent| sent.cursor.offset.get()).collect();
+    assert!(offsets.windows(2).all(|two| two[0] + 1 == two[1]), "{offsets:?}");
+    Ok(sent)
 }
 
 /// Ends clients' connections, closes channels, and finishes one half-way, until the publishers are done.
@@ -272,7 +290,7 @@ impl Reader {
                 }
             }
             // A reader that gets the same event repeatedly would never reach the end.
-            if self.got.len() as u64 > 1_000 + 10 * round.publishers * round.events {
+            if self.got.len() as u64 > 1_000 + 30 * round.publishers * round.events {
                 return self;
             }
             // Events go on while it is away, as its place is given up first.

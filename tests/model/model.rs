@@ -21,8 +21,8 @@ use proptest::{
     test_runner::{RngAlgorithm, TestRng, TestRunner},
 };
 use tower_sse::{
-    Batch, Channel, ClientId, ConnectionId, Cursor, CustomId, Delivery, Duplicates, EndReason, Event, EventId, GapReason,
-    IdempotencyKey, OpenOptions, Publisher, Retention, Sent, Start, Subscription,
+    Batch, Channel, ClientId, ConnectionId, Cursor, CustomId, Delivery, Duplicates, EndReason, Event, EventId,
+    GapReason, IdempotencyKey, OpenOptions, Publisher, Retention, Sent, Start, Subscription,
 };
 
 const CHANNELS: [&str; 3] = ["red", "green", "blue"];
