@@ -29,6 +29,7 @@ mod proxy;
 mod publisher;
 mod reader;
 mod store;
+mod writer;
 
 use std::{
     sync::{
@@ -128,12 +129,17 @@ async fn run(settings: Settings) {
     });
     let readers: Vec<_> = (0..settings.readers).map(|n| tokio::spawn(Reader::new(cluster.clone(), n).run())).collect();
     let publishers: Vec<_> = (0..settings.publishers).map(|n| tokio::spawn(publish(cluster.clone(), n))).collect();
+    let writers = writer::start(&cluster);
     let trouble = tokio::spawn(faults::make(cluster.clone()));
     tokio::time::sleep(settings.time).await;
     cluster.over.store(true, Ordering::SeqCst);
     trouble.await.unwrap();
     for publisher in publishers {
         publisher.await.unwrap();
+    }
+    let mut written = Vec::new();
+    for writer in writers {
+        written.push(writer.await.unwrap());
     }
     publisher::last_words(&cluster).await;
     let mut seen = Vec::new();
@@ -142,4 +148,5 @@ async fn run(settings: Settings) {
     }
     let ledger = std::mem::take(&mut *cluster.ledger.lock().unwrap());
     ledger.check(&seen, &settings);
+    writer::check(written, settings.evicts);
 }

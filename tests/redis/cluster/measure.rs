@@ -23,6 +23,7 @@ async fn measure() {
             );
         }
         println!("  4 publishers with 64 events on their way each: {:.0} a second", rate(&server, 4, 64).await);
+        println!("  {}", batches(&server).await);
         let stats = server.command(&["INFO", "commandstats"]);
         let scripts = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:")).unwrap();
         println!("  its scripts: {scripts}");
@@ -69,6 +70,34 @@ async fn rate(server: &Server, publishers: usize, at_once: usize) -> f64 {
     let seconds = begun.elapsed().as_secs_f64();
     reading.abort();
     f64::from(all) / seconds
+}
+
+/// A hundred events, sent one after the other and all at once, in turn: the medians of fifty times each, with a reader on another
+/// node.
+async fn batches(server: &Server) -> String {
+    let (node, readers) = (node(server), node(server));
+    let mut reader = open(&readers, "batches").await;
+    let reading = tokio::spawn(async move { while common::next(&mut reader).await.is_some() {} });
+    let (channel, mut alone, mut together) = (node.channel("batches"), Vec::new(), Vec::new());
+    for _ in 0..50 {
+        let begun = Instant::now();
+        for _ in 0..100 {
+            channel.send(Event::text(DATA)).await.unwrap();
+        }
+        alone.push(begun.elapsed());
+        let begun = Instant::now();
+        channel.send_all([(); 100].map(|()| Event::text(DATA))).await.unwrap();
+        together.push(begun.elapsed());
+    }
+    reading.abort();
+    let [alone, together] = [alone, together].map(|mut took| {
+        took.sort();
+        took[25]
+    });
+    format!(
+        "100 events one after the other: {alone:?}, by send_all: {together:?}, {:.1} times as fast",
+        alone.div_duration_f64(together)
+    )
 }
 
 /// Measured at a hundred events per second, so that no event waits for another.

@@ -20,8 +20,8 @@ use axum::{
     serve::ListenerExt as _,
 };
 use tower_sse::{
-    BackendError, ClientId, Event, IdempotencyKey, KeepAlive, Limits, Publisher, Redis, Retention, Route, Sent,
-    SseLayer,
+    BackendError, Batch, ClientId, Event, EventId, IdempotencyKey, KeepAlive, Limits, Publisher, Redis, Retention,
+    Route, SseLayer,
 };
 
 use crate::{common::Random, proxy::Proxy};
@@ -125,28 +125,60 @@ async fn serve(redis: &str) {
     axum::serve(listener.tap_io(|tcp| _ = tcp.set_nodelay(true)), app).await.unwrap();
 }
 
+/// Publishes each line of the text as an event, whose idempotency key it is too: all of them in one step. Answers with their ids, or
+/// why they are refused.
 async fn publish(
     State(publisher): State<Publisher>,
     Query(asked): Query<HashMap<String, String>>,
     text: String,
 ) -> Result<String, (StatusCode, String)> {
-    let key = IdempotencyKey::try_from(&asked["key"]).unwrap();
-    let (channel, mut event) = (publisher.channel(&asked["channel"]), Event::text(text).idempotency_key(key));
+    if asked.contains_key("ephemeral") {
+        return pass(&publisher, &asked, text).await;
+    }
+    let mut channel = publisher.channel(&asked["channel"]);
+    if let Some(fence) = asked.get("fence") {
+        channel = channel.fence(fence.parse().unwrap());
+    }
+    let mut batch = Batch::new();
+    for line in text.lines() {
+        let mut event = Event::text(line).idempotency_key(IdempotencyKey::try_from(line).unwrap());
+        if let Some(except) = asked.get("except") {
+            event = event.except(ClientId::try_from(except).unwrap());
+        }
+        batch = match asked.get("client") {
+            Some(client) => batch.event_to(client.as_str(), event),
+            None => batch.event(event),
+        };
+    }
+    if let Some(after) = asked.get("after") {
+        batch = batch.only_after(EventId::parse(after.as_bytes()).and_then(|id| id.cursor()));
+    }
+    match channel.send_all(batch).await {
+        Ok(sent) => Ok(sent.iter().map(|sent| sent.id.to_string()).collect::<Vec<_>>().join(" ")),
+        Err(error) if error.is_unavailable() => Err((StatusCode::SERVICE_UNAVAILABLE, refusal(&error))),
+        Err(error) if error.is_fenced() => Err((StatusCode::CONFLICT, String::new())),
+        Err(error) if error.is_conflict() => {
+            Err((StatusCode::CONFLICT, error.last().map_or("none".into(), |last| last.to_string())))
+        }
+        Err(error) => Err((StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+    }
+}
+
+/// Passes an ephemeral event.
+async fn pass(
+    publisher: &Publisher,
+    asked: &HashMap<String, String>,
+    text: String,
+) -> Result<String, (StatusCode, String)> {
+    let (channel, mut event) = (publisher.channel(&asked["channel"]), Event::text(text).ephemeral());
     if let Some(except) = asked.get("except") {
         event = event.except(ClientId::try_from(except).unwrap());
     }
-    if asked.contains_key("ephemeral") {
-        event = event.ephemeral();
-    }
-    let sent: Result<Sent, _> = match asked.get("client") {
+    let sent = match asked.get("client") {
         Some(client) => channel.send_to(client.as_str(), event).await,
         None => channel.send(event).await,
     };
-    match sent {
-        Ok(sent) => Ok(sent.id.to_string()),
-        Err(error) if error.is_unavailable() => Err((StatusCode::SERVICE_UNAVAILABLE, refusal(&error))),
-        Err(error) => Err((StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
-    }
+    sent.map(|sent| sent.id.to_string()).map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, refusal(&error)))
 }
 
 /// What the operator is told if the store is one that the node refuses.

@@ -1,4 +1,4 @@
-//! Publishes one event after the other, on any node, and repeats each until it is acknowledged.
+//! Publishes one event, or a few at once, after the other, on any node, and repeats them until they are acknowledged.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,10 +20,13 @@ pub async fn publish(cluster: Arc<Cluster>, number: usize) {
         let except = (random.below(6) == 0).then(|| client_of(reader));
         if random.below(5) == 0 {
             pass(&cluster, &mut random, channel, client, except, format!("pass:{number}:{n}")).await;
+            n += 1;
         } else {
-            send(&cluster, &mut random, channel, client, except, format!("{number}:{n}")).await;
+            let count = if random.below(5) == 0 { 2 + random.below(9) } else { 1 };
+            let texts = (n..n + count).map(|n| format!("{number}:{n}")).collect();
+            send(&cluster, &mut random, channel, client, except, texts).await;
+            n += count;
         }
-        n += 1;
         tokio::time::sleep(Duration::from_millis(random.below(10))).await;
     }
 }
@@ -32,7 +35,7 @@ pub async fn publish(cluster: Arc<Cluster>, number: usize) {
 pub async fn last_words(cluster: &Cluster) {
     let mut random = cluster.settings.random(77);
     for channel in 0..cluster.settings.channels {
-        send(cluster, &mut random, channel, None, None, format!("last:{channel}")).await;
+        send(cluster, &mut random, channel, None, None, vec![format!("last:{channel}")]).await;
     }
 }
 
@@ -51,37 +54,62 @@ async fn pass(
     except: Option<String>,
     text: String,
 ) {
-    let uri = format!("/publish?channel=c{channel}&key={text}{}&ephemeral", whom(client.as_ref(), except.as_ref()));
+    let uri = format!("/publish?channel=c{channel}{}&ephemeral", whom(client.as_ref(), except.as_ref()));
     cluster.ledger.lock().unwrap().passed.insert(text.clone(), Passed { channel, client, except });
     let node = cluster.nodes.any(random);
     let _ = post(node.port(), &uri, text).await;
 }
 
+/// Publishes events in one step.
 async fn send(
     cluster: &Cluster,
     random: &mut Random,
     channel: usize,
     client: Option<String>,
     except: Option<String>,
-    text: String,
+    texts: Vec<String>,
 ) {
     let whom = whom(client.as_ref(), except.as_ref());
-    let uri = format!("/publish?channel=c{channel}&key={text}{whom}");
+    let uri = format!("/publish?channel=c{channel}{whom}");
     let number = {
         let mut ledger = cluster.ledger.lock().unwrap();
-        ledger.begun += 1;
+        ledger.begun += texts.len() as u64;
         ledger.begun
     };
+    let (ids, tries) = repeat(cluster, random, &uri, &texts.join("\n")).await.expect("no condition");
+    let ids: Vec<_> = ids.split(' ').map(str::to_string).collect();
+    let mut ledger = cluster.ledger.lock().unwrap();
+    ledger.batches += usize::from(ids.len() > 1);
+    // What is known of a part of the first try may be evicted.
+    ledger.torn += usize::from(!follow_one_another(&ids) && !(ledger.evicts && tries > 1));
+    for (text, id) in texts.into_iter().zip(ids) {
+        ledger.acknowledged.push(Publish {
+            channel,
+            client: client.clone(),
+            except: except.clone(),
+            text,
+            id,
+            number,
+            tries,
+        });
+    }
+}
+
+fn follow_one_another(ids: &[String]) -> bool {
+    let split =
+        |id: &str| id.split_once('-').map(|(epoch, offset)| (epoch.to_string(), offset.parse::<u64>().unwrap()));
+    ids.windows(2).all(|two| split(&two[0]).map(|(epoch, offset)| (epoch, offset + 1)) == split(&two[1]))
+}
+
+/// Repeats a publish on any node until there is an answer: what it was, and at which try. The error is why it was refused.
+pub async fn repeat(cluster: &Cluster, random: &mut Random, uri: &str, text: &str) -> Result<(String, usize), String> {
     let mut tries = 0;
     loop {
         tries += 1;
         let node = cluster.nodes.any(random);
-        match post(node.port(), &uri, text.clone()).await {
-            Some((200, id)) => {
-                let publish = Publish { channel, client, except, text, id, number, tries };
-                cluster.ledger.lock().unwrap().acknowledged.push(publish);
-                return;
-            }
+        match post(node.port(), uri, text.to_string()).await {
+            Some((200, answer)) => return Ok((answer, tries)),
+            Some((409, why)) => return Err(why),
             // It did not answer, or does not know whether the event was published.
             None | Some((503, _)) => tokio::time::sleep(Duration::from_millis(50 + random.below(100))).await,
             Some(other) => panic!("{other:?}"),
