@@ -17,7 +17,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `engine` | [`Hub`]: what it is made of, and its end |
-//! | `channels`, `publish`, `pass`, `open` | what is done to it: channels made and closed, events, ephemeral events, readers |
+//! | `channels`, `publish`, `write`, `pass`, `open` | what is done to it: channels made and closed, events one by one, several or with a condition, ephemeral events, readers |
 //! | `registry`, `state` | all channels by name; one channel under its lock |
 //! | `readers`, `wait` | the readers of one channel, with the ids that they have announced; the wakers of those that wait |
 //! | `subscription`, `seats` | a reader, with its cursor; how many there may be, and which have ended |
@@ -25,8 +25,9 @@
 //! | `ledger`, `reclaim` | the memory that all channels take; making room |
 //! | `due`, `sweep`, `slices` | upkeep: when, what, and how much at once |
 //! | `coverage`, `seam` | a hub whose log lives elsewhere |
-//! | `grant`, `limits`, `options`, `sent` | public values |
+//! | `batch`, `grant`, `limits`, `options`, `sent` | public values |
 
+pub(crate) mod batch;
 pub(crate) mod channels;
 pub(crate) mod coverage;
 pub(crate) mod due;
@@ -52,17 +53,19 @@ pub(crate) mod state;
 pub(crate) mod subscription;
 pub(crate) mod sweep;
 pub(crate) mod wait;
+pub(crate) mod write;
 
-pub(crate) use self::{
-    channels::end_client,
-    engine::{Hub, HubSettings},
-    open::open,
-    subscription::{Run, Turn},
-};
 pub use self::{
+    batch::Batch,
     grant::Grant,
     limits::Limits,
     options::{Duplicates, OpenOptions, Start},
     sent::Sent,
     subscription::{Delivery, Subscription},
+};
+pub(crate) use self::{
+    channels::end_client,
+    engine::{Hub, HubSettings},
+    open::open,
+    subscription::{Run, Turn},
 };

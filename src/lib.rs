@@ -188,7 +188,7 @@ pub use crate::{
         AllowAll, AuthorizeRequest, Authorizer, AuthorizerFn, Bearer, BearerFuture, Denied, authorizer_fn, bearer,
     },
     error::{BackendError, InvalidText, OpenError, PublishError, RouteError, SerializeError},
-    hub::{Delivery, Duplicates, Grant, Limits, OpenOptions, Sent, Start, Subscription},
+    hub::{Batch, Delivery, Duplicates, Grant, Limits, OpenOptions, Sent, Start, Subscription},
     log::Retention,
     observe::Stats,
     publisher::{Channel, Opening, Publisher, PublisherBuilder},

@@ -25,6 +25,7 @@ mod retention;
 mod run;
 mod runs;
 mod tombstone;
+mod written;
 
 use std::time::Instant;
 
@@ -37,10 +38,11 @@ pub(crate) use self::{
     read::View,
     remains::Remains,
     tombstone::Tombstone,
+    written::First,
 };
 use self::{
     clients::Clients, ephemeral::Ephemeral, exceptions::Exceptions, history::History, lane::Lane,
-    retention::EVENT_OVERHEAD,
+    retention::EVENT_OVERHEAD, written::Written,
 };
 use crate::wire::{
     cursor::Offset,
@@ -75,11 +77,15 @@ pub(crate) struct Log {
     is_read: bool,
     /// No event will follow.
     finished: bool,
+    /// The offset of the event that came last, held or not, if it is known.
+    last: Offset,
+    /// None as long as there is nothing to say of any writer.
+    written: Option<Box<Written>>,
 }
 
 impl Log {
     pub(crate) fn new(retention: Retention, before: Tombstone, now: Instant) -> Self {
-        let Tombstone { broadcast, marks, finished, exceptions } = before;
+        let Tombstone { broadcast, marks, finished, exceptions, last, fence } = before;
         let clients = marks.map(|marks| Box::new(Clients::new(0, *marks)));
         Self {
             retention,
@@ -95,6 +101,8 @@ impl Log {
             history: History::of(retention),
             is_read: false,
             finished,
+            last,
+            written: fence.map(|fence| Box::new(Written::of_fence(fence))),
         }
     }
 
@@ -115,6 +123,7 @@ impl Log {
         let cost = cost(event);
         self.events += 1;
         self.bytes += cost;
+        self.last = event.offset();
         let at = self.millis(now);
         (self.oldest_at, self.newest_at) = (self.oldest_at.min(at), self.newest_at.max(at));
         if let Some(clients) = &mut self.clients {
@@ -203,6 +212,10 @@ impl Log {
         if let Some(history) = &mut self.history {
             history.evict(gone.offset);
         }
+        if let Some(written) = &mut self.written {
+            written.forget(gone.offset);
+            self.written.take_if(|written| written.is_void());
+        }
         self.drop_void();
         true
     }
@@ -210,6 +223,12 @@ impl Log {
     /// Takes no more events.
     pub(crate) fn finish(&mut self) {
         self.finished = true;
+    }
+
+    /// The same, without a last event. What is held until some time after the end is held until then.
+    pub(crate) fn end(&mut self, now: Instant) {
+        self.newest_at = self.newest_at.max(self.millis(now));
+        self.finish();
     }
 
     pub(crate) fn is_finished(&self) -> bool {
@@ -248,6 +267,11 @@ impl Log {
         let too_old = self.too_old(self.millis(now));
         let of_others = |clients: &mut Box<Clients>| client.is_none() && clients.hold(id, too_old);
         self.find_all(view.client, id).next().is_some() || self.clients.as_mut().is_some_and(of_others)
+    }
+
+    /// How many clients have a lane.
+    pub(crate) fn lanes(&self) -> usize {
+        self.clients.as_ref().map_or(0, |clients| clients.lanes())
     }
 
     /// The lane of a client, if it has one.
@@ -307,12 +331,14 @@ impl Log {
         let exceptions = self.exceptions.as_mut().and_then(|exceptions| exceptions.bury());
         remains.add_exceptions(self.exceptions.take());
         let marks = self.clients.take().and_then(|clients| remains.take(*clients));
-        (Tombstone { broadcast, marks, finished: self.finished, exceptions }, remains.into_box())
+        let (fence, last) = (self.fence(), self.last);
+        self.written.take().into_iter().for_each(|written| remains.add_written(*written));
+        (Tombstone { broadcast, marks, finished: self.finished, exceptions, last, fence }, remains.into_box())
     }
 
     /// Empty again, with what is known of `before`; lanes that have readers keep their places.
     pub(crate) fn restart(&mut self, before: Tombstone) -> Option<Box<Remains>> {
-        let Tombstone { broadcast, marks, finished, exceptions } = before;
+        let Tombstone { broadcast, marks, finished, exceptions, last, .. } = before;
         let broadcasts = std::mem::replace(&mut self.broadcast, Lane::new(broadcast));
         let mut remains = Remains::new(std::mem::take(&mut self.events), broadcasts);
         remains.add_exceptions(std::mem::replace(&mut self.exceptions, exceptions));
@@ -330,6 +356,7 @@ impl Log {
         self.drop_void();
         // What comes may be older than what was there.
         (self.finished, self.oldest_at, self.newest_at, self.bytes) = (finished, 0, 0, 0);
+        self.last = last;
         remains.into_box()
     }
 
@@ -365,7 +392,8 @@ impl Log {
         let exceptions = self.exceptions.as_ref().map_or(0, |exceptions| exceptions.footprint());
         let clients = self.clients.as_ref().map_or(0, |clients| clients.footprint());
         let history = self.history.as_ref().map_or(0, |history| history.footprint());
-        self.broadcast.footprint() + clients + exceptions + history + self.footprint_of_ephemeral()
+        let written = self.written.as_ref().map_or(0, |written| written.footprint());
+        self.broadcast.footprint() + clients + exceptions + history + written + self.footprint_of_ephemeral()
     }
 
     /// About how many of these are for what is remembered of clients that have no lane.
@@ -523,7 +551,6 @@ mod tests {
         let told = |n, others| Tombstone {
             broadcast: Offset::new(5),
             marks: Marks::of(of(n), Offset::new(others)).into_box(),
-            finished: false,
             ..Tombstone::default()
         };
         append(&mut log, BROADCAST, 1, now);

@@ -2,21 +2,19 @@
 
 mod builder;
 mod opening;
+mod writing;
 
 use std::{fmt, sync::Arc, time::Duration};
-
-use tokio::task::consume_budget;
 
 pub use self::{builder::PublisherBuilder, opening::Opening};
 use crate::{
     backend::Connected,
-    error::{BackendError, InvalidText, PublishError, PublishErrorKind},
-    hub::{self, Grant, Hub, Limits, OpenOptions, Sent, Subscription, end_client},
+    error::{BackendError, InvalidText},
+    hub::{self, Grant, Hub, Limits, OpenOptions, Subscription, end_client},
     node::{self, remote::Remote},
     observe::Stats,
     wire::{
         encoded::EncodedEvent,
-        event::Event,
         name::{ChannelName, ClientId},
     },
 };
@@ -108,7 +106,7 @@ impl Publisher {
         N: TryInto<ChannelName>,
         N::Error: Into<InvalidText>,
     {
-        Channel { handle: self.handle.clone(), name: name.try_into().map_err(Into::into) }
+        Channel { handle: self.handle.clone(), name: name.try_into().map_err(Into::into), fence: None }
     }
 
     /// Returns the names of the channels that have a reader or an event, in no particular order. With a remote backend,
@@ -216,83 +214,14 @@ impl Subscription {
 pub struct Channel {
     handle: Arc<Handle>,
     name: Result<ChannelName, InvalidText>,
+    /// Every append carries it.
+    fence: Option<u64>,
 }
 
 impl Channel {
     /// Returns the channel's name, or why the text that the handle was made of is not valid.
     pub fn name(&self) -> Result<&ChannelName, &InvalidText> {
         self.name.as_ref()
-    }
-
-    /// Sends an event to everyone who reads the channel, and to everyone who reconnects within its
-    /// [`Retention`](crate::Retention).
-    ///
-    /// It never waits for a reader. In process, the future is ready when it is first polled, unless the task has used
-    /// up its [cooperative budget](tokio::task::coop); so a task that sends in a loop lets others run. The future
-    /// yields before it publishes, never after. From code that is not async, poll it once within
-    /// [`unconstrained`](tokio::task::coop::unconstrained). A remote backend has to acknowledge the event first.
-    ///
-    /// In a multi-threaded runtime, a task wakes all readers after the first 65. Elsewhere, all readers are woken
-    /// before this returns.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the channel's name is not valid, the channel is finished, the event is too large, its custom
-    /// id is already held, a limit is reached, or the hub is shutting down. See the predicates of [`PublishError`].
-    /// Then no reader gets the event. If a remote backend [does not answer](PublishError::is_unavailable), it is not
-    /// known whether readers get it.
-    pub async fn send(&self, event: Event) -> Result<Sent, PublishError> {
-        self.publish(None, event, false).await
-    }
-
-    /// Sends an event to one client only: to its connections on the channel, now and when it reconnects.
-    ///
-    /// # Errors
-    ///
-    /// The same as [`send`](Self::send), and also if the client id is not valid.
-    pub async fn send_to<C>(&self, client: C, event: Event) -> Result<Sent, PublishError>
-    where
-        C: TryInto<ClientId>,
-        C::Error: Into<InvalidText>,
-    {
-        match client.try_into() {
-            Ok(client) => self.publish(Some(&client), event, false).await,
-            Err(error) => {
-                self.handle.hub.counters.publish_refused.add(1);
-                Err(PublishError::from(error.into()))
-            }
-        }
-    }
-
-    /// Sends the channel's last event and finishes the channel in the same step, so that nothing more can be published
-    /// to it.
-    ///
-    /// Its readers get what is left and the end of their stream. A reader that connects later gets what is still held
-    /// and the end, and after that a 204, which makes a browser stop reconnecting. A finished channel is forgotten some
-    /// time after its last event; [`close`](Self::close) forgets it at once.
-    ///
-    /// # Errors
-    ///
-    /// The same as [`send`](Self::send).
-    pub async fn finish(&self, event: Event) -> Result<Sent, PublishError> {
-        self.publish(None, event, true).await
-    }
-
-    async fn publish(&self, target: Option<&ClientId>, event: Event, last: bool) -> Result<Sent, PublishError> {
-        let sent = match (&self.name, &self.handle.remote) {
-            (Err(error), _) => Err(PublishErrorKind::InvalidText(error.clone()).into()),
-            (Ok(name), None) => {
-                // Yield before publishing, so that nothing was published if the caller drops the future here.
-                consume_budget().await;
-                self.handle.hub.publish(name, target, event, last)
-            }
-            // Boxed, because otherwise every in-process publish would have a future of this size.
-            (Ok(name), Some(remote)) => Box::pin(remote.publish(&self.handle.hub, name, target, event, last)).await,
-        };
-        if sent.is_err() {
-            self.handle.hub.counters.publish_refused.add(1);
-        }
-        sent
     }
 
     /// Returns the last `n` broadcast events that are held, oldest first.

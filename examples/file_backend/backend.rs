@@ -5,7 +5,7 @@
 //! system: it survives the end of the process, but not a crash of the machine.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     fs::{File, OpenOptions},
     io::{self, BufReader},
     path::Path,
@@ -17,14 +17,17 @@ use tokio::{sync::oneshot, time::Instant};
 use tower_sse::{
     BackendError, ChannelName, ClientId, Cursor, CustomId, Epoch, IdempotencyKey, Offset, Retention,
     backend::{
-        Append, Appended, Backend, BackendFuture, Connected, Entry, Ephemeral, Head, Heads, Held, Marks, Message,
-        Messages, NewEvent, Placed, Presence, Request, Requests,
+        Append, Appended, Backend, BackendFuture, Connected, Entry, Ephemeral, Head, Heads, Held, Message, Messages,
+        NewEvent, Placed, Presence, Request, Requests,
     },
 };
 
-use super::record::Record;
+use super::{
+    channel::{Channel, Kept},
+    record::Record,
+};
 
-/// How long an idempotency key is remembered.
+/// How long an idempotency key is remembered at least. It is as long as its event is held.
 const WINDOW: Duration = Duration::from_secs(300);
 
 /// The log of a hub in a file. Clones share it.
@@ -39,24 +42,6 @@ struct Store {
     keys: HashMap<(ChannelName, IdempotencyKey), First>,
     watchers: Vec<Watcher>,
     nodes: HashMap<u64, (Instant, Presence)>,
-}
-
-/// The events of a channel, and what is known of those that are gone. A store that has to run for years would forget
-/// channels that hold nothing any more, and answer for them with the highest offset that any of them had.
-#[derive(Default)]
-struct Channel {
-    held: VecDeque<Kept>,
-    bytes: usize,
-    head: Offset,
-    marks: Marks,
-    finished: bool,
-    closed: u64,
-}
-
-struct Kept {
-    entry: Entry,
-    at: Instant,
-    cost: usize,
 }
 
 /// The first event with an idempotency key.
@@ -248,23 +233,34 @@ impl Store {
     /// Appends events, all of them or none.
     fn append(&mut self, mut append: Append) -> io::Result<Appended> {
         let now = Instant::now();
-        self.keys.retain(|_, first| now.duration_since(first.at) < WINDOW);
+        let channels = &self.channels;
+        self.keys.retain(|(name, _), first| {
+            now.duration_since(first.at) < WINDOW
+                || channels.get(name).is_some_and(|channel| channel.holds(first.offset))
+        });
         // First, since the key of a finished channel's last event is still known.
-        let (places, new) = self.place(&append.channel, append.events);
+        let (mut places, new) = self.place(&append.channel, append.events);
         append.events = new;
-        if append.events.is_empty() {
+        if append.events.is_empty() && !places.is_empty() {
             return Ok(Appended::At(places));
         }
+        let epoch = self.epoch;
         let channel = self.channel(append.channel.clone());
         channel.evict(&append.retention.unwrap_or_default(), now);
-        if let Some(refused) = channel.refuse(&append) {
+        if let Some(refused) = channel.refuse(&append, epoch) {
             return Ok(refused);
         }
+        let previous = channel.head;
         let offset = Offset::new(self.last.get() + 1);
         Record::write_append(&mut self.file, offset, &append)?;
-        let (name, epoch) = (append.channel.clone(), self.epoch);
-        for entry in self.put(append, offset, now) {
-            self.tell(&name, &Message::Entry { channel: name.clone(), epoch, entry });
+        let channel = append.channel.clone();
+        let entries = self.put(append, offset, now);
+        if entries.is_empty() {
+            places.push(Placed::new(Cursor { epoch, offset }));
+            self.tell(&channel, &Message::Ended { channel: channel.clone(), epoch, offset, previous });
+        }
+        for entry in entries {
+            self.tell(&channel, &Message::Entry { channel: channel.clone(), epoch, entry });
         }
         Ok(Appended::At(places))
     }
@@ -293,9 +289,10 @@ impl Store {
         (places, new)
     }
 
-    /// Adds the events to their channel, after everything that could fail, and returns its entries.
+    /// Adds the events to their channel, after everything that could fail, and returns its entries. An end without an
+    /// event takes an offset too, so that a node notices if it misses it.
     fn put(&mut self, append: Append, first: Offset, at: Instant) -> Vec<Entry> {
-        let Append { channel: name, events, last, .. } = append;
+        let Append { channel: name, events, fence, last, .. } = append;
         let (epoch, retention, count) = (self.epoch, append.retention.unwrap_or_default(), events.len());
         let mut entries = Vec::new();
         for (n, event) in events.into_iter().enumerate() {
@@ -309,12 +306,17 @@ impl Store {
             let mut entry = Entry::new(event, offset, std::mem::replace(&mut channel.head, offset));
             entry.last = last && n + 1 == count;
             let cost = entry.cost(epoch);
-            channel.finished = entry.last;
             channel.bytes += cost;
             channel.held.push_back(Kept { entry: entry.clone(), at, cost });
             entries.push(entry);
         }
-        self.channel(name).evict(&retention, at);
+        let channel = self.channel(name);
+        if entries.is_empty() {
+            (channel.head, channel.ended_at) = (first, Some(at));
+        }
+        (channel.finished, channel.fence) = (last, channel.fence.max(fence));
+        channel.evict(&retention, at);
+        self.last = self.last.max(first);
         entries
     }
 
@@ -368,53 +370,6 @@ impl Store {
     fn tell(&mut self, channel: &ChannelName, message: &Message) {
         self.watchers
             .retain(|watcher| !watcher.channels.contains(channel) || watcher.messages.try_send(message.clone()));
-    }
-}
-
-impl Channel {
-    /// Why the events can't be appended, if they can't.
-    fn refuse(&self, append: &Append) -> Option<Appended> {
-        if self.finished {
-            return Some(Appended::Finished);
-        }
-        // A reader gets the broadcasts, and the events for its client.
-        let is_for_the_same =
-            |one: &Option<ClientId>, other: &Option<ClientId>| one.is_none() || other.is_none() || one == other;
-        for (n, event) in append.events.iter().enumerate().filter(|(_, event)| event.id.is_some()) {
-            let is_held = |kept: &Kept| kept.entry.id == event.id && is_for_the_same(&kept.entry.client, &event.client);
-            let is_before = |other: &NewEvent| other.id == event.id && is_for_the_same(&other.client, &event.client);
-            if self.held.iter().any(is_held) || append.events[..n].iter().any(is_before) {
-                return Some(Appended::DuplicateId);
-            }
-        }
-        None
-    }
-
-    /// Evicts what the retention no longer allows. The newest event stays unless it is too old.
-    fn evict(&mut self, retention: &Retention, now: Instant) {
-        let age = |kept: &Kept| now.saturating_duration_since(kept.at);
-        while let (Some(oldest), Some(newest)) = (self.held.front(), self.held.back())
-            && (retention.is_too_old(age(oldest), age(newest), self.finished)
-                || self.held.len() > 1
-                    && (self.held.len() > retention.most_events() || self.bytes > retention.max_bytes()))
-        {
-            self.evict_oldest();
-        }
-    }
-
-    fn evict_oldest(&mut self) {
-        if let Some(Kept { entry, cost, .. }) = self.held.pop_front() {
-            self.bytes -= cost;
-            self.marks.evict(entry.client.as_ref(), entry.offset);
-        }
-    }
-
-    fn close(&mut self) {
-        while !self.held.is_empty() {
-            self.evict_oldest();
-        }
-        self.finished = false;
-        self.closed += 1;
     }
 }
 

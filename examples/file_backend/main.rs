@@ -4,6 +4,7 @@
 //! read it again. It listens on port 8000, or on the one that you set in `PORT` (0 takes a free one).
 
 mod backend;
+mod channel;
 mod record;
 
 use std::env;

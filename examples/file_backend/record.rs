@@ -46,7 +46,8 @@ impl Record {
             // 0 if it is not set.
             retention.max_age_after_finish().map_or(0, |age| age.as_millis() + 1),
         ];
-        let mut texts = vec![append.channel.as_str().as_bytes()];
+        let fence = append.fence.map(|fence| fence.to_string()).unwrap_or_default();
+        let mut texts = vec![append.channel.as_str().as_bytes(), fence.as_bytes()];
         let exceptions: Vec<_> = append.events.iter().map(|event| exception(event.except.as_ref())).collect();
         for (NewEvent { client, id, key, bytes, .. }, except) in append.events.iter().zip(&exceptions) {
             let client = client.as_ref().map_or("", |client| client.as_str());
@@ -92,7 +93,7 @@ impl Record {
                 if let Some(after) = after.checked_sub(1) {
                     retention = retention.after_finish(Duration::from_millis(after));
                 }
-                let mut events = Vec::new();
+                let (fence, mut events) = (texts.next()?, Vec::new());
                 while let Some(client) = texts.next() {
                     let (id, key, except, data) = (texts.next()?, texts.next()?, texts.next()?, texts.next()?);
                     let mut event = NewEvent::new(data.into());
@@ -102,6 +103,7 @@ impl Record {
                 }
                 let mut append = Append::new(ChannelName::try_from(first).ok()?, events, retention);
                 append.last = last == 1;
+                append.fence = if fence.is_empty() { None } else { Some(fence.parse().ok()?) };
                 Some(Record::Append { offset, at: SystemTime::UNIX_EPOCH + Duration::from_millis(at), append })
             }
             ("epoch", []) => Some(Record::Epoch(Epoch::from_bits(u64::from_str_radix(&first, 16).ok()?))),

@@ -134,6 +134,9 @@ enum Data<'a> {
 #[derive(Debug, Arbitrary)]
 enum Pushed<'a> {
     Event { epoch: u8, at: Text<'a>, previous: Text<'a>, last: bool, event: Event<'a> },
+    End { epoch: u8, at: Text<'a>, previous: Text<'a> },
+    /// Several of them in one.
+    Several(Vec<Pushed<'a>>),
     Closed,
     Level(Text<'a>),
     Any(&'a [u8]),
@@ -242,6 +245,15 @@ impl Pushed<'_> {
                 let lengths = format!(" {} {} {}\n", u8::from(*last), client.len(), custom.len());
                 let head = [format!("E {epoch:012x} ").as_bytes(), &at.bytes(), b" ", &previous.bytes()].concat();
                 [&head[..], lengths.as_bytes(), client, custom, &event.data()].concat()
+            }
+            Self::End { epoch, at, previous } => {
+                let epoch = EPOCH + u64::from(epoch % 8 == 7);
+                [format!("F {epoch:012x} ").as_bytes(), &at.bytes(), b" ", &previous.bytes()].concat()
+            }
+            Self::Several(pushed) => {
+                let pushed: Vec<_> = pushed.iter().map(Pushed::payload).collect();
+                let lengths: Vec<_> = pushed.iter().map(|payload| payload.len().to_string()).collect();
+                [format!("M {}\n", lengths.join(" ")).into_bytes(), pushed.concat()].concat()
             }
             Self::Closed => b"C".into(),
             Self::Level(last) => [format!("L {EPOCH:012x} ").as_bytes(), &last.bytes()].concat(),
@@ -452,8 +464,8 @@ fuzz_target!(|input: Input| {
         }
         wire(&store, &publisher, "ana").await;
         for (to, pushed) in &input.pushed {
-            let message = stored::message(if *to { "f:0:a" } else { "f:0:b" }, &pushed.payload());
-            message.into_iter().for_each(|message| push.send(message).unwrap());
+            let messages = stored::messages(if *to { "f:0:a" } else { "f:0:b" }, &pushed.payload());
+            messages.into_iter().for_each(|message| push.send(message).unwrap());
         }
         // Longer than it takes to notice that the feed lost something.
         for _ in 0..4 {

@@ -36,6 +36,13 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendErr
 ///   retention no longer allows, and pushes them to the feeds that watch the channel; or it does none of this. Offsets
 ///   grow over the whole hub, those of an append follow one another, and none is assigned twice in an epoch. A read that
 ///   begins after an append was acknowledged finds its events, or their eviction.
+/// - **Conditions.** An append is refused, and changes nothing, if its [fence](super::Append::fence) is lower than the
+///   highest one of the appends that the channel has taken, if the channel is finished, or if the channel's last event is
+///   not the [expected](super::Append::expected) one: in this order. An append without a fence is not checked for it. The
+///   store remembers a channel's fence and the cursor of its last event as long as it remembers anything of the channel,
+///   whether or not events of it are held. A channel that was closed keeps its fence, but has no last event.
+/// - **An end** without an event takes an offset, and counts as the channel's head, so that a node that misses it
+///   notices.
 /// - **Order.** A feed carries the events of all channels that it watches in the order of their offsets, and with each
 ///   event the offset of its predecessor in its channel. Channels that it does not watch leave holes in the offsets;
 ///   nothing else does.
@@ -64,8 +71,9 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendErr
 ///   its client. The append of an id that is already held for a reader that would get it, or of an id twice, is refused.
 ///   Events for different clients may share an id.
 /// - **An [idempotency key](crate::Event::idempotency_key)** that a channel has seen within a window, which the store
-///   documents, is answered with the first event's cursor and custom id, and the event is not appended. If that goes for
-///   all events of an append, nothing happens and nothing is refused, whatever became of the channel since.
+///   documents, or of which it holds the event, is answered with the first event's cursor and custom id, and the event is not appended. If that goes for
+///   all events of an append, nothing happens and nothing is refused, whatever became of the channel since and whatever the
+///   conditions are. An event with the key of an earlier one of the same append is a repetition of that.
 ///
 /// # What may fail
 ///
@@ -93,7 +101,7 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendErr
 ///
 /// For a complete backend, in a file, see the example `examples/file_backend`.
 pub trait Backend: Send + Sync + 'static {
-    /// Appends events to a channel.
+    /// Appends events to a channel, finishes it, or does both.
     fn append(&self, append: Append) -> BackendFuture<'_, Appended>;
 
     /// Passes an ephemeral event to the feeds that watch its channel, and keeps nothing. By default it fails.

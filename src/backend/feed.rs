@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::entry::Entry;
 use crate::wire::{
-    cursor::{Cursor, Epoch},
+    cursor::{Cursor, Epoch, Offset},
     except::Except,
     name::{ChannelName, ClientId},
 };
@@ -42,6 +42,17 @@ pub enum Message {
     },
     /// An event was [passed](super::Backend::pass) to the channel.
     Ephemeral(Ephemeral),
+    /// A channel was finished without an event.
+    Ended {
+        /// The channel.
+        channel: ChannelName,
+        /// The epoch of the offset.
+        epoch: Epoch,
+        /// The offset that the end has taken.
+        offset: Offset,
+        /// The offset of the previous event in the channel.
+        previous: Offset,
+    },
     /// A channel was [closed](super::Backend::close).
     Closed(ChannelName),
     /// The feed has sent every event it had to carry up to this cursor, which is the last one that the hub had

@@ -8,12 +8,12 @@ use std::{sync::Arc, time::Instant};
 use self::{graves::Graves, keys::Keys};
 use crate::{
     footprint::Tally,
-    log::{LaneId, Log, Remains, Tombstone},
+    log::{First, LaneId, Log, Remains, Tombstone},
     observe::Counters,
     random,
     sync::{AtomicU64, Mutex, Ordering, lock},
     wire::{
-        cursor::{Cursor, Epoch, EventId, Offset},
+        cursor::{Cursor, Epoch, Offset},
         encode::{Draft, Sealed},
         name::{ChannelName, CustomId, IdempotencyKey},
     },
@@ -68,11 +68,30 @@ impl Memory {
         &self,
         log: &mut Log,
         lane: LaneId,
+        draft: Draft,
+        now: Instant,
+        counters: &Counters,
+    ) -> Sealed {
+        self.append_at(self.next(1), log, lane, draft, now, counters)
+    }
+
+    /// The first of so many offsets that follow one another, and are given to the caller. The events are to be
+    /// [put](Self::append_at) in a log whose lock the caller holds, and holds until they are.
+    pub(crate) fn next(&self, count: u64) -> Offset {
+        Offset::new(self.last.fetch_add(count, Ordering::AcqRel) + 1)
+    }
+
+    /// Puts the event in `log` at an offset that was [given](Self::next).
+    #[inline]
+    pub(crate) fn append_at(
+        &self,
+        offset: Offset,
+        log: &mut Log,
+        lane: LaneId,
         mut draft: Draft,
         now: Instant,
         counters: &Counters,
     ) -> Sealed {
-        let offset = Offset::new(self.last.fetch_add(1, Ordering::AcqRel) + 1);
         if let Some(except) = draft.take_except() {
             log.exclude(lane, offset, except);
         }
@@ -94,14 +113,29 @@ impl Memory {
         counters.evicted.add(log.append(lane, event, custom, now));
     }
 
-    /// The id of the event with this key that is in the channel, or was. The caller holds the channel's lock.
-    pub(crate) fn repeated(&self, channel: &ChannelName, key: &IdempotencyKey, now: Instant) -> Option<EventId> {
-        lock(&self.keys).get(channel, key, now)
+    /// The first event with this key that is in the channel's `log`, or was lately. The caller holds the channel's lock.
+    pub(crate) fn repeated(
+        &self,
+        log: &Log,
+        channel: &ChannelName,
+        key: &IdempotencyKey,
+        now: Instant,
+    ) -> Option<First> {
+        log.first_with(key).cloned().or_else(|| lock(&self.keys).get(channel, key, now))
     }
 
-    /// Remembers it; the channel's lock is held since it was [asked](Self::repeated).
-    pub(crate) fn remember(&self, channel: &ChannelName, key: IdempotencyKey, id: EventId, now: Instant) {
-        lock(&self.keys).put(channel.clone(), key, id, now);
+    /// Remembers it; the channel's lock is held since it was [asked](Self::repeated). The channel's log remembers the key as long
+    /// as it holds the event.
+    pub(crate) fn remember(
+        &self,
+        log: &mut Log,
+        channel: &ChannelName,
+        key: IdempotencyKey,
+        first: First,
+        now: Instant,
+    ) {
+        log.remember(key.clone(), first.clone());
+        lock(&self.keys).put(channel.clone(), key, first, now);
     }
 
     /// Remembers a channel that is dropped. What is forgotten for that is to be freed where no lock is held.

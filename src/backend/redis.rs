@@ -53,7 +53,7 @@ use self::{
     scripts::Scripts,
 };
 use super::{
-    Append, Appended, Backend, BackendFuture, Connected, Ephemeral, Heads, Held, Messages, NewEvent, Placed, Presence,
+    Append, Appended, Backend, BackendFuture, Connected, Ephemeral, Heads, Held, Messages, NewEvent, Presence,
     Progress, Requests,
 };
 use crate::{
@@ -181,39 +181,32 @@ impl Inner {
     }
 
     async fn append(&self, append: Append) -> Result<Appended, BackendError> {
-        let Append { channel, events, retention, last, .. } = &append;
-        let [NewEvent { client, bytes, id, key, except }] = &events[..] else {
-            return Err(BackendError::new("it appends one event at a time"));
-        };
-        let window = key.as_ref().map(|_| millis(self.window).to_string()).unwrap_or_default();
+        let Append { channel, events, retention, fence, expected, last } = &append;
         let wish = self.held.with(*retention);
         let (epoch, answer) = self
             .ask(|known| {
                 let mut ask = self.of_channel(&self.scripts.append, known, channel);
-                ask.key(key.as_ref().map_or_else(|| self.keys.hub(), |key| self.keys.once(channel, key)));
                 wish.tell(&mut ask);
-                ask.arg(millis(self.tombstones)).arg(self.keys.feed(channel)).arg(&bytes[..]);
-                ask.arg(client.as_ref().map_or("", |client| client.as_str()));
-                ask.arg(id.as_ref().map_or("", |id| id.as_str())).arg(u8::from(*last));
-                ask.arg(Retention::cost(0)).arg(&window).arg(value::write_exception(except.as_ref()));
+                ask.arg(millis(self.tombstones)).arg(self.keys.feed(channel)).arg(u8::from(*last));
+                ask.arg(Retention::cost(0)).arg(millis(self.window)).arg(self.keys.once(channel, ""));
+                ask.arg(fence.map_or_else(String::new, value::write_fence));
+                ask.arg(expected.map_or_else(String::new, value::write_expected));
+                for NewEvent { client, bytes, id, key, except } in events {
+                    ask.arg(&bytes[..]).arg(client.as_ref().map_or("", |client| client.as_str()));
+                    ask.arg(id.as_ref().map_or("", |id| id.as_str())).arg(key.as_ref().map_or("", |key| key.as_str()));
+                    ask.arg(value::write_exception(except.as_ref()));
+                    if let Some(key) = key {
+                        ask.key(self.keys.once(channel, key.as_str()));
+                    }
+                }
                 ask
             })
             .await?;
-        let at = |offset: &Value| Some(Cursor { epoch, offset: value::offset(offset)? });
-        let place = match value::list(&answer) {
-            [kind, offset] if value::is(kind, "at") => at(offset).map(Placed::new),
-            [kind, first] if value::is(kind, "before") => {
-                value::first(first).map(|(cursor, id)| Placed::repeated(cursor, id))
-            }
-            [kind] if value::is(kind, "finished") => return Ok(Appended::Finished),
-            [kind] if value::is(kind, "duplicate") => return Ok(Appended::DuplicateId),
-            _ => None,
-        };
-        let place = place.ok_or_else(value::unexpected)?;
-        if !place.repeated {
-            self.learn(place.cursor);
+        let appended = value::appended(epoch, events.len(), &answer).ok_or_else(value::unexpected)?;
+        if let Appended::At(places) = &appended {
+            places.iter().filter(|place| !place.repeated).for_each(|place| self.learn(place.cursor));
         }
-        Ok(Appended::At(vec![place]))
+        Ok(appended)
     }
 
     /// Pushes an ephemeral event to the nodes that watch its channel.

@@ -130,7 +130,7 @@ impl Hub {
                 let mut state = shared.change();
                 let (ended, wakeups) = state.readers.end_all(EndReason::Closed);
                 let (mut tombstone, held) = state.bury();
-                tombstone.finished = false;
+                tombstone.reopen();
                 closed = Some((ended, wakeups, held, self.memory.bury(shared.name.clone(), tombstone)));
                 true
             });

@@ -17,6 +17,7 @@ pub struct Limits {
     pub(crate) subscriptions: usize,
     pub(crate) channels_per_subscription: usize,
     pub(crate) event_bytes: usize,
+    pub(crate) batch_events: usize,
     pub(crate) hub_bytes: usize,
 }
 
@@ -28,6 +29,7 @@ impl Default for Limits {
             subscriptions: 100_000,
             channels_per_subscription: 100,
             event_bytes: 1 << 20,
+            batch_events: 1_000,
             hub_bytes: 256 << 20,
         }
     }
@@ -78,6 +80,16 @@ impl Limits {
         self
     }
 
+    /// Sets how many events a [`Batch`](crate::Batch) may have. The default is 1,000. Together they may have four times as
+    /// many bytes as [one event](Self::event_bytes). A larger batch returns a [`PublishError`](crate::PublishError).
+    ///
+    /// A batch is appended in one step, during which nobody else publishes to its channel or reads it; a store does
+    /// nothing else meanwhile.
+    pub fn batch_events(mut self, max: usize) -> Self {
+        self.batch_events = max;
+        self
+    }
+
     /// Sets how many bytes of memory the hub may take, as its allocator counts them. The default is 256 MiB.
     ///
     /// Everything that grows counts: events, channels, the places of readers, lanes and their names, custom ids, idempotency
@@ -100,6 +112,11 @@ impl Limits {
     pub fn hub_bytes(mut self, max: usize) -> Self {
         self.hub_bytes = max;
         self
+    }
+
+    /// How many bytes the events of a batch may have together.
+    pub(crate) fn batch_bytes(&self) -> usize {
+        4 * self.event_bytes
     }
 
     /// What readers may take of that.

@@ -39,7 +39,7 @@ impl Hub {
         drop(wakeups);
         let reached = reached.transpose()?.unwrap_or(0);
         self.counters.ephemeral.add(1);
-        Ok(Sent { id: self.cursor(self.memory.last()).into(), reached, repeated: false })
+        Ok(Sent::new(self.cursor(self.memory.last()), None, reached, false))
     }
 
     /// Passes an ephemeral event, whole and without an id, to the readers of a channel. Its place is after `place`. Returns how many

@@ -10,9 +10,8 @@ use super::{
 };
 use crate::{
     error::{PublishError, PublishErrorKind},
-    log::BROADCAST,
+    log::{BROADCAST, First},
     wire::{
-        cursor::EventId,
         encode::Draft,
         event::Event,
         name::{ChannelName, ClientId},
@@ -64,20 +63,20 @@ impl Hub {
         let mut wakeups = Wakeups::default();
         let appended = self.with_channel(name, |shared, state| {
             if let Some(key) = &key
-                && let Some(first) = self.memory.repeated(name, key, now)
+                && let Some(first) = self.memory.repeated(&state.log, name, key, now)
             {
                 return Ok((first, 0, true));
             }
-            let (id, reached) = self.append(state, target, draft, last, now, &mut wakeups)?;
+            let (first, reached) = self.append(state, target, draft, last, now, &mut wakeups)?;
             if let Some(key) = key {
-                self.memory.remember(&shared.name, key, id.clone(), now);
+                self.memory.remember(&mut state.log, &shared.name, key, first.clone(), now);
             }
-            Ok::<_, PublishErrorKind>((id, reached, false))
+            Ok::<_, PublishErrorKind>((first, reached, false))
         });
         drop(wakeups);
-        let (id, reached, repeated) = appended.ok_or(PublishErrorKind::TooManyChannels)??;
+        let (first, reached, repeated) = appended.ok_or(PublishErrorKind::TooManyChannels)??;
         self.counters.published.add(u64::from(!repeated));
-        Ok(Sent { id, reached, repeated })
+        Ok(Sent::new(self.cursor(first.offset), first.custom, reached, repeated))
     }
 
     fn append(
@@ -88,7 +87,7 @@ impl Hub {
         last: bool,
         now: Instant,
         wakeups: &mut Wakeups,
-    ) -> Result<(EventId, usize), PublishErrorKind> {
+    ) -> Result<(First, usize), PublishErrorKind> {
         if self.is_shutting_down() {
             return Err(PublishErrorKind::ShuttingDown);
         }
@@ -117,10 +116,10 @@ impl Hub {
             None => (readers.live(), readers.wake_all()),
             Some(_) => (readers.of(lane), readers.wake_lane(lane)),
         };
-        let id = custom.map_or_else(|| self.cursor(event.offset()).into(), EventId::from);
+        let first = First { offset: event.offset(), custom };
         if all > 0 {
             log.keep(lane, event);
         }
-        Ok((id, fewer.unwrap_or(all)))
+        Ok((first, fewer.unwrap_or(all)))
     }
 }

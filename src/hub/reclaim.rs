@@ -12,17 +12,17 @@ use crate::{
 
 impl Hub {
     /// If the hub takes more than it may: evicts the oldest events of the channels whose turn it is, until it does not. One call evicts
-    /// about what has come since the one before, so that each publisher pays for its own events.
-    pub(super) fn reclaim(&self) {
+    /// about what has come since the one before, at most `bytes`, so that each publisher pays for its own events.
+    pub(super) fn reclaim(&self, bytes: usize) {
         let max = self.settings.limits.hub_bytes;
         let excess = || self.ledger.tally.all().saturating_sub(max);
         if excess() == 0 {
             return;
         }
         debug!("the hub is full", bytes = self.ledger.tally.all(), channels = self.registry.len());
-        // Enough to free a run of the smallest events, of which half have to go for that; and what more this one event takes. What
+        // Enough to free a run of the smallest events, of which half have to go for that; and what more these events take. What
         // is beyond that others have added, and evict.
-        let mut most = 8 * log::SLICE + excess().min(self.settings.limits.event_bytes) / log::LEAST;
+        let mut most = 8 * log::SLICE + excess().min(bytes) / log::LEAST;
         while excess() > 0
             && most > 0
             && let Some((name, upto)) = self.ledger.next()

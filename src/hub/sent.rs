@@ -1,6 +1,9 @@
 //! What a publish returns.
 
-use crate::wire::cursor::EventId;
+use crate::wire::{
+    cursor::{Cursor, EventId},
+    name::CustomId,
+};
 
 /// The result of publishing an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -8,11 +11,20 @@ use crate::wire::cursor::EventId;
 pub struct Sent {
     /// The event's id on the wire.
     pub id: EventId,
+    /// The event's position in the log. If the event has no custom id, this is also its [`id`](Self::id).
+    pub cursor: Cursor,
     /// The number of connections in this process that the event is for: those that read the channel, or the client's
     /// among them if the event is targeted. Each of them gets the event, or a gap if it is too slow. If the hub spans
     /// several processes, [`Channel::presence`](crate::Channel::presence) tells you who reads in the others.
     pub reached: usize,
     /// Whether an event with the same [idempotency key](crate::Event::idempotency_key) had been sent before. Then `id`
-    /// is the id of that event, and no reader gets this one.
+    /// and `cursor` are those of that event, and no reader gets this one.
     pub repeated: bool,
+}
+
+impl Sent {
+    /// Of an event at this cursor, with this custom id.
+    pub(crate) fn new(cursor: Cursor, custom: Option<CustomId>, reached: usize, repeated: bool) -> Self {
+        Self { id: custom.map_or_else(|| cursor.into(), EventId::from), cursor, reached, repeated }
+    }
 }

@@ -29,7 +29,7 @@ impl Hub {
 
     /// A slice of that. Says whether there is more to do.
     pub(crate) fn maintain_some(&self, now: Instant) -> bool {
-        self.reclaim();
+        self.reclaim(self.settings.limits.event_bytes);
         self.memory.forget_marks(log::SLICE);
         self.sweep_some(now, SLICE)
     }

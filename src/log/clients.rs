@@ -192,6 +192,10 @@ impl Clients {
         }
     }
 
+    pub(super) fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
     /// How many clients are known that have no lane.
     pub(super) fn idle(&self) -> usize {
         self.marks.len() - self.lanes.len()

@@ -8,6 +8,7 @@ use super::{
     lane::Lane,
     lane_id::LaneId,
     marks::Marks,
+    written::Written,
 };
 use crate::{footprint::Values, wire::name::CustomId};
 
@@ -21,6 +22,7 @@ pub(crate) struct Remains {
     ids: Vec<hash_map::IntoIter<CustomId, LaneId>>,
     marks: Vec<Marks>,
     exceptions: Option<Box<Exceptions>>,
+    written: Vec<Written>,
 }
 
 impl Remains {
@@ -57,6 +59,13 @@ impl Remains {
         self.exceptions = exceptions;
     }
 
+    /// The keys of the events, too.
+    pub(super) fn add_written(&mut self, written: Written) {
+        if written.holds_keys() {
+            self.written.push(written);
+        }
+    }
+
     /// What was remembered of clients, too.
     pub(crate) fn add(&mut self, marks: Marks) {
         self.marks.push(marks);
@@ -66,7 +75,7 @@ impl Remains {
     pub(crate) fn into_box(self) -> Option<Box<Self>> {
         let is_nothing =
             self.lanes.is_empty() && self.of_clients.is_none() && self.ids.is_empty() && self.marks.is_empty();
-        let is_nothing = is_nothing && self.exceptions.is_none();
+        let is_nothing = is_nothing && self.exceptions.is_none() && self.written.is_empty();
         (!is_nothing).then(|| Box::new(self))
     }
 
@@ -90,6 +99,10 @@ impl Remains {
             } else if let Some(exceptions) = &mut self.exceptions {
                 if exceptions.free_some(&mut most) {
                     self.exceptions = None;
+                }
+            } else if let Some(mut written) = self.written.pop() {
+                if !written.free_some(&mut most) {
+                    self.written.push(written);
                 }
             } else {
                 return false;

@@ -12,6 +12,10 @@ pub(crate) struct Tombstone {
     /// Whom the last events were not for, if any was not for everybody.
     pub(crate) exceptions: Option<Box<Exceptions>>,
     pub(crate) finished: bool,
+    /// The offset of the last event, if it is known and the channel was not closed after it.
+    pub(crate) last: Offset,
+    /// The highest fence of an append.
+    pub(crate) fence: Option<u64>,
 }
 
 impl Tombstone {
@@ -24,6 +28,16 @@ impl Tombstone {
     /// What is remembered of exceptions takes so much from the allocator.
     pub(crate) fn footprint_of_exceptions(&self) -> usize {
         self.exceptions.as_ref().map_or(0, |exceptions| exceptions.footprint())
+    }
+
+    /// It has to be remembered whatever else is forgotten.
+    pub(crate) fn is_special(&self) -> bool {
+        self.finished || self.fence.is_some()
+    }
+
+    /// Forgets that the channel was finished, and what its last event was: it was closed.
+    pub(crate) fn reopen(&mut self) {
+        (self.finished, self.last) = (false, Offset::START);
     }
 
     /// The highest offset that it says is gone.

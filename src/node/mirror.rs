@@ -98,22 +98,42 @@ impl Mirror {
 
     /// Takes in an event of the feed.
     pub(crate) fn push(&mut self, hub: &Hub, epoch: Epoch, entry: Entry) -> Pushed {
-        let mut state = self.channel.change();
-        let Some(coverage) = &mut state.coverage else { return Pushed::Known };
-        if !coverage.is_whole() {
-            self.seen = self.seen.max(entry.offset);
-            return Pushed::Known;
+        let channel = self.channel.clone();
+        let mut state = channel.change();
+        if let Some(pushed) = self.refuse(&mut state, entry.offset, entry.previous) {
+            return pushed;
         }
-        if entry.offset <= coverage.tail {
-            return Pushed::Known;
-        }
-        if entry.previous > coverage.tail {
-            self.seen = entry.offset;
-            coverage.broken = true;
-            return Pushed::Broken;
-        }
-        coverage.tail = entry.offset;
         Pushed::In(take_in(hub, &mut state, epoch, entry, now()))
+    }
+
+    /// Takes in that the feed says that the channel was finished without an event.
+    pub(crate) fn push_end(&mut self, offset: Offset, previous: Offset) -> Pushed {
+        let channel = self.channel.clone();
+        let mut state = channel.change();
+        if let Some(pushed) = self.refuse(&mut state, offset, previous) {
+            return pushed;
+        }
+        state.log.end(now());
+        Pushed::In(state.readers.wake_all())
+    }
+
+    /// Why what the feed brought can't be taken in, if it can't. Otherwise the mirror has come this far.
+    fn refuse(&mut self, state: &mut State, offset: Offset, previous: Offset) -> Option<Pushed> {
+        let Some(coverage) = &mut state.coverage else { return Some(Pushed::Known) };
+        if !coverage.is_whole() {
+            self.seen = self.seen.max(offset);
+            return Some(Pushed::Known);
+        }
+        if offset <= coverage.tail {
+            return Some(Pushed::Known);
+        }
+        if previous > coverage.tail {
+            self.seen = offset;
+            coverage.broken = true;
+            return Some(Pushed::Broken);
+        }
+        coverage.tail = offset;
+        None
     }
 
     /// Whether the store has events that this mirror, which is whole, does not have. They may be on their way. If there are none,
@@ -260,7 +280,10 @@ fn cover(coverage: &mut Coverage, held: &Held, before: Option<Offset>, level: Of
     let former = held.before.map_or(Offset::START, |before| before.offset);
     if let Some(after) = before.map(|after| after.max(former)).filter(|after| *after < last) {
         let first = held.entries.iter().find(|entry| entry.offset > after);
-        coverage.late.note(after, level, first.map(|first| (first.offset, first.previous)));
+        // If there was no event, the channel was finished without one.
+        if first.is_some() || held.marks.highest() > after {
+            coverage.late.note(after, level, first.map(|first| (first.offset, first.previous)));
+        }
     }
 }
 
@@ -414,6 +437,27 @@ mod tests {
         assert_eq!(compare(&mut node, 3, 9), Compared::Whole);
         assert_eq!((node.mirror.tail(), node.mirror.read_after()), (Some(Offset::new(3)), Offset::new(9)));
         assert_eq!((node.push(12, 3), node.offsets()), ("in", vec![1, 3, 12]));
+    }
+
+    #[test]
+    fn an_end_without_an_event_is_taken_in_after_the_event_before_it_alone() {
+        let mut node = Node::with(&[1]);
+        let mut end = |offset, previous| match node.mirror.push_end(Offset::new(offset), Offset::new(previous)) {
+            Pushed::In(_) => "in",
+            Pushed::Known => "known",
+            Pushed::Broken => "broken",
+        };
+        assert_eq!([end(1, 0), end(4, 1), end(4, 1)], ["known", "in", "known"]);
+        let is_finished = |node: &Node| node.mirror.channel.look().log.is_finished();
+        assert!(is_finished(&node) && node.mirror.tail() == Some(Offset::new(4)));
+        let mut node = Node::with(&[1]);
+        assert!(matches!(node.mirror.push_end(Offset::new(4), Offset::new(3)), Pushed::Broken));
+        assert!(!is_finished(&node));
+        // Readers of several channels have passed it, and have missed no event.
+        let mut ended = held_after(1, &[1]);
+        (ended.level, ended.head, ended.finished) = (Offset::new(5), Offset::new(4), true);
+        assert_eq!(node.fill_below(1, ended, 9), "whole");
+        assert!(is_finished(&node) && node.mirror.channel.look().times_late() == 0);
     }
 
     #[test]

@@ -12,20 +12,22 @@ use crate::{
     hub::{engine::Hub, sent::Sent, wait::Wakeups},
     wire::{
         cursor::Offset,
-        encode::{Draft, is_whole},
+        encode::is_whole,
+        event::Event,
         name::{ChannelName, ClientId},
     },
 };
 
 impl Remote {
     /// Has the store pass an ephemeral event to all nodes, this one too.
-    pub(super) async fn pass(
+    pub(crate) async fn pass(
         &self,
         hub: &Hub,
         name: &ChannelName,
         target: Option<&ClientId>,
-        mut draft: Draft,
+        event: Event,
     ) -> Result<Sent, PublishError> {
+        let mut draft = hub.draft(event)?;
         if hub.is_shutting_down() {
             return Err(PublishErrorKind::ShuttingDown.into());
         }
@@ -38,7 +40,7 @@ impl Remote {
         let event = Ephemeral { channel: name.clone(), client: target.cloned(), except, bytes };
         self.link.within(self.link.backend.pass(event)).await.map_err(PublishErrorKind::Unavailable)?;
         hub.counters.ephemeral.add(1);
-        Ok(Sent { id: self.link.known().into(), reached, repeated: false })
+        Ok(Sent::new(self.link.known(), None, reached, false))
     }
 }
 

@@ -16,17 +16,17 @@ use crate::{
     backend::{Append, Appended, Backend, Connected, NewEvent, Placed},
     error::{BackendError, PublishError, PublishErrorKind},
     hub::{
-        HubSettings,
+        Batch, HubSettings,
         engine::Hub,
         seam::{Elsewhere, Place},
         sent::Sent,
         state::Shared,
+        write::{Planned, Write},
     },
+    log::Retention,
     sync::{AtomicU64, Mutex, Ordering, lock},
     wire::{
-        cursor::{EventId, Offset},
-        encode::Draft,
-        event::Event,
+        cursor::Offset,
         except::Except,
         name::{ChannelName, ClientId},
     },
@@ -104,39 +104,38 @@ impl Remote {
         self.link.last_ended_driver() == self.last_driver.load(Ordering::Acquire)
     }
 
-    /// Appends an event in the store. Readers get it by the feed, on this node, too.
-    pub(crate) async fn publish(
+    /// Appends events in the store, in one step. Readers get them by the feed, on this node, too.
+    pub(crate) async fn write(
         &self,
         hub: &Hub,
         name: &ChannelName,
-        target: Option<&ClientId>,
-        event: Event,
-        last: bool,
-    ) -> Result<Sent, PublishError> {
-        let draft = hub.draft(event)?;
-        if draft.is_ephemeral() && !last {
-            return self.pass(hub, name, target, draft).await;
-        }
+        batch: Batch,
+        fence: Option<u64>,
+    ) -> Result<Vec<Sent>, PublishError> {
+        let write = hub.plan(batch, fence)?;
         if hub.is_shutting_down() {
             return Err(PublishErrorKind::ShuttingDown.into());
         }
-        let event = new_event(target, draft);
-        let (own, except) = (event.id.clone(), event.except.clone());
-        let mut append = Append::new(name.clone(), vec![event], self.link.retention_of(hub, name));
-        append.last = last;
-        let Placed { cursor, repeated, id: first } = self.append(append).await?.pop().ok_or_else(unexpected)?;
-        let id = if repeated { first } else { own };
-        if last && !repeated {
+        let append = append_of(name, write, self.link.retention_of(hub, name));
+        // For whom each of them is, and its own id.
+        let own: Vec<_> =
+            append.events.iter().map(|event| (event.client.clone(), event.id.clone(), event.except.clone())).collect();
+        let last = append.last;
+        let places = self.append(append).await?;
+        let end = places.iter().filter(|place| !place.repeated).map(|place| place.cursor).next_back();
+        if let Some(end) = end.filter(|_| last) {
             // Before the offset is known here: a reader that comes after that starts with what is left.
-            hub.with_existing(name, |state| {
-                state.coverage.iter_mut().for_each(|coverage| coverage.finishes_at(cursor))
-            });
+            hub.with_existing(name, |state| state.coverage.iter_mut().for_each(|coverage| coverage.finishes_at(end)));
         }
-        self.link.learn(cursor);
-        hub.counters.published.add(u64::from(!repeated));
-        let reached = if repeated { 0 } else { readers_of(hub, name, target, except.as_ref()) };
-        let id = id.map_or_else(|| cursor.into(), EventId::from);
-        Ok(Sent { id, reached, repeated })
+        let mut sent = Vec::with_capacity(own.len());
+        places.iter().for_each(|place| self.link.learn(place.cursor));
+        for (Placed { cursor, repeated, id }, (target, own, except)) in places.into_iter().zip(own) {
+            let custom = if repeated { id } else { own };
+            let reached = if repeated { 0 } else { readers_of(hub, name, target.as_ref(), except.as_ref()) };
+            hub.counters.published.add(u64::from(!repeated));
+            sent.push(Sent::new(cursor, custom, reached, repeated));
+        }
+        Ok(sent)
     }
 
     /// Appends events in the store. Returns their places.
@@ -148,7 +147,8 @@ impl Remote {
             Appended::At(_) => Err(unexpected()),
             Appended::Finished => Err(PublishErrorKind::Finished),
             Appended::DuplicateId => Err(PublishErrorKind::DuplicateId),
-            Appended::Fenced(_) | Appended::Conflict(_) => Err(unexpected()),
+            Appended::Fenced(seen) => Err(PublishErrorKind::Fenced { seen }),
+            Appended::Conflict(last) => Err(PublishErrorKind::Conflict { last }),
         }
     }
 
@@ -194,10 +194,15 @@ impl Elsewhere for Remote {
     }
 }
 
-fn new_event(target: Option<&ClientId>, mut draft: Draft) -> NewEvent {
-    let except = draft.take_except().map(|except| *except);
-    let (bytes, id, key) = draft.into_parts();
-    NewEvent { client: target.cloned(), bytes, id, key, except }
+fn append_of(name: &ChannelName, write: Write, retention: Option<Retention>) -> Append {
+    let Write { events, fence, expected, last } = write;
+    let event = |Planned { target, mut draft, key, .. }: Planned| {
+        let except = draft.take_except().map(|except| *except);
+        let (bytes, id) = draft.into_parts();
+        NewEvent { client: target, bytes, id, key, except }
+    };
+    let events = events.into_iter().map(event).collect();
+    Append { fence, expected, last, ..Append::new(name.clone(), events, retention) }
 }
 
 /// The store's answer is none to what was asked.

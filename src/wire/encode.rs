@@ -61,9 +61,9 @@ impl Draft {
         Self { bytes: out, len, custom, rare: None }
     }
 
-    /// Splits the draft into what is stored: the bytes without the id, the custom id and the key.
-    pub(crate) fn into_parts(self) -> (Bytes, Option<CustomId>, Option<IdempotencyKey>) {
-        (self.bytes.into(), self.custom, self.rare.and_then(|rare| rare.key))
+    /// Splits the draft into what is stored besides the key: the bytes without the id, and the custom id.
+    pub(crate) fn into_parts(self) -> (Bytes, Option<CustomId>) {
+        (self.bytes.into(), self.custom)
     }
 
     /// How many bytes the id adds: its line and the blank line.
@@ -228,8 +228,8 @@ mod tests {
         let mut draft = Draft::new(event.clone(), CURSOR.offset);
         assert_eq!(draft.custom(), Some(&id));
         assert_eq!((draft.take_key(), draft.take_key()), (Some(key.clone()), None));
-        let (bytes, custom, stored) = Draft::new(event, CURSOR.offset).into_parts();
-        assert_eq!((&bytes[..], &custom, stored), (&b"data: [1,2]\n"[..], &Some(id), Some(key)));
+        let (bytes, custom) = Draft::new(event, CURSOR.offset).into_parts();
+        assert_eq!((&bytes[..], &custom), (&b"data: [1,2]\n"[..], &Some(id)));
         for custom in [custom, None] {
             let again = Draft::stored(&bytes, custom, CURSOR.offset);
             let len = again.len();

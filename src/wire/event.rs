@@ -110,12 +110,12 @@ impl Event {
 
     /// Makes it safe to publish the event again when you don't know whether the first attempt succeeded.
     ///
-    /// A channel takes one event per key within a window. Publishing the same key again changes nothing and returns the
-    /// id of the first event, with [`Sent::repeated`](crate::Sent::repeated) set. The key does not go on the wire. By
+    /// A channel takes one event per key, for as long as it holds that event and for a window after it was published.
+    /// Publishing the same key again changes nothing and returns the id of the first event, with [`Sent::repeated`](crate::Sent::repeated) set. The key does not go on the wire. By
     /// default, an event has none.
     ///
-    /// In process, the window is five minutes, and the hub remembers at most the last 16,384 keys. A remote backend
-    /// sets its own window: that of `Redis` is five minutes by default.
+    /// In process, the window is five minutes, and of events that are no longer held, the hub remembers at most the last
+    /// 16,384 keys. A remote backend sets its own window: that of `Redis` is five minutes by default.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -213,6 +213,10 @@ impl Event {
     pub fn ephemeral(mut self) -> Self {
         self.rare.get_or_insert_default().is_ephemeral = true;
         self
+    }
+
+    pub(crate) fn is_ephemeral(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.is_ephemeral)
     }
 
     fn exception(&mut self) -> &mut Except {

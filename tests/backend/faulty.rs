@@ -32,7 +32,7 @@ pub struct Faults {
     /// Whether no feed starts, while every other call works.
     pub no_feed: AtomicBool,
     cut: Notify,
-    /// One in this many events is dropped; the field below drops that many of the next ones.
+    /// One in this many events, or ends, is dropped; the field below drops that many of the next ones.
     pub drop_every: AtomicU64,
     pub drop_next: AtomicU64,
     seen: AtomicU64,
@@ -112,18 +112,22 @@ impl Faults {
         }
     }
 
+    /// Whether the next event, or end, is dropped.
+    fn drops(&self) -> bool {
+        let seen = self.seen.fetch_add(1, SeqCst) + 1;
+        let every = self.drop_every.load(SeqCst);
+        let next = self.drop_next.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1)).is_ok();
+        next || seen.is_multiple_of(every)
+    }
+
     /// What becomes of a message; `None` if it is dropped.
     fn alter(&self, message: Message) -> Option<Message> {
         match message {
-            Message::Entry { channel, epoch, mut entry } => {
-                let seen = self.seen.fetch_add(1, SeqCst) + 1;
-                let every = self.drop_every.load(SeqCst);
-                let next = self.drop_next.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1)).is_ok();
-                (!next && !seen.is_multiple_of(every)).then(|| {
-                    entry.offset = Offset::new(entry.offset.get() + self.shift_next.swap(0, SeqCst));
-                    Message::Entry { channel, epoch, entry }
-                })
-            }
+            Message::Entry { channel, epoch, mut entry } => (!self.drops()).then(|| {
+                entry.offset = Offset::new(entry.offset.get() + self.shift_next.swap(0, SeqCst));
+                Message::Entry { channel, epoch, entry }
+            }),
+            Message::Ended { .. } => (!self.drops()).then_some(message),
             Message::Level(Cursor { epoch, offset }) => {
                 let offset = Offset::new(offset.get().saturating_sub(self.forgot.load(SeqCst)));
                 Some(Message::Level(Cursor { epoch, offset }))
@@ -257,7 +261,7 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
                     if is_watching {
                         watching = Some(message.clone());
                     }
-                    let is_entry = matches!(message, Message::Entry { .. });
+                    let is_entry = matches!(message, Message::Entry { .. } | Message::Ended { .. });
                     if let Some(message) = self.faults.alter(message)
                         && !messages.send(message).await
                     {

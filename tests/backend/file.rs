@@ -2,6 +2,8 @@
 
 #[path = "../../examples/file_backend/backend.rs"]
 mod backend;
+#[path = "../../examples/file_backend/channel.rs"]
+mod channel;
 #[path = "../../examples/file_backend/record.rs"]
 mod record;
 
@@ -16,7 +18,7 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
-use tower_sse::{OpenOptions, Publisher, PublisherBuilder};
+use tower_sse::{Event, OpenOptions, Publisher, PublisherBuilder, Start};
 
 use self::backend::FileBackend;
 use crate::{
@@ -93,6 +95,36 @@ async fn a_reopened_file_has_everything_that_was_written() {
     send(&again, "a", "3").await;
     assert_eq!(ana.text().await, "3");
     assert_eq!(common::offset(&ana.id()), 3);
+}
+
+#[tokio::test]
+async fn a_batch_that_was_cut_off_while_it_was_written_is_gone_as_a_whole() {
+    let store = FileStore::begin().await.unwrap();
+    let node = store.node(defaults);
+    let again = || Publisher::builder().backend(FileBackend::open(&store.path).unwrap()).build();
+    node.channel("a").fence(3).send_all(["1", "2", "3"].map(Event::text)).await.unwrap();
+    node.channel("a").send_all(["4", "5"].map(Event::text)).await.unwrap();
+    drop(node);
+    let file = std::fs::OpenOptions::new().write(true).open(&store.path).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 5).unwrap();
+    let node = again();
+    let everything = OpenOptions::new().start(Start::Earliest);
+    let mut reader = try_open(&node, everything.clone(), &["a"], "", None).await.unwrap();
+    assert_eq!(reader.texts(3).await, ["1", "2", "3"]);
+    reader.nothing_before(&node, "a").await;
+    assert_eq!(node.channel("a").fence(2).send(Event::text("x")).await.unwrap_err().fence(), Some(3));
+    node.channel("a").end().await.unwrap();
+    drop(node);
+    let mut reader = try_open(&again(), everything, &["a"], "", None).await.unwrap();
+    assert_eq!(reader.texts(4).await.last().unwrap(), "nothing came before this");
+    assert!(reader.next().await.is_none());
+}
+
+#[test]
+fn a_channel_in_a_store_is_not_finished_outside_of_a_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let node = runtime.block_on(FileStore::begin()).unwrap().node(defaults);
+    assert!(node.channel("a").end_detached().unwrap_err().is_unavailable());
 }
 
 #[tokio::test(start_paused = true)]

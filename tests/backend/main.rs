@@ -15,9 +15,14 @@ mod file;
 mod memory;
 mod reader;
 mod store;
+mod writing;
 
 mod in_process {
     all_cases!(
+        #[tokio::test(start_paused = true)]
+        crate::memory::MemoryStore
+    );
+    all_timed!(
         #[tokio::test(start_paused = true)]
         crate::memory::MemoryStore
     );
@@ -25,6 +30,10 @@ mod in_process {
 
 mod in_a_file {
     all_cases!(
+        #[tokio::test(start_paused = true)]
+        crate::file::FileStore
+    );
+    all_timed!(
         #[tokio::test(start_paused = true)]
         crate::file::FileStore
     );

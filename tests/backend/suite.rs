@@ -47,6 +47,27 @@ macro_rules! all_cases {
             events::a_channel_without_history_loses_nothing_for_connected_readers,
             events::whoever_comes_later_gets_the_history_alone,
             events::a_run_is_held_whole_until_some_time_after_its_end,
+            writing::events_sent_together_come_together_and_in_order,
+            writing::events_sent_together_are_all_sent_or_none,
+            writing::a_batch_larger_than_the_history_leaves_its_newest_events,
+            writing::an_event_that_was_sent_before_is_left_out_of_a_batch,
+            writing::an_event_with_a_condition_is_sent_only_after_the_expected_one,
+            writing::of_writers_that_expect_the_same_one_succeeds,
+            writing::a_repeated_event_with_a_condition_does_not_conflict_with_itself,
+            writing::an_old_fence_is_refused_on_every_node,
+            writing::a_fence_and_the_last_cursor_outlive_the_events_of_their_channel,
+            writing::a_channel_ends_without_an_event,
+            writing::a_channel_is_finished_from_code_that_is_not_async,
+        }
+    };
+}
+
+/// What holds for every backend whose time is virtual.
+#[allow(unused_macros, reason = "Redis has a time of its own")]
+macro_rules! all_timed {
+    (#[$runtime:meta] $Store:ty) => {
+        suite! { #[$runtime] $Store:
+            writing::a_key_is_known_as_long_as_its_event_is_held,
         }
     };
 }
@@ -111,6 +132,10 @@ macro_rules! all_faults {
             faults::an_eviction_while_the_store_is_silent_is_a_gap,
             faults::a_channel_that_lost_its_readers_is_no_longer_watched_although_others_are,
             faults::an_event_that_the_store_does_not_know_is_not_read_for_ever,
+            writing::a_batch_of_which_the_feed_loses_a_part_comes_whole,
+            writing::an_end_that_the_feed_loses_is_noticed,
+            writing::a_batch_whose_acknowledgement_is_lost_may_be_retried,
+            writing::a_channel_that_is_finished_while_the_store_is_away_is_finished_once_it_is_back,
         }
     };
 }

@@ -21,6 +21,8 @@ mod file;
 mod reader;
 #[path = "../backend/store.rs"]
 mod store;
+#[path = "../backend/writing.rs"]
+mod writing;
 
 mod epochs;
 mod failover;

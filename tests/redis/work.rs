@@ -5,8 +5,8 @@ use std::{collections::HashMap, time::Duration};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use tower_sse::{
-    BackendError, ChannelName, ClientId, CustomId, Event, GapReason, Offset, OpenOptions, Publisher, Redis, Retention,
-    Start,
+    BackendError, ChannelName, ClientId, CustomId, Event, GapReason, IdempotencyKey, Offset, OpenOptions, Publisher,
+    Redis, Retention, Start,
     backend::{Append, Appended, Backend, Held, NewEvent},
 };
 
@@ -117,6 +117,58 @@ async fn a_publish_costs_the_same_however_many_clients_a_channel_has() {
     }
     let [few, many] = costs.try_into().unwrap();
     assert!(few.iter().zip(many).all(|(few, many)| many <= few + 5), "{few:?} commands, and {many:?}");
+}
+
+#[tokio::test]
+async fn a_batch_takes_one_script_and_one_push() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let redis = store.backend();
+    // From here on Redis knows the script.
+    redis.append(append(0, None, generous())).await.unwrap();
+    let (alone, _) = commands(&store, redis.append(append(0, None, generous()))).await;
+    let events = (0..100).map(|n| NewEvent::new(Bytes::from(format!("data: {n}\n")))).collect();
+    let (together, appended) = commands(&store, redis.append(Append::new(CHANNEL, events, generous()))).await;
+    let Appended::At(places) = appended else { panic!("{appended:?}") };
+    assert_eq!((places.len(), together["evalsha"], together["publish"], together["xadd"]), (100, 1, 1, 100));
+    // Each event costs one command, and all else is done once.
+    assert_eq!(sum(&together), sum(&alone) + 99, "{together:?}, and {alone:?} for one");
+    // A batch evicts as much as it adds.
+    let small = Retention::new().events(10);
+    store.let_a_day_pass();
+    for _ in 0..5 {
+        let events = (0..500).map(|n| NewEvent::new(Bytes::from(format!("data: {n}\n")))).collect();
+        redis.append(Append::new(CHANNEL, events, small)).await.unwrap();
+        assert_eq!(held_in(&store), 10);
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_kept_as_long_as_its_event_is_held_and_no_longer() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let redis = Redis::builder(store.url()).idempotency_window(Duration::from_secs(2)).build().unwrap();
+    let keyed = |n: usize, retention: Retention| {
+        let mut append = append(n, None, retention);
+        append.events[0].key = Some(IdempotencyKey::try_from(format!("key{n}")).unwrap());
+        append
+    };
+    let left = |n: usize| -> i64 {
+        let script = "return redis.call('PTTL', '{tower-sse}:i:a\\0key' .. ARGV[1])";
+        store.command(&["EVAL", script, "0", &n.to_string()]).parse().unwrap()
+    };
+    let two = Retention::new().events(2).age(Duration::from_secs(3_600));
+    redis.append(keyed(1, two)).await.unwrap();
+    assert!((3_590_000..=3_600_000).contains(&left(1)), "{}", left(1));
+    for n in 2..=3 {
+        redis.append(keyed(n, two)).await.unwrap();
+    }
+    // The first event was evicted.
+    assert!((1..=2_000).contains(&left(1)) && left(2) > 3_000_000, "{} and {}", left(1), left(2));
+    let brief = Retention::new().events(2).age(Duration::from_millis(1));
+    store.let_a_day_pass();
+    redis.append(keyed(4, brief)).await.unwrap();
+    assert!((1_000..=2_000).contains(&left(4)), "the window is longer: {}", left(4));
+    redis.append(keyed(5, two.age(Duration::MAX))).await.unwrap();
+    assert!(left(5) > 31_000_000_000, "{}", left(5));
 }
 
 #[tokio::test]

@@ -69,7 +69,7 @@ impl Graves {
     /// Gives back what it forgot of others for this one.
     pub(super) fn bury(&mut self, channel: ChannelName, tombstone: Tombstone) -> Option<Box<Remains>> {
         let mut remains = Remains::default();
-        if tombstone.finished || tombstone.highest() > self.watermark {
+        if tombstone.is_special() || tombstone.highest() > self.watermark {
             self.insert(Grave { channel, tombstone });
         } else if let Some(marks) = tombstone.marks {
             remains.add(*marks);
@@ -95,7 +95,7 @@ impl Graves {
     /// Forgets that a channel was finished.
     pub(super) fn reopen(&mut self, channel: &ChannelName) {
         if let Some(grave) = self.by_channel.get(channel).and_then(|number| self.graves.get_mut(number)) {
-            grave.tombstone.finished = false;
+            grave.tombstone.reopen();
         }
     }
 

@@ -8,17 +8,15 @@ use std::{
 
 use crate::{
     footprint::{Elastic as _, Table, Tally},
-    wire::{
-        cursor::EventId,
-        name::{ChannelName, IdempotencyKey},
-    },
+    log::First,
+    wire::name::{ChannelName, IdempotencyKey},
 };
 
 type Key = (ChannelName, IdempotencyKey);
 
 pub(super) struct Keys {
-    /// With the id of the first event that had it.
-    by_key: Table<Key, (Instant, EventId)>,
+    /// With the first event that had it.
+    by_key: Table<Key, (Instant, First)>,
     /// In the order in which they came.
     order: VecDeque<(Instant, Key)>,
     /// What their texts take from the allocator.
@@ -40,17 +38,17 @@ impl Keys {
         Self { by_key, order, texts: 0, max_bytes, tally, counted: 0 }
     }
 
-    pub(super) fn get(&mut self, channel: &ChannelName, key: &IdempotencyKey, now: Instant) -> Option<EventId> {
+    pub(super) fn get(&mut self, channel: &ChannelName, key: &IdempotencyKey, now: Instant) -> Option<First> {
         self.forget(now);
-        let (at, id) = self.by_key.get(&(channel.clone(), key.clone()))?;
-        (!is_old(*at, now)).then(|| id.clone())
+        let (at, first) = self.by_key.get(&(channel.clone(), key.clone()))?;
+        (!is_old(*at, now)).then(|| first.clone())
     }
 
-    pub(super) fn put(&mut self, channel: ChannelName, key: IdempotencyKey, id: EventId, now: Instant) {
+    pub(super) fn put(&mut self, channel: ChannelName, key: IdempotencyKey, first: First, now: Instant) {
         let key = (channel, key);
-        self.texts += heap(&key) + heap_of_id(&id);
-        if let Some((_, before)) = self.by_key.insert(key.clone(), (now, id)) {
-            self.texts -= heap_of_id(&before);
+        self.texts += heap(&key) + first.heap();
+        if let Some((_, before)) = self.by_key.insert(key.clone(), (now, first)) {
+            self.texts -= before.heap();
         }
         self.order.make_room();
         self.order.push_back((now, key));
@@ -67,9 +65,9 @@ impl Keys {
             self.texts -= heap(&key);
             // It may have come again since it was too old.
             if self.by_key.get(&key).is_some_and(|(last, _)| *last == at)
-                && let Some((_, id)) = self.by_key.remove(&key)
+                && let Some((_, first)) = self.by_key.remove(&key)
             {
-                self.texts -= heap_of_id(&id);
+                self.texts -= first.heap();
             }
             self.order.give_back();
         }
@@ -91,11 +89,6 @@ fn heap((channel, key): &Key) -> usize {
     channel.heap() + key.heap()
 }
 
-/// What the id of an event takes from the allocator, as if nobody else had it.
-fn heap_of_id(id: &EventId) -> usize {
-    id.custom().map_or(0, |id| id.heap())
-}
-
 fn is_old(at: Instant, now: Instant) -> bool {
     now.saturating_duration_since(at) > Keys::WINDOW
 }
@@ -103,17 +96,14 @@ fn is_old(at: Instant, now: Instant) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{
-        cursor::{Cursor, Epoch, Offset},
-        name::CustomId,
-    };
+    use crate::wire::{cursor::Offset, name::CustomId};
 
     fn key(n: usize) -> IdempotencyKey {
         IdempotencyKey::try_from(n.to_string()).unwrap()
     }
 
-    fn id(offset: u64) -> EventId {
-        Cursor { epoch: Epoch::from_bits(1), offset: Offset::new(offset) }.into()
+    fn id(offset: u64) -> First {
+        First { offset: Offset::new(offset), custom: None }
     }
 
     fn keys(max_bytes: usize) -> Keys {
@@ -181,10 +171,11 @@ mod tests {
     #[test]
     fn a_key_is_answered_with_its_last_id_and_counts_that() {
         let (mut keys, now) = (keys(usize::MAX), Instant::now());
-        let (a, long) = (ChannelName::from_static("a"), CustomId::try_from("x".repeat(100)).unwrap());
-        keys.put(a.clone(), key(1), long.clone().into(), now);
+        let (a, custom) = (ChannelName::from_static("a"), CustomId::try_from("x".repeat(100)).unwrap());
+        let long = First { custom: Some(custom), ..id(3) };
+        keys.put(a.clone(), key(1), long.clone(), now);
         let with_long = keys.tally.all();
-        assert_eq!(keys.get(&a, &key(1), now), Some(long.into()));
+        assert_eq!(keys.get(&a, &key(1), now), Some(long));
         let later = now + 2 * Keys::WINDOW;
         keys.put(a.clone(), key(1), id(7), later);
         assert_eq!((keys.get(&a, &key(1), later), with_long - keys.tally.all()), (Some(id(7)), 120));

@@ -130,8 +130,8 @@ impl RedisBuilder {
         self
     }
 
-    /// For how long an [idempotency key](crate::Event::idempotency_key) is known; 5 minutes by default. It takes about 150
-    /// bytes each.
+    /// For how long an [idempotency key](crate::Event::idempotency_key) is known at least; 5 minutes by default. It is also
+    /// known as long as its event is held, if the event's retention has no age for at most a year. A key takes about 150 bytes.
     pub fn idempotency_window(mut self, window: Duration) -> Self {
         self.window = window;
         self

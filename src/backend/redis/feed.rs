@@ -140,20 +140,28 @@ fn feeds(redis: &Inner, channels: &[ChannelName]) -> Vec<String> {
 /// Passes on what is pushed, in its order.
 async fn carry(redis: &Inner, mut pushed: Pushed, messages: &Messages, levels: &str) -> Result<(), BackendError> {
     while let Some((name, payload)) = pushed.next(levels).await {
-        let message = match &name[..] {
-            name if name == levels => value::level(&payload),
-            name => redis.keys.channel_of(name).and_then(|channel| value::pushed(channel, &payload)),
+        let messages_of = |channel: ChannelName| value::pushed(&channel, &payload);
+        let pushed = match &name[..] {
+            name if name == levels => value::level(&payload).into_iter().collect(),
+            name => redis.keys.channel_of(name).map(messages_of).unwrap_or_default(),
         };
-        // Somebody else's; what is missing is seen by the next one.
-        let Some(message) = message else { continue };
-        match &message {
-            Message::Entry { epoch, entry, .. } => redis.learn(Cursor { epoch: *epoch, offset: entry.offset }),
-            Message::Level(level) => redis.learn(*level),
-            Message::Watching(_) | Message::Closed(_) | Message::Ephemeral(_) => {}
-        }
-        if !messages.send(message).await {
-            return Ok(());
+        // Something that can't be read is not of this crate. What is missing for it is noticed with the next message.
+        for message in pushed {
+            learn(redis, &message);
+            if !messages.send(message).await {
+                return Ok(());
+            }
         }
     }
     Err(BackendError::new("the feed's connection was closed"))
+}
+
+/// What a message says of the offsets that Redis has given.
+fn learn(redis: &Inner, message: &Message) {
+    match message {
+        Message::Entry { epoch, entry, .. } => redis.learn(Cursor { epoch: *epoch, offset: entry.offset }),
+        Message::Ended { epoch, offset, .. } => redis.learn(Cursor { epoch: *epoch, offset: *offset }),
+        Message::Level(level) => redis.learn(*level),
+        Message::Watching(_) | Message::Closed(_) | Message::Ephemeral(_) => {}
+    }
 }

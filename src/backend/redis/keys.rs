@@ -1,6 +1,6 @@
 //! The names of keys and push channels. All have the prefix in braces, and so are in one hash slot.
 
-use crate::wire::name::{ChannelName, IdempotencyKey};
+use crate::wire::name::ChannelName;
 
 #[derive(Debug)]
 pub(super) struct Keys {
@@ -43,8 +43,8 @@ impl Keys {
         format!("{}c:{channel}", self.prefix)
     }
 
-    /// No name has a control character.
-    pub(super) fn once(&self, channel: &ChannelName, key: &IdempotencyKey) -> String {
+    /// An idempotency key's. No name has a control character.
+    pub(super) fn once(&self, channel: &ChannelName, key: &str) -> String {
         format!("{}i:{channel}\0{key}", self.prefix)
     }
 

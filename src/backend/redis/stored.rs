@@ -16,9 +16,10 @@ pub fn held(epoch: Epoch, reply: &Value) -> Option<Held> {
 }
 
 /// What was pushed to a feed, named without its prefix.
-pub fn message(feed: &str, payload: &[u8]) -> Option<Message> {
-    let channel = Keys::new("hub", 0)?.channel_of(&format!("{{hub}}:{feed}"));
-    value::level(payload).or_else(|| value::pushed(channel?, payload))
+pub fn messages(feed: &str, payload: &[u8]) -> Vec<Message> {
+    let channel = Keys::new("hub", 0).and_then(|keys| keys.channel_of(&format!("{{hub}}:{feed}")));
+    let pushed = || channel.map(|channel| value::pushed(&channel, payload)).unwrap_or_default();
+    value::level(payload).map_or_else(pushed, |level| vec![level])
 }
 
 /// Who is connected, from a text of each node.

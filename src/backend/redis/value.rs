@@ -6,7 +6,7 @@ use bytes::Bytes;
 use redis::{RedisError, Value};
 
 use crate::{
-    backend::{Connected, Entry, Ephemeral, Except, Head, Heads, Message},
+    backend::{Appended, Connected, Entry, Ephemeral, Except, Expected, Head, Heads, Message, Placed},
     error::BackendError,
     wire::{
         cursor::{Cursor, Epoch, Offset},
@@ -58,10 +58,49 @@ fn read_epoch(text: &str) -> Option<Epoch> {
 }
 
 /// The first event with an idempotency key: its epoch, its offset, and its custom id or nothing.
-pub(super) fn first(value: &Value) -> Option<(Cursor, Option<CustomId>)> {
+fn first_with(value: &Value) -> Option<(Cursor, Option<CustomId>)> {
     let mut words = text(value)?.splitn(3, ' ');
     let cursor = Cursor { epoch: read_epoch(words.next()?)?, offset: Offset::new(words.next()?.parse().ok()?) };
     Some((cursor, given(words.next()?)?))
+}
+
+/// What became of so many events that were to be appended.
+pub(super) fn appended(epoch: Epoch, count: usize, answer: &Value) -> Option<Appended> {
+    let at = |offset| Cursor { epoch, offset };
+    match list(answer) {
+        [kind] if is(kind, "finished") => Some(Appended::Finished),
+        [kind] if is(kind, "duplicate") => Some(Appended::DuplicateId),
+        [kind, fence] if is(kind, "fenced") => Some(Appended::Fenced(text(fence)?.parse().ok()?)),
+        [kind, last] if is(kind, "conflict") => {
+            Some(Appended::Conflict(Some(offset(last)?).filter(|last| *last > Offset::START).map(at)))
+        }
+        [kind, first, before @ ..] if is(kind, "at") => {
+            let (mut next, before) = (offset(first)?.get(), before.first().map_or(&[][..], list));
+            let mut place = |n| match before.get(n) {
+                Some(before) if !is(before, "") => first_with(before).map(|(cursor, id)| Placed::repeated(cursor, id)),
+                _ => {
+                    let new = Placed::new(at(Offset::new(next)));
+                    next = next.saturating_add(1);
+                    Some(new)
+                }
+            };
+            (0..count.max(1)).map(&mut place).collect::<Option<_>>().map(Appended::At)
+        }
+        _ => None,
+    }
+}
+
+/// A fence as a text, so that a higher one is a greater text.
+pub(super) fn write_fence(fence: u64) -> String {
+    format!("{fence:020}")
+}
+
+/// What a channel's last event has to be.
+pub(super) fn write_expected(expected: Expected) -> String {
+    match expected {
+        Expected::Nothing => "none".into(),
+        Expected::At(Cursor { epoch, offset }) => format!("{epoch} {offset}"),
+    }
 }
 
 /// The epoch before this one, and the offset of what was lost between the two, if there was one.
@@ -101,14 +140,15 @@ pub(super) fn write_exception(except: Option<&Except>) -> String {
 /// One of a stream's: its id, and its fields in their order. And where the one before it for the same readers was.
 pub(super) fn entry(value: &Value, now: u64) -> Option<(Entry, Offset)> {
     let [_, fields] = list(value) else { return None };
-    let [_, data, _, client, _, custom, _, previous, _, time, _, before, except @ ..] = list(fields) else {
-        return None;
-    };
+    // An exception and an idempotency key may follow.
+    let [_, data, _, client, _, custom, _, previous, _, time, _, before, rare @ ..] = list(fields) else { return None };
     let mut entry = Entry::of_bytes(Bytes::copy_from_slice(bytes(data)?), place(value)?, offset(previous)?);
     entry.client = given(text(client)?)?;
     entry.id = given(text(custom)?)?;
-    if let [_, except] = except {
-        entry.except = exception(text(except)?)?;
+    for field in rare.chunks_exact(2) {
+        if is(&field[0], "x") {
+            entry.except = exception(text(&field[1])?)?;
+        }
     }
     entry.age = Duration::from_millis(now.saturating_sub(text(time)?.parse().ok()?));
     Some((entry, offset(before)?))
@@ -126,10 +166,36 @@ pub(super) fn heads(epoch: Epoch, answer: &Value) -> Option<Heads> {
     is(kind, "heads").then_some(Heads::new(epoch, offset(level)?, channels))
 }
 
-/// What is pushed to a channel's feed: `C`, or an event with its head in a line before it.
-pub(super) fn pushed(channel: ChannelName, payload: &[u8]) -> Option<Message> {
+/// What is pushed to a channel's feed: `C`, an end, an event, or several events with their lengths in a line before them. What
+/// can't be read is left out.
+pub(super) fn pushed(channel: &ChannelName, payload: &[u8]) -> Vec<Message> {
+    let Some(lengths) = payload.strip_prefix(b"M ") else {
+        return pushed_alone(channel, payload).into_iter().collect();
+    };
+    let (mut messages, mut rest) = (Vec::new(), lengths);
+    let mut lengths = &lengths[..memchr::memchr(b'\n', lengths).unwrap_or(0)];
+    rest = &rest[(lengths.len() + 1).min(rest.len())..];
+    while !lengths.is_empty() {
+        let end = memchr::memchr(b' ', lengths).unwrap_or(lengths.len());
+        let length = std::str::from_utf8(&lengths[..end]).ok().and_then(|length| length.parse().ok());
+        let Some((message, others)) = length.and_then(|length| rest.split_at_checked(length)) else { break };
+        messages.extend(pushed_alone(channel, message));
+        (rest, lengths) = (others, &lengths[(end + 1).min(lengths.len())..]);
+    }
+    messages
+}
+
+/// One of them: an event has its head in a line before it.
+fn pushed_alone(channel: &ChannelName, payload: &[u8]) -> Option<Message> {
+    let channel = channel.clone();
     if payload == b"C" {
         return Some(Message::Closed(channel));
+    }
+    if let Some(end) = payload.strip_prefix(b"F ") {
+        let mut words = std::str::from_utf8(end).ok()?.splitn(3, ' ');
+        let epoch = read_epoch(words.next()?)?;
+        let mut offset = || words.next()?.parse().ok().map(Offset::new);
+        return Some(Message::Ended { channel, epoch, offset: offset()?, previous: offset()? });
     }
     let end = memchr::memchr(b'\n', payload)?;
     let head = std::str::from_utf8(&payload[..end]).ok()?;
@@ -213,28 +279,35 @@ mod tests {
     #[test]
     fn what_is_pushed_is_read_whatever_is_in_it() {
         let channel = ChannelName::from_static("a");
-        let Some(Message::Entry { epoch, entry, .. }) =
-            pushed(channel.clone(), "E 00000000000a 7 5 1 4 2 4\na\u{e9} c4an\nt2data: E x\n\n".as_bytes())
-        else {
-            panic!("an event")
-        };
+        let event = "E 00000000000a 7 5 1 4 2 4\na\u{e9} c4an\nt2data: E x\n\n";
+        let [Message::Entry { epoch, entry, .. }] = &pushed(&channel, event.as_bytes())[..] else { panic!("an event") };
         assert_eq!((epoch.bits(), entry.offset.get(), entry.previous.get(), entry.last), (10, 7, 5, true));
-        assert_eq!((entry.client.unwrap().as_str(), entry.id.unwrap().as_str()), ("a\u{e9} ", "c4"));
+        assert_eq!((entry.client.as_ref().unwrap().as_str(), entry.id.as_ref().unwrap().as_str()), ("a\u{e9} ", "c4"));
         assert_eq!(&entry.bytes[..], b"2data: E x\n\n");
         let except = Except { client: ClientId::try_from("an").ok(), connection: ConnectionId::try_from("t").ok() };
         assert_eq!(entry.except, Some(except.clone()));
         assert_eq!(exception(&write_exception(Some(&except))), Some(Some(except)));
-        let Some(Message::Ephemeral(event)) = pushed(channel.clone(), b"P 3 5\nana\ntab2x: 1\n") else {
-            panic!("an ephemeral event")
-        };
-        assert_eq!((event.client.unwrap().as_str(), &event.bytes[..]), ("ana", &b"x: 1\n"[..]));
-        assert_eq!(event.except.unwrap().connection.unwrap().as_str(), "tab2");
+        let passed = pushed(&channel, b"P 3 5\nana\ntab2x: 1\n");
+        let [Message::Ephemeral(passed)] = &passed[..] else { panic!("an ephemeral event") };
+        assert_eq!((passed.client.as_ref().unwrap().as_str(), &passed.bytes[..]), ("ana", &b"x: 1\n"[..]));
+        assert_eq!(passed.except.as_ref().unwrap().connection.as_ref().unwrap().as_str(), "tab2");
         let garbage =
             ["", "E", "E \n", "E x 1 1 0 0 0 0\n", "E a 1 1 0 9 0 0\nx", "E a 1 1 0 1 0 0\n\u{1}x", "C ", "L a 1"];
         let more = ["E a 1 1 0 0 0 1\nx", "E a 1 1 0 0 0\nx", "P \n", "P 0 9\nx", "P 1 0\n\u{1}x", "P 0 2\n\u{1}\nx"];
-        for garbage in garbage.into_iter().chain(more) {
-            assert!(pushed(channel.clone(), garbage.as_bytes()).is_none(), "{garbage:?}");
+        let others = ["F", "F a", "F a 1 x", "M", "M ", "M 1", "M 9\nE", "M x\nE", "M \n"];
+        for garbage in garbage.into_iter().chain(more).chain(others) {
+            assert!(pushed(&channel, garbage.as_bytes()).is_empty(), "{garbage:?}");
         }
+        let several = format!("M {} 1 14\n{event}CF 0000000a 9 8", event.len());
+        let messages = pushed(&channel, several.as_bytes());
+        assert!(
+            matches!(
+                &messages[..],
+                [Message::Entry { .. }, Message::Closed(_), Message::Ended { offset, previous, .. }]
+                    if (offset.get(), previous.get()) == (9, 8)
+            ),
+            "{messages:?}"
+        );
         assert!(level(b"L a 1").is_some() && level(b"L a").is_none() && level(b"\xff").is_none());
     }
 

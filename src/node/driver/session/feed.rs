@@ -2,9 +2,9 @@
 
 use super::{Over, Session};
 use crate::{
-    backend::{Entry, Message},
+    backend::Message,
     hub::engine::Hub,
-    node::mirror::Pushed,
+    node::mirror::{Mirror, Pushed},
     trace::debug,
     wire::{
         cursor::{Cursor, Epoch, Offset},
@@ -29,7 +29,17 @@ impl Session<'_> {
                 self.epoch.and_then(|_| self.anew())
             }
             Message::Entry { channel, epoch, entry } => {
-                self.entry(hub, &channel, epoch, entry);
+                let cursor = Cursor { epoch, offset: entry.offset };
+                self.come(hub, &channel, cursor, |mirror| mirror.push(hub, epoch, entry));
+                None
+            }
+            // The same of an end.
+            Message::Ended { offset, .. } if offset == Offset::new(u64::MAX) => None,
+            Message::Ended { epoch, .. } if self.epoch.is_none_or(|own| own != epoch) => {
+                self.epoch.and_then(|_| self.anew())
+            }
+            Message::Ended { channel, epoch, offset, previous } => {
+                self.come(hub, &channel, Cursor { epoch, offset }, |mirror| mirror.push_end(offset, previous));
                 None
             }
             Message::Ephemeral(event) => {
@@ -53,11 +63,12 @@ impl Session<'_> {
         }
     }
 
-    fn entry(&mut self, hub: &Hub, channel: &ChannelName, epoch: Epoch, entry: Entry) {
-        self.position = self.position.max(entry.offset);
-        self.link.learn(Cursor { epoch, offset: entry.offset });
+    /// Something has come that is at this cursor, and is pushed into the channel's mirror.
+    fn come(&mut self, hub: &Hub, channel: &ChannelName, cursor: Cursor, push: impl FnOnce(&mut Mirror) -> Pushed) {
+        self.position = self.position.max(cursor.offset);
+        self.link.learn(cursor);
         let Some(watched) = self.duties.watched.get_mut(channel) else { return };
-        match watched.mirror.push(hub, epoch, entry) {
+        match push(&mut watched.mirror) {
             // The level first, since readers that wake up read up to it.
             Pushed::In(wakeups) => {
                 self.rise(hub);

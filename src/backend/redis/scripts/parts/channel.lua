@@ -41,25 +41,26 @@ end
 local function empty_channel(mark)
   return {
     last = 0, finished = false, bytes = 0, events = 0, time = 0, oldest = 0, evicted = mark, broadcast = mark,
-    others = mark, targeted = false, closed = '0',
+    others = mark, targeted = false, closed = '0', closed_at = 0,
   }
 end
 
 -- What is known of a channel; nothing if the store remembers nothing of it. Of one that is of a hub that was lost only that it
--- is finished counts, and how often it was closed.
+-- is finished counts, how often it was closed, and the highest fence. A channel that was closed had its last event up to then at
+-- `closed_at`.
 local function look_at(k, h)
-  local m = redis.call('HMGET', k.meta, 'l', 'f', 'b', 'n', 't', 'q', 'x', 'w', 'o', 'k', 'c', 'd', 'r')
+  local m = redis.call('HMGET', k.meta, 'l', 'f', 'b', 'n', 't', 'q', 'x', 'w', 'o', 'k', 'c', 'd', 'r', 'z', 'e')
   if not m[1] then return nil end
   if m[12] ~= h.birth then
     local c = empty_channel(0)
-    c.finished, c.closed, c.foreign = m[2] == '1', m[11] or '0', true
+    c.finished, c.closed, c.fence, c.foreign = m[2] == '1', m[11] or '0', m[15], true
     return c
   end
   local c = {
     last = tonumber(m[1]), finished = m[2] == '1', bytes = tonumber(m[3] or '0'), events = tonumber(m[4] or '0'),
     time = tonumber(m[5] or '0'), oldest = tonumber(m[6] or '0'), evicted = tonumber(m[7] or '0'),
     broadcast = tonumber(m[8] or '0'), others = tonumber(m[9] or '0'), targeted = m[10] == '1', closed = m[11] or '0',
-    most = m[13],
+    most = m[13], closed_at = tonumber(m[14] or 0), fence = m[15],
   }
   -- Its other keys may be gone before their time: somebody deleted them, or the clock was ahead for a while. Then what was in
   -- them counts as evicted.
@@ -97,7 +98,7 @@ local function enter_channel(hub, k, index, h, now)
   if not c or c.foreign then
     c = c or empty_channel(forgotten(hub, k, index, h, now))
     -- First, since Redis refuses this when memory is used up.
-    redis.call('HSET', k.meta, 'l', '0', 'd', h.birth)
+    redis.call('HSET', k.meta, 'l', '0', 'd', h.birth, 'z', '0')
     redis.call('UNLINK', k.stream, k.ids, k.clients)
   elseif c.lost then
     cut(k, c)
@@ -112,18 +113,21 @@ local function cost(offset, bytes, id, overhead)
 end
 
 -- Evicts an event of a channel's stream; its custom id goes to `ids`, and where that is one of any client's, to `anybodys` with
--- the event's offset.
-local function evict_one(c, entry, ids, anybodys, overhead)
+-- the event's offset. Its idempotency key is known for no longer than the window from now on.
+local function evict_one(k, c, entry, ids, anybodys, overhead)
   local offset, f = string.match(entry[1], '^%d+'), entry[2]
   local data, client, id = f[2] or '', f[4] or '', f[6] or ''
   if id ~= '' then ids[#ids + 1] = client .. '\0' .. id end
   if id ~= '' and client ~= '' then anybodys['\0\0' .. id] = offset end
+  for i = 13, #f, 2 do
+    if f[i] == 'k' then redis.call('PEXPIRE', k.once .. f[i + 1], k.window) end
+  end
   c.evicted, c.events, c.bytes = tonumber(offset), c.events - 1, c.bytes - cost(offset, #data, id, overhead)
   return #data
 end
 
--- Evicts what is too old, and what is too much, a slice of it at most; the newest is never too much. Of a channel that is held as a
--- `whole`, nothing is too old before the last event is. For whom an event was
+-- Evicts what is too old, and what is too much, a slice of it at most, and as much as was added; the newest is never too much. Of a
+-- channel that is held as a `whole`, nothing is too old before the last event is. For whom an event was
 -- need not be known: each event says where the one before it for the same readers is.
 local function evict(k, c, now, age, max_events, max_bytes, overhead)
   if c.events > 0 and now - c.time > age then return cut(k, c) end
@@ -131,7 +135,7 @@ local function evict(k, c, now, age, max_events, max_bytes, overhead)
     return not c.whole and now - c.oldest > age or c.events > 1 and (c.events > max_events or c.bytes > max_bytes)
   end
   -- The one that goes, and the time of the next.
-  local left, weight, count = SLICE, WEIGHT, 2
+  local left, weight, count = SLICE + (k.added or 0), WEIGHT + (k.weight or 0), 2
   while c.events > 0 and left > 0 and weight > 0 and goes() do
     local entries, gone, ids, anybodys = redis.call('XRANGE', k.stream, '-', '+', 'COUNT', count), {}, {}, {}
     if #entries == 0 then return cut(k, c) end
@@ -139,7 +143,7 @@ local function evict(k, c, now, age, max_events, max_bytes, overhead)
       c.oldest = tonumber(entry[2][10] or '0') or 0
       if not goes() then break end
       gone[#gone + 1] = entry[1]
-      weight = weight - evict_one(c, entry, ids, anybodys, overhead)
+      weight = weight - evict_one(k, c, entry, ids, anybodys, overhead)
     end
     if #gone > 0 then redis.call('XDEL', k.stream, unpack(gone)) end
     for id, offset in pairs(anybodys) do

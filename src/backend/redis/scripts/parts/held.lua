@@ -1,7 +1,7 @@
 -- How much is to be held.
 
 -- In milliseconds. What is to be held for as long as FOREVER has no age.
-local HOUR, DAY, WEEK, FOREVER = 3600000, 86400000, 604800000, 4503599627370496
+local HOUR, DAY, WEEK, YEAR, FOREVER = 3600000, 86400000, 604800000, 31536000000, 4503599627370496
 -- How many numbers say what is to be held.
 local LIMITS = 5
 

@@ -1,0 +1,196 @@
+//! What a log knows of its writers: the idempotency keys of the events that it holds, and the highest fence. Most logs
+//! have neither.
+
+use std::collections::VecDeque;
+
+use super::Log;
+use crate::{
+    footprint::{Elastic as _, Table},
+    wire::{
+        cursor::Offset,
+        name::{CustomId, IdempotencyKey},
+    },
+};
+
+/// The first event with an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct First {
+    pub(crate) offset: Offset,
+    /// Its custom id, if it has one.
+    pub(crate) custom: Option<CustomId>,
+}
+
+impl First {
+    /// What its custom id takes from the allocator, as if nobody else had it.
+    pub(crate) fn heap(&self) -> usize {
+        self.custom.as_ref().map_or(0, |custom| custom.heap())
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Written {
+    /// The highest fence of an append.
+    pub(super) fence: Option<u64>,
+    by_key: Table<IdempotencyKey, First>,
+    /// The keys of the held events, in the order of the events.
+    held: VecDeque<(Offset, IdempotencyKey)>,
+    /// What their texts take from the allocator.
+    texts: usize,
+}
+
+impl Written {
+    pub(super) fn of_fence(fence: u64) -> Self {
+        Self { fence: Some(fence), ..Self::default() }
+    }
+
+    /// Remembers the key of an event that came last. The log holds no other event with that key.
+    pub(super) fn remember(&mut self, key: IdempotencyKey, first: First) {
+        self.texts += key.heap() + first.heap();
+        self.held.make_room();
+        self.held.push_back((first.offset, key.clone()));
+        self.by_key.insert(key, first);
+    }
+
+    pub(super) fn first_with(&self, key: &IdempotencyKey) -> Option<&First> {
+        self.by_key.get(key)
+    }
+
+    /// Forgets the key of the oldest event, if that is the one that had this offset.
+    pub(super) fn forget(&mut self, evicted: Offset) {
+        if self.held.front().is_some_and(|(offset, _)| *offset <= evicted) {
+            self.forget_oldest();
+            self.held.give_back();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((_, key)) = self.held.pop_front() else { return };
+        let first = self.by_key.remove(&key);
+        self.texts -= key.heap() + first.map_or(0, |first| first.heap());
+    }
+
+    pub(super) fn holds_keys(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// It knows nothing.
+    pub(super) fn is_void(&self) -> bool {
+        self.fence.is_none() && !self.holds_keys()
+    }
+
+    /// Frees at most so many keys, and counts them down. Says whether that was all.
+    pub(super) fn free_some(&mut self, most: &mut usize) -> bool {
+        while *most > 0 && !self.held.is_empty() {
+            self.forget_oldest();
+            *most -= 1;
+        }
+        self.held.is_empty()
+    }
+
+    pub(super) fn footprint(&self) -> usize {
+        size_of::<Self>() + self.by_key.footprint() + self.held.footprint() + self.texts
+    }
+}
+
+/// What is asked of a log for its writers.
+impl Log {
+    /// The offset of the event that came last, held or not; the start if there was none, or if it is not known any more.
+    pub(crate) fn last_of_all(&self) -> Offset {
+        self.last
+    }
+
+    /// The highest fence of an append.
+    pub(crate) fn fence(&self) -> Option<u64> {
+        self.written.as_ref()?.fence
+    }
+
+    /// Takes note of an append with this fence.
+    pub(crate) fn raise_fence(&mut self, fence: u64) {
+        let written = self.written.get_or_insert_default();
+        written.fence = written.fence.max(Some(fence));
+    }
+
+    /// The first event with this key, if it is held.
+    pub(crate) fn first_with(&self, key: &IdempotencyKey) -> Option<&First> {
+        self.written.as_ref()?.first_with(key)
+    }
+
+    /// Remembers the key of the event that came last, as long as the event is held.
+    pub(crate) fn remember(&mut self, key: IdempotencyKey, first: First) {
+        // It may have been evicted by the events that were appended with it.
+        if self.oldest().is_some_and(|oldest| oldest <= first.offset) {
+            self.written.get_or_insert_default().remember(key, first);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::{
+        log::{BROADCAST, Retention, Tombstone},
+        wire::{
+            cursor::{Cursor, Epoch},
+            encode::Draft,
+            event::Event,
+        },
+    };
+
+    fn first(n: u64) -> First {
+        let custom = n.is_multiple_of(2).then(|| CustomId::try_from(format!("id.{n}")).unwrap());
+        First { offset: Offset::new(n), custom }
+    }
+
+    fn key(n: u64) -> IdempotencyKey {
+        IdempotencyKey::try_from(format!("key {n}")).unwrap()
+    }
+
+    #[test]
+    fn keys_go_with_their_events_and_leave_no_memory() {
+        let mut written = Written::default();
+        (1..=1_000).for_each(|n| written.remember(key(n), first(n)));
+        let full = written.footprint();
+        assert_eq!(written.first_with(&key(8)), Some(&first(8)));
+        // Events without a key are evicted too.
+        (1..=990).for_each(|n| written.forget(Offset::new(n)));
+        assert_eq!((written.first_with(&key(990)), written.first_with(&key(991))), (None, Some(&first(991))));
+        assert!(!written.is_void() && written.footprint() < full / 20);
+        (991..=1_000).for_each(|n| written.forget(Offset::new(n)));
+        assert_eq!((written.is_void(), written.texts), (true, 0));
+    }
+
+    #[test]
+    fn keys_are_freed_a_few_at_a_time() {
+        let mut written = Written::default();
+        (1..=10).for_each(|n| written.remember(key(n), first(n)));
+        let mut free_some = |mut most| (written.free_some(&mut most), most);
+        assert_eq!([free_some(4), free_some(4), free_some(4)], [(false, 0), (false, 0), (true, 2)]);
+    }
+
+    #[test]
+    fn a_log_that_is_buried_remembers_its_fence_and_its_last_event_and_frees_its_keys() {
+        let (now, retention) = (Instant::now(), Retention::new().events(5));
+        let mut log = Log::new(retention, Tombstone::default(), now);
+        assert_eq!((log.last_of_all(), log.fence()), (Offset::START, None));
+        for n in 1..=10 {
+            let cursor = Cursor { epoch: Epoch::from_bits(1), offset: Offset::new(n) };
+            let (event, _) = Draft::new(Event::text("x"), cursor.offset).seal(cursor);
+            log.append(BROADCAST, &event, None, now);
+            log.remember(key(n), first(n));
+        }
+        assert_eq!((log.first_with(&key(5)), log.first_with(&key(6))), (None, Some(&first(6))));
+        // One of a batch that is evicted by those after it.
+        log.remember(key(1), first(1));
+        assert_eq!(log.first_with(&key(1)), None);
+        log.raise_fence(7);
+        log.raise_fence(3);
+        let (tombstone, remains) = log.bury();
+        assert_eq!((log.footprint(), tombstone.last, tombstone.fence), (0, Offset::new(10), Some(7)));
+        let mut remains = remains.unwrap();
+        assert!(remains.free_some(3) && !remains.free_some(100));
+        let again = Log::new(retention, tombstone, now);
+        assert_eq!((again.last_of_all(), again.fence(), again.first_with(&key(10))), (Offset::new(10), Some(7), None));
+    }
+}

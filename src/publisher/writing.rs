@@ -1,0 +1,323 @@
+//! What a channel is written with: events, one or several, with or without a condition, and the channel's end.
+
+use std::time::Duration;
+
+use tokio::{runtime::Handle as Runtime, task::consume_budget, time::Instant};
+
+use super::{Channel, Handle};
+use crate::{
+    error::{BackendError, InvalidText, PublishError, PublishErrorKind},
+    hub::{Batch, Sent},
+    trace::debug,
+    wire::{
+        cursor::Cursor,
+        event::Event,
+        name::{ChannelName, ClientId},
+    },
+};
+
+impl Channel {
+    /// Sends an event to everyone who reads the channel, and to everyone who reconnects within its
+    /// [`Retention`](crate::Retention).
+    ///
+    /// It never waits for a reader. In process, the future is ready when it is first polled, unless the task has used
+    /// up its [cooperative budget](tokio::task::coop); so a task that sends in a loop lets others run. The future
+    /// yields before it publishes, never after. From code that is not async, poll it once within
+    /// [`unconstrained`](tokio::task::coop::unconstrained). A remote backend has to acknowledge the event first.
+    ///
+    /// In a multi-threaded runtime, a task wakes all readers after the first 65. Elsewhere, all readers are woken
+    /// before this returns.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the channel's name is not valid, the channel is finished, the event is too large, its custom
+    /// id is already held, a limit is reached, or the hub is shutting down. See the predicates of [`PublishError`].
+    /// Then no reader gets the event. If a remote backend [does not answer](PublishError::is_unavailable), it is not
+    /// known whether readers get it.
+    pub async fn send(&self, event: Event) -> Result<Sent, PublishError> {
+        self.publish(None, event, false).await
+    }
+
+    /// Sends an event to one client only: to its connections on the channel, now and when it reconnects.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`send`](Self::send), and also if the client id is not valid.
+    pub async fn send_to<C>(&self, client: C, event: Event) -> Result<Sent, PublishError>
+    where
+        C: TryInto<ClientId>,
+        C::Error: Into<InvalidText>,
+    {
+        match client.try_into() {
+            Ok(client) => self.publish(Some(&client), event, false).await,
+            Err(error) => {
+                self.handle.hub.counters.publish_refused.add(1);
+                Err(PublishError::from(error.into()))
+            }
+        }
+    }
+
+    /// Sends the channel's last event and finishes the channel in the same step, so that nothing more can be published
+    /// to it.
+    ///
+    /// Its readers get what is left and the end of their stream. A reader that connects later gets what is still held
+    /// and the end, and after that a 204, which makes a browser stop reconnecting. A finished channel is forgotten some
+    /// time after its last event; [`close`](Self::close) forgets it at once.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`send`](Self::send).
+    pub async fn finish(&self, event: Event) -> Result<Sent, PublishError> {
+        self.publish(None, event, true).await
+    }
+
+    /// Sends several events in one step: all of them, or none if one of them is refused.
+    ///
+    /// They get successive offsets. Readers get them in order, with no other event of the channel in between. With a
+    /// remote backend, there is one round trip and one acknowledgement for all of them. Returns what [`send`](Self::send)
+    /// would have returned for each, in order.
+    ///
+    /// A [`Batch`] can also address single clients, have a condition, or finish the channel. An event whose
+    /// [idempotency key](Event::idempotency_key) was seen before is left out, and the others are sent. An empty batch
+    /// does nothing.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use tower_sse::{Batch, Event, Publisher};
+    ///
+    /// let chat = Publisher::new().channel("chat");
+    /// let sent = chat.send_all(["a", "few", "words"].map(Event::text)).await?;
+    /// assert_eq!(sent.len(), 3);
+    /// chat.send_all(Batch::new().event(Event::text("bye")).event_to("ana", Event::text("see you")).finish()).await?;
+    /// assert!(chat.send(Event::text("more")).await.unwrap_err().is_finished());
+    /// # Ok::<_, tower_sse::PublishError>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The same as [`send`](Self::send) for any of the events, and also if the batch is [too
+    /// large](PublishError::is_too_large). A custom id that two of the events have for the same reader is a
+    /// [duplicate](PublishError::is_duplicate_id).
+    pub async fn send_all(&self, batch: impl Into<Batch>) -> Result<Vec<Sent>, PublishError> {
+        self.write(batch.into()).await
+    }
+
+    /// Sends an event only if `last` is the position of the channel's last event, or if there is no last event and
+    /// `last` is `None`. Of several writers that expect the same, one succeeds.
+    ///
+    /// The last event counts whether or not it is still held, and whomever it was for. A channel that was closed has
+    /// none, and neither has one that the hub has forgotten. The error tells which event is the last.
+    ///
+    /// If a remote backend does not answer, the event may have been sent, and a second attempt would conflict with the
+    /// first. With an [idempotency key](Event::idempotency_key), the second attempt returns the first one's result.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use tower_sse::{Event, Publisher};
+    ///
+    /// let chess = Publisher::new().channel("game-7");
+    /// let first = chess.send_if(None, Event::text("e4")).await?;
+    /// let reply = chess.send_if(Some(first.cursor), Event::text("c5")).await?;
+    /// // Somebody else who replies to the same move comes too late.
+    /// let late = chess.send_if(Some(first.cursor), Event::text("e5")).await.unwrap_err();
+    /// assert!(late.is_conflict());
+    /// assert_eq!(late.last(), Some(reply.cursor));
+    /// # Ok::<_, tower_sse::PublishError>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The same as [`send`](Self::send), and a [conflict](PublishError::is_conflict) if `last` is not the channel's last
+    /// event.
+    pub async fn send_if(&self, last: Option<Cursor>, event: Event) -> Result<Sent, PublishError> {
+        self.write(Batch::from(event).only_after(last)).await.and_then(the_one)
+    }
+
+    /// Returns a handle whose every append carries this fence.
+    ///
+    /// The channel remembers the highest fence of the appends that it has accepted, and refuses an append with a lower
+    /// one. So when a second writer takes over with a higher number, nothing of the first one gets in any more, however
+    /// late it arrives. The number can be anything that only grows: a lease's, a counter's, a time. An append from a
+    /// handle without a fence is not checked. Neither is an event whose [idempotency key](Event::idempotency_key) was
+    /// seen before, nor an [ephemeral](Event::ephemeral) one, which is not appended.
+    ///
+    /// The channel remembers its fence when it is finished or closed too, and after it was dropped, for as long as the hub
+    /// remembers anything of it: at least as long as an event of it may be held, with a remote backend on all nodes.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use tower_sse::{Event, Publisher};
+    ///
+    /// let publisher = Publisher::new();
+    /// let first = publisher.channel("run-7").fence(1);
+    /// first.send(Event::text("one")).await?;
+    /// // The first writer seems to be gone, and another one goes on.
+    /// let second = publisher.channel("run-7").fence(2);
+    /// second.send(Event::text("two")).await?;
+    /// let error = first.send(Event::text("three")).await.unwrap_err();
+    /// assert!(error.is_fenced());
+    /// assert_eq!(error.fence(), Some(2));
+    /// # Ok::<_, tower_sse::PublishError>(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn fence(&self, fence: u64) -> Self {
+        Self { fence: Some(fence), ..self.clone() }
+    }
+
+    /// Finishes the channel as [`finish`](Self::finish) does, without an event. It is no error if the channel is
+    /// finished already.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the channel's name is not valid, a limit is reached, a higher [fence](Self::fence) was seen,
+    /// the hub is shutting down, or a remote backend fails. See the predicates of [`PublishError`].
+    pub async fn end(&self) -> Result<(), PublishError> {
+        ended(self.write(Batch::new().finish()).await)
+    }
+
+    /// Like [`finish`](Self::finish), from code that is not async, such as [`Drop`].
+    ///
+    /// In process, the channel is finished when this returns. With a remote backend, a task of the current tokio runtime
+    /// finishes it, and tries for about a minute if the backend does not answer; what becomes of that is only logged. A
+    /// runtime that shuts down may drop the task.
+    ///
+    /// # Errors
+    ///
+    /// In process, the same as `finish`, except that it is no error if the channel is finished already. With a remote
+    /// backend, [`is_unavailable`](PublishError::is_unavailable) outside of a runtime.
+    pub fn finish_detached(&self, event: Event) -> Result<(), PublishError> {
+        self.write_detached(Batch::from(event).finish())
+    }
+
+    /// Like [`end`](Self::end), from code that is not async, such as [`Drop`]. See
+    /// [`finish_detached`](Self::finish_detached).
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use tower_sse::{Channel, Event, Publisher};
+    ///
+    /// /// Ends its channel whatever becomes of its task: it is done, fails, panics, or is aborted.
+    /// struct Answer(Channel);
+    ///
+    /// impl Drop for Answer {
+    ///     fn drop(&mut self) {
+    ///         // If this fails, the channel can't be written to anyway.
+    ///         let _ = self.0.end_detached();
+    ///     }
+    /// }
+    ///
+    /// let channel = Publisher::new().channel("run-7");
+    /// drop(Answer(channel.clone()));
+    /// assert!(channel.send(Event::text("late")).await.unwrap_err().is_finished());
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The same as [`finish_detached`](Self::finish_detached).
+    pub fn end_detached(&self) -> Result<(), PublishError> {
+        self.write_detached(Batch::new().finish())
+    }
+
+    async fn publish(&self, target: Option<&ClientId>, event: Event, last: bool) -> Result<Sent, PublishError> {
+        // An ephemeral event is not appended, so it needs no fence.
+        let is_ephemeral = event.is_ephemeral() && !last;
+        let Handle { hub, remote } = &*self.handle;
+        match (&self.name, remote) {
+            (Ok(name), None) if self.fence.is_none() || is_ephemeral => {
+                // Yield before publishing, so that nothing was published if the caller drops the future here.
+                consume_budget().await;
+                self.count(hub.publish(name, target, event, last))
+            }
+            // Boxed, because otherwise every in-process publish would have a future of this size.
+            (Ok(name), Some(remote)) if is_ephemeral => {
+                self.count(Box::pin(remote.pass(hub, name, target, event)).await)
+            }
+            _ => Box::pin(self.write_one(target, event, last)).await,
+        }
+    }
+
+    /// The longer way of [`publish`](Self::publish).
+    async fn write_one(&self, target: Option<&ClientId>, event: Event, last: bool) -> Result<Sent, PublishError> {
+        let batch = Batch { events: vec![(target.cloned(), event)], last, ..Batch::new() };
+        self.write(batch).await.and_then(the_one)
+    }
+
+    async fn write(&self, batch: Batch) -> Result<Vec<Sent>, PublishError> {
+        if self.handle.remote.is_none() {
+            // Before publishing, as above.
+            consume_budget().await;
+        }
+        let sent = match self.name() {
+            Err(error) => Err(error.clone().into()),
+            Ok(_) if batch.is_empty() => return Ok(Vec::new()),
+            Ok(name) => match &self.handle.remote {
+                None => self.handle.hub.write(name, batch, self.fence),
+                Some(remote) => Box::pin(remote.write(&self.handle.hub, name, batch, self.fence)).await,
+            },
+        };
+        self.count(sent)
+    }
+
+    fn count<T>(&self, sent: Result<T, PublishError>) -> Result<T, PublishError> {
+        if sent.is_err() {
+            self.handle.hub.counters.publish_refused.add(1);
+        }
+        sent
+    }
+
+    fn write_detached(&self, batch: Batch) -> Result<(), PublishError> {
+        let written = match (self.name(), &self.handle.remote) {
+            (Err(error), _) => Err(error.clone().into()),
+            (Ok(name), None) => ended(self.handle.hub.write(name, batch, self.fence)),
+            (Ok(_), Some(_)) => match Runtime::try_current() {
+                Ok(runtime) => {
+                    runtime.spawn(self.clone().write_in_background(batch));
+                    return Ok(());
+                }
+                Err(error) => Err(PublishErrorKind::Unavailable(BackendError::new(error)).into()),
+            },
+        };
+        self.count(written)
+    }
+
+    /// Writes as soon as the backend answers, or gives up.
+    async fn write_in_background(self, batch: Batch) {
+        let (begun, mut pause) = (Instant::now(), FIRST_PAUSE);
+        loop {
+            match ended(self.write(batch.clone()).await) {
+                Err(error) if error.is_unavailable() && begun.elapsed() < PATIENCE => {
+                    tokio::time::sleep(pause).await;
+                    pause = (2 * pause).min(LONGEST_PAUSE);
+                }
+                Err(error) => {
+                    debug!("a channel was not finished", channel = self.name.as_ref().map_or("", ChannelName::as_str));
+                    return drop(error);
+                }
+                Ok(()) => return,
+            }
+        }
+    }
+}
+
+/// How long a task tries to finish a channel, and its pauses.
+const PATIENCE: Duration = Duration::from_secs(60);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A channel that is finished already is finished.
+fn ended(written: Result<Vec<Sent>, PublishError>) -> Result<(), PublishError> {
+    match written {
+        Err(error) if !error.is_finished() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The one event's of a batch.
+fn the_one(sent: Vec<Sent>) -> Result<Sent, PublishError> {
+    let missing = || PublishErrorKind::Unavailable(BackendError::new("the backend has not said where the event is"));
+    sent.into_iter().next().ok_or_else(|| missing().into())
+}
