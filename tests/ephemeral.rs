@@ -3,7 +3,9 @@
 mod common;
 
 use common::*;
-use tower_sse::{ClientId, ConnectionId, CustomId, Delivery, Event, Limits, Publisher, Retention, Sent, Subscription};
+use tower_sse::{
+    ClientId, ConnectionId, CustomId, Delivery, Event, Limits, Publisher, Retention, Sent, SseBody, Subscription,
+};
 
 fn pass(publisher: &Publisher, channel: &str, text: impl ToString) -> Sent {
     let event = Event::text(text.to_string()).ephemeral();
@@ -204,5 +206,27 @@ fn it_wakes_each_reader_once_and_none_that_it_is_not_for() {
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
         pass(&publisher, "a", 3);
         assert_eq!(count.0.load(Ordering::SeqCst), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_maps_its_events_gets_each_of_them() {
+    use http_body::Body as _;
+    for channels in [&["a"][..], &["a", "b"]] {
+        let publisher = Publisher::new();
+        let body = SseBody::new(live(&publisher, channels, "")).filter(|event| event.data() != "2");
+        (1..=3).for_each(|n| drop(pass(&publisher, "a", n)));
+        send(&publisher, "a", 4);
+        (5..=6).for_each(|n| drop(pass(&publisher, "a", n)));
+        let mut body = std::pin::pin!(body);
+        let mut bytes = Vec::new();
+        let frame = |cx: &mut std::task::Context<'_>| std::task::Poll::Ready(body.as_mut().poll_frame(cx));
+        let mut frame = frame;
+        while let std::task::Poll::Ready(Some(Ok(frame))) = std::future::poll_fn(&mut frame).await {
+            bytes.extend_from_slice(frame.data_ref().unwrap());
+        }
+        let text = String::from_utf8(bytes).unwrap();
+        let data: String = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+        assert_eq!((data.as_str(), text.matches("id: ").count()), ("13456", 1), "{text}");
     }
 }

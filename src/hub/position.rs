@@ -80,7 +80,7 @@ impl Position {
         let level = match &found {
             None => true,
             Some(Found::Batch(batch)) => {
-                self.head(&state, batch.last(), ephemeral).is_none() && self.ended(&state).is_none()
+                !self.has_more(&state, batch.last(), ephemeral) && self.ended(&state).is_none()
             }
             Some(Found::Lagged | Found::Lost(_) | Found::End(_)) => false,
         };
@@ -121,16 +121,29 @@ impl Position {
     }
 
     /// The next events after `cursor` and before `end`.
+    #[inline]
     fn read(&self, state: &mut State, cursor: Offset, end: Offset, limit: Limit, ephemeral: &mut u32) -> Option<Batch> {
+        let after = cursor.max(self.from);
+        if state.log.is_plain() {
+            return state.log.read_all_before(self.lane(), after, end, limit);
+        }
         let dropped = state.log.dropped(*ephemeral);
         if dropped > 0 {
             *ephemeral = ephemeral.wrapping_add(dropped);
             self.channel.count_dropped(dropped.into());
         }
         let State { log, readers, .. } = state;
-        let after = cursor.max(self.from);
         let batch = log.read_next(self.view(log, readers), after, end, limit, ephemeral);
         batch.map(|batch| batch.leaving_at(cursor, after))
+    }
+
+    /// Whether there is anything to read after `cursor`, and from this ephemeral event on.
+    #[inline]
+    fn has_more(&self, state: &State, cursor: Offset, ephemeral: u32) -> bool {
+        match state.log.is_plain() {
+            true => state.log.first_of_all_after(self.lane(), cursor.max(self.from)).is_some(),
+            false => self.head(state, cursor, ephemeral).is_some(),
+        }
     }
 
     /// What comes next after `cursor`, and from this ephemeral event on.
@@ -249,13 +262,14 @@ impl Position {
         }
     }
 
+    #[inline]
     fn lane(&self) -> Option<LaneId> {
         Some(self.lane).filter(|lane| *lane != BROADCAST)
     }
 
     /// What this reader sees of the log. Under which id it was opened matters only if that may exclude it from something.
     fn view<'a>(&self, log: &Log, readers: &'a Readers) -> View<'a> {
-        let connection = if log.asks_for_connection() { readers.connection(self.reader) } else { None };
+        let connection = if log.is_plain() { None } else { readers.connection(self.reader) };
         View::of(self.lane()).under(connection)
     }
 

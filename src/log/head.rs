@@ -42,8 +42,17 @@ impl Log {
         self.ephemeral.as_ref().map_or(0, |ephemeral| ephemeral.dropped(number))
     }
 
+    /// There is nothing but events for everybody in their lanes, as in most logs.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.exceptions.is_none() && self.ephemeral.is_none()
+    }
+
     /// What comes next after `after` in `view`, and from the ephemeral event `number` on.
     pub(crate) fn head(&self, view: View<'_>, after: Offset, number: u32) -> Option<Head> {
+        if self.is_plain() {
+            return self.first_of_all_after(view.client, after).map(Head::of);
+        }
         let first = self.first_after(view, after).map(Head::of);
         let Some(ephemeral) = &self.ephemeral else { return first };
         let passing = ephemeral.from(number, |passing| self.is_for(passing, view)).next();

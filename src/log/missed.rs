@@ -15,11 +15,6 @@ impl Log {
         self.exceptions.is_some()
     }
 
-    /// Under which id a reader was opened may matter to what it gets.
-    pub(crate) fn asks_for_connection(&self) -> bool {
-        self.exceptions.is_some() || self.ephemeral.is_some()
-    }
-
     /// The highest offset in `view` that is no longer held.
     pub(crate) fn missed(&self, view: View<'_>) -> Offset {
         let missed = |lane: &Lane| {

@@ -55,8 +55,7 @@ impl Log {
     /// The offset of the first event after `after` in `view`.
     pub(crate) fn first_after(&self, view: View<'_>, mut after: Offset) -> Option<Offset> {
         loop {
-            let own = self.own(view).and_then(|lane| lane.first_after(after));
-            let first = self.broadcast.first_after(after).into_iter().chain(own).min()?;
+            let first = self.first_of_all_after(view.client, after)?;
             if self.exceptions.is_none() || self.before_excluded(first, view).is_none() {
                 return Some(first);
             }
@@ -64,10 +63,18 @@ impl Log {
         }
     }
 
-    /// What is held after `after` in `view`, oldest first: both lanes, merged by offset.
-    fn after<'a>(&'a self, view: View<'_>, after: Offset) -> impl Iterator<Item = Held<'a>> + use<'a> {
+    /// The same, whoever the event is not for.
+    #[inline]
+    pub(crate) fn first_of_all_after(&self, client: Option<LaneId>, after: Offset) -> Option<Offset> {
+        let own = client.and_then(|own| self.lane(own)).and_then(|lane| lane.first_after(after));
+        self.broadcast.first_after(after).into_iter().chain(own).min()
+    }
+
+    /// What is held after `after`, oldest first: both lanes, merged by offset.
+    fn after(&self, client: Option<LaneId>, after: Offset) -> impl Iterator<Item = Held<'_>> {
         let mut broadcasts = self.broadcast.after(after).peekable();
-        let mut targeted = self.own(view).map(|lane| lane.after(after)).into_iter().flatten().peekable();
+        let mut targeted =
+            client.and_then(|own| self.lane(own)).map(|lane| lane.after(after)).into_iter().flatten().peekable();
         std::iter::from_fn(move || match (broadcasts.peek(), targeted.peek()) {
             (Some(broadcast), Some(own)) if own.offset < broadcast.offset => targeted.next(),
             (None, _) => targeted.next(),
@@ -83,25 +90,32 @@ impl Log {
 
     /// The next batch after `after` and before `end`. The first event after `after`, if there is one, is before `end`.
     pub(crate) fn read_before(&mut self, view: View<'_>, after: Offset, end: Offset, limit: Limit) -> Option<Batch> {
-        let Some(exceptions) = &self.exceptions else { return self.read_all_before(view, after, end, limit) };
+        let Some(exceptions) = &self.exceptions else { return self.read_all_before(view.client, after, end, limit) };
         // What it sees of the log lies between the events that exclude it.
         let first = self.first_after(view, after)?.before().max(after);
         let end = exceptions.end_after(first, self.who(view)).min(end);
-        self.read_all_before(view, first, end, limit)
+        self.read_all_before(view.client, first, end, limit)
     }
 
     /// The same, of all that is in its lanes.
-    fn read_all_before(&mut self, view: View<'_>, after: Offset, end: Offset, limit: Limit) -> Option<Batch> {
-        match self.read_chunk(view, after, end, limit)? {
-            Batch::Many { bytes, last } if limit.each => Some(self.split(view, after, bytes, last)),
+    #[inline]
+    pub(crate) fn read_all_before(
+        &mut self,
+        client: Option<LaneId>,
+        after: Offset,
+        end: Offset,
+        limit: Limit,
+    ) -> Option<Batch> {
+        match self.read_chunk(client, after, end, limit)? {
+            Batch::Many { bytes, last } if limit.each => Some(self.split(client, after, bytes, last)),
             batch => Some(batch),
         }
     }
 
     /// The events of a chunk that begins after `after` and ends with `last`, one by one.
-    fn split(&self, view: View<'_>, after: Offset, chunk: Bytes, last: Offset) -> Batch {
+    fn split(&self, client: Option<LaneId>, after: Offset, chunk: Bytes, last: Offset) -> Batch {
         let mut at = 0;
-        let held = self.after(view, after).take_while(|event| event.offset <= last);
+        let held = self.after(client, after).take_while(|event| event.offset <= last);
         let events = held.map(|event| {
             let from = at;
             at += event.bytes.len();
@@ -110,8 +124,8 @@ impl Log {
         Batch::Each { events: events.collect(), chunk }
     }
 
-    fn read_chunk(&mut self, view: View<'_>, after: Offset, end: Offset, limit: Limit) -> Option<Batch> {
-        let Some(own) = view.client else { return self.broadcast.read(after, end, limit) };
+    fn read_chunk(&mut self, client: Option<LaneId>, after: Offset, end: Offset, limit: Limit) -> Option<Batch> {
+        let Some(own) = client else { return self.broadcast.read(after, end, limit) };
         let targeted = self.lane(own).and_then(|lane| lane.first_after(after));
         let broadcast = self.broadcast.first_after(after);
         let (first, other) = match (broadcast, targeted) {
@@ -122,16 +136,16 @@ impl Log {
         let reach = |log: &Self| log.lane(first).and_then(|lane| lane.reach(after, limit));
         match other {
             Some(other) if other < end && reach(self).is_some_and(|last| last > other) => {
-                self.merge(view, after, end, limit)
+                self.merge(client, after, end, limit)
             }
             _ => self.change(first, |lane| lane.read(after, other.unwrap_or(end).min(end), limit))?,
         }
     }
 
     /// Copies the events of two lanes between each other.
-    fn merge(&self, view: View<'_>, after: Offset, end: Offset, limit: Limit) -> Option<Batch> {
+    fn merge(&self, client: Option<LaneId>, after: Offset, end: Offset, limit: Limit) -> Option<Batch> {
         let (mut bytes, mut count, mut last) = (Vec::new(), 0, after);
-        for event in self.after(view, after).take(limit.events).take_while(|event| event.offset < end) {
+        for event in self.after(client, after).take(limit.events).take_while(|event| event.offset < end) {
             if count > 0 && bytes.len() + event.bytes.len() > limit.bytes {
                 break;
             }
@@ -396,7 +410,8 @@ mod tests {
             let lane = if offset % 2 == 0 { lane } else { BROADCAST };
             log.append(lane, &event(offset, "x"), None, Instant::now());
         }
-        let offsets = |view| log.after(view, Offset::new(3)).map(|event| event.offset.get()).collect::<Vec<_>>();
+        let offsets =
+            |view: View<'_>| log.after(view.client, Offset::new(3)).map(|event| event.offset.get()).collect::<Vec<_>>();
         assert_eq!((offsets(ana), offsets(EVERYBODY)), (vec![4, 5, 6, 7, 8, 9, 10], vec![5, 7, 9]));
         let len = event(1, "x").as_bytes().len();
         let mut last = |after, end, events, bytes| {
