@@ -154,7 +154,7 @@ async fn refuse(cluster: &Cluster, policy: &str) {
     let begun = Instant::now();
     for node in cluster.nodes.all() {
         loop {
-            let answer = post(node.port(), "/publish?channel=probe&key=probe", String::new()).await;
+            let answer = post(node.port(), "/publish?channel=probe", "probe".into()).await;
             if answer.is_some_and(|(status, text)| status == 503 && text.contains(policy)) {
                 break;
             }
