@@ -269,7 +269,7 @@ impl Position {
 
     /// What this reader sees of the log. Under which id it was opened matters only if that may exclude it from something.
     fn view<'a>(&self, log: &Log, readers: &'a Readers) -> View<'a> {
-        let connection = if log.is_plain() { None } else { readers.connection(self.reader) };
+        let connection = if log.asks_for_connection() { readers.connection(self.reader) } else { None };
         View::of(self.lane()).under(connection)
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Ephemeral {
     held: VecDeque<Passing>,
     /// What their bytes and texts take from the allocator.
     bytes: usize,
+    /// How many of them exclude somebody.
+    excepting: u32,
     /// The number of the next one. Numbers wrap: no reader is so far behind that it matters.
     next: u32,
 }
@@ -65,6 +67,7 @@ impl Ephemeral {
             return false;
         }
         self.bytes += len;
+        self.excepting += u32::from(passing.except.is_some());
         self.held.make_room();
         self.held.push_back(passing);
         self.next = self.next.wrapping_add(1);
@@ -72,13 +75,20 @@ impl Ephemeral {
     }
 
     fn drop_oldest(&mut self) {
-        self.bytes -= self.held.pop_front().map_or(0, |oldest| oldest.footprint());
+        let Some(oldest) = self.held.pop_front() else { return };
+        self.bytes -= oldest.footprint();
+        self.excepting -= u32::from(oldest.except.is_some());
         self.held.give_back();
+    }
+
+    /// Some of them exclude somebody.
+    pub(super) fn is_excepting(&self) -> bool {
+        self.excepting > 0
     }
 
     /// Drops all of them. Numbers go on.
     pub(super) fn clear(&mut self) {
-        (self.held, self.bytes) = (VecDeque::new(), 0);
+        (self.held, self.bytes, self.excepting) = (VecDeque::new(), 0, 0);
     }
 
     /// How many that a reader has not got were dropped, if the next one it gets would be `number`.

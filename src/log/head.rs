@@ -48,13 +48,21 @@ impl Log {
         self.exceptions.is_none() && self.ephemeral.is_none()
     }
 
+    /// Under which id a reader was opened may matter to what it gets.
+    #[inline]
+    pub(crate) fn asks_for_connection(&self) -> bool {
+        self.exceptions.is_some() || self.ephemeral.as_ref().is_some_and(|ephemeral| ephemeral.is_excepting())
+    }
+
     /// What comes next after `after` in `view`, and from the ephemeral event `number` on.
     pub(crate) fn head(&self, view: View<'_>, after: Offset, number: u32) -> Option<Head> {
         if self.is_plain() {
             return self.first_of_all_after(view.client, after).map(Head::of);
         }
         let first = self.first_after(view, after).map(Head::of);
-        let Some(ephemeral) = &self.ephemeral else { return first };
+        let Some(ephemeral) = self.ephemeral.as_ref().filter(|ephemeral| ephemeral.next() != number) else {
+            return first;
+        };
         let passing = ephemeral.from(number, |passing| self.is_for(passing, view)).next();
         let passing = passing.map(|(_, passing)| Head { offset: passing.place.max(after), is_ephemeral: true });
         first.into_iter().chain(passing).min()
