@@ -475,12 +475,7 @@ async fn a_strict_body_breaks_off_at_a_gap_and_a_lag() {
     let resumed = OpenOptions::new().open(&publisher, Grant::new([A]), Some(first.as_bytes())).await.unwrap();
     let mut late = Box::pin(SseBody::new(resumed).strict());
     assert_eq!(next(&mut late).await, Now::Sends(PREAMBLE.into()));
-    let error = loop {
-        match late.frame().await.unwrap() {
-            Err(error) => break error,
-            Ok(frame) => panic!("{frame:?}"),
-        }
-    };
+    let error = late.frame().await.unwrap().unwrap_err();
     let incomplete = error.downcast_ref::<Incomplete>().unwrap();
     assert_eq!(incomplete.as_gap().unwrap().reason, GapReason::Evicted);
     assert_eq!(incomplete.end_reason(), None);

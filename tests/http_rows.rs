@@ -1419,7 +1419,7 @@ async fn a_route_closes_its_answers_so_that_a_client_polls_on() {
         if n > 0 {
             assert_eq!(data(&sent), [n.to_string()]);
         }
-        id = sent.lines().filter_map(|line| line.strip_prefix("id: ")).last().unwrap().to_owned();
+        id = sent.lines().rev().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
         publish(&publisher, "a", &(n + 1).to_string()).await;
     }
 }
