@@ -57,6 +57,12 @@ impl RedisStore {
 }
 
 impl RedisStore {
+    /// A node whose store keeps events for `age`, and remembers a channel for a minute after that.
+    fn forgetful_node(&self, age: Duration) -> Publisher {
+        let redis = Redis::builder(&self.url()).tombstones(Duration::from_secs(60)).build().unwrap();
+        Publisher::builder().backend(redis).retention(Retention::new().age(age)).build()
+    }
+
     /// Moves the times of the index into the past.
     fn age_index(&self, millis: i64) {
         let index = "{tower-sse}:t";
@@ -98,8 +104,11 @@ impl Shared for RedisStore {
     }
 }
 
+/// How long events are kept where a test waits for their end.
+const SHORT: Duration = Duration::from_millis(200);
+
 fn short(builder: PublisherBuilder) -> PublisherBuilder {
-    builder.retention(Retention::new().age(Duration::from_millis(200)))
+    builder.retention(Retention::new().age(SHORT))
 }
 
 #[tokio::test]
@@ -291,19 +300,14 @@ async fn keys_expire_after_retention_and_tombstones() {
 #[tokio::test]
 async fn a_channel_that_redis_has_forgotten_is_a_gap_only_for_readers_that_may_have_missed_events() {
     let Some(store) = RedisStore::begin().await else { return };
-    let node = || {
-        let url = store.server.lock().unwrap().url();
-        let redis = Redis::builder(&url).tombstones(Duration::from_secs(60)).build().unwrap();
-        short(Publisher::builder().backend(redis)).build()
-    };
-    let one = node();
+    let one = store.forgetful_node(SHORT);
     let first = send(&one, "a", 1).await;
     send(&one, "a", 2).await;
     send(&one, "b", 3).await;
     // As if this was 80 seconds ago, and another channel had kept the hub alive.
     store.forget("a");
     store.rewrite_index(&[(-100_000, 0), (-80_000, 2), (-50_000, 3)]);
-    let other = node();
+    let other = store.forgetful_node(SHORT);
     let mut reader = resume(&other, &["a"], "", &first).await;
     reader.gap(tower_sse::GapReason::Evicted).await;
     let newest = send(&one, "b", 4).await;
@@ -366,19 +370,14 @@ async fn a_closed_channel_is_remembered_for_as_long_as_one_that_is_not() {
 #[tokio::test]
 async fn closing_a_channel_that_redis_has_forgotten_hides_no_loss() {
     let Some(store) = RedisStore::begin().await else { return };
-    let node = || {
-        let url = store.server.lock().unwrap().url();
-        let redis = Redis::builder(&url).tombstones(Duration::from_secs(60)).build().unwrap();
-        Publisher::builder().backend(redis).retention(Retention::new().age(Duration::from_secs(1))).build()
-    };
-    let one = node();
+    let one = store.forgetful_node(Duration::from_secs(1));
     let first = send(&one, "a", 1).await;
     send(&one, "a", 2).await;
     // As if this was 80 seconds ago, and another channel had kept the hub alive.
     store.forget("a");
     store.rewrite_index(&[(-100_000, 0), (-80_000, 2)]);
     one.channel("a").close().await.unwrap();
-    let mut reader = resume(&node(), &["a"], "", &first).await;
+    let mut reader = resume(&store.forgetful_node(Duration::from_secs(1)), &["a"], "", &first).await;
     reader.gap(tower_sse::GapReason::Evicted).await;
 }
 
@@ -409,12 +408,7 @@ async fn a_stream_that_vanished_early_is_a_gap() {
 #[tokio::test]
 async fn a_clock_that_was_ahead_hides_no_loss() {
     let Some(store) = RedisStore::begin().await else { return };
-    let node = || {
-        let url = store.server.lock().unwrap().url();
-        let redis = Redis::builder(&url).tombstones(Duration::from_secs(60)).build().unwrap();
-        short(Publisher::builder().backend(redis)).build()
-    };
-    let one = node();
+    let one = store.forgetful_node(SHORT);
     let first = send(&one, "a", 1).await;
     // As a clock leaves it that was a day ahead then.
     store.rewrite_index(&[(86_400_000, 1)]);
@@ -422,7 +416,7 @@ async fn a_clock_that_was_ahead_hides_no_loss() {
     // As if all this was 80 seconds ago.
     store.age_index(80_000);
     store.forget("a");
-    let mut reader = resume(&node(), &["a"], "", &first).await;
+    let mut reader = resume(&store.forgetful_node(SHORT), &["a"], "", &first).await;
     reader.gap(tower_sse::GapReason::Evicted).await;
 }
 
