@@ -265,7 +265,7 @@ async fn a_fixed_channel_is_read_whatever_the_query_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_of_the_request_is_kept_by_the_stream() {
+async fn a_stream_keeps_nothing_of_its_request() {
     let publisher = Publisher::new();
     let (extension, buffer) = (Arc::new(()), Bytes::from(b"secret".to_vec()));
     let mut request = with(get("/sse/a/ana?x=1"), "last-event-id", b"unknown");
@@ -289,7 +289,7 @@ async fn dropping_the_body_frees_the_subscription_at_once() {
 }
 
 #[tokio::test]
-async fn a_route_declares_the_charset_where_it_is_set_so() {
+async fn a_route_can_declare_the_charset() {
     let publisher = Publisher::new();
     let route = Route::new("/declared/{channel}").declare_charset(true);
     let layer = layer(&publisher).route(route).unwrap();
@@ -411,7 +411,7 @@ async fn a_stream_to_webkit_begins_with_a_block_that_ends_what_it_has_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_repairs_what_webkit_has_kept_where_it_says_so() {
+async fn a_handler_can_repair_what_webkit_has_kept() {
     let publisher = Publisher::new();
     let subscription = || ready(OpenOptions::new().open(&publisher, grant(&["a"]), None)).unwrap();
     let mut headers = http::HeaderMap::new();
@@ -431,7 +431,7 @@ async fn a_handler_repairs_what_webkit_has_kept_where_it_says_so() {
 // A fresh reader
 
 #[tokio::test(start_paused = true)]
-async fn a_fresh_reader_starts_where_its_route_says() {
+async fn a_new_reader_starts_where_its_route_says() {
     for (start, expected) in [
         (Start::Live, &["4"][..]),
         (Start::Earliest, &["1", "2", "3", "4"]),
@@ -473,7 +473,7 @@ async fn the_query_adds_no_channel_to_one_in_the_path() {
 }
 
 #[tokio::test]
-async fn no_channel_at_all_is_a_400() {
+async fn a_request_without_channels_is_a_400() {
     let publisher = Publisher::new();
     let problem = assert_problem(send(&layer(&publisher), get("/events?x=1")).await, StatusCode::BAD_REQUEST).await;
     assert_eq!(problem["detail"], "the request names no channel");
@@ -847,7 +847,7 @@ async fn a_grant_without_a_client_reads_no_targeted_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_authorizer_the_urls_client_is_believed() {
+async fn without_an_authorizer_the_url_names_the_client() {
     let publisher = Publisher::new();
     let mut stream = open(&layer(&publisher), get("/sse/a/bob%20b")).await;
     publisher.channel("a").send_to("bob b", Event::text("for bob")).await.unwrap();
@@ -899,7 +899,7 @@ async fn a_grant_that_expires_ends_the_stream() {
 // Limits and shutdown
 
 #[tokio::test]
-async fn over_a_connection_limit_the_stream_only_says_when_to_come_back() {
+async fn a_stream_over_a_connection_limit_only_says_when_to_reconnect() {
     let publisher =
         Publisher::builder().limits(Limits::default().subscriptions(1)).reconnect(2 * SECOND, 4 * SECOND).build();
     let layer = layer(&publisher);
@@ -928,7 +928,7 @@ async fn a_routes_own_limits_are_limits_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_shutting_down_the_stream_only_says_when_to_come_back() {
+async fn a_stream_opened_during_shutdown_only_says_when_to_reconnect() {
     let publisher = Publisher::builder().reconnect(2 * SECOND, 4 * SECOND).build();
     let layer = layer(&publisher);
     let mut stream = open(&layer, get("/sse/a")).await;
@@ -957,7 +957,7 @@ async fn a_finished_channel_with_nothing_left_is_a_204() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_finished_channel_with_events_left_gives_them_and_the_end() {
+async fn a_finished_channel_delivers_its_remaining_events_and_ends() {
     let publisher = Publisher::new();
     let layer = layer(&publisher);
     let mut reader = open(&layer, get("/sse/a")).await;
@@ -972,7 +972,7 @@ async fn a_finished_channel_with_events_left_gives_them_and_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_was_sent_away_for_good_gets_a_204() {
+async fn a_disconnected_reader_that_reconnects_gets_a_204() {
     let publisher = Publisher::new();
     let layer = layer(&publisher);
     let mut stream = open(&layer, get("/sse/a/ana")).await;
@@ -984,10 +984,8 @@ async fn a_reader_that_was_sent_away_for_good_gets_a_204() {
     assert_eq!(response.status(), 204);
 }
 
-/// A client that has one place for the last id, such as one on `fetch`, can't tell the hub by the query that it means
-/// it.
-#[tokio::test(start_paused = true)]
-async fn a_client_that_starts_again_by_its_own_decision_brings_the_id_in_a_goodbyes_data() {
+/// Has `ana` read one event and then disconnects her. Returns what her stream ended with.
+async fn sent_away() -> (Publisher, SseLayer, String) {
     let publisher = Publisher::new();
     let layer = layer(&publisher);
     let mut stream = open(&layer, get("/sse/a/ana")).await;
@@ -995,6 +993,13 @@ async fn a_client_that_starts_again_by_its_own_decision_brings_the_id_in_a_goodb
     assert_eq!(data(&next(&mut stream).await.unwrap()), ["1"]);
     publisher.disconnect("ana");
     let rest = drain(&mut stream).await;
+    (publisher, layer, rest)
+}
+
+/// A client that keeps one last id, such as one on `fetch`, can't show through the query that it restarts on purpose.
+#[tokio::test(start_paused = true)]
+async fn the_id_in_a_goodbyes_data_reopens_the_stream_wherever_it_is_sent() {
+    let (publisher, layer, rest) = sent_away().await;
     let goodbye: serde_json::Value = serde_json::from_str(data(&rest)[0]).unwrap();
     assert_eq!(goodbye["reason"], "disconnected");
     publish(&publisher, "a", "2").await;
@@ -1010,14 +1015,8 @@ async fn a_client_that_starts_again_by_its_own_decision_brings_the_id_in_a_goodb
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_that_starts_anew_from_a_goodbyes_id_goes_on_where_it_was_sent_away() {
-    let publisher = Publisher::new();
-    let layer = layer(&publisher);
-    let mut stream = open(&layer, get("/sse/a/ana")).await;
-    publish(&publisher, "a", "1").await;
-    assert_eq!(data(&next(&mut stream).await.unwrap()), ["1"]);
-    publisher.disconnect("ana");
-    let rest = drain(&mut stream).await;
+async fn a_goodbyes_own_id_resumes_from_the_query_and_stays_a_204_in_the_header() {
+    let (publisher, layer, rest) = sent_away().await;
     let id = rest.lines().rev().find_map(|line| line.strip_prefix("id: ")).unwrap();
     publish(&publisher, "a", "2").await;
     // The query is the page's own decision; the header is the browser's, also with the page's old query.
