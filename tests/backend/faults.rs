@@ -447,8 +447,10 @@ pub async fn a_silent_feed_is_given_up(store: impl Shared) {
     let other = store.node(defaults);
     let mut reader = live(&one, &["a"], "").await;
     faults.delay.store(3_600_000, SeqCst);
+    let given = faults.given.load(SeqCst);
     send(&other, "a", 1).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // Until then a message would not be delayed.
+    eventually(async || faults.given.load(SeqCst) > given).await;
     faults.delay.store(0, SeqCst);
     assert_eq!(reader.text().await, "1");
 }

@@ -38,6 +38,8 @@ pub struct Faults {
     seen: AtomicU64,
     /// How many milliseconds each message takes.
     pub delay: AtomicU64,
+    /// How many messages the feed was given to carry, each counted before the delay is looked up.
+    pub given: AtomicUsize,
     /// How many of the next acknowledgements are lost.
     pub lose_answers: AtomicUsize,
     /// By how much the store understates the offsets that it has assigned.
@@ -253,6 +255,7 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
                         watching.clone()
                     };
                     let Some(message) = first(taken.next(), again).await else { break };
+                    self.faults.given.fetch_add(1, SeqCst);
                     let delay = self.faults.delay.load(SeqCst);
                     if delay > 0 {
                         tokio::time::sleep(Duration::from_millis(delay)).await;
