@@ -1,15 +1,8 @@
 //! What has to be done to a hub now and then: evicting what is too old, dropping what is idle, making room.
 
-use std::{
-    sync::{Arc, Weak},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
-use super::{
-    engine::{Hub, now},
-    registry::SHARDS,
-    state::Shared,
-};
+use super::{engine::Hub, registry::SHARDS, state::Shared};
 use crate::{log, sync::Ordering};
 
 /// A call looks at this many channels at most, and a task between two yields at this many.
@@ -62,6 +55,10 @@ impl Hub {
     /// Goes on in a task that yields between slices.
     #[cfg(not(loom))]
     fn sweep_in_background(self: &Arc<Self>) {
+        use std::sync::Weak;
+
+        use super::engine::now;
+
         struct Running(Weak<Hub>);
         impl Drop for Running {
             fn drop(&mut self) {
