@@ -24,13 +24,14 @@
 //! | `position`, `positions`, `merge` | a reader's place in one channel; in all of them; which of several has the next event |
 //! | `ledger`, `reclaim` | the memory that all channels take; making room |
 //! | `due`, `sweep`, `slices` | upkeep: when, what, and how much at once |
-//! | `coverage`, `seam` | a hub whose log lives elsewhere |
+//! | `coverage`, `early`, `seam` | a hub whose log lives elsewhere |
 //! | `batch`, `grant`, `limits`, `options`, `sent` | public values |
 
 pub(crate) mod batch;
 pub(crate) mod channels;
 pub(crate) mod coverage;
 pub(crate) mod due;
+pub(crate) mod early;
 pub(crate) mod engine;
 pub(crate) mod grant;
 pub(crate) mod ledger;

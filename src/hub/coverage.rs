@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::early::Early;
 use crate::{
     backend::{Head, Progress},
     log::{Log, Retention, Tombstone, View},
@@ -32,6 +33,8 @@ pub(crate) struct Coverage {
     pub(crate) late: Late,
     /// The progress of the last read, if one was started.
     pub(crate) progress: Option<Progress>,
+    /// What has arrived since the read that is under way began. `None` if the channel is not being read.
+    pub(crate) early: Option<Box<Early>>,
     /// Whoever brings the events has been told that somebody reads the channel.
     pub(crate) wanted: bool,
 }
@@ -73,6 +76,7 @@ impl Coverage {
             closed: 0,
             late: Late::default(),
             progress: None,
+            early: None,
             wanted: false,
         }
     }
@@ -87,6 +91,11 @@ impl Coverage {
         let longest = retention.max_age().max(retention.max_age_after_finish().unwrap_or_default());
         let before = longest.saturating_add(Duration::from_secs(60));
         now.checked_sub(before).unwrap_or(now)
+    }
+
+    /// What has arrived since a read began takes this many bytes from the allocator.
+    pub(crate) fn footprint_of_early(&self) -> usize {
+        self.early.as_ref().map_or(0, |early| early.footprint())
     }
 
     /// Nothing is known to be missing.

@@ -148,13 +148,14 @@ impl Shared {
         let mut own = size_of::<Self>() + 2 * size_of::<usize>() + self.name.heap();
         own += state.coverage.as_ref().map_or(0, |_| size_of::<Coverage>());
         own += state.turn.map_or(0, |_| Ledger::TURN);
+        let early = state.coverage.as_ref().map_or(0, |coverage| coverage.footprint_of_early());
         let readers = state.readers.footprint();
         let pinned = match state.readers.len() {
             0 => 0,
             _ => own + readers + state.log.lanes_read() * Log::READ_LANE,
         };
         Footprint {
-            all: own + readers + state.log.footprint(),
+            all: own + readers + state.log.footprint() + early,
             pinned,
             marks: state.log.footprint_of_marks(),
             ephemeral: state.log.footprint_of_ephemeral(),
@@ -183,10 +184,10 @@ impl Shared {
         state
     }
 
-    /// Its log is being read from elsewhere.
+    /// A read of its log from elsewhere begins.
     pub(crate) fn is_loading(&self, progress: Progress) {
         if let Some(coverage) = &mut self.look().coverage {
-            coverage.progress = Some(progress);
+            (coverage.progress, coverage.early) = (Some(progress), Some(Box::default()));
         }
     }
 

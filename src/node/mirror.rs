@@ -2,7 +2,8 @@
 //!
 //! A mirror is filled by a read from the store, and then kept up by the feed. Each event of the feed names its predecessor in
 //! the channel. If that is not the last event that the mirror has, something was lost on the way: the mirror is *broken* until
-//! the channel has been read again. What comes meanwhile is in that read, or in the next one.
+//! the channel has been read again. Events that arrive before the read begins are in it. Those that arrive later are kept, up to
+//! a limit, and follow it. Events beyond the limit are in the next read.
 
 use std::{sync::Arc, time::Instant};
 
@@ -21,6 +22,10 @@ use crate::{
     },
 };
 
+/// The events that are kept while a channel is read take about this part of what the hub may take, at most. For all channels that
+/// are read at once, that is about a sixteenth.
+const EARLY_PART: usize = 512;
+
 /// One channel's mirror. The driver owns it; what readers ask about it is in the channel's [`Coverage`].
 pub(crate) struct Mirror {
     pub(crate) channel: Arc<Shared>,
@@ -34,7 +39,7 @@ pub(crate) struct Mirror {
 pub(crate) enum Pushed {
     /// It is in the log.
     In(Wakeups),
-    /// It was known already, or a read will bring it.
+    /// It was known already, or a read will bring it, or it will follow the read.
     Known,
     /// Events before it are missing.
     Broken,
@@ -71,8 +76,15 @@ impl Mirror {
     pub(crate) fn interrupt(&self) -> bool {
         let mut state = self.channel.look();
         let Some(coverage) = &mut state.coverage else { return false };
-        coverage.broken = true;
+        (coverage.broken, coverage.early) = (true, None);
         coverage.loaded
+    }
+
+    /// A read has failed.
+    pub(crate) fn read_failed(&self) {
+        if let Some(coverage) = &mut self.channel.look().coverage {
+            coverage.early = None;
+        }
     }
 
     /// The channel has been read in this epoch.
@@ -101,6 +113,9 @@ impl Mirror {
         let channel = self.channel.clone();
         let mut state = channel.change();
         if let Some(pushed) = self.refuse(&mut state, entry.offset, entry.previous) {
+            if let Some(early) = state.coverage.as_mut().and_then(|coverage| coverage.early.as_mut()) {
+                early.keep(entry, hub.settings.limits.hub_bytes / EARLY_PART);
+            }
             return pushed;
         }
         Pushed::In(take_in(hub, &mut state, epoch, entry, now()))
@@ -178,12 +193,13 @@ impl Mirror {
             (held.marks.highest(), whole.then(|| std::mem::take(&mut held.marks).into_tombstone(held.finished)));
         let mut state = self.channel.change();
         let Some(coverage) = &mut state.coverage else { return Filled::Whole };
-        let before = coverage.loaded.then_some(coverage.tail);
+        let (before, early) = (coverage.loaded.then_some(coverage.tail), coverage.early.take());
         let missed_close = has_missed_close(coverage, &held);
         if let Some(refused) = refuse(coverage, after, &held, gone) {
             return refused;
         }
-        let again = self.seen > held.level;
+        let last = early.map(|early| early.follow(&mut held, coverage.tail));
+        let again = self.seen > held.level && last.is_none_or(|last| self.seen > last);
         if again && self.seen == self.sought {
             // The channel was read after that event had come, and the store does not know the event.
             return Filled::Lost;
@@ -338,7 +354,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        backend::Marks,
+        backend::{Marks, Progress},
         hub::{HubSettings, limits::Limits},
         log::{Retention, View},
         wire::{
@@ -387,6 +403,10 @@ mod tests {
                 Filled::Again(after) => format!("again after {after}"),
                 Filled::Lost => "lost".into(),
             }
+        }
+
+        fn begin_read(&self) {
+            self.mirror.channel.is_loading(Progress::new());
         }
 
         fn push(&mut self, offset: u64, previous: u64) -> &'static str {
@@ -523,6 +543,88 @@ mod tests {
         assert_eq!(node.fill(2, held_after(2, &[1, 2, 3])), "again after 3");
         assert_eq!(node.fill(3, held_after(3, &[1, 2, 3, 4])), "whole");
         assert_eq!((node.offsets(), node.push(5, 4)), (vec![1, 2, 3, 4], "in"));
+    }
+
+    #[test]
+    fn what_comes_while_it_is_read_follows_the_read() {
+        for loaded in [false, true] {
+            let mut node = if loaded { Node::with(&[1]) } else { Node::new() };
+            let after = u64::from(loaded);
+            node.mirror.interrupt();
+            // Before the read begins: it is in the read.
+            assert_eq!(node.push(2, 1), "known");
+            node.begin_read();
+            for (offset, previous) in [(2, 1), (5, 2), (5, 2), (7, 5)] {
+                assert_eq!(node.push(offset, previous), "known");
+            }
+            assert_eq!(node.fill(after, held_after(after, &[1, 2])), "whole");
+            assert_eq!((node.offsets(), node.mirror.tail()), (vec![1, 2, 5, 7], Some(Offset::new(7))));
+            assert_eq!((node.push(9, 7), node.push(7, 5)), ("in", "known"));
+        }
+    }
+
+    #[test]
+    fn what_comes_while_it_is_read_does_not_follow_a_hole() {
+        let mut node = Node::new();
+        node.begin_read();
+        for (offset, previous) in [(3, 2), (5, 4), (6, 5)] {
+            assert_eq!(node.push(offset, previous), "known");
+        }
+        assert_eq!(node.fill(0, held(&[1, 2])), "again after 3");
+        node.begin_read();
+        assert_eq!(node.push(7, 6), "known");
+        assert_eq!(node.fill(3, held_after(3, &[1, 2, 3, 4, 5, 6])), "whole");
+        assert_eq!(node.offsets(), [1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn a_channel_that_was_closed_before_it_was_read_has_no_earlier_events() {
+        let mut node = Node::new();
+        node.begin_read();
+        // The store has forgotten them, and the feed was behind.
+        assert_eq!((node.push(1, 0), node.push(2, 1)), ("known", "known"));
+        let mut closed = held(&[4]);
+        closed.closed = 1;
+        assert_eq!((node.fill(0, closed), node.offsets()), ("whole".into(), vec![4]));
+    }
+
+    #[test]
+    fn what_comes_while_it_is_read_is_bounded_and_counted() {
+        let (mut node, hub_bytes) = (Node::new(), Limits::new().hub_bytes);
+        let all = |node: &Node| node.hub.ledger.tally.all();
+        node.begin_read();
+        (0..2_000).for_each(|n| assert_eq!(node.push(n + 2, n + 1), "known"));
+        let many = all(&node);
+        assert_eq!(node.fill(0, held(&[1])), "again after 1025");
+        assert!(many > all(&node));
+        node.begin_read();
+        let before = all(&node);
+        for n in 0..100 {
+            let mut large = entry(n + 3_000, n + 2_999);
+            large.bytes = vec![b'x'; 64 << 10].into();
+            assert!(matches!(node.mirror.push(&node.hub, EPOCH, large), Pushed::Known));
+        }
+        let taken = all(&node) - before;
+        let room = hub_bytes / EARLY_PART;
+        assert!((room..room + (80 << 10)).contains(&taken), "{taken} bytes");
+        // It is kept no longer than the read.
+        node.mirror.read_failed();
+        assert_eq!(node.push(3_100, 3_099), "known");
+        assert!(all(&node) <= before);
+    }
+
+    #[test]
+    fn what_follows_a_read_is_late_for_a_reader_that_has_passed_it() {
+        let mut node = Node::with(&[1]);
+        node.mirror.interrupt();
+        node.begin_read();
+        assert_eq!(node.push(5, 1), "known");
+        assert_eq!(node.fill_below(1, held_after(1, &[1]), 7), "whole");
+        let passed = |cursor| {
+            let (view, cursor) = (View::EVERYBODY, Offset::new(cursor));
+            node.mirror.channel.look().has_passed_late(view, 0, Offset::new(1), cursor)
+        };
+        assert!(passed(5) && !passed(4));
     }
 
     #[test]

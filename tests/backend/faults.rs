@@ -759,6 +759,86 @@ pub async fn an_event_that_arrives_while_its_channel_is_read_is_not_missed(store
     assert_eq!(reader.texts(2).await, ["1", "2"]);
 }
 
+/// Publishes 1, 2, 3 and so on to channel `a`, about fifty a second, until it is aborted.
+fn publish_steadily(node: &Publisher) -> tokio::task::JoinHandle<()> {
+    let node = node.clone();
+    tokio::spawn(async move {
+        for n in 1.. {
+            send(&node, "a", n).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+}
+
+/// What comes of this, which must not take forever while events are published.
+#[track_caller]
+fn soon<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
+    let caller = std::panic::Location::caller();
+    let timeout = tokio::time::timeout(Duration::from_secs(20), future);
+    async move { timeout.await.unwrap_or_else(|_| panic!("it never came, at {caller}")) }
+}
+
+/// Asserts that the reader gets the next `count` events of [`publish_steadily`], each once, and returns the last of them.
+async fn in_sequence(reader: &mut Reader, count: usize, after: Option<usize>) -> usize {
+    let mut last = match after {
+        Some(after) => after,
+        None => reader.text().await.parse().unwrap(),
+    };
+    for _ in 0..count {
+        last += 1;
+        assert_eq!(reader.text().await, last.to_string());
+    }
+    last
+}
+
+pub async fn a_channel_with_events_during_every_read_opens_after_one_read(store: impl Shared) {
+    let (one, faults) = faulty_node_with(&store, defaults);
+    let other = store.node(defaults);
+    faults.pages.store(1, SeqCst);
+    let id = send(&other, "a", 0).await;
+    let publishing = publish_steadily(&other);
+    let mut resumed = soon(resume(&one, &["a"], "", &id)).await;
+    let mut several = soon(resume(&one, &["a", "b"], "", &id)).await;
+    let mut live = soon(live(&one, &["a"], "")).await;
+    in_sequence(&mut resumed, 100, Some(0)).await;
+    in_sequence(&mut several, 100, Some(0)).await;
+    in_sequence(&mut live, 50, None).await;
+    publishing.abort();
+    assert_eq!(faults.reads.load(SeqCst), 2, "one for each channel");
+}
+
+pub async fn a_channel_that_evicts_more_than_it_holds_during_a_read_opens(store: impl Shared) {
+    fn three(builder: PublisherBuilder) -> PublisherBuilder {
+        builder.retention(Retention::new().events(3))
+    }
+    let (one, faults) = faulty_node_with(&store, three);
+    let other = store.node(three);
+    faults.pages.store(1, SeqCst);
+    let publishing = publish_steadily(&other);
+    let mut earliest = soon(replaying(&one, Start::Earliest, &["a"])).await;
+    assert_eq!(faults.reads.load(SeqCst), 1);
+    publishing.abort();
+    // It may be behind, and is told so.
+    send(&other, "a", "last").await;
+    earliest.until("last").await;
+}
+
+pub async fn a_channel_with_events_during_every_read_recovers_after_a_cut(store: impl Shared) {
+    let (one, faults) = faulty_node_with(&store, defaults);
+    let other = store.node(defaults);
+    let (mut single, mut several) = (live(&one, &["a"], "").await, live(&one, &["a", "b"], "").await);
+    let publishing = publish_steadily(&other);
+    in_sequence(&mut single, 5, Some(0)).await;
+    in_sequence(&mut several, 5, Some(0)).await;
+    faults.pages.store(1, SeqCst);
+    let reads = faults.reads.load(SeqCst);
+    faults.cut();
+    in_sequence(&mut single, 100, Some(5)).await;
+    in_sequence(&mut several, 100, Some(5)).await;
+    publishing.abort();
+    assert_eq!(faults.reads.load(SeqCst) - reads, 1);
+}
+
 pub async fn a_channel_that_is_closed_while_the_store_is_silent_ends(store: impl Shared) {
     let (one, faults) = faulty_node(&store);
     let other = store.node(defaults);

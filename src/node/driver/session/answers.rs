@@ -39,6 +39,7 @@ impl Session<'_> {
                 }
                 match held {
                     Err(_) => {
+                        watched.mirror.read_failed();
                         self.duties.watched.fail(&shared.name);
                         self.rise(hub);
                         None
