@@ -205,26 +205,28 @@ impl Shared {
         });
     }
 
-    /// The clients that are connected, and how often; and how many connections are no client's. It is looked up in slices: who
-    /// comes or goes meanwhile may be counted or not.
+    /// The clients that are connected, and how often; and how many connections are no client's. It is looked up in slices: a
+    /// client that comes or goes meanwhile may be counted or not.
     pub(crate) fn clients(&self) -> (HashMap<ClientId, usize>, usize) {
-        let (mut clients, mut end) = (HashMap::new(), usize::MAX);
-        loop {
-            let state = self.look();
-            let (from, slice) = state.readers.clients_before(end);
-            clients.extend(slice.filter_map(|(lane, live)| Some((state.log.client_of(lane)?.clone(), live))));
-            if from == 0 {
-                return (clients, state.readers.nameless());
-            }
-            end = from;
-        }
+        let mut present = Present::default();
+        while self.look_for_more(&mut present) {}
+        (present.clients, present.nameless)
     }
 
     /// Who is connected: each client, and `None` for those without one, and how often.
     pub(crate) fn present(&self) -> Connected {
-        let (clients, nameless) = self.clients();
-        let named = clients.into_iter().map(|(client, connections)| (Some(client), connections));
-        named.chain((nameless > 0).then_some((None, nameless))).collect()
+        let mut present = Present::default();
+        while self.look_for_more(&mut present) {}
+        present.into_connected()
+    }
+
+    /// Looks up another slice of who is connected. Returns whether there is more.
+    pub(crate) fn look_for_more(&self, present: &mut Present) -> bool {
+        let state = self.look();
+        let (from, slice) = state.readers.clients_before(present.end.unwrap_or(usize::MAX));
+        present.clients.extend(slice.filter_map(|(lane, live)| Some((state.log.client_of(lane)?.clone(), live))));
+        (present.end, present.nameless) = (Some(from), state.readers.nameless());
+        from > 0
     }
 
     /// Never 0.
@@ -232,6 +234,23 @@ impl Shared {
         #[cfg(test)]
         work::VERSIONS.with(|versions| versions.set(versions.get() + 1));
         self.version.load(Ordering::Acquire)
+    }
+}
+
+/// Who is connected to a channel, as far as that was looked up.
+#[derive(Default)]
+pub(crate) struct Present {
+    clients: HashMap<ClientId, usize>,
+    nameless: usize,
+    /// The end of the next slice of clients. `None` if none was looked up yet.
+    end: Option<usize>,
+}
+
+impl Present {
+    /// Each client, and `None` for connections without one, and how often.
+    pub(crate) fn into_connected(self) -> Connected {
+        let named = self.clients.into_iter().map(|(client, connections)| (Some(client), connections));
+        named.chain((self.nameless > 0).then_some((None, self.nameless))).collect()
     }
 }
 

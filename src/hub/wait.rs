@@ -100,7 +100,7 @@ impl Drop for Wakeups {
         // Most channels have one reader or none.
         let first = self.0.remove(0);
         if self.0.len() > 0 {
-            wake(std::mem::take(&mut self.0));
+            wake_many(self.0.len(), std::mem::take(&mut self.0).into_values());
         }
         wake_each(first);
     }
@@ -129,19 +129,18 @@ pub(crate) fn wake_each(wakers: impl IntoIterator<Item = Waker>) {
 }
 
 #[cfg(loom)]
-fn wake(wakers: Slab<Waker>) {
+pub(crate) fn wake_many(_: usize, wakers: impl Iterator<Item = Waker> + Send + 'static) {
     let _ = INLINE;
-    wake_each(wakers.into_values());
+    wake_each(wakers);
 }
 
-/// Wakes a few at once, and leaves many to a task that wakes them in slices, so that no publisher waits for ten thousand
+/// Wakes `number` tasks: a few at once, and many in a task that wakes them in slices, so that no publisher waits for ten thousand
 /// wake-ups. Outside of a runtime with several threads no task is sure to run, and the publisher wakes all of them.
 #[cfg(not(loom))]
-fn wake(wakers: Slab<Waker>) {
+pub(crate) fn wake_many(number: usize, mut wakers: impl Iterator<Item = Waker> + Send + 'static) {
     use tokio::runtime::{Handle, RuntimeFlavor};
 
-    let many = wakers.len() > INLINE;
-    let mut wakers = wakers.into_values();
+    let many = number > INLINE;
     // A current-thread runtime runs only while somebody drives it, and may not be driven again after this publish.
     let runtime = Handle::try_current().ok().filter(|runtime| runtime.runtime_flavor() != RuntimeFlavor::CurrentThread);
     let Some(runtime) = runtime.filter(|_| many) else { return wake_each(wakers) };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    hub::{seam::Place, wait::wake_each},
+    hub::{seam::Place, wait::wake_many},
     sync::{AtomicU64, Mutex, Ordering, lock},
 };
 
@@ -73,14 +73,14 @@ impl Level {
                 None => std::mem::take(&mut *waiting),
             }
         };
-        wake_each(passed.into_values());
+        wake_many(passed.len(), passed.into_values());
     }
 
     /// Starts again from 0 and wakes everybody, because what they waited for has lost its meaning.
     pub(crate) fn reset(&self) {
         self.reached.store(0, Ordering::Release);
         let all = std::mem::take(&mut *lock(&self.waiting));
-        wake_each(all.into_values());
+        wake_many(all.len(), all.into_values());
     }
 }
 
@@ -121,6 +121,31 @@ mod tests {
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
         level.reset();
         assert_eq!((count.0.load(Ordering::SeqCst), level.has_reached(1)), (2, false));
+    }
+
+    #[test]
+    fn many_that_wait_are_woken_in_slices() {
+        for reset in [false, true] {
+            let driving = async move {
+                let (level, count) = (Level::default(), Arc::new(Count(AtomicUsize::new(0))));
+                for _ in 0..1_000 {
+                    assert!(level.wait(5, &mut None, &count.clone().into()));
+                }
+                if reset {
+                    level.reset()
+                } else {
+                    level.reach(5)
+                }
+                let first = count.0.load(Ordering::SeqCst);
+                while count.0.load(Ordering::SeqCst) < 1_000 {
+                    tokio::task::yield_now().await;
+                }
+                first
+            };
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+            let first = runtime.block_on(async { tokio::spawn(driving).await.unwrap() });
+            assert!((1..100).contains(&first), "{first} at once");
+        }
     }
 
     #[test]

@@ -2,16 +2,24 @@
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll, ready},
 };
 
-use tokio::{sync::mpsc, task::JoinSet, time::Instant};
+use tokio::{
+    sync::mpsc,
+    task::{JoinSet, yield_now},
+    time::Instant,
+};
 
 use crate::{
-    backend::{Heads, Held, Message, Presence, Progress, Request, feed_channels},
+    backend::{Connected, Heads, Held, Message, Presence, Progress, Request, feed_channels},
     error::BackendError,
-    hub::state::Shared,
+    hub::{
+        engine::Hub,
+        registry::SHARDS,
+        state::{Present, Shared},
+    },
     log::Retention,
     node::link::Link,
     wire::{
@@ -84,8 +92,10 @@ pub(super) enum Answer {
     },
     /// The store was asked to begin a new epoch.
     Renewed,
-    /// The store was told who is connected, or that failed.
-    Refreshed,
+    /// The store was told who is connected, or that failed. Returns whether anybody is.
+    Refreshed {
+        present: bool,
+    },
     /// A call of the backend panicked.
     Failed,
 }
@@ -128,7 +138,7 @@ impl Calls {
                 self.asking -= 1;
                 self.start_questions();
             }
-            Answer::Refreshed => self.refreshing = false,
+            Answer::Refreshed { .. } => self.refreshing = false,
             Answer::Feed(_) | Answer::Renewed | Answer::Failed => {}
         }
         Poll::Ready(answer)
@@ -247,13 +257,91 @@ impl Calls {
         self.refreshing
     }
 
-    pub(super) fn refresh(&mut self, present: Presence) {
+    /// Tells the store who is connected. If nobody is, tells it so only if it may have been `told` something else.
+    pub(super) fn refresh(&mut self, hub: &Weak<Hub>, told: bool) {
         self.refreshing = true;
-        let link = self.link.clone();
+        let (link, hub) = (self.link.clone(), hub.clone());
         self.tasks.spawn(async move {
-            // If it failed, the next one says the same.
-            let _ = link.within(link.backend.refresh(present)).await;
-            Answer::Refreshed
+            let channels = connected(&hub).await;
+            let present = !channels.is_empty();
+            if present || told {
+                // If it failed, the next one says the same.
+                let _ = link.within(link.backend.refresh(Presence::new(link.node, channels))).await;
+            }
+            Answer::Refreshed { present }
         });
+    }
+}
+
+/// Who is connected to this node. It is looked up in slices, so that nothing waits for all channels and clients.
+async fn connected(hub: &Weak<Hub>) -> Vec<(ChannelName, Connected)> {
+    let mut connected = Vec::new();
+    for shard in 0..SHARDS {
+        let channels = hub.upgrade().map(|hub| hub.registry.in_shard(shard)).unwrap_or_default();
+        let is_empty = channels.is_empty();
+        for channel in channels {
+            let mut present = Present::default();
+            while channel.look_for_more(&mut present) {
+                yield_now().await;
+            }
+            let present = present.into_connected();
+            if !present.is_empty() {
+                connected.push((channel.name.clone(), present));
+            }
+        }
+        if !is_empty {
+            yield_now().await;
+        }
+    }
+    connected
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::{
+        hub::{HubSettings, coverage::Coverage, engine::now, limits::Limits, state::work::LOOKS},
+        wire::name::ClientId,
+    };
+
+    #[test]
+    fn connections_are_looked_up_in_slices() {
+        let settings = HubSettings {
+            limits: Limits::new(),
+            retention: Box::new(|_| Retention::new()),
+            reconnect: Default::default(),
+        };
+        let hub = Arc::new(Hub::new(settings, None));
+        for n in 0..2_000 {
+            let name = ChannelName::try_from(n.to_string()).unwrap();
+            let log = Coverage::log(Retention::new(), now());
+            let make = || Shared::new(name.clone(), log, None, hub.ledger.clone());
+            let channel = hub.registry.get_or_insert(&name, 10_000, make).unwrap();
+            // The first has many clients, each of the others a connection without one, and the last nobody.
+            let clients = if n == 0 { 3_000 } else { usize::from(n < 1_999) };
+            for client in 0..clients {
+                let mut state = channel.change();
+                let client = (n == 0).then(|| ClientId::try_from(client.to_string()).unwrap());
+                let lane = client.map(|client| state.log.lane_for(&client, usize::MAX).unwrap());
+                state.readers.insert(lane, hub.seats.take().unwrap());
+            }
+        }
+        let weak = Arc::downgrade(&hub);
+        let mut looking = std::pin::pin!(connected(&weak));
+        let mut most = 0;
+        let connected = loop {
+            let before = LOOKS.get();
+            let polled = looking.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            most = most.max(LOOKS.get() - before);
+            if let Poll::Ready(connected) = polled {
+                break connected;
+            }
+        };
+        assert_eq!(connected.len(), 1_999);
+        let count = |(_, present): &(ChannelName, Connected)| present.iter().map(|(_, n)| n).sum::<usize>();
+        assert_eq!(connected.iter().map(count).sum::<usize>(), 3_000 + 1_998);
+        assert!(most < 50, "{most} looks in one poll");
     }
 }

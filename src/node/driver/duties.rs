@@ -22,7 +22,7 @@ pub(super) struct Duties {
     unread: VecDeque<(Instant, Arc<Shared>)>,
     /// The latest ticket of a question for the hub's last offset; 0 once that is answered.
     pub(super) ticket: u64,
-    /// The store has been told of connections to this node.
+    /// The store may have been told of connections to this node.
     pub(super) present: bool,
     /// The store has answered.
     pub(super) useful: bool,

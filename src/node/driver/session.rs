@@ -21,11 +21,8 @@ use super::{
     pause::TICK,
 };
 use crate::{
-    backend::{Connected, Message, Presence},
-    hub::{
-        engine::{Hub, now},
-        state::Shared,
-    },
+    backend::{Message, Presence},
+    hub::engine::{Hub, now},
     node::link::Link,
     trace::debug,
     wire::{
@@ -210,7 +207,7 @@ impl<'a> Session<'a> {
             if self.duties.watched.is_empty() && !self.duties.present {
                 return Some(Over::Idle);
             }
-            self.refresh(hub);
+            self.refresh();
             self.heads_due = true;
             self.calls.sync(self.duties.ticket);
         }
@@ -218,20 +215,11 @@ impl<'a> Session<'a> {
     }
 
     /// Tells the store who is connected, unless it is still being told. That nobody is connected, it tells once.
-    fn refresh(&mut self, hub: &Hub) {
-        if self.calls.is_refreshing() {
-            return;
-        }
-        let channels = connected(hub);
-        if !channels.is_empty() || self.duties.present {
-            self.duties.present = !channels.is_empty();
-            self.calls.refresh(Presence::new(self.link.node, channels));
+    fn refresh(&mut self) {
+        if !self.calls.is_refreshing() {
+            // Until it turns out that nobody is. If the session ends before that, the next one tells the store again.
+            let told = std::mem::replace(&mut self.duties.present, true);
+            self.calls.refresh(self.hub, told);
         }
     }
-}
-
-/// Who is connected to this node.
-fn connected(hub: &Hub) -> Vec<(ChannelName, Connected)> {
-    let present = |shared: Arc<Shared>| (shared.name.clone(), shared.present());
-    hub.registry.all().map(present).filter(|(_, present)| !present.is_empty()).collect()
 }

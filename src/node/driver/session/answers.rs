@@ -28,7 +28,10 @@ impl Session<'_> {
                 self.anew()
             }
             Answer::Failed | Answer::Renewed => self.anew(),
-            Answer::Refreshed => None,
+            Answer::Refreshed { present } => {
+                self.duties.present = present;
+                None
+            }
             Answer::Compared { channels, heads } => self.compared(hub, &channels, heads),
             Answer::Checked { channels, heads } => self.checked(channels, heads),
             Answer::Read { shared, after, held } => {
