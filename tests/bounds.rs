@@ -200,6 +200,37 @@ fn an_event_that_is_larger_than_many_makes_room_for_itself() {
     }
 }
 
+#[tokio::test]
+async fn a_large_event_takes_the_place_of_small_ones_in_slices() {
+    let max = 2 << 20;
+    let retention = Retention::new().events(1_000_000).bytes(usize::MAX);
+    let publisher = Publisher::builder().limits(Limits::new().hub_bytes(max)).retention(retention).build();
+    while publisher.stats().evicted == 0 {
+        send(&publisher, "small", "");
+    }
+    let large = "x".repeat(30_000);
+    for _ in 0..50 {
+        let before = publisher.stats();
+        send(&publisher, "large", &large);
+        let (held, evicted) = (publisher.stats().held_bytes, publisher.stats().evicted - before.evicted);
+        assert!(held <= max + max / 24, "{held}");
+        // As long as the event fits into the slack.
+        if before.held_bytes + 40_000 <= max + max / 32 {
+            assert!((1..=512).contains(&evicted), "{evicted}");
+        }
+    }
+    // The rest goes in the background.
+    let before = publisher.stats();
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    let after = publisher.stats();
+    assert!(
+        before.held_bytes > max && after.held_bytes <= max && after.evicted > before.evicted,
+        "{before:?} {after:?}"
+    );
+}
+
 #[test]
 fn a_hub_may_be_full_to_the_byte() {
     let filled = |max: usize| {

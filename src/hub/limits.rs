@@ -98,7 +98,9 @@ impl Limits {
     ///
     /// - Above the limit, events are evicted until the hub is within the limit again: first those of channels that are
     ///   finished, then those of channels that are idle, with no reader and nothing published for about a minute, and only
-    ///   then those of channels in progress; among these, the oldest first. Each publish evicts about as much as it adds.
+    ///   then those of channels in progress; among these, the oldest first. Each publish evicts about as much as it adds, but no
+    ///   more than about 500 events. If a large event takes the place of more of them, the rest is evicted in the background and
+    ///   by the next publishes; until then the hub may be above its limit by about a thirty-second part of it.
     /// - [Ephemeral](crate::Event::ephemeral) events take at most a sixteenth.
     /// - What is remembered of clients takes at most a quarter of the limit, and each channel has a share of it. A channel above
     ///   its share, or with more than 10,000 clients to remember, forgets the clients whose events were evicted first. A

@@ -10,19 +10,25 @@ use crate::{
     trace::debug,
 };
 
+/// By what part of the limit a hub may be above it while its oldest events are evicted a slice at a time. A call that finds it
+/// further above evicts more than a slice.
+const SLACK: usize = 32;
+
 impl Hub {
-    /// If the hub takes more than it may: evicts the oldest events of the channels whose turn it is, until it does not. One call evicts
-    /// about what has come since the one before, at most `bytes`, so that each publisher pays for its own events.
-    pub(super) fn reclaim(&self, bytes: usize) {
+    /// If the hub takes more than it may: evicts a slice of the oldest events of the channels whose turn it is. Returns whether there
+    /// is more to evict. Beyond the [slack](SLACK), one call evicts about what has come since the one before, at most `bytes`, so
+    /// that each publisher pays for its own events.
+    pub(super) fn reclaim(&self, bytes: usize) -> bool {
         let max = self.settings.limits.hub_bytes;
         let excess = || self.ledger.tally.all().saturating_sub(max);
         if excess() == 0 {
-            return;
+            return false;
         }
         debug!("the hub is full", bytes = self.ledger.tally.all(), channels = self.registry.len());
-        // Enough to free a run of the smallest events, of which half have to go for that; and what more these events take. What
-        // is beyond that others have added, and evict.
-        let mut most = 8 * log::SLICE + excess().min(bytes) / log::LEAST;
+        // Enough to free a run of the smallest events, of which half have to go for that; and what more these events take, if that
+        // does not fit into the slack. What is beyond that others have added, and evict.
+        let beyond = excess().saturating_sub(max / SLACK);
+        let mut most = 8 * log::SLICE + beyond.min(bytes) / log::LEAST;
         while excess() > 0
             && most > 0
             && let Some((name, upto)) = self.ledger.next()
@@ -41,6 +47,7 @@ impl Hub {
                 self.drop_if_idle(&shared);
             }
         }
+        most == 0 && excess() > 0
     }
 
     /// Frees what was forgotten, where no lock is held.

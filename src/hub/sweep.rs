@@ -22,9 +22,9 @@ impl Hub {
 
     /// A slice of that. Says whether there is more to do.
     pub(crate) fn maintain_some(&self, now: Instant) -> bool {
-        self.reclaim(self.settings.limits.event_bytes);
+        let more = self.reclaim(self.settings.limits.event_bytes);
         self.memory.forget_marks(log::SLICE);
-        self.sweep_some(now, SLICE)
+        self.sweep_some(now, SLICE) || more
     }
 
     /// Looks at the channels that are due, at no more than so many. Says whether there are more.
@@ -73,7 +73,9 @@ impl Hub {
         }
         let running = Running(Arc::downgrade(self));
         runtime.spawn(async move {
-            let more = || running.0.upgrade().is_some_and(|hub| hub.sweep_some(now(), SLICE_OF_TASK));
+            let slice =
+                |hub: Arc<Hub>| hub.reclaim(hub.settings.limits.event_bytes) | hub.sweep_some(now(), SLICE_OF_TASK);
+            let more = || running.0.upgrade().is_some_and(slice);
             while more() {
                 tokio::task::yield_now().await;
             }
