@@ -36,6 +36,19 @@ fn a_newer_connection_replaces_the_older() {
 }
 
 #[test]
+fn a_reader_that_ended_on_one_channel_counts_on_none_of_its_others() {
+    let publisher = Publisher::new();
+    let _reader = live(&publisher, &["a", "b"], "ana");
+    let limits = [OpenOptions::new().max_per_channel(1), OpenOptions::new().max_per_client(1)];
+    let open = |options: &OpenOptions| ready(options.open(&publisher, grant(&["b"], "ana"), None));
+    assert!(limits.iter().all(|options| open(options).is_err()));
+    // It has not read that yet.
+    publisher.channel("a").disconnect("ana");
+    assert!(limits.iter().all(|options| open(options).is_ok()));
+    assert_eq!(publisher.channel("b").connections(), 0);
+}
+
+#[test]
 fn a_newer_connection_is_refused() {
     let publisher = Publisher::new();
     let older = open(&publisher, Duplicates::Refuse, &["a"]).unwrap();

@@ -178,7 +178,7 @@ pub(crate) fn end_client(shared: &Shared, client: &ClientId) -> usize {
     while left > 0 {
         let mut state = shared.change();
         let Some(lane) = state.log.lane_of(client) else { break };
-        let (ended, wakeups) = state.readers.end_lane(lane, EndReason::Disconnected, |_| true);
+        let (ended, wakeups) = state.readers.end_lane(lane, &mut None, EndReason::Disconnected, |_| true);
         drop(state);
         drop(wakeups);
         all += ended;

@@ -156,7 +156,14 @@ impl OpenOptions {
         let entered = hub.with_channel(channel, |shared, state| {
             let now = now();
             hub.counters.evicted.add(state.log.enforce(now, log::SLICE));
-            self.admit(&state.readers, client.and_then(|client| state.log.lane_of(client)))?;
+            let lane = client.and_then(|client| state.log.lane_of(client));
+            if let Err(refused) = self.admit(&state.readers, lane) {
+                // Some of those that count may have ended on another channel, and not read that yet.
+                if !state.readers.find_ended() {
+                    return Err(refused);
+                }
+                self.admit(&state.readers, lane)?;
+            }
             let max = hub.settings.limits.lanes;
             let lane = client.map(|client| state.log.lane_for(client, max)).transpose();
             let lane = lane.map_err(|_| OpenErrorKind::TooManyLanes)?;

@@ -87,10 +87,13 @@ impl Positions {
     /// Ends the client's older readers.
     pub(crate) fn replace(&self) {
         for position in self.as_slice() {
-            let mut more = true;
-            while more {
-                let replaced = position.channel.change().readers.replace(position.reader);
-                more = replaced.0;
+            let mut from = None;
+            loop {
+                let wakeups = position.channel.change().readers.replace(position.reader, &mut from);
+                drop(wakeups);
+                if from.is_none() {
+                    break;
+                }
             }
         }
     }

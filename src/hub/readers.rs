@@ -32,6 +32,8 @@ pub(crate) struct Readers {
     connections: Option<Box<Connections>>,
     /// Grows each time all readers are ended: those that came before are.
     generation: u32,
+    /// Where the next search for readers that have ended on another channel begins.
+    looked: u32,
     /// Why they were, the last time.
     all_ended: Option<EndReason>,
     pub(crate) waiters: Waiters,
@@ -266,41 +268,76 @@ impl Readers {
         (to < self.numbers).then_some(to)
     }
 
-    /// Ends a slice of the live readers of a reader's client that are [older](Seat::is_older_than) than it. Says whether there
-    /// may be more.
-    pub(crate) fn replace(&mut self, id: ReaderId) -> (bool, Wakeups) {
-        let Some(reader) = self.all.get(id.0) else { return (false, Wakeups::default()) };
-        let (Some(lane), seat) = (reader.lane, reader.seat.clone()) else { return (false, Wakeups::default()) };
-        let (ended, wakeups) = self.end_lane(lane, EndReason::Replaced, |other| other.is_older_than(&seat));
-        (ended == SLICE, wakeups)
+    /// Looks at a slice of the live readers of a reader's client, from the place `from` on, and ends those that are
+    /// [older](Seat::is_older_than) than it. `from` is then where to go on, if there are more.
+    pub(crate) fn replace(&mut self, id: ReaderId, from: &mut Option<ReaderId>) -> Wakeups {
+        let start = from.take();
+        let Some(reader) = self.all.get(id.0) else { return Wakeups::default() };
+        let (Some(lane), seat) = (reader.lane, reader.seat.clone()) else { return Wakeups::default() };
+        *from = start;
+        self.end_lane(lane, from, EndReason::Replaced, |other| other.is_older_than(&seat)).1
     }
 
-    /// Ends a slice of the live readers of a client, of those that `concerns`. Says how many.
+    /// Looks at a slice of the live readers of a client, from the place `from` on, and ends those that `concerns`. Returns how
+    /// many; `from` is then where to go on, if there are more.
     pub(crate) fn end_lane(
         &mut self,
         lane: LaneId,
+        from: &mut Option<ReaderId>,
         reason: EndReason,
         concerns: impl Fn(&Seat) -> bool,
     ) -> (usize, Wakeups) {
         let (mut ended, mut wakeups) = (0, Wakeups::default());
-        let mut next = self.client(lane).and_then(|client| client.first);
-        while let Some(id) = next
-            && ended < SLICE
-            && let Some(reader) = self.all.get_mut(id.0)
-        {
+        // The reader at that place may have left since. Then it begins again.
+        let start = from.take().filter(|id| self.is_live_in(*id, lane));
+        let mut next = start.or_else(|| self.client(lane)?.first);
+        for _ in 0..SLICE {
+            let Some((id, reader)) = next.and_then(|id| Some((id, self.all.get_mut(id.0)?))) else { break };
             next = reader.next;
             if concerns(&reader.seat) {
-                reader.ending = Some(reason);
                 reader.seat.end(reason);
                 wakeups.add(self.waiters.take(&mut reader.ticket));
-                self.not_live(id, Some(lane));
-                if let Some(client) = self.clients.as_mut().and_then(|clients| clients.by_lane.get_mut(&lane)) {
-                    client.ended += 1;
-                }
+                self.end_one(id, reason);
                 ended += 1;
             }
         }
+        *from = next;
         (ended, wakeups)
+    }
+
+    /// Nothing has ended this reader, and it is of this client.
+    fn is_live_in(&self, id: ReaderId, lane: LaneId) -> bool {
+        let is_live = |reader: &Reader| reader.generation == self.generation && reader.ending.is_none();
+        self.all.get(id.0).is_some_and(|reader| reader.lane == Some(lane) && is_live(reader))
+    }
+
+    /// No longer counts a live reader as live.
+    fn end_one(&mut self, id: ReaderId, reason: EndReason) {
+        let Some(reader) = self.all.get_mut(id.0) else { return };
+        reader.ending = Some(reason);
+        let lane = reader.lane;
+        self.not_live(id, lane);
+        let clients = self.clients.as_mut();
+        if let Some(client) = lane.and_then(|lane| clients?.by_lane.get_mut(&lane)) {
+            client.ended += 1;
+        }
+    }
+
+    /// Looks at a slice of the readers for some that were ended on another channel, and no longer counts these as live. Returns
+    /// whether there was one. The next call looks at the next slice.
+    pub(crate) fn find_ended(&mut self) -> bool {
+        let from = if self.looked < self.numbers { self.looked } else { 0 };
+        self.looked = from.saturating_add(SLICE as u32).min(self.numbers);
+        let mut found = false;
+        for id in (from..self.looked).map(ReaderId) {
+            let reader = self.all.get(id.0).filter(|reader| reader.generation == self.generation);
+            let reader = reader.filter(|reader| reader.ending.is_none());
+            if let Some(reason) = reader.and_then(|reader| reader.seat.ended()) {
+                self.end_one(id, reason);
+                found = true;
+            }
+        }
+        found
     }
 }
 
@@ -354,6 +391,45 @@ mod tests {
         readers.clients_before(usize::MAX).1.collect()
     }
 
+    /// Replaces the older readers of a reader's client. Returns in how many slices.
+    fn slices_of_replace(readers: &mut Readers, id: ReaderId) -> usize {
+        let (mut from, mut slices) = (None, 0);
+        loop {
+            drop(readers.replace(id, &mut from));
+            slices += 1;
+            if from.is_none() {
+                return slices;
+            }
+        }
+    }
+
+    #[test]
+    fn readers_that_stay_count_in_a_slice_too() {
+        let (mut readers, seats) = (Readers::default(), Arc::new(Seats::new(10_000)));
+        let all = of_client(&mut readers, &seats, 3 * SLICE);
+        // All but one are newer.
+        assert_eq!(slices_of_replace(&mut readers, all[1]), 3);
+        assert_eq!((readers.live(), readers.ending(all[0])), (3 * SLICE - 1, Some(EndReason::Replaced)));
+        let mut from = None;
+        drop(readers.replace(all[1], &mut from));
+        // One that has left meanwhile, to whose place another may have come, is no place to go on from.
+        readers.remove(from.unwrap());
+        readers.insert(None, seats.take().unwrap());
+        drop(readers.replace(all[1], &mut from));
+        assert_eq!(from, Some(all[2 * SLICE - 2]));
+    }
+
+    #[test]
+    fn readers_that_ended_on_another_channel_are_found_in_slices() {
+        let (mut readers, seats) = (Readers::default(), Arc::new(Seats::new(10_000)));
+        let all = of_client(&mut readers, &seats, 2 * SLICE);
+        readers.all.get(all[2 * SLICE - 1].0).unwrap().seat.end(EndReason::Disconnected);
+        assert_eq!([0; 4].map(|_| readers.find_ended()), [false, true, false, false]);
+        assert_eq!((readers.live(), readers.ended_of(BROADCAST)), (2 * SLICE - 1, 1));
+        all.into_iter().for_each(|id| drop(readers.remove(id)));
+        assert_eq!((readers.live(), readers.len(), seats.counts()), (0, 0, (0, 0)));
+    }
+
     #[test]
     fn of_two_that_replace_each_other_the_newer_stays() {
         for faster in [true, false] {
@@ -361,7 +437,7 @@ mod tests {
             let both = of_client(&mut readers, &seats, 2);
             let [older, newer] = both[..] else { unreachable!() };
             for id in if faster { [newer, older] } else { [older, newer] } {
-                assert!(!readers.replace(id).0);
+                assert_eq!(slices_of_replace(&mut readers, id), 1);
             }
             assert_eq!((readers.ending(older), readers.ending(newer)), (Some(EndReason::Replaced), None));
             assert_eq!((readers.live(), readers.len(), readers.ended_of(BROADCAST), seats.taken()), (1, 2, 1, 1));
@@ -376,7 +452,7 @@ mod tests {
             readers.insert(None, seats.take().unwrap());
             readers.remove(all[gone]);
             assert_eq!((listed(&readers), readers.nameless()), (vec![(BROADCAST, 2)], 1));
-            assert_eq!(readers.end_lane(BROADCAST, EndReason::Disconnected, |_| true).0, 2);
+            assert_eq!(readers.end_lane(BROADCAST, &mut None, EndReason::Disconnected, |_| true).0, 2);
             assert_eq!((readers.live(), readers.len(), listed(&readers)), (1, 3, vec![]));
             all.into_iter().for_each(|id| drop(readers.remove(id)));
             assert!(readers.clients.is_none() && readers.len() == 1);
@@ -389,8 +465,7 @@ mod tests {
         let (mut readers, seats) = (Readers::default(), Arc::new(Seats::new(10_000)));
         let all = of_client(&mut readers, &seats, 3 * SLICE);
         let newest = all[all.len() - 1];
-        let slices: Vec<_> = std::iter::from_fn(|| Some(readers.replace(newest).0)).take(4).collect();
-        assert_eq!(slices, [true, true, false, false]);
+        assert_eq!([0; 2].map(|_| slices_of_replace(&mut readers, newest)), [3, 1]);
         let of_lane: Vec<_> =
             std::iter::successors(readers.client(BROADCAST).unwrap().first, |id| readers.all.get(id.0).unwrap().next)
                 .collect();
@@ -401,7 +476,7 @@ mod tests {
     fn all_readers_are_ended_at_once_and_give_their_seats_back_in_slices() {
         let (mut readers, seats) = (Readers::default(), Arc::new(Seats::new(10_000)));
         let before = of_client(&mut readers, &seats, 2 * SLICE + 1);
-        assert_eq!(readers.end_lane(BROADCAST, EndReason::Disconnected, |_| true).0, SLICE);
+        assert_eq!(readers.end_lane(BROADCAST, &mut None, EndReason::Disconnected, |_| true).0, SLICE);
         assert_eq!(readers.end_all(EndReason::Closed).0, SLICE + 1);
         let after = of_client(&mut readers, &seats, 1);
         assert_eq!((readers.live(), readers.of(BROADCAST), readers.ended_of(BROADCAST)), (1, 1, 0));
