@@ -81,7 +81,8 @@ async fn send(
     let mut ledger = cluster.ledger.lock().unwrap();
     ledger.batches += usize::from(ids.len() > 1);
     // What is known of a part of the first try may be evicted.
-    ledger.torn += usize::from(!follow_one_another(&ids) && !(ledger.evicts && tries > 1));
+    let may_be_torn = ledger.evicts && tries > 1;
+    ledger.torn += usize::from(!may_be_torn && !follow_one_another(&ids));
     for (text, id) in texts.into_iter().zip(ids) {
         ledger.acknowledged.push(Publish {
             channel,
