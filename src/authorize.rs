@@ -14,6 +14,7 @@ mod bearer;
 mod decide;
 mod denied;
 mod function;
+mod recheck;
 mod request;
 
 pub(crate) use self::decide::{Decide, Refusal};

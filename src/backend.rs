@@ -6,12 +6,14 @@
 //! feature `redis`. A hub without a backend is in process, and that is not a `Backend`: its logs live in the channels
 //! themselves, so that a publish or a read takes a single lock.
 
+mod about;
 mod append;
 mod contract;
 mod entry;
 mod feed;
 mod heads;
 pub(crate) mod memory;
+mod notice;
 mod progress;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
@@ -22,10 +24,12 @@ pub(crate) use self::feed::channels as feed_channels;
 #[cfg(all(feature = "redis", fuzzing))]
 pub use self::redis::stored;
 pub use self::{
+    about::About,
     append::{Append, Appended, Expected, NewEvent, Placed},
     contract::{Backend, BackendFuture, Connected, Presence},
     entry::{Entry, Held, Marks},
     feed::{Ephemeral, Incoming, Message, Messages, Request, Requests},
     heads::{Head, Heads},
+    notice::Notice,
     progress::Progress,
 };

@@ -25,6 +25,9 @@
 //! | `ledger`, `reclaim` | the memory that all channels take; making room |
 //! | `due`, `sweep`, `slices` | upkeep: when, what, and how much at once |
 //! | `coverage`, `early`, `seam` | a hub whose log lives elsewhere |
+//! | `page`, `info` | what a channel holds, without a subscription |
+//! | `vigil`, `unread` | waiting until nobody reads a channel |
+//! | `recheck` | deciding anew whether a reader may go on |
 //! | `batch`, `grant`, `limits`, `options`, `sent` | public values |
 
 pub(crate) mod batch;
@@ -34,16 +37,19 @@ pub(crate) mod due;
 pub(crate) mod early;
 pub(crate) mod engine;
 pub(crate) mod grant;
+pub(crate) mod info;
 pub(crate) mod ledger;
 pub(crate) mod limits;
 pub(crate) mod merge;
 pub(crate) mod open;
 pub(crate) mod options;
+pub(crate) mod page;
 pub(crate) mod pass;
 pub(crate) mod position;
 pub(crate) mod positions;
 pub(crate) mod publish;
 pub(crate) mod readers;
+pub(crate) mod recheck;
 pub(crate) mod reclaim;
 pub(crate) mod registry;
 pub(crate) mod seam;
@@ -53,19 +59,22 @@ pub(crate) mod slices;
 pub(crate) mod state;
 pub(crate) mod subscription;
 pub(crate) mod sweep;
+mod unread;
+mod vigil;
 pub(crate) mod wait;
 pub(crate) mod write;
 
 pub use self::{
     batch::Batch,
     grant::Grant,
+    info::{ChannelState, Info},
     limits::Limits,
     options::{Duplicates, OpenOptions, Start},
+    page::Page,
     sent::Sent,
-    subscription::{Delivery, Subscription},
+    subscription::{Delivery, Resumed, Subscription},
 };
 pub(crate) use self::{
-    channels::end_client,
     engine::{Hub, HubSettings},
     open::open,
     subscription::{Run, Turn},

@@ -188,7 +188,10 @@ pub use crate::{
         AllowAll, AuthorizeRequest, Authorizer, AuthorizerFn, Bearer, BearerFuture, Denied, authorizer_fn, bearer,
     },
     error::{BackendError, InvalidText, OpenError, PublishError, RouteError, SerializeError},
-    hub::{Batch, Delivery, Duplicates, Grant, Limits, OpenOptions, Sent, Start, Subscription},
+    hub::{
+        Batch, ChannelState, Delivery, Duplicates, Grant, Info, Limits, OpenOptions, Page, Resumed, Sent, Start,
+        Subscription,
+    },
     log::Retention,
     observe::Stats,
     publisher::{Channel, Opening, Publisher, PublisherBuilder},

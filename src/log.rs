@@ -37,7 +37,7 @@ pub(crate) use self::{
     marks::Marks,
     read::View,
     remains::Remains,
-    tombstone::Tombstone,
+    tombstone::{Epitaph, Known, Tombstone},
     written::First,
 };
 use self::{
@@ -81,11 +81,13 @@ pub(crate) struct Log {
     last: Offset,
     /// None as long as there is nothing to say of any writer.
     written: Option<Box<Written>>,
+    /// It began after this. What is gone up to here was never of it, as far as is known.
+    since: Offset,
 }
 
 impl Log {
     pub(crate) fn new(retention: Retention, before: Tombstone, now: Instant) -> Self {
-        let Tombstone { broadcast, marks, finished, exceptions, last, fence } = before;
+        let Tombstone { broadcast, marks, finished, since, exceptions, last, fence } = before;
         let clients = marks.map(|marks| Box::new(Clients::new(0, *marks)));
         Self {
             retention,
@@ -103,6 +105,7 @@ impl Log {
             finished,
             last,
             written: fence.map(|fence| Box::new(Written::of_fence(fence))),
+            since,
         }
     }
 
@@ -235,6 +238,27 @@ impl Log {
         self.finished
     }
 
+    /// It began after this offset, as far as is known: what is gone up to here is not missing at its beginning.
+    pub(crate) fn since(&self) -> Offset {
+        self.since
+    }
+
+    /// The offset of the last event that it had, whoever that was for; `None` if it never had one, as far as is known.
+    pub(crate) fn last_offset(&self) -> Option<Offset> {
+        let of_clients = self.clients.as_ref().map_or(Offset::START, |clients| clients.highest());
+        Some(self.broadcast.evicted_with_all().max(of_clients).max(self.last)).filter(|last| *last > self.since)
+    }
+
+    /// It has had an event, or was finished without any.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.finished || self.last_offset().is_some()
+    }
+
+    /// How many events are held, and what they count against a limit in bytes.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.events, self.bytes)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.events == 0
     }
@@ -331,14 +355,14 @@ impl Log {
         let exceptions = self.exceptions.as_mut().and_then(|exceptions| exceptions.bury());
         remains.add_exceptions(self.exceptions.take());
         let marks = self.clients.take().and_then(|clients| remains.take(*clients));
-        let (fence, last) = (self.fence(), self.last);
+        let (fence, last, since) = (self.fence(), self.last, self.since);
         self.written.take().into_iter().for_each(|written| remains.add_written(*written));
-        (Tombstone { broadcast, marks, finished: self.finished, exceptions, last, fence }, remains.into_box())
+        (Tombstone { broadcast, marks, finished: self.finished, since, exceptions, last, fence }, remains.into_box())
     }
 
     /// Empty again, with what is known of `before`; lanes that have readers keep their places.
     pub(crate) fn restart(&mut self, before: Tombstone) -> Option<Box<Remains>> {
-        let Tombstone { broadcast, marks, finished, exceptions, last, .. } = before;
+        let Tombstone { broadcast, marks, finished, since, exceptions, last, .. } = before;
         let broadcasts = std::mem::replace(&mut self.broadcast, Lane::new(broadcast));
         let mut remains = Remains::new(std::mem::take(&mut self.events), broadcasts);
         remains.add_exceptions(std::mem::replace(&mut self.exceptions, exceptions));
@@ -356,7 +380,7 @@ impl Log {
         self.drop_void();
         // What comes may be older than what was there.
         (self.finished, self.oldest_at, self.newest_at, self.bytes) = (finished, 0, 0, 0);
-        self.last = last;
+        (self.last, self.since) = (last, since);
         remains.into_box()
     }
 

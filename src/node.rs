@@ -12,6 +12,8 @@
 //! | `level` | a number that grows, and those who wait for it |
 //! | `mirror` | one channel: what becomes of an event of the feed, and of what was read |
 //! | `pass` | ephemeral events, to the store and from its feed |
+//! | `reading` | what a channel holds in the store, without a subscription |
+//! | `told` | what nodes tell each other |
 //! | `driver` | the task: sessions, pauses, channels that nobody reads |
 
 pub(crate) mod driver;
@@ -20,4 +22,6 @@ pub(crate) mod link;
 pub(crate) mod mirror;
 pub(crate) mod opening;
 pub(crate) mod pass;
+mod reading;
 pub(crate) mod remote;
+pub(crate) mod told;

@@ -1,7 +1,9 @@
 //! The write handle: what an application does with a hub, and how it opens a subscription to it.
 
+mod access;
 mod builder;
 mod opening;
+mod read;
 mod writing;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -10,7 +12,7 @@ pub use self::{builder::PublisherBuilder, opening::Opening};
 use crate::{
     backend::Connected,
     error::{BackendError, InvalidText},
-    hub::{self, Grant, Hub, Limits, OpenOptions, Subscription, end_client},
+    hub::{self, Grant, Hub, Limits, OpenOptions, Subscription},
     node::{self, remote::Remote},
     observe::Stats,
     wire::{
@@ -28,11 +30,12 @@ use crate::{
 /// You read with an [`SseLayer`](crate::SseLayer) that holds a clone, or with a [`Subscription`](crate::Subscription).
 /// A publisher also works outside of a runtime.
 ///
-/// With a remote [backend](PublisherBuilder::backend), this is one node of several. Three things span all nodes:
-/// published events reach the readers of every node, [`Channel::close`] ends them everywhere, and [`Channel::presence`]
-/// counts them everywhere. Everything else is local to this node, which knows its own connections, and of the log only
+/// With a remote [backend](PublisherBuilder::backend), this is one node of several. These things span all nodes:
+/// published events reach the readers of every node; [`Channel::close`], `disconnect` and
+/// [`reauthorize`](Self::reauthorize) reach them everywhere; and [`Channel::presence`] counts them everywhere. Everything
+/// else is local to this node, which knows its own connections, and of the log only
 /// what its own readers read: [`Sent::reached`], [`Channel::recent`], `channels`, `connections`, `clients`,
-/// `disconnect`, `shutdown` and `stats`. A node that only publishes has nothing to report there.
+/// `shutdown` and `stats`. A node that only publishes has nothing to report there.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -119,20 +122,6 @@ impl Publisher {
     /// not [read the end](Stats::lingering) yet.
     pub fn connections(&self) -> usize {
         self.handle.hub.seats.taken()
-    }
-
-    /// Ends all of a client's connections to this node, and returns how many there were. A connection to several
-    /// channels counts once for each.
-    ///
-    /// The connections are told not to reconnect: they get a `goodbye`, and a browser that reconnects all the same gets
-    /// a 204. To keep the client away for good, deny it in the authorizer. This call visits every channel, so its cost
-    /// grows with the number of channels; no lock is held for longer than one channel and a few hundred connections
-    /// take. If you know the channel, use [`Channel::disconnect`].
-    pub fn disconnect<C>(&self, client: C) -> usize
-    where
-        C: TryInto<ClientId>,
-    {
-        client.try_into().map_or(0, |client| self.handle.hub.disconnect(&client))
     }
 
     /// Shuts the hub down.
@@ -253,13 +242,6 @@ impl Channel {
         let Ok(name) = &self.name else { return Vec::new() };
         let clients = self.handle.hub.registry.get(name).map(|shared| shared.clients().0);
         clients.unwrap_or_default().into_iter().collect()
-    }
-
-    /// Ends a client's connections to this channel, as [`Publisher::disconnect`] does for all channels. Returns how
-    /// many there were.
-    pub fn disconnect<C: TryInto<ClientId>>(&self, client: C) -> usize {
-        let (Ok(name), Ok(client)) = (&self.name, client.try_into()) else { return 0 };
-        self.handle.hub.registry.get(name).map_or(0, |shared| end_client(&shared, &client))
     }
 
     /// Ends all connections to the channel, tells them not to reconnect, and forgets the channel's history.

@@ -440,7 +440,7 @@ async fn a_strict_body_breaks_off_when_its_stream_ends_early() {
         let mut newer = None;
         match end {
             "shutdown" => _ = publisher.shutdown(Duration::ZERO).await,
-            "disconnected" => _ = publisher.disconnect(ana),
+            "disconnected" => _ = publisher.disconnect(ana).await.unwrap(),
             "closed" => _ = publisher.channel(A).close().await.unwrap(),
             "replaced" => newer = Some(options.open(&publisher, grant(), None).await.unwrap()),
             _ => {}

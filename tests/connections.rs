@@ -43,7 +43,7 @@ fn a_reader_that_ended_on_one_channel_counts_on_none_of_its_others() {
     let open = |options: &OpenOptions| ready(options.open(&publisher, grant(&["b"], "ana"), None));
     assert!(limits.iter().all(|options| open(options).is_err()));
     // It has not read that yet.
-    publisher.channel("a").disconnect("ana");
+    ready(publisher.channel("a").disconnect("ana")).unwrap();
     assert!(limits.iter().all(|options| open(options).is_ok()));
     assert_eq!(publisher.channel("b").connections(), 0);
 }
@@ -77,17 +77,17 @@ fn a_disconnected_client_gets_the_end_at_once_and_others_nothing() {
     let mut ana: Vec<_> = [&["a"][..], &["a", "b"], &["b"]].map(|channels| live(&publisher, channels, "ana")).into();
     let mut bob = live(&publisher, &["a"], "bob");
     send(&publisher, "a", "unread");
-    assert_eq!(publisher.channel("a").disconnect("ana"), 2);
+    assert_eq!(ready(publisher.channel("a").disconnect("ana")).unwrap(), 2);
     assert_eq!(publisher.channel("a").connections(), 1);
-    assert_eq!(publisher.disconnect("ana"), 2, "its connections on b");
-    assert_eq!(publisher.disconnect("ana"), 0);
+    assert_eq!(ready(publisher.disconnect("ana")).unwrap(), 2, "its connections on b");
+    assert_eq!(ready(publisher.disconnect("ana")).unwrap(), 0);
     for reader in &mut ana {
         assert!(matches!(poll(reader), Poll::Ready(None)));
         assert_eq!(reader.end_reason(), Some(EndReason::Disconnected));
     }
     assert_eq!(texts(&mut bob), ["unread"]);
-    assert_eq!(publisher.disconnect("nobody"), 0);
-    assert_eq!(publisher.disconnect("not\nvalid"), 0);
+    assert_eq!(ready(publisher.disconnect("nobody")).unwrap(), 0);
+    assert_eq!(ready(publisher.disconnect("not\nvalid")).unwrap(), 0);
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn two_newcomers_that_open_at_the_same_time_do_not_both_stay() {
 fn a_client_that_was_disconnected_is_not_among_the_clients() {
     let publisher = Publisher::new();
     let _reader = live(&publisher, &["a"], "ana");
-    assert_eq!(publisher.channel("a").disconnect("ana"), 1);
+    assert_eq!(ready(publisher.channel("a").disconnect("ana")).unwrap(), 1);
     assert_eq!(publisher.channel("a").clients(), []);
 }
 
@@ -170,7 +170,7 @@ fn a_parked_reader_is_woken_by_its_end() {
     let publisher = Publisher::new();
     let ends: [fn(&Publisher); 3] = [
         // A reader of two channels may have left the second one before the hub looks at it.
-        |publisher| assert!((2..=3).contains(&publisher.disconnect("ana"))),
+        |publisher| assert!((2..=3).contains(&ready(publisher.disconnect("ana")).unwrap())),
         |publisher| assert_eq!(close(publisher, "a"), 2),
         |publisher| drop(open(publisher, Duplicates::Replace, &["a"]).unwrap()),
     ];
@@ -291,8 +291,10 @@ fn a_client_that_replaces_its_connections_and_reads_none_takes_one_place() {
 fn a_connection_that_somebody_ended_gives_its_place_back_at_once() {
     type End = fn(&Publisher);
     let ends: [End; 3] = [
-        |publisher| assert_eq!(publisher.disconnect("ana"), 6),
-        |publisher| assert_eq!(["a", "b"].map(|channel| publisher.channel(channel).disconnect("ana")), [3, 3]),
+        |publisher| assert_eq!(ready(publisher.disconnect("ana")).unwrap(), 6),
+        |publisher| {
+            assert_eq!(["a", "b"].map(|channel| ready(publisher.channel(channel).disconnect("ana")).unwrap()), [3, 3])
+        },
         |publisher| assert_eq!(["a", "b"].map(|channel| close(publisher, channel)), [3, 3]),
     ];
     for end in ends {
@@ -313,7 +315,7 @@ fn a_connection_that_is_ended_on_one_channel_ends_before_it_reads_on_another() {
     let mut reader = live(&publisher, &["a", "b"], "ana");
     ["a", "b", "b"].iter().for_each(|channel| drop(send(&publisher, channel, 1)));
     assert_eq!(text(&deliver(&mut reader)), "1");
-    assert_eq!(publisher.channel("a").disconnect("ana"), 1);
+    assert_eq!(ready(publisher.channel("a").disconnect("ana")).unwrap(), 1);
     assert_eq!(texts(&mut reader), [""; 0]);
     assert_eq!(reader.end_reason(), Some(EndReason::Disconnected));
 }
@@ -329,7 +331,7 @@ fn deliver(reader: &mut Subscription) -> tower_sse::Delivery {
 fn a_client_of_many_connections_is_disconnected_from_all() {
     let publisher = Publisher::new();
     let readers: Vec<_> = (0..1_000).map(|_| live(&publisher, &["a"], "ana")).collect();
-    assert_eq!(publisher.channel("a").disconnect("ana"), 1_000);
+    assert_eq!(ready(publisher.channel("a").disconnect("ana")).unwrap(), 1_000);
     assert_eq!((publisher.connections(), publisher.stats().lingering), (0, 1_000));
     drop(readers);
 }

@@ -976,7 +976,7 @@ async fn a_disconnected_reader_that_reconnects_gets_a_204() {
     let publisher = Publisher::new();
     let layer = layer(&publisher);
     let mut stream = open(&layer, get("/sse/a/ana")).await;
-    assert_eq!(publisher.disconnect("ana"), 1);
+    assert_eq!(publisher.disconnect("ana").await.unwrap(), 1);
     let rest = drain(&mut stream).await;
     assert!(rest.starts_with("event: goodbye\n"), "{rest}");
     let id = rest.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
@@ -991,7 +991,7 @@ async fn sent_away() -> (Publisher, SseLayer, String) {
     let mut stream = open(&layer, get("/sse/a/ana")).await;
     publish(&publisher, "a", "1").await;
     assert_eq!(data(&next(&mut stream).await.unwrap()), ["1"]);
-    publisher.disconnect("ana");
+    publisher.disconnect("ana").await.unwrap();
     let rest = drain(&mut stream).await;
     (publisher, layer, rest)
 }

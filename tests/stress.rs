@@ -209,8 +209,8 @@ fn make_trouble(publisher: &Publisher, round: &Round, over: &AtomicBool) -> Vec<
                 published.extend(finish_one(publisher, &channel));
                 finished.insert(channel);
             }
-            2 => drop(publisher.disconnect(CLIENTS[1 + random.below(2) as usize])),
-            _ => drop(publisher.channel(channel).disconnect(CLIENTS[1 + random.below(2) as usize])),
+            2 => drop(ready(publisher.disconnect(CLIENTS[1 + random.below(2) as usize])).unwrap()),
+            _ => drop(ready(publisher.channel(channel).disconnect(CLIENTS[1 + random.below(2) as usize])).unwrap()),
         }
     }
     published

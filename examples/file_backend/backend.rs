@@ -18,7 +18,7 @@ use tower_sse::{
     BackendError, ChannelName, ClientId, Cursor, CustomId, Epoch, IdempotencyKey, Offset, Retention,
     backend::{
         Append, Appended, Backend, BackendFuture, Connected, Entry, Ephemeral, Head, Heads, Held, Message, Messages,
-        NewEvent, Placed, Presence, Request, Requests,
+        NewEvent, Notice, Placed, Presence, Request, Requests,
     },
 };
 
@@ -169,6 +169,13 @@ impl Backend for FileBackend {
                     _ = &mut lost => return Err(BackendError::new("the node is too slow")),
                 }
             }
+        })
+    }
+
+    fn tell(&self, notice: Notice) -> BackendFuture<'_, ()> {
+        self.answer(|store| {
+            store.watchers.retain(|watcher| watcher.messages.try_send(Message::Told(notice.clone())));
+            Ok(())
         })
     }
 
@@ -327,7 +334,7 @@ impl Store {
         channel.evict(retention, Instant::now());
         held.head = channel.head;
         held.marks = channel.marks.clone();
-        (held.finished, held.closed) = (channel.finished, channel.closed);
+        (held.finished, held.closed, held.since) = (channel.finished, channel.closed, channel.closed_at);
         let kept = channel.held.iter().filter(|kept| kept.entry.offset > after);
         held.entries = kept.map(|kept| kept.entry.clone().aged(kept.at.elapsed())).collect();
         held

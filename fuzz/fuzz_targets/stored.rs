@@ -49,7 +49,7 @@ enum Reply<'a> {
         closed: Text<'a>,
         /// The last offset, the highest one that is evicted, the last one for everybody, and the last one for clients
         /// that are not listed; how many events there are, of how many bytes; the time; and how many were asked for.
-        numbers: [Text<'a>; 8],
+        numbers: [Text<'a>; 9],
         clients: Vec<(Client<'a>, Text<'a>)>,
         entries: Vec<Stored<'a>>,
     },

@@ -3,10 +3,12 @@
 use std::{pin::Pin, time::Duration};
 
 use super::{
+    about::About,
     append::{Append, Appended},
     entry::Held,
     feed::{Ephemeral, Messages, Requests},
     heads::Heads,
+    notice::Notice,
     progress::Progress,
 };
 use crate::{
@@ -143,6 +145,38 @@ pub trait Backend: Send + Sync + 'static {
         self.read(channel, after, retention.unwrap_or_default())
     }
 
+    /// Like [`read_paged`](Self::read_paged), but returns no more than the oldest `limit` events after `after`, and
+    /// [says](Held::more) whether there are more. By default it reads them all and leaves out the others.
+    ///
+    /// It is called by [`Channel::read`](crate::Channel::read). Implement it if your store can read a part of a long channel
+    /// for less.
+    fn read_some(
+        &self,
+        channel: ChannelName,
+        after: Offset,
+        retention: Option<Retention>,
+        limit: usize,
+        progress: Progress,
+    ) -> BackendFuture<'_, Held> {
+        Box::pin(async move {
+            let mut held = self.read_paged(channel, after, retention, progress).await?;
+            held.cut(limit);
+            Ok(held)
+        })
+    }
+
+    /// Returns how a channel is, without its events. By default it reads them all.
+    ///
+    /// It is called by [`Channel::info`](crate::Channel::info). Implement it if your store can tell for less.
+    fn about(
+        &self,
+        channel: ChannelName,
+        retention: Option<Retention>,
+        progress: Progress,
+    ) -> BackendFuture<'_, About> {
+        Box::pin(async move { Ok(About::of(self.read_paged(channel, Offset::START, retention, progress).await?)) })
+    }
+
     /// Returns how far each of these channels is, as of one moment. A node asks for a few hundred channels at a time, and
     /// reads those that it does not have completely.
     fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Heads>;
@@ -160,6 +194,16 @@ pub trait Backend: Send + Sync + 'static {
     /// Runs a feed: handles the [requests](super::Request) and sends [messages](super::Message). It returns `Ok` when
     /// the requests end, and an error when it can't go on. The node drops the future if nothing came for too long.
     fn feed(&self, requests: Requests, messages: Messages) -> BackendFuture<'_, ()>;
+
+    /// Passes a notice to all feeds that there are, whatever channels they watch, as [`Message::Told`]. The store keeps
+    /// nothing of it: a node whose feed is away at that moment does not get it, and a notice that failed may have reached
+    /// some nodes. By default it fails, because the store can't do that.
+    ///
+    /// [`Message::Told`]: super::Message::Told
+    fn tell(&self, notice: Notice) -> BackendFuture<'_, ()> {
+        drop(notice);
+        Box::pin(async { Err(BackendError::new("the backend passes no notices to other nodes")) })
+    }
 
     /// Records who is connected to a node, replacing what the node reported before. Forget it if the node does not
     /// report again for about three times [`Presence::EVERY`]. By default nothing is kept.

@@ -106,9 +106,16 @@ pub struct Held {
     pub marks: Marks,
     /// Whether the channel is finished, and takes no more events.
     pub finished: bool,
+    /// The channel began after this offset, as far as the store knows: what the marks say of offsets up to here is about
+    /// events from before it was last [closed](super::Backend::close), or about a channel that the store has forgotten and
+    /// that may never have been. A store that does not know leaves it at [`Offset::START`]; a reader that wants the
+    /// [whole](crate::Start::Whole) channel then gets a gap wherever there are marks.
+    pub since: Offset,
     /// How often the channel was [closed](super::Backend::close), as far as the store knows. From this, a node that
     /// missed a close notices it.
     pub closed: u64,
+    /// Whether events are held after these that were left out, because [fewer](super::Backend::read_some) were asked for.
+    pub more: bool,
     /// The retention that the store uses for the channel, if it may differ from the node's setting. The node's mirror
     /// of the channel then follows it.
     pub retention: Option<Retention>,
@@ -122,6 +129,12 @@ pub struct Held {
 }
 
 impl Held {
+    /// Leaves no more than the oldest `limit` events.
+    pub(super) fn cut(&mut self, limit: usize) {
+        self.more |= self.entries.len() > limit;
+        self.entries.truncate(limit);
+    }
+
     /// Creates the answer for a channel that nothing is known of.
     pub fn new(epoch: Epoch, level: Offset) -> Self {
         let (entries, marks) = (Vec::new(), Marks::default());
@@ -132,6 +145,8 @@ impl Held {
             entries,
             marks,
             finished: false,
+            since: Offset::START,
+            more: false,
             closed: 0,
             retention: None,
             before: None,
@@ -200,9 +215,10 @@ impl Marks {
         self.clients.values().copied().fold(self.broadcast.max(self.others), Offset::max)
     }
 
-    pub(crate) fn into_tombstone(self, finished: bool) -> Tombstone {
+    /// What is remembered of a log that began after `since`.
+    pub(crate) fn into_tombstone(self, finished: bool, since: Offset) -> Tombstone {
         let marks = crate::log::Marks::of(self.clients, self.others);
-        Tombstone { broadcast: self.broadcast, marks: marks.into_box(), finished, ..Tombstone::default() }
+        Tombstone { broadcast: self.broadcast, marks: marks.into_box(), finished, since, ..Tombstone::default() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::entry::Entry;
+use super::{entry::Entry, notice::Notice};
 use crate::wire::{
     cursor::{Cursor, Epoch, Offset},
     except::Except,
@@ -55,6 +55,8 @@ pub enum Message {
     },
     /// A channel was [closed](super::Backend::close).
     Closed(ChannelName),
+    /// A node has [told](super::Backend::tell) all others something.
+    Told(Notice),
     /// The feed has sent every event it had to carry up to this cursor, which is the last one that the hub had
     /// assigned.
     Level(Cursor),

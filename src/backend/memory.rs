@@ -8,14 +8,14 @@ use std::{sync::Arc, time::Instant};
 use self::{graves::Graves, keys::Keys};
 use crate::{
     footprint::Tally,
-    log::{First, LaneId, Log, Remains, Tombstone},
+    log::{Epitaph, First, LaneId, Log, Remains, Tombstone},
     observe::Counters,
     random,
     sync::{AtomicU64, Mutex, Ordering, lock},
     wire::{
         cursor::{Cursor, Epoch, Offset},
         encode::{Draft, Sealed},
-        name::{ChannelName, CustomId, IdempotencyKey},
+        name::{ChannelName, ClientId, CustomId, IdempotencyKey},
     },
 };
 
@@ -141,6 +141,11 @@ impl Memory {
     /// Remembers a channel that is dropped. What is forgotten for that is to be freed where no lock is held.
     pub(crate) fn bury(&self, channel: ChannelName, tombstone: Tombstone) -> Option<Box<Remains>> {
         lock(&self.graves).bury(channel, tombstone)
+    }
+
+    /// What is known of a channel that was dropped, for a client or for everybody.
+    pub(crate) fn peek(&self, channel: &ChannelName, client: Option<&ClientId>) -> Epitaph {
+        lock(&self.graves).peek(channel, client)
     }
 
     /// Forgets of a dropped channel that it was finished.

@@ -20,7 +20,8 @@
 //! so from then on everything before it counts as evicted. A finished channel stays whole: a server has what it was given up to some
 //! moment, and the last event is part of that.
 //!
-//! Events of a channel are pushed through `f:<database>:<channel>`, and levels for one node through `l:<number>`.
+//! Events of a channel are pushed through `f:<database>:<channel>`, levels for one node through `l:<number>`, and what nodes tell
+//! each other through `a:<database>`.
 
 mod builder;
 mod feed;
@@ -53,7 +54,7 @@ use self::{
     scripts::Scripts,
 };
 use super::{
-    Append, Appended, Backend, BackendFuture, Connected, Ephemeral, Heads, Held, Messages, NewEvent, Presence,
+    Append, Appended, Backend, BackendFuture, Connected, Ephemeral, Heads, Held, Messages, NewEvent, Notice, Presence,
     Progress, Requests,
 };
 use crate::{
@@ -312,6 +313,14 @@ impl Backend for Redis {
 
     fn feed(&self, requests: Requests, messages: Messages) -> BackendFuture<'_, ()> {
         Box::pin(feed::run(&self.0, requests, messages))
+    }
+
+    fn tell(&self, notice: Notice) -> BackendFuture<'_, ()> {
+        Box::pin(async move {
+            let mut ask = self.0.scripts.tell.key(self.0.keys.hub());
+            ask.arg(self.0.keys.told()).arg(notice.as_str());
+            self.0.link.ask(&ask).await.map(drop)
+        })
     }
 
     fn refresh(&self, present: Presence) -> BackendFuture<'_, ()> {

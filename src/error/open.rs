@@ -19,6 +19,7 @@ pub(crate) enum OpenErrorKind {
     ShuttingDown,
     Expired,
     Over,
+    Absent,
     Unavailable,
 }
 
@@ -66,6 +67,12 @@ impl OpenError {
         self.0 == OpenErrorKind::Over
     }
 
+    /// Returns `true` if a channel has never had an event, and the options ask for [existing](crate::OpenOptions::existing)
+    /// channels. Over HTTP this is a 404.
+    pub fn is_absent(&self) -> bool {
+        self.0 == OpenErrorKind::Absent
+    }
+
     /// Returns `true` if the [`Backend`](crate::backend::Backend) did not answer in time. A later attempt may succeed.
     pub fn is_unavailable(&self) -> bool {
         self.0 == OpenErrorKind::Unavailable
@@ -92,6 +99,7 @@ impl fmt::Display for OpenError {
             OpenErrorKind::ShuttingDown => "the hub is shutting down",
             OpenErrorKind::Expired => "the grant has expired",
             OpenErrorKind::Over => "nothing is left to read and nothing more will come",
+            OpenErrorKind::Absent => "the channel does not exist",
             OpenErrorKind::Unavailable => "the backend is not available",
         })
     }

@@ -6,6 +6,7 @@ use super::{
     coverage::Coverage,
     engine::{Hub, now},
     readers::SLICE,
+    seats::Seat,
     state::{Shared, State},
 };
 use crate::{
@@ -113,7 +114,18 @@ impl Hub {
 
     /// Ends the readers of a client on all channels. Returns how many.
     pub(crate) fn disconnect(&self, client: &ClientId) -> usize {
-        self.registry.all().map(|shared| end_client(&shared, client)).sum()
+        self.registry.all().map(|shared| end_client(&shared, client, EndReason::Disconnected, |_| true)).sum()
+    }
+
+    /// The same on one channel.
+    pub(crate) fn disconnect_from(&self, name: &ChannelName, client: &ClientId) -> usize {
+        let shared = self.registry.get(name);
+        shared.map_or(0, |shared| end_client(&shared, client, EndReason::Disconnected, |_| true))
+    }
+
+    /// Has the readers of a client on all channels authorized anew. Returns how many there are.
+    pub(crate) fn reauthorize(&self, client: &ClientId) -> usize {
+        self.registry.all().map(|shared| reauthorize(&shared, client)).sum()
     }
 
     /// Ends all readers of a channel, and forgets its history and that it was finished. Returns how many readers there were.
@@ -170,19 +182,34 @@ impl Hub {
     }
 }
 
-/// Ends the readers of a client on one channel, in slices. Returns how many.
-pub(crate) fn end_client(shared: &Shared, client: &ClientId) -> usize {
+/// Ends the readers of a client on one channel, of those that `concerns`, in slices. Returns how many.
+fn end_client(shared: &Shared, client: &ClientId, reason: EndReason, concerns: impl Fn(&Seat) -> bool) -> usize {
     let connected = |state: &State| state.log.lane_of(client).map_or(0, |lane| state.readers.of(lane));
     // No more than there are now: the client may reconnect as fast.
-    let (mut left, mut all) = (connected(&shared.look()), 0);
+    let (mut left, mut all, mut from) = (connected(&shared.look()), 0, None);
     while left > 0 {
         let mut state = shared.change();
         let Some(lane) = state.log.lane_of(client) else { break };
-        let (ended, wakeups) = state.readers.end_lane(lane, &mut None, EndReason::Disconnected, |_| true);
+        let (ended, wakeups) = state.readers.end_lane(lane, &mut from, reason, &concerns);
         drop(state);
         drop(wakeups);
         all += ended;
-        left = if ended < SLICE { 0 } else { left.saturating_sub(ended) };
+        left = if from.is_none() { 0 } else { left.saturating_sub(SLICE) };
     }
     all
+}
+
+/// Has the readers of a client on one channel authorized anew: those of which that can be decided here wait for the decision,
+/// and the others are sent back to the authorizer. Returns how many there are.
+fn reauthorize(shared: &Shared, client: &ClientId) -> usize {
+    if shared.look().log.lane_of(client).is_none() {
+        return 0;
+    }
+    let sent_back = end_client(shared, client, EndReason::Reauthorize, |seat| !seat.has_open_access());
+    let mut state = shared.change();
+    let Some(lane) = state.log.lane_of(client) else { return sent_back };
+    let (called, wakeups) = state.readers.call(lane);
+    drop(state);
+    drop(wakeups);
+    sent_back + called
 }

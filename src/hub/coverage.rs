@@ -105,7 +105,12 @@ impl Coverage {
 
     /// The place of a cursor of the epoch before in this log, if its offsets go on.
     pub(crate) fn translate(&self, cursor: Cursor) -> Option<Offset> {
-        let before = self.before.filter(|before| before.epoch == cursor.epoch)?;
+        Self::place_in(self.before, cursor)
+    }
+
+    /// The same, of a log of which this was the epoch before.
+    pub(crate) fn place_in(before: Option<Cursor>, cursor: Cursor) -> Option<Offset> {
+        let before = before.filter(|before| before.epoch == cursor.epoch)?;
         // A reader may have got more of that epoch than is left.
         Some(cursor.offset.min(before.offset))
     }

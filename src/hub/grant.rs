@@ -2,6 +2,9 @@
 
 use std::{
     collections::HashSet,
+    fmt,
+    pin::Pin,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -29,6 +32,7 @@ pub struct Grant {
     pub(crate) channels: Vec<ChannelName>,
     pub(crate) client: Option<ClientId>,
     pub(crate) expires: Option<Instant>,
+    pub(crate) recheck: Option<Recheck>,
 }
 
 impl Grant {
@@ -36,7 +40,7 @@ impl Grant {
     pub fn new(channels: impl IntoIterator<Item = ChannelName>) -> Self {
         let mut seen = HashSet::new();
         let channels = channels.into_iter().filter(|channel| seen.insert(channel.clone())).collect();
-        Self { channels, client: None, expires: None }
+        Self { channels, client: None, expires: None, recheck: None }
     }
 
     /// Binds the connection to a client, so that it also gets the events sent to that client only. The default is
@@ -72,5 +76,35 @@ impl Grant {
     /// Returns the client that the connection is bound to.
     pub fn client_id(&self) -> Option<&ClientId> {
         self.client.as_ref()
+    }
+}
+
+/// What was decided.
+pub(crate) enum Verdict {
+    Granted(Grant),
+    Denied,
+    /// Nobody could decide. That may pass.
+    Failed,
+}
+
+pub(crate) type Deciding = Pin<Box<dyn Future<Output = Verdict> + Send>>;
+
+/// How to decide anew about a reader.
+#[derive(Clone)]
+pub(crate) struct Recheck(Arc<dyn Fn() -> Deciding + Send + Sync>);
+
+impl Recheck {
+    pub(crate) fn new(decide: impl Fn() -> Deciding + Send + Sync + 'static) -> Self {
+        Self(Arc::new(decide))
+    }
+
+    pub(crate) fn decide(&self) -> Deciding {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Recheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Recheck")
     }
 }

@@ -120,11 +120,16 @@ impl Merge {
     }
 
     /// Gives the places back.
-    pub(crate) fn leave(mut self, hub: &Hub) {
-        self.places.into_iter().for_each(|position| position.leave(hub));
+    pub(crate) fn leave(self, hub: &Hub) {
+        self.into_places(hub).into_iter().for_each(|position| position.leave(hub));
+    }
+
+    /// Takes the places apart again.
+    pub(crate) fn into_places(mut self, hub: &Hub) -> Vec<Position> {
         if let Some(elsewhere) = &hub.elsewhere {
             elsewhere.leave(&mut self.waits);
         }
+        self.places
     }
 
     /// What comes next after `cursor`. `None` if there is nothing to read now: then the reader is parked in each channel that has

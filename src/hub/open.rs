@@ -54,7 +54,7 @@ impl OpenOptions {
         grant: Grant,
         requested: Option<&[u8]>,
     ) -> Result<(Subscription, Cursor), OpenError> {
-        let Grant { channels, client, expires } = grant;
+        let Grant { channels, client, expires, recheck } = grant;
         if channels.is_empty() {
             return Err(OpenErrorKind::NoChannel.into());
         }
@@ -77,6 +77,9 @@ impl OpenOptions {
         // Read before the channels are entered, so that what is published in between is not skipped.
         let last = hub.cursor(hub.memory.last());
         let mut subscription = Subscription::new(hub.clone(), seat.clone(), expires);
+        if let Some(recheck) = recheck {
+            subscription.set_recheck(recheck);
+        }
         let positions = subscription.positions();
         for channel in &channels {
             positions.add(self.enter(hub, &seat, channel, client.as_ref())?);
@@ -105,8 +108,14 @@ impl OpenOptions {
         let missed = positions.begin();
         // Events up to `last` may still be on their way here. A cursor beyond `whole` would skip them.
         let whole = positions.whole_up_to(&hub).min(last);
+        if self.existing && positions.any_absent() {
+            return Err(OpenErrorKind::Absent.into());
+        }
         let fresh = if id.is_none() { self.fresh(positions, last) } else { None };
         let (cursor, reason) = match &id {
+            None if self.start == Start::Whole && positions.have_lost_beginning() => {
+                (Offset::START, Some(GapReason::Evicted))
+            }
             None => (fresh.unwrap_or_else(|| go_on_before(positions.first_after(Offset::START), whole)), None),
             Some(id) => resume(positions, id.as_ref(), at(last), missed),
         };
@@ -129,7 +138,7 @@ impl OpenOptions {
         if gap.is_some() || fresh.is_some() {
             positions.tell_up_to(cursor);
         }
-        subscription.start_at(at(cursor), gap);
+        subscription.start_at(at(cursor), requested.is_some(), gap);
         if !self.probe {
             self.settle(&subscription, requested.is_some());
         }
@@ -206,7 +215,7 @@ impl OpenOptions {
             Start::Last(0) => Some(last),
             // A reader of channels that are all finished can only want what is left of them.
             Start::Live if !positions.all_finishing() => Some(last),
-            Start::Live | Start::Earliest => None,
+            Start::Live | Start::Earliest | Start::Whole => None,
             Start::Last(n) => positions.before_last(n),
         }
     }

@@ -12,6 +12,13 @@ pub enum Start {
     Live,
     /// At the earliest event that is held.
     Earliest,
+    /// At the first event that was ever published to the channel. If it or an event after it that was for the reader is no
+    /// longer held, the reader first gets a [`Gap`](crate::Gap) whose reason is
+    /// [evicted](crate::GapReason::Evicted), as if it resumed from before that event.
+    ///
+    /// A channel begins with its first event, and again after a [close](crate::Channel::close). A channel that the hub has
+    /// forgotten, because it was dropped long ago, counts as a new one.
+    Whole,
     /// At the last events that are held for the reader, at most this many.
     Last(usize),
 }
@@ -51,6 +58,8 @@ pub struct OpenOptions {
     pub(crate) per_client: usize,
     pub(crate) per_channel: usize,
     pub(crate) connection: Option<ConnectionId>,
+    /// Whether a channel has to be there.
+    pub(crate) existing: bool,
     /// Only find out what opening would give: the subscription replaces nobody, is not counted, and is meant to be
     /// dropped.
     pub(crate) probe: bool,
@@ -64,6 +73,7 @@ impl Default for OpenOptions {
             per_client: usize::MAX,
             per_channel: usize::MAX,
             connection: None,
+            existing: false,
             probe: false,
         }
     }
@@ -112,6 +122,33 @@ impl OpenOptions {
     /// [`Event::except_connection`](crate::Event::except_connection).
     pub fn connection(mut self, connection: impl Into<Option<ConnectionId>>) -> Self {
         self.connection = connection.into();
+        self
+    }
+
+    /// Refuses to open a channel that has never had an event, if `true`. The default is `false`.
+    ///
+    /// The error [says so](crate::OpenError::is_absent); over HTTP, it is a 404. A channel is there from its first event
+    /// on, or from its [end](crate::Channel::finish) on, until it is [closed](crate::Channel::close), whether or not it still
+    /// holds any event. One that was dropped so long ago that the hub has forgotten it is not there. Of several channels,
+    /// each has to be there.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use tower_sse::{ChannelName, Event, Grant, OpenOptions, Publisher};
+    ///
+    /// let publisher = Publisher::new();
+    /// let open = || {
+    ///     let grant = Grant::new([ChannelName::from_static("run-7")]);
+    ///     OpenOptions::new().existing(true).open(&publisher, grant, None)
+    /// };
+    /// assert!(open().await.unwrap_err().is_absent());
+    /// publisher.channel("run-7").send(Event::text("it begins")).await?;
+    /// assert!(open().await.is_ok());
+    /// # Ok::<_, tower_sse::PublishError>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn existing(mut self, existing: bool) -> Self {
+        self.existing = existing;
         self
     }
 

@@ -14,6 +14,7 @@ use crate::{
     log::{self, BROADCAST, Batch, Head, LaneId, Limit, Log, View},
     wire::{
         cursor::{Cursor, Epoch, Offset},
+        name::ClientId,
         notice::EndReason,
     },
 };
@@ -265,6 +266,11 @@ impl Position {
     #[inline]
     fn lane(&self) -> Option<LaneId> {
         Some(self.lane).filter(|lane| *lane != BROADCAST)
+    }
+
+    /// The client whose place it is.
+    pub(super) fn client<'a>(&self, state: &'a State) -> Option<&'a ClientId> {
+        state.log.client_of(self.lane()?)
     }
 
     /// What this reader sees of the log. Under which id it was opened matters only if that may exclude it from something.

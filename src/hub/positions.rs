@@ -7,7 +7,7 @@ use crate::wire::{
     cursor::{Cursor, Offset},
     encode::Sealed,
     encoded::EncodedEvent,
-    name::CustomId,
+    name::{ChannelName, ClientId, CustomId},
 };
 
 /// A reader's places in all of its channels. Each channel is locked for its own answer only.
@@ -29,6 +29,33 @@ impl Positions {
                 Self::Several(several)
             }
         };
+    }
+
+    /// Gives back the places in all channels but those that `keep` keeps.
+    pub(crate) fn retain(&mut self, hub: &Hub, keep: impl Fn(&ChannelName) -> bool) {
+        if self.as_slice().iter().all(|position| keep(&position.channel.name)) {
+            return;
+        }
+        let places = match std::mem::replace(self, Self::None) {
+            Self::None => Vec::new(),
+            Self::One(only) => vec![only],
+            Self::Several(several) => several.into_places(hub),
+        };
+        for mut position in places {
+            if keep(&position.channel.name) {
+                // What was known of the others, it has to find out again.
+                position.look_again();
+                self.add(position);
+            } else {
+                position.leave(hub);
+            }
+        }
+    }
+
+    /// The client whose places these are. It is the same in all of them.
+    pub(crate) fn client(&self) -> Option<ClientId> {
+        let position = self.as_slice().first()?;
+        position.client(&position.channel.look()).cloned()
     }
 
     pub(crate) fn as_slice(&self) -> &[Position] {
@@ -170,6 +197,17 @@ impl Positions {
             [only] => Some(only),
             _ => None,
         }
+    }
+
+    /// One of them has never had an event.
+    pub(crate) fn any_absent(&self) -> bool {
+        self.each(|_, state| !state.log.has_begun()).any(|absent| absent)
+    }
+
+    /// An event for the reader is gone that one of them had since it began. Everything that is missing has been
+    /// [marked](Self::tell_missed) as told.
+    pub(crate) fn have_lost_beginning(&self) -> bool {
+        self.each(|position, state| position.told > state.log.since()).any(|lost| lost)
     }
 
     pub(crate) fn any_lagged(&self, cursor: Offset) -> bool {

@@ -278,6 +278,20 @@ impl Readers {
         self.end_lane(lane, from, EndReason::Replaced, |other| other.is_older_than(&seat)).1
     }
 
+    /// Asks the live readers of a client whose access can be decided anew to have it decided. Says how many there are.
+    pub(crate) fn call(&mut self, lane: LaneId) -> (usize, Wakeups) {
+        let (mut called, mut wakeups) = (0, Wakeups::default());
+        let mut next = self.client(lane).and_then(|client| client.first);
+        while let Some(reader) = next.and_then(|id| self.all.get_mut(id.0)) {
+            next = reader.next;
+            if reader.seat.call() {
+                called += 1;
+                wakeups.add(self.waiters.take(&mut reader.ticket));
+            }
+        }
+        (called, wakeups)
+    }
+
     /// Looks at a slice of the live readers of a client, from the place `from` on, and ends those that `concerns`. Returns how
     /// many; `from` is then where to go on, if there are more.
     pub(crate) fn end_lane(

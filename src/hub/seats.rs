@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
 use crate::{
-    sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock},
+    sync::{AtomicBool, AtomicU8, AtomicU64, Mutex, Ordering, lock},
     wire::{name::ConnectionId, notice::EndReason},
 };
 
@@ -38,7 +38,16 @@ pub(crate) struct Seat {
     ended: OnceLock<EndReason>,
     /// The id that its connection announced. Boxed, because few do.
     connection: Option<Box<ConnectionId>>,
+    /// Whether its access can be decided anew, and has to be.
+    access: AtomicU8,
 }
+
+/// Its access can't be decided anew.
+const FIXED: u8 = 0;
+/// It can.
+const OPEN: u8 = 1;
+/// It has to.
+const CALLED: u8 = 2;
 
 impl Seats {
     pub(crate) fn new(max: usize) -> Self {
@@ -66,7 +75,8 @@ impl Seats {
         };
         self.counts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok()?;
         let (number, ended) = (AtomicU64::new(0), OnceLock::new());
-        Some(Arc::new(Seat { seats: self.clone(), number, ended, connection: connection.map(Box::new) }))
+        let (access, connection) = (AtomicU8::new(FIXED), connection.map(Box::new));
+        Some(Arc::new(Seat { seats: self.clone(), number, ended, connection, access }))
     }
 
     /// How many subscriptions there are that are not over, and how many that are.
@@ -131,6 +141,30 @@ impl Seat {
     /// What that takes from the allocator.
     pub(crate) fn footprint_of_connection(&self) -> usize {
         self.connection().map_or(0, |connection| size_of::<ConnectionId>() + connection.heap())
+    }
+
+    /// The access of its subscription can be decided anew from now on.
+    pub(crate) fn open_access(&self) {
+        self.access.store(OPEN, Ordering::Release);
+    }
+
+    /// Asks its subscription to have its access decided anew. Returns `false` if that can't be done.
+    pub(crate) fn call(&self) -> bool {
+        self.has_open_access() && self.access.swap(CALLED, Ordering::AcqRel) != FIXED
+    }
+
+    pub(crate) fn has_open_access(&self) -> bool {
+        self.access.load(Ordering::Acquire) != FIXED
+    }
+
+    /// Its subscription has been asked.
+    pub(crate) fn is_called(&self) -> bool {
+        self.access.load(Ordering::Acquire) == CALLED
+    }
+
+    /// Its subscription is about to do what it was asked, if it was.
+    pub(crate) fn answer_call(&self) -> bool {
+        self.is_called() && self.access.swap(OPEN, Ordering::AcqRel) == CALLED
     }
 
     /// Why its subscription is over, if it is.

@@ -13,6 +13,7 @@ use super::{
     ledger::{Ledger, Rank, Turn},
     readers::Readers,
     slices::in_slices,
+    vigil::{Tidings, Vigil},
 };
 use crate::{
     backend::{Connected, Progress},
@@ -43,6 +44,8 @@ pub(crate) struct State {
     pub(crate) is_quiet: bool,
     /// How much of the log is here, where it lives elsewhere.
     pub(crate) coverage: Option<Box<Coverage>>,
+    /// If somebody waits for it to be unread.
+    pub(super) vigil: Option<Box<Vigil>>,
     /// What the hub knows of the memory that it takes.
     counted: Footprint,
     /// Its turn among the channels that hold events.
@@ -54,6 +57,8 @@ pub(crate) struct Locked<'a> {
     state: MutexGuard<'a, State>,
     shared: &'a Shared,
     changed: bool,
+    /// Told to those who wait for it to be unread, once it is no longer locked: fields are dropped in their order.
+    tidings: Option<Tidings>,
 }
 
 impl Deref for Locked<'_> {
@@ -74,6 +79,8 @@ impl Drop for Locked<'_> {
     fn drop(&mut self) {
         if self.changed {
             self.shared.settle(&mut self.state);
+            let State { vigil, readers, dropped, .. } = &mut *self.state;
+            self.tidings = vigil.as_mut().and_then(|vigil| vigil.see(readers.live(), *dropped));
         }
     }
 }
@@ -81,7 +88,8 @@ impl Drop for Locked<'_> {
 impl Shared {
     pub(crate) fn new(name: ChannelName, log: Log, coverage: Option<Coverage>, ledger: Arc<Ledger>) -> Self {
         let (readers, counted, coverage) = (Readers::default(), Footprint::default(), coverage.map(Box::new));
-        let state = State { log, readers, dropped: false, is_quiet: false, coverage, counted, turn: None };
+        let (dropped, is_quiet, vigil, turn) = (false, false, None, None);
+        let state = State { log, readers, dropped, is_quiet, coverage, vigil, counted, turn };
         Self { name, state: Mutex::new(state), version: AtomicU64::new(1), ledger }
     }
 
@@ -147,6 +155,7 @@ impl Shared {
         // With the counts of those who share it.
         let mut own = size_of::<Self>() + 2 * size_of::<usize>() + self.name.heap();
         own += state.coverage.as_ref().map_or(0, |_| size_of::<Coverage>());
+        own += state.vigil.as_ref().map_or(0, |_| Vigil::FOOTPRINT);
         own += state.turn.map_or(0, |_| Ledger::TURN);
         let early = state.coverage.as_ref().map_or(0, |coverage| coverage.footprint_of_early());
         let readers = state.readers.footprint();
@@ -166,7 +175,7 @@ impl Shared {
     pub(crate) fn change(&self) -> Locked<'_> {
         let state = lock(&self.state);
         self.version.fetch_add(1, Ordering::AcqRel);
-        Locked { state, shared: self, changed: true }
+        Locked { state, shared: self, changed: true, tidings: None }
     }
 
     /// Locks it for a look, and for what is a reader's own, such as that it parks. What memory that takes the hub knows with the
@@ -174,7 +183,7 @@ impl Shared {
     pub(crate) fn look(&self) -> Locked<'_> {
         #[cfg(test)]
         work::LOOKS.with(|looks| looks.set(looks.get() + 1));
-        Locked { state: lock(&self.state), shared: self, changed: false }
+        Locked { state: lock(&self.state), shared: self, changed: false, tidings: None }
     }
 
     /// Locks it for a reader that leaves, of which the others need not know.
@@ -276,9 +285,9 @@ impl State {
         self.counted.all.saturating_sub(shared.footprint(self).all)
     }
 
-    /// Nobody reads it and nothing is held but elsewhere: there is nothing to keep it for but its tombstone.
+    /// Nobody reads it or waits for that, and nothing is held but elsewhere: there is nothing to keep it for but its tombstone.
     pub(crate) fn is_idle(&self) -> bool {
-        self.readers.len() == 0 && (self.coverage.is_some() || self.log.is_empty())
+        self.readers.len() == 0 && self.vigil.is_none() && (self.coverage.is_some() || self.log.is_empty())
     }
 
     /// Whoever brings its events keeps it up, and drops it in its own time.

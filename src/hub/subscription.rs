@@ -1,5 +1,6 @@
 //! A reader's live position: reading what is after its cursor, telling it what it missed, ending it.
 
+mod access;
 mod anew;
 mod run;
 
@@ -19,9 +20,11 @@ use tokio::{
 
 use super::{
     engine::Hub,
+    grant::Recheck,
     merge::Left,
     position::{Found, Position, go_on_before},
     positions::Positions,
+    recheck::Access,
     seats::Seat,
 };
 use crate::{
@@ -45,6 +48,19 @@ pub enum Delivery {
     Event(EncodedEvent),
     /// Events before the next one may be lost.
     Gap(Gap),
+}
+
+/// What a [`Subscription`] found when it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resumed {
+    /// The reader had no last event id, and starts as the options [say](crate::OpenOptions::start).
+    Fresh,
+    /// The reader goes on after its last event id, and has missed nothing.
+    Exact,
+    /// The reader may have missed events, and first gets a [`Gap`]. A reader without an id can be told only if it wants the
+    /// [whole](crate::Start::Whole) channel.
+    Gap(GapReason),
 }
 
 /// One reader's live position on one or more channels: a [`Stream`] of what is published to them, in publish order.
@@ -88,6 +104,8 @@ pub struct Subscription {
     epoch: Epoch,
     /// A gap to deliver before anything else.
     gap: Option<Box<Gap>>,
+    /// What it found when it was opened.
+    resumed: Resumed,
     expires: Expiry,
     /// As whom it is parked in the channels that are level.
     parked_as: Option<Waker>,
@@ -99,6 +117,15 @@ enum Expiry {
     Never,
     At(Instant),
     Timed(Pin<Box<Sleep>>),
+    /// The same, of a grant that can be decided anew. Here, so that others don't carry it.
+    Rechecked(Box<Rechecked>),
+}
+
+/// Access that can be decided anew.
+struct Rechecked {
+    /// `None` while that is done.
+    access: Option<Access>,
+    expires: Expiry,
 }
 
 impl Expiry {
@@ -108,6 +135,7 @@ impl Expiry {
         }
         match self {
             Self::Timed(timer) => timer.as_mut().poll(cx),
+            Self::Rechecked(rechecked) => rechecked.expires.poll(cx),
             Self::Never | Self::At(_) => Poll::Pending,
         }
     }
@@ -117,6 +145,24 @@ impl Subscription {
     /// Where it stands: everything up to and with this was delivered, or is lost and was told.
     pub fn cursor(&self) -> Cursor {
         Cursor { epoch: self.epoch, offset: self.cursor }
+    }
+
+    /// What it found when it was opened: whether it is a fresh reader, resumes exactly, or has missed something. It says so
+    /// before the first poll, and does not change.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use tower_sse::{ChannelName, GapReason, Grant, OpenOptions, Publisher, Resumed};
+    ///
+    /// let publisher = Publisher::new();
+    /// let grant = Grant::new([ChannelName::from_static("news")]);
+    /// let subscription = OpenOptions::new().open(&publisher, grant, Some(b"not-an-id-of-this-hub")).await?;
+    /// assert_eq!(subscription.resumed(), Resumed::Gap(GapReason::UnknownId));
+    /// # Ok::<_, tower_sse::OpenError>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn resumed(&self) -> Resumed {
+        self.resumed
     }
 
     /// Why it ended, once it has.
@@ -196,7 +242,7 @@ impl Subscription {
     /// The last bytes for one that ended so, if there is something to tell it.
     fn farewell(&self, reason: EndReason) -> Option<Bytes> {
         match reason {
-            EndReason::Shutdown => {
+            EndReason::Shutdown | EndReason::Reauthorize => {
                 let mut retry = Vec::new();
                 write_retry(&mut retry, self.hub().reconnect_after());
                 Some(retry.into())
@@ -208,11 +254,16 @@ impl Subscription {
     }
 
     fn poll_found(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
+        // First, since it may change when it expires.
+        let access = self.poll_access(cx);
         if self.expires.poll(cx).is_ready() {
             return Poll::Ready(Found::End(EndReason::Expired));
         }
         // Ended on one of its channels, it ends on all, whatever is left.
         if let Some(reason) = self.seat.ended() {
+            return Poll::Ready(Found::End(reason));
+        }
+        if let Some(reason) = ready!(access) {
             return Poll::Ready(Found::End(reason));
         }
         // Takes part in tokio's cooperative scheduling, as tokio's own channels do: a reader that always finds something still
@@ -226,6 +277,10 @@ impl Subscription {
         if found.is_pending() {
             // Once it is parked: what it waits for is brought to it.
             self.hub().elsewhere.iter().for_each(|elsewhere| elsewhere.waits());
+            if self.seat.is_called() {
+                // It was called between the look at that and the lock under which it parked.
+                cx.waker().wake_by_ref();
+            }
         } else {
             budget.made_progress();
         }
@@ -281,10 +336,19 @@ impl Subscription {
             cursor: Offset::START,
             epoch: Epoch::from_bits(0),
             gap: None,
+            resumed: Resumed::Fresh,
             expires: expires.map_or(Expiry::Never, Expiry::At),
             parked_as: None,
             end: None,
         }
+    }
+
+    /// How its access can be decided anew. To be called before it takes a place.
+    pub(crate) fn set_recheck(&mut self, recheck: Recheck) {
+        self.seat.open_access();
+        let expires = std::mem::replace(&mut self.expires, Expiry::Never);
+        let access = Some(Access::new(recheck));
+        self.expires = Expiry::Rechecked(Box::new(Rechecked { access, expires }));
     }
 
     pub(crate) fn positions(&mut self) -> &mut Positions {
@@ -300,7 +364,12 @@ impl Subscription {
         }
     }
 
-    pub(crate) fn start_at(&mut self, cursor: Cursor, gap: Option<Gap>) {
+    pub(crate) fn start_at(&mut self, cursor: Cursor, resumes: bool, gap: Option<Gap>) {
+        self.resumed = match &gap {
+            Some(gap) => Resumed::Gap(gap.reason),
+            None if resumes => Resumed::Exact,
+            None => Resumed::Fresh,
+        };
         (self.epoch, self.cursor, self.gap) = (cursor.epoch, cursor.offset, gap.map(Box::new));
     }
 }

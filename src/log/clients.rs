@@ -10,6 +10,7 @@ use super::{
 use crate::{
     footprint::{Slab, Table},
     wire::{
+        cursor::Offset,
         encode::Sealed,
         name::{ClientId, CustomId},
     },
@@ -194,6 +195,11 @@ impl Clients {
 
     pub(super) fn lanes(&self) -> usize {
         self.lanes.len()
+    }
+
+    /// No event of any client has a higher offset.
+    pub(super) fn highest(&self) -> Offset {
+        self.marks.highest()
     }
 
     /// How many clients are known that have no lane.

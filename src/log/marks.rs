@@ -119,6 +119,11 @@ impl Marks {
         self.known.get(id.0).map_or(self.others, |known| known.mark.max(self.others))
     }
 
+    /// What counts as evicted for a client, known or not.
+    pub(super) fn of_client(&self, client: &ClientId) -> Offset {
+        self.find(client).map_or(self.others, |id| self.mark(id))
+    }
+
     /// This offset is its client's, and the highest so far.
     pub(super) fn raise(&mut self, id: KnownId, offset: Offset) {
         if let Some(known) = self.known.get_mut(id.0) {

@@ -155,6 +155,19 @@ impl Log {
         (count > 0).then(|| Batch::of_bytes(bytes.into(), count, last))
     }
 
+    /// The events in `view` among the first `n` that are held after `after` for others like it, oldest first, and up to where these
+    /// are.
+    pub(crate) fn oldest_after(&self, view: View<'_>, after: Offset, n: usize) -> (Vec<Sealed>, Offset) {
+        let (mut events, mut upto) = (Vec::new(), after);
+        for event in self.after(view.client, after).take(n) {
+            upto = event.offset;
+            if self.before_excluded(event.offset, view).is_none() {
+                events.push(event.to_sealed());
+            }
+        }
+        (events, upto)
+    }
+
     /// The newest `n` events in `view` before `end`, newest first.
     pub(crate) fn newest_before(&self, view: View<'_>, end: Offset, n: usize) -> Vec<Sealed> {
         self.newest_held(view, end, n).iter().map(Held::to_sealed).collect()

@@ -15,9 +15,10 @@ use crate::{
         state::{Shared, State},
         wait::Wakeups,
     },
-    log::{BROADCAST, Tombstone},
+    log::{BROADCAST, LaneId, Log, Tombstone},
     wire::{
         cursor::{Epoch, Offset},
+        encode::Sealed,
         notice::EndReason,
     },
 };
@@ -189,8 +190,10 @@ impl Mirror {
     pub(crate) fn fill(&mut self, hub: &Hub, after: Offset, mut held: Held, level: Offset) -> Filled {
         // Before the lock: there may be a mark for each of many clients.
         let whole = after == Offset::START;
-        let (gone, marks) =
-            (held.marks.highest(), whole.then(|| std::mem::take(&mut held.marks).into_tombstone(held.finished)));
+        let (gone, marks) = (
+            held.marks.highest(),
+            whole.then(|| std::mem::take(&mut held.marks).into_tombstone(held.finished, held.since)),
+        );
         let mut state = self.channel.change();
         let Some(coverage) = &mut state.coverage else { return Filled::Whole };
         let (before, early) = (coverage.loaded.then_some(coverage.tail), coverage.early.take());
@@ -318,17 +321,12 @@ fn take_over(hub: &Hub, state: &mut State, held: Held, known: Option<Offset>) ->
     wakeups
 }
 
-/// Appends an event to the log, whose epoch is given.
-fn take_in(hub: &Hub, state: &mut State, epoch: Epoch, entry: Entry, now: Instant) -> Wakeups {
-    state.is_quiet = false;
-    let State { log, readers, .. } = state;
+/// Appends an event to a log, whose epoch is given. Returns it with its lane.
+pub(super) fn put(hub: &Hub, log: &mut Log, epoch: Epoch, entry: Entry, now: Instant) -> Option<(LaneId, Sealed)> {
     let lane = match &entry.client {
         None => BROADCAST,
         // The store has taken it, so no limit may refuse it here. There is no room in memory for more than 4 billion lanes.
-        Some(client) => match log.lane_for(client, usize::MAX) {
-            Ok(lane) => lane,
-            Err(_) => return Wakeups::default(),
-        },
+        Some(client) => log.lane_for(client, usize::MAX).ok()?,
     };
     let (last, at) = (entry.last, now.checked_sub(entry.age).unwrap_or(now));
     if let Some(except) = &entry.except {
@@ -336,11 +334,19 @@ fn take_in(hub: &Hub, state: &mut State, epoch: Epoch, entry: Entry, now: Instan
     }
     let (event, custom) = entry.seal(epoch);
     hub.memory.put(log, lane, (&event, custom), at, &hub.counters);
-    if readers.len() > 0 {
-        log.keep(lane, event);
-    }
     if last {
         log.finish();
+    }
+    Some((lane, event))
+}
+
+/// Appends an event to the log, whose epoch is given, and wakes who waits for it.
+fn take_in(hub: &Hub, state: &mut State, epoch: Epoch, entry: Entry, now: Instant) -> Wakeups {
+    state.is_quiet = false;
+    let State { log, readers, .. } = state;
+    let Some((lane, event)) = put(hub, log, epoch, entry, now) else { return Wakeups::default() };
+    if readers.len() > 0 {
+        log.keep(lane, event);
     }
     match lane {
         BROADCAST => readers.wake_all(),

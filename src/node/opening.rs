@@ -71,7 +71,8 @@ impl Loading {
         }
         // All channels are of this epoch, so the level is too, if it is read after them.
         let last = Cursor { epoch: known.epoch, offset: known.offset.max(hub.memory.last()) };
-        if self.is_beyond(subscription, last) {
+        let may_be_on_its_way = self.options.existing && subscription.has_absent_channel();
+        if may_be_on_its_way || self.is_beyond(subscription, last) {
             // Another node may know the requested id already.
             let ticket = *self.ticket.get_or_insert_with(|| self.remote.ask_level());
             if self.remote.link.answered.wait(ticket, &mut self.waits, cx.waker()) {

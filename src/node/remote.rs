@@ -6,14 +6,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     driver::{self, Command},
     link::Link,
+    told::Told,
 };
 use crate::{
-    backend::{Append, Appended, Backend, Connected, NewEvent, Placed},
+    backend::{Append, Appended, Backend, Connected, NewEvent, Placed, Presence},
     error::{BackendError, PublishError, PublishErrorKind},
     hub::{
         Batch, HubSettings,
@@ -155,6 +156,30 @@ impl Remote {
     /// Who is connected to a channel on all nodes.
     pub(crate) async fn presence(&self, name: &ChannelName) -> Result<Connected, BackendError> {
         self.link.within(self.link.backend.presence(name.clone())).await
+    }
+
+    /// Tells all other nodes something.
+    pub(crate) async fn tell(&self, told: &Told) -> Result<(), BackendError> {
+        self.link.within(self.link.backend.tell(told.by(self.link.node))).await
+    }
+
+    /// Waits until nobody has been connected to a channel for `after`, on any node, as far as the store is told of that. As long as
+    /// the store does not answer, nobody is known to be absent.
+    pub(crate) async fn unread(&self, hub: &Hub, name: &ChannelName, after: Duration) {
+        // What is true now, the store knows no later than this.
+        let after = after.saturating_add(Presence::EVERY);
+        let mut since = None;
+        loop {
+            let absent =
+                readers_of(hub, name, None, None) == 0 && self.presence(name).await.is_ok_and(|all| all.is_empty());
+            let now = Instant::now();
+            since = if absent { since.or(Some(now)) } else { None };
+            let left = after.saturating_sub(since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)));
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(Presence::EVERY)).await;
+        }
     }
 
     /// Closes a channel in the store. The feed tells its readers on all nodes. Returns how many there are here.

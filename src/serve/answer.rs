@@ -24,6 +24,7 @@ impl SseBody {
     /// | [`is_over`](OpenError::is_over) | 204, which makes a browser stop reconnecting |
     /// | [`is_channel_count`](OpenError::is_channel_count) | 400 |
     /// | [`is_expired`](OpenError::is_expired) | 401 |
+    /// | [`is_absent`](OpenError::is_absent) | 404 |
     /// | any other: a limit, a shutdown, a remote backend that does not answer | 200 and a stream that consists of a `retry:` only |
     ///
     /// The `retry:` is a random time, as set by [`PublisherBuilder::reconnect`](crate::PublisherBuilder::reconnect).
@@ -144,6 +145,8 @@ fn not_opened(publisher: &Publisher, error: &OpenError, strict: bool) -> Respons
     } else if error.is_expired() {
         let denied = Denied::unauthorized().detail(error.to_string());
         refused(publisher, &Refusal::Denied(denied), strict)
+    } else if error.is_absent() {
+        response::problem(StatusCode::NOT_FOUND, Some(&error.to_string()))
     } else if strict {
         let status = match () {
             () if error.is_duplicate() => StatusCode::CONFLICT,

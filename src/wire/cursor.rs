@@ -174,6 +174,12 @@ impl From<Cursor> for EventId {
     }
 }
 
+impl From<Cursor> for Option<EventId> {
+    fn from(cursor: Cursor) -> Self {
+        Some(cursor.into())
+    }
+}
+
 impl From<CustomId> for EventId {
     fn from(id: CustomId) -> Self {
         Self(Id::Custom(id))

@@ -107,6 +107,11 @@ pub enum EndReason {
     Shutdown,
     /// The grant expired. The client may reconnect and ask the authorizer again.
     Expired,
+    /// The client's access was [taken back](crate::Publisher::reauthorize). It is told not to reconnect.
+    Revoked,
+    /// The client is to be [authorized anew](crate::Publisher::reauthorize): it is told when to reconnect, and misses
+    /// nothing if it is let in.
+    Reauthorize,
 }
 
 impl EndReason {
@@ -119,6 +124,8 @@ impl EndReason {
             EndReason::Closed => "closed",
             EndReason::Shutdown => "shutdown",
             EndReason::Expired => "expired",
+            EndReason::Revoked => "revoked",
+            EndReason::Reauthorize => "reauthorize",
         }
     }
 
@@ -128,8 +135,10 @@ impl EndReason {
     /// page that is let back in later.
     pub(crate) fn goodbye(self, cursor: Cursor) -> Option<Bytes> {
         match self {
-            EndReason::Disconnected | EndReason::Replaced | EndReason::Closed => Some(goodbye(self, cursor)),
-            EndReason::Finished | EndReason::Shutdown | EndReason::Expired => None,
+            EndReason::Disconnected | EndReason::Replaced | EndReason::Closed | EndReason::Revoked => {
+                Some(goodbye(self, cursor))
+            }
+            EndReason::Finished | EndReason::Shutdown | EndReason::Expired | EndReason::Reauthorize => None,
         }
     }
 }
@@ -214,15 +223,15 @@ mod tests {
 
     #[test]
     fn only_a_reader_that_should_not_reconnect_gets_a_goodbye() {
-        for reason in [EndReason::Disconnected, EndReason::Replaced, EndReason::Closed] {
+        let away = [EndReason::Disconnected, EndReason::Replaced, EndReason::Closed, EndReason::Revoked];
+        for reason in away {
             let goodbye = reason.goodbye(CURSOR).unwrap();
             let data = json!({ "reason": reason.as_str(), "last_event_id": "000000000abc-7" });
             assert_eq!(parts(&goodbye), ("goodbye", data, "000000000abc-7-end"));
         }
-        let ends = [EndReason::Finished, EndReason::Shutdown, EndReason::Expired];
+        let ends = [EndReason::Finished, EndReason::Shutdown, EndReason::Expired, EndReason::Reauthorize];
         assert!(ends.iter().all(|reason| reason.goodbye(CURSOR).is_none()));
-        assert_eq!(ends.map(EndReason::as_str), ["finished", "shutdown", "expired"]);
-        let away = [EndReason::Disconnected, EndReason::Replaced, EndReason::Closed].map(EndReason::as_str);
-        assert_eq!(away, ["disconnected", "replaced", "closed"]);
+        assert_eq!(ends.map(EndReason::as_str), ["finished", "shutdown", "expired", "reauthorize"]);
+        assert_eq!(away.map(EndReason::as_str), ["disconnected", "replaced", "closed", "revoked"]);
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tower_sse::{
     BackendError, ChannelName, Cursor, Epoch, Offset, Retention,
     backend::{
-        Append, Appended, Backend, BackendFuture, Connected, Ephemeral, Heads, Held, Marks, Message, Messages,
+        Append, Appended, Backend, BackendFuture, Connected, Ephemeral, Heads, Held, Marks, Message, Messages, Notice,
         Presence, Progress, Requests,
     },
 };
@@ -281,6 +281,10 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
             };
             first(self.inner.feed(requests, give), first(forward, cut)).await
         })
+    }
+
+    fn tell(&self, notice: Notice) -> BackendFuture<'_, ()> {
+        self.faults.answer().map_or_else(|error| error, |()| self.inner.tell(notice))
     }
 
     fn refresh(&self, present: Presence) -> BackendFuture<'_, ()> {

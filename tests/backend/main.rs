@@ -7,6 +7,7 @@ mod suite;
 #[path = "../common/mod.rs"]
 mod common;
 
+mod access;
 mod cases;
 mod events;
 mod faults;
@@ -14,6 +15,7 @@ mod faulty;
 mod file;
 mod memory;
 mod reader;
+mod reading;
 mod store;
 mod writing;
 

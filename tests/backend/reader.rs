@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_sse::{Delivery, Event, GapReason, OpenError, OpenOptions, Publisher, Subscription};
+use tower_sse::{Delivery, EndReason, Event, GapReason, OpenError, OpenOptions, Publisher, Subscription};
 
 use crate::common;
 
@@ -16,7 +16,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    fn new(subscription: Subscription) -> Self {
+    pub fn new(subscription: Subscription) -> Self {
         Self { subscription, id: None, last: 0 }
     }
 
@@ -75,6 +75,17 @@ impl Reader {
             Some(Delivery::Gap(gap)) if gap.reason == reason => gap,
             other => panic!("no gap of {reason:?} but {other:?}"),
         }
+    }
+
+    /// Skips what is left, and asserts that it ends so.
+    pub async fn until_the_end(&mut self, reason: EndReason) {
+        while self.next().await.is_some() {}
+        assert_eq!(self.subscription.end_reason(), Some(reason));
+    }
+
+    /// What is there already, if anything is.
+    pub async fn try_next(&mut self) -> Option<Delivery> {
+        tokio::time::timeout(Duration::ZERO, common::next(&mut self.subscription)).await.ok().flatten()
     }
 
     /// The id that a browser would resume with.

@@ -146,7 +146,7 @@ proptest! {
         let _ = (try_send(&publisher, &text, None, ""), try_send(&publisher, "a", Some(&text), ""));
         let channel = publisher.channel(text.as_str());
         let _ = (channel.recent(1), channel.recent_for(text.as_str(), 1), channel.clients(), channel.connections());
-        let _ = (channel.disconnect(text.as_str()), ready(channel.close()).unwrap(), publisher.disconnect(text.as_str()));
+        let _ = (ready(channel.disconnect(text.as_str())).unwrap(), ready(channel.close()).unwrap(), ready(publisher.disconnect(text.as_str())).unwrap());
         if let Some(parsed) = EventId::parse(&id) {
             prop_assert_eq!(parsed.to_string().into_bytes(), id.clone());
         }
@@ -170,7 +170,7 @@ fn a_name_that_is_not_valid_is_an_error_of_the_send_and_otherwise_nobodys() {
         assert_eq!(channel.name().unwrap_err().to_string(), ChannelName::try_from(name).unwrap_err().to_string());
         assert_eq!((channel.connections(), channel.clients(), channel.recent(9).len()), (0, vec![], 0));
         assert_eq!((ready(channel.close()).unwrap(), ready(channel.presence()).unwrap()), (0, vec![]));
-        assert_eq!((channel.disconnect("ana"), publisher.disconnect(name)), (0, 0));
+        assert_eq!((ready(channel.disconnect("ana")).unwrap(), ready(publisher.disconnect(name)).unwrap()), (0, 0));
         assert!(try_send(&publisher, name, None, "").unwrap_err().is_invalid_text());
         assert!(try_send(&publisher, "a", Some(name), "").unwrap_err().is_invalid_text());
     }

@@ -437,8 +437,10 @@ impl World {
             }
             Op::Disconnect { client, channel } => {
                 match channel {
-                    Some(channel) => self.publisher.channel(CHANNELS[channel]).disconnect(CLIENTS[client]),
-                    None => self.publisher.disconnect(CLIENTS[client]),
+                    Some(channel) => {
+                        ready(self.publisher.channel(CHANNELS[channel]).disconnect(CLIENTS[client])).unwrap()
+                    }
+                    None => ready(self.publisher.disconnect(CLIENTS[client])).unwrap(),
                 };
                 let on = channel.map_or(vec![0, 1, 2], |channel| vec![channel]);
                 self.end(EndReason::Disconnected, |reader| (reader.who.client == client).then(|| on.clone()));

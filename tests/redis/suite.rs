@@ -5,6 +5,8 @@
 #[path = "../backend/suite.rs"]
 mod suite;
 
+#[path = "../backend/access.rs"]
+mod access;
 #[path = "../backend/cases.rs"]
 mod cases;
 #[path = "../common/mod.rs"]
@@ -19,6 +21,8 @@ mod faulty;
 mod file;
 #[path = "../backend/reader.rs"]
 mod reader;
+#[path = "../backend/reading.rs"]
+mod reading;
 #[path = "../backend/store.rs"]
 mod store;
 #[path = "../backend/writing.rs"]

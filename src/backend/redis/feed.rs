@@ -18,7 +18,7 @@ use super::{
     value,
 };
 use crate::{
-    backend::{Message, Messages, Requests},
+    backend::{Message, Messages, Notice, Requests},
     error::BackendError,
     random,
     wire::{cursor::Cursor, name::ChannelName},
@@ -29,7 +29,8 @@ pub(super) async fn run(redis: &Inner, requests: Requests, messages: Messages) -
     let sharded = redis.level("").await?;
     let (mut subscriptions, pushed) = redis.link.subscriber(sharded).await?;
     let levels = redis.keys.levels(random::bits());
-    subscriptions.subscribe(std::slice::from_ref(&levels)).await?;
+    let told = redis.keys.told();
+    subscriptions.subscribe(&[levels.clone(), told.to_owned()]).await?;
     let work = Work {
         redis,
         subscriptions,
@@ -40,7 +41,7 @@ pub(super) async fn run(redis: &Inner, requests: Requests, messages: Messages) -
         syncing: false,
     };
     let obey = obey(work, requests, &messages);
-    let carry = carry(redis, pushed, &messages, &levels);
+    let carry = carry(redis, pushed, &messages, (&levels, told));
     pin_mut!(obey, carry);
     future::select(obey, carry).await.factor_first().0
 }
@@ -138,11 +139,17 @@ fn feeds(redis: &Inner, channels: &[ChannelName]) -> Vec<String> {
 }
 
 /// Passes on what is pushed, in its order.
-async fn carry(redis: &Inner, mut pushed: Pushed, messages: &Messages, levels: &str) -> Result<(), BackendError> {
+async fn carry(
+    redis: &Inner,
+    mut pushed: Pushed,
+    messages: &Messages,
+    (levels, told): (&str, &str),
+) -> Result<(), BackendError> {
     while let Some((name, payload)) = pushed.next(levels).await {
         let messages_of = |channel: ChannelName| value::pushed(&channel, &payload);
         let pushed = match &name[..] {
             name if name == levels => value::level(&payload).into_iter().collect(),
+            name if name == told => notice(&payload).into_iter().collect(),
             name => redis.keys.channel_of(name).map(messages_of).unwrap_or_default(),
         };
         // Something that can't be read is not of this crate. What is missing for it is noticed with the next message.
@@ -156,12 +163,17 @@ async fn carry(redis: &Inner, mut pushed: Pushed, messages: &Messages, levels: &
     Err(BackendError::new("the feed's connection was closed"))
 }
 
+/// What a node has told all others.
+fn notice(payload: &[u8]) -> Option<Message> {
+    Some(Message::Told(Notice::new(std::str::from_utf8(payload).ok()?)))
+}
+
 /// What a message says of the offsets that Redis has given.
 fn learn(redis: &Inner, message: &Message) {
     match message {
         Message::Entry { epoch, entry, .. } => redis.learn(Cursor { epoch: *epoch, offset: entry.offset }),
         Message::Ended { epoch, offset, .. } => redis.learn(Cursor { epoch: *epoch, offset: *offset }),
         Message::Level(level) => redis.learn(*level),
-        Message::Watching(_) | Message::Closed(_) | Message::Ephemeral(_) => {}
+        Message::Watching(_) | Message::Closed(_) | Message::Ephemeral(_) | Message::Told(_) => {}
     }
 }

@@ -8,13 +8,19 @@ pub(super) struct Keys {
     prefix: String,
     /// What the push channels of feeds begin with. They are the same in all databases of a server, so it names this one.
     feeds: String,
+    /// Where what nodes tell each other is pushed.
+    told: String,
 }
 
 impl Keys {
     /// What is between the first pair of braces is hashed, if it is anything: `None` for a prefix with which it is not.
     pub(super) fn new(prefix: &str, database: i64) -> Option<Self> {
         let is_hashed = !prefix.is_empty() && !prefix.contains(['{', '}']);
-        is_hashed.then(|| Self { prefix: format!("{{{prefix}}}:"), feeds: format!("{{{prefix}}}:f:{database}:") })
+        is_hashed.then(|| Self {
+            prefix: format!("{{{prefix}}}:"),
+            feeds: format!("{{{prefix}}}:f:{database}:"),
+            told: format!("{{{prefix}}}:a:{database}"),
+        })
     }
 
     pub(super) fn hub(&self) -> String {
@@ -63,6 +69,10 @@ impl Keys {
     /// The channel whose feed it is.
     pub(super) fn channel_of(&self, feed: &str) -> Option<ChannelName> {
         ChannelName::try_from(feed.strip_prefix(&self.feeds)?).ok()
+    }
+
+    pub(super) fn told(&self) -> &str {
+        &self.told
     }
 
     pub(super) fn levels(&self, number: u64) -> String {

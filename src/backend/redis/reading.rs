@@ -61,6 +61,7 @@ struct Numbers {
     bytes: u64,
     now: u64,
     asked: u64,
+    since: u64,
 }
 
 impl Reading {
@@ -93,6 +94,7 @@ impl Reading {
             [kind, hub, mark] if value::is(kind, "none") => {
                 self.take_hub(epoch, hub)?;
                 self.evicted = value::offset(mark)?;
+                self.held.since = self.evicted;
                 (self.held.marks, self.ended) = (Marks::of_everybody(self.evicted), true);
             }
             [kind, hub, finished, closed, numbers, listed, events] if value::is(kind, "held") => {
@@ -102,6 +104,7 @@ impl Reading {
                 self.clients = clients;
                 newest = self.take_clients(listed)?;
                 let numbers = Numbers::read(numbers)?;
+                self.held.since = Offset::new(numbers.since);
                 self.held.head = Offset::new(numbers.last);
                 self.held.marks.broadcast = Offset::new(numbers.broadcast);
                 self.held.marks.others = Offset::new(numbers.others);
@@ -234,9 +237,9 @@ impl Reading {
 impl Numbers {
     fn read(answer: &Value) -> Option<Self> {
         let numbers = list(answer).iter().map(|number| text(number)?.parse().ok());
-        let numbers: [u64; 8] = numbers.collect::<Option<Vec<_>>>()?.try_into().ok()?;
-        let [last, evicted, broadcast, others, events, bytes, now, asked] = numbers;
-        Some(Self { last, evicted, broadcast, others, events, bytes, now, asked })
+        let numbers: [u64; 9] = numbers.collect::<Option<Vec<_>>>()?.try_into().ok()?;
+        let [last, evicted, broadcast, others, events, bytes, now, asked, since] = numbers;
+        Some(Self { last, evicted, broadcast, others, events, bytes, now, asked, since })
     }
 }
 
@@ -270,7 +273,7 @@ mod tests {
     /// A channel whose last event is 9, and which holds eight events.
     fn answer(evicted: u64, clients: &[&str], asked: usize, events: &[Value]) -> Value {
         let (evicted, asked) = (evicted.to_string(), asked.to_string());
-        let numbers = texts(&["9", &evicted, "8", "3", "8", "800", "100", &asked]);
+        let numbers = texts(&["9", &evicted, "8", "3", "8", "800", "100", &asked, "1"]);
         let head = [text("held"), hub("00000000000a", Retention::new()), text("0"), text("2")];
         Value::Array(head.into_iter().chain([numbers, texts(clients), Value::Array(events.to_vec())]).collect())
     }
@@ -316,7 +319,7 @@ mod tests {
     #[test]
     fn a_page_is_as_large_as_the_channels_events_allow() {
         let sized = |events: &str, bytes: &str| {
-            let numbers = texts(&["9", "0", "8", "3", events, bytes, "100", "1"]);
+            let numbers = texts(&["9", "0", "8", "3", events, bytes, "100", "1", "0"]);
             let lists = [numbers, texts(&[]), Value::Array(vec![event(9, "", 0, "1")])];
             let head = [text("held"), hub("", Retention::new()), text("0"), text("2")];
             let answer = head.into_iter().chain(lists).collect();

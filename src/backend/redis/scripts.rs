@@ -13,6 +13,7 @@ pub(super) struct Scripts {
     pub(super) renew: Script,
     pub(super) refresh: Script,
     pub(super) nodes: Script,
+    pub(super) tell: Script,
 }
 
 /// The parts from which scripts are put together. A part comes after those that it uses.
@@ -40,6 +41,7 @@ impl Scripts {
             level: script(&[BASE, INFO, HUB, SURVEY, HELD], include_str!("scripts/level.lua")),
             renew: script(&[BASE, HUB], include_str!("scripts/renew.lua")),
             refresh: script(&[BASE], include_str!("scripts/refresh.lua")),
+            tell: script(&[BASE, HUB], include_str!("scripts/tell.lua")),
             nodes: script(&[BASE], include_str!("scripts/nodes.lua")),
         }
     }

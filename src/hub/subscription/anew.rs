@@ -41,6 +41,11 @@ impl Subscription {
             .all(|position| position.channel.look().coverage.as_ref().is_none_or(|coverage| coverage.is_whole()))
     }
 
+    /// One of its channels has never had an event.
+    pub(crate) fn has_absent_channel(&self) -> bool {
+        self.positions.any_absent()
+    }
+
     /// One of its channels holds an event with this id.
     pub(crate) fn holds(&self, id: &CustomId) -> bool {
         self.positions.find(id).is_some()

@@ -8,7 +8,7 @@ local now = clock()
 local ttl = redis.call('PTTL', k.meta)
 local c = enter_channel(hub, k, index, h, now)
 cut(k, c)
-save(k, c, { 'c', tonumber(c.closed) + 1, 'f', '0', 'z', c.last })
+save(k, c, { 'c', tonumber(c.closed) + 1, 'f', '0', 'z', c.last, 'a', text(math.max(c.since, c.last)) })
 if ttl ~= -1 and ttl < life then keep_channel(k, c, life) end
 remember_life(hub, h, now, life)
 keep_hub(hub, index, h, now, life)

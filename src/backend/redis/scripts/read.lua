@@ -17,7 +17,7 @@ if not c.foreign then
   clients = redis.call('ZRANGEBYSCORE', k.clients, '(' .. ARGV[7], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[8])
 end
 local numbers = {}
-for i, number in ipairs({ c.last, c.evicted, c.broadcast, c.others, c.events, c.bytes, now, count }) do
+for i, number in ipairs({ c.last, c.evicted, c.broadcast, c.others, c.events, c.bytes, now, count, c.since }) do
   numbers[i] = text(number)
 end
 return { 'held', hub_says, c.finished and '1' or '0', c.closed, numbers, clients, entries }

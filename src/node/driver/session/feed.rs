@@ -4,7 +4,10 @@ use super::{Over, Session};
 use crate::{
     backend::Message,
     hub::engine::Hub,
-    node::mirror::{Mirror, Pushed},
+    node::{
+        mirror::{Mirror, Pushed},
+        told::Told,
+    },
     trace::debug,
     wire::{
         cursor::{Cursor, Epoch, Offset},
@@ -56,6 +59,12 @@ impl Session<'_> {
                 {
                     mirror.drop_closed(hub);
                     self.calls.unwatch(&channel);
+                }
+                None
+            }
+            Message::Told(notice) => {
+                if let Some(told) = Told::read(&notice, self.link.node) {
+                    told.obey(hub);
                 }
                 None
             }

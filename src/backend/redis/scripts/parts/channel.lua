@@ -41,15 +41,16 @@ end
 local function empty_channel(mark)
   return {
     last = 0, finished = false, bytes = 0, events = 0, time = 0, oldest = 0, evicted = mark, broadcast = mark,
-    others = mark, targeted = false, closed = '0', closed_at = 0,
+    others = mark, targeted = false, closed = '0', closed_at = 0, since = mark,
   }
 end
 
--- What is known of a channel; nothing if the store remembers nothing of it. Of one that is of a hub that was lost only that it
--- is finished counts, how often it was closed, and the highest fence. A channel that was closed had its last event up to then at
--- `closed_at`.
+-- What is known of a channel, which began after the offset `since`; nothing if the store remembers nothing of it. Of one that is of
+-- a hub that was lost only that it is finished counts, how often it was closed, and the highest fence. A channel that was closed had
+-- its last event up to then at `closed_at`.
 local function look_at(k, h)
-  local m = redis.call('HMGET', k.meta, 'l', 'f', 'b', 'n', 't', 'q', 'x', 'w', 'o', 'k', 'c', 'd', 'r', 'z', 'e')
+  local m =
+    redis.call('HMGET', k.meta, 'l', 'f', 'b', 'n', 't', 'q', 'x', 'w', 'o', 'k', 'c', 'd', 'r', 'z', 'e', 'a')
   if not m[1] then return nil end
   if m[12] ~= h.birth then
     local c = empty_channel(0)
@@ -60,7 +61,7 @@ local function look_at(k, h)
     last = tonumber(m[1]), finished = m[2] == '1', bytes = tonumber(m[3] or '0'), events = tonumber(m[4] or '0'),
     time = tonumber(m[5] or '0'), oldest = tonumber(m[6] or '0'), evicted = tonumber(m[7] or '0'),
     broadcast = tonumber(m[8] or '0'), others = tonumber(m[9] or '0'), targeted = m[10] == '1', closed = m[11] or '0',
-    most = m[13], closed_at = tonumber(m[14] or 0), fence = m[15],
+    most = m[13], closed_at = tonumber(m[14] or 0), fence = m[15], since = tonumber(m[16] or '0'),
   }
   -- Its other keys may be gone before their time: somebody deleted them, or the clock was ahead for a while. Then what was in
   -- them counts as evicted.
@@ -98,7 +99,7 @@ local function enter_channel(hub, k, index, h, now)
   if not c or c.foreign then
     c = c or empty_channel(forgotten(hub, k, index, h, now))
     -- First, since Redis refuses this when memory is used up.
-    redis.call('HSET', k.meta, 'l', '0', 'd', h.birth, 'z', '0')
+    redis.call('HSET', k.meta, 'l', '0', 'd', h.birth, 'z', '0', 'a', text(c.since))
     redis.call('UNLINK', k.stream, k.ids, k.clients)
   elseif c.lost then
     cut(k, c)

@@ -1,0 +1,82 @@
+//! A reader whose access is decided anew while it is connected.
+
+use std::{
+    collections::HashSet,
+    task::{Context, Poll},
+};
+
+use tokio::time::Instant;
+
+use super::{Expiry, Subscription};
+use crate::{
+    hub::{
+        grant::{Grant, Verdict},
+        recheck::Access,
+    },
+    trace::debug,
+    wire::notice::EndReason,
+};
+
+impl Subscription {
+    /// Whether the reader may go on, and if not, why it ends. Until it is decided anew about a reader that was called up, the reader
+    /// gets nothing.
+    #[inline]
+    pub(super) fn poll_access(&mut self, cx: &mut Context<'_>) -> Poll<Option<EndReason>> {
+        let Expiry::Rechecked(rechecked) = &mut self.expires else { return Poll::Ready(None) };
+        let is_deciding = rechecked.access.as_ref().is_some_and(Access::is_deciding);
+        if !is_deciding && !self.seat.is_called() {
+            return Poll::Ready(None);
+        }
+        let Some(access) = rechecked.access.take() else { return Poll::Ready(None) };
+        self.poll_decision(access, cx)
+    }
+
+    fn poll_decision(&mut self, mut access: Access, cx: &mut Context<'_>) -> Poll<Option<EndReason>> {
+        let mut end = Poll::Ready(None);
+        // A call that comes while it is decided asks for another decision.
+        while matches!(end, Poll::Ready(None)) && (access.is_deciding() || self.seat.answer_call()) {
+            end = match access.poll(cx) {
+                Poll::Ready(verdict) => Poll::Ready(self.judge(&mut access, verdict)),
+                Poll::Pending if self.hub.is_shutting_down() => Poll::Ready(Some(EndReason::Shutdown)),
+                Poll::Pending => Poll::Pending,
+            };
+        }
+        if end.is_pending() {
+            // So that it is woken if it is ended meanwhile.
+            self.positions.park(cx);
+        }
+        if let Expiry::Rechecked(rechecked) = &mut self.expires {
+            rechecked.access = Some(access);
+        }
+        end
+    }
+
+    /// Does what was decided. Returns why the reader ends, if it does.
+    fn judge(&mut self, access: &mut Access, verdict: Verdict) -> Option<EndReason> {
+        let Grant { channels, client, expires, recheck } = match verdict {
+            Verdict::Granted(grant) => grant,
+            Verdict::Denied => return Some(EndReason::Revoked),
+            Verdict::Failed => return Some(EndReason::Reauthorize),
+        };
+        if client != self.positions.client() {
+            // Its events would be those of another client from here on.
+            return Some(EndReason::Reauthorize);
+        }
+        if expires.is_some_and(|at| at <= Instant::now()) {
+            return Some(EndReason::Expired);
+        }
+        let channels: HashSet<_> = channels.into_iter().collect();
+        self.positions.retain(&self.hub, |channel| channels.contains(channel));
+        debug!("a reader was authorized anew", channels = self.positions.as_slice().len());
+        if self.positions.as_slice().is_empty() {
+            return Some(EndReason::Revoked);
+        }
+        if let Expiry::Rechecked(rechecked) = &mut self.expires {
+            rechecked.expires = expires.map_or(Expiry::Never, Expiry::At);
+        }
+        if let Some(recheck) = recheck {
+            *access = Access::new(recheck);
+        }
+        None
+    }
+}

@@ -1,0 +1,91 @@
+//! Waiting until nobody has read a channel for some time.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
+
+use super::{engine::Hub, state::Shared, vigil::Vigil};
+use crate::wire::name::ChannelName;
+
+/// One who waits.
+struct Watch<'a> {
+    hub: &'a Hub,
+    channel: Arc<Shared>,
+    changed: Arc<Notify>,
+}
+
+impl<'a> Watch<'a> {
+    /// `None` if there may be no more channels. Then this one is not there, and nobody reads it.
+    fn begin(hub: &'a Hub, name: &ChannelName) -> Option<Self> {
+        hub.with_channel(name, |shared, state| {
+            let live = state.readers.live();
+            let vigil = state.vigil.get_or_insert_with(|| Box::new(Vigil::new(live)));
+            vigil.waiting += 1;
+            Self { hub, channel: shared.clone(), changed: vigil.changed.clone() }
+        })
+    }
+
+    /// When the last reader left, if the channel is not read. The outer `None` if the channel is gone.
+    fn left(&self) -> Option<Option<Instant>> {
+        let state = self.channel.look();
+        state.vigil.as_ref().filter(|_| !state.dropped).map(|vigil| vigil.left)
+    }
+
+    /// Waits until nobody has read it for `after`, and not before `since`. Returns `false` if the channel is gone.
+    async fn wait(&self, since: Instant, after: Duration) -> bool {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let Some(left) = self.left() else { return false };
+            let Some(left) = left else {
+                changed.await;
+                continue;
+            };
+            // A time that can't be reached is never.
+            let due = left.max(since).checked_add(after);
+            match due {
+                Some(due) if due <= Instant::now() => return true,
+                Some(due) => drop(timeout_at(due, changed).await),
+                None => changed.await,
+            }
+        }
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        let mut state = self.channel.change();
+        state.vigil.iter_mut().for_each(|vigil| vigil.waiting -= 1);
+        let vigil = state.vigil.take_if(|vigil| vigil.waiting == 0);
+        let idle = state.is_idle() && !state.dropped;
+        drop(state);
+        drop(vigil);
+        if idle {
+            self.hub.drop_if_idle(&self.channel);
+        }
+    }
+}
+
+impl Hub {
+    /// Waits until nobody has read the channel for `after`, from now on.
+    pub(crate) async fn unread(&self, name: &ChannelName, after: Duration) {
+        let mut since = Instant::now();
+        loop {
+            match Watch::begin(self, name) {
+                Some(watch) if watch.wait(since, after).await => return,
+                // It was closed, which ended its readers.
+                Some(_) => since = Instant::now(),
+                None => match since.checked_add(after).map(|due| due.saturating_duration_since(Instant::now())) {
+                    Some(Duration::ZERO) => return,
+                    left => tokio::time::sleep(left.unwrap_or(RETRY).min(RETRY)).await,
+                },
+            }
+        }
+    }
+}
+
+/// How often to look for a channel for which there is no room.
+const RETRY: Duration = Duration::from_secs(1);
