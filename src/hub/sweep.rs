@@ -83,7 +83,9 @@ impl Hub {
     }
 
     #[cfg(loom)]
-    fn sweep_in_background(self: &Arc<Self>) {}
+    fn sweep_in_background(self: &Arc<Self>) {
+        let _ = (SLICE_OF_TASK, &self.due.in_background);
+    }
 
     /// Evicts a slice of what is too old, and drops the channel if it is idle. Says whether there may be more.
     fn sweep_one(&self, shared: &Arc<Shared>, now: Instant) -> bool {
