@@ -67,6 +67,7 @@ pub(super) struct Session<'a> {
     position: Offset,
 }
 
+#[allow(clippy::large_enum_variant, reason = "there is one at a time, and a box would be allocated for each answer")]
 enum Happened {
     Messages,
     Answer(Answer),
