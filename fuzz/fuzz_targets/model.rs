@@ -30,10 +30,11 @@ impl Arbitrary<'_> for Case {
 
 fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {
     let channel = bytes.int_in_range(0..=2)?;
-    Ok(match bytes.int_in_range(0..=13u8)? {
+    Ok(match bytes.int_in_range(0..=15u8)? {
         0..=3 => Op::Publish {
             channel,
             target: bytes.int_in_range(0..=2)?,
+            except: except(bytes)?,
             custom: bytes.ratio(1, 4)?,
             last: bytes.ratio(1, 50)?,
             size: bytes.choose_index(model::SIZES.len())?,
@@ -41,6 +42,7 @@ fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {
         4 | 5 => Op::Open {
             channels: bytes.int_in_range(1..=7)?,
             client: bytes.int_in_range(0..=2)?,
+            tab: bytes.arbitrary()?,
             options: (start(bytes)?, duplicates(bytes)?),
             id: id(bytes)?,
         },
@@ -65,6 +67,7 @@ fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {
             last: bytes.ratio(1, 25)?,
         },
         13 if bytes.ratio(1, 4)? => Op::End { channel, fence: fence(bytes)? },
+        14 | 15 => Op::Pass { channel, target: bytes.int_in_range(0..=2)?, except: except(bytes)? },
         _ => Op::Recent { channel, client: bytes.int_in_range(0..=2)?, n: bytes.int_in_range(0..=5)? },
     })
 }
@@ -72,10 +75,16 @@ fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {
 fn new(bytes: &mut Unstructured<'_>) -> Result<New> {
     Ok(New {
         target: bytes.int_in_range(0..=2)?,
+        except: except(bytes)?,
         custom: bytes.ratio(1, 4)?,
         key: if bytes.ratio(1, 5)? { Some(bytes.int_in_range(0..=3)?) } else { None },
         size: bytes.choose_index(model::SIZES.len())?,
     })
+}
+
+/// Whom an event excludes.
+fn except(bytes: &mut Unstructured<'_>) -> Result<usize> {
+    Ok(if bytes.ratio(3, 7)? { bytes.int_in_range(1..=4)? } else { 0 })
 }
 
 fn fence(bytes: &mut Unstructured<'_>) -> Result<Option<u64>> {
