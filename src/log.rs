@@ -11,12 +11,14 @@ mod batch;
 mod clients;
 mod custom;
 mod ephemeral;
+mod evict;
 mod exceptions;
 mod head;
 mod history;
 mod lane;
 mod lane_id;
 mod marks;
+mod memory;
 mod missed;
 mod order;
 mod read;
@@ -32,9 +34,11 @@ use std::time::Instant;
 pub(crate) use self::{
     batch::{Batch, Limit},
     ephemeral::Passing,
+    evict::SLICE,
     head::{Head, behind},
     lane_id::{BROADCAST, LaneId, TooManyLanes},
     marks::Marks,
+    memory::{LEAST, cost},
     read::View,
     remains::Remains,
     tombstone::{Epitaph, Known, Tombstone},
@@ -149,78 +153,6 @@ impl Log {
     /// Keeps the event that came last as it was published, until the next one comes: for readers that wait for it.
     pub(crate) fn keep(&mut self, lane: LaneId, event: Sealed) {
         self.change(lane, |lane| lane.keep(event));
-    }
-
-    /// Hides what is too old from `view`, without a look at each event: to be called before it is asked for what is held. It
-    /// counts as evicted, which [`enforce`](Self::enforce) does a slice at a time.
-    pub(crate) fn expire(&mut self, view: View<'_>, now: Instant) {
-        let Some(time) = self.too_old(self.millis(now)) else { return };
-        self.broadcast.hide_before(time);
-        if let Some(own) = view.client {
-            self.change(own, |lane| lane.hide_before(time));
-        }
-    }
-
-    /// What came before this is too old; `None` if there can't be any.
-    fn too_old(&self, now: u64) -> Option<u64> {
-        let time = match self.retention.after_finish_millis {
-            None => now.checked_sub(self.retention.age_millis),
-            // All of it at once, some time after the end.
-            Some(age) => (self.finished && now >= self.newest_at.saturating_add(age)).then_some(u64::MAX),
-        };
-        time.filter(|time| self.oldest_at < *time)
-    }
-
-    /// Evicts what the retention no longer allows, at most so many events. Says how many.
-    pub(crate) fn enforce(&mut self, now: Instant, most: usize) -> u64 {
-        self.enforce_at(self.millis(now), most)
-    }
-
-    fn enforce_at(&mut self, now: u64, most: usize) -> u64 {
-        let (events, bytes) = (self.max_events(), self.retention.bytes);
-        let mut evicted = 0;
-        while evicted < most
-            && let Some(time) = self.too_old(now)
-        {
-            // It was that of an event that is gone, perhaps.
-            self.oldest_at = self.oldest_lane().oldest_at().unwrap_or(time);
-            if self.oldest_at < time {
-                if !self.evict() {
-                    break;
-                }
-                evicted += 1;
-            }
-        }
-        // The newest is held, if any may be.
-        let too_many = |log: &Self| log.events > events || (log.events > 1 && log.bytes > bytes);
-        while evicted < most && too_many(self) && self.evict() {
-            evicted += 1;
-        }
-        u64::try_from(evicted).unwrap_or(u64::MAX)
-    }
-
-    /// Forgets the oldest event. Says whether there was one.
-    pub(crate) fn evict(&mut self) -> bool {
-        let oldest = self.clients.as_mut().and_then(|clients| clients.order.pop()).unwrap_or(BROADCAST);
-        let gone = match &mut self.clients {
-            Some(clients) if oldest != BROADCAST => clients.evict(oldest),
-            _ => self.broadcast.evict().map(|(gone, _)| gone),
-        };
-        let Some(gone) = gone else { return false };
-        self.events -= 1;
-        self.bytes -= gone.cost;
-        if let Some(exceptions) = &mut self.exceptions {
-            exceptions.evict(gone.offset);
-        }
-        if let Some(history) = &mut self.history {
-            history.evict(gone.offset);
-        }
-        if let Some(written) = &mut self.written {
-            written.forget(gone.offset);
-            self.written.take_if(|written| written.is_void());
-        }
-        self.drop_void();
-        true
     }
 
     /// Takes no more events.
@@ -404,58 +336,6 @@ impl Log {
             None => None,
         }
     }
-}
-
-/// What is memory.
-impl Log {
-    /// About what a lane takes of which only its reader is left: its place, and its client's, with the name.
-    pub(crate) const READ_LANE: usize = 256;
-
-    /// How many bytes it takes from the allocator.
-    pub(crate) fn footprint(&self) -> usize {
-        let exceptions = self.exceptions.as_ref().map_or(0, |exceptions| exceptions.footprint());
-        let clients = self.clients.as_ref().map_or(0, |clients| clients.footprint());
-        let history = self.history.as_ref().map_or(0, |history| history.footprint());
-        let written = self.written.as_ref().map_or(0, |written| written.footprint());
-        self.broadcast.footprint() + clients + exceptions + history + written + self.footprint_of_ephemeral()
-    }
-
-    /// About how many of these are for what is remembered of clients that have no lane.
-    pub(crate) fn footprint_of_marks(&self) -> usize {
-        self.clients.as_ref().map_or(0, |clients| clients.footprint_of_idle())
-    }
-
-    /// How many of these are for ephemeral events.
-    pub(crate) fn footprint_of_ephemeral(&self) -> usize {
-        self.ephemeral.as_ref().map_or(0, |ephemeral| ephemeral.footprint())
-    }
-
-    /// How many lanes have a reader.
-    pub(crate) fn lanes_read(&self) -> usize {
-        self.clients.as_ref().map_or(0, |clients| clients.read())
-    }
-
-    /// Forgets some of what it remembers of clients: at most so many marks, which raise the one that stands for all others.
-    pub(crate) fn forget_marks(&mut self, most: usize) {
-        if let Some(clients) = &mut self.clients {
-            (0..most).for_each(|_| _ = clients.forget_mark());
-        }
-    }
-}
-
-/// What the counts of shared bytes take from the allocator.
-const SHARED: usize = 3 * size_of::<usize>();
-
-/// An event takes more than twice as many bytes: those of the shortest on the wire, and its place in a run. Half of them are given
-/// back with another event, at the latest.
-pub(crate) const LEAST: usize = 20;
-
-/// So many events are evicted at once, besides what an append makes room for.
-pub(crate) const SLICE: usize = 64;
-
-/// What an event counts against limits in bytes.
-pub(crate) fn cost(event: &Sealed) -> usize {
-    event.as_bytes().len() + EVENT_OVERHEAD
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::{
     batch::{Batch, Limit},
     lane_id::LaneId,
+    memory::SHARED,
 };
 use crate::{
     footprint::Elastic as _,
@@ -41,7 +42,7 @@ pub(crate) struct Passing {
 impl Passing {
     fn footprint(&self) -> usize {
         let except = self.except.as_ref().map_or(0, |except| size_of::<Except>() + except.heap());
-        self.bytes.len() + super::SHARED + except
+        self.bytes.len() + SHARED + except
     }
 }
 

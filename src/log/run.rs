@@ -8,8 +8,8 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{
-    SHARED,
     batch::{Batch, Limit},
+    memory::SHARED,
     retention::EVENT_OVERHEAD,
 };
 use crate::{

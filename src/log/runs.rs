@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::{
-    SHARED,
     batch::{Batch, Limit},
+    memory::SHARED,
     run::{CHUNK, Gone, Held, Run},
 };
 use crate::{

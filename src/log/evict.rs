@@ -1,0 +1,82 @@
+//! Evicting what a log's retention no longer allows: the oldest event first, whatever its lane, and a slice at a time.
+
+use std::time::Instant;
+
+use super::{Log, lane_id::BROADCAST, read::View};
+
+/// So many events are evicted at once, besides what an append makes room for.
+pub(crate) const SLICE: usize = 64;
+
+impl Log {
+    /// Hides what is too old from `view`, without a look at each event: to be called before it is asked for what is held. It
+    /// counts as evicted, which [`enforce`](Self::enforce) does a slice at a time.
+    pub(crate) fn expire(&mut self, view: View<'_>, now: Instant) {
+        let Some(time) = self.too_old(self.millis(now)) else { return };
+        self.broadcast.hide_before(time);
+        if let Some(own) = view.client {
+            self.change(own, |lane| lane.hide_before(time));
+        }
+    }
+
+    /// What came before this is too old; `None` if there can't be any.
+    pub(super) fn too_old(&self, now: u64) -> Option<u64> {
+        let time = match self.retention.after_finish_millis {
+            None => now.checked_sub(self.retention.age_millis),
+            // All of it at once, some time after the end.
+            Some(age) => (self.finished && now >= self.newest_at.saturating_add(age)).then_some(u64::MAX),
+        };
+        time.filter(|time| self.oldest_at < *time)
+    }
+
+    /// Evicts what the retention no longer allows, at most so many events. Says how many.
+    pub(crate) fn enforce(&mut self, now: Instant, most: usize) -> u64 {
+        self.enforce_at(self.millis(now), most)
+    }
+
+    pub(super) fn enforce_at(&mut self, now: u64, most: usize) -> u64 {
+        let (events, bytes) = (self.max_events(), self.retention.bytes);
+        let mut evicted = 0;
+        while evicted < most
+            && let Some(time) = self.too_old(now)
+        {
+            // It was that of an event that is gone, perhaps.
+            self.oldest_at = self.oldest_lane().oldest_at().unwrap_or(time);
+            if self.oldest_at < time {
+                if !self.evict() {
+                    break;
+                }
+                evicted += 1;
+            }
+        }
+        // The newest is held, if any may be.
+        let too_many = |log: &Self| log.events > events || (log.events > 1 && log.bytes > bytes);
+        while evicted < most && too_many(self) && self.evict() {
+            evicted += 1;
+        }
+        u64::try_from(evicted).unwrap_or(u64::MAX)
+    }
+
+    /// Forgets the oldest event. Says whether there was one.
+    pub(crate) fn evict(&mut self) -> bool {
+        let oldest = self.clients.as_mut().and_then(|clients| clients.order.pop()).unwrap_or(BROADCAST);
+        let gone = match &mut self.clients {
+            Some(clients) if oldest != BROADCAST => clients.evict(oldest),
+            _ => self.broadcast.evict().map(|(gone, _)| gone),
+        };
+        let Some(gone) = gone else { return false };
+        self.events -= 1;
+        self.bytes -= gone.cost;
+        if let Some(exceptions) = &mut self.exceptions {
+            exceptions.evict(gone.offset);
+        }
+        if let Some(history) = &mut self.history {
+            history.evict(gone.offset);
+        }
+        if let Some(written) = &mut self.written {
+            written.forget(gone.offset);
+            self.written.take_if(|written| written.is_void());
+        }
+        self.drop_void();
+        true
+    }
+}
