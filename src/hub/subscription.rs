@@ -13,18 +13,13 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
-use tokio::{
-    task::coop::poll_proceed,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::{task::coop::poll_proceed, time::Instant};
 
 use super::{
     engine::Hub,
-    grant::Recheck,
     merge::Left,
     position::{Found, Position, go_on_before},
     positions::Positions,
-    recheck::Access,
     seats::Seat,
 };
 use crate::{
@@ -38,6 +33,7 @@ use crate::{
     },
 };
 
+use self::access::Expiry;
 pub(crate) use self::run::{Run, Turn};
 
 /// What a [`Subscription`] yields.
@@ -110,35 +106,6 @@ pub struct Subscription {
     /// As whom it is parked in the channels that are level.
     parked_as: Option<Waker>,
     end: Option<EndReason>,
-}
-
-/// The end of a grant. The timer is made at the first poll: where a subscription is opened there may be no runtime.
-enum Expiry {
-    Never,
-    At(Instant),
-    Timed(Pin<Box<Sleep>>),
-    /// The same, of a grant that can be decided anew. Here, so that others don't carry it.
-    Rechecked(Box<Rechecked>),
-}
-
-/// Access that can be decided anew.
-struct Rechecked {
-    /// `None` while that is done.
-    access: Option<Access>,
-    expires: Expiry,
-}
-
-impl Expiry {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Self::At(at) = *self {
-            *self = Self::Timed(Box::pin(sleep_until(at)));
-        }
-        match self {
-            Self::Timed(timer) => timer.as_mut().poll(cx),
-            Self::Rechecked(rechecked) => rechecked.expires.poll(cx),
-            Self::Never | Self::At(_) => Poll::Pending,
-        }
-    }
 }
 
 impl Subscription {
@@ -341,14 +308,6 @@ impl Subscription {
             parked_as: None,
             end: None,
         }
-    }
-
-    /// How its access can be decided anew. To be called before it takes a place.
-    pub(crate) fn set_recheck(&mut self, recheck: Recheck) {
-        self.seat.open_access();
-        let expires = std::mem::replace(&mut self.expires, Expiry::Never);
-        let access = Some(Access::new(recheck));
-        self.expires = Expiry::Rechecked(Box::new(Rechecked { access, expires }));
     }
 
     pub(crate) fn positions(&mut self) -> &mut Positions {

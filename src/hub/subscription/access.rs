@@ -1,25 +1,63 @@
-//! A reader whose access is decided anew while it is connected.
+//! How long a reader has access: until its grant expires, unless that is decided anew while the reader is connected.
 
 use std::{
     collections::HashSet,
+    pin::Pin,
     task::{Context, Poll},
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Expiry, Subscription};
+use super::Subscription;
 use crate::{
     hub::{
-        grant::{Grant, Verdict},
+        grant::{Grant, Recheck, Verdict},
         recheck::Access,
     },
     trace::debug,
     wire::notice::EndReason,
 };
 
+/// The end of a grant. The timer is made at the first poll, since there may be no runtime where a subscription is opened.
+pub(super) enum Expiry {
+    Never,
+    At(Instant),
+    Timed(Pin<Box<Sleep>>),
+    /// The end of a grant that can be decided anew. It lies here so that other readers don't carry it.
+    Rechecked(Box<Rechecked>),
+}
+
+/// Access that can be decided anew.
+pub(super) struct Rechecked {
+    /// `None` while the decision is polled.
+    access: Option<Access>,
+    expires: Expiry,
+}
+
+impl Expiry {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Self::At(at) = *self {
+            *self = Self::Timed(Box::pin(sleep_until(at)));
+        }
+        match self {
+            Self::Timed(timer) => timer.as_mut().poll(cx),
+            Self::Rechecked(rechecked) => rechecked.expires.poll(cx),
+            Self::Never | Self::At(_) => Poll::Pending,
+        }
+    }
+}
+
 impl Subscription {
-    /// Whether the reader may go on, and if not, why it ends. Until it is decided anew about a reader that was called up, the reader
-    /// gets nothing.
+    /// Lets `recheck` decide anew about the reader's access. Call it before the reader takes a place.
+    pub(crate) fn set_recheck(&mut self, recheck: Recheck) {
+        self.seat.open_access();
+        let expires = std::mem::replace(&mut self.expires, Expiry::Never);
+        let access = Some(Access::new(recheck));
+        self.expires = Expiry::Rechecked(Box::new(Rechecked { access, expires }));
+    }
+
+    /// Returns whether the reader may go on, and if not, why it ends. A reader that was called up gets nothing until its access
+    /// is decided anew.
     #[inline]
     pub(super) fn poll_access(&mut self, cx: &mut Context<'_>) -> Poll<Option<EndReason>> {
         let Expiry::Rechecked(rechecked) = &mut self.expires else { return Poll::Ready(None) };
