@@ -43,6 +43,21 @@ impl<S, A> SseService<S, A> {
     pub(crate) fn new(inner: S, config: Arc<Config>, authorizer: A) -> Self {
         Self { inner, config, authorizer }
     }
+
+    /// Returns the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the inner service, to change it.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service, without the layer.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
 }
 
 impl<S, A, ReqBody, ResBody> Service<Request<ReqBody>> for SseService<S, A>
@@ -75,5 +90,20 @@ where
                 SseFuture::asking(self.config.clone(), &self.authorizer, ask, parts)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tower_layer::Layer as _;
+
+    use crate::{Publisher, SseLayer};
+
+    #[test]
+    fn the_inner_service_can_be_seen_changed_and_taken_back() {
+        let mut service = SseLayer::new(Publisher::new()).layer(1);
+        assert_eq!(*service.get_ref(), 1);
+        *service.get_mut() = 2;
+        assert_eq!(service.into_inner(), 2);
     }
 }
