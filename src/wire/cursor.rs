@@ -19,7 +19,8 @@ impl Epoch {
         Self(bits & 0xffff_ffff_ffff)
     }
 
-    pub(crate) const fn bits(self) -> u64 {
+    /// Returns the 48 bits, from which [`from_bits`](Self::from_bits) makes the same epoch.
+    pub const fn bits(self) -> u64 {
         self.0
     }
 }
