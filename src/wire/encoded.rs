@@ -111,9 +111,16 @@ impl EncodedEvent {
     }
 }
 
+/// Without the data, which may be confidential, as that of [`Event`](crate::Event).
 impl fmt::Debug for EncodedEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EncodedEvent").field("channel", &self.channel).field("bytes", self.as_bytes()).finish()
+        f.debug_struct("EncodedEvent")
+            .field("channel", &self.channel)
+            .field("offset", &self.offset())
+            .field("name", &self.name())
+            .field("comment", &self.comment())
+            .field("len", &self.as_bytes().len())
+            .finish()
     }
 }
 
@@ -142,6 +149,13 @@ mod tests {
         assert_eq!(encoded.data(), "id: 1\nevent: x\n: no comment\n");
         assert_eq!((encoded.id(), encoded.offset()), (Some(CURSOR.into()), CURSOR.offset));
         assert_eq!(*encoded.channel(), "news");
+    }
+
+    #[test]
+    fn debug_does_not_show_the_data() {
+        let event = Event::text("secret").name(EventName::from_static("token"));
+        let shown = format!("{:?} {:?}", event, encoded(event.clone()));
+        assert!(shown.contains("token") && !shown.contains("secret"), "{shown}");
     }
 
     #[test]
