@@ -10,7 +10,7 @@
 /// # drop(publisher);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
+#[must_use = "limits do nothing until they are set on a publisher"]
 pub struct Limits {
     pub(crate) channels: usize,
     pub(crate) lanes: usize,

@@ -52,6 +52,7 @@ pub enum Duplicates {
 /// # }).unwrap();
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "options do nothing until a subscription is opened with them"]
 pub struct OpenOptions {
     pub(crate) start: Start,
     pub(crate) duplicates: Duplicates,

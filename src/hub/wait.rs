@@ -27,7 +27,7 @@ pub(crate) struct Ticket {
 
 /// Wakers to be woken when no lock is held any more. Dropped, it wakes too.
 #[derive(Default)]
-#[must_use]
+#[must_use = "the readers are woken when it is dropped, which must not happen under a lock"]
 pub(crate) struct Wakeups(Slab<Waker>);
 
 impl Default for Waiters {

@@ -30,7 +30,7 @@ use std::time::Duration;
 /// # drop(publisher);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
+#[must_use = "a retention does nothing until it is set on a publisher"]
 pub struct Retention {
     pub(super) events: usize,
     pub(super) bytes: usize,

@@ -26,7 +26,7 @@ use crate::{
 ///     .build();
 /// # drop(publisher);
 /// ```
-#[must_use]
+#[must_use = "a builder does nothing until `build` is called"]
 pub struct PublisherBuilder {
     settings: HubSettings,
     retention: Set,

@@ -162,7 +162,7 @@ impl Channel {
     /// # Ok::<_, tower_sse::PublishError>(())
     /// # }).unwrap();
     /// ```
-    #[must_use]
+    #[must_use = "only what is sent through the returned handle is fenced"]
     pub fn fence(&self, fence: u64) -> Self {
         Self { fence: Some(fence), ..self.clone() }
     }

@@ -37,7 +37,7 @@ use crate::{
 /// # Ok::<_, tower_sse::BackendError>(())
 /// ```
 #[derive(Clone)]
-#[must_use]
+#[must_use = "a builder does nothing until `build` is called"]
 pub struct RedisBuilder {
     /// May have a password in it, and so is shown to nobody.
     url: String,
