@@ -21,14 +21,14 @@ macro_rules! counters {
             pub channels: usize,
             /// The subscriptions that exist now.
             pub subscriptions: usize,
-            /// Subscriptions that have ended but were not dropped yet, because their readers have not read the end; perhaps their
-            /// sockets are full. They take memory, but count against no limit.
+            /// Subscriptions that have ended but were not dropped yet, because their readers have not read the end;
+            /// perhaps their sockets are full. They take memory, but count against no limit.
             pub lingering: usize,
-            /// The memory that the hub takes now, in bytes, as its allocator counts them: events, and everything else that
-            /// [`Limits::hub_bytes`](crate::Limits::hub_bytes) names.
+            /// The memory that the hub takes now, in bytes, as its allocator counts them: events, and everything else
+            /// that [`Limits::hub_bytes`](crate::Limits::hub_bytes) names.
             pub held_bytes: usize,
-            /// [Ephemeral](crate::Event::ephemeral) events that readers did not get because they were behind, once for each
-            /// reader. Events that were for another client are included.
+            /// [Ephemeral](crate::Event::ephemeral) events that readers did not get because they were behind, once for
+            /// each reader. Events that were for another client are included.
             pub ephemeral_dropped: u64,
             $($(#[$doc])* pub $name: u64,)*
         }

@@ -21,21 +21,22 @@ use crate::{
     },
 };
 
-/// A cloneable write handle to a hub. All clones, their [`Channel`]s, and the layers that hold one refer to the same hub.
+/// A cloneable write handle to a hub. All clones, their [`Channel`]s, and the layers that hold one refer to the same
+/// hub.
 ///
-/// When you drop the last of them, nothing can be published any more. The subscriptions that are left read what there is
-/// and end, either as at a [shutdown](Self::shutdown), or as [finished](crate::EndReason::Finished) if their channels are.
-/// With a remote backend they go on, because other nodes may still publish.
+/// When you drop the last of them, nothing can be published any more. The subscriptions that are left read what there
+/// is and end, either as at a [shutdown](Self::shutdown), or as [finished](crate::EndReason::Finished) if their
+/// channels are. With a remote backend they go on, because other nodes may still publish.
 ///
 /// You read with an [`SseLayer`](crate::SseLayer) that holds a clone, or with a [`Subscription`](crate::Subscription).
 /// A publisher also works outside of a runtime.
 ///
 /// With a remote [backend](PublisherBuilder::backend), this is one node of several. These things span all nodes:
 /// published events reach the readers of every node; [`Channel::close`], `disconnect` and
-/// [`reauthorize`](Self::reauthorize) reach them everywhere; and [`Channel::presence`] counts them everywhere. Everything
-/// else is local to this node, which knows its own connections, and of the log only
-/// what its own readers read: [`Sent::reached`], [`Channel::recent`], `channels`, `connections`, `clients`,
-/// `shutdown` and `stats`. A node that only publishes has nothing to report there.
+/// [`reauthorize`](Self::reauthorize) reach them everywhere; and [`Channel::presence`] counts them everywhere.
+/// Everything else is local to this node, which knows its own connections, and of the log only what its own readers
+/// read: [`Sent::reached`], [`Channel::recent`], `channels`, `connections`, `clients`, `shutdown` and `stats`. A node
+/// that only publishes has nothing to report there.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -92,8 +93,8 @@ impl Publisher {
     ///
     /// Any text makes a handle, so that code which names a channel in place needs no `?` for that. If the text is not a
     /// valid name, [`Channel::name`] and everything that sends return an error, and every other method behaves as for a
-    /// channel that does not exist: it has neither events nor readers. Likewise, a client id that is not valid is an error
-    /// of what is sent, and otherwise nobody's. To check names from outside early, make a [`ChannelName`] or a
+    /// channel that does not exist: it has neither events nor readers. Likewise, a client id that is not valid is an
+    /// error of what is sent, and otherwise nobody's. To check names from outside early, make a [`ChannelName`] or a
     /// [`ClientId`] of them.
     ///
     /// ```
@@ -118,8 +119,8 @@ impl Publisher {
         self.handle.hub.channels()
     }
 
-    /// Returns the number of subscriptions on this node. A subscription that has ended does not count, even if its reader has
-    /// not [read the end](Stats::lingering) yet.
+    /// Returns the number of subscriptions on this node. A subscription that has ended does not count, even if its
+    /// reader has not [read the end](Stats::lingering) yet.
     pub fn connections(&self) -> usize {
         self.handle.hub.seats.taken()
     }
@@ -237,7 +238,8 @@ impl Channel {
     }
 
     /// Returns the clients that are connected to the channel on this node, each with its number of connections, in no
-    /// particular order. If there are many, clients that connect or disconnect during the call may or may not be included.
+    /// particular order. If there are many, clients that connect or disconnect during the call may or may not be
+    /// included.
     pub fn clients(&self) -> Vec<(ClientId, usize)> {
         let Ok(name) = &self.name else { return Vec::new() };
         let clients = self.handle.hub.registry.get(name).map(|shared| shared.clients().0);
@@ -264,9 +266,9 @@ impl Channel {
     /// Returns who is connected to the channel on all nodes: each client with its number of connections, and `None` for
     /// connections without a client, in no particular order.
     ///
-    /// In process, the answer is ready at once and exact, except that some of those that connect or disconnect during the
-    /// call may be missing if there are many. With a remote backend, the backend is asked, and its answer may lag by
-    /// [`Presence::EVERY`](crate::backend::Presence::EVERY), or by three times that after a node was killed.
+    /// In process, the answer is ready at once and exact, except that some of those that connect or disconnect during
+    /// the call may be missing if there are many. With a remote backend, the backend is asked, and its answer may lag
+    /// by [`Presence::EVERY`](crate::backend::Presence::EVERY), or by three times that after a node was killed.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {

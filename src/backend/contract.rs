@@ -36,13 +36,13 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendErr
 ///
 /// - **Append is one step.** It assigns each of its events an [`Offset`], adds them to their channel, evicts what the
 ///   retention no longer allows, and pushes them to the feeds that watch the channel; or it does none of this. Offsets
-///   grow over the whole hub, those of an append follow one another, and none is assigned twice in an epoch. A read that
-///   begins after an append was acknowledged finds its events, or their eviction.
+///   grow over the whole hub, those of an append follow one another, and none is assigned twice in an epoch. A read
+///   that begins after an append was acknowledged finds its events, or their eviction.
 /// - **Conditions.** An append is refused, and changes nothing, if its [fence](super::Append::fence) is lower than the
-///   highest one of the appends that the channel has taken, if the channel is finished, or if the channel's last event is
-///   not the [expected](super::Append::expected) one: in this order. An append without a fence is not checked for it. The
-///   store remembers a channel's fence and the cursor of its last event as long as it remembers anything of the channel,
-///   whether or not events of it are held. A channel that was closed keeps its fence, but has no last event.
+///   highest one of the appends that the channel has taken, if the channel is finished, or if the channel's last event
+///   is not the [expected](super::Append::expected) one: in this order. An append without a fence is not checked for
+///   it. The store remembers a channel's fence and the cursor of its last event as long as it remembers anything of the
+///   channel, whether or not events of it are held. A channel that was closed keeps its fence, but has no last event.
 /// - **An end** without an event takes an offset, and counts as the channel's head, so that a node that misses it
 ///   notices.
 /// - **Order.** A feed carries the events of all channels that it watches in the order of their offsets, and with each
@@ -54,15 +54,15 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendErr
 ///   what the hub holds if the node has no setting. At the least, an append evicts no more than its own retention asks
 ///   for.
 /// - **What is held** is what [`Retention::most_events`](crate::Retention::most_events),
-///   [`max_bytes`](crate::Retention::max_bytes) and [`is_too_old`](crate::Retention::is_too_old) allow. Which of that is
-///   history, and which is for connected readers only, is the node's to know. A store may forget a channel that is in
-///   progress and has had no event for a long time, which it documents.
+///   [`max_bytes`](crate::Retention::max_bytes) and [`is_too_old`](crate::Retention::is_too_old) allow. Which of that
+///   is history, and which is for connected readers only, is the node's to know. A store may forget a channel that is
+///   in progress and has had no event for a long time, which it documents.
 /// - **Gaps are exact.** For a channel's broadcasts and for each client, a [mark](super::Marks) gives the highest
 ///   offset that was evicted: by count, bytes or age, or with the whole channel. A store that forgets a channel answers
 ///   with marks that are too high rather than too low.
 /// - **Private.** A targeted event comes with its client, in reads and in the feed, and shows up nowhere else.
-/// - **Exceptions.** An event comes with [the readers that it is not for](super::Except), in reads and in the feed, as it
-///   was appended. A store does nothing else about them: its marks count the event for every reader of its lane.
+/// - **Exceptions.** An event comes with [the readers that it is not for](super::Except), in reads and in the feed, as
+///   it was appended. A store does nothing else about them: its marks count the event for every reader of its lane.
 /// - **Ephemeral events** are passed to the feeds that watch their channel, each in one place among the messages, after
 ///   the events that were acknowledged before. They take no offset, nothing is kept of them, and nothing counts them. A
 ///   feed may lose one. It need not be refused by a channel that is finished.
@@ -70,12 +70,13 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendErr
 ///   have been lost other than by retention; an empty store has a new one. What a store still has may [go
 ///   on](super::Held::before) in the new epoch.
 /// - **Custom ids** are unique among the events that a channel holds for any one reader: its broadcasts and those for
-///   its client. The append of an id that is already held for a reader that would get it, or of an id twice, is refused.
-///   Events for different clients may share an id.
+///   its client. The append of an id that is already held for a reader that would get it, or of an id twice, is
+///   refused. Events for different clients may share an id.
 /// - **An [idempotency key](crate::Event::idempotency_key)** that a channel has seen within a window, which the store
-///   documents, or of which it holds the event, is answered with the first event's cursor and custom id, and the event is not appended. If that goes for
-///   all events of an append, nothing happens and nothing is refused, whatever became of the channel since and whatever the
-///   conditions are. An event with the key of an earlier one of the same append is a repetition of that.
+///   documents, or of which it holds the event, is answered with the first event's cursor and custom id, and the event
+///   is not appended. If that goes for all events of an append, nothing happens and nothing is refused, whatever became
+///   of the channel since and whatever the conditions are. An event with the key of an earlier one of the same append
+///   is a repetition of that.
 ///
 /// # What may fail
 ///
@@ -97,9 +98,9 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendErr
 ///
 /// # Cost
 ///
-/// A node calls `append` for each publish, `read` when a channel gets its first reader on the node and after a loss, `heads`
-/// every five seconds while the hub is published to and when a feed begins, and a constant number of the other calls
-/// every few seconds, however many readers it has.
+/// A node calls `append` for each publish, `read` when a channel gets its first reader on the node and after a loss,
+/// `heads` every five seconds while the hub is published to and when a feed begins, and a constant number of the other
+/// calls every few seconds, however many readers it has.
 ///
 /// For a complete backend, in a file, see the example `examples/file_backend`.
 pub trait Backend: Send + Sync + 'static {
@@ -128,8 +129,8 @@ pub trait Backend: Send + Sync + 'static {
     /// [says so](Held::retention). Nothing older than the retention in use allows is included: that counts as evicted.
     fn read(&self, channel: ChannelName, after: Offset, retention: Retention) -> BackendFuture<'_, Held>;
 
-    /// Like [`read`](Self::read), but reports progress, and gets no retention from a node that has no setting. By default it
-    /// calls `read`.
+    /// Like [`read`](Self::read), but reports progress, and gets no retention from a node that has no setting. By
+    /// default it calls `read`.
     ///
     /// A node gives up on any other call that takes longer than [its timeout](crate::PublisherBuilder::timeout). On
     /// this call it gives up only if there is no progress for that long. Implement it if your store reads a channel in
@@ -148,8 +149,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Like [`read_paged`](Self::read_paged), but returns no more than the oldest `limit` events after `after`, and
     /// [says](Held::more) whether there are more. By default it reads them all and leaves out the others.
     ///
-    /// It is called by [`Channel::read`](crate::Channel::read). Implement it if your store can read a part of a long channel
-    /// for less.
+    /// It is called by [`Channel::read`](crate::Channel::read). Implement it if your store can read a part of a long
+    /// channel for less.
     fn read_some(
         &self,
         channel: ChannelName,
@@ -177,8 +178,8 @@ pub trait Backend: Send + Sync + 'static {
         Box::pin(async move { Ok(About::of(self.read_paged(channel, Offset::START, retention, progress).await?)) })
     }
 
-    /// Returns how far each of these channels is, as of one moment. A node asks for a few hundred channels at a time, and
-    /// reads those that it does not have completely.
+    /// Returns how far each of these channels is, as of one moment. A node asks for a few hundred channels at a time,
+    /// and reads those that it does not have completely.
     fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Heads>;
 
     /// Forgets a channel's events, which then count as evicted, and that it was finished, and pushes
@@ -196,8 +197,8 @@ pub trait Backend: Send + Sync + 'static {
     fn feed(&self, requests: Requests, messages: Messages) -> BackendFuture<'_, ()>;
 
     /// Passes a notice to all feeds that there are, whatever channels they watch, as [`Message::Told`]. The store keeps
-    /// nothing of it: a node whose feed is away at that moment does not get it, and a notice that failed may have reached
-    /// some nodes. By default it fails, because the store can't do that.
+    /// nothing of it: a node whose feed is away at that moment does not get it, and a notice that failed may have
+    /// reached some nodes. By default it fails, because the store can't do that.
     ///
     /// [`Message::Told`]: super::Message::Told
     fn tell(&self, notice: Notice) -> BackendFuture<'_, ()> {

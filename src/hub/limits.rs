@@ -59,8 +59,8 @@ impl Limits {
     }
 
     /// Sets how many subscriptions there may be. The default is 100,000. At the limit, a reader is told to reconnect
-    /// later. Subscriptions that are over do not count, even if their readers have not read the end; but there may be no
-    /// more than twice as many as this of all together.
+    /// later. Subscriptions that are over do not count, even if their readers have not read the end; but there may be
+    /// no more than twice as many as this of all together.
     pub fn subscriptions(mut self, max: usize) -> Self {
         self.subscriptions = max;
         self
@@ -80,8 +80,8 @@ impl Limits {
         self
     }
 
-    /// Sets how many events a [`Batch`](crate::Batch) may have. The default is 1,000. Together they may have four times as
-    /// many bytes as [one event](Self::event_bytes). A larger batch returns a [`PublishError`](crate::PublishError).
+    /// Sets how many events a [`Batch`](crate::Batch) may have. The default is 1,000. Together they may have four times
+    /// as many bytes as [one event](Self::event_bytes). A larger batch returns a [`PublishError`](crate::PublishError).
     ///
     /// A batch is appended in one step, during which nobody else publishes to its channel or reads it; a store does
     /// nothing else meanwhile.
@@ -92,25 +92,26 @@ impl Limits {
 
     /// Sets how many bytes of memory the hub may take, as its allocator counts them. The default is 256 MiB.
     ///
-    /// Everything that grows counts: events, channels, the places of readers, lanes and their names, custom ids, idempotency
-    /// keys, and what is remembered of events, clients and channels that are gone. An empty hub takes about 20 KB that do not
-    /// count. [`Stats::held_bytes`](crate::Stats::held_bytes) is what the hub takes now.
+    /// Everything that grows counts: events, channels, the places of readers, lanes and their names, custom ids,
+    /// idempotency keys, and what is remembered of events, clients and channels that are gone. An empty hub takes about
+    /// 20 KB that do not count. [`Stats::held_bytes`](crate::Stats::held_bytes) is what the hub takes now.
     ///
     /// - Above the limit, events are evicted until the hub is within the limit again: first those of channels that are
-    ///   finished, then those of channels that are idle, with no reader and nothing published for about a minute, and only
-    ///   then those of channels in progress; among these, the oldest first. Each publish evicts about as much as it adds, but no
-    ///   more than about 500 events. If a large event takes the place of more of them, the rest is evicted in the background and
-    ///   by the next publishes; until then the hub may be above its limit by about a thirty-second part of it.
+    ///   finished, then those of channels that are idle, with no reader and nothing published for about a minute, and
+    ///   only then those of channels in progress; among these, the oldest first. Each publish evicts about as much as
+    ///   it adds, but no more than about 500 events. If a large event takes the place of more of them, the rest is
+    ///   evicted in the background and by the next publishes; until then the hub may be above its limit by about a
+    ///   thirty-second part of it.
     /// - [Ephemeral](crate::Event::ephemeral) events take at most a sixteenth.
-    /// - What is remembered of clients takes at most a quarter of the limit, and each channel has a share of it. A channel above
-    ///   its share, or with more than 10,000 clients to remember, forgets the clients whose events were evicted first. A
-    ///   forgotten client that resumes from before that may get a gap although it missed nothing.
-    /// - What is remembered of dropped channels takes at most an eighth, and idempotency keys a sixteenth. The oldest are
-    ///   forgotten.
-    /// - What readers need cannot be evicted: their places, their lanes and the channels that they read. It takes at most half
-    ///   of the limit, or 512 KiB if that is more. Above it, a new reader is told to reconnect later, as with
-    ///   [`subscriptions`](Self::subscriptions). With the default limits, each of 100,000 subscriptions can have a channel and
-    ///   a client of its own.
+    /// - What is remembered of clients takes at most a quarter of the limit, and each channel has a share of it. A
+    ///   channel above its share, or with more than 10,000 clients to remember, forgets the clients whose events were
+    ///   evicted first. A forgotten client that resumes from before that may get a gap although it missed nothing.
+    /// - What is remembered of dropped channels takes at most an eighth, and idempotency keys a sixteenth. The oldest
+    ///   are forgotten.
+    /// - What readers need cannot be evicted: their places, their lanes and the channels that they read. It takes at
+    ///   most half of the limit, or 512 KiB if that is more. Above it, a new reader is told to reconnect later, as with
+    ///   [`subscriptions`](Self::subscriptions). With the default limits, each of 100,000 subscriptions can have a
+    ///   channel and a client of its own.
     pub fn hub_bytes(mut self, max: usize) -> Self {
         self.hub_bytes = max;
         self

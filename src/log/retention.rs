@@ -6,20 +6,20 @@ use std::time::Duration;
 /// age. Whichever is reached first evicts the oldest events, targeted ones and broadcasts alike.
 ///
 /// The log is also what live readers read from: one that falls further behind than this has
-/// [lagged](crate::GapReason::Lagged). So the newest event is always held until it is too old, and a channel should hold at
-/// least as much as its largest burst, or have a [lag](Self::lag) of its own.
+/// [lagged](crate::GapReason::Lagged). So the newest event is always held until it is too old, and a channel should
+/// hold at least as much as its largest burst, or have a [lag](Self::lag) of its own.
 ///
 /// A channel is checked for events that are too old when you publish to it, open it or ask it for
-/// [recent](crate::Channel::recent) events: none that is too old is replayed. To free the memory of channels that nobody
-/// uses, publishes and opens on any channel also sweep a few others, and a task does the rest if many are due, so that each
-/// channel is looked at about once a minute. A hub that nobody publishes to or opens keeps what it holds; outside of a tokio
-/// runtime, one with many channels that is hardly used takes longer. A channel that has neither a reader nor an event left
-/// is dropped.
+/// [recent](crate::Channel::recent) events: none that is too old is replayed. To free the memory of channels that
+/// nobody uses, publishes and opens on any channel also sweep a few others, and a task does the rest if many are due,
+/// so that each channel is looked at about once a minute. A hub that nobody publishes to or opens keeps what it holds;
+/// outside of a tokio runtime, one with many channels that is hardly used takes longer. A channel that has neither a
+/// reader nor an event left is dropped.
 ///
-/// With a remote [`Backend`](crate::backend::Backend) it is the store's, and that of each node's mirror of it. Where nodes are set
-/// to different ones, the longest wins for each limit; in Redis, what is longer stops to count a day after a node has last asked
-/// for it. What a node evicts from a mirror for its own [`Limits::hub_bytes`](crate::Limits::hub_bytes) the store still has,
-/// but readers on this node get a gap.
+/// With a remote [`Backend`](crate::backend::Backend) it is the store's, and that of each node's mirror of it. Where
+/// nodes are set to different ones, the longest wins for each limit; in Redis, what is longer stops to count a day
+/// after a node has last asked for it. What a node evicts from a mirror for its own
+/// [`Limits::hub_bytes`](crate::Limits::hub_bytes) the store still has, but readers on this node get a gap.
 ///
 /// ```
 /// use std::time::Duration;
@@ -42,7 +42,8 @@ pub struct Retention {
     pub(super) after_finish_millis: Option<u64>,
 }
 
-/// What an event costs besides its bytes, when bytes are limited: its place in a run, and its part of the room behind it.
+/// What an event costs besides its bytes, when bytes are limited: its place in a run, and its part of the room behind
+/// it.
 pub(super) const EVENT_OVERHEAD: usize = 32;
 
 impl Default for Retention {
@@ -67,8 +68,8 @@ impl Retention {
         self
     }
 
-    /// How many more events than the history are held for readers that are connected, so that a burst does not overrun them.
-    /// The default is 0: a reader may lag by as much as the history has.
+    /// How many more events than the history are held for readers that are connected, so that a burst does not overrun
+    /// them. The default is 0: a reader may lag by as much as the history has.
     ///
     /// What is held beyond the history, nobody gets who comes or returns later: such a reader gets a gap for it, if it
     /// resumes from before. The limits in bytes and by age count for all that is held. In process, a channel without
@@ -89,10 +90,10 @@ impl Retention {
     /// Holds everything while the channel is in progress, and for this long after it was
     /// [finished](crate::Channel::finish), in whole milliseconds. By default it is not set.
     ///
-    /// It is the retention for a run: an answer that a reader must be able to read from its first token on, however long it
-    /// takes. With it, neither the number of events nor their age evicts anything. The limit in bytes does, and so does
-    /// [`Limits::hub_bytes`](crate::Limits::hub_bytes); a reader is told by a gap. So finish each channel: one that never
-    /// ends stays until the hub is full, or somebody [closes](crate::Channel::close) it.
+    /// It is the retention for a run: an answer that a reader must be able to read from its first token on, however
+    /// long it takes. With it, neither the number of events nor their age evicts anything. The limit in bytes does, and
+    /// so does [`Limits::hub_bytes`](crate::Limits::hub_bytes); a reader is told by a gap. So finish each channel: one
+    /// that never ends stays until the hub is full, or somebody [closes](crate::Channel::close) it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -110,8 +111,8 @@ impl Retention {
         self
     }
 
-    /// At most so many bytes on the wire, counting 32 more for each event; 4 MiB by default. The newest event is held even
-    /// if it alone has more.
+    /// At most so many bytes on the wire, counting 32 more for each event; 4 MiB by default. The newest event is held
+    /// even if it alone has more.
     pub fn bytes(mut self, max: usize) -> Self {
         self.bytes = max;
         self
@@ -142,7 +143,8 @@ impl Retention {
         Duration::from_millis(self.age_millis)
     }
 
-    /// How many events a store holds at most: the history and the lag, or any number if everything is held until the end.
+    /// How many events a store holds at most: the history and the lag, or any number if everything is held until the
+    /// end.
     pub fn most_events(&self) -> usize {
         match self.after_finish_millis {
             Some(_) => usize::MAX,
@@ -164,8 +166,8 @@ impl Retention {
         len + EVENT_OVERHEAD
     }
 
-    /// None older than this, in whole milliseconds; one hour by default. With [`Duration::MAX`] a channel is never dropped
-    /// by itself.
+    /// None older than this, in whole milliseconds; one hour by default. With [`Duration::MAX`] a channel is never
+    /// dropped by itself.
     pub fn age(mut self, max: Duration) -> Self {
         self.age_millis = u64::try_from(max.as_millis()).unwrap_or(u64::MAX);
         self

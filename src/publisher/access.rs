@@ -13,13 +13,13 @@ impl Publisher {
     /// a 204. To keep the client away for good, deny it in the authorizer first. This visits every channel.
     ///
     /// In process, the future is ready at once. With a remote backend, the connections to this node end at once, and
-    /// those to other nodes as soon as the backend has passed it on. A node that is cut off from the backend just then does
-    /// not hear of it; where that matters, let grants [expire](crate::Grant::expires_in).
+    /// those to other nodes as soon as the backend has passed it on. A node that is cut off from the backend just then
+    /// does not hear of it; where that matters, let grants [expire](crate::Grant::expires_in).
     ///
     /// # Errors
     ///
-    /// Returns an error if a remote backend fails: the connections to this node have ended all the same, and those to others
-    /// may have. You may try again. In process, it never fails.
+    /// Returns an error if a remote backend fails: the connections to this node have ended all the same, and those to
+    /// others may have. You may try again. In process, it never fails.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -38,8 +38,8 @@ impl Publisher {
         self.handle.do_everywhere(Told::Disconnect(client, None)).await
     }
 
-    /// Has a client's connections authorized anew, on all nodes, and returns how many there were on this node. A connection
-    /// to several channels counts once for each. Call it when what the client may read has changed.
+    /// Has a client's connections authorized anew, on all nodes, and returns how many there were on this node. A
+    /// connection to several channels counts once for each. Call it when what the client may read has changed.
     ///
     /// A connection whose grant has a [recheck](crate::Grant::recheck) stays: it gets nothing more until that has
     /// decided, then goes on with the channels that it may still read, or ends as
@@ -95,10 +95,10 @@ impl Channel {
     /// Use it to stop work that nobody waits for, and leave enough time for a client to reconnect. It is cancel safe.
     ///
     /// In process, it waits for readers to come and go. With a remote backend, it asks for the
-    /// [presence](Self::presence) every [`Presence::EVERY`](crate::backend::Presence::EVERY), and takes that much longer,
-    /// or three times that after a node was killed. While the backend does not answer, it waits on; with a backend that does
-    /// not [know](crate::backend::Backend::presence) who is connected to other nodes, only readers of this node count. It
-    /// needs a tokio runtime with time enabled.
+    /// [presence](Self::presence) every [`Presence::EVERY`](crate::backend::Presence::EVERY), and takes that much
+    /// longer, or three times that after a node was killed. While the backend does not answer, it waits on; with a
+    /// backend that does not [know](crate::backend::Backend::presence) who is connected to other nodes, only readers of
+    /// this node count. It needs a tokio runtime with time enabled.
     ///
     /// ```
     /// use std::time::Duration;

@@ -61,8 +61,9 @@ impl Default for PublisherBuilder {
 impl PublisherBuilder {
     /// Sets how much history each channel holds. The default is [`Retention::default`].
     ///
-    /// With a remote [backend](Self::backend), the setting belongs to the hub, and the store remembers it. If nodes have
-    /// different settings, the longest wins. A node without a setting, such as a worker, holds what the others are set to.
+    /// With a remote [backend](Self::backend), the setting belongs to the hub, and the store remembers it. If nodes
+    /// have different settings, the longest wins. A node without a setting, such as a worker, holds what the others are
+    /// set to.
     pub fn retention(mut self, retention: Retention) -> Self {
         self = self.retention_by(move |_| retention);
         self.retention = Set::Of(retention);
@@ -72,8 +73,8 @@ impl PublisherBuilder {
     /// Sets how much history a channel holds, depending on its name. The closure is called whenever the channel comes
     /// into being, which may happen more than once.
     ///
-    /// With a remote [backend](Self::backend), set all nodes to the same: the store can't know the setting before a node
-    /// that has it publishes to the channel or reads it.
+    /// With a remote [backend](Self::backend), set all nodes to the same: the store can't know the setting before a
+    /// node that has it publishes to the channel or reads it.
     pub fn retention_by(mut self, retention: impl Fn(&ChannelName) -> Retention + Send + Sync + 'static) -> Self {
         self.settings.retention = Box::new(retention);
         self.retention = Set::ByName;

@@ -74,8 +74,8 @@ impl Channel {
     /// Sends several events in one step: all of them, or none if one of them is refused.
     ///
     /// They get successive offsets. Readers get them in order, with no other event of the channel in between. With a
-    /// remote backend, there is one round trip and one acknowledgement for all of them. Returns what [`send`](Self::send)
-    /// would have returned for each, in order.
+    /// remote backend, there is one round trip and one acknowledgement for all of them. Returns what
+    /// [`send`](Self::send) would have returned for each, in order.
     ///
     /// A [`Batch`] can also address single clients, have a condition, or finish the channel. An event whose
     /// [idempotency key](Event::idempotency_key) was seen before is left out, and the others are sent. An empty batch
@@ -129,8 +129,8 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// The same as [`send`](Self::send), and a [conflict](PublishError::is_conflict) if `last` is not the channel's last
-    /// event.
+    /// The same as [`send`](Self::send), and a [conflict](PublishError::is_conflict) if `last` is not the channel's
+    /// last event.
     pub async fn send_if(&self, last: Option<Cursor>, event: Event) -> Result<Sent, PublishError> {
         self.write(Batch::from(event).only_after(last)).await.and_then(the_one)
     }
@@ -143,8 +143,9 @@ impl Channel {
     /// handle without a fence is not checked. Neither is an event whose [idempotency key](Event::idempotency_key) was
     /// seen before, nor an [ephemeral](Event::ephemeral) one, which is not appended.
     ///
-    /// The channel remembers its fence when it is finished or closed too, and after it was dropped, for as long as the hub
-    /// remembers anything of it: at least as long as an event of it may be held, with a remote backend on all nodes.
+    /// The channel remembers its fence when it is finished or closed too, and after it was dropped, for as long as the
+    /// hub remembers anything of it: at least as long as an event of it may be held, with a remote backend on all
+    /// nodes.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -180,9 +181,9 @@ impl Channel {
 
     /// Like [`finish`](Self::finish), from code that is not async, such as [`Drop`].
     ///
-    /// In process, the channel is finished when this returns. With a remote backend, a task of the current tokio runtime
-    /// finishes it, and tries for about a minute if the backend does not answer; what becomes of that is only logged. A
-    /// runtime that shuts down may drop the task.
+    /// In process, the channel is finished when this returns. With a remote backend, a task of the current tokio
+    /// runtime finishes it, and tries for about a minute if the backend does not answer; what becomes of that is only
+    /// logged. A runtime that shuts down may drop the task.
     ///
     /// # Errors
     ///
