@@ -120,14 +120,14 @@
 //! here). A file imports only from its own floor and from the floors below it.
 //!
 //! ```text
-//! 7 serve      HTTP: the layer, its service, routes, response bodies
+//! 7 serve      HTTP: the layer, its service, routes, response bodies and what may change them
 //! 6 authorize  who may read what
 //! 5 publisher  the handles that applications hold; they call the node if there is one, and the hub otherwise
 //! 4 node       a hub whose log lives in a store: mirrors, the driver that fills them, the level
 //!     ~ ~ ~ ~  the seam, in hub/seam.rs
 //! 3 hub        the in-process engine: channels, readers, waiting, subscriptions
-//! 2 backend    where the log lives: the contract of a store, Redis
-//! 1 log        one channel's events, and what is remembered of evicted ones
+//! 2 backend    where the log lives: the contract of a store, memory, Redis
+//! 1 log        one channel's events, and what is remembered of evicted ones and of writers
 //! 0 wire       events, ids and names, as bytes
 //! ```
 //!
