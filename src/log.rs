@@ -1,11 +1,12 @@
-//! One channel's log: a bounded run of encoded events in lanes, and what is remembered of those it forgot.
+//! One channel's log: a bounded sequence of encoded events in lanes, and what is remembered of evicted events.
 //!
-//! History, replay, live delivery and lag are the same question to it: what is after this cursor? It has no clock, no
-//! lock and no reader's state; whoever owns it gives it the time and the offsets.
+//! History, replay, live delivery and lag are the same query to the log: what comes after this cursor? The log has no
+//! clock, no lock and no reader state. Its owner passes the time and the offsets.
 //!
-//! A channel has a broadcast lane and a lane for each client that has targeted events or a reader. Events are evicted in
-//! the order they came in, whatever their lane, so that what is held always lies after what was evicted. Each lane
-//! remembers the highest offset it evicted: a reader of it whose cursor lies below has a gap, and no other reader has.
+//! A channel has a broadcast lane, and a lane for each client that has targeted events or a reader. Events are evicted
+//! in publish order, across all lanes, so every held event comes after every evicted one. Each lane remembers the
+//! highest offset that it evicted. A reader of the lane has a gap if its cursor is below that offset, and has no gap
+//! otherwise.
 
 mod batch;
 mod clients;
@@ -58,34 +59,34 @@ pub use self::retention::Retention;
 
 pub(crate) struct Log {
     retention: Retention,
-    /// Ages are counted from here.
+    /// The instant from which ages are counted.
     began: Instant,
     broadcast: Lane,
-    /// None as long as there is nothing to say of any client.
+    /// `None` while nothing is known of any client.
     clients: Option<Box<Clients>>,
-    /// None as long as every event was for everybody in its lane.
+    /// `None` while every event was for everybody in its lane.
     exceptions: Option<Box<Exceptions>>,
-    /// None as long as there was no ephemeral event for the readers that there are.
+    /// `None` while no ephemeral event was published for the current readers.
     ephemeral: Option<Box<Ephemeral>>,
-    /// How many events are held.
+    /// The number of held events.
     events: usize,
-    /// What they cost.
+    /// The cost of the held events.
     bytes: usize,
-    /// None of them is older: in the log's milliseconds.
+    /// No held event is older than this, in the log's milliseconds.
     oldest_at: u64,
-    /// None of them is newer.
+    /// No held event is newer than this.
     newest_at: u64,
-    /// Which of them are history, if not all are.
+    /// Which held events are history; `None` if all of them are.
     history: Option<Box<History>>,
-    /// It has readers.
+    /// Whether the channel has readers.
     is_read: bool,
-    /// No event will follow.
+    /// Whether the channel is finished.
     finished: bool,
-    /// The offset of the event that came last, held or not, if it is known.
+    /// The offset of the last event, held or not, if it is known.
     last: Offset,
-    /// None as long as there is nothing to say of any writer.
+    /// `None` while nothing is known of any writer.
     written: Option<Box<Written>>,
-    /// It began after this. What is gone up to here was never of it, as far as is known.
+    /// The log began after this offset. As far as is known, no evicted event up to here belonged to it.
     since: Offset,
 }
 
@@ -113,7 +114,7 @@ impl Log {
         }
     }
 
-    /// Holds this much from now on. An empty log may have its time begin anew.
+    /// Changes the retention. An empty log may also take a new instant as its beginning.
     pub(crate) fn retain(&mut self, retention: Retention, began: Option<Instant>) {
         if retention.max_lag() != self.retention.max_lag() {
             self.history = History::of(retention);
@@ -124,8 +125,8 @@ impl Log {
         self.began = began.filter(|_| self.is_empty()).unwrap_or(self.began);
     }
 
-    /// Takes an event in. Its offset is above every one that the log has seen. Says how many events the retention evicted for
-    /// it.
+    /// Appends an event, whose offset must be above every earlier one. Returns how many events the retention evicted
+    /// for it.
     pub(crate) fn append(&mut self, lane: LaneId, event: &Sealed, custom: Option<CustomId>, now: Instant) -> u64 {
         let cost = cost(event);
         self.events += 1;
@@ -141,26 +142,28 @@ impl Log {
             _ => self.broadcast.push(event, custom, at),
         }
         self.add_to_history(event.offset());
-        // Enough for what this one takes, and some of what was left to do before.
+        // Evicts enough to make up for this event, and part of any backlog.
         self.enforce_at(at, SLICE + cost / EVENT_OVERHEAD)
     }
 
-    /// Passes an ephemeral event to the readers that there are. It may take up to `room` bytes with others; says whether it does.
+    /// Passes an ephemeral event to the current readers. The channel's ephemeral events may take up to `room` bytes.
+    /// Returns whether the event fits.
     pub(crate) fn pass(&mut self, passing: Passing, room: usize) -> bool {
         self.ephemeral.get_or_insert_default().push(passing, room)
     }
 
-    /// Keeps the event that came last as it was published, until the next one comes: for readers that wait for it.
+    /// Keeps the last event in the memory that it was published in, until the next one is appended. Waiting readers
+    /// take it from there.
     pub(crate) fn keep(&mut self, lane: LaneId, event: Sealed) {
         self.change(lane, |lane| lane.keep(event));
     }
 
-    /// Takes no more events.
+    /// Finishes the channel: it takes no more events.
     pub(crate) fn finish(&mut self) {
         self.finished = true;
     }
 
-    /// The same, without a last event. What is held until some time after the end is held until then.
+    /// Finishes the channel without a last event. A retention that counts from the end counts from now.
     pub(crate) fn end(&mut self, now: Instant) {
         self.newest_at = self.newest_at.max(self.millis(now));
         self.finish();
@@ -170,23 +173,24 @@ impl Log {
         self.finished
     }
 
-    /// It began after this offset, as far as is known: what is gone up to here is not missing at its beginning.
+    /// Returns the offset after which the log began, as far as is known. Nothing up to here is missing at the log's
+    /// beginning.
     pub(crate) fn since(&self) -> Offset {
         self.since
     }
 
-    /// The offset of the last event that it had, whoever that was for; `None` if it never had one, as far as is known.
+    /// Returns the offset of the log's last event in any lane; `None` if, as far as is known, it never had one.
     pub(crate) fn last_offset(&self) -> Option<Offset> {
         let of_clients = self.clients.as_ref().map_or(Offset::START, |clients| clients.highest());
         Some(self.broadcast.evicted_with_all().max(of_clients).max(self.last)).filter(|last| *last > self.since)
     }
 
-    /// It has had an event, or was finished without any.
+    /// Returns whether the channel has had an event or was finished without one.
     pub(crate) fn has_begun(&self) -> bool {
         self.finished || self.last_offset().is_some()
     }
 
-    /// How many events are held, and what they count against a limit in bytes.
+    /// Returns how many events are held, and what they count against a limit in bytes.
     pub(crate) fn size(&self) -> (usize, usize) {
         (self.events, self.bytes)
     }
@@ -195,18 +199,18 @@ impl Log {
         self.events == 0
     }
 
-    /// The offset of the oldest event that takes memory.
+    /// Returns the offset of the oldest event in memory, hidden or not.
     pub(crate) fn oldest(&self) -> Option<Offset> {
         self.oldest_lane().oldest()
     }
 
-    /// The lane of the oldest event that is held, if any is.
+    /// Returns the lane of the oldest held event, or the broadcast lane if no event is held.
     fn oldest_lane(&self) -> &Lane {
         let oldest = self.clients.as_ref().and_then(|clients| clients.lane(clients.order.first()?));
         oldest.unwrap_or(&self.broadcast)
     }
 
-    /// No event in these lanes has a higher offset.
+    /// Returns an offset that no event in the broadcast lane and in `lane` exceeds.
     pub(crate) fn last(&self, lane: Option<LaneId>) -> Offset {
         let own = lane.and_then(|lane| self.lane(lane)).map_or(Offset::START, Lane::evicted_with_all);
         self.broadcast.evicted_with_all().max(own)
@@ -216,7 +220,8 @@ impl Log {
         u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Whether an event with this custom id is held for a reader that would get one more event for `client`, or for everybody.
+    /// Returns whether a reader that would get a new event for `client` (or for everybody) already has a held event
+    /// with this custom id.
     pub(crate) fn holds(&mut self, client: Option<&ClientId>, id: &CustomId, now: Instant) -> bool {
         let view = self.view_for(client);
         self.expire(view, now);
@@ -225,39 +230,39 @@ impl Log {
         self.find_all(view.client, id).next().is_some() || self.clients.as_mut().is_some_and(of_others)
     }
 
-    /// How many clients have a lane.
+    /// Returns how many clients have a lane.
     pub(crate) fn lanes(&self) -> usize {
         self.clients.as_ref().map_or(0, |clients| clients.lanes())
     }
 
-    /// The lane of a client, if it has one.
+    /// Returns a client's lane, if it has one.
     pub(crate) fn lane_of(&self, client: &ClientId) -> Option<LaneId> {
         self.clients.as_ref()?.lane_of(client)
     }
 
-    /// Whose lane it is.
+    /// Returns the client that a lane belongs to.
     pub(crate) fn client_of(&self, lane: LaneId) -> Option<&ClientId> {
         self.clients.as_ref()?.client_of(lane)
     }
 
-    /// The lane of a client, made if need be.
+    /// Returns a client's lane, and creates it if necessary.
     ///
-    /// It is for an event or a reader that comes right after. Without them it would stay.
+    /// Add an event or a reader to the lane right after. A lane without either would stay.
     pub(crate) fn lane_for(&mut self, client: &ClientId, max: usize) -> Result<LaneId, TooManyLanes> {
-        // Without clients they are all broadcasts.
+        // Without clients, all held events are broadcasts.
         let broadcasts = self.events;
         let clients = self.clients.get_or_insert_with(|| Box::new(Clients::new(broadcasts, Marks::default())));
         clients.lane_for(client, max)
     }
 
-    /// A reader of this lane has come.
+    /// Counts a new reader of a lane.
     pub(crate) fn enter(&mut self, lane: LaneId) {
         if let Some(clients) = &mut self.clients {
             clients.enter(lane);
         }
     }
 
-    /// A reader of this lane is gone.
+    /// Counts a reader of a lane that has left.
     pub(crate) fn leave(&mut self, lane: LaneId) {
         if let Some(clients) = &mut self.clients {
             clients.leave(lane);
@@ -277,8 +282,8 @@ impl Log {
         self.clients.take_if(|clients| clients.is_void());
     }
 
-    /// Forgets everything, at the same cost however much that is: what was forgotten, and the memory of it. The log is of no use
-    /// any more.
+    /// Forgets everything, at a cost that does not depend on how much there is. Returns what to remember of the log,
+    /// and the memory to free. Don't use the log after this.
     pub(crate) fn bury(&mut self) -> (Tombstone, Option<Box<Remains>>) {
         let broadcast = self.broadcast.evicted_with_all();
         let broadcasts = std::mem::replace(&mut self.broadcast, Lane::new(broadcast));
@@ -292,7 +297,7 @@ impl Log {
         (Tombstone { broadcast, marks, finished: self.finished, since, exceptions, last, fence }, remains.into_box())
     }
 
-    /// Empty again, with what is known of `before`; lanes that have readers keep their places.
+    /// Empties the log and starts it from the tombstone `before`. Lanes that have readers keep their places.
     pub(crate) fn restart(&mut self, before: Tombstone) -> Option<Box<Remains>> {
         let Tombstone { broadcast, marks, finished, since, exceptions, last, .. } = before;
         let broadcasts = std::mem::replace(&mut self.broadcast, Lane::new(broadcast));
@@ -300,7 +305,7 @@ impl Log {
         remains.add_exceptions(std::mem::replace(&mut self.exceptions, exceptions));
         self.history = History::of(self.retention);
         if let Some(ephemeral) = &mut self.ephemeral {
-            // Their places mean nothing any more.
+            // The events' places belong to the former log.
             ephemeral.clear();
         }
         if self.clients.is_some() || marks.is_some() {
@@ -310,13 +315,13 @@ impl Log {
             lanes.into_iter().for_each(|lane| remains.add_lane(lane));
         }
         self.drop_void();
-        // What comes may be older than what was there.
+        // New events may be older than the former ones.
         (self.finished, self.oldest_at, self.newest_at, self.bytes) = (finished, 0, 0, 0);
         (self.last, self.since) = (last, since);
         remains.into_box()
     }
 
-    /// The lane of a view's client.
+    /// Returns the lane of a view's client.
     fn own(&self, view: View<'_>) -> Option<&Lane> {
         self.lane(view.client?)
     }

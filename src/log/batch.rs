@@ -1,40 +1,40 @@
-//! What a reader gets in one read: how much at most, and the events.
+//! What one read returns, and its limits.
 
 use bytes::Bytes;
 
 use crate::wire::{cursor::Offset, encode::Sealed};
 
-/// How much is read at once.
+/// The limits of one read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limit {
     pub(crate) events: usize,
     pub(crate) bytes: usize,
-    /// Several events are wanted one by one, and not as one piece of bytes.
+    /// Whether several events are returned one by one instead of as one slice of bytes.
     pub(crate) each: bool,
 }
 
 impl Limit {
     /// One event.
     pub(crate) const ONE: Limit = Limit { events: 1, bytes: 0, each: false };
-    /// One body chunk. hyper sends at most 16 buffers in one `writev`, so that what a reader missed goes as one buffer;
-    /// more than this would only wait in hyper's.
+    /// One body chunk. hyper sends at most 16 buffers in one `writev`, so a reader that is behind gets one large
+    /// buffer. Anything beyond this size would only wait in hyper's own buffers.
     pub(crate) const CHUNK: Limit = Limit { events: usize::MAX, bytes: 32 << 10, each: false };
     /// The events of one body chunk, one by one.
     pub(crate) const RUN: Limit = Limit { each: true, ..Self::CHUNK };
 }
 
-/// What a reader gets in one read.
+/// The result of one read.
 pub(crate) enum Batch {
     /// One event, shared with the log and with every other reader.
     One(Sealed),
-    /// Several, one after the other, up to and with the offset `last`.
+    /// Several events, one after the other, up to and including the offset `last`.
     Many { bytes: Bytes, last: Offset },
-    /// Several, one by one: at least one. Their bytes lie in `chunk`, one after the other.
+    /// Several events one by one, at least one. Their bytes lie in `chunk`, one after the other.
     Each { chunk: Bytes, events: Vec<Sealed> },
 }
 
 impl Batch {
-    /// `count` events that lie in `bytes`, up to and with the offset `last`.
+    /// Creates a batch of `count` events whose bytes are `bytes`, up to and including the offset `last`.
     pub(super) fn of_bytes(bytes: Bytes, count: usize, last: Offset) -> Batch {
         match count {
             1 => Batch::One(Sealed::new(last, bytes)),
@@ -42,7 +42,8 @@ impl Batch {
         }
     }
 
-    /// If it is of ephemeral events, which leave a reader where it is: at `cursor`, though it was read from `after` on.
+    /// Sets the cursor of a batch of ephemeral events, which leaves a reader at `cursor` although the batch was read
+    /// from `after` on.
     pub(crate) fn leaving_at(mut self, cursor: Offset, after: Offset) -> Batch {
         if cursor < after && self.last() == after {
             match &mut self {
@@ -56,7 +57,7 @@ impl Batch {
         self
     }
 
-    /// The pieces of bytes that it consists of.
+    /// Returns the slices of bytes that the batch consists of.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &Bytes> {
         let (whole, each) = match self {
             Batch::One(event) => (None, std::slice::from_ref(event)),

@@ -1,4 +1,4 @@
-//! The lanes of a log's clients, which most channels do without.
+//! The lanes of a log's clients. Most channels have none.
 
 use super::{
     lane::Lane,
@@ -16,16 +16,16 @@ use crate::{
     },
 };
 
-/// The lanes of clients, the order of events over all lanes, and what is remembered of lanes that are gone.
+/// The clients' lanes, the order of the events across all lanes, and what is remembered of lanes that were dropped.
 pub(super) struct Clients {
     lanes: Slab<ClientLane>,
-    /// What the lanes own.
+    /// The bytes that the lanes own.
     lanes_footprint: usize,
-    /// By custom id, the lane of the last event of a client that has it. `None` if no client's event has one.
+    /// For each custom id, the lane of the last event that has it. `None` while no client's event has a custom id.
     last_with: Option<Box<IdLanes>>,
-    /// How many lanes have a reader.
+    /// The number of lanes that have a reader.
     read: usize,
-    /// The lane of every held event, oldest first.
+    /// The lane of each held event, oldest first.
     pub(super) order: Order,
     pub(super) marks: Marks,
 }
@@ -34,16 +34,16 @@ pub(super) type IdLanes = Table<CustomId, LaneId>;
 
 pub(super) struct ClientLane {
     lane: Lane,
-    /// Whose it is.
+    /// The client that the lane belongs to.
     client: KnownId,
-    /// How many readers have it open. A lane with a reader keeps its place.
+    /// The number of readers. A lane with a reader keeps its place.
     readers: u32,
-    /// What the lane owned after the last change.
+    /// The bytes that the lane owned after the last change.
     footprint: usize,
 }
 
 impl ClientLane {
-    /// Corrects the sum of what all lanes own after a change.
+    /// Updates the sum over all lanes after a change.
     fn count(&mut self, all: &mut usize) {
         let now = self.lane.footprint();
         *all = *all - std::mem::replace(&mut self.footprint, now) + now;
@@ -55,13 +55,13 @@ impl ClientLane {
 }
 
 impl Clients {
-    /// For a log that holds `broadcasts` events.
+    /// Creates the lanes of a log that holds `broadcasts` events.
     pub(super) fn new(broadcasts: usize, marks: Marks) -> Self {
         let order = Order::of(BROADCAST, broadcasts);
         Self { lanes: Slab::default(), lanes_footprint: 0, last_with: None, read: 0, order, marks }
     }
 
-    /// It says no more than that there are no clients.
+    /// Returns whether nothing is known of any client.
     pub(super) fn is_void(&self) -> bool {
         self.lanes.len() == 0 && self.marks.knows_nothing()
     }
@@ -71,7 +71,8 @@ impl Clients {
         self.marks.lane(known).filter(|lane| self.is_of(*lane, known))
     }
 
-    /// Whether it is that client's. A log that begins with what is remembered of another has none of the lanes that are in it.
+    /// Returns whether a lane belongs to that client. A log that starts from the marks of an earlier one does not have
+    /// the lanes that those marks name.
     fn is_of(&self, lane: LaneId, client: KnownId) -> bool {
         self.at(lane).is_some_and(|lane| lane.client == client)
     }
@@ -96,7 +97,7 @@ impl Clients {
         self.lanes.get_mut(id.0.checked_sub(1)?)
     }
 
-    /// Changes a lane, with what it takes from the allocator.
+    /// Changes a lane, and updates the sum of what the lanes take from the allocator.
     pub(super) fn change<T>(&mut self, id: LaneId, work: impl FnOnce(&mut Lane) -> T) -> Option<T> {
         let lane = self.lanes.get_mut(id.0.checked_sub(1)?)?;
         let done = work(&mut lane.lane);
@@ -104,7 +105,7 @@ impl Clients {
         Some(done)
     }
 
-    /// A client's lane, made if need be.
+    /// Returns a client's lane, and creates it if necessary.
     pub(super) fn lane_for(&mut self, client: &ClientId, max: usize) -> Result<LaneId, TooManyLanes> {
         if let Some(lane) = self.lane_of(client) {
             return Ok(lane);
@@ -114,13 +115,13 @@ impl Clients {
         }
         let known = self.marks.find(client).unwrap_or_else(|| self.marks.insert(client));
         let lane = Lane::new(self.marks.mark(known));
-        // It is new, and owns nothing.
+        // A new lane owns nothing.
         let id = LaneId(self.lanes.insert(ClientLane { lane, client: known, readers: 0, footprint: 0 }) + 1);
         self.marks.set_lane(known, Some(id));
         Ok(id)
     }
 
-    /// Takes an event into a lane. Its offset is above all before it.
+    /// Appends an event to a lane. Its offset must be above every earlier one.
     pub(super) fn push(&mut self, id: LaneId, event: &Sealed, custom: Option<CustomId>, at: u64) {
         let Some(lane) = id.0.checked_sub(1).and_then(|key| self.lanes.get_mut(key)) else { return };
         if let Some(custom) = &custom {
@@ -131,7 +132,7 @@ impl Clients {
         self.marks.raise(lane.client, event.offset());
     }
 
-    /// Forgets the oldest event of a lane, and the lane if it is idle then.
+    /// Evicts the oldest event of a lane, and drops the lane if that leaves it idle.
     pub(super) fn evict(&mut self, id: LaneId) -> Option<Gone> {
         let (evicted, is_empty) = self.change(id, |lane| (lane.evict(), lane.is_empty()))?;
         if is_empty {
@@ -147,9 +148,9 @@ impl Clients {
         Some(gone)
     }
 
-    /// Whether an event of any client that has this custom id is held, and not older than `too_old`.
+    /// Returns whether any client has a held event with this custom id that is not older than `too_old`.
     pub(super) fn hold(&mut self, custom: &CustomId, too_old: Option<u64>) -> bool {
-        // If the last one is not held, those before are not either.
+        // Events are evicted in order, so if the last one is gone, the earlier ones are too.
         let Some(lane) = self.last_with.as_ref().and_then(|last_with| last_with.get(custom)).copied() else {
             return false;
         };
@@ -160,7 +161,7 @@ impl Clients {
         self.change(lane, is_held).unwrap_or(false)
     }
 
-    /// Takes out what is known of custom ids, where all events go.
+    /// Takes out the index of custom ids, when all events are removed.
     pub(super) fn take_ids(&mut self) -> Option<Box<IdLanes>> {
         self.last_with.take()
     }
@@ -178,7 +179,7 @@ impl Clients {
         self.drop_if_idle(id);
     }
 
-    /// Drops a lane that has neither event nor reader, and keeps the mark of what it evicted.
+    /// Drops a lane that has neither an event nor a reader, and keeps the mark of what it evicted.
     pub(super) fn drop_if_idle(&mut self, id: LaneId) {
         let Some(lane) = self.at(id) else { return };
         if lane.readers > 0 || !lane.lane.is_empty() {
@@ -197,25 +198,25 @@ impl Clients {
         self.lanes.len()
     }
 
-    /// No event of any client has a higher offset.
+    /// Returns an offset that no event of any client exceeds.
     pub(super) fn highest(&self) -> Offset {
         self.marks.highest()
     }
 
-    /// How many clients are known that have no lane.
+    /// Returns how many known clients have no lane.
     pub(super) fn idle(&self) -> usize {
         self.marks.len() - self.lanes.len()
     }
 
-    /// Forgets the mark of a client, which counts as one of all others then. Says whether it found one.
+    /// Forgets one client's mark, which raises the mark of all others. Returns whether it found one.
     pub(super) fn forget_mark(&mut self) -> bool {
         let lanes = &self.lanes;
         let is_of = |known, lane: LaneId| lanes.get(lane.0 - 1).is_some_and(|lane| lane.client == known);
         self.marks.forget_one(is_of)
     }
 
-    /// Every lane is empty, and has evicted what these marks say. Lanes that have readers keep their places.
-    /// Gives back what they held.
+    /// Empties every lane, and sets what it evicted to `marks`. Lanes that have readers keep their places. Returns the
+    /// former contents.
     pub(super) fn restart(&mut self, marks: Marks) -> Vec<Lane> {
         let before = std::mem::replace(&mut self.marks, marks);
         let (mut held, mut void) = (Vec::new(), Vec::new());
@@ -239,12 +240,12 @@ impl Clients {
         held
     }
 
-    /// What is remembered of it once all of its events are gone; and these.
+    /// Returns what to remember once all events are gone, and the lanes to free.
     pub(super) fn bury(self) -> (Marks, Slab<ClientLane>) {
         (self.marks, self.lanes)
     }
 
-    /// How many bytes it takes from the allocator.
+    /// Returns how many bytes the lanes take from the allocator.
     pub(super) fn footprint(&self) -> usize {
         size_of::<Self>()
             + self.lanes.footprint()
@@ -254,12 +255,12 @@ impl Clients {
             + self.marks.footprint()
     }
 
-    /// About how many of these are for what is remembered of clients without a lane.
+    /// Returns about how many of these bytes are for clients without a lane.
     pub(super) fn footprint_of_idle(&self) -> usize {
         self.idle() * Marks::EACH
     }
 
-    /// How many lanes have a reader: they stay whatever is evicted.
+    /// Returns how many lanes have a reader. Eviction does not remove these.
     pub(super) fn read(&self) -> usize {
         self.read
     }
@@ -274,7 +275,7 @@ mod tests {
         ClientId::try_from(format!("client{n}")).unwrap()
     }
 
-    /// Comes and goes, with something that was evicted.
+    /// A client that comes and goes, after an event of it was evicted.
     fn visit(clients: &mut Clients, n: usize, evicted: u64) {
         let lane = clients.lane_for(&client(n), usize::MAX).unwrap();
         clients.change(lane, |lane| *lane = Lane::new(Offset::new(evicted)));
@@ -316,7 +317,7 @@ mod tests {
             assert!(clients.idle() <= max);
         }
         let others = mark(&mut clients, usize::MAX);
-        // The lowest are forgotten first, but for those that nobody looked at.
+        // The lowest marks are forgotten first, except those that the search has not reached.
         assert!((900..3_000).contains(&others), "up to {others} of those that were forgotten");
         for n in 0..max + 1_000 {
             assert_eq!(mark(&mut clients, n), others.max(n as u64 + 1), "it hides no loss, and forgets no other");

@@ -10,9 +10,9 @@ use crate::{
 #[derive(Default)]
 pub(super) struct CustomIds {
     by_id: Table<CustomId, Offset>,
-    /// In the order of their events.
+    /// In the order of the events.
     held: VecDeque<(Offset, CustomId)>,
-    /// What their texts take from the allocator.
+    /// The bytes that the texts take from the allocator.
     texts: usize,
 }
 
@@ -32,7 +32,7 @@ impl CustomIds {
         self.held.is_empty()
     }
 
-    /// Forgets the id of the oldest event, if that is the one that had this offset. Gives it, unless a later event has the same.
+    /// Forgets the oldest id if its event had this offset. Returns the id, unless a later event has the same one.
     pub(super) fn forget(&mut self, evicted: Offset) -> Option<CustomId> {
         self.held.front().filter(|(offset, _)| *offset <= evicted)?;
         let forgotten = self.forget_oldest();
@@ -43,13 +43,13 @@ impl CustomIds {
     fn forget_oldest(&mut self) -> Option<CustomId> {
         let (offset, id) = self.held.pop_front()?;
         self.texts -= id.heap();
-        // An event that came after it may have the same.
+        // A later event may have the same id.
         self.by_id.get(&id).filter(|last| **last == offset)?;
         self.by_id.remove(&id);
         Some(id)
     }
 
-    /// Frees at most so many of them, and counts them down. Says whether that was all.
+    /// Frees at most `most` ids, and counts `most` down. Returns whether none are left.
     pub(super) fn free_some(&mut self, most: &mut usize) -> bool {
         while *most > 0 && !self.is_empty() {
             drop(self.forget_oldest());
@@ -77,7 +77,7 @@ mod tests {
         (1..=1_000).for_each(|n| ids.insert(id(n), Offset::new(2 * n)));
         let full = ids.footprint();
         assert_eq!((ids.get(&id(7)), ids.texts), (Some(Offset::new(14)), 1_000 * 24));
-        // One that is used again, after it was hidden.
+        // An id that is used again after its first event was hidden.
         ids.insert(id(1), Offset::new(3_000));
         let forgotten: Vec<_> = (1..=2_000).filter_map(|evicted| ids.forget(Offset::new(evicted))).collect();
         assert_eq!((forgotten.len(), &forgotten[0]), (999, &id(2)), "the first is that of a later event");

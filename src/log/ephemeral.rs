@@ -1,8 +1,8 @@
-//! Events that are not history: the last few of them, for readers that are connected.
+//! Ephemeral events: the last few of them, for connected readers.
 //!
-//! They have no offset. Each has a *place*, the offset after which it was published, and a number that grows from one to the
-//! next. A reader gets those from its own number on, each before the first event behind its place. What falls out of here
-//! before a reader has got it is dropped for that reader.
+//! An ephemeral event has no offset. It has a *place*, which is the offset after which it was published, and a number,
+//! which is one higher than that of the previous one. A reader gets the events from its own number on, each before the
+//! first log event behind its place. If an event leaves the ring before a reader got it, it is dropped for that reader.
 
 use std::collections::VecDeque;
 
@@ -22,20 +22,20 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Ephemeral {
     held: VecDeque<Passing>,
-    /// What their bytes and texts take from the allocator.
+    /// The bytes that the events and their texts take from the allocator.
     bytes: usize,
-    /// How many of them exclude somebody.
+    /// The number of events that exclude a reader.
     excepting: u32,
-    /// The number of the next one. Numbers wrap: no reader is so far behind that it matters.
+    /// The number of the next event. Numbers wrap, but no reader is far enough behind for that to matter.
     next: u32,
 }
 
-/// An event that is not kept.
+/// An ephemeral event on its way to the readers.
 pub(crate) struct Passing {
     pub(crate) place: Offset,
     pub(crate) lane: LaneId,
     pub(crate) except: Option<Box<Except>>,
-    /// Whole, without an id.
+    /// The whole event, without an id.
     pub(crate) bytes: Bytes,
 }
 
@@ -47,17 +47,17 @@ impl Passing {
 }
 
 impl Ephemeral {
-    /// So many are held for the readers of a channel, and so many bytes, but the newest in any case.
+    /// The most events that a channel holds for its readers, and the most bytes. The newest event is always held.
     const EVENTS: usize = 64;
     const BYTES: usize = 64 << 10;
 
-    /// The number with which a reader begins that comes now.
+    /// Returns the number at which a new reader begins.
     pub(super) fn next(&self) -> u32 {
         self.next
     }
 
-    /// Takes one in, and drops the oldest for it as far as need be. If it takes more than `room` bytes alone, it is dropped
-    /// itself; says whether it is not.
+    /// Adds an event, and drops the oldest ones to make room. An event that alone takes more than `room` bytes is
+    /// dropped itself. Returns whether the event was added.
     pub(super) fn push(&mut self, passing: Passing, room: usize) -> bool {
         let len = passing.footprint();
         let most = room.min(Self::BYTES);
@@ -82,25 +82,26 @@ impl Ephemeral {
         self.held.give_back();
     }
 
-    /// Some of them exclude somebody.
+    /// Returns whether any event excludes a reader.
     pub(super) fn is_excepting(&self) -> bool {
         self.excepting > 0
     }
 
-    /// Drops all of them. Numbers go on.
+    /// Drops all events. Their numbers are not used again.
     pub(super) fn clear(&mut self) {
         (self.held, self.bytes, self.excepting) = (VecDeque::new(), 0, 0);
     }
 
-    /// How many that a reader has not got were dropped, if the next one it gets would be `number`.
+    /// Returns how many events were dropped before a reader got them, if the next one that it would get has this
+    /// `number`.
     pub(super) fn dropped(&self, number: u32) -> u32 {
-        // Lossless: there are few.
+        // Lossless, because few events are held.
         self.next.wrapping_sub(number).saturating_sub(self.held.len() as u32)
     }
 
-    /// Those from `number` on that are for a reader, each with the number of the next.
+    /// Returns the events from `number` on that are for a reader, each with the number of the event after it.
     pub(super) fn from(&self, number: u32, is_for: impl Fn(&Passing) -> bool) -> impl Iterator<Item = (u32, &Passing)> {
-        // Lossless: as many as are held at most.
+        // Lossless, because at most the held events are skipped.
         let left = self.held.len().min(self.next.wrapping_sub(number) as usize);
         let numbered = self
             .held
@@ -110,8 +111,8 @@ impl Ephemeral {
         numbered.filter(move |(_, passing)| is_for(passing))
     }
 
-    /// Those from `number` on that are for a reader and whose place is before `end`, for a reader at `cursor`, and the number to
-    /// go on with.
+    /// Returns the events from `number` on that are for a reader at `cursor` and whose place is before `end`, and the
+    /// number to continue from.
     pub(super) fn read(
         &self,
         number: u32,
@@ -144,13 +145,13 @@ impl Ephemeral {
         (Some(batch), next)
     }
 
-    /// How many bytes it takes from the allocator.
+    /// Returns how many bytes the events take from the allocator.
     pub(super) fn footprint(&self) -> usize {
         size_of::<Self>() + self.held.footprint() + self.bytes
     }
 }
 
-/// The events that lie in `chunk` up to each of these ends.
+/// Splits `chunk` into the events that end at each of `ends`.
 fn split(chunk: &Bytes, ends: &[usize], cursor: Offset) -> Vec<Sealed> {
     let starts = std::iter::once(0).chain(ends.iter().copied());
     starts.zip(ends).map(|(start, end)| Sealed::new(cursor, chunk.slice(start..*end))).collect()

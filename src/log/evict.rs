@@ -1,15 +1,15 @@
-//! Evicting what a log's retention no longer allows: the oldest event first, whatever its lane, and a slice at a time.
+//! Evicts what a log's retention no longer allows: the oldest event first, whatever its lane, and a slice at a time.
 
 use std::time::Instant;
 
 use super::{Log, lane_id::BROADCAST, read::View};
 
-/// So many events are evicted at once, besides what an append makes room for.
+/// The number of events that are evicted at once, besides those that an append evicts to make room.
 pub(crate) const SLICE: usize = 64;
 
 impl Log {
-    /// Hides what is too old from `view`, without a look at each event: to be called before it is asked for what is held. It
-    /// counts as evicted, which [`enforce`](Self::enforce) does a slice at a time.
+    /// Hides events that are too old from `view`, without looking at each of them. Call it before you ask what is held.
+    /// Hidden events count as evicted, and [`enforce`](Self::enforce) evicts them a slice at a time.
     pub(crate) fn expire(&mut self, view: View<'_>, now: Instant) {
         let Some(time) = self.too_old(self.millis(now)) else { return };
         self.broadcast.hide_before(time);
@@ -18,17 +18,17 @@ impl Log {
         }
     }
 
-    /// What came before this is too old; `None` if there can't be any.
+    /// Returns the time before which events are too old, or `None` if there are no such events.
     pub(super) fn too_old(&self, now: u64) -> Option<u64> {
         let time = match self.retention.after_finish_millis {
             None => now.checked_sub(self.retention.age_millis),
-            // All of it at once, some time after the end.
+            // All events become too old at once, some time after the end.
             Some(age) => (self.finished && now >= self.newest_at.saturating_add(age)).then_some(u64::MAX),
         };
         time.filter(|time| self.oldest_at < *time)
     }
 
-    /// Evicts what the retention no longer allows, at most so many events. Says how many.
+    /// Evicts at most `most` events that the retention no longer allows. Returns how many.
     pub(crate) fn enforce(&mut self, now: Instant, most: usize) -> u64 {
         self.enforce_at(self.millis(now), most)
     }
@@ -39,7 +39,7 @@ impl Log {
         while evicted < most
             && let Some(time) = self.too_old(now)
         {
-            // It was that of an event that is gone, perhaps.
+            // The event with this time may be gone already.
             self.oldest_at = self.oldest_lane().oldest_at().unwrap_or(time);
             if self.oldest_at < time {
                 if !self.evict() {
@@ -48,7 +48,7 @@ impl Log {
                 evicted += 1;
             }
         }
-        // The newest is held, if any may be.
+        // The newest event is always held, unless no event may be.
         let too_many = |log: &Self| log.events > events || (log.events > 1 && log.bytes > bytes);
         while evicted < most && too_many(self) && self.evict() {
             evicted += 1;
@@ -56,7 +56,7 @@ impl Log {
         u64::try_from(evicted).unwrap_or(u64::MAX)
     }
 
-    /// Forgets the oldest event. Says whether there was one.
+    /// Evicts the oldest event. Returns whether there was one.
     pub(crate) fn evict(&mut self) -> bool {
         let oldest = self.clients.as_mut().and_then(|clients| clients.order.pop()).unwrap_or(BROADCAST);
         let gone = match &mut self.clients {

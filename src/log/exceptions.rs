@@ -1,4 +1,4 @@
-//! The events of a log that some readers don't get, and those of them that were evicted last.
+//! The events of a log that some readers don't get, including the last of those that were evicted.
 
 use std::collections::VecDeque;
 
@@ -14,22 +14,22 @@ use crate::{
 /// Which readers don't get which events.
 #[derive(Default)]
 pub(crate) struct Exceptions {
-    /// By offset, ascending.
+    /// In ascending order of offset.
     all: VecDeque<Exception>,
-    /// So many of the first are of events that were evicted.
+    /// How many of the first entries belong to evicted events.
     gone: usize,
-    /// What the texts take from the allocator.
+    /// The bytes that the texts take from the allocator.
     texts: usize,
 }
 
 struct Exception {
     offset: Offset,
-    /// The event before it in its lane, whoever that was for.
+    /// The offset of the previous event in its lane, whoever that was for.
     previous: Offset,
     except: Box<Except>,
 }
 
-/// Who a reader is, to whom an event may not be for.
+/// The identity of a reader, which decides whether an event excludes it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Who<'a> {
     pub(super) client: Option<&'a ClientId>,
@@ -37,12 +37,12 @@ pub(super) struct Who<'a> {
 }
 
 impl Exceptions {
-    /// So many of evicted events are remembered. Of what was evicted before them, a reader that they would have excluded may
-    /// get a gap.
+    /// How many exceptions of evicted events are remembered. A reader may get a gap for an event that excluded it if
+    /// that event was evicted earlier.
     const REMEMBERED: usize = 256;
-    /// And so many of a channel that was dropped.
+    /// How many exceptions are remembered of a dropped channel.
     const OF_DROPPED: usize = 32;
-    /// So many are looked at for the end of a read. It ends there if none is for its reader.
+    /// How many exceptions a read looks at to find its end. The read ends there if none of them concerns its reader.
     const LOOKED_AT: usize = 256;
 
     pub(super) fn insert(&mut self, offset: Offset, previous: Offset, except: Box<Except>) {
@@ -51,7 +51,7 @@ impl Exceptions {
         self.all.push_back(Exception { offset, previous, except });
     }
 
-    /// All events up to here are evicted.
+    /// Notes that all events up to `upto` were evicted.
     pub(super) fn evict(&mut self, upto: Offset) {
         while self.all.get(self.gone).is_some_and(|next| next.offset <= upto) {
             self.gone += 1;
@@ -65,7 +65,7 @@ impl Exceptions {
         self.all.give_back();
     }
 
-    /// All events are evicted with their log. Gives what is remembered of it, and leaves the rest to be freed.
+    /// Notes that all events were evicted with their log. Returns what to remember, and leaves the rest to be freed.
     pub(super) fn bury(&mut self) -> Option<Box<Self>> {
         let mut last = self.all.split_off(self.all.len().saturating_sub(Self::OF_DROPPED));
         last.shrink_to_fit();
@@ -74,13 +74,13 @@ impl Exceptions {
         (!last.is_empty()).then(|| Box::new(Self { gone: last.len(), all: last, texts }))
     }
 
-    /// If the event with this offset is not for this reader: the offset of the one before it in its lane.
+    /// If the event with this offset excludes the reader, returns the offset of the event before it in its lane.
     pub(super) fn before(&self, offset: Offset, who: Who<'_>) -> Option<Offset> {
         let found = &self.all[self.all.binary_search_by_key(&offset, |exception| exception.offset).ok()?];
         found.excludes(who).then_some(found.previous)
     }
 
-    /// An offset after `after` before which there is no event that is not for this reader.
+    /// Returns an offset after `after` such that no event between the two excludes the reader.
     pub(super) fn end_after(&self, after: Offset, who: Who<'_>) -> Offset {
         let from = self.all.partition_point(|exception| exception.offset <= after);
         let mut next = self.all.range(from..).take(Self::LOOKED_AT + 1).enumerate();
@@ -88,7 +88,7 @@ impl Exceptions {
         end.map_or(Offset::new(u64::MAX), |(_, exception)| exception.offset)
     }
 
-    /// Frees at most so many of them, and counts them down. Says whether that was all. Then it is of no use any more.
+    /// Frees at most `most` exceptions, and counts `most` down. Returns whether none are left. Don't use it after this.
     pub(super) fn free_some(&mut self, most: &mut usize) -> bool {
         while *most > 0 && self.all.pop_front().is_some() {
             *most -= 1;
@@ -96,7 +96,7 @@ impl Exceptions {
         self.all.is_empty()
     }
 
-    /// How many bytes it takes from the allocator.
+    /// Returns how many bytes the exceptions take from the allocator.
     pub(super) fn footprint(&self) -> usize {
         size_of::<Self>() + self.all.footprint() + self.texts
     }

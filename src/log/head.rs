@@ -1,4 +1,4 @@
-//! What comes next for a reader: an event of the log, or an ephemeral one between two of them.
+//! Finds what comes next for a reader: an event of the log, or an ephemeral event between two of them.
 
 use super::{
     Log,
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::wire::cursor::Offset;
 
-/// Where the next event for a reader is. An ephemeral event comes after the event at its place.
+/// The position of the next event for a reader. An ephemeral event comes after the log event at its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Head {
     pub(crate) offset: Offset,
@@ -20,41 +20,41 @@ impl Head {
         Self { offset, is_ephemeral: false }
     }
 
-    /// What is before this offset comes before it, or at once.
+    /// Returns the offset before which everything comes before this event or together with it.
     pub(crate) fn end(self) -> Offset {
         if self.is_ephemeral { behind(self.offset) } else { self.offset }
     }
 }
 
-/// The offset after this one.
+/// Returns the next offset.
 pub(crate) fn behind(offset: Offset) -> Offset {
     Offset::new(offset.get().saturating_add(1))
 }
 
 impl Log {
-    /// The number of the next ephemeral event.
+    /// Returns the number of the next ephemeral event.
     pub(crate) fn next_ephemeral(&self) -> u32 {
         self.ephemeral.as_ref().map_or(0, |ephemeral| ephemeral.next())
     }
 
-    /// How many ephemeral events were dropped before a reader got them, which has all before `number`.
+    /// Returns how many ephemeral events were dropped before a reader got them that has all events before `number`.
     pub(crate) fn dropped(&self, number: u32) -> u32 {
         self.ephemeral.as_ref().map_or(0, |ephemeral| ephemeral.dropped(number))
     }
 
-    /// There is nothing but events for everybody in their lanes, as in most logs.
+    /// Returns whether every event is a log event for everybody in its lane, as in most logs.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
         self.exceptions.is_none() && self.ephemeral.is_none()
     }
 
-    /// Under which id a reader was opened may matter to what it gets.
+    /// Returns whether the id of a reader's connection may decide what the reader gets.
     #[inline]
     pub(crate) fn asks_for_connection(&self) -> bool {
         self.exceptions.is_some() || self.ephemeral.as_ref().is_some_and(|ephemeral| ephemeral.is_excepting())
     }
 
-    /// What comes next after `after` in `view`, and from the ephemeral event `number` on.
+    /// Returns what comes next after `after` in `view`, and from the ephemeral event `number` on.
     pub(crate) fn head(&self, view: View<'_>, after: Offset, number: u32) -> Option<Head> {
         if self.is_plain() {
             return self.first_of_all_after(view.client, after).map(Head::of);
@@ -68,7 +68,7 @@ impl Log {
         first.into_iter().chain(passing).min()
     }
 
-    /// The next batch of that, before `end`, if there is one: events of the log, or ephemeral ones. Raises `number` to that of
+    /// Reads the next batch before `end`, if there is one: log events or ephemeral events. Raises `number` to that of
     /// the next ephemeral event.
     pub(crate) fn read_next(
         &mut self,

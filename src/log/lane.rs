@@ -8,22 +8,22 @@ use super::{
 };
 use crate::wire::{cursor::Offset, encode::Sealed, name::CustomId};
 
-/// The events of a lane that are held, and what is known of those that are not.
+/// The held events of a lane, and what is known of evicted ones.
 #[derive(Default)]
 pub(super) struct Lane {
-    /// None if none are held.
+    /// `None` if no event is held.
     runs: Option<Box<Runs>>,
-    /// The newest event in the memory that it was published in, if there was a reader: all who are level take that as it
-    /// is, and need not look any further.
+    /// The newest event in the memory that it was published in, if there was a reader. A reader that is level takes the
+    /// event from here and need not look any further.
     newest: Option<Sealed>,
-    /// The offset of the event that came last, held or not, and of the one before it.
+    /// The offset of the last event, held or not, and of the one before it.
     last: Offset,
     before_last: Offset,
-    /// The highest offset that was evicted: below it a reader may have missed something.
+    /// The highest offset that was evicted. A reader below it may have missed something.
     evicted: Offset,
-    /// The events up to here are too old. They count as evicted, which they will be.
+    /// The events up to here are too old. They count as evicted, and will be.
     hidden: Offset,
-    /// The custom ids among the held events, if there are any: few channels have one.
+    /// The custom ids of the held events; `None` in most lanes.
     custom: Option<Box<CustomIds>>,
 }
 
@@ -41,20 +41,21 @@ impl Lane {
         self.runs.get_or_insert_default().push(event, at);
     }
 
-    /// Keeps what came last as it was published, until something else comes. Not if a mark says that it is gone: where the
-    /// log lives elsewhere, a mark of many clients may be too high for one.
+    /// Keeps the last event in the memory that it was published in, until the next one comes. It does not keep an event
+    /// that a mark declares evicted: if the log lives elsewhere, a mark that stands for many clients may be too high
+    /// for one of them.
     pub(super) fn keep(&mut self, event: Sealed) {
         if event.offset() == self.last && self.last > self.evicted() {
             self.newest = Some(event);
         }
     }
 
-    /// Forgets the oldest event, and remembers that it did. Gives its custom id too, unless a later event has the same.
+    /// Evicts the oldest event, and notes that. Also returns its custom id, unless a later event has the same one.
     pub(super) fn evict(&mut self) -> Option<(Gone, Option<CustomId>)> {
         let runs = self.runs.as_mut()?;
         let gone = runs.evict()?;
         if runs.is_empty() {
-            // An idle lane costs no more than a new one.
+            // An idle lane costs as much as a new one.
             (self.runs, self.newest) = (None, None);
         }
         self.evicted = self.evicted.max(gone.offset);
@@ -63,7 +64,7 @@ impl Lane {
         Some((gone, forgotten))
     }
 
-    /// Hides the events that came before `time`, in the log's milliseconds: without a look at each of them.
+    /// Hides the events that came before `time`, in the log's milliseconds, without looking at each of them.
     pub(super) fn hide_before(&mut self, time: u64) {
         let last = self.runs.as_ref().and_then(|runs| runs.last_before(time));
         self.hidden = last.unwrap_or_default().max(self.hidden);
@@ -72,12 +73,12 @@ impl Lane {
         }
     }
 
-    /// The highest offset that is not held any more.
+    /// Returns the highest offset that is no longer held.
     pub(super) fn evicted(&self) -> Offset {
         self.evicted.max(self.hidden)
     }
 
-    /// The highest offset that is not held any more once nothing is.
+    /// Returns what [`evicted`](Self::evicted) would be if all events were evicted.
     pub(super) fn evicted_with_all(&self) -> Offset {
         self.evicted.max(self.last)
     }
@@ -90,7 +91,7 @@ impl Lane {
         self.runs.as_ref()?.oldest_at()
     }
 
-    /// The offset of the oldest event that takes memory, hidden or not.
+    /// Returns the offset of the oldest event in memory, hidden or not.
     pub(super) fn oldest(&self) -> Option<Offset> {
         self.runs.as_ref()?.first_after(Offset::START)
     }
@@ -99,7 +100,7 @@ impl Lane {
         self.custom.as_ref()?.get(id).filter(|offset| *offset > self.hidden)
     }
 
-    /// The offset of the first event after `offset`.
+    /// Returns the offset of the first event after `offset`.
     pub(super) fn first_after(&self, offset: Offset) -> Option<Offset> {
         match self.newest_after(offset)? {
             Some(newest) => Some(newest.offset()),
@@ -107,21 +108,21 @@ impl Lane {
         }
     }
 
-    /// The held events after `offset`, oldest first.
+    /// Returns the held events after `offset`, oldest first.
     pub(super) fn after(&self, offset: Offset) -> impl DoubleEndedIterator<Item = Held<'_>> {
         let offset = offset.max(self.hidden);
         let held = self.runs.as_ref().map(|runs| runs.after(offset)).into_iter().flatten();
         held.map(|held| self.as_published(held))
     }
 
-    /// The held events before `end`, newest first.
+    /// Returns the held events before `end`, newest first.
     pub(super) fn newest_before(&self, end: Offset) -> impl Iterator<Item = Held<'_>> {
         let hidden = self.hidden;
         let held = self.runs.as_ref().map(|runs| runs.newest_before(end)).into_iter().flatten();
         held.take_while(move |held| held.offset > hidden).map(|held| self.as_published(held))
     }
 
-    /// With the memory that it was published in, if that is kept.
+    /// Returns the event in the memory that it was published in, if that is kept.
     fn as_published<'a>(&'a self, held: Held<'a>) -> Held<'a> {
         match &self.newest {
             Some(newest) if newest.offset() == held.offset => {
@@ -131,7 +132,7 @@ impl Lane {
         }
     }
 
-    /// What is after `offset` and before `end`, from its first event on as far as it lies in one piece and within `limit`.
+    /// Reads the events after `offset` and before `end`, as far as they lie in one piece and within `limit`.
     pub(super) fn read(&mut self, offset: Offset, end: Offset, limit: Limit) -> Option<Batch> {
         match self.newest_after(offset)? {
             Some(newest) => Some(Batch::One(newest.clone())),
@@ -139,7 +140,7 @@ impl Lane {
         }
     }
 
-    /// The offset up to which [`read`](Self::read) comes at least, if nothing ends it.
+    /// Returns the offset that [`read`](Self::read) reaches at least, if nothing ends it.
     pub(super) fn reach(&self, offset: Offset, limit: Limit) -> Option<Offset> {
         match self.newest_after(offset)? {
             Some(newest) => Some(newest.offset()),
@@ -147,20 +148,20 @@ impl Lane {
         }
     }
 
-    /// Nothing if there is nothing after `offset`; the newest event if that is all there is, as most who are level will
-    /// find, and it was kept.
+    /// Returns `Some(None)` if there is nothing after `offset`, and the newest event if it is the only one and was
+    /// kept. Most readers that are level need no more than this.
     fn newest_after(&self, offset: Offset) -> Option<Option<&Sealed>> {
         (self.last > offset).then(|| self.newest.as_ref().filter(|_| self.before_last <= offset))
     }
 
-    /// Frees at most so many pieces of what it holds, and counts them down. Says whether that was all. Then the lane is of no use
-    /// any more.
+    /// Frees at most `most` pieces of memory, and counts `most` down. Returns whether none are left. Don't use the lane
+    /// after this.
     pub(super) fn free_some(&mut self, most: &mut usize) -> bool {
         let custom = self.custom.as_mut().is_none_or(|custom| custom.free_some(most));
         custom && self.runs.as_mut().is_none_or(|runs| runs.free_some(most))
     }
 
-    /// How many bytes it takes from the allocator.
+    /// Returns how many bytes the lane takes from the allocator.
     pub(super) fn footprint(&self) -> usize {
         let newest = self.newest.as_ref().map_or(0, |newest| Runs::footprint_of_newest(newest.as_bytes().len()));
         let custom = self.custom.as_ref().map_or(0, |custom| custom.footprint());

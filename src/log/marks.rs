@@ -1,4 +1,4 @@
-//! What a log remembers of its clients: what was evicted of the events that were theirs alone.
+//! What a log remembers of its clients: which of their targeted events were evicted.
 
 use std::collections::HashMap;
 
@@ -8,36 +8,37 @@ use crate::{
     wire::{cursor::Offset, name::ClientId},
 };
 
-/// The highest offset that was evicted of each client's events, for a bounded number of clients. One that is forgotten
-/// raises the mark that stands for all clients without one of their own.
+/// For a bounded number of clients, the highest offset that was evicted of each client's events. When a client is
+/// forgotten, its mark raises the one that stands for all clients without a mark of their own.
 ///
-/// The clients that have a lane are here too, with the highest offset that it was given: so a whole log turns into what is
-/// remembered of it without a look at each lane.
+/// Clients that have a lane are here too, with the highest offset that the lane was given. So a whole log turns into
+/// its marks without a look at each lane.
 #[derive(Default)]
 pub(crate) struct Marks {
     by_client: Table<ClientId, u32>,
     known: Slab<Known>,
-    /// The place in `known` at which the search for one to forget goes on.
+    /// The place in `known` where the search for a mark to forget continues.
     hand: usize,
-    /// Stands for every client without a mark of its own.
+    /// The mark of every client without one of its own.
     others: Offset,
-    /// No mark was ever higher.
+    /// The highest mark there ever was.
     highest: Offset,
-    /// What the clients' names take from the allocator.
+    /// The bytes that the clients' names take from the allocator.
     names: usize,
-    /// How many clients have a mark of their own.
+    /// The number of clients that have a mark of their own.
     marked: usize,
 }
 
-/// A client by its place in `Marks`.
+/// A client, by its place in `Marks`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KnownId(u32);
 
 struct Known {
     client: ClientId,
-    /// As long as it has a lane, the highest offset that this was given. Then all of it is evicted.
+    /// The client's mark. While the client has a lane, this is the highest offset that the lane was given; once the
+    /// lane is dropped, all of it is evicted.
     mark: Offset,
-    /// Its lane, if this still says that it is its.
+    /// The client's lane, if that lane still belongs to the client.
     lane: Option<LaneId>,
 }
 
@@ -46,10 +47,10 @@ impl Marks {
     /// that a client without a mark may get a gap although it missed nothing. It never misses a gap.
     const MAX: usize = if cfg!(miri) { 100 } else { 10_000 };
 
-    /// About what a mark takes from the allocator, with its client's name.
+    /// About how many bytes a mark takes from the allocator, with its client's name.
     pub(super) const EACH: usize = 160;
 
-    /// So many places are looked at for a low mark.
+    /// How many places are searched for a low mark.
     const SAMPLE: usize = 8;
 
     pub(crate) fn of(by_client: HashMap<ClientId, Offset>, others: Offset) -> Self {
@@ -63,27 +64,28 @@ impl Marks {
         marks
     }
 
-    /// It remembers something. The names of clients that never got anything are not worth it, nor a look at each.
+    /// Returns whether there is anything to remember. The names of clients that never got an event are not worth it,
+    /// nor is a look at each of them.
     pub(super) fn says_something(&self) -> bool {
         self.marked > 0 || self.others > Offset::START
     }
 
-    /// Itself, if it remembers something.
+    /// Returns the marks if there is anything to remember.
     pub(crate) fn into_box(self) -> Option<Box<Self>> {
         self.says_something().then(|| Box::new(self))
     }
 
-    /// It knows nothing of any client.
+    /// Returns whether nothing is known of any client.
     pub(super) fn knows_nothing(&self) -> bool {
         self.known.len() == 0 && self.others == Offset::START
     }
 
-    /// How many clients it knows by name.
+    /// Returns how many clients are known by name.
     pub(crate) fn len(&self) -> usize {
         self.known.len()
     }
 
-    /// No mark is higher.
+    /// Returns the highest mark there ever was.
     pub(crate) fn highest(&self) -> Offset {
         self.highest
     }
@@ -92,7 +94,7 @@ impl Marks {
         self.by_client.get(client).map(|key| KnownId(*key))
     }
 
-    /// Knows a client from now on that it did not know.
+    /// Adds a client that was not known.
     pub(super) fn insert(&mut self, client: &ClientId) -> KnownId {
         let key = self.known.insert(Known { client: client.clone(), mark: Offset::START, lane: None });
         self.by_client.insert(client.clone(), key);
@@ -114,17 +116,17 @@ impl Marks {
         }
     }
 
-    /// What counts as evicted for a client.
+    /// Returns a client's mark: everything up to it counts as evicted.
     pub(super) fn mark(&self, id: KnownId) -> Offset {
         self.known.get(id.0).map_or(self.others, |known| known.mark.max(self.others))
     }
 
-    /// What counts as evicted for a client, known or not.
+    /// Returns the mark of a client, known or not.
     pub(super) fn of_client(&self, client: &ClientId) -> Offset {
         self.find(client).map_or(self.others, |id| self.mark(id))
     }
 
-    /// This offset is its client's, and the highest so far.
+    /// Notes that the client's lane was given this offset, which is the highest so far.
     pub(super) fn raise(&mut self, id: KnownId, offset: Offset) {
         if let Some(known) = self.known.get_mut(id.0) {
             self.marked += usize::from(known.mark == Offset::START && offset > Offset::START);
@@ -133,7 +135,7 @@ impl Marks {
         }
     }
 
-    /// A client has no lane any more. It is forgotten if nothing is to be remembered of it.
+    /// Notes that a client has lost its lane, and forgets the client if there is nothing to remember of it.
     pub(super) fn retire(&mut self, id: KnownId) {
         self.set_lane(id, None);
         if self.mark(id) == self.others {
@@ -141,16 +143,17 @@ impl Marks {
         }
     }
 
-    /// Too many without a lane, of which there are `idle`.
+    /// Returns whether `idle` clients without a lane are too many.
     pub(super) fn are_too_many(idle: usize) -> bool {
         idle > Self::MAX
     }
 
-    /// Forgets one of the lower marks: whose it is counts as one of all others from now on. Says whether it found one at the
-    /// places it looked at, which are few.
+    /// Forgets one of the lower marks, whose client then has the mark of all others. It searches only a few places, and
+    /// returns whether it found one.
     pub(super) fn forget_one(&mut self, has_lane: impl Fn(KnownId, LaneId) -> bool) -> bool {
         let (others, highest) = (self.others.get(), self.highest.get());
-        // Those that go first raise the mark of all others the least. As new ones come, older ones are below this.
+        // The lower a forgotten mark is, the less it raises the mark of all others. As new clients come, the marks of
+        // older ones fall below this.
         let low = Offset::new(others + highest.saturating_sub(others) / 2);
         let mut lowest: Option<(Offset, KnownId)> = None;
         for _ in 0..Self::SAMPLE {
@@ -182,12 +185,12 @@ impl Marks {
         }
     }
 
-    /// Forgets one of those that a tombstone remembers: no client has a lane.
+    /// Forgets one mark of a tombstone, where no client has a lane.
     pub(crate) fn forget(&mut self) {
         self.forget_one(|_, _| false);
     }
 
-    /// Frees at most so many of them, and counts them down. Says whether that was all.
+    /// Frees at most `most` marks, and counts `most` down. Returns whether none are left.
     pub(super) fn free_some(&mut self, most: &mut usize) -> bool {
         while *most > 0 && self.known.len() > 0 {
             self.forget();
@@ -196,7 +199,7 @@ impl Marks {
         self.known.len() == 0
     }
 
-    /// How many bytes it takes from the allocator.
+    /// Returns how many bytes the marks take from the allocator.
     pub(crate) fn footprint(&self) -> usize {
         self.by_client.footprint() + self.known.footprint() + self.names
     }

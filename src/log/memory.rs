@@ -1,13 +1,13 @@
-//! What a log takes of memory, and what an event of it costs.
+//! The memory that a log takes, and what an event costs.
 
 use super::{Log, retention::EVENT_OVERHEAD};
 use crate::wire::encode::Sealed;
 
 impl Log {
-    /// About what a lane takes of which only its reader is left: its place, and its client's, with the name.
+    /// About how many bytes a lane takes that has only a reader: its place, its client's place and the client's name.
     pub(crate) const READ_LANE: usize = 256;
 
-    /// How many bytes it takes from the allocator.
+    /// Returns how many bytes the log takes from the allocator.
     pub(crate) fn footprint(&self) -> usize {
         let exceptions = self.exceptions.as_ref().map_or(0, |exceptions| exceptions.footprint());
         let clients = self.clients.as_ref().map_or(0, |clients| clients.footprint());
@@ -16,22 +16,22 @@ impl Log {
         self.broadcast.footprint() + clients + exceptions + history + written + self.footprint_of_ephemeral()
     }
 
-    /// About how many of these are for what is remembered of clients that have no lane.
+    /// Returns about how many of these bytes are for clients without a lane.
     pub(crate) fn footprint_of_marks(&self) -> usize {
         self.clients.as_ref().map_or(0, |clients| clients.footprint_of_idle())
     }
 
-    /// How many of these are for ephemeral events.
+    /// Returns how many of these bytes are for ephemeral events.
     pub(crate) fn footprint_of_ephemeral(&self) -> usize {
         self.ephemeral.as_ref().map_or(0, |ephemeral| ephemeral.footprint())
     }
 
-    /// How many lanes have a reader.
+    /// Returns how many lanes have a reader.
     pub(crate) fn lanes_read(&self) -> usize {
         self.clients.as_ref().map_or(0, |clients| clients.read())
     }
 
-    /// Forgets some of what it remembers of clients: at most so many marks, which raise the one that stands for all others.
+    /// Forgets the marks of at most `most` clients, which raises the mark that stands for all others.
     pub(crate) fn forget_marks(&mut self, most: usize) {
         if let Some(clients) = &mut self.clients {
             (0..most).for_each(|_| _ = clients.forget_mark());
@@ -39,14 +39,14 @@ impl Log {
     }
 }
 
-/// What the counts of shared bytes take from the allocator.
+/// The bytes that the reference counts of shared memory take from the allocator.
 pub(super) const SHARED: usize = 3 * size_of::<usize>();
 
-/// An event takes more than twice as many bytes: those of the shortest on the wire, and its place in a run. Half of them are given
-/// back with another event, at the latest.
+/// A lower bound of the bytes that evicting an event gives back. An event takes more than twice as many: the shortest
+/// event on the wire, and its place in a run. Up to half of them are given back only with a later event.
 pub(crate) const LEAST: usize = 20;
 
-/// What an event counts against limits in bytes.
+/// Returns what an event counts against limits in bytes.
 pub(crate) fn cost(event: &Sealed) -> usize {
     event.as_bytes().len() + EVENT_OVERHEAD
 }

@@ -1,21 +1,21 @@
-//! What a reader has missed of a log, and what it is not to see of it.
+//! Tells what a reader has missed of a log, and which events it must not see.
 
 use super::{Log, behind, lane::Lane, lane_id::LaneId, read::View};
 use crate::wire::{cursor::Offset, except::Except, name::CustomId};
 
 impl Log {
-    /// The event that comes next, into this lane and with this offset, is not for everybody there.
+    /// Notes that the next event, which goes into this lane and gets this offset, excludes some readers of the lane.
     pub(crate) fn exclude(&mut self, lane: LaneId, offset: Offset, except: Box<Except>) {
         let previous = self.lane(lane).map_or(Offset::START, Lane::evicted_with_all);
         self.exceptions.get_or_insert_default().insert(offset, previous, except);
     }
 
-    /// Some event that it knows of is not for everybody in its lane.
+    /// Returns whether any known event excludes some readers of its lane.
     pub(crate) fn has_exceptions(&self) -> bool {
         self.exceptions.is_some()
     }
 
-    /// The highest offset in `view` that is no longer held.
+    /// Returns the highest offset in `view` that is no longer held.
     pub(crate) fn missed(&self, view: View<'_>) -> Offset {
         let missed = |lane: &Lane| {
             let mut missed = lane.evicted();
@@ -27,7 +27,8 @@ impl Log {
         missed(&self.broadcast).max(self.own(view).map_or(Offset::START, missed))
     }
 
-    /// The highest offset in `view` that is no history any more. It may be held for readers that are connected.
+    /// Returns the highest offset in `view` that is no longer history. The event may still be held for connected
+    /// readers.
     pub(crate) fn missed_by_newcomers(&self, view: View<'_>) -> Offset {
         let before = self.before_history();
         if before == Offset::START {
@@ -43,24 +44,24 @@ impl Log {
         held(&self.broadcast).max(self.own(view).map_or(Offset::START, held)).max(self.missed(view))
     }
 
-    /// No offset is higher that is no longer held, whoever it was for.
+    /// Returns an offset that no offset exceeds that is no longer held, whoever the event was for.
     pub(crate) fn missed_by_anyone(&self, lane: Option<LaneId>) -> Offset {
         let own = lane.and_then(|lane| self.lane(lane)).map_or(Offset::START, Lane::evicted);
         self.broadcast.evicted().max(own)
     }
 
-    /// If the event with this offset is in `view` but for that it is not for this reader: the offset of the one before it in its
-    /// lane.
+    /// If the event with this offset is in the lanes of `view` but excludes its reader, returns the offset of the event
+    /// before it in its lane.
     pub(super) fn before_excluded(&self, offset: Offset, view: View<'_>) -> Option<Offset> {
         self.exceptions.as_ref()?.before(offset, self.who(view))
     }
 
-    /// The offsets of the held events in `view` with this custom id: at most one for each of its lanes.
+    /// Returns the offsets of the held events in `view` with this custom id: at most one in each lane.
     pub(crate) fn find(&self, view: View<'_>, id: &CustomId) -> impl Iterator<Item = Offset> {
         self.find_all(view.client, id).filter(move |found| self.before_excluded(*found, view).is_none())
     }
 
-    /// The same, whoever the events are not for.
+    /// Like [`find`](Self::find), but includes events that exclude the reader.
     pub(super) fn find_all(&self, client: Option<LaneId>, id: &CustomId) -> impl Iterator<Item = Offset> + use<> {
         let own = client.and_then(|lane| self.lane(lane)).and_then(|lane| lane.find(id));
         self.broadcast.find(id).into_iter().chain(own)

@@ -1,25 +1,26 @@
-//! In which order the events of a log's lanes came.
+//! The order of a log's events across its lanes.
 
 use std::collections::VecDeque;
 
 use super::lane_id::LaneId;
 use crate::footprint::Elastic as _;
 
-/// The lane of each held event, oldest first. Events in a row of one lane are one entry: most are broadcasts.
+/// The lane of each held event, oldest first. Consecutive events of one lane share an entry, because most events are
+/// broadcasts.
 #[derive(Default)]
 pub(super) struct Order {
-    /// Lanes, and how many events each had in a row.
+    /// Lanes, and how many consecutive events each had.
     rows: VecDeque<(LaneId, u32)>,
 }
 
 impl Order {
-    /// Of so many events that are all of one lane.
+    /// Creates the order of `count` events that are all of one lane.
     pub(super) fn of(lane: LaneId, mut count: usize) -> Self {
         let mut order = Self::default();
         while count > 0 {
             let row = u32::try_from(count).unwrap_or(u32::MAX);
             order.rows.push_back((lane, row));
-            // Lossless: a `u32` of a count that was no less.
+            // Lossless, because the `u32` is no more than `count` was.
             count -= row as usize;
         }
         order
@@ -39,7 +40,7 @@ impl Order {
         self.rows.front().map(|(lane, _)| *lane)
     }
 
-    /// Forgets the oldest event, and says whose it was.
+    /// Removes the oldest event, and returns its lane.
     pub(super) fn pop(&mut self) -> Option<LaneId> {
         let (lane, count) = self.rows.front_mut()?;
         let lane = *lane;

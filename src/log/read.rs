@@ -1,4 +1,4 @@
-//! Reading a log: what is after a cursor, for one reader, in publish order.
+//! Reads a log: what comes after a cursor, for one reader, in publish order.
 
 use bytes::Bytes;
 
@@ -14,45 +14,46 @@ use crate::wire::{
     name::{ClientId, ConnectionId},
 };
 
-/// What a reader sees of a log: the broadcasts, and the lane of its client if it has one, without the events that exclude it.
+/// What a reader sees of a log: the broadcasts, and the lane of its client if there is one, except for events that
+/// exclude the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct View<'a> {
     pub(crate) client: Option<LaneId>,
-    /// Whose view it is, if that is not the client that has the lane: it may have none.
+    /// The client's name, if the view was made for a name. The client may have no lane.
     name: Option<&'a ClientId>,
-    /// Under which it was opened, where that matters.
+    /// The id of the reader's connection, where that matters.
     pub(crate) connection: Option<&'a ConnectionId>,
 }
 
 impl<'a> View<'a> {
-    /// The broadcasts for everybody.
+    /// The view of a reader without a client: the broadcasts.
     #[cfg(test)]
     pub(crate) const EVERYBODY: Self = Self { client: None, name: None, connection: None };
 
-    /// Of a client that has this lane.
+    /// Creates the view of a client that has this lane.
     pub(crate) fn of(client: Option<LaneId>) -> Self {
         Self { client, name: None, connection: None }
     }
 
-    /// Of a reader that was opened under this id.
+    /// Creates the view of a reader whose connection has this id.
     pub(crate) fn under(self, connection: Option<&'a ConnectionId>) -> Self {
         Self { connection, ..self }
     }
 }
 
 impl Log {
-    /// What a client gets, or everybody, who need not be connected.
+    /// Returns the view of a client, or of a reader without one. The client need not be connected.
     pub(crate) fn view_for<'a>(&self, name: Option<&'a ClientId>) -> View<'a> {
         View { client: name.and_then(|name| self.lane_of(name)), name, connection: None }
     }
 
-    /// Who the reader is that has this view.
+    /// Returns the identity of the reader that has this view.
     pub(super) fn who<'a>(&'a self, view: View<'a>) -> Who<'a> {
         let client = view.name.or_else(|| self.client_of(view.client?));
         Who { client, connection: view.connection }
     }
 
-    /// The offset of the first event after `after` in `view`.
+    /// Returns the offset of the first event after `after` in `view`.
     pub(crate) fn first_after(&self, view: View<'_>, mut after: Offset) -> Option<Offset> {
         loop {
             let first = self.first_of_all_after(view.client, after)?;
@@ -63,14 +64,14 @@ impl Log {
         }
     }
 
-    /// The same, whoever the event is not for.
+    /// Like [`first_after`](Self::first_after), but includes events that exclude the reader.
     #[inline]
     pub(crate) fn first_of_all_after(&self, client: Option<LaneId>, after: Offset) -> Option<Offset> {
         let own = client.and_then(|own| self.lane(own)).and_then(|lane| lane.first_after(after));
         self.broadcast.first_after(after).into_iter().chain(own).min()
     }
 
-    /// What is held after `after`, oldest first: both lanes, merged by offset.
+    /// Returns the held events after `after`, oldest first: both lanes, merged by offset.
     fn after(&self, client: Option<LaneId>, after: Offset) -> impl Iterator<Item = Held<'_>> {
         let mut broadcasts = self.broadcast.after(after).peekable();
         let mut targeted =
@@ -82,22 +83,23 @@ impl Log {
         })
     }
 
-    /// The next batch after `after`: as much as lies in one piece, without a copy.
+    /// Reads the next batch after `after`: as much as lies in one piece, without a copy.
     #[cfg(test)]
     pub(crate) fn read(&mut self, view: View<'_>, after: Offset, limit: Limit) -> Option<Batch> {
         self.read_before(view, after, Offset::new(u64::MAX), limit)
     }
 
-    /// The next batch after `after` and before `end`. The first event after `after`, if there is one, is before `end`.
+    /// Reads the next batch after `after` and before `end`. If there is an event after `after`, the first one must be
+    /// before `end`.
     pub(crate) fn read_before(&mut self, view: View<'_>, after: Offset, end: Offset, limit: Limit) -> Option<Batch> {
         let Some(exceptions) = &self.exceptions else { return self.read_all_before(view.client, after, end, limit) };
-        // What it sees of the log lies between the events that exclude it.
+        // The reader sees what lies between the events that exclude it.
         let first = self.first_after(view, after)?.before().max(after);
         let end = exceptions.end_after(first, self.who(view)).min(end);
         self.read_all_before(view.client, first, end, limit)
     }
 
-    /// The same, of all that is in its lanes.
+    /// Like [`read_before`](Self::read_before), but includes events that exclude the reader.
     #[inline]
     pub(crate) fn read_all_before(
         &mut self,
@@ -112,7 +114,7 @@ impl Log {
         }
     }
 
-    /// The events of a chunk that begins after `after` and ends with `last`, one by one.
+    /// Returns the events of a chunk one by one. The chunk begins after `after` and ends with `last`.
     fn split(&self, client: Option<LaneId>, after: Offset, chunk: Bytes, last: Offset) -> Batch {
         let mut at = 0;
         let held = self.after(client, after).take_while(|event| event.offset <= last);
@@ -142,7 +144,7 @@ impl Log {
         }
     }
 
-    /// Copies the events of two lanes between each other.
+    /// Merges the events of two lanes into a copy.
     fn merge(&self, client: Option<LaneId>, after: Offset, end: Offset, limit: Limit) -> Option<Batch> {
         let (mut bytes, mut count, mut last) = (Vec::new(), 0, after);
         for event in self.after(client, after).take(limit.events).take_while(|event| event.offset < end) {
@@ -155,8 +157,8 @@ impl Log {
         (count > 0).then(|| Batch::of_bytes(bytes.into(), count, last))
     }
 
-    /// The events in `view` among the first `n` that are held after `after` for others like it, oldest first, and up to where these
-    /// are.
+    /// Returns the events in `view` among the first `n` that its lanes hold after `after`, oldest first, and the offset
+    /// up to which it looked.
     pub(crate) fn oldest_after(&self, view: View<'_>, after: Offset, n: usize) -> (Vec<Sealed>, Offset) {
         let (mut events, mut upto) = (Vec::new(), after);
         for event in self.after(view.client, after).take(n) {
@@ -168,12 +170,12 @@ impl Log {
         (events, upto)
     }
 
-    /// The newest `n` events in `view` before `end`, newest first.
+    /// Returns the newest `n` events in `view` before `end`, newest first.
     pub(crate) fn newest_before(&self, view: View<'_>, end: Offset, n: usize) -> Vec<Sealed> {
         self.newest_held(view, end, n).iter().map(Held::to_sealed).collect()
     }
 
-    /// Where these are.
+    /// Returns the offsets of these events.
     pub(crate) fn newest_offsets_before(&self, view: View<'_>, end: Offset, n: usize) -> Vec<Offset> {
         self.newest_held(view, end, n).iter().map(|event| event.offset).collect()
     }
@@ -189,7 +191,7 @@ impl Log {
         newest
     }
 
-    /// The newest `n` events in `view`, newest first.
+    /// Returns the newest `n` events in `view`, newest first.
     #[cfg(test)]
     pub(crate) fn newest(&self, view: View<'_>, n: usize) -> Vec<Sealed> {
         self.newest_before(view, Offset::new(u64::MAX), n)

@@ -1,4 +1,4 @@
-//! What a log held before it forgot that: memory that is freed a few pieces at a time.
+//! What a log held before it was emptied: memory that is freed a few pieces at a time.
 
 use std::collections::hash_map;
 
@@ -12,10 +12,11 @@ use super::{
 };
 use crate::{footprint::Values, wire::name::CustomId};
 
-/// What a log held, to be freed where nobody waits for it. Dropped, it frees what is left at once.
+/// The former contents of a log, to be freed where nobody waits for it. If you drop it, everything that is left is
+/// freed at once.
 #[derive(Default)]
 pub(crate) struct Remains {
-    /// How many events there were.
+    /// The number of events.
     pub(crate) events: u64,
     lanes: Vec<Lane>,
     of_clients: Option<Values<ClientLane>>,
@@ -38,7 +39,7 @@ impl Remains {
         }
     }
 
-    /// What is to be freed of a log's clients. Gives what is to be remembered of them.
+    /// Takes what is to be freed of a log's clients. Returns what to remember of them.
     pub(super) fn take(&mut self, mut clients: Clients) -> Option<Box<Marks>> {
         self.add_ids(clients.take_ids());
         let (marks, lanes) = clients.bury();
@@ -54,24 +55,24 @@ impl Remains {
         self.ids.extend(ids.map(|ids| ids.into_entries()));
     }
 
-    /// Whom which events were not for.
+    /// Adds the log's exceptions.
     pub(super) fn add_exceptions(&mut self, exceptions: Option<Box<Exceptions>>) {
         self.exceptions = exceptions;
     }
 
-    /// The keys of the events, too.
+    /// Adds the events' idempotency keys.
     pub(super) fn add_written(&mut self, written: Written) {
         if written.holds_keys() {
             self.written.push(written);
         }
     }
 
-    /// What was remembered of clients, too.
+    /// Adds what was remembered of clients.
     pub(crate) fn add(&mut self, marks: Marks) {
         self.marks.push(marks);
     }
 
-    /// Nothing, if there is nothing to free, as of most logs that are dropped.
+    /// Returns `None` if there is nothing to free, as with most logs that are dropped.
     pub(crate) fn into_box(self) -> Option<Box<Self>> {
         let is_nothing =
             self.lanes.is_empty() && self.of_clients.is_none() && self.ids.is_empty() && self.marks.is_empty();
@@ -79,10 +80,10 @@ impl Remains {
         (!is_nothing).then(|| Box::new(self))
     }
 
-    /// Frees some of it: about so many pieces of memory. Says whether there is more.
+    /// Frees about `most` pieces of memory. Returns whether there is more.
     pub(crate) fn free_some(&mut self, mut most: usize) -> bool {
         while most > 0 {
-            // For the lane, or the marks, themselves.
+            // This counts the lane, or the marks, themselves.
             most -= 1;
             if let Some(mut lane) = self.next_lane() {
                 if !lane.free_some(&mut most) {

@@ -1,25 +1,25 @@
-//! How much of its events a channel holds, and for how long.
+//! How many events a channel holds, and for how long.
 
 use std::time::Duration;
 
-/// How much a channel holds for readers that come back: at most so many events, so many bytes, and none older than an
-/// age. Whichever is reached first evicts the oldest events, targeted ones and broadcasts alike.
+/// Sets how much a channel holds for readers that reconnect: a number of events, a number of bytes, and an age. The
+/// first limit that is reached evicts the oldest events, both targeted events and broadcasts.
 ///
-/// The log is also what live readers read from: one that falls further behind than this has
-/// [lagged](crate::GapReason::Lagged). So the newest event is always held until it is too old, and a channel should
-/// hold at least as much as its largest burst, or have a [lag](Self::lag) of its own.
+/// Live readers read from the same log. A reader that falls further behind than the log reaches has
+/// [lagged](crate::GapReason::Lagged). A channel should therefore hold at least as much as its largest burst, or have a
+/// [lag](Self::lag) of its own. The newest event is always held until it is too old.
 ///
-/// A channel is checked for events that are too old when you publish to it, open it or ask it for
-/// [recent](crate::Channel::recent) events: none that is too old is replayed. To free the memory of channels that
-/// nobody uses, publishes and opens on any channel also sweep a few others, and a task does the rest if many are due,
-/// so that each channel is looked at about once a minute. A hub that nobody publishes to or opens keeps what it holds;
-/// outside of a tokio runtime, one with many channels that is hardly used takes longer. A channel that has neither a
-/// reader nor an event left is dropped.
+/// An event that is too old is never replayed: a channel is checked for such events when you publish to it, open it or
+/// ask it for [recent](crate::Channel::recent) events. To free the memory of channels that nobody uses, publishes and
+/// opens on any channel also sweep a few others, and a background task does the rest if many are due, so that each
+/// channel is checked about once a minute. A hub that nobody publishes to or opens keeps what it holds. Outside of a
+/// tokio runtime, a hub with many channels that is hardly used takes longer. A channel that has neither a reader nor an
+/// event left is dropped.
 ///
-/// With a remote [`Backend`](crate::backend::Backend) it is the store's, and that of each node's mirror of it. Where
-/// nodes are set to different ones, the longest wins for each limit; in Redis, what is longer stops to count a day
-/// after a node has last asked for it. What a node evicts from a mirror for its own
-/// [`Limits::hub_bytes`](crate::Limits::hub_bytes) the store still has, but readers on this node get a gap.
+/// With a remote [`Backend`](crate::backend::Backend), the retention applies to the store and to each node's mirror of
+/// it. If nodes have different settings, the longest wins for each limit. In Redis, a longer setting stops counting a
+/// day after a node last asked for it. A node may evict events from a mirror for its own
+/// [`Limits::hub_bytes`](crate::Limits::hub_bytes). The store still has them, but readers on this node get a gap.
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,16 +34,16 @@ use std::time::Duration;
 pub struct Retention {
     pub(super) events: usize,
     pub(super) bytes: usize,
-    /// As the log counts it.
+    /// The age in the log's milliseconds.
     pub(super) age_millis: u64,
-    /// So many more events for readers that are connected.
+    /// How many more events are held for connected readers.
     pub(super) lag: usize,
-    /// For how long everything is held after the end, if it is held until then.
+    /// For how many milliseconds everything is held after the end, if it is held until then.
     pub(super) after_finish_millis: Option<u64>,
 }
 
-/// What an event costs besides its bytes, when bytes are limited: its place in a run, and its part of the room behind
-/// it.
+/// What an event counts besides its bytes when bytes are limited: its place in a run, and its share of the run's unused
+/// room.
 pub(super) const EVENT_OVERHEAD: usize = 32;
 
 impl Default for Retention {
@@ -56,24 +56,24 @@ impl Retention {
     pub(crate) const DEFAULT: Self =
         Self { events: 1_000, bytes: 4 << 20, age_millis: 3_600_000, lag: 0, after_finish_millis: None };
 
-    /// 1,000 events, 4 MiB, one hour.
+    /// Creates the default retention: 1,000 events, 4 MiB, one hour.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// At most so many events; 1,000 by default. 0 means 1, here and in every backend: the newest event is always held.
-    /// Only a channel with a [lag](Self::lag) can be without any history.
+    /// Sets how many events are held. The default is 1,000. 0 means 1, here and in every backend, because the newest
+    /// event is always held. Only a channel with a [lag](Self::lag) can be without history.
     pub fn events(mut self, max: usize) -> Self {
         self.events = max;
         self
     }
 
-    /// How many more events than the history are held for readers that are connected, so that a burst does not overrun
+    /// Sets how many more events than the history are held for connected readers, so that a burst does not overrun
     /// them. The default is 0: a reader may lag by as much as the history has.
     ///
-    /// What is held beyond the history, nobody gets who comes or returns later: such a reader gets a gap for it, if it
-    /// resumes from before. The limits in bytes and by age count for all that is held. In process, a channel without
-    /// readers holds its history alone.
+    /// A reader that connects or reconnects later does not get what is held beyond the history; it gets a gap instead
+    /// if it resumes from before. The limits in bytes and by age apply to everything that is held. In process, a
+    /// channel without readers holds only its history.
     ///
     /// ```
     /// use tower_sse::Retention;
@@ -88,12 +88,12 @@ impl Retention {
     }
 
     /// Holds everything while the channel is in progress, and for this long after it was
-    /// [finished](crate::Channel::finish), in whole milliseconds. By default it is not set.
+    /// [finished](crate::Channel::finish), in whole milliseconds. By default this is not set.
     ///
-    /// It is the retention for a run: an answer that a reader must be able to read from its first token on, however
-    /// long it takes. With it, neither the number of events nor their age evicts anything. The limit in bytes does, and
-    /// so does [`Limits::hub_bytes`](crate::Limits::hub_bytes); a reader is told by a gap. So finish each channel: one
-    /// that never ends stays until the hub is full, or somebody [closes](crate::Channel::close) it.
+    /// Use it for a run: an answer that a reader must be able to read from its first token, however long it takes. With
+    /// it, neither the number of events nor their age evicts anything. The limit in bytes still does, and so does
+    /// [`Limits::hub_bytes`](crate::Limits::hub_bytes); a gap then tells the reader. So finish each channel: one that
+    /// never ends stays until the hub is full or somebody [closes](crate::Channel::close) it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -111,40 +111,41 @@ impl Retention {
         self
     }
 
-    /// At most so many bytes on the wire, counting 32 more for each event; 4 MiB by default. The newest event is held
-    /// even if it alone has more.
+    /// Sets how many bytes on the wire are held, counting 32 more for each event. The default is 4 MiB. The newest
+    /// event is held even if it alone is larger.
     pub fn bytes(mut self, max: usize) -> Self {
         self.bytes = max;
         self
     }
 
-    /// At most so many events of history: one at least, unless there is a [lag](Self::max_lag).
+    /// Returns how many events the history has at most: at least one, unless there is a [lag](Self::max_lag).
     pub fn max_events(&self) -> usize {
         if self.lag == 0 { self.events.max(1) } else { self.events }
     }
 
-    /// So many more events for readers that are connected.
+    /// Returns how many more events are held for connected readers.
     pub fn max_lag(&self) -> usize {
         self.lag
     }
 
-    /// For how long everything is held after the channel was finished, if everything is held until then.
+    /// Returns for how long everything is held after the channel was finished, or `None` if the channel does not hold
+    /// everything until then.
     pub fn max_age_after_finish(&self) -> Option<Duration> {
         self.after_finish_millis.map(Duration::from_millis)
     }
 
-    /// At most so many bytes, as [`cost`](Self::cost) counts them.
+    /// Returns how many bytes are held at most, as [`cost`](Self::cost) counts them.
     pub fn max_bytes(&self) -> usize {
         self.bytes
     }
 
-    /// None older than this.
+    /// Returns the age beyond which no event is held.
     pub fn max_age(&self) -> Duration {
         Duration::from_millis(self.age_millis)
     }
 
-    /// How many events a store holds at most: the history and the lag, or any number if everything is held until the
-    /// end.
+    /// Returns how many events a store holds at most: the history and the lag, or any number if everything is held
+    /// until the end.
     pub fn most_events(&self) -> usize {
         match self.after_finish_millis {
             Some(_) => usize::MAX,
@@ -152,22 +153,22 @@ impl Retention {
         }
     }
 
-    /// Whether an event is too old to be held, in a channel whose last event is as old as `newest`.
+    /// Returns whether an event is too old to be held, in a channel whose last event is as old as `newest`.
     pub fn is_too_old(&self, age: Duration, newest: Duration, is_finished: bool) -> bool {
         match self.max_age_after_finish() {
             None => age > self.max_age(),
-            // All of a channel together.
+            // All events of a channel expire together.
             Some(after_finish) => is_finished && newest >= after_finish,
         }
     }
 
-    /// What an event of `len` bytes on the wire counts.
+    /// Returns what an event of `len` bytes on the wire counts.
     pub const fn cost(len: usize) -> usize {
         len + EVENT_OVERHEAD
     }
 
-    /// None older than this, in whole milliseconds; one hour by default. With [`Duration::MAX`] a channel is never
-    /// dropped by itself.
+    /// Sets the age beyond which no event is held, in whole milliseconds. The default is one hour. With
+    /// [`Duration::MAX`], a channel is never dropped by itself.
     pub fn age(mut self, max: Duration) -> Self {
         self.age_millis = u64::try_from(max.as_millis()).unwrap_or(u64::MAX);
         self

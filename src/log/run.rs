@@ -1,7 +1,7 @@
-//! Events one after the other in one piece of memory, and where each of them lies in it.
+//! A run: events one after the other in one piece of memory, and where each of them lies in it.
 //!
-//! A run that still grows is a `Vec`. Once it is frozen into `Bytes` it is shared by all who read it, and from then on
-//! events only leave it. Neither is ever larger than a chunk, unless one event alone is.
+//! A run that still grows is a `Vec`. Once it is frozen into `Bytes`, all readers share it, and events only leave it.
+//! Neither kind is ever larger than a chunk, unless it consists of one large event.
 
 use std::ops::Range;
 
@@ -17,28 +17,28 @@ use crate::{
     wire::{cursor::Offset, encode::Sealed},
 };
 
-/// What a run holds at most, and a read takes at most.
+/// The most bytes that a run holds, and that a read returns.
 pub(super) const CHUNK: usize = Limit::CHUNK.bytes;
 
 #[derive(Default)]
 pub(super) struct Run<B> {
     bytes: B,
-    /// One for each event, by offset, ascending.
+    /// One place for each event, in ascending order of offset.
     places: Vec<Place>,
-    /// So many of the first places are of events that were evicted. Their bytes are still there.
+    /// How many of the first places belong to evicted events, whose bytes are still there.
     gone: usize,
-    /// What the events' ages count from, in the log's milliseconds.
+    /// The time from which the events' ages are counted, in the log's milliseconds.
     since: u64,
-    /// The room behind the bytes, of a run that was frozen with some.
+    /// The unused room behind the bytes, if the run was frozen with some.
     spare: usize,
 }
 
-/// Where an event lies: behind the one before it.
+/// Where an event ends. It begins where the previous one ends.
 #[derive(Clone, Copy)]
 struct Place {
     offset: Offset,
     end: u32,
-    /// When it came, in milliseconds from the run's beginning.
+    /// When the event came, in milliseconds since the run's beginning.
     at: u32,
 }
 
@@ -46,12 +46,12 @@ struct Place {
 pub(super) struct Held<'a> {
     pub(super) offset: Offset,
     pub(super) bytes: &'a [u8],
-    /// What its bytes are a part of, if that can be shared.
+    /// The shared memory that the bytes are a part of, if there is any.
     pub(super) shared: Option<&'a Bytes>,
 }
 
 impl Held<'_> {
-    /// The event by itself: with the memory of the run where that is shared, or with a copy.
+    /// Returns the event: as a slice of the run's memory if that is shared, and as a copy otherwise.
     pub(super) fn to_sealed(&self) -> Sealed {
         let bytes = match self.shared {
             Some(shared) => shared.slice_ref(self.bytes),
@@ -61,10 +61,10 @@ impl Held<'_> {
     }
 }
 
-/// What an eviction has come to.
+/// An evicted event.
 pub(super) struct Gone {
     pub(super) offset: Offset,
-    /// What the event cost.
+    /// What the event had cost.
     pub(super) cost: usize,
 }
 
@@ -73,7 +73,7 @@ impl<B: AsRef<[u8]>> Run<B> {
         self.gone == self.places.len()
     }
 
-    /// How many bytes there are, dead ones too.
+    /// Returns the number of bytes, including dead ones.
     pub(super) fn size(&self) -> usize {
         self.bytes.as_ref().len()
     }
@@ -90,12 +90,13 @@ impl<B: AsRef<[u8]>> Run<B> {
         self.held().last().map(|place| place.offset)
     }
 
-    /// When the oldest event came.
+    /// Returns when the oldest event came.
     pub(super) fn oldest_at(&self) -> Option<u64> {
         self.held().first().map(|place| self.since + u64::from(place.at))
     }
 
-    /// The index of the first event after `offset`. Most readers miss a few at the end: they need no search.
+    /// Returns the index of the first event after `offset`. Most readers miss only a few events at the end, which need
+    /// no search.
     pub(super) fn first_after(&self, offset: Offset) -> usize {
         let len = self.places.len();
         let is_read = |index: usize| self.places[index].offset <= offset;
@@ -108,12 +109,12 @@ impl<B: AsRef<[u8]>> Run<B> {
         }
     }
 
-    /// The index behind the last event.
+    /// Returns the index behind the last event.
     pub(super) fn end(&self) -> usize {
         self.places.len()
     }
 
-    /// Where the event's bytes begin, or the run ends.
+    /// Returns where the event's bytes begin, or where the run ends.
     pub(super) fn start(&self, index: usize) -> usize {
         index.checked_sub(1).map_or(0, |before| self.places[before].end())
     }
@@ -122,7 +123,8 @@ impl<B: AsRef<[u8]>> Run<B> {
         self.places[index].offset
     }
 
-    /// Where to stop that begins with the event `from`: behind as many events as are within the limit, one at least.
+    /// Returns where a read that begins with the event `from` stops: behind as many events as are within the limit, but
+    /// at least one.
     pub(super) fn stop(&self, from: usize, limit: Limit) -> usize {
         let rest = &self.places[from..];
         let rest = &rest[..rest.len().min(limit.events)];
@@ -134,12 +136,12 @@ impl<B: AsRef<[u8]>> Run<B> {
         from + fit.max(1)
     }
 
-    /// The bytes of the events from one to another.
+    /// Returns the bytes of the events from one index to another.
     pub(super) fn slice(&self, from: usize, to: usize) -> &[u8] {
         &self.bytes.as_ref()[self.start(from)..self.start(to)]
     }
 
-    /// The events from one to another, whose bytes these are.
+    /// Returns the events from one index to another as a batch. `bytes` are their bytes.
     pub(super) fn batch(&self, bytes: Bytes, from: usize, to: usize, limit: Limit) -> Batch {
         if !limit.each || to - from == 1 {
             return Batch::of_bytes(bytes, to - from, self.offset(to - 1));
@@ -181,12 +183,12 @@ impl<B: AsRef<[u8]>> Run<B> {
         })
     }
 
-    /// When an event came, counted from another time before it.
+    /// Returns when an event came, counted from `since`; `None` if the run began before that.
     fn age_of(&self, place: &Place, since: u64) -> Option<u64> {
         Some(self.since.checked_sub(since)? + u64::from(place.at))
     }
 
-    /// Forgets the oldest event. The caller lets go of a run that is empty then.
+    /// Evicts the oldest event. The caller drops the run if that empties it.
     fn evict(&mut self) -> Option<Gone> {
         let offset = self.first()?;
         let cost = self.slice(self.gone, self.gone + 1).len() + EVENT_OVERHEAD;
@@ -194,12 +196,12 @@ impl<B: AsRef<[u8]>> Run<B> {
         Some(Gone { offset, cost })
     }
 
-    /// How many bytes are of events that were evicted.
+    /// Returns how many bytes belong to evicted events.
     fn dead(&self) -> usize {
         self.start(self.gone)
     }
 
-    /// The last event that came before `time`.
+    /// Returns the last event that came before `time`.
     pub(super) fn last_before(&self, time: u64) -> Option<Offset> {
         let before = self.held().partition_point(|place| self.since + u64::from(place.at) < time);
         Some(self.held()[before.checked_sub(1)?].offset)
@@ -207,15 +209,15 @@ impl<B: AsRef<[u8]>> Run<B> {
 }
 
 impl Run<Vec<u8>> {
-    /// Whether an event of this size goes in behind the others, of which there may be `max` bytes.
+    /// Returns whether an event of this size fits behind the others, if the run may have `max` bytes.
     pub(super) fn takes(&self, len: usize, at: u64, max: usize) -> bool {
         self.places.is_empty()
             || (self.bytes.len() + len <= max && at.checked_sub(self.since).is_some_and(|at| u32::try_from(at).is_ok()))
     }
 
-    /// Copies an event that it takes behind the others. `room` is how much is taken at once: not twice as much as there is,
-    /// which is what a `Vec` does by itself, since most channels are small and there are many of them; and nothing behind a
-    /// first event, which may be the only one.
+    /// Copies an event behind the others. `room` says how much room is taken at once. That is less than the twofold
+    /// that a `Vec` takes by itself, because there are many channels and most are small. A first event gets no room
+    /// behind it, because it may be the only one.
     pub(super) fn push(&mut self, event: &Sealed, at: u64, room: usize) {
         let len = self.bytes.len() + event.as_bytes().len();
         if len > self.bytes.capacity() {
@@ -232,11 +234,12 @@ impl Run<Vec<u8>> {
         self.places.push(Place::new(event.offset(), len, at.saturating_sub(self.since)));
     }
 
-    /// Forgets the oldest event. No more than an eighth is ever dead: it is moved where it is, and most channels are small.
+    /// Evicts the oldest event. At most an eighth of the run is ever dead. The rest is moved in place, which is cheap
+    /// because most channels are small.
     pub(super) fn evict_and_compact(&mut self) -> Option<Gone> {
         let gone = self.evict()?;
         if self.is_empty() {
-            // With its room: the next event comes soon, or the lane lets go of all of it.
+            // It keeps its room, because either the next event comes soon or the lane drops the whole run.
             self.bytes.clear();
             self.places.clear();
             self.gone = 0;
@@ -246,7 +249,7 @@ impl Run<Vec<u8>> {
         Some(gone)
     }
 
-    /// Lets go of what is dead.
+    /// Frees the dead bytes.
     fn compact(&mut self) {
         let dead = self.dead();
         self.bytes.drain(..dead);
@@ -267,25 +270,25 @@ impl Run<Vec<u8>> {
         Run { bytes: self.bytes.into(), places: self.places, gone: self.gone, since: self.since, spare }
     }
 
-    /// How many bytes it takes from the allocator.
+    /// Returns how many bytes the run takes from the allocator.
     pub(super) fn footprint(&self) -> usize {
         self.bytes.capacity() + self.places.footprint()
     }
 }
 
 impl Run<Bytes> {
-    /// Of one event, which is not copied.
+    /// Creates a run of one event, without copying it.
     pub(super) fn of(event: &Sealed, at: u64) -> Self {
         let bytes = event.as_bytes().clone();
         Self { places: vec![Place::new(event.offset(), bytes.len(), 0)], bytes, gone: 0, since: at, spare: 0 }
     }
 
-    /// How many bytes it takes from the allocator, which readers may share.
+    /// Returns how many bytes the run takes from the allocator. Readers may share them.
     pub(super) fn footprint(&self) -> usize {
         self.bytes.len() + self.spare + SHARED + self.places.footprint()
     }
 
-    /// The bytes of the events from one to another, shared.
+    /// Returns the bytes of the events from one index to another, without copying them.
     pub(super) fn share(&self, from: usize, to: usize) -> Bytes {
         self.bytes.slice(self.start(from)..self.start(to))
     }
@@ -298,7 +301,8 @@ impl Run<Bytes> {
         self.before(end, Some(&self.bytes))
     }
 
-    /// Puts others behind this one, into memory of all of them, if that is no more than a chunk and nothing in it is dead.
+    /// Joins other runs to this one in new memory, if together they are no more than a chunk and nothing in it is dead.
+    /// Returns whether it did.
     pub(super) fn join<B: AsRef<[u8]>>(&mut self, others: &[&Run<B>]) -> bool {
         let size = self.size() + others.iter().map(|other| other.size()).sum::<usize>();
         let since = self.since;
@@ -323,7 +327,7 @@ impl Run<Bytes> {
         true
     }
 
-    /// Forgets the oldest event. No more than half is ever dead: what is held is copied once in all.
+    /// Evicts the oldest event. At most half of the run is ever dead, so each held byte is copied about once in all.
     pub(super) fn evict_and_compact(&mut self) -> Option<Gone> {
         let gone = self.evict()?;
         if !self.is_empty() && 2 * self.dead() > self.size() {
@@ -343,7 +347,7 @@ impl Run<Bytes> {
 }
 
 impl Place {
-    /// A run takes only what fits; and no event is larger than [`Limits`](crate::Limits) allow, which is less than 4 GiB.
+    /// Both conversions fit: a run only takes what fits, and [`Limits`](crate::Limits) allow no event of 4 GiB.
     fn new(offset: Offset, end: usize, at: u64) -> Self {
         Self { offset, end: u32::try_from(end).unwrap_or(u32::MAX), at: u32::try_from(at).unwrap_or(u32::MAX) }
     }
@@ -352,7 +356,7 @@ impl Place {
         self.end as usize
     }
 
-    /// After `dead` bytes before it were cut, which are less than 4 GiB as its end is.
+    /// Moves the place after `dead` bytes before it were cut. They are less than 4 GiB, because the end is.
     fn move_back(&mut self, dead: usize) {
         self.end -= u32::try_from(dead).unwrap_or(self.end);
     }

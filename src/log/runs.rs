@@ -1,12 +1,13 @@
-//! The events of a lane in few pieces of memory, most of which many readers can share.
+//! The events of a lane in a few pieces of memory, most of which readers can share.
 //!
-//! An event is copied behind those before it, into a [`Run`]: so events cost little more than their bytes, and a reader that
-//! is behind takes many of them as one slice. A run that still grows can't be shared: what is wanted of it is copied, and
-//! once that was as much as it costs to freeze it, it is frozen. So a channel with one reader that is now and then a little
-//! behind does not fall to pieces, and of many readers that are behind at once most copy nothing.
+//! An event is copied behind the previous ones, into a [`Run`]. So events cost little more than their bytes, and a
+//! reader that is behind takes many of them as one slice. A run that still grows can't be shared, so what a reader
+//! wants of it is copied. Once as much was copied as it costs to freeze the run, it is frozen. So a channel whose one
+//! reader is slightly behind now and then does not fall to pieces, and if many readers are behind at once, most of them
+//! copy nothing.
 //!
-//! The more a lane holds, the larger the run that grows may become before a new one begins: so that growing copies little,
-//! and room that is not used is little too. The first who reads several small ones puts them together.
+//! The more a lane holds, the larger a growing run may become before a new one begins. So growing copies little, and
+//! little room stays unused. The first reader that reads several small runs joins them.
 
 use std::collections::VecDeque;
 
@@ -24,28 +25,28 @@ use crate::{
 
 #[derive(Default)]
 pub(super) struct Runs {
-    /// None of them is empty.
+    /// The frozen runs, none of which is empty.
     frozen: VecDeque<Run<Bytes>>,
-    /// After all of them. May be empty.
+    /// The run that grows, which comes after all frozen ones. It may be empty.
     tail: Run<Vec<u8>>,
     /// How many bytes of the tail were copied for readers.
     copied: usize,
-    /// How many bytes there are in all of them.
+    /// The number of bytes in all runs.
     size: usize,
-    /// What the frozen ones take from the allocator.
+    /// The bytes that the frozen runs take from the allocator.
     frozen_footprint: usize,
 }
 
-/// An event of this size is a run of its own, for which it need not be copied.
+/// An event of this size is a run of its own, so that it need not be copied.
 const LARGE: usize = CHUNK / 4;
 
 /// A run may always become this large.
 const SMALL: usize = 2 << 10;
 
-/// What is taken at once for a run that grows, of a lane that holds little: some events of an agent.
+/// How much room a growing run takes at once in a lane that holds little: a few events of an agent.
 const ROOM: usize = 384;
 
-/// Where an event is: in which run, and by what index.
+/// Where an event is: its run, and its index there.
 enum Spot {
     Frozen { run: usize, index: usize },
     Tail(usize),
@@ -84,7 +85,7 @@ impl Runs {
         }
     }
 
-    /// Forgets the oldest event.
+    /// Evicts the oldest event.
     pub(super) fn evict(&mut self) -> Option<Gone> {
         let Some(first) = self.frozen.front_mut() else {
             let gone = self.tail.evict_and_compact();
@@ -104,7 +105,7 @@ impl Runs {
         gone
     }
 
-    /// The last event that came before `time`, in the log's milliseconds.
+    /// Returns the last event that came before `time`, in the log's milliseconds.
     pub(super) fn last_before(&self, time: u64) -> Option<Offset> {
         self.tail.last_before(time).or_else(|| {
             let before = self.frozen.partition_point(|run| run.oldest_at().is_some_and(|at| at < time));
@@ -112,7 +113,7 @@ impl Runs {
         })
     }
 
-    /// Frees at most so many runs, and counts them down. Says whether that was all. Then it is of no use any more.
+    /// Frees at most `most` runs, and counts `most` down. Returns whether none are left. Don't use it after this.
     pub(super) fn free_some(&mut self, most: &mut usize) -> bool {
         while *most > 0 && !self.frozen.is_empty() {
             self.pop_frozen();
@@ -121,14 +122,14 @@ impl Runs {
         self.frozen.is_empty()
     }
 
-    /// How many bytes it takes from the allocator.
+    /// Returns how many bytes the runs take from the allocator.
     pub(super) fn footprint(&self) -> usize {
         size_of::<Self>() + self.frozen.footprint() + self.frozen_footprint + self.tail.footprint()
     }
 
-    /// What an event of this length takes if it is also kept as it was published.
+    /// Returns how many bytes an event of this length takes if it is also kept as it was published.
     pub(super) fn footprint_of_newest(len: usize) -> usize {
-        // A large one is a run.
+        // A large event shares its memory with its run.
         if len >= LARGE { 0 } else { len + SHARED }
     }
 
@@ -140,7 +141,7 @@ impl Runs {
         self.frozen.front().map_or_else(|| self.tail.oldest_at(), Run::oldest_at)
     }
 
-    /// The offset of the first event after `offset`.
+    /// Returns the offset of the first event after `offset`.
     pub(super) fn first_after(&self, offset: Offset) -> Option<Offset> {
         Some(match self.spot_after(offset)? {
             Spot::Frozen { run, index } => self.frozen[run].offset(index),
@@ -148,20 +149,20 @@ impl Runs {
         })
     }
 
-    /// The events after `offset`, oldest first.
+    /// Returns the events after `offset`, oldest first.
     pub(super) fn after(&self, offset: Offset) -> impl DoubleEndedIterator<Item = Held<'_>> {
         let frozen = self.frozen.range(self.run_after(offset)..).flat_map(move |run| run.events_after(offset));
         frozen.chain(self.tail.after(offset, None))
     }
 
-    /// The events before `end`, newest first.
+    /// Returns the events before `end`, newest first.
     pub(super) fn newest_before(&self, end: Offset) -> impl Iterator<Item = Held<'_>> {
         let begun = self.frozen.partition_point(|run| run.first().is_some_and(|first| first < end));
         let frozen = self.frozen.range(..begun).flat_map(move |run| run.events_before(end));
         frozen.chain(self.tail.before(end, None)).rev()
     }
 
-    /// The events after `offset` and before `end`, as far as they lie in one piece and within `limit`.
+    /// Reads the events after `offset` and before `end`, as far as they lie in one piece and within `limit`.
     pub(super) fn read(&mut self, offset: Offset, end: Offset, limit: Limit) -> Option<Batch> {
         let mut spot = self.spot_after(offset)?;
         if let Spot::Tail(index) = spot {
@@ -187,7 +188,7 @@ impl Runs {
         })
     }
 
-    /// The offset up to which [`read`](Self::read) comes at least, if nothing ends it.
+    /// Returns the offset that [`read`](Self::read) reaches at least, if nothing ends it.
     pub(super) fn reach(&self, offset: Offset, limit: Limit) -> Option<Offset> {
         Some(match self.spot_after(offset)? {
             Spot::Frozen { run, index } => self.frozen[run].offset(self.frozen[run].stop(index, limit) - 1),
@@ -195,7 +196,8 @@ impl Runs {
         })
     }
 
-    /// Freezes the tail if what is wanted of it from `index` to `stop`, and was before, is as much as that costs.
+    /// Freezes the tail if the part that is wanted, from `index` to `stop`, and what was copied before together reach
+    /// the cost of freezing it.
     fn freeze_if_wanted(&mut self, index: usize, stop: usize) -> bool {
         self.copied += self.tail.slice(index, stop).len();
         if self.copied < self.cost_of_freezing() {
@@ -215,22 +217,23 @@ impl Runs {
         true
     }
 
-    /// Puts a run and those after it together, if a reader that begins within it wants all of them as one chunk. The next
-    /// one who does finds them so.
+    /// Joins a run and those after it, if a reader that begins within it wants all of them as one chunk. The next such
+    /// reader finds them joined.
     fn join(&mut self, run: usize, index: usize, limit: Limit) {
-        // Single events are not put together.
+        // Single events are not joined.
         if limit.events == 1 {
             return;
         }
-        // No further than a chunk, however many there are: a lane may hold many runs.
+        // Looks no further than a chunk, because a lane may hold many runs.
         let end = self.frozen[run].start(index).saturating_add(limit.bytes);
         let fits = |size: usize, next: &Run<Bytes>| Some(size + next.size()).filter(|size| *size <= end);
         let all = self.frozen.range(run..).try_fold(self.tail.size(), fits);
         if all.is_some() && !self.tail.is_empty() {
-            // From its first event: what is frozen is evicted before it.
+            // Joins from the run's first event on, because the evicted ones before it are not needed.
             self.freeze_if_wanted(0, self.tail.stop(0, limit));
         }
-        // With what was read of the first already: behind that the rest may be too little to copy the whole for.
+        // Counts what was already read of the first run. Otherwise, the rest behind that might never justify a copy of
+        // the whole.
         let mut size = self.frozen[run].size();
         let fit = self.frozen.range(run + 1..).take_while(|next| {
             size += next.size();
@@ -251,8 +254,8 @@ impl Runs {
         self.frozen[run] = joined;
     }
 
-    /// How many bytes it takes to freeze the tail. None are copied if there is nothing to merge it with; but a tail of which
-    /// most is not wanted may as well go on to grow.
+    /// Returns how many bytes are copied to freeze the tail. If there is no run to merge it with, none are copied; but
+    /// a tail that is mostly not wanted may as well continue to grow.
     fn cost_of_freezing(&self) -> usize {
         let (last, tail) = (self.frozen.back().map_or(0, Run::size), self.tail.size());
         if last + tail > CHUNK { tail } else { last + tail }
@@ -267,7 +270,7 @@ impl Runs {
         }
     }
 
-    /// Where the first event after `offset` is.
+    /// Returns where the first event after `offset` is.
     fn spot_after(&self, offset: Offset) -> Option<Spot> {
         if self.tail.first().is_none_or(|first| first > offset) {
             let run = self.run_after(offset);
@@ -279,7 +282,7 @@ impl Runs {
         (index < self.tail.end()).then_some(Spot::Tail(index))
     }
 
-    /// The first frozen run with an event after `offset`; where it would be, if there is none.
+    /// Returns the first frozen run that has an event after `offset`, or where it would be.
     fn run_after(&self, offset: Offset) -> usize {
         self.frozen.partition_point(|run| run.last().is_none_or(|last| last <= offset))
     }
@@ -293,7 +296,7 @@ mod tests {
         Sealed::new(Offset::new(offset), vec![b'x'; len].into())
     }
 
-    /// So many runs of ten events of a hundred bytes each; the last of them is the tail.
+    /// Creates `count` runs of ten events with a hundred bytes each. The last run is the tail.
     fn tens(count: u64) -> Runs {
         let mut runs = Runs::default();
         for offset in 1..=10 * count {
@@ -305,7 +308,7 @@ mod tests {
         runs
     }
 
-    /// Up to where a reader comes, and how many frozen runs there are then.
+    /// Reads, and returns how far the reader gets and how many frozen runs there are then.
     fn read(runs: &mut Runs, after: u64, bytes: usize) -> (u64, usize) {
         let limit = Limit { events: usize::MAX, bytes, each: false };
         let batch = runs.read(Offset::new(after), Offset::new(u64::MAX), limit).unwrap();
@@ -423,7 +426,7 @@ mod tests {
         let mut runs = tens(5);
         runs.read(Offset::START, Offset::new(u64::MAX), Limit::ONE);
         assert_eq!(runs.frozen.len(), 4, "one event is read from where it is");
-        // The tail too, once that pays: it would be copied with the run before it.
+        // The tail is joined too once that pays; until then it would be copied with the run before it.
         assert_eq!([0; 4].map(|after| read(&mut runs, after, CHUNK)), [(40, 1); 4]);
         assert_eq!(read(&mut runs, 0, CHUNK), (50, 1));
     }

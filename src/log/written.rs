@@ -21,7 +21,7 @@ pub(crate) struct First {
 }
 
 impl First {
-    /// What its custom id takes from the allocator, as if nobody else had it.
+    /// Returns how many bytes the custom id takes from the allocator, as if it were not shared.
     pub(crate) fn heap(&self) -> usize {
         self.custom.as_ref().map_or(0, |custom| custom.heap())
     }
@@ -34,7 +34,7 @@ pub(super) struct Written {
     by_key: Table<IdempotencyKey, First>,
     /// The keys of the held events, in the order of the events.
     held: VecDeque<(Offset, IdempotencyKey)>,
-    /// What their texts take from the allocator.
+    /// The bytes that the texts take from the allocator.
     texts: usize,
 }
 
@@ -43,7 +43,7 @@ impl Written {
         Self { fence: Some(fence), ..Self::default() }
     }
 
-    /// Remembers the key of an event that came last. The log holds no other event with that key.
+    /// Remembers the key of the last event. The log must not hold another event with that key.
     pub(super) fn remember(&mut self, key: IdempotencyKey, first: First) {
         self.texts += key.heap() + first.heap();
         self.held.make_room();
@@ -55,7 +55,7 @@ impl Written {
         self.by_key.get(key)
     }
 
-    /// Forgets the key of the oldest event, if that is the one that had this offset.
+    /// Forgets the oldest key if its event had this offset.
     pub(super) fn forget(&mut self, evicted: Offset) {
         if self.held.front().is_some_and(|(offset, _)| *offset <= evicted) {
             self.forget_oldest();
@@ -73,12 +73,12 @@ impl Written {
         !self.held.is_empty()
     }
 
-    /// It knows nothing.
+    /// Returns whether nothing is known of any writer.
     pub(super) fn is_void(&self) -> bool {
         self.fence.is_none() && !self.holds_keys()
     }
 
-    /// Frees at most so many keys, and counts them down. Says whether that was all.
+    /// Frees at most `most` keys, and counts `most` down. Returns whether none are left.
     pub(super) fn free_some(&mut self, most: &mut usize) -> bool {
         while *most > 0 && !self.held.is_empty() {
             self.forget_oldest();
@@ -92,9 +92,9 @@ impl Written {
     }
 }
 
-/// What is asked of a log for its writers.
+/// What a log knows of its writers.
 impl Log {
-    /// The offset of the event that came last, held or not; the start if there was none, or if it is not known any more.
+    /// Returns the offset of the last event, held or not; the start if there was none, or if it is no longer known.
     pub(crate) fn last_of_all(&self) -> Offset {
         self.last
     }
@@ -104,20 +104,20 @@ impl Log {
         self.written.as_ref()?.fence
     }
 
-    /// Takes note of an append with this fence.
+    /// Notes an append with this fence.
     pub(crate) fn raise_fence(&mut self, fence: u64) {
         let written = self.written.get_or_insert_default();
         written.fence = written.fence.max(Some(fence));
     }
 
-    /// The first event with this key, if it is held.
+    /// Returns the first event with this key, if it is held.
     pub(crate) fn first_with(&self, key: &IdempotencyKey) -> Option<&First> {
         self.written.as_ref()?.first_with(key)
     }
 
-    /// Remembers the key of the event that came last, as long as the event is held.
+    /// Remembers the key of the last event for as long as the event is held.
     pub(crate) fn remember(&mut self, key: IdempotencyKey, first: First) {
-        // It may have been evicted by the events that were appended with it.
+        // The event may have been evicted by later events of the same append.
         if self.oldest().is_some_and(|oldest| oldest <= first.offset) {
             self.written.get_or_insert_default().remember(key, first);
         }
@@ -181,7 +181,7 @@ mod tests {
             log.remember(key(n), first(n));
         }
         assert_eq!((log.first_with(&key(5)), log.first_with(&key(6))), (None, Some(&first(6))));
-        // One of a batch that is evicted by those after it.
+        // An event of a batch that later events of the batch evict.
         log.remember(key(1), first(1));
         assert_eq!(log.first_with(&key(1)), None);
         log.raise_fence(7);
