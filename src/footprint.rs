@@ -1,7 +1,8 @@
-//! Containers whose memory follows their use: what they take from the allocator, and how they give it back.
+//! Containers whose memory follows their use: they know what they take from the allocator, and give it back.
 //!
-//! The containers of `std` keep the room of the most values that they ever held. These give it back as values leave: what
-//! they hold room for is at most about twice what they hold. Each value pays for that with a bounded number of moves.
+//! The containers of `std` keep the room for the most values that they ever held. These give it back as values leave:
+//! they have room for at most about twice the values that they hold. In return, each value is moved a bounded number of
+//! times.
 
 mod slab;
 mod table;
@@ -15,18 +16,18 @@ pub(crate) use self::{
     tally::{Footprint, Tally},
 };
 
-/// A container this small gives nothing back before its owner drops it.
+/// A container this small gives nothing back until its owner drops it.
 const SMALL: usize = 8;
 
-/// A sequence that grows by a quarter, where `std` doubles, and shrinks.
+/// A sequence that grows by a quarter where `std` doubles, and that shrinks.
 pub(crate) trait Elastic {
     /// Makes room for one more value.
     fn make_room(&mut self);
 
-    /// Gives room back once less than five eighths of it is used. To be called when values have left.
+    /// Gives room back once less than five eighths of it is used. Call it when values have left.
     fn give_back(&mut self);
 
-    /// How many bytes it takes from the allocator.
+    /// Returns how many bytes it takes from the allocator.
     fn footprint(&self) -> usize;
 }
 

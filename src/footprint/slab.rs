@@ -1,12 +1,12 @@
-//! A vector whose places are used again: values by small numbers that stay theirs.
+//! A slab: values under small numbers, whose places are used again.
 
 use super::{ByNumber, Elastic};
 
-/// Values by small numbers that stay theirs until they are removed. An only value is in the slab itself: most slabs have one
-/// or none.
+/// Values under small numbers that stay the same until the value is removed. Most slabs have one value or none, so a
+/// single value is stored in the slab itself.
 ///
-/// When many have left, the values behind the free places move into them, so that the slab can give its end back. One that
-/// moved keeps its number, and is found by a table; all others lie at their number.
+/// When many values have left, the values at the end move into free places, so that the slab can free its end. A value
+/// that has moved keeps its number, under which a table finds it. All other values lie at the place of their number.
 #[derive(Default)]
 pub(crate) enum Slab<T> {
     #[default]
@@ -20,15 +20,15 @@ pub(crate) enum Slab<T> {
 
 pub(crate) struct Places<T> {
     places: Vec<Place<T>>,
-    /// How many of them are taken.
+    /// The number of places that are taken.
     taken: usize,
-    /// The first free place, if there is one. Each knows the next.
+    /// The first free place, if there is one. Each free place knows the next.
     free: u32,
-    /// Where the values are that do not lie at the place of their key.
+    /// The places of the values that do not lie at the place of their key.
     moved: ByNumber<u32, u32>,
 }
 
-/// The values of a slab that is no more.
+/// The values of a former slab.
 pub(crate) struct Values<T> {
     one: Option<T>,
     many: std::vec::IntoIter<Place<T>>,
@@ -51,11 +51,11 @@ enum Place<T> {
     Free { before: u32, next: u32 },
 }
 
-/// No place.
+/// Stands for no place.
 const NONE: u32 = u32::MAX;
 
 impl<T> Slab<T> {
-    /// Without values, and with room for as many as `other` has places.
+    /// Creates an empty slab with room for as many values as `other` has places.
     pub(crate) fn with_room_of(other: &Slab<T>) -> Self {
         match other {
             Self::Many(many) => Self::Many(Box::new(Places::with_capacity(many.places.len()))),
@@ -123,7 +123,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Gives back room beyond that for `expected` values, of a slab that was made with more than it needs.
+    /// Gives back room for more than `expected` values, in a slab that was created with more than it needs.
     pub(crate) fn give_back(&mut self, expected: usize) {
         if let Self::Many(many) = self {
             let expected = expected.max(many.taken);
@@ -157,7 +157,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// How many places there are to look at with [`at`](Self::at).
+    /// Returns how many places [`at`](Self::at) can be asked for.
     pub(crate) fn places(&self) -> usize {
         match self {
             Self::Empty => 0,
@@ -166,7 +166,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// The value that lies at a place now, and its number. Later it may lie at another.
+    /// Returns the value that lies at a place now, and its number. Later the value may lie elsewhere.
     pub(crate) fn at(&self, place: usize) -> Option<(u32, &T)> {
         match self {
             Self::One { key, value } if place == 0 => Some((*key, value)),
@@ -178,7 +178,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// How many bytes it takes from the allocator, without what its values own.
+    /// Returns how many bytes the slab takes from the allocator, without what its values own.
     pub(crate) fn footprint(&self) -> usize {
         match self {
             Self::Empty | Self::One { .. } => 0,
@@ -219,7 +219,8 @@ impl<T> Places<T> {
 
     fn insert(&mut self, value: T) -> u32 {
         let mut place = self.take_free();
-        // The number of the place is the value's, unless it is that of one that moved away: that one goes home then.
+        // The value gets the number of its place, unless that belongs to a value that moved away. That value then moves
+        // back.
         while let Some(moved_to) = self.moved.remove(&place) {
             self.places.swap(place as usize, moved_to as usize);
             place = moved_to;
@@ -229,7 +230,7 @@ impl<T> Places<T> {
         place
     }
 
-    /// Puts in a value that has its key; where there are no others.
+    /// Puts in a value under its key. There must not be any others.
     fn put(&mut self, key: u32, value: T) {
         let place = self.take_free();
         self.places[place as usize] = Place::Taken { key, value };
@@ -239,7 +240,7 @@ impl<T> Places<T> {
         }
     }
 
-    /// Takes a place from the free ones, or a new one. What is at it has no meaning.
+    /// Takes a free place, or adds one. Its contents have no meaning.
     fn take_free(&mut self) -> u32 {
         if self.free != NONE {
             let place = self.free;
@@ -266,9 +267,9 @@ impl<T> Places<T> {
         Some(value)
     }
 
-    /// Takes out the only value that is left.
+    /// Removes the only value that is left.
     fn take_last(&mut self) -> Option<(u32, T)> {
-        // There are no more than a few places then.
+        // There are only a few places then.
         let key = self.places.iter().find_map(|place| match place {
             Place::Taken { key, .. } => Some(*key),
             Place::Free { .. } => None,
@@ -276,8 +277,8 @@ impl<T> Places<T> {
         Some((key, self.remove(key)?))
     }
 
-    /// Lets go of places at the end if there are more free ones than a quarter of those that are taken. Two at a time, where
-    /// one was left: so there are never many more.
+    /// Drops places at the end if the free ones are more than a quarter of the taken ones. It drops two for each value
+    /// that was removed, so there are never many more.
     fn shrink(&mut self) {
         for _ in 0..2 {
             if self.places.len() <= self.taken + self.taken / 4 + 4 {
@@ -288,9 +289,9 @@ impl<T> Places<T> {
         self.places.give_back();
     }
 
-    /// Lets go of the last place. A value at it moves to a free one.
+    /// Drops the last place. A value there moves to a free one.
     fn drop_last(&mut self) {
-        // There are free ones, and more than one.
+        // There is more than one free place.
         let last = u32::try_from(self.places.len() - 1).unwrap_or(NONE);
         if let Place::Free { .. } = self.places[last as usize] {
             self.unlink(last);
@@ -308,7 +309,7 @@ impl<T> Places<T> {
         }
     }
 
-    /// Takes a free place out of their list.
+    /// Removes a free place from the list of free places.
     fn unlink(&mut self, place: u32) {
         let Place::Free { before, next } = self.places[place as usize] else { return };
         self.link(next, |of_next, _| *of_next = before);
@@ -318,7 +319,7 @@ impl<T> Places<T> {
         }
     }
 
-    /// Changes what a free place knows of those before and behind it.
+    /// Changes the links of a free place to the free places before and behind it.
     fn link(&mut self, place: u32, change: impl FnOnce(&mut u32, &mut u32)) {
         if let Some(Place::Free { before, next }) = self.places.get_mut(place as usize) {
             change(before, next);
@@ -330,7 +331,7 @@ impl<T> Places<T> {
 mod tests {
     use super::*;
 
-    /// How many places it has, if they are not in the slab itself.
+    /// Returns how many places a slab has, unless its value is in the slab itself.
     fn room<T>(slab: &Slab<T>) -> Option<usize> {
         match slab {
             Slab::Many(many) => Some(many.places.capacity()),

@@ -9,16 +9,16 @@ use std::{
     hash::{BuildHasher, BuildHasherDefault, Hash, Hasher},
 };
 
-/// A table by small numbers of the crate's own: nobody can choose them so that they collide.
+/// A table under small numbers that the crate chooses: nobody else can choose them so that they collide.
 pub(crate) type ByNumber<K, V> = Table<K, V, BuildHasherDefault<Numbers>>;
 
 /// A [`HashMap`] that gives room back as its entries leave.
 #[derive(Debug, Clone)]
 pub(crate) struct Table<K, V, S = RandomState> {
     map: HashMap<K, V, S>,
-    /// How many entries it has room for. The map itself says less than that when entries were removed.
+    /// The number of entries that there is room for. The map itself reports less when entries were removed.
     room: usize,
-    /// What that takes from the allocator.
+    /// The bytes that the room takes from the allocator.
     footprint: usize,
 }
 
@@ -41,7 +41,7 @@ impl<K, V, S> Table<K, V, S> {
         self.map.is_empty()
     }
 
-    /// Its entries, to be freed one at a time.
+    /// Returns the entries, to be freed one at a time.
     pub(crate) fn into_entries(self) -> hash_map::IntoIter<K, V> {
         self.map.into_iter()
     }
@@ -50,7 +50,7 @@ impl<K, V, S> Table<K, V, S> {
         self.map.iter()
     }
 
-    /// How many bytes it takes from the allocator, without what its entries own.
+    /// Returns how many bytes the table takes from the allocator, without what its entries own.
     pub(crate) fn footprint(&self) -> usize {
         self.footprint
     }
@@ -63,7 +63,7 @@ impl<K, V, S> Table<K, V, S> {
             4..=7 => 8,
             room => (room * 8 / 7).next_power_of_two(),
         };
-        // A byte of control for each bucket, and those of one group more.
+        // One control byte for each bucket, and one more group of them.
         self.footprint = if buckets == 0 { 0 } else { buckets * (size_of::<(K, V)>() + 1) + 16 };
     }
 }
@@ -83,7 +83,7 @@ impl<K: Eq + Hash, V, S: BuildHasher> Table<K, V, S> {
         self.map.get_mut(key)
     }
 
-    /// The key as it is in the table.
+    /// Returns the key as it is in the table.
     pub(crate) fn get_key<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&K>
     where
         K: Borrow<Q>,
@@ -127,7 +127,7 @@ impl Hasher for Numbers {
     }
 
     fn write_u64(&mut self, number: u64) {
-        // By the golden ratio: the table takes its bits from both ends.
+        // Multiplies by the golden ratio, because the table takes its bits from both ends.
         self.0 = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 
@@ -155,7 +155,7 @@ mod tests {
         let most = table.footprint();
         for n in 0..10_000 {
             assert_eq!(table.remove(&n), Some(n));
-            // A table is full at seven eighths, and one that was made is half full.
+            // A table is full at seven eighths, and a new one is half full.
             let used = table.len() * 17 * 8 / 7;
             assert!(table.footprint() <= (3 * used).max(16 * 17 + 16), "{} for {used}", table.footprint());
         }

@@ -1,32 +1,32 @@
-//! How much a hub takes from the allocator, counted as it changes.
+//! Counts how much a hub takes from the allocator, as that changes.
 
-// What is counted decides over nothing that loom explores.
+// Nothing that loom explores depends on these counts.
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// What a part of a hub takes from the allocator, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Footprint {
     pub(crate) all: usize,
-    /// What stays as long as its readers do, whatever is evicted.
+    /// The part that stays as long as its readers do, whatever is evicted.
     pub(crate) pinned: usize,
-    /// What is remembered of clients whose events were evicted.
+    /// The part that remembers clients whose events were evicted.
     pub(crate) marks: usize,
-    /// What is held of ephemeral events.
+    /// The part that holds ephemeral events.
     pub(crate) ephemeral: usize,
 }
 
-/// The sums over all parts of a hub. Each part says what it was and what it is.
+/// The sums over all parts of a hub. Each part reports what it took before and takes now.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     all: AtomicUsize,
     pinned: AtomicUsize,
     marks: AtomicUsize,
     ephemeral: AtomicUsize,
-    /// How many channels there are.
+    /// The number of channels.
     pub(crate) channels: AtomicUsize,
-    /// How many parts besides them have marks.
+    /// The number of other parts that have marks.
     holders: AtomicUsize,
-    /// What all marks together may take.
+    /// The most bytes that all marks together may take.
     max_marks: usize,
 }
 
@@ -42,12 +42,12 @@ impl Tally {
         add(&self.ephemeral, before.ephemeral, after.ephemeral);
     }
 
-    /// Changes the sum of everything only.
+    /// Changes only the sum of everything.
     pub(crate) fn change_all(&self, before: usize, after: usize) {
         add(&self.all, before, after);
     }
 
-    /// There is one more part with marks.
+    /// Counts one more part that has marks.
     pub(crate) fn add_holder(&self) {
         self.holders.fetch_add(1, Relaxed);
     }
@@ -68,13 +68,13 @@ impl Tally {
         self.ephemeral.load(Relaxed)
     }
 
-    /// All marks together take more than they may.
+    /// Returns whether all marks together take more than they may.
     pub(crate) fn has_too_many_marks(&self) -> bool {
         self.marks.load(Relaxed) > self.max_marks
     }
 
-    /// What a part's marks may take as long as there are too many: its share. So no part can make another one forget more than
-    /// what that has beyond its own.
+    /// Returns the share that a part's marks may take while there are too many. So a part can make another one forget
+    /// only what that has beyond its share.
     pub(crate) fn share_of_marks(&self) -> usize {
         self.max_marks / (self.channels.load(Relaxed) + self.holders.load(Relaxed)).max(1)
     }
