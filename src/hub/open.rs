@@ -31,7 +31,11 @@ pub(crate) fn open(
     requested: Option<&[u8]>,
 ) -> Result<Subscription, OpenError> {
     let entered = options.enter_all(hub, grant, requested);
-    opened(hub, entered.and_then(|(subscription, last)| options.start_in(subscription, requested, last)))
+    let started = entered.and_then(|(mut subscription, last)| {
+        // The logs are here, and of one epoch.
+        options.start_in(&mut subscription, requested, last).map(|_| subscription)
+    });
+    opened(hub, started)
 }
 
 /// Counts an opening that a limit refused, and does some upkeep.
@@ -88,12 +92,13 @@ impl OpenOptions {
     }
 
     /// Finds out where a subscription that has its places starts. Everything that was published up to `last` is in the logs.
+    /// Returns `false`, and does not start it, if the logs are of another epoch than `last` by now.
     pub(crate) fn start_in(
         &self,
-        mut subscription: Subscription,
+        subscription: &mut Subscription,
         requested: Option<&[u8]>,
         last: Cursor,
-    ) -> Result<Subscription, OpenError> {
+    ) -> Result<bool, OpenError> {
         let hub = subscription.hub().clone();
         let id = requested.map(EventId::parse);
         // Where the channels had to be loaded, it was not known before which epoch this has to be compared with.
@@ -108,9 +113,7 @@ impl OpenOptions {
         let missed = positions.begin();
         // Events up to `last` may still be on their way here. A cursor beyond `whole` would skip them.
         let whole = positions.whole_up_to(&hub).min(last);
-        if self.existing && positions.any_absent() {
-            return Err(OpenErrorKind::Absent.into());
-        }
+        let is_absent = self.existing && positions.any_absent();
         let fresh = if id.is_none() { self.fresh(positions, last) } else { None };
         let (cursor, reason) = match &id {
             None if self.start == Start::Whole && positions.have_lost_beginning() => {
@@ -125,6 +128,14 @@ impl OpenOptions {
         // After a gap, the reader goes on right before the first event that it still gets.
         let cursor = if reason.is_some() { go_on_before(first, whole).max(cursor) } else { cursor };
         let gap = reason.map(|reason| Gap::new(reason, requested, first, at(cursor)));
+        // Each log was looked at by itself. Nothing that was found counts if another epoch has begun meanwhile: a reader that knows
+        // it already would be sent back to the former one, and from there to the start.
+        if !hub.is_shutting_down() && !positions.are_of(epoch) {
+            return Ok(false);
+        }
+        if is_absent {
+            return Err(OpenErrorKind::Absent.into());
+        }
         if gap.is_none() && first.is_none() && finished && !positions.any_lagged(cursor) {
             return Err(OpenErrorKind::Over.into());
         }
@@ -140,9 +151,9 @@ impl OpenOptions {
         }
         subscription.start_at(at(cursor), requested.is_some(), gap);
         if !self.probe {
-            self.settle(&subscription, requested.is_some());
+            self.settle(subscription, requested.is_some());
         }
-        Ok(subscription)
+        Ok(true)
     }
 
     /// Lets a subscription that has its places stay. Not before: if it is refused, the older ones have to stay.
@@ -228,7 +239,7 @@ fn resume(positions: &Positions, id: Option<&EventId>, last: Cursor, missed: Off
     let cursor = match id.map(EventId::kind) {
         Some(Id::Cursor(cursor) | Id::Goodbye(cursor)) if cursor.epoch != last.epoch => {
             // Anything after it may have been lost, but what the reader has is not repeated if its place is known.
-            return (positions.translate(*cursor).unwrap_or(Offset::START), Some(GapReason::OtherEpoch));
+            return (positions.place_of(*cursor).unwrap_or(Offset::START), Some(GapReason::OtherEpoch));
         }
         Some(Id::Cursor(cursor)) if cursor.offset <= last.offset => cursor.offset,
         Some(Id::Custom(id)) => match positions.find(id) {

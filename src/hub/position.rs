@@ -13,7 +13,7 @@ use super::{
 use crate::{
     log::{self, BROADCAST, Batch, Head, LaneId, Limit, Log, View},
     wire::{
-        cursor::{Cursor, Epoch, Offset},
+        cursor::{Cursor, Offset},
         name::ClientId,
         notice::EndReason,
     },
@@ -24,8 +24,8 @@ pub(crate) enum Found {
     Batch(Batch),
     /// Events after the cursor are gone.
     Lagged,
-    /// The log was lost, and goes on in this epoch.
-    Lost(Epoch),
+    /// The log was lost. This is where the reader goes on in the log of the new epoch.
+    Lost(Cursor),
     End(EndReason),
 }
 
@@ -112,7 +112,8 @@ impl Position {
         }
         if state.is_of_another(epoch) {
             // There is nothing to tell until the log is loaded.
-            return state.loaded().map(Found::Lost).or(state.readers.ending(self.reader).map(Found::End));
+            let place = state.place_of(Cursor { epoch, offset: cursor });
+            return place.map(Found::Lost).or(state.readers.ending(self.reader).map(Found::End));
         }
         if self.has_lagged(state, cursor) {
             return Some(Found::Lagged);

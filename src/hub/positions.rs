@@ -4,7 +4,7 @@ use std::task::Context;
 
 use super::{engine::Hub, merge::Merge, position::Position, state::State};
 use crate::wire::{
-    cursor::{Cursor, Offset},
+    cursor::{Cursor, Epoch, Offset},
     encode::Sealed,
     encoded::EncodedEvent,
     name::{ChannelName, ClientId, CustomId},
@@ -169,11 +169,16 @@ impl Positions {
         self.as_slice().iter().for_each(|position| position.park_anyway(cx));
     }
 
-    /// The place of a cursor of the epoch before in their logs, if its offsets go on in all of them.
-    pub(crate) fn translate(&self, cursor: Cursor) -> Option<Offset> {
-        let translate = |state: &State| state.coverage.as_ref().and_then(|coverage| coverage.translate(cursor));
-        let translated: Option<Vec<_>> = self.each(|_, state| translate(state)).collect();
-        translated?.into_iter().min()
+    /// Where a cursor of another epoch is in their logs: at the start unless its offsets go on in all of them. `None` if one of the
+    /// logs is not loaded.
+    pub(crate) fn place_of(&self, cursor: Cursor) -> Option<Offset> {
+        let places: Option<Vec<_>> = self.each(|_, state| state.place_of(cursor)).collect();
+        places?.into_iter().map(|place| place.offset).min()
+    }
+
+    /// Their logs are here, or copies of this epoch.
+    pub(crate) fn are_of(&self, epoch: Epoch) -> bool {
+        self.each(|_, state| state.is_of(epoch)).all(|is_of| is_of)
     }
 
     pub(crate) fn first_after(&self, cursor: Offset) -> Option<Offset> {

@@ -21,7 +21,7 @@ use crate::{
     log::{Log, Remains, Tombstone, View},
     sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock},
     wire::{
-        cursor::{Epoch, Offset},
+        cursor::{Cursor, Epoch, Offset},
         name::{ChannelName, ClientId},
     },
 };
@@ -295,9 +295,22 @@ impl State {
         self.coverage.as_ref().is_some_and(|coverage| coverage.wanted)
     }
 
+    /// The log is here, or is loaded and of this epoch.
+    pub(crate) fn is_of(&self, epoch: Epoch) -> bool {
+        self.coverage.as_ref().is_none_or(|coverage| coverage.loaded && coverage.epoch == epoch)
+    }
+
     /// The log is of another epoch than a reader's cursor.
     pub(crate) fn is_of_another(&self, epoch: Epoch) -> bool {
         self.coverage.as_ref().is_some_and(|coverage| coverage.epoch != epoch)
+    }
+
+    /// Where a reader with a cursor of another epoch goes on, once the log is loaded: after what it has, if the offsets go on from
+    /// that epoch, and otherwise at the start.
+    pub(crate) fn place_of(&self, cursor: Cursor) -> Option<Cursor> {
+        let coverage = self.coverage.as_ref().filter(|coverage| coverage.loaded)?;
+        let offset = coverage.translate(cursor).unwrap_or(Offset::START);
+        Some(Cursor { epoch: coverage.epoch, offset })
     }
 
     /// The epoch of a log that is loaded from elsewhere; `None` as long as it is not.

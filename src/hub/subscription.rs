@@ -148,7 +148,7 @@ impl Subscription {
         Poll::Ready(match ready!(self.poll_found(cx, Limit::CHUNK)) {
             Found::Batch(batch) => Some(self.deliver(batch)),
             Found::Lagged => Some(self.lag().encode()),
-            Found::Lost(epoch) => Some(self.begin_anew(epoch).encode()),
+            Found::Lost(place) => Some(self.begin_anew(place).encode()),
             Found::End(reason) => {
                 self.end(reason);
                 self.farewell(reason)
@@ -349,7 +349,7 @@ impl Stream for Subscription {
                 Poll::Ready(Some(Delivery::Event(self.positions.seen(event))))
             }
             Found::Lagged => Poll::Ready(Some(Delivery::Gap(self.lag()))),
-            Found::Lost(epoch) => Poll::Ready(Some(Delivery::Gap(self.begin_anew(epoch)))),
+            Found::Lost(place) => Poll::Ready(Some(Delivery::Gap(self.begin_anew(place)))),
             Found::End(reason) => {
                 self.end(reason);
                 Poll::Ready(None)
@@ -384,7 +384,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{Event, Grant, Publisher, log::Retention, wire::name::ChannelName};
+    use crate::{Event, Grant, Publisher, hub::coverage::Coverage, log::Retention, wire::name::ChannelName};
 
     fn publish(publisher: &Publisher, text: &str) {
         let sent = pin_ready(publisher.channel("a").send(Event::text(text)));
@@ -427,6 +427,24 @@ mod tests {
         publish(&publisher, "one more");
         let events: Vec<_> = readers.iter_mut().map(|reader| chunk(reader).unwrap()).collect();
         assert!(events.iter().all(|event| event.as_ptr() == events[0].as_ptr()));
+    }
+
+    #[test]
+    fn a_reader_whose_log_is_lost_again_before_it_goes_on_keeps_its_place() {
+        let publisher = Publisher::new();
+        let mut reader = open(&publisher);
+        let former = Cursor { epoch: Epoch::from_bits(7), offset: Offset::new(4) };
+        reader.start_at(former, true, None);
+        let channel = reader.positions.as_slice()[0].channel.clone();
+        let begin = |epoch, before| {
+            let coverage = Coverage { loaded: true, before, ..Coverage::none(Epoch::from_bits(epoch)) };
+            channel.change().coverage = Some(coverage.into());
+        };
+        begin(8, Some(Cursor { offset: Offset::new(6), ..former }));
+        let found = reader.poll_found(&mut Context::from_waker(Waker::noop()), Limit::ONE);
+        let Poll::Ready(Found::Lost(place)) = found else { panic!("its log is of another epoch") };
+        begin(9, Some(Cursor { epoch: Epoch::from_bits(8), offset: Offset::new(9) }));
+        assert_eq!(reader.begin_anew(place).cursor, Cursor { epoch: Epoch::from_bits(8), ..former });
     }
 
     #[test]

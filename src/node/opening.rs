@@ -112,15 +112,21 @@ impl Loading {
         self.remote.link.answered.leave(&mut self.waits);
     }
 
-    fn start(&mut self, last: Option<Cursor>) -> Result<Subscription, OpenError> {
-        self.leave();
-        let subscription = self.subscription.take().expect("taken once: it is not polled after it was ready");
-        let hub = subscription.hub().clone();
+    /// Starts the subscription. `None` if the logs are of another epoch by now, so that it has to wait for them again.
+    fn start(&mut self, last: Option<Cursor>) -> Option<Result<Subscription, OpenError>> {
+        let subscription =
+            self.subscription.as_mut().expect("there until it has started, and it is not polled after that");
         let started = match last {
             Some(last) => self.options.start_in(subscription, self.requested.as_deref(), last),
             None => Err(OpenErrorKind::Unavailable.into()),
         };
-        opened(&hub, started)
+        if let Ok(false) = started {
+            return None;
+        }
+        self.leave();
+        let subscription = self.subscription.take()?;
+        let hub = subscription.hub().clone();
+        Some(opened(&hub, started.map(|_| subscription)))
     }
 }
 
@@ -134,15 +140,143 @@ impl Future for Loading {
     type Output = Result<Subscription, OpenError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let last = match self.poll_last(cx) {
-            Poll::Ready(last) => last,
-            Poll::Pending if self.is_late(cx) => None,
-            Poll::Pending => {
-                // After it has parked, so that it is woken if the driver ends from here on.
-                self.remote.waits();
-                return Poll::Pending;
+        loop {
+            let last = match self.poll_last(cx) {
+                Poll::Ready(last) => last,
+                Poll::Pending if self.is_late(cx) => None,
+                Poll::Pending => {
+                    // After it has parked, so that it is woken if the driver ends from here on.
+                    self.remote.waits();
+                    return Poll::Pending;
+                }
+            };
+            if let Some(started) = self.start(last) {
+                return Poll::Ready(started);
             }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::{sync::Mutex, task::Wake, time::Duration};
+
+    use bytes::Bytes;
+    use tokio::sync::mpsc::{self, UnboundedReceiver};
+
+    use super::*;
+    use crate::{
+        Limits, Retention,
+        backend::{Append, Appended, Backend, BackendFuture, Connected, Entry, Heads, Held, Messages, Requests},
+        hub::HubSettings,
+        node::{driver::Command, mirror::Mirror},
+        wire::{
+            cursor::{Epoch, Offset},
+            name::ChannelName,
+        },
+    };
+
+    const OLD: Epoch = Epoch::from_bits(7);
+    const NEW: Epoch = Epoch::from_bits(8);
+
+    /// A store that never answers. The test is the driver.
+    struct Silent;
+
+    fn never<T: Send + 'static>() -> BackendFuture<'static, T> {
+        Box::pin(std::future::pending())
+    }
+
+    impl Backend for Silent {
+        fn append(&self, _: Append) -> BackendFuture<'_, Appended> {
+            never()
+        }
+        fn read(&self, _: ChannelName, _: Offset, _: Retention) -> BackendFuture<'_, Held> {
+            never()
+        }
+        fn heads(&self, _: Vec<ChannelName>) -> BackendFuture<'_, Heads> {
+            never()
+        }
+        fn close(&self, _: ChannelName) -> BackendFuture<'_, ()> {
+            never()
+        }
+        fn renew(&self, _: Epoch) -> BackendFuture<'_, Epoch> {
+            never()
+        }
+        fn feed(&self, _: Requests, _: Messages) -> BackendFuture<'_, ()> {
+            never()
+        }
+        fn presence(&self, _: ChannelName) -> BackendFuture<'_, Connected> {
+            never()
+        }
+    }
+
+    /// A driver that obeys each command at once, before whoever gave it goes on. Asked for the hub's last offset, it finds that a new
+    /// epoch has begun.
+    struct Driver {
+        hub: Arc<Hub>,
+        remote: Arc<Remote>,
+        commands: Mutex<(UnboundedReceiver<Command>, Option<Mirror>)>,
+    }
+
+    impl Driver {
+        fn load(&self) {
+            let (_, mirror) = &mut *self.commands.lock().unwrap();
+            self.fill(mirror.as_mut().unwrap(), OLD, &[1, 2], None);
+        }
+
+        fn fill(&self, mirror: &mut Mirror, epoch: Epoch, offsets: &[u64], before: Option<Cursor>) {
+            self.remote.link.begin(&self.hub, epoch);
+            mirror.restart(&self.hub, epoch);
+            let last = Offset::new(offsets[offsets.len() - 1]);
+            let mut held = Held::new(epoch, last);
+            (held.head, held.before) = (last, before);
+            let entry = |at: &u64| Entry::of_bytes(Bytes::from_static(b"data: x\n"), Offset::new(*at), Offset::START);
+            held.entries = offsets.iter().map(entry).collect();
+            mirror.fill(&self.hub, Offset::START, held, Offset::START);
+            self.remote.link.rise(&self.hub, last);
+        }
+    }
+
+    impl Wake for Driver {
+        fn wake(self: Arc<Self>) {
+            let (commands, mirror) = &mut *self.commands.lock().unwrap();
+            let waker = self.clone().into();
+            while let Poll::Ready(Some(command)) = commands.poll_recv(&mut Context::from_waker(&waker)) {
+                match command {
+                    Command::Watch(channel) => {
+                        // The channel is locked.
+                        *mirror = Some(Mirror::new(channel));
+                    }
+                    Command::Sync(ticket) => {
+                        let before = Cursor { epoch: OLD, offset: Offset::new(3) };
+                        self.fill(mirror.as_mut().unwrap(), NEW, &[2, 4, 5], Some(before));
+                        self.remote.link.answered.reach(ticket);
+                    }
+                    Command::Unread(_) => {}
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_knows_a_new_epoch_before_its_node_does_is_not_sent_back_to_the_former_one() {
+        let settings = HubSettings {
+            limits: Limits::new(),
+            retention: Box::new(|_| Retention::new()),
+            reconnect: (Duration::ZERO, Duration::ZERO),
         };
-        Poll::Ready(self.start(last))
+        let (hub, remote) = Remote::connect(settings, Arc::new(Silent), Duration::from_secs(9), false);
+        let (sender, commands) = mpsc::unbounded_channel();
+        remote.is_driven_by(sender);
+        let driver =
+            Arc::new(Driver { hub: hub.clone(), remote: remote.clone(), commands: Mutex::new((commands, None)) });
+        driver.clone().wake();
+        let id = Cursor { epoch: NEW, offset: Offset::new(4) };
+        let grant = Grant::new([ChannelName::from_static("a")]);
+        let opening = open(&hub, &remote, &OpenOptions::new(), grant, Some(id.to_string().as_bytes()));
+        driver.load();
+        let subscription = opening.ok().unwrap().await.unwrap();
+        assert!(subscription.untold_gap().is_none());
+        assert_eq!(subscription.cursor(), id);
     }
 }

@@ -190,6 +190,14 @@ impl Remote {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+impl Remote {
+    /// Commands go to a driver that a test plays.
+    pub(crate) fn is_driven_by(&self, commands: mpsc::UnboundedSender<Command>) {
+        *lock(&self.driver) = Some(commands);
+    }
+}
+
 impl Elsewhere for Remote {
     fn entered(&self, channel: &Arc<Shared>, first: bool) {
         if first || !self.is_driven() {

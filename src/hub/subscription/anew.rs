@@ -9,7 +9,7 @@ use crate::{
     hub::position::Position,
     trace::debug,
     wire::{
-        cursor::{Epoch, Offset},
+        cursor::{Cursor, Epoch},
         name::CustomId,
         notice::{Gap, GapReason},
     },
@@ -54,27 +54,29 @@ impl Subscription {
     /// After the log was lost: waits until all channels are loaded in the same new epoch.
     pub(super) fn poll_anew(&self, cx: &mut Context<'_>) -> Poll<Found> {
         self.positions.park(cx);
-        let (mut ended, mut epochs) = (None, Vec::new());
+        let (mut ended, mut places) = (None, Vec::new());
         for position in self.positions.as_slice() {
             let state = position.channel.look();
             ended = ended.or(position.ended_at_once(&state)).or(state.readers.ending(position.reader));
-            epochs.push(state.loaded());
+            // The place is found together with the epoch, under one lock: another epoch may begin at any moment.
+            places.push(state.place_of(self.cursor()));
         }
-        match (ended, epochs.first()) {
-            (Some(reason), _) => Poll::Ready(Found::End(reason)),
-            (None, Some(&Some(epoch))) if epochs.iter().all(|other| *other == Some(epoch)) => {
-                Poll::Ready(Found::Lost(epoch))
-            }
-            _ => Poll::Pending,
+        if let Some(reason) = ended {
+            return Poll::Ready(Found::End(reason));
         }
+        let places: Option<Vec<Cursor>> = places.into_iter().collect();
+        let first = places.and_then(|places| {
+            let first = *places.iter().min_by_key(|place| place.offset)?;
+            places.iter().all(|place| place.epoch == first.epoch).then_some(first)
+        });
+        first.map_or(Poll::Pending, |first| Poll::Ready(Found::Lost(first)))
     }
 
-    /// Goes on in a log of another epoch: where it was, if the offsets go on there, and otherwise with everything that is held.
-    pub(super) fn begin_anew(&mut self, epoch: Epoch) -> Gap {
-        let after = self.positions.translate(self.cursor()).unwrap_or(Offset::START);
-        self.epoch = epoch;
+    /// Goes on at this place in a log of another epoch.
+    pub(super) fn begin_anew(&mut self, place: Cursor) -> Gap {
+        self.epoch = place.epoch;
         self.positions.begin_anew();
-        let first = self.skip_to_held(after);
+        let first = self.skip_to_held(place.offset);
         self.hub().counters.gaps.add(1);
         debug!("a reader's epoch is over", cursor = self.cursor());
         Gap::new(GapReason::OtherEpoch, None, first, self.cursor())

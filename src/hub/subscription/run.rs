@@ -77,7 +77,7 @@ impl Subscription {
         Poll::Ready(match ready!(self.poll_found(cx, self.limit(0))) {
             Found::Batch(batch) => Turn::Run(self.run(batch, cx)),
             Found::Lagged => Turn::Gap(self.lag()),
-            Found::Lost(epoch) => Turn::Gap(self.begin_anew(epoch)),
+            Found::Lost(place) => Turn::Gap(self.begin_anew(place)),
             Found::End(reason) => {
                 self.end(reason);
                 Turn::End(reason, self.farewell(reason))
