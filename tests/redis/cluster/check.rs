@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::{
     Settings,
     reader::{Got, Seen},
+    repeat::Repeat,
 };
 
 pub struct Publish {
@@ -36,6 +37,9 @@ fn is_for(to: Option<&str>, except: Option<&str>, client: &str) -> bool {
     to.is_none_or(|to| to == client) && except != Some(client)
 }
 
+/// At most so many readers' first repeats are told.
+const REPEATS: usize = 5;
+
 #[derive(Default)]
 pub struct Ledger {
     pub acknowledged: Vec<Publish>,
@@ -45,14 +49,20 @@ pub struct Ledger {
     /// How many publishes were of several events, and how many of all were not acknowledged as one.
     pub batches: usize,
     pub torn: usize,
-    /// How often each fault was injected.
-    pub faults: HashMap<&'static str, usize>,
+    pub faults: Vec<Injected>,
     /// How often Redis restarted without its data, or a replica took over without the last of it.
     pub losses: usize,
     /// Whether Redis evicted keys. Then any event may be lost at any time, as long as a gap tells it.
     pub evicts: bool,
     /// How many keys it evicted, of the hub and others.
     pub evicted: u64,
+}
+
+/// A fault that was injected.
+pub struct Injected {
+    pub name: &'static str,
+    /// How many publishes had begun before it, and when it was over.
+    pub begun: (u64, u64),
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -88,7 +98,11 @@ struct Wrong {
 
 impl Ledger {
     pub fn check(&self, seen: &[Seen], settings: &Settings) {
-        let count = self.count(seen);
+        let (count, repeats) = self.count(seen);
+        let mut faults: HashMap<&str, usize> = HashMap::new();
+        for fault in &self.faults {
+            *faults.entry(fault.name).or_default() += 1;
+        }
         println!(
             "{} events acknowledged, {} of them after retries, in {} batches and alone, to {} channels; {} readers; {} keys evicted; faults {:?}; {count:?}",
             self.acknowledged.len(),
@@ -97,13 +111,16 @@ impl Ledger {
             settings.channels,
             seen.len(),
             self.evicted,
-            self.faults,
+            faults,
         );
-        assert_eq!((count.wrong, self.torn), (Wrong::default(), 0), "seed {}", settings.seed);
+        let wrong = (count.wrong, self.torn);
+        assert_eq!(wrong, (Wrong::default(), 0), "seed {}{}", settings.seed, repeats.concat());
     }
 
-    fn count(&self, seen: &[Seen]) -> Count {
+    /// Returns with the count the first repeats of some readers, each told in a line.
+    fn count(&self, seen: &[Seen]) -> (Count, Vec<String>) {
         let mut count = Count::default();
+        let mut repeats = Vec::new();
         let mut by_channel: HashMap<usize, Vec<&Publish>> = HashMap::new();
         for publish in &self.acknowledged {
             by_channel.entry(publish.channel).or_default().push(publish);
@@ -112,7 +129,8 @@ impl Ledger {
             self.acknowledged.iter().map(|publish| (&publish.text[..], publish)).collect();
         let mut epochs: HashSet<&str> = self.acknowledged.iter().map(|publish| split(&publish.id).0).collect();
         for reader in seen {
-            check_one(self, reader, &by_channel, &to, &mut count);
+            let repeat = check_one(self, reader, &by_channel, &to, &mut count);
+            repeats.extend(repeat.filter(|_| repeats.len() < REPEATS).map(|repeat| repeat.tell(self, reader)));
             let gaps = reader.got.iter().filter(|got| matches!(got, Got::Gap { .. })).count();
             count.wrong.false_alarms += gaps.saturating_sub(self.losses);
             epochs.extend(reader.got.iter().filter_map(Got::id).map(|id| split(id).0));
@@ -125,12 +143,12 @@ impl Ledger {
             // Redis does not say what it evicted: there may be a gap for each key, and an epoch each time that the hub's own goes.
             (count.wrong.false_alarms, count.wrong.epochs) = (0, 0);
         }
-        count
+        (count, repeats)
     }
 }
 
 impl Got {
-    fn id(&self) -> Option<&str> {
+    pub fn id(&self) -> Option<&str> {
         match self {
             Got::Event { id, .. } | Got::Gap { id, .. } => Some(id),
             Got::Passed { .. } => None,
@@ -172,27 +190,30 @@ impl<'a> Told<'a> {
     }
 }
 
+/// Checks a reader, and returns the first event that it got again.
 fn check_one(
     ledger: &Ledger,
     reader: &Seen,
     by_channel: &HashMap<usize, Vec<&Publish>>,
     to: &HashMap<&str, &Publish>,
     count: &mut Count,
-) {
+) -> Option<Repeat> {
     count.connections += reader.connections;
     count.wrong.silences += reader.silences;
     count.wrong.stuck += usize::from(reader.is_stuck);
     if reader.start.is_empty() {
         // It never connected, and so is stuck.
-        return;
+        return None;
     }
     let (mut epoch, mut last) = split(&reader.start);
     let mut known = HashSet::from([epoch]);
     let mut told = Told::default();
-    let mut got = HashSet::new();
-    for item in &reader.got {
+    // What it got, and at which place of what came that was first.
+    let mut got = HashMap::new();
+    let mut repeat = None;
+    for (index, item) in reader.got.iter().enumerate() {
         match item {
-            Got::Gap { id, reason, begun } => {
+            Got::Gap { id, reason, begun, .. } => {
                 *count.gaps.entry(reason.clone()).or_default() += 1;
                 let (new, offset) = split(id);
                 told.gap((epoch, last), new, *begun, ledger.evicts);
@@ -222,7 +243,7 @@ fn check_one(
                     println!("reordered: {id} after {epoch}-{last} at {}", reader.client);
                 }
                 last = last.max(offset);
-                let is_new = got.insert((of, text.as_str()));
+                let first = *got.entry((of, text.as_str())).or_insert(index);
                 let Some(publish) = to.get(&text[..]) else {
                     count.wrong.foreign += 1;
                     println!("foreign: {id} {text} at {}", reader.client);
@@ -230,7 +251,10 @@ fn check_one(
                 };
                 // What is known of the first try may be evicted, and then the second one is another event.
                 let is_twice = ledger.evicts && publish.tries > 1;
-                count.wrong.repeated += usize::from(!is_new && !is_twice);
+                if first < index && !is_twice {
+                    count.wrong.repeated += 1;
+                    repeat.get_or_insert(Repeat { first, again: index, channel: publish.channel });
+                }
                 let meant = publish.is_for(&reader.client);
                 count.wrong.leaked += usize::from(!meant || !reader.channels.contains(&publish.channel));
                 // A publish whose acknowledgement was lost with its epoch was repeated in the next one.
@@ -250,7 +274,7 @@ fn check_one(
             continue;
         }
         count.expected += 1;
-        if got.contains(&(of, publish.text.as_str())) {
+        if got.contains_key(&(of, publish.text.as_str())) {
             continue;
         }
         if told.excuses(publish) {
@@ -263,6 +287,7 @@ fn check_one(
             );
         }
     }
+    repeat
 }
 
 #[cfg(test)]
@@ -296,9 +321,9 @@ mod tests {
         let got = came.iter().map(|(epoch, offset, text)| {
             let id = format!("{epoch}-{offset}");
             match *text {
-                "" => Got::Gap { id, reason: "other-epoch".into(), begun: *offset },
-                "evicted" => Got::Gap { id, reason: "evicted".into(), begun: *offset },
-                "evicted beyond" => Got::Gap { id, reason: "evicted".into(), begun: *offset + 1 },
+                "" => Got::Gap { id, reason: "other-epoch".into(), begun: *offset, node: 0 },
+                "evicted" => Got::Gap { id, reason: "evicted".into(), begun: *offset, node: 0 },
+                "evicted beyond" => Got::Gap { id, reason: "evicted".into(), begun: *offset + 1, node: 0 },
                 text if text.contains("for ") => Got::Passed { text: text.into() },
                 text => Got::Event { id, text: text.into() },
             }
@@ -312,7 +337,7 @@ mod tests {
             silences: 0,
             is_stuck: false,
         };
-        ledger.count(&[seen]).wrong
+        ledger.count(&[seen]).0.wrong
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-use crate::{Cluster, common::Random, http::post, node::Node, proxy::Mode, store::POLICIES};
+use crate::{Cluster, check::Injected, common::Random, http::post, node::Node, proxy::Mode, store::POLICIES};
 
 pub async fn make(cluster: Arc<Cluster>) {
     if !cluster.settings.faults {
@@ -17,8 +17,11 @@ pub async fn make(cluster: Arc<Cluster>) {
         let pause = if due.is_empty() { 2_000 } else { 200 };
         sleep(Duration::from_millis(pause / 7 + random.below(pause))).await;
         let fault = due.pop().unwrap_or_else(|| any(&cluster, &mut random));
+        let begun = || cluster.ledger.lock().unwrap().begun;
+        let before = begun();
         fault.make(&cluster, &mut random).await;
-        *cluster.ledger.lock().unwrap().faults.entry(fault.name()).or_default() += 1;
+        let injected = Injected { name: fault.name(), begun: (before, begun()) };
+        cluster.ledger.lock().unwrap().faults.push(injected);
     }
 }
 

@@ -28,6 +28,7 @@ mod node;
 mod proxy;
 mod publisher;
 mod reader;
+mod repeat;
 mod store;
 mod writer;
 

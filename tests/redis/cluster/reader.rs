@@ -37,11 +37,12 @@ pub enum Got {
     Passed {
         text: String,
     },
-    /// Also how many publishes had begun when it came.
+    /// Also how many publishes had begun when it came, and the number of the node that it came from.
     Gap {
         id: String,
         reason: String,
         begun: u64,
+        node: usize,
     },
 }
 
@@ -87,7 +88,8 @@ impl Reader {
     async fn connect(&mut self) {
         let channels: Vec<_> = self.seen.channels.iter().map(|channel| format!("channel=c{channel}")).collect();
         let uri = format!("/events/{}?{}", self.seen.client, channels.join("&"));
-        let port = self.cluster.nodes.any(&mut self.random).port();
+        let node = self.random.below(self.cluster.nodes.all().len() as u64) as usize;
+        let port = self.cluster.nodes.all()[node].port();
         let id = self.last_id.clone();
         let header = id.as_deref().map(|id| ("last-event-id", id));
         let Some(response) = request(port, "GET", &uri, header, String::new()).await else { return };
@@ -118,12 +120,12 @@ impl Reader {
             // Only whole events count.
             while let Some(end) = buffer.windows(2).position(|two| two == b"\n\n") {
                 let block: Vec<u8> = buffer.drain(..end + 2).collect();
-                self.take(std::str::from_utf8(&block).unwrap());
+                self.take(std::str::from_utf8(&block).unwrap(), node);
             }
         }
     }
 
-    fn take(&mut self, block: &str) {
+    fn take(&mut self, block: &str, node: usize) {
         let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         let Some(id) = field("id").map(str::to_string) else {
             let text = field("data").expect("an ephemeral event").to_string();
@@ -140,7 +142,7 @@ impl Reader {
                 let data: serde_json::Value = serde_json::from_str(data).unwrap();
                 let reason = data["reason"].as_str().unwrap_or(reason).to_string();
                 let begun = self.cluster.ledger.lock().unwrap().begun;
-                self.seen.got.push(Got::Gap { id: id.clone(), reason, begun });
+                self.seen.got.push(Got::Gap { id: id.clone(), reason, begun, node });
             }
             (None, Some(text)) => {
                 self.missing.remove(text);

@@ -1,0 +1,52 @@
+//! Tells how a reader came to get an event again.
+
+use crate::{
+    check::Ledger,
+    reader::{Got, Seen},
+};
+
+/// So many gaps and faults are told at most, the latest of each.
+const MOST: usize = 8;
+
+pub struct Repeat {
+    /// The places in what the reader got.
+    pub first: usize,
+    pub again: usize,
+    pub channel: usize,
+}
+
+impl Repeat {
+    pub fn tell(&self, ledger: &Ledger, reader: &Seen) -> String {
+        let between = &reader.got[self.first..=self.again];
+        let (Got::Event { id: first, text }, Got::Event { id: again, .. }) = (&between[0], &between[between.len() - 1])
+        else {
+            unreachable!("only an event is repeated")
+        };
+        let gaps = between.iter().enumerate().filter_map(|(index, got)| match got {
+            Got::Gap { id, reason, begun, node } => {
+                let before = between[..index].iter().rev().find_map(Got::id).unwrap_or_default();
+                Some((*begun, format!("{before} -> {id} {reason} on node {node} at {begun}")))
+            }
+            Got::Event { .. } | Got::Passed { .. } => None,
+        });
+        let gaps: Vec<_> = gaps.collect();
+        let gaps = &gaps[gaps.len().saturating_sub(MOST)..];
+        let upto = gaps.last().map_or(u64::MAX, |(begun, _)| *begun);
+        let faults: Vec<_> = ledger.faults.iter().filter(|fault| fault.begun.0 <= upto).collect();
+        let faults: Vec<_> = faults[faults.len().saturating_sub(MOST)..]
+            .iter()
+            .map(|fault| format!("{} at {}..{}", fault.name, fault.begun.0, fault.begun.1))
+            .collect();
+        let gaps: Vec<_> = gaps.iter().map(|(_, gap)| gap.as_str()).collect();
+        format!(
+            "\nrepeated: {text} of channel {} as {first} and {again} at {} of channels {:?}, {} events later; gaps between: {}; \
+             faults before: {}",
+            self.channel,
+            reader.client,
+            reader.channels,
+            between.iter().filter(|got| matches!(got, Got::Event { .. })).count() - 1,
+            gaps.join(", "),
+            faults.join(", "),
+        )
+    }
+}
