@@ -65,7 +65,13 @@ impl Hub {
 
     /// How much a channel of that name holds. This calls the application's code, so no lock may be held.
     pub(crate) fn retention_of(&self, name: &ChannelName) -> Retention {
-        (self.settings.retention)(name)
+        let set = (self.settings.retention)(name);
+        self.adjusted(name, set).unwrap_or(set)
+    }
+
+    /// How much a channel of that name holds, if it is one for which that does not depend on the settings alone.
+    pub(crate) fn adjusted(&self, name: &ChannelName, set: Retention) -> Option<Retention> {
+        self.adjust.get().and_then(|adjust| adjust(name, set))
     }
 
     /// Does `work` on the channel of that name, under its lock, if there is one.

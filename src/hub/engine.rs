@@ -1,7 +1,7 @@
 //! The hub: what it is made of, and its end. Other files of this folder do its work.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -28,8 +28,13 @@ pub(crate) struct HubSettings {
     pub(crate) reconnect: (Duration, Duration),
 }
 
+/// Changes how much some channels hold, from what the settings say.
+pub(crate) type Adjust = Box<dyn Fn(&ChannelName, Retention) -> Option<Retention> + Send + Sync>;
+
 pub(crate) struct Hub {
     pub(crate) settings: HubSettings,
+    /// Set by a higher floor for its own channels.
+    pub(crate) adjust: OnceLock<Adjust>,
     pub(crate) memory: Memory,
     /// What all of this takes from the allocator.
     pub(crate) ledger: Arc<Ledger>,
@@ -48,6 +53,7 @@ impl Hub {
         let tally = Arc::new(Tally::new(max / 4));
         Self {
             settings,
+            adjust: OnceLock::new(),
             memory: Memory::new(tally.clone(), max),
             ledger: Arc::new(Ledger::new(tally.clone())),
             elsewhere,

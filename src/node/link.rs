@@ -52,7 +52,10 @@ impl Link {
 
     /// What the node is set to hold of a channel, if it is set to anything.
     pub(crate) fn retention_of(&self, hub: &Hub, channel: &ChannelName) -> Option<Retention> {
-        self.sets_retention.then(|| hub.retention_of(channel))
+        match self.sets_retention {
+            true => Some(hub.retention_of(channel)),
+            false => hub.adjusted(channel, Retention::default()),
+        }
     }
 
     /// The answer to a call, if it comes within the timeout.
