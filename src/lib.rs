@@ -112,6 +112,7 @@
 //! | --- | --- |
 //! | `redis` | `Redis`, a [`Backend`](backend::Backend) that keeps the log in Redis or Valkey, so that several nodes share a hub |
 //! | `redis-tls` | TLS connections to Redis; implies `redis` |
+//! | `runs` | the module `runs`: answers of agents that outlive their readers, in the protocols of their clients |
 //! | `tracing` | events of the `tracing` crate at level `DEBUG`: a reader is refused, is denied or lags, a backend's feed fails, the hub shuts down |
 //!
 //! # Source map
@@ -120,6 +121,7 @@
 //! here). A file imports only from its own floor and from the floors below it.
 //!
 //! ```text
+//! 8 runs       producers that outlive their readers, and the dialects of their clients
 //! 7 serve      HTTP: the layer, its service, routes, response bodies and what may change them
 //! 6 authorize  who may read what
 //! 5 publisher  the handles that applications hold; they call the node if there is one, and the hub otherwise
@@ -154,6 +156,9 @@ mod node;
 mod observe;
 mod publisher;
 mod random;
+#[cfg(feature = "runs")]
+#[cfg_attr(docsrs, doc(cfg(feature = "runs")))]
+pub mod runs;
 mod serve;
 mod sync;
 mod trace;
@@ -176,6 +181,11 @@ struct Guides;
 #[doc = include_str!("../docs/guide/nodes.md")]
 #[doc = include_str!("../docs/scaling.md")]
 struct RedisGuides;
+
+/// The guide's examples that need runs, as tests.
+#[cfg(all(doctest, feature = "runs"))]
+#[doc = include_str!("../docs/guide/agents.md")]
+struct RunsGuide;
 
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]

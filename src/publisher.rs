@@ -4,6 +4,8 @@ mod access;
 mod builder;
 mod opening;
 mod read;
+#[cfg(feature = "runs")]
+mod underlying;
 mod writing;
 
 use std::{fmt, sync::Arc, time::Duration};

@@ -28,7 +28,7 @@ mod layer;
 mod not_found;
 mod output;
 mod preamble;
-mod response;
+pub(crate) mod response;
 mod retry;
 mod route;
 mod service;

@@ -1,6 +1,9 @@
 //! One suite that every backend runs: what a hub promises, on several nodes that share a store. This program runs it
 //! with the backends that need nothing but memory or a file; `tests/redis` runs it with Redis.
 
+#[cfg(feature = "runs")]
+#[macro_use]
+mod all_runs;
 #[macro_use]
 mod suite;
 
@@ -13,9 +16,16 @@ mod events;
 mod faults;
 mod faulty;
 mod file;
+#[cfg(feature = "runs")]
+#[path = "../runs/helpers.rs"]
+mod helpers;
+#[cfg(feature = "runs")]
+mod lease;
 mod memory;
 mod reader;
 mod reading;
+#[cfg(feature = "runs")]
+mod runs;
 mod store;
 mod writing;
 
@@ -43,4 +53,15 @@ mod in_a_file {
         #[tokio::test(start_paused = true)]
         crate::file::FileStore
     );
+}
+
+#[cfg(feature = "runs")]
+mod runs_in_a_file {
+    all_runs!(
+        #[tokio::test(start_paused = true)]
+        crate::file::FileStore
+    );
+    suite! { #[tokio::test(start_paused = true)] crate::file::FileStore:
+        lease::a_run_that_is_lost_is_told_two_seconds_after_the_lease_at_the_latest,
+    }
 }

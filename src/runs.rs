@@ -1,0 +1,104 @@
+//! Runs: answers that outlive their readers, with one writer and one outcome, on any node.
+//!
+//! A *run* is one production of events, such as the answer of an agent. It has a producer, which your application writes, and
+//! goes on when its readers leave. Each reader gets all of it, from the beginning or after what it has, on whichever node. At
+//! the end it has an [`Outcome`], of which readers are told in the protocol of their client: the [`Dialect`].
+//!
+//! This is the backend of a resumable `useChat`:
+//!
+//! ```
+//! use axum::{Json, Router, extract::{Path, State}, http::{Response, request::Parts}, routing::{get, post}};
+//! use serde_json::Value;
+//! use tower_sse::{Publisher, SseBody, runs::{AiSdk, New, Runs}};
+//!
+//! # fn ask_the_model(_: &Value) -> Vec<String> { Vec::new() }
+//! async fn chat(State(runs): State<Runs<AiSdk>>, Json(request): Json<Value>) -> Response<SseBody> {
+//!     let answer = New::run().thread(request["id"].as_str().unwrap_or_default());
+//!     runs.start(answer, async move |run| {
+//!         run.send_all([AiSdk::start(run.id()), AiSdk::text_start("1")]).await?;
+//!         for token in ask_the_model(&request["messages"]) {
+//!             run.send(AiSdk::text_delta("1", token)).await?;
+//!         }
+//!         run.send(AiSdk::text_end("1")).await?;
+//!         Ok(())
+//!     })
+//!     .await
+//! }
+//!
+//! async fn resume(State(runs): State<Runs<AiSdk>>, Path(chat): Path<String>, parts: Parts) -> Response<SseBody> {
+//!     runs.attach_thread(&chat, &parts).await
+//! }
+//!
+//! let app: Router = Router::new()
+//!     .route("/api/chat", post(chat))
+//!     .route("/api/chat/{id}/stream", get(resume))
+//!     .with_state(Runs::new(Publisher::new(), AiSdk));
+//! ```
+//!
+//! # One writer
+//!
+//! The id of a run can be started once, on all nodes together: a second start is a conflict. At most one run of a *thread*,
+//! such as a chat, is active; [`Conflict`] says what becomes of another one. Every append carries a
+//! [fence](crate::Channel::fence).
+//!
+//! # One outcome
+//!
+//! The outcome is the run's last event, and is written in the same step as the end of its channel:
+//!
+//! | outcome | when |
+//! | --- | --- |
+//! | [`Done`](Outcome::Done) | the producer returned `Ok` |
+//! | [`Failed`](Outcome::Failed) | it returned an error, or panicked |
+//! | [`Stopped`](Outcome::Stopped) | somebody [stopped](Runs::stop) the run |
+//! | [`Drained`](Outcome::Drained) | its node was [drained](Runs::drain), as for a deploy |
+//! | [`Lost`](Outcome::Lost) | its task was dropped, or its node died or was cut off |
+//!
+//! With a backend, a node that has runs says three times in a [lease](Runs::lease) that it is alive. A node on which somebody
+//! reads or waits for a run of another node notices when that falls silent, at the latest two seconds after the lease, and ends
+//! its runs as lost, under a higher fence: if the old producer wakes up, nothing that it sends gets in. While the store does
+//! not answer, nobody is lost. A run that nobody reads or asks for stays as it is until somebody does.
+//!
+//! # What it costs
+//!
+//! A run is a task and a channel. A start is one append, and with a thread two more and two questions; the end is one append,
+//! with a thread two. A run that is idle costs nothing: nothing polls, and a node says that it is alive for all of its runs
+//! together.
+//!
+//! # Channels
+//!
+//! The run `7` is the channel `run/7`, and can be read like any other. Its first event is named `run.started`, and its last one
+//! `run.outcome`. The channel `thread/7` remembers which run of a thread is active, and through the channel `runs` the nodes
+//! tell each other what they have to. A route that serves any channel by its name serves these, too.
+
+mod active;
+mod answer;
+mod control;
+mod dialect;
+mod error;
+mod finish;
+mod handle;
+mod head;
+mod lease;
+mod local;
+mod names;
+mod new;
+mod outcome;
+mod produce;
+mod race;
+mod settings;
+mod starting;
+mod status;
+mod talk;
+mod thread;
+mod writer;
+
+pub use self::{
+    dialect::{AiSdk, ChatCompletions, Completion, Dialect, Plain},
+    error::RunError,
+    handle::Runs,
+    new::New,
+    outcome::Outcome,
+    settings::{Conflict, ProducerError},
+    status::Status,
+    writer::Writer,
+};

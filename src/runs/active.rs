@@ -1,0 +1,83 @@
+//! A run whose producer is in this process.
+
+use tokio::sync::watch;
+
+use super::{
+    error::{Kind, RunError},
+    head::FIRST,
+    outcome::Outcome,
+};
+use crate::{
+    publisher::{Channel, Publisher},
+    sync::{AtomicBool, Ordering},
+    wire::name::ChannelName,
+};
+
+/// Why a run is to end before its producer returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    Stop,
+    Drain,
+    /// Another node has ended it.
+    Gone,
+}
+
+impl Why {
+    pub(super) fn outcome(self) -> Outcome {
+        match self {
+            Self::Stop => Outcome::Stopped,
+            Self::Drain => Outcome::Drained,
+            Self::Gone => Outcome::Lost,
+        }
+    }
+}
+
+/// What the producer, its writers and the node share of a run.
+pub(super) struct Active {
+    pub(super) name: ChannelName,
+    /// With the run's fence.
+    pub(super) channel: Channel,
+    /// The run was asked to end. It says why in `why`.
+    asked: AtomicBool,
+    why: watch::Sender<Option<Why>>,
+}
+
+impl Active {
+    pub(super) fn new(publisher: &Publisher, name: ChannelName) -> Self {
+        let channel = publisher.channel(name.clone()).fence(FIRST);
+        Self { name, channel, asked: AtomicBool::new(false), why: watch::Sender::new(None) }
+    }
+
+    /// Asks the producer to end. The first reason counts.
+    pub(super) fn ask(&self, why: Why) {
+        self.why.send_if_modified(|first| {
+            let is_first = first.is_none();
+            first.get_or_insert(why);
+            is_first
+        });
+        self.asked.store(true, Ordering::Release);
+    }
+
+    pub(super) fn why(&self) -> Option<Why> {
+        *self.why.borrow()
+    }
+
+    /// Waits until the producer is asked to end.
+    pub(super) async fn asked(&self) -> Why {
+        let mut why = self.why.subscribe();
+        match why.wait_for(Option::is_some).await.map(|why| *why) {
+            Ok(Some(why)) => why,
+            // The sender is in `self`.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Refuses what a writer sends once the run was asked to end.
+    pub(super) fn check(&self) -> Result<(), RunError> {
+        match self.asked.load(Ordering::Acquire).then(|| self.why()).flatten() {
+            None => Ok(()),
+            Some(Why::Gone) => Err(Kind::Ended.into()),
+            Some(Why::Stop | Why::Drain) => Err(Kind::Stopped.into()),
+        }
+    }
+}

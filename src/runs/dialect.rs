@@ -1,0 +1,87 @@
+//! What the clients of a protocol expect of a run.
+
+mod ai_sdk;
+mod open_ai;
+mod plain;
+
+use http::{HeaderMap, StatusCode, request::Parts};
+
+pub use self::{
+    ai_sdk::AiSdk,
+    open_ai::{ChatCompletions, Completion},
+    plain::Plain,
+};
+use super::outcome::Outcome;
+use crate::{
+    serve::{Output, last_event_id},
+    wire::{encoded::EncodedEvent, notice::Gap},
+};
+
+/// What the clients of one protocol expect of a run: of its events, its end, and the answers around it.
+///
+/// The events of a run are the application's, in the form of the protocol. The dialect adds what the protocol says at the end
+/// of an answer, by the [outcome](Outcome) with which the run has ended. Each answer has a clone of the dialect to itself, so
+/// that it can have a state.
+///
+/// This one is for clients that read lines of JSON:
+///
+/// ```
+/// use tower_sse::{EncodedEvent, Event, Output, runs::{Dialect, Outcome}};
+///
+/// #[derive(Clone)]
+/// struct Lines;
+///
+/// impl Dialect for Lines {
+///     fn outcome(&mut self, outcome: &Outcome, source: &EncodedEvent, out: &mut Output) {
+///         let end = match outcome {
+///             Outcome::Done => r#"{"end":true}"#.to_owned(),
+///             other => format!(r#"{{"error":"{other}"}}"#),
+///         };
+///         out.replace(source, Event::text(end));
+///     }
+/// }
+/// ```
+pub trait Dialect: Clone + Send + Sync + 'static {
+    /// Tells the client how the run ended. `source` is the run's last event; what [replaces](Output::replace) it takes its
+    /// id.
+    fn outcome(&mut self, outcome: &Outcome, source: &EncodedEvent, out: &mut Output);
+
+    /// Sends events of the run: by default, as they are. See [`Transform::events`](crate::Transform::events).
+    fn events(&mut self, events: &[EncodedEvent], out: &mut Output) {
+        events.iter().for_each(|event| out.pass(event));
+    }
+
+    /// Sends what goes before the first event of an answer: by default, nothing.
+    fn begin(&mut self, out: &mut Output) {
+        let _ = out;
+    }
+
+    /// Tells the client that events may be missing. By default a [strict](Self::is_strict) answer breaks off, and another one
+    /// has a `gap` event. See [`Transform::gap`](crate::Transform::gap).
+    fn gap(&mut self, gap: &Gap, out: &mut Output) {
+        let _ = gap;
+        out.notice();
+    }
+
+    /// Whether the client is no `EventSource`, so that the end of an answer has to mean that it is complete. By default it is.
+    /// See [`SseBody::strict`](crate::SseBody::strict).
+    fn is_strict(&self) -> bool {
+        true
+    }
+
+    /// Adds headers to a stream: by default, none.
+    fn headers(&self, headers: &mut HeaderMap) {
+        let _ = headers;
+    }
+
+    /// The status of an answer if there is no such run: 404 by default.
+    fn absent(&self) -> StatusCode {
+        StatusCode::NOT_FOUND
+    }
+
+    /// Returns the id of the last event that the client got, if it goes on after that. By default it is the
+    /// [last event id](crate::last_event_id) of the request.
+    fn last_event_id(&self, parts: &Parts) -> Option<Vec<u8>> {
+        last_event_id(&parts.headers, &parts.uri)
+    }
+}

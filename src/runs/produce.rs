@@ -1,0 +1,131 @@
+//! The task of a run: it drives the producer, and writes the one outcome, whatever becomes of the producer.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::timeout;
+
+use super::{
+    active::{Active, Why},
+    finish::finish,
+    local::Local,
+    outcome::Outcome,
+    race::{Either, race},
+    settings::{ProducerError, Settings},
+    thread::Turn,
+};
+use crate::trace::debug;
+
+/// The duty to write the outcome of a run. If it is dropped before the producer has ended, the run is lost.
+pub(super) struct Duty {
+    local: Arc<Local>,
+    pub(super) run: Arc<Active>,
+    /// The run's place in its thread.
+    turn: Option<Turn>,
+    /// How it has ended, as long as that is not written.
+    owed: Option<Outcome>,
+}
+
+impl Duty {
+    pub(super) fn new(local: Arc<Local>, run: Arc<Active>, turn: Option<Turn>) -> Self {
+        Self { local, run, turn, owed: Some(Outcome::Lost) }
+    }
+
+    /// Drives the producer to its end, and writes how it ended.
+    pub(super) async fn produce<F>(self, settings: Arc<Settings>, producer: F)
+    where
+        F: Future<Output = Result<(), ProducerError>>,
+    {
+        let outcome = drive(&self.run, &settings, producer).await;
+        self.write(outcome).await;
+    }
+
+    /// Writes the outcome in the same step as the end of the channel.
+    pub(super) async fn write(mut self, outcome: Outcome) {
+        finish(&self.run.channel, self.owed.insert(outcome)).await;
+        self.owed = None;
+        self.local.remove(&self.run);
+        if let Some(turn) = self.turn.take() {
+            turn.end().await;
+        }
+    }
+}
+
+impl Drop for Duty {
+    fn drop(&mut self) {
+        if let Some(outcome) = &self.owed {
+            // If it fails, no outcome can be written from here: over a backend the lease runs out.
+            let _ = self.run.channel.finish_detached(outcome.to_event());
+            self.local.remove(&self.run);
+        }
+    }
+}
+
+/// Drives the producer until it returns, or until it was asked to end and its grace is over.
+async fn drive<F>(run: &Active, settings: &Settings, producer: F) -> Outcome
+where
+    F: Future<Output = Result<(), ProducerError>>,
+{
+    let mut producer = pin!(Caught { producer });
+    let result = match race(&mut producer, asked(run, settings)).await {
+        Either::Left(result) => result,
+        Either::Right(why) => {
+            if why == Why::Stop {
+                // Whatever it returns, it was stopped.
+                let _ = timeout(settings.grace, producer).await;
+            }
+            return why.outcome();
+        }
+    };
+    match (run.why(), result) {
+        (Some(why), _) => why.outcome(),
+        (None, Ok(Ok(()))) => Outcome::Done,
+        (None, Ok(Err(error))) => {
+            debug!("the producer of a run failed", run = run.name, error = error);
+            Outcome::Failed((settings.explain)(&error))
+        }
+        (None, Err(_)) => {
+            debug!("the producer of a run panicked", run = run.name);
+            Outcome::Failed(None)
+        }
+    }
+}
+
+/// Waits until the producer is asked to end, or until nobody has read the run for as long as the settings say.
+async fn asked(run: &Active, settings: &Settings) -> Why {
+    let Some(unread) = settings.unread else { return run.asked().await };
+    match race(run.asked(), run.channel.unread(unread)).await {
+        Either::Left(why) => why,
+        Either::Right(()) => {
+            run.ask(Why::Stop);
+            Why::Stop
+        }
+    }
+}
+
+pin_project! {
+    /// A future whose panic is an error.
+    struct Caught<F> {
+        #[pin]
+        producer: F,
+    }
+}
+
+impl<F: Future> Future for Caught<F> {
+    type Output = Result<F::Output, Box<dyn Any + Send>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let producer = self.project().producer;
+        // After a panic it is not polled again.
+        match catch_unwind(AssertUnwindSafe(|| producer.poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
+}

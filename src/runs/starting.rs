@@ -1,0 +1,118 @@
+//! How a run begins: its place in its thread, and the first event in its channel. The store lets only one of several in.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::oneshot, time::sleep};
+
+use super::{
+    active::Active,
+    error::{Kind, RunError},
+    head::Head,
+    local::Local,
+    outcome::Outcome,
+    produce::Duty,
+    race::{Either, race},
+    settings::Settings,
+    thread::{self, Turn},
+};
+use crate::{
+    error::PublishError,
+    hub::ChannelState,
+    random,
+    wire::name::{ChannelName, IdempotencyKey},
+};
+
+/// Begins a run. The caller owes it an outcome. Gives up while it waits for another run, if nobody waits for `begun` any more.
+pub(super) async fn begin<T>(
+    local: &Arc<Local>,
+    settings: &Settings,
+    run: &ChannelName,
+    thread: Option<&ChannelName>,
+    begun: &mut oneshot::Sender<T>,
+) -> Result<Duty, RunError> {
+    local.take_part().await?;
+    let active = Arc::new(Active::new(&local.publisher, run.clone()));
+    // Before anybody can know of the run, so that a request to stop it finds it.
+    local.add(&active, settings.max_runs)?;
+    let begun = first(local, settings, &active, thread, begun).await;
+    match begun {
+        Ok(turn) => Ok(Duty::new(local.clone(), active, turn)),
+        Err(error) => {
+            local.remove(&active);
+            Err(error)
+        }
+    }
+}
+
+async fn first<T>(
+    local: &Arc<Local>,
+    settings: &Settings,
+    active: &Active,
+    thread: Option<&ChannelName>,
+    begun: &mut oneshot::Sender<T>,
+) -> Result<Option<Turn>, RunError> {
+    let turn = match thread {
+        None => None,
+        Some(thread) => Some(taken(local, settings, active, thread, begun).await?),
+    };
+    match append(local, active).await {
+        Ok(()) => Ok(turn),
+        Err(error) => {
+            if let Some(turn) = turn {
+                turn.end().await;
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn taken<T>(
+    local: &Arc<Local>,
+    settings: &Settings,
+    active: &Active,
+    thread: &ChannelName,
+    begun: &mut oneshot::Sender<T>,
+) -> Result<Turn, RunError> {
+    // Before another run is stopped for it.
+    if active.channel.info().await?.state != ChannelState::Absent {
+        return Err(Kind::Started.into());
+    }
+    let take = thread::take(local, settings, thread, &active.name);
+    match race(take, begun.closed()).await {
+        Either::Left(turn) => turn,
+        Either::Right(()) => Err(Kind::Stopped.into()),
+    }
+}
+
+/// Appends the first event, which nobody may have done before.
+async fn append(local: &Local, active: &Active) -> Result<(), RunError> {
+    let mut event = Head::new(local.number).to_event();
+    if local.publisher.is_shared() {
+        // So that an attempt that was not acknowledged is not taken for somebody else's.
+        let key = format!("run.started/{:x}/{:x}", local.number, random::bits());
+        event = event.idempotency_key(IdempotencyKey::try_from(key)?);
+    }
+    for _ in 1..ATTEMPTS {
+        match active.channel.send_if(None, event.clone()).await {
+            Err(error) if error.is_unavailable() => sleep(PAUSE).await,
+            sent => return checked(sent),
+        }
+    }
+    let sent = active.channel.send_if(None, event).await;
+    if sent.as_ref().is_err_and(|error| error.is_unavailable()) {
+        // It may have happened: the run has no producer then.
+        let _ = active.channel.finish_detached(Outcome::Lost.to_event());
+    }
+    checked(sent)
+}
+
+const ATTEMPTS: usize = 3;
+const PAUSE: Duration = Duration::from_millis(200);
+
+fn checked<T>(sent: Result<T, PublishError>) -> Result<(), RunError> {
+    match sent {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_conflict() || error.is_finished() || error.is_fenced() => Err(Kind::Started.into()),
+        Err(error) => Err(error.into()),
+    }
+}

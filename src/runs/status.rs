@@ -1,0 +1,78 @@
+//! How a run is, and waiting for its end.
+
+use std::{future::poll_fn, pin::pin, sync::Arc, time::SystemTime};
+
+use futures_core::Stream as _;
+
+use super::{error::RunError, head::Head, local::Local, outcome::Outcome};
+use crate::{
+    hub::{ChannelState, Grant, OpenOptions, Start},
+    wire::name::ChannelName,
+};
+
+/// How a run is, from [`Runs::status`](super::Runs::status).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// Its producer writes it.
+    #[non_exhaustive]
+    Running {
+        /// When it was started, by the clock of its node.
+        since: SystemTime,
+        /// How many connections read it, on all nodes.
+        readers: usize,
+    },
+    /// It has ended.
+    Ended(Outcome),
+}
+
+/// Returns how a run is; `None` if there is none, or if it is no longer held.
+pub(super) async fn status(local: &Arc<Local>, run: &ChannelName) -> Result<Option<Status>, RunError> {
+    let channel = local.publisher.channel(run.clone());
+    let info = channel.info().await?;
+    match info.state {
+        ChannelState::Absent => Ok(None),
+        // Without the last event, nothing is held any more. If that is no outcome, somebody has ended the channel by other means.
+        ChannelState::Finished => {
+            let outcome = |last| Outcome::of(last).unwrap_or(Outcome::Lost);
+            Ok(info.last_event.as_ref().map(outcome).map(Status::Ended))
+        }
+        ChannelState::Open => {
+            let since = head(local, run).await?.map_or(SystemTime::UNIX_EPOCH, |head| head.since);
+            let readers = channel.presence().await?.iter().map(|(_, connections)| connections).sum();
+            Ok(Some(Status::Running { since, readers }))
+        }
+    }
+}
+
+/// What is known of a run from its beginning, if that is still held.
+pub(super) async fn head(local: &Arc<Local>, run: &ChannelName) -> Result<Option<Head>, RunError> {
+    let page = local.publisher.channel(run.clone()).read(None, 1).await?;
+    Ok(page.events.first().and_then(Head::of))
+}
+
+/// What became of a run.
+pub(super) enum Ended {
+    Yes(Outcome),
+    /// There is no such run, or it is no longer held.
+    Absent,
+}
+
+/// Waits until a run has ended. If its node dies, that is noticed as long as somebody watches it.
+pub(super) async fn ended(local: &Arc<Local>, run: &ChannelName) -> Result<Ended, RunError> {
+    let options = OpenOptions::new().existing(true).start(Start::Last(1));
+    match options.open(&local.publisher, Grant::new([run.clone()]), None).await {
+        Ok(subscription) => {
+            let mut subscription = pin!(subscription);
+            while poll_fn(|cx| subscription.as_mut().poll_next(cx)).await.is_some() {}
+        }
+        Err(error) if error.is_over() => {}
+        Err(error) if error.is_absent() => return Ok(Ended::Absent),
+        Err(error) => return Err(error.into()),
+    }
+    match status(local, run).await? {
+        Some(Status::Ended(outcome)) => Ok(Ended::Yes(outcome)),
+        Some(Status::Running { .. }) => Err(super::error::Kind::Draining.into()),
+        None => Ok(Ended::Absent),
+    }
+}

@@ -1,0 +1,190 @@
+//! Runs on several nodes that share a store, when nodes are cut off from it.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use tokio::{sync::mpsc, time::Instant};
+use tower_sse::{
+    Event, Publisher, PublisherBuilder,
+    runs::{Conflict, New, Outcome, Plain, Runs, Status, Writer},
+};
+
+use crate::{
+    faulty::{Faults, Faulty},
+    helpers::*,
+    store::Shared,
+};
+
+pub const LEASE: Duration = SECOND;
+
+fn impatient(builder: PublisherBuilder) -> PublisherBuilder {
+    builder.timeout(SECOND)
+}
+
+pub fn node(store: &impl Shared) -> (Runs, Arc<Faults>) {
+    let backend = Faulty::new(store.backend());
+    let faults = backend.faults.clone();
+    let publisher: Publisher = impatient(Publisher::builder().backend(backend)).build();
+    (Runs::new(publisher, Plain).lease(LEASE), faults)
+}
+
+async fn until(is_so: impl AsyncFn() -> bool) {
+    let begun = Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < STUCK, "it never is");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+pub async fn a_run_is_read_stopped_and_asked_about_on_any_node(store: impl Shared) {
+    let ([(one, _), (other, _)], chat) = ([node(&store), node(&store)], New::run().id("1").thread("chat"));
+    let here = one.start(chat, obeys).await;
+    let there = other.attach_thread("chat", &get()).await;
+    assert_eq!(there.headers()["x-run-id"], "1");
+    assert!(is_running(&other, "1").await);
+    other.stop("1").await.unwrap();
+    assert_eq!(ended(&other, "1").await, Some(Outcome::Stopped));
+    for response in [here, there, one.attach("1", &get()).await, other.attach("1", &get()).await] {
+        assert_eq!(read(response).await.data(), ["begun", r#"{"outcome":"stopped"}"#]);
+    }
+    for node in [&one, &other] {
+        assert_eq!(node.status("1").await.unwrap(), Some(Status::Ended(Outcome::Stopped)));
+        assert_eq!(node.attach_thread("chat", &get()).await.status(), 404);
+    }
+    assert_eq!((one.active(), other.active()), (0, 0));
+}
+
+pub async fn a_late_reader_on_any_node_gets_all_of_a_run(store: impl Shared) {
+    let ([(one, _), (other, _)], texts) = ([node(&store), node(&store)], ["a", "b", "c"]);
+    one.spawn(New::run().id("1"), async move |run| says(run, &texts).await).await.unwrap();
+    assert_eq!(ended(&other, "1").await, Some(Outcome::Done));
+    let got = read(other.attach("1", &get()).await).await;
+    assert_eq!(got.data(), ["a", "b", "c", r#"{"outcome":"done"}"#]);
+    let rest = read(one.attach("1", &after(got.ids()[0])).await).await;
+    assert_eq!(rest.data(), got.data()[1..]);
+}
+
+pub async fn twenty_starts_on_all_nodes_are_one_producer(store: impl Shared) {
+    let nodes = [node(&store).0, node(&store).0, node(&store).0];
+    for new in [New::run().id("1"), New::run().thread("chat")] {
+        let producers = Producers::default();
+        // Of a thread each start has an id of its own.
+        let start = |n: usize| {
+            let new = if new.run_id() == "1" { new.clone() } else { new.clone().id(format!("of the chat {n}")) };
+            producers.start(&nodes[n % 3], new)
+        };
+        let started = join_all((0..20).map(start)).await;
+        until(async || producers.count() > 0).await;
+        assert_eq!((started.iter().filter(|started| **started).count(), producers.count()), (1, 1));
+    }
+    assert_eq!(nodes.iter().map(Runs::active).sum::<usize>(), 2);
+}
+
+pub async fn a_run_interrupts_or_waits_for_one_on_another_node(store: impl Shared) {
+    let [(one, _), (other, _)] = [node(&store), node(&store)];
+    one.spawn(New::run().id("1").thread("chat"), obeys).await.unwrap();
+    let refused = other.spawn(New::run().id("2").thread("chat"), obeys).await.unwrap_err();
+    assert_eq!(refused.active(), Some("1"));
+    let interrupts = other.clone().conflict(Conflict::Interrupt);
+    interrupts.spawn(New::run().id("2").thread("chat"), obeys).await.unwrap();
+    assert_eq!(one.status("1").await.unwrap(), Some(Status::Ended(Outcome::Stopped)));
+    let waits = one.clone().conflict(Conflict::Enqueue);
+    let (waited, ()) = tokio::join!(waits.spawn(New::run().id("3").thread("chat"), obeys), async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        one.stop_thread("chat").await.unwrap();
+    });
+    waited.unwrap();
+    assert_eq!(other.status("2").await.unwrap(), Some(Status::Ended(Outcome::Stopped)));
+    assert!(is_running(&other, "3").await);
+}
+
+pub async fn a_node_that_is_cut_off_is_lost_and_its_writers_are_fenced_off(store: impl Shared) {
+    let [(one, faults), (other, _)] = [node(&store), node(&store)];
+    let ((ask, mut asked), (tell, mut told)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+    let producer = async move |run: Writer| {
+        run.send(Event::text("begun")).await?;
+        asked.recv().await;
+        // However often it tries.
+        loop {
+            match run.send(Event::text("more")).await {
+                Err(error) if error.as_publish_error().is_some_and(|error| error.is_unavailable()) => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                sent => return Ok(tell.send(sent.map(|_| ()))?),
+            }
+        }
+    };
+    one.spawn(New::run().id("1").thread("chat"), producer).await.unwrap();
+    let there = other.attach("1", &get()).await;
+    let cut_off = Instant::now();
+    faults.go_away(true);
+    assert_eq!(read(there).await.data(), ["begun", r#"{"outcome":"lost"}"#]);
+    let took = cut_off.elapsed();
+    assert!(took >= LEASE / 2, "{took:?}");
+    assert_eq!(other.status("1").await.unwrap(), Some(Status::Ended(Outcome::Lost)));
+    // The thread is free.
+    other.spawn(New::run().id("2").thread("chat"), obeys).await.unwrap();
+
+    faults.go_away(false);
+    let old = one.publisher().channel("run/1").fence(1);
+    until(async || !old.send(Event::text("late")).await.unwrap_err().is_unavailable()).await;
+    assert!(old.send(Event::text("late")).await.unwrap_err().is_fenced());
+    ask.send(()).unwrap();
+    // Unless it was told before it could try.
+    if let Some(sent) = told.recv().await {
+        assert!(sent.unwrap_err().is_ended());
+    }
+    until(async || one.active() == 0).await;
+    for node in [&one, &other] {
+        // Until its feed is back, a node tells readers to come back.
+        let attached = async || read(node.attach("1", &get()).await).await;
+        until(async || !attached().await.data().is_empty()).await;
+        assert_eq!(attached().await.data(), ["begun", r#"{"outcome":"lost"}"#]);
+    }
+    assert!(is_running(&one, "2").await);
+}
+
+pub async fn nobody_is_lost_while_the_store_is_away(store: impl Shared) {
+    let [(one, faults), (other, other_faults)] = [node(&store), node(&store)];
+    let response = one.start(New::run().id("1"), obeys).await;
+    let there = other.attach("1", &get()).await;
+    for away in [true, false] {
+        for faults in [&faults, &other_faults] {
+            faults.go_away(away);
+        }
+        tokio::time::sleep(4 * LEASE).await;
+    }
+    assert!(is_running(&other, "1").await);
+    other.stop("1").await.unwrap();
+    assert_eq!(ended(&one, "1").await, Some(Outcome::Stopped));
+    drop((response, there));
+}
+
+pub async fn an_outcome_is_written_once_the_store_is_back(store: impl Shared) {
+    let [(one, faults), (other, _)] = [node(&store), node(&store)];
+    let (done, finish) = tokio::sync::oneshot::channel::<()>();
+    let producer = async move |run| {
+        says(run, &["a"]).await?;
+        Ok(finish.await?)
+    };
+    one.spawn(New::run().id("1"), producer).await.unwrap();
+    until(async || other.status("1").await.unwrap().is_some()).await;
+    faults.go_away(true);
+    done.send(()).unwrap();
+    tokio::time::sleep(LEASE / 2).await;
+    assert_eq!(one.active(), 1, "it is not over before it is written");
+    faults.go_away(false);
+    assert_eq!(ended(&other, "1").await, Some(Outcome::Done));
+    assert_eq!(read(other.attach("1", &get()).await).await.data(), ["a", r#"{"outcome":"done"}"#]);
+    until(async || one.active() == 0).await;
+}
+
+pub async fn a_start_whose_acknowledgement_is_lost_is_one_run(store: impl Shared) {
+    let (runs, faults) = node(&store);
+    // So that the next answer is that of the start.
+    runs.spawn(New::run().id("0"), async |_| Ok(())).await.unwrap();
+    assert_eq!(ended(&runs, "0").await, Some(Outcome::Done));
+    faults.lose_answers.store(1, std::sync::atomic::Ordering::SeqCst);
+    runs.spawn(New::run().id("1"), async |run| says(run, &["a"]).await).await.unwrap();
+    assert_eq!(ended(&runs, "1").await, Some(Outcome::Done));
+}

@@ -1,0 +1,121 @@
+//! What these tests share.
+#![allow(dead_code)]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use http::{Request, Response, request::Parts};
+use http_body_util::BodyExt as _;
+use tower_sse::{
+    Event, Publisher, SseBody,
+    runs::{New, Outcome, Plain, ProducerError, Runs, Status, Writer},
+};
+
+pub const SECOND: Duration = Duration::from_secs(1);
+/// Longer than anything here takes.
+pub const STUCK: Duration = Duration::from_secs(60);
+
+pub fn runs() -> Runs {
+    Runs::new(Publisher::new(), Plain)
+}
+
+/// A request without anything.
+pub fn get() -> Parts {
+    Request::new(()).into_parts().0
+}
+
+/// A request that brings the id of the last event.
+pub fn after(id: &str) -> Parts {
+    Request::builder().header("last-event-id", id).body(()).unwrap().into_parts().0
+}
+
+/// What a client got of an answer.
+#[derive(Debug, Default)]
+pub struct Got {
+    pub text: String,
+    pub broken_off: bool,
+}
+
+impl Got {
+    /// The data of the events.
+    pub fn data(&self) -> Vec<&str> {
+        self.text.lines().filter_map(|line| line.strip_prefix("data: ")).collect()
+    }
+
+    pub fn ids(&self) -> Vec<&str> {
+        self.text.lines().filter_map(|line| line.strip_prefix("id: ")).collect()
+    }
+}
+
+/// Reads an answer to its end.
+pub async fn read(response: Response<SseBody>) -> Got {
+    assert_eq!(response.status(), 200);
+    let (mut body, mut got) = (response.into_body(), Got::default());
+    while let Some(frame) = tokio::time::timeout(STUCK, body.frame()).await.expect("it ends") {
+        match frame {
+            Ok(frame) => got.text += std::str::from_utf8(frame.data_ref().unwrap()).unwrap(),
+            Err(_) => got.broken_off = true,
+        }
+    }
+    got
+}
+
+/// A producer that sends these.
+pub async fn says(run: Writer, texts: &[&str]) -> Result<(), ProducerError> {
+    for text in texts {
+        run.send(Event::text(text)).await?;
+    }
+    Ok(())
+}
+
+/// A producer that sends one event, and then waits for ever.
+pub async fn hangs(run: Writer) -> Result<(), ProducerError> {
+    run.send(Event::text("begun")).await?;
+    std::future::pending().await
+}
+
+/// A producer that ends when it is asked to.
+pub async fn obeys(run: Writer) -> Result<(), ProducerError> {
+    run.send(Event::text("begun")).await?;
+    run.stopped().await;
+    Ok(())
+}
+
+pub async fn ended(runs: &Runs, run: &str) -> Option<Outcome> {
+    tokio::time::timeout(STUCK, runs.ended(run)).await.expect("it ends").unwrap()
+}
+
+pub async fn is_running(runs: &Runs, run: &str) -> bool {
+    matches!(runs.status(run).await.unwrap(), Some(Status::Running { .. }))
+}
+
+/// Counts the producers that were started.
+#[derive(Clone, Default)]
+pub struct Producers(Arc<AtomicUsize>);
+
+impl Producers {
+    pub fn count(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+
+    /// Starts a run whose producer counts, and obeys. Says whether it was started.
+    pub async fn start(&self, runs: &Runs, new: New) -> bool {
+        let count = self.0.clone();
+        let started = runs.spawn(new, async move |run| {
+            count.fetch_add(1, SeqCst);
+            obeys(run).await
+        });
+        match started.await {
+            Ok(_) => true,
+            Err(error) => {
+                assert!(error.is_conflict(), "{error:?}");
+                false
+            }
+        }
+    }
+}

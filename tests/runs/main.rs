@@ -1,0 +1,6 @@
+//! Runs in one process: one writer, one outcome, whole answers. What several nodes do is in `tests/backend/runs.rs`.
+
+mod answers;
+mod helpers;
+mod outcomes;
+mod starts;
