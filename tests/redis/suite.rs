@@ -2,6 +2,9 @@
 //! themselves.
 
 #[macro_use]
+#[path = "../backend/all_runs.rs"]
+mod all_runs;
+#[macro_use]
 #[path = "../backend/suite.rs"]
 mod suite;
 
@@ -19,10 +22,14 @@ mod faults;
 mod faulty;
 #[path = "../backend/file.rs"]
 mod file;
+#[path = "../runs/helpers.rs"]
+mod helpers;
 #[path = "../backend/reader.rs"]
 mod reader;
 #[path = "../backend/reading.rs"]
 mod reading;
+#[path = "../backend/runs.rs"]
+mod runs;
 #[path = "../backend/store.rs"]
 mod store;
 #[path = "../backend/writing.rs"]
@@ -45,6 +52,10 @@ mod in_redis {
         crate::redis::RedisStore
     );
     all_faults!(
+        #[tokio::test]
+        crate::redis::RedisStore
+    );
+    all_runs!(
         #[tokio::test]
         crate::redis::RedisStore
     );
