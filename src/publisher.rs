@@ -37,8 +37,8 @@ use crate::{
 /// published events reach the readers of every node; [`Channel::close`], `disconnect` and
 /// [`reauthorize`](Self::reauthorize) reach them everywhere; and [`Channel::presence`] counts them everywhere.
 /// Everything else is local to this node, which knows its own connections, and of the log only what its own readers
-/// read: [`Sent::reached`], [`Channel::recent`], `channels`, `connections`, `clients`, `shutdown` and `stats`. A node
-/// that only publishes has nothing to report there.
+/// read: [`Sent::reached`](crate::Sent::reached), [`Channel::recent`], `channels`, `connections`, `clients`, `shutdown`
+/// and `stats`. A node that only publishes has nothing to report there.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
