@@ -423,7 +423,7 @@ fn a_channel_is_not_over_for_a_reader_that_just_lost_its_last_event() {
         (publisher, id)
     };
     // Both events fit, but not a third on another channel.
-    let hub_bytes = with_two(usize::MAX).0.stats().held_bytes as usize + 100;
+    let hub_bytes = with_two(usize::MAX).0.stats().held_bytes + 100;
     for _ in 0..5_000 {
         let (publisher, id) = with_two(hub_bytes);
         assert_eq!(publisher.channel("a").recent(9).len(), 2);
