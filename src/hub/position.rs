@@ -14,6 +14,7 @@ use crate::{
     log::{self, BROADCAST, Batch, Head, LaneId, Limit, Log, View},
     wire::{
         cursor::{Cursor, Offset},
+        encode::Sealed,
         name::ClientId,
         notice::EndReason,
     },
@@ -71,17 +72,18 @@ impl Position {
     /// What comes next after `cursor`, for a reader of this channel alone. Takes the lock once, and parks under it if there is
     /// nothing. A reader that takes the last event parks under the same lock, since a server asks once more after each delivery:
     /// that takes no lock then.
+    #[inline]
     pub(crate) fn poll(&mut self, cursor: Cursor, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
         if self.is_unchanged() {
             return Poll::Pending;
         }
         let mut state = self.channel.look();
-        let mut ephemeral = self.ephemeral;
-        let found = self.find(&mut state, cursor, limit, &mut ephemeral);
+        let (ending, mut ephemeral) = (state.readers.ending(self.reader), self.ephemeral);
+        let found = self.find(&mut state, cursor, limit, ending, &mut ephemeral);
         let level = match &found {
             None => true,
             Some(Found::Batch(batch)) => {
-                !self.has_more(&state, batch.last(), ephemeral) && self.ended(&state).is_none()
+                !self.has_more(&state, batch.last(), ephemeral) && ended(&state, ending).is_none()
             }
             Some(Found::Lagged | Found::Lost(_) | Found::End(_)) => false,
         };
@@ -100,35 +102,55 @@ impl Position {
         found.map_or(Poll::Pending, Poll::Ready)
     }
 
+    /// Finds what comes next. `ending` is the reason for which the reader is to end, if there is one.
+    #[inline]
     fn find(
         &self,
         state: &mut State,
         Cursor { epoch, offset: cursor }: Cursor,
         limit: Limit,
+        ending: Option<EndReason>,
         ephemeral: &mut u32,
     ) -> Option<Found> {
-        if let Some(reason) = self.ended_at_once(state) {
+        if let Some(reason) = ending.filter(is_at_once) {
             return Some(Found::End(reason));
         }
         if state.is_of_another(epoch) {
             // There is nothing to tell until the log is loaded.
             let place = state.place_of(Cursor { epoch, offset: cursor });
-            return place.map(Found::Lost).or(state.readers.ending(self.reader).map(Found::End));
+            return place.map(Found::Lost).or(ending.map(Found::End));
         }
         if self.has_lagged(state, cursor) {
             return Some(Found::Lagged);
         }
         let batch = self.read(state, cursor, Offset::new(u64::MAX), limit, ephemeral).map(Found::Batch);
-        batch.or_else(|| self.ended(state).map(Found::End))
+        batch.or_else(|| ended(state, ending).map(Found::End))
     }
 
     /// The next events after `cursor` and before `end`.
     #[inline]
     fn read(&self, state: &mut State, cursor: Offset, end: Offset, limit: Limit, ephemeral: &mut u32) -> Option<Batch> {
         let after = cursor.max(self.from);
-        if state.log.is_plain() {
+        if state.log.is_plain_from(*ephemeral) {
             return state.log.read_all_before(self.lane(), after, end, limit);
         }
+        if let Some(bytes) = state.log.only_ephemeral(self.lane(), after, end, *ephemeral) {
+            *ephemeral = ephemeral.wrapping_add(1);
+            return Some(Batch::One(Sealed::new(cursor, bytes.clone())));
+        }
+        self.read_mixed(state, cursor, end, limit, ephemeral)
+    }
+
+    /// Reads log events and ephemeral events, some of which may exclude the reader.
+    fn read_mixed(
+        &self,
+        state: &mut State,
+        cursor: Offset,
+        end: Offset,
+        limit: Limit,
+        ephemeral: &mut u32,
+    ) -> Option<Batch> {
+        let after = cursor.max(self.from);
         let dropped = state.log.dropped(*ephemeral);
         if dropped > 0 {
             *ephemeral = ephemeral.wrapping_add(dropped);
@@ -142,7 +164,7 @@ impl Position {
     /// Whether there is anything to read after `cursor`, and from this ephemeral event on.
     #[inline]
     fn has_more(&self, state: &State, cursor: Offset, ephemeral: u32) -> bool {
-        match state.log.is_plain() {
+        match state.log.is_plain_from(ephemeral) {
             true => state.log.first_of_all_after(self.lane(), cursor.max(self.from)).is_some(),
             false => self.head(state, cursor, ephemeral).is_some(),
         }
@@ -298,6 +320,7 @@ impl Position {
     }
 
     /// An event after `cursor` was evicted before the reader got it, and the reader has not been told.
+    #[inline]
     pub(super) fn has_lagged(&self, state: &State, cursor: Offset) -> bool {
         let known = cursor.max(self.told).max(self.from);
         state.log.missed_by_anyone(self.lane()) > known && self.missed(state) > known
@@ -309,15 +332,7 @@ impl Position {
 
     /// An end that does not wait for what is left.
     pub(crate) fn ended_at_once(&self, state: &State) -> Option<EndReason> {
-        state.readers.ending(self.reader).filter(|reason| !matches!(reason, EndReason::Shutdown | EndReason::Finished))
-    }
-
-    /// An end that comes after everything has been read. A finished channel is complete, even while the hub shuts down.
-    fn ended(&self, state: &State) -> Option<EndReason> {
-        match state.readers.ending(self.reader) {
-            None | Some(EndReason::Shutdown) if state.log.is_finished() => Some(EndReason::Finished),
-            ending => ending,
-        }
+        state.readers.ending(self.reader).filter(is_at_once)
     }
 
     /// Parks, whatever there is to read.
@@ -350,6 +365,20 @@ impl Position {
         if idle {
             hub.drop_if_idle(&self.channel);
         }
+    }
+}
+
+/// Whether an end does not wait for what is left.
+fn is_at_once(reason: &EndReason) -> bool {
+    !matches!(reason, EndReason::Shutdown | EndReason::Finished)
+}
+
+/// An end that comes after everything has been read, of a reader that is `ending`. A finished channel is complete, even while the
+/// hub shuts down.
+fn ended(state: &State, ending: Option<EndReason>) -> Option<EndReason> {
+    match ending {
+        None | Some(EndReason::Shutdown) if state.log.is_finished() => Some(EndReason::Finished),
+        ending => ending,
     }
 }
 

@@ -254,6 +254,7 @@ impl Subscription {
         found
     }
 
+    #[inline]
     fn poll_positions(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
         let cursor = self.cursor();
         match self.positions.as_mut_slice() {

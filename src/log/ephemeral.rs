@@ -52,8 +52,15 @@ impl Ephemeral {
     const BYTES: usize = 64 << 10;
 
     /// Returns the number at which a new reader begins.
+    #[inline]
     pub(super) fn next(&self) -> u32 {
         self.next
+    }
+
+    /// Returns the newest event if it has this number.
+    #[inline]
+    pub(super) fn newest(&self, number: u32) -> Option<&Passing> {
+        if self.next.wrapping_sub(number) == 1 { self.held.back() } else { None }
     }
 
     /// Adds an event, and drops the oldest ones to make room. An event that alone takes more than `room` bytes is

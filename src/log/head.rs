@@ -1,7 +1,9 @@
 //! Finds what comes next for a reader: an event of the log, or an ephemeral event between two of them.
 
+use bytes::Bytes;
+
 use super::{
-    Log,
+    BROADCAST, LaneId, Log,
     batch::{Batch, Limit},
     ephemeral::{Ephemeral, Passing},
     read::View,
@@ -42,10 +44,11 @@ impl Log {
         self.ephemeral.as_ref().map_or(0, |ephemeral| ephemeral.dropped(number))
     }
 
-    /// Returns whether every event is a log event for everybody in its lane, as in most logs.
+    /// Returns whether a reader that has all ephemeral events before `number` finds only log events for everybody in
+    /// its lanes, as in most logs.
     #[inline]
-    pub(crate) fn is_plain(&self) -> bool {
-        self.exceptions.is_none() && self.ephemeral.is_none()
+    pub(crate) fn is_plain_from(&self, number: u32) -> bool {
+        self.exceptions.is_none() && self.ephemeral.as_ref().is_none_or(|ephemeral| ephemeral.next() == number)
     }
 
     /// Returns whether the id of a reader's connection may decide what the reader gets.
@@ -56,7 +59,7 @@ impl Log {
 
     /// Returns what comes next after `after` in `view`, and from the ephemeral event `number` on.
     pub(crate) fn head(&self, view: View<'_>, after: Offset, number: u32) -> Option<Head> {
-        if self.is_plain() {
+        if self.is_plain_from(number) {
             return self.first_of_all_after(view.client, after).map(Head::of);
         }
         let first = self.first_after(view, after).map(Head::of);
@@ -66,6 +69,23 @@ impl Log {
         let passing = ephemeral.from(number, |passing| self.is_for(passing, view)).next();
         let passing = passing.map(|(_, passing)| Head { offset: passing.place.max(after), is_ephemeral: true });
         first.into_iter().chain(passing).min()
+    }
+
+    /// Returns the newest ephemeral event if it is all that is left for a reader, has this number, and its place is
+    /// before `end`. That is what most readers of a channel with ephemeral events find.
+    #[inline]
+    pub(crate) fn only_ephemeral(
+        &self,
+        lane: Option<LaneId>,
+        after: Offset,
+        end: Offset,
+        number: u32,
+    ) -> Option<&Bytes> {
+        let newest = self.ephemeral.as_ref()?.newest(number)?;
+        let is_in = newest.lane == BROADCAST || Some(newest.lane) == lane;
+        let is_for_all = newest.except.is_none() && self.exceptions.is_none();
+        let is_next = is_in && is_for_all && newest.place < end && self.first_of_all_after(lane, after).is_none();
+        is_next.then_some(&newest.bytes)
     }
 
     /// Reads the next batch before `end`, if there is one: log events or ephemeral events. Raises `number` to that of
@@ -109,7 +129,7 @@ impl Log {
     }
 
     fn is_for(&self, passing: &Passing, view: View<'_>) -> bool {
-        let is_in = passing.lane == super::BROADCAST || Some(passing.lane) == view.client;
+        let is_in = passing.lane == BROADCAST || Some(passing.lane) == view.client;
         let who = || self.who(view);
         is_in && passing.except.as_ref().is_none_or(|except| !except.excludes(who().client, who().connection))
     }

@@ -99,21 +99,6 @@ impl Log {
         self.read_all_before(view.client, first, end, limit)
     }
 
-    /// Like [`read_before`](Self::read_before), but includes events that exclude the reader.
-    #[inline]
-    pub(crate) fn read_all_before(
-        &mut self,
-        client: Option<LaneId>,
-        after: Offset,
-        end: Offset,
-        limit: Limit,
-    ) -> Option<Batch> {
-        match self.read_chunk(client, after, end, limit)? {
-            Batch::Many { bytes, last } if limit.each => Some(self.split(client, after, bytes, last)),
-            batch => Some(batch),
-        }
-    }
-
     /// Returns the events of a chunk one by one. The chunk begins after `after` and ends with `last`.
     fn split(&self, client: Option<LaneId>, after: Offset, chunk: Bytes, last: Offset) -> Batch {
         let mut at = 0;
@@ -126,8 +111,23 @@ impl Log {
         Batch::Each { events: events.collect(), chunk }
     }
 
-    fn read_chunk(&mut self, client: Option<LaneId>, after: Offset, end: Offset, limit: Limit) -> Option<Batch> {
-        let Some(own) = client else { return self.broadcast.read(after, end, limit) };
+    /// Like [`read_before`](Self::read_before), but includes events that exclude the reader.
+    #[inline]
+    pub(crate) fn read_all_before(
+        &mut self,
+        client: Option<LaneId>,
+        after: Offset,
+        end: Offset,
+        limit: Limit,
+    ) -> Option<Batch> {
+        match client {
+            None => self.broadcast.read(after, end, limit),
+            Some(own) => self.read_both(own, after, end, limit),
+        }
+    }
+
+    /// Reads the broadcasts and a client's own lane.
+    fn read_both(&mut self, own: LaneId, after: Offset, end: Offset, limit: Limit) -> Option<Batch> {
         let targeted = self.lane(own).and_then(|lane| lane.first_after(after));
         let broadcast = self.broadcast.first_after(after);
         let (first, other) = match (broadcast, targeted) {
@@ -138,7 +138,10 @@ impl Log {
         let reach = |log: &Self| log.lane(first).and_then(|lane| lane.reach(after, limit));
         match other {
             Some(other) if other < end && reach(self).is_some_and(|last| last > other) => {
-                self.merge(client, after, end, limit)
+                match self.merge(Some(own), after, end, limit)? {
+                    Batch::Many { bytes, last } if limit.each => Some(self.split(Some(own), after, bytes, last)),
+                    batch => Some(batch),
+                }
             }
             _ => self.change(first, |lane| lane.read(after, other.unwrap_or(end).min(end), limit))?,
         }
