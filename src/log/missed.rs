@@ -17,14 +17,20 @@ impl Log {
 
     /// Returns the highest offset in `view` that is no longer held.
     pub(crate) fn missed(&self, view: View<'_>) -> Offset {
-        let missed = |lane: &Lane| {
-            let mut missed = lane.evicted();
+        let missed = |mut missed| {
             while let Some(previous) = self.before_excluded(missed, view) {
                 missed = previous;
             }
             missed
         };
-        missed(&self.broadcast).max(self.own(view).map_or(Offset::START, missed))
+        let own = self.own(view).map_or_else(|| self.mark_of(view), Lane::evicted);
+        missed(self.broadcast.evicted()).max(missed(own))
+    }
+
+    /// Returns the highest offset that is no longer held of a client that has no lane.
+    fn mark_of(&self, view: View<'_>) -> Offset {
+        let known = view.name.zip(self.clients.as_ref());
+        known.map_or(Offset::START, |(name, clients)| clients.marks.of_client(name))
     }
 
     /// Returns the highest offset in `view` that is no longer history. The event may still be held for connected

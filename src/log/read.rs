@@ -20,7 +20,7 @@ use crate::wire::{
 pub(crate) struct View<'a> {
     pub(crate) client: Option<LaneId>,
     /// The client's name, if the view was made for a name. The client may have no lane.
-    name: Option<&'a ClientId>,
+    pub(super) name: Option<&'a ClientId>,
     /// The id of the reader's connection, where that matters.
     pub(crate) connection: Option<&'a ConnectionId>,
 }

@@ -114,6 +114,20 @@ pub async fn a_page_says_what_is_missing_before_it_and_nothing_else(store: impl 
     assert_eq!((texts(&page), gap(&page)), (vec!["after it".to_owned()], None));
 }
 
+pub async fn a_clients_page_says_that_its_own_events_are_gone(store: impl Store) {
+    let [one, other] = store.nodes(five_events);
+    send_to(&one, "a", "ana", "for ana").await;
+    for n in 0..5 {
+        send(&one, "a", n).await;
+    }
+    for node in [&one, &other] {
+        let page = node.channel("a").read_for("ana", None, 9).await.unwrap();
+        assert_eq!((page.events.len(), gap(&page)), (5, Some(GapReason::Evicted)));
+        assert_eq!(gap(&node.channel("a").read_for("bo", None, 9).await.unwrap()), None);
+        assert_eq!(gap(&read(node, None, 9).await), None);
+    }
+}
+
 pub async fn a_page_of_a_closed_channel_begins_anew(store: impl Store) {
     let [one, other] = store.nodes(defaults);
     let before = send(&one, "a", "before").await;
