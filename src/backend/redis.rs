@@ -29,6 +29,7 @@ mod held;
 mod info;
 mod keys;
 mod link;
+mod part;
 mod presence;
 mod read;
 mod reading;
@@ -54,8 +55,8 @@ use self::{
     scripts::Scripts,
 };
 use super::{
-    Append, Appended, Backend, BackendFuture, Connected, Ephemeral, Heads, Held, Messages, NewEvent, Notice, Presence,
-    Progress, Requests,
+    About, Append, Appended, Backend, BackendFuture, Connected, Ephemeral, Heads, Held, Messages, NewEvent, Notice,
+    Presence, Progress, Requests,
 };
 use crate::{
     error::BackendError,
@@ -297,6 +298,26 @@ impl Backend for Redis {
         progress: Progress,
     ) -> BackendFuture<'_, Held> {
         Box::pin(async move { self.0.read(channel, after, retention, &progress).await })
+    }
+
+    fn read_some(
+        &self,
+        channel: ChannelName,
+        after: Offset,
+        retention: Option<Retention>,
+        limit: usize,
+        progress: Progress,
+    ) -> BackendFuture<'_, Held> {
+        Box::pin(async move { self.0.read_some(channel, after, retention, limit, &progress).await })
+    }
+
+    fn about(
+        &self,
+        channel: ChannelName,
+        retention: Option<Retention>,
+        progress: Progress,
+    ) -> BackendFuture<'_, About> {
+        Box::pin(async move { self.0.about(channel, retention, &progress).await })
     }
 
     fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Heads> {

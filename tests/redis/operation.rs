@@ -169,6 +169,9 @@ async fn what_is_held_can_be_read_when_memory_is_used_up() {
     server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     let mut another = resume(&node, &["over"], "", &first).await;
     assert_eq!(another.text().await, "over");
+    let page = node_of(server.url()).channel("a").read_for("ana", None, 2).await.unwrap();
+    assert_eq!(page.events.iter().map(|event| event.data()).collect::<Vec<_>>(), ["1", "2"]);
+    assert_eq!(node.channel("a").info().await.unwrap().events, 4);
     let error = node.channel("a").send(Event::text("5")).await.unwrap_err();
     assert!(error.is_unavailable() && format!("{error:?}").contains("OOM"), "{error:?}");
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
@@ -245,6 +248,8 @@ async fn use_all(node: &Publisher) {
             .unwrap();
     }
     reader.until("8").await;
+    assert!(!node.channel("a").read(None, 20).await.unwrap().events.is_empty());
+    node.channel("a").info().await.unwrap();
     // It has asked for the heads of its channels.
     tokio::time::sleep(Duration::from_secs(6)).await;
     node.channel("b").close().await.unwrap();

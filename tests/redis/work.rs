@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, stream};
 use tower_sse::{
     BackendError, ChannelName, ClientId, CustomId, Event, GapReason, IdempotencyKey, Offset, OpenOptions, Publisher,
     Redis, Retention, Start,
-    backend::{Append, Appended, Backend, Held, NewEvent},
+    backend::{Append, Appended, Backend, Held, NewEvent, Progress},
 };
 
 use crate::{
@@ -196,6 +196,99 @@ async fn a_long_channel_is_read_in_pages_outside_of_scripts() {
     }
     let (ran, held) = commands(&store, redis.read(CHANNEL, Offset::START, generous())).await;
     assert_eq!((held.entries.len(), ran["xrevrange"]), (6, 6));
+}
+
+#[tokio::test]
+async fn a_page_of_a_long_channel_costs_no_more_than_its_events() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let redis = store.backend();
+    fill(&redis, 5_000, false, generous()).await;
+    let retention = Some(generous());
+    let read = async |after: u64, limit: usize| {
+        let after = Offset::new(after);
+        let (ran, held) = commands(&store, redis.read_some(CHANNEL, after, retention, limit, Progress::new())).await;
+        let offsets: Vec<_> = held.entries.iter().map(|entry| entry.offset.get()).collect();
+        assert_eq!((ran["evalsha"], held.head), (1, Offset::new(5_000)), "{ran:?}");
+        (sum(&ran), ran["xrange"], offsets, held.more)
+    };
+    let about = async || commands(&store, redis.about(CHANNEL, retention, Progress::new())).await;
+    // From here on Redis knows the scripts.
+    let _ = (redis.read_some(CHANNEL, Offset::START, retention, 1, Progress::new()).await, about().await);
+    for after in [0, 2_000, 4_980] {
+        let (all, ranges, offsets, more) = read(after, 10).await;
+        assert!(all <= 10 && ranges == 1, "{all} commands");
+        assert_eq!((offsets, more), ((after + 1..=after + 10).collect(), true));
+    }
+    let (_, ranges, offsets, more) = read(4_990, 10).await;
+    assert_eq!((ranges, offsets, more), (1, (4_991..=5_000).collect(), false));
+    // Sixteen in the script, and the others 128 at a time.
+    let (_, ranges, offsets, more) = read(1_000, 300).await;
+    assert_eq!((ranges, offsets, more), (1 + 3, (1_001..=1_300).collect(), true));
+    let (ran, about) = about().await;
+    assert!(sum(&ran) <= 10 && ran["xrange"] == 2, "{ran:?}");
+    assert_eq!((about.events, about.first, about.head), (5_000, Some(Offset::new(1)), Some(Offset::new(5_000))));
+    assert_eq!(about.newest.unwrap().offset, Offset::new(5_000));
+}
+
+/// The simpler store reads everything each time.
+#[tokio::test]
+async fn parts_agree_with_a_simpler_store() {
+    let (Some(store), Some(file)) = (RedisStore::begin().await, FileStore::begin().await) else { return };
+    let (redis, file) = (store.backend(), file.backend());
+    for (retention, targeted) in [(generous(), false), (generous(), true), (Retention::new().events(60), false)] {
+        redis.close(CHANNEL).await.unwrap();
+        file.close(CHANNEL).await.unwrap();
+        store.let_a_day_pass();
+        for n in 0..100 {
+            let client = (targeted && n % 3 == 0).then(|| client(n % 5));
+            for backend in [&redis as &dyn Backend, &file] {
+                backend.append(append(n, client.clone(), retention)).await.unwrap();
+            }
+            let head = redis.heads(vec![CHANNEL]).await.unwrap().channels[0].offset.get();
+            for (after, limit) in [(0, 1), (0, 30), (0, 1_000), (head - 1, 5), (head - (n as u64).min(50), 20)] {
+                let after = Offset::new(after);
+                let some = async |backend: &dyn Backend| {
+                    backend.read_some(CHANNEL, after, Some(retention), limit, Progress::new()).await.unwrap()
+                };
+                let [one, other] = [some(&redis).await, some(&file).await];
+                assert_eq!((offsets(&one), one.more), (offsets(&other), other.more), "{limit} after {after:?}");
+                assert_eq!((one.level, one.head, one.closed), (other.level, other.head, other.closed));
+                let [one, other] = [one, other].map(|held| (held.marks.broadcast, held.since));
+                let missed = |(mark, since): (Offset, Offset)| if mark > after.max(since) { mark } else { since };
+                assert_eq!(missed(one), missed(other), "after {after:?}");
+            }
+            let about = async |backend: &dyn Backend| {
+                let about = backend.about(CHANNEL, Some(retention), Progress::new()).await.unwrap();
+                let newest = about.newest.map(|newest| newest.offset);
+                (about.head, about.finished, about.first, about.events, about.bytes, newest)
+            };
+            assert_eq!(about(&redis).await, about(&file).await);
+        }
+    }
+}
+
+/// Some of it counts as evicted, though it is stored.
+#[tokio::test]
+async fn a_part_has_nothing_that_is_to_be_evicted() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let redis = store.backend();
+    let brief = generous().age(Duration::from_secs(1));
+    let old = generous().age(Duration::from_secs(3_600));
+    fill(&redis, 50, false, old).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    fill(&redis, 50, false, old).await;
+    store.let_a_day_pass();
+    for (retention, first) in [(brief, 51), (generous().events(30), 71), (generous().bytes(1), 100)] {
+        let part = async |after, limit| {
+            redis.read_some(CHANNEL, Offset::new(after), Some(retention), limit, Progress::new()).await.unwrap()
+        };
+        let held = part(0, 10).await;
+        assert_eq!((held.entries[0].offset.get(), held.marks.broadcast.get()), (first, first - 1));
+        assert!(part(10, 10).await.marks.broadcast >= Offset::new(first - 1));
+        let about = redis.about(CHANNEL, Some(retention), Progress::new()).await.unwrap();
+        assert_eq!((about.events as u64, about.first), (101 - first, Some(Offset::new(first))));
+        store.let_a_day_pass();
+    }
 }
 
 /// The simpler store keeps everything in one place, and so knows exactly what was evicted for each client.

@@ -9,11 +9,12 @@ use tokio::{sync::SemaphorePermit, time::timeout};
 use super::{
     Inner, changes_too_often,
     held::{Wish, millis},
+    part::{self, Answer, Part},
     reading::Reading,
     value,
 };
 use crate::{
-    backend::{Held, Progress},
+    backend::{About, Held, Progress},
     error::BackendError,
     log::Retention,
     wire::{
@@ -60,23 +61,98 @@ impl Inner {
         if !self.begin_reading(channel, wish, &mut reading, progress).await? {
             return Ok(None);
         }
-        if reading.is_wish_new() {
-            // To read needs no memory, and this does: where there is none left, what is held is held no longer.
-            let _ = self.note(channel, wish).await;
-        }
+        self.note_if(reading.is_wish_new(), channel, wish).await;
         let stream = self.keys.stream(channel);
         while let Some((before, count)) = reading.next() {
             let mut page = redis::cmd("XREVRANGE");
             page.arg(&stream).arg(format!("({before}-0")).arg(format!("({after}-0")).arg("COUNT").arg(count);
-            progress.made();
-            let events = {
-                let _turn = self.turn(progress).await;
-                self.ask_in(reading.epoch(), page).await?
-            };
-            let Some(events) = events else { return Ok(None) };
+            let Some(events) = self.ask_page(reading.epoch(), page, progress).await? else { return Ok(None) };
             reading.take(count, &events).ok_or_else(value::unexpected)?;
         }
         Ok(Some(reading.finish()))
+    }
+
+    /// Reads no more than the oldest `limit` events after `after`.
+    pub(super) async fn read_some(
+        &self,
+        channel: ChannelName,
+        after: Offset,
+        retention: Option<Retention>,
+        limit: usize,
+        progress: &Progress,
+    ) -> Result<Held, BackendError> {
+        if (1..usize::MAX).contains(&limit) {
+            let wish = self.held.with(retention);
+            if let Some(held) = self.read_part(&channel, after, wish, limit, progress).await? {
+                return Ok(held);
+            }
+        }
+        let mut held = self.read(channel, after, retention, progress).await?;
+        held.cut(limit);
+        Ok(held)
+    }
+
+    /// `None`: all that follows has to be read.
+    async fn read_part(
+        &self,
+        channel: &ChannelName,
+        after: Offset,
+        wish: Wish,
+        limit: usize,
+        progress: &Progress,
+    ) -> Result<Option<Held>, BackendError> {
+        let ask = |known| {
+            let mut ask = self.of_channel(&self.scripts.part, known, channel);
+            wish.tell(&mut ask);
+            ask.arg(after.get()).arg(limit);
+            ask
+        };
+        let (epoch, answer) = self.ask(ask).await?;
+        let mut part = match Part::begin(epoch, after, limit, &answer).ok_or_else(value::unexpected)? {
+            Answer::Some(part) => part,
+            Answer::All => return Ok(None),
+        };
+        self.note_if(part.is_wish_new(), channel, wish).await;
+        let stream = self.keys.stream(channel);
+        while let Some((after, upto, count)) = part.next() {
+            let mut page = redis::cmd("XRANGE");
+            page.arg(&stream).arg(format!("({after}-0")).arg(format!("{upto}-0")).arg("COUNT").arg(count);
+            match self.ask_page(part.epoch(), page, progress).await? {
+                Some(events) => part.take(count, &events),
+                None => return Ok(None),
+            }
+        }
+        Ok((!part.is_damaged()).then(|| part.finish()))
+    }
+
+    /// Returns how a channel is.
+    pub(super) async fn about(
+        &self,
+        channel: ChannelName,
+        retention: Option<Retention>,
+        progress: &Progress,
+    ) -> Result<About, BackendError> {
+        let wish = self.held.with(retention);
+        let ask = |known| {
+            let mut ask = self.of_channel(&self.scripts.about, known, &channel);
+            wish.tell(&mut ask);
+            ask
+        };
+        let (epoch, answer) = self.ask(ask).await?;
+        match part::about(epoch, &answer).ok_or_else(value::unexpected)? {
+            Answer::Some((about, is_wish_new)) => {
+                self.note_if(is_wish_new, &channel, wish).await;
+                Ok(about)
+            }
+            Answer::All => Ok(About::of(self.read(channel, Offset::START, retention, progress).await?)),
+        }
+    }
+
+    /// Asks for a page of a channel when it is its turn. `None`: the epoch is another one by now.
+    async fn ask_page(&self, epoch: Epoch, page: Cmd, progress: &Progress) -> Result<Option<Value>, BackendError> {
+        progress.made();
+        let _turn = self.turn(progress).await;
+        self.ask_in(epoch, page).await
     }
 
     /// Waits for a turn to request a page. A turn comes, since those who have one get an answer or time out.
@@ -142,7 +218,14 @@ impl Inner {
         .await
     }
 
-    /// Has the hub take note of what is to be held of a channel.
+    /// If this is new, has the hub take note of what is to be held of a channel.
+    async fn note_if(&self, is_new: bool, channel: &ChannelName, wish: Wish) {
+        if is_new {
+            // To read needs no memory, and this does: where there is none left, what is held is held no longer.
+            let _ = self.note(channel, wish).await;
+        }
+    }
+
     async fn note(&self, channel: &ChannelName, wish: Wish) -> Result<(), BackendError> {
         let noted = self.ask(|known| {
             let mut ask = self.of_channel(&self.scripts.hold, known, channel);

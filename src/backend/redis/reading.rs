@@ -24,7 +24,7 @@ use crate::{
 
 /// The size of a page: at most this many events, and about this many bytes, judged by the average size of the channel's
 /// events.
-const PAGE: (usize, usize) = (128, 64 << 10);
+pub(super) const PAGE: (usize, usize) = (128, 64 << 10);
 
 pub(super) struct Reading {
     held: Held,
@@ -62,6 +62,15 @@ struct Numbers {
     now: u64,
     asked: u64,
     since: u64,
+}
+
+/// What a script that reads says about the hub, and whether it has not yet noted the retention that the node asks for.
+pub(super) fn read_hub(epoch: Epoch, answer: &Value) -> Option<(Held, bool)> {
+    let [level, before, retention, is_wish_new] = list(answer) else { return None };
+    let mut held = Held::new(epoch, value::offset(level)?);
+    held.before = value::before(before)?;
+    held.retention = Some(held::read(retention)?);
+    Some((held, value::is(is_wish_new, "1")))
 }
 
 impl Reading {
@@ -120,12 +129,8 @@ impl Reading {
 
     /// Takes what the answer says about the hub.
     fn take_hub(&mut self, epoch: Epoch, answer: &Value) -> Option<()> {
-        let [level, before, held, is_wish_new] = list(answer) else { return None };
-        self.held = Held::new(epoch, value::offset(level)?);
-        self.held.before = value::before(before)?;
-        self.retention = held::read(held)?;
-        self.held.retention = Some(self.retention);
-        self.is_wish_new = value::is(is_wish_new, "1");
+        (self.held, self.is_wish_new) = read_hub(epoch, answer)?;
+        self.retention = self.held.retention?;
         Some(())
     }
 
@@ -236,9 +241,7 @@ impl Reading {
 
 impl Numbers {
     fn read(answer: &Value) -> Option<Self> {
-        let numbers = list(answer).iter().map(|number| text(number)?.parse().ok());
-        let numbers: [u64; 9] = numbers.collect::<Option<Vec<_>>>()?.try_into().ok()?;
-        let [last, evicted, broadcast, others, events, bytes, now, asked, since] = numbers;
+        let [last, evicted, broadcast, others, events, bytes, now, asked, since] = value::numbers(answer)?;
         Some(Self { last, evicted, broadcast, others, events, bytes, now, asked, since })
     }
 }

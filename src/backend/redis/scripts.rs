@@ -6,6 +6,8 @@ pub(super) struct Scripts {
     pub(super) append: Script,
     pub(super) pass: Script,
     pub(super) read: Script,
+    pub(super) part: Script,
+    pub(super) about: Script,
     pub(super) heads: Script,
     pub(super) close: Script,
     pub(super) hold: Script,
@@ -23,6 +25,7 @@ const HUB: &str = include_str!("scripts/parts/hub.lua");
 const SURVEY: &str = include_str!("scripts/parts/survey.lua");
 const HELD: &str = include_str!("scripts/parts/held.lua");
 const CHANNEL: &str = include_str!("scripts/parts/channel.lua");
+const READING: &str = include_str!("scripts/parts/reading.lua");
 
 fn script(parts: &[&str], text: &str) -> Script {
     Script::new(&[parts, &[text]].concat().join("\n"))
@@ -31,10 +34,13 @@ fn script(parts: &[&str], text: &str) -> Script {
 impl Scripts {
     pub(super) fn new() -> Self {
         let of_channel = [BASE, INFO, HUB, HELD, CHANNEL];
+        let of_reading = [BASE, INFO, HUB, HELD, CHANNEL, READING];
         Self {
             append: script(&of_channel, include_str!("scripts/append.lua")),
             pass: script(&[BASE, HUB], include_str!("scripts/pass.lua")),
-            read: script(&of_channel, include_str!("scripts/read.lua")),
+            read: script(&of_reading, include_str!("scripts/read.lua")),
+            part: script(&of_reading, include_str!("scripts/part.lua")),
+            about: script(&of_reading, include_str!("scripts/about.lua")),
             heads: script(&[BASE, INFO, HUB, CHANNEL], include_str!("scripts/heads.lua")),
             close: script(&[BASE, INFO, HUB, CHANNEL], include_str!("scripts/close.lua")),
             hold: script(&of_channel, include_str!("scripts/hold.lua")),

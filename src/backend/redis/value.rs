@@ -45,6 +45,12 @@ pub(super) fn is(value: &Value, word: &str) -> bool {
     text(value) == Some(word)
 }
 
+/// So many whole numbers.
+pub(super) fn numbers<const N: usize>(value: &Value) -> Option<[u64; N]> {
+    let numbers = list(value).iter().map(|number| text(number)?.parse().ok());
+    numbers.collect::<Option<Vec<_>>>()?.try_into().ok()
+}
+
 pub(super) fn offset(value: &Value) -> Option<Offset> {
     text(value)?.parse().ok().map(Offset::new)
 }
@@ -120,7 +126,12 @@ fn given<'a, T: TryFrom<&'a str>>(text: &'a str) -> Option<Option<T>> {
 
 /// Where one of a stream's is, which its id says.
 pub(super) fn place(value: &Value) -> Option<Offset> {
-    let (offset, _) = text(list(value).first()?)?.split_once('-')?;
+    place_of(list(value).first()?)
+}
+
+/// The same of its id.
+pub(super) fn place_of(id: &Value) -> Option<Offset> {
+    let (offset, _) = text(id)?.split_once('-')?;
     offset.parse().ok().map(Offset::new)
 }
 
