@@ -101,7 +101,7 @@ pub async fn a_page_says_what_is_missing_before_it_and_nothing_else(store: impl 
     send_to(&one, "a", "bo", "pushes one out").await;
     assert_eq!(gap(&read(&other, after(&first), 9).await), Some(GapReason::Evicted));
     assert_eq!(gap(&other.channel("a").read_for("bo", whole.next, 9).await.unwrap()), None);
-    let unknown = ["0123456789ab-1", "nothing"].map(|id| after(id));
+    let unknown = ["0123456789ab-1", "nothing"].map(after);
     for (id, reason) in unknown.into_iter().zip([GapReason::OtherEpoch, GapReason::UnknownId]) {
         let page = read(&other, id, 9).await;
         assert_eq!((texts(&page), gap(&page)), (held[1..].iter().map(|s| s.to_string()).collect(), Some(reason)));

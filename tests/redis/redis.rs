@@ -59,7 +59,7 @@ impl RedisStore {
 impl RedisStore {
     /// A node whose store keeps events for `age`, and remembers a channel for a minute after that.
     fn forgetful_node(&self, age: Duration) -> Publisher {
-        let redis = Redis::builder(&self.url()).tombstones(Duration::from_secs(60)).build().unwrap();
+        let redis = Redis::builder(self.url()).tombstones(Duration::from_secs(60)).build().unwrap();
         Publisher::builder().backend(redis).retention(Retention::new().age(age)).build()
     }
 
