@@ -17,7 +17,7 @@ use crate::{
     log::{self, LaneId, View},
     trace::debug,
     wire::{
-        cursor::{Cursor, EventId, Id, Offset},
+        cursor::{Cursor, Epoch, EventId, Id, Offset},
         name::{ChannelName, ClientId},
         notice::{Gap, GapReason},
     },
@@ -69,9 +69,7 @@ impl OpenOptions {
             return Err(OpenErrorKind::Expired.into());
         }
         // This hub has told it to stay away. If an earlier one has, that is forgotten.
-        if let Some(id) = requested.and_then(EventId::parse)
-            && matches!(id.kind(), Id::Goodbye(cursor) if cursor.epoch == hub.memory.epoch())
-        {
+        if requested.and_then(EventId::parse).is_some_and(|id| is_goodbye_of(hub.memory.epoch(), &id)) {
             return Err(OpenErrorKind::Over.into());
         }
         let seat = hub.seats.take_for(self.connection.clone()).ok_or(OpenErrorKind::TooManySubscriptions)?;
@@ -102,9 +100,7 @@ impl OpenOptions {
         let hub = subscription.hub().clone();
         let id = requested.map(EventId::parse);
         // Where the channels had to be loaded, it was not known before which epoch this has to be compared with.
-        if let Some(Some(id)) = &id
-            && matches!(id.kind(), Id::Goodbye(cursor) if cursor.epoch == last.epoch)
-        {
+        if id.iter().flatten().any(|id| is_goodbye_of(last.epoch, id)) {
             return Err(OpenErrorKind::Over.into());
         }
         let Cursor { epoch, offset: last } = last;
@@ -230,6 +226,11 @@ impl OpenOptions {
             Start::Last(n) => positions.before_last(n),
         }
     }
+}
+
+/// Returns whether a hub of this epoch has told the reader with this id to stay away.
+fn is_goodbye_of(epoch: Epoch, id: &EventId) -> bool {
+    matches!(id.kind(), Id::Goodbye(cursor) if cursor.epoch == epoch)
 }
 
 /// The offset after which a reader goes on that reconnects with `id`, and why there is a gap, if there is one. `id` is `None` if
