@@ -7,6 +7,7 @@ macro_rules! all_runs {
             runs::a_run_is_read_stopped_and_asked_about_on_any_node,
             runs::a_late_reader_on_any_node_gets_all_of_a_run,
             runs::twenty_starts_on_all_nodes_are_one_producer,
+            runs::a_thread_that_two_nodes_find_free_is_taken_by_one,
             runs::a_run_interrupts_or_waits_for_one_on_another_node,
             runs::a_node_that_is_cut_off_is_lost_and_its_writers_are_fenced_off,
             runs::nobody_is_lost_while_the_store_is_away,

@@ -72,6 +72,8 @@ pub struct Faults {
     pub pages: AtomicUsize,
     /// Whether reads are done but not answered yet.
     pub hold_reads: AtomicBool,
+    /// The channel whose reads are done but not answered yet.
+    pub hold_reads_of: Mutex<Option<ChannelName>>,
     say_again: Notify,
     pub renewed: AtomicUsize,
     /// How often the node said who is connected.
@@ -190,13 +192,14 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
         }
         Box::pin(async move {
             self.faults.read_after.store(after.get(), SeqCst);
-            let held = self.inner.read_paged(channel, after, retention, progress.clone()).await;
+            let held = self.inner.read_paged(channel.clone(), after, retention, progress.clone()).await;
             self.faults.reads.fetch_add(1, SeqCst);
             for _ in 0..self.faults.pages.load(SeqCst) {
                 tokio::time::sleep(Duration::from_millis(600)).await;
                 progress.made();
             }
-            while self.faults.hold_reads.load(SeqCst) {
+            let is_held = || self.faults.hold_reads_of.lock().unwrap().as_ref() == Some(&channel);
+            while self.faults.hold_reads.load(SeqCst) || is_held() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             self.faults.answered.fetch_add(1, SeqCst);

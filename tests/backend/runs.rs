@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use tokio::{sync::mpsc, time::Instant};
 use tower_sse::{
-    Event, Publisher, PublisherBuilder,
+    ChannelName, Event, Publisher, PublisherBuilder,
     runs::{Conflict, New, Outcome, Plain, Runs, Status, Writer},
 };
 
@@ -78,6 +78,22 @@ pub async fn twenty_starts_on_all_nodes_are_one_producer(store: impl Shared) {
         assert_eq!((started.iter().filter(|started| **started).count(), producers.count()), (1, 1));
     }
     assert_eq!(nodes.iter().map(Runs::active).sum::<usize>(), 2);
+}
+
+pub async fn a_thread_that_two_nodes_find_free_is_taken_by_one(store: impl Shared) {
+    let (nodes, producers) = ([node(&store), node(&store)], Producers::default());
+    let hold = |channel: Option<ChannelName>| {
+        nodes.iter().for_each(|(_, faults)| faults.hold_reads_of.lock().unwrap().clone_from(&channel));
+    };
+    hold(Some(ChannelName::from_static("thread/chat")));
+    let starts = join_all(nodes.iter().map(|(node, _)| producers.start(node, New::run().thread("chat"))));
+    let (started, ()) = tokio::join!(starts, async {
+        // Both have read that no run is active.
+        tokio::time::sleep(SECOND / 2).await;
+        hold(None);
+    });
+    until(async || producers.count() > 0).await;
+    assert_eq!((started.iter().filter(|started| **started).count(), producers.count()), (1, 1));
 }
 
 pub async fn a_run_interrupts_or_waits_for_one_on_another_node(store: impl Shared) {
