@@ -60,7 +60,7 @@
 //!
 //! # What it costs
 //!
-//! A run is a task and a channel. A start is one append, and with a thread two more and two questions; the end is one append,
+//! A run is a task and a channel. A start is one append, and with a thread one more and two questions; the end is one append,
 //! with a thread two. A run that is idle costs nothing: nothing polls, and a node says that it is alive for all of its runs
 //! together.
 //!
