@@ -340,10 +340,11 @@ impl Readers {
     /// Looks at a slice of the readers for some that were ended on another channel, and no longer counts these as live. Returns
     /// whether there was one. The next call looks at the next slice.
     pub(crate) fn find_ended(&mut self) -> bool {
-        let from = if self.looked < self.numbers { self.looked } else { 0 };
-        self.looked = from.saturating_add(SLICE as u32).min(self.numbers);
+        let (from, count) = (self.looked, self.numbers.min(SLICE as u32));
         let mut found = false;
-        for id in (from..self.looked).map(ReaderId) {
+        for n in 0..count {
+            // The next slice goes on behind this one, and begins again at the end.
+            let id = ReaderId(from.wrapping_add(n) % self.numbers);
             let reader = self.all.get(id.0).filter(|reader| reader.generation == self.generation);
             let reader = reader.filter(|reader| reader.ending.is_none());
             if let Some(reason) = reader.and_then(|reader| reader.seat.ended()) {
@@ -351,6 +352,7 @@ impl Readers {
                 found = true;
             }
         }
+        self.looked = if count == 0 { 0 } else { from.wrapping_add(count) % self.numbers };
         found
     }
 }
