@@ -10,6 +10,10 @@ mod common;
 use std::{
     collections::{HashMap, HashSet},
     env,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::Poll,
     thread,
     time::{Duration, SystemTime},
@@ -21,8 +25,8 @@ use proptest::{
     test_runner::{RngAlgorithm, TestRng, TestRunner},
 };
 use tower_sse::{
-    Batch, Channel, ClientId, ConnectionId, Cursor, CustomId, Delivery, Duplicates, EndReason, Event, EventId,
-    GapReason, IdempotencyKey, OpenOptions, Publisher, Retention, Sent, Start, Subscription,
+    Batch, Channel, ChannelState, ClientId, ConnectionId, Cursor, CustomId, Delivery, Denied, Duplicates, EndReason,
+    Event, EventId, GapReason, IdempotencyKey, OpenOptions, Publisher, Resumed, Retention, Sent, Start, Subscription,
 };
 
 const CHANNELS: [&str; 3] = ["red", "green", "blue"];
@@ -41,17 +45,82 @@ const WINDOW: u64 = 300;
 
 #[derive(Debug, Clone)]
 pub enum Op {
-    Publish { channel: usize, target: usize, except: usize, custom: bool, last: bool, size: usize },
-    Pass { channel: usize, target: usize, except: usize },
-    Write { channel: usize, events: Vec<New>, after: After, fence: Option<u64>, last: bool },
-    End { channel: usize, fence: Option<u64> },
-    Open { channels: usize, client: usize, tab: bool, options: (Start, Duplicates), id: Id },
-    Poll { reader: usize, times: usize },
-    Drop { reader: usize },
-    Age { seconds: u64 },
-    Close { channel: usize },
-    Disconnect { client: usize, channel: Option<usize> },
-    Recent { channel: usize, client: usize, n: usize },
+    Publish {
+        channel: usize,
+        target: usize,
+        except: usize,
+        custom: bool,
+        last: bool,
+        size: usize,
+    },
+    Pass {
+        channel: usize,
+        target: usize,
+        except: usize,
+    },
+    Write {
+        channel: usize,
+        events: Vec<New>,
+        after: After,
+        fence: Option<u64>,
+        last: bool,
+    },
+    End {
+        channel: usize,
+        fence: Option<u64>,
+    },
+    Open {
+        channels: usize,
+        client: usize,
+        tab: bool,
+        options: Options,
+        id: Id,
+    },
+    Poll {
+        reader: usize,
+        times: usize,
+    },
+    Drop {
+        reader: usize,
+    },
+    Age {
+        seconds: u64,
+    },
+    Close {
+        channel: usize,
+    },
+    Disconnect {
+        client: usize,
+        channel: Option<usize>,
+    },
+    /// From now on the authorizer grants the client these of the channels.
+    Reauthorize {
+        client: usize,
+        channels: usize,
+    },
+    Recent {
+        channel: usize,
+        client: usize,
+        n: usize,
+    },
+    Read {
+        channel: usize,
+        client: usize,
+        after: Id,
+        limit: usize,
+    },
+    Info {
+        channel: usize,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    pub start: Start,
+    pub duplicates: Duplicates,
+    pub existing: bool,
+    /// Whether the access can be decided anew.
+    pub recheck: bool,
 }
 
 /// An event of a batch.
@@ -115,16 +184,21 @@ struct Who {
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let start = prop_oneof![Just(Start::Live), Just(Start::Earliest), (0..4usize).prop_map(Start::Last)];
+    let start =
+        prop_oneof![Just(Start::Live), Just(Start::Earliest), Just(Start::Whole), (0..4usize).prop_map(Start::Last)];
     let duplicates =
         prop_oneof![6 => Just(Duplicates::Keep), 1 => Just(Duplicates::Replace), 1 => Just(Duplicates::Refuse)];
-    let id = prop_oneof![
-        3 => Just(Id::None),
-        4 => any::<usize>().prop_map(Id::Of),
-        2 => any::<usize>().prop_map(Id::At),
-        4 => any::<usize>().prop_map(Id::Reader),
-        1 => prop_oneof![Just(Id::Future), Just(Id::OtherEpoch), Just(Id::Unknown), Just(Id::Garbage)],
-    ];
+    let options = (start, duplicates, proptest::bool::weighted(0.2), any::<bool>())
+        .prop_map(|(start, duplicates, existing, recheck)| Options { start, duplicates, existing, recheck });
+    let id = || {
+        prop_oneof![
+            3 => Just(Id::None),
+            4 => any::<usize>().prop_map(Id::Of),
+            2 => any::<usize>().prop_map(Id::At),
+            4 => any::<usize>().prop_map(Id::Reader),
+            1 => prop_oneof![Just(Id::Future), Just(Id::OtherEpoch), Just(Id::Unknown), Just(Id::Garbage)],
+        ]
+    };
     let key = proptest::option::weighted(0.2, 0..4usize);
     let new = (0..3usize, except(), proptest::bool::weighted(0.3), key, 0..SIZES.len())
         .prop_map(|(target, except, custom, key, size)| New { target, except, custom, key, size });
@@ -145,7 +219,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
             }),
         4 => (0..3usize, 0..3usize, except())
             .prop_map(|(channel, target, except)| Op::Pass { channel, target, except }),
-        5 => (1..8usize, 0..3usize, any::<bool>(), (start, duplicates), id)
+        5 => (1..8usize, 0..3usize, any::<bool>(), options, id())
             .prop_map(|(channels, client, tab, options, id)| Op::Open { channels, client, tab, options, id }),
         10 => (any::<usize>(), 1..5usize).prop_map(|(reader, times)| Op::Poll { reader, times }),
         2 => any::<usize>().prop_map(|reader| Op::Drop { reader }),
@@ -153,7 +227,11 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => (0..3usize).prop_map(|channel| Op::Close { channel }),
         1 => (1..3usize, proptest::option::of(0..3usize))
             .prop_map(|(client, channel)| Op::Disconnect { client, channel }),
+        2 => (1..3usize, 0..8usize).prop_map(|(client, channels)| Op::Reauthorize { client, channels }),
         1 => (0..3usize, 0..3usize, 0..6usize).prop_map(|(channel, client, n)| Op::Recent { channel, client, n }),
+        3 => (0..3usize, 0..3usize, id(), 0..6usize)
+            .prop_map(|(channel, client, after, limit)| Op::Read { channel, client, after, limit }),
+        1 => (0..3usize).prop_map(|channel| Op::Info { channel }),
     ];
     proptest::collection::vec(op, 1..80)
 }
@@ -176,9 +254,13 @@ struct Model {
     finished: HashSet<usize>,
     /// The last event of each channel since it was closed, and its highest fence.
     last: [usize; 3],
+    /// The last event of all when each channel was closed.
+    since: [usize; 3],
     fences: [Option<u64>; 3],
     /// The first event with each key, by channel.
     keys: HashMap<(usize, usize), usize>,
+    /// What the authorizer grants each client.
+    granted: Arc<[AtomicUsize; 3]>,
     now: u64,
 }
 
@@ -204,6 +286,9 @@ struct Reader {
     /// For each channel, why its subscription is to end at once, and the reason that came first.
     ending: Vec<Option<EndReason>>,
     ended_first: Option<EndReason>,
+    /// Whether its access can be decided anew, and has to be.
+    recheck: bool,
+    called: bool,
     gap: Option<Expected>,
     over: bool,
 }
@@ -275,6 +360,19 @@ impl Model {
         lost
     }
 
+    /// Whether an event is lost that one of the channels had since it was closed.
+    fn has_lost_beginning(&self, channels: &[usize], who: Who) -> bool {
+        self.lost_after(channels, who, 0).iter().any(|n| *n > self.since[self.events[n - 1].channel])
+    }
+
+    fn state(&self, channel: usize) -> ChannelState {
+        match self.last[channel] {
+            _ if self.finished.contains(&channel) => ChannelState::Finished,
+            0 => ChannelState::Absent,
+            _ => ChannelState::Open,
+        }
+    }
+
     fn all_finished(&self, channels: &[usize]) -> bool {
         channels.iter().all(|channel| self.finished.contains(channel))
     }
@@ -288,6 +386,13 @@ impl Reader {
         }
         if let Some(reason) = self.ended_first {
             return self.end(reason);
+        }
+        if std::mem::take(&mut self.called) {
+            let granted = model.granted[self.who.client].load(Relaxed);
+            self.channels.retain(|channel| granted & (1 << channel) != 0);
+            if self.channels.is_empty() {
+                return self.end(EndReason::Revoked);
+            }
         }
         let (channels, who) = (&self.channels, self.who);
         let lost = model.lost_after(channels, who, self.cursor);
@@ -401,8 +506,7 @@ impl World {
                 }
             }
             Op::Open { channels, client, tab, options, id } => {
-                let channels = (0..CHANNELS.len()).filter(|channel| channels & (1 << channel) != 0).collect();
-                self.open(channels, Who { client, tab }, options, &id);
+                self.open(subset(channels), Who { client, tab }, options, &id);
             }
             Op::Poll { reader, times } => {
                 let count = self.readers.len().max(1);
@@ -432,6 +536,7 @@ impl World {
                 close(&self.publisher, CHANNELS[channel]);
                 self.model.finished.remove(&channel);
                 self.model.last[channel] = 0;
+                self.model.since[channel] = self.model.events.len();
                 self.model.events.iter_mut().filter(|event| event.channel == channel).for_each(|e| e.held = false);
                 self.end(EndReason::Closed, |reader| reader.channels.contains(&channel).then_some(vec![channel]));
             }
@@ -445,7 +550,10 @@ impl World {
                 let on = channel.map_or(vec![0, 1, 2], |channel| vec![channel]);
                 self.end(EndReason::Disconnected, |reader| (reader.who.client == client).then(|| on.clone()));
             }
+            Op::Reauthorize { client, channels } => self.reauthorize(client, channels),
             Op::Recent { channel, client, n } => self.recent(channel, client, n),
+            Op::Read { channel, client, after, limit } => self.read(channel, client, &after, limit),
+            Op::Info { channel } => self.info(channel),
         }
         let over = self.readers.iter().filter(|reader| reader.over || reader.ended_first.is_some()).count();
         assert_eq!((self.publisher.connections(), self.publisher.stats().lingering), (self.readers.len() - over, over));
@@ -592,18 +700,22 @@ impl World {
         }
     }
 
-    fn open(&mut self, channels: Vec<usize>, who: Who, (start, duplicates): (Start, Duplicates), id: &Id) {
-        let names: Vec<&str> = channels.iter().map(|channel| CHANNELS[*channel]).collect();
-        let client = who.client;
-        let options = OpenOptions::new().start(start).duplicates(duplicates).connection(who.tab.then_some(TAB));
-        let id = self.id(id);
-        let opened =
-            ready(options.open(&self.publisher, grant(&names, CLIENTS[client]), id.as_ref().map(|id| id.as_bytes())));
+    fn open(&mut self, channels: Vec<usize>, who: Who, options: Options, id: &Id) {
+        let (client, id) = (who.client, self.id(id));
+        let Options { start, duplicates, existing, recheck } = options;
+        let options = OpenOptions::new().start(start).duplicates(duplicates).existing(existing);
+        let options = options.connection(who.tab.then_some(TAB));
+        let grant = self.grant(&channels, who, recheck);
+        let opened = ready(options.open(&self.publisher, grant, id.as_ref().map(|id| id.as_bytes())));
         self.model.expire();
 
-        let connected = |channel: &usize| self.readers.iter().any(|reader| reader.is_on(*channel, client));
-        if duplicates == Duplicates::Refuse && client != 0 && channels.iter().any(connected) {
+        let refuses = duplicates == Duplicates::Refuse && client != 0;
+        if refuses && channels.iter().any(|channel| self.has_connection(*channel, client)) {
             assert!(opened.unwrap_err().is_limit());
+            return;
+        }
+        if existing && channels.iter().any(|channel| self.model.state(*channel) == ChannelState::Absent) {
+            assert!(opened.unwrap_err().is_absent());
             return;
         }
         let (cursor, reason) = self.start(&channels, who, start, id.as_deref());
@@ -624,6 +736,8 @@ impl World {
         }
         let real = opened.unwrap();
         assert_eq!(number(real.cursor().offset.get()), cursor);
+        let resumed = if id.is_some() { Resumed::Exact } else { Resumed::Fresh };
+        assert_eq!(real.resumed(), reason.map_or(resumed, Resumed::Gap));
         self.readers.push(Reader {
             real,
             channels,
@@ -633,8 +747,46 @@ impl World {
             told,
             ending: vec![None; 3],
             ended_first: None,
+            recheck,
+            called: false,
             gap,
             over: false,
+        });
+    }
+
+    fn grant(&self, channels: &[usize], who: Who, is_rechecked: bool) -> tower_sse::Grant {
+        let names: Vec<&str> = channels.iter().map(|channel| CHANNELS[*channel]).collect();
+        let granted = self.model.granted.clone();
+        let recheck = move || {
+            let names = subset(granted[who.client].load(Relaxed)).into_iter().map(|channel| CHANNELS[channel]);
+            let grant = grant(&names.collect::<Vec<_>>(), CLIENTS[who.client]);
+            async move { Ok::<_, Denied>(grant) }
+        };
+        let of_channels = grant(&names, CLIENTS[who.client]);
+        if is_rechecked { of_channels.recheck(recheck) } else { of_channels }
+    }
+
+    /// Whether a client is connected to a channel, when that decides about another connection.
+    fn has_connection(&mut self, channel: usize, client: usize) -> bool {
+        if self.readers.iter().any(|reader| reader.is_on(channel, client)) {
+            // Then those that have ended on another channel, and were not polled since, count as ended on this one.
+            for reader in self.readers.iter_mut().filter(|reader| reader.channels.contains(&channel)) {
+                reader.ending[channel] = reader.ending[channel].or(reader.ended_first);
+            }
+        }
+        self.readers.iter().any(|reader| reader.is_on(channel, client))
+    }
+
+    fn reauthorize(&mut self, client: usize, channels: usize) {
+        self.model.granted[client].store(channels, Relaxed);
+        let on = |reader: &Reader| (0..CHANNELS.len()).filter(|channel| reader.is_on(*channel, client)).count();
+        let connected: usize = self.readers.iter().map(on).sum();
+        assert_eq!(ready(self.publisher.reauthorize(CLIENTS[client])).unwrap(), connected);
+        for reader in self.readers.iter_mut().filter(|reader| reader.recheck && on(reader) > 0) {
+            reader.called = true;
+        }
+        self.end(EndReason::Reauthorize, |reader| {
+            (reader.who.client == client && !reader.recheck).then(|| reader.channels.clone())
         });
     }
 
@@ -642,6 +794,9 @@ impl World {
     fn start(&self, channels: &[usize], who: Who, start: Start, id: Option<&str>) -> (usize, Option<GapReason>) {
         let model = &self.model;
         let Some(id) = id else {
+            if start == Start::Whole && model.has_lost_beginning(channels, who) {
+                return (0, Some(GapReason::Evicted));
+            }
             let held = model.held_after(channels, who, 0);
             let cursor = match start {
                 Start::Live if !model.all_finished(channels) => model.events.len(),
@@ -709,6 +864,50 @@ impl World {
         let expected = &held[held.len().saturating_sub(n)..];
         assert_eq!(recent.iter().map(|event| number(event.offset().get())).collect::<Vec<_>>(), expected);
     }
+
+    fn read(&mut self, channel: usize, client: usize, after: &Id, limit: usize) {
+        self.model.expire();
+        let id = self.id(after);
+        // What is no id is none that was ever given.
+        let asked = id.as_ref().map(|id| EventId::parse(id.as_bytes()).unwrap_or(custom_id(0).into()));
+        let handle = self.publisher.channel(CHANNELS[channel]);
+        let page = match client {
+            0 => ready(handle.read(asked, limit)),
+            _ => ready(handle.read_for(CLIENTS[client], asked, limit)),
+        };
+        let (page, who, model) = (page.unwrap(), Who { client, tab: false }, &self.model);
+        let (cursor, reason) = self.start(&[channel], who, Start::Whole, id.as_deref());
+        let cursor = if id.is_none() { 0 } else { cursor };
+        let held = model.held_after(&[channel], who, cursor);
+        let (expected, rest) = held.split_at(limit.min(held.len()));
+        assert_eq!(page.events.iter().map(|event| number(event.offset().get())).collect::<Vec<_>>(), expected);
+        assert_eq!((page.caught_up, page.finished), (rest.is_empty(), model.finished.contains(&channel)));
+        let next = number(page.next.offset.get());
+        assert_eq!(model.held_after(&[channel], who, next), rest, "the next page goes on after {next}");
+        assert!(next >= expected.last().copied().unwrap_or(cursor));
+        assert!(page.gap.is_some() || expected.is_empty() || model.lost_after(&[channel], who, next).is_empty());
+        let gap = page.gap.map(|gap| (gap.reason, gap.first.map(|first| number(first.get())), gap.cursor));
+        let first = held.first().copied();
+        let begin = first.map_or(next, |first| first - 1);
+        let begin = Cursor { offset: tower_sse::Offset::new(begin as u64), ..page.next };
+        assert_eq!(gap, reason.map(|reason| (reason, first, begin)));
+    }
+
+    fn info(&mut self, channel: usize) {
+        self.model.expire();
+        let info = ready(self.publisher.channel(CHANNELS[channel]).info()).unwrap();
+        let held: Vec<usize> = (1..=self.model.events.len()).filter(|n| self.model.is_held(*n, channel)).collect();
+        assert_eq!((info.state, info.events), (self.model.state(channel), held.len()));
+        assert_eq!(info.first, held.first().and_then(|first| self.cursor(*first)));
+        assert_eq!(info.last, self.cursor(self.model.last[channel]));
+        assert_eq!(info.bytes > 0, !held.is_empty());
+        let newest = held.iter().rfind(|n| self.model.events[*n - 1].target == 0);
+        assert_eq!(info.last_event.map(|event| number(event.offset().get())), newest.copied());
+    }
+}
+
+fn subset(channels: usize) -> Vec<usize> {
+    (0..CHANNELS.len()).filter(|channel| channels & (1 << channel) != 0).collect()
 }
 
 fn fenced(channel: Channel, fence: Option<u64>) -> Channel {
