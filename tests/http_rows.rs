@@ -1356,6 +1356,35 @@ async fn a_strict_route_answers_a_gap_with_410_and_replaces_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_route_of_existing_channels_answers_404_for_one_that_never_was() {
+    let publisher = Publisher::new();
+    let route = Route::new("/e/{channel}").options(OpenOptions::new().existing(true).start(Start::Earliest));
+    let layer = SseLayer::new(publisher.clone()).route(route).unwrap();
+    assert_problem(send(&layer, get("/e/a")).await, StatusCode::NOT_FOUND).await;
+    assert_eq!((publisher.connections(), publisher.stats().channels), (0, 0));
+    publish(&publisher, "a", "1").await;
+    assert_eq!(data(&drain(&mut open(&layer, get("/e/a")).await).await), ["1"]);
+    publisher.channel("a").close().await.unwrap();
+    assert_problem(send(&layer, get("/e/a")).await, StatusCode::NOT_FOUND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strict_route_of_whole_channels_answers_410_if_the_beginning_is_gone() {
+    let publisher = Publisher::builder().retention(Retention::new().events(2)).build();
+    let route = Route::new("/s/{channel}").strict(true).options(OpenOptions::new().start(Start::Whole));
+    let layer = SseLayer::new(publisher.clone()).route(route).unwrap();
+    publish(&publisher, "a", "1").await;
+    publish(&publisher, "a", "2").await;
+    assert_eq!(data(&drain(&mut open(&layer, get("/s/a")).await).await), ["1", "2"]);
+    publish(&publisher, "a", "3").await;
+    let problem = assert_problem(send(&layer, get("/s/a")).await, StatusCode::GONE).await;
+    assert_eq!((&problem["reason"], problem["first"].as_u64()), (&"evicted".into(), Some(2)));
+    let id = problem["last_event_id"].as_str().unwrap().to_owned();
+    let rest = with(get("/s/a"), "last-event-id", id.as_bytes());
+    assert_eq!(data(&drain(&mut open(&layer, rest).await).await), ["2", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_strict_route_streams_to_the_end_and_answers_204_after_it() {
     let (publisher, layer) = strict(Route::new("/s/{channel}").options(OpenOptions::new().start(Start::Earliest)));
     publish(&publisher, "a", "1").await;
