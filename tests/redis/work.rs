@@ -169,6 +169,10 @@ async fn a_key_is_kept_as_long_as_its_event_is_held_and_no_longer() {
     assert!((1_000..=2_000).contains(&left(4)), "the window is longer: {}", left(4));
     redis.append(keyed(5, two.age(Duration::MAX))).await.unwrap();
     assert!(left(5) > 31_000_000_000, "{}", left(5));
+    // A run holds its events until some time after its end.
+    store.command(&["FLUSHALL"]);
+    redis.append(keyed(6, two.after_finish(Duration::from_secs(30 * 86_400)))).await.unwrap();
+    assert!(left(6) > 30 * 86_400_000, "{}", left(6));
 }
 
 #[tokio::test]

@@ -127,8 +127,9 @@ for i = 1, count do
       rare[#rare + 1] = 'k'
       rare[#rare + 1] = key
       placed[i] = h.epoch .. ' ' .. offset .. ' ' .. id
-      -- As long as its event is held, at least.
-      redis.call('SET', KEYS[name], placed[i], 'PX', text(math.max(1, k.window, math.min(age, YEAR))))
+      -- As long as its event is held, at least. What is held until some time after the end is held for that time, too.
+      local known = c.whole and age + held[5] or age
+      redis.call('SET', KEYS[name], placed[i], 'PX', text(math.max(1, k.window, math.min(known, YEAR))))
     end
     redis.call('XADD', k.stream, offset .. '-0', 'd', data, 'c', client, 'i', id, 'p', previous, 't', now, 'w', before_it,
       unpack(rare))
