@@ -548,6 +548,22 @@ async fn an_answer_is_closed_after_its_time_and_the_stream_goes_on() {
     }
 }
 
+/// Without it, a client whose answer is closed would not know where to go on.
+#[tokio::test(start_paused = true)]
+async fn the_position_is_announced_before_an_ephemeral_event() {
+    let publisher = Publisher::new();
+    for map in [false, true] {
+        let subscription = Subscription::open(&publisher, Grant::new([A])).await.unwrap();
+        let start = subscription.cursor().to_string();
+        publisher.channel(A).send(Event::text("typing").ephemeral()).await.unwrap();
+        let body = SseBody::new(subscription).announce_cursor(true);
+        let mut stream = Box::pin(if map { body.filter(|_| true) } else { body });
+        let Now::Sends(first) = next(&mut stream).await else { panic!("the first bytes") };
+        let announced = ("cursor".into(), String::new(), start);
+        assert_eq!(events(&first), [announced, (String::new(), "typing".into(), String::new())]);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_due_brings_the_next_chunk_and_ends_although_more_comes() {
     let publisher = Publisher::builder().retention(Retention::new().events(usize::MAX)).build();

@@ -204,12 +204,11 @@ fn first(
     if !preamble.announce_cursor || head.over.is_some() {
         return Next { bytes: write(None, &[]), over: head.over };
     }
-    let start = subscription.cursor();
+    let (start, is_owed_gap) = (subscription.cursor(), subscription.untold_gap().is_some());
     match poll_next(subscription, shape, cx) {
         Poll::Pending => Next { bytes: write(Some(start), &[]), over: None },
-        // Anything that leaves the position unchanged is that gap, or the end.
         Poll::Ready(next) => {
-            let announced = Some(start).filter(|&start| subscription.cursor() != start);
+            let announced = Some(start).filter(|_| !is_owed_gap && subscription.end_reason().is_none());
             Next { bytes: write(announced, &next.bytes), over: next.over }
         }
     }
