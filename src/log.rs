@@ -116,12 +116,13 @@ impl Log {
 
     /// Changes the retention. An empty log may also take a new instant as its beginning.
     pub(crate) fn retain(&mut self, retention: Retention, began: Option<Instant>) {
-        if retention.max_lag() != self.retention.max_lag() {
+        let before = std::mem::replace(&mut self.retention, retention);
+        let history = |retention: Retention| retention.is_lag_apart().then(|| retention.max_events());
+        if history(retention) != history(before) {
             self.history = History::of(retention);
             let held = self.history.as_ref().map_or_else(Vec::new, |_| self.all_offsets());
             held.into_iter().for_each(|offset| self.add_to_history(offset));
         }
-        self.retention = retention;
         self.began = began.filter(|_| self.is_empty()).unwrap_or(self.began);
     }
 
@@ -372,6 +373,24 @@ mod tests {
 
     fn view(log: &mut Log, n: usize) -> View<'static> {
         View::of(log.lane_for(&client(n), usize::MAX).ok())
+    }
+
+    #[test]
+    fn what_is_history_follows_a_retention_that_changes() {
+        let now = Instant::now();
+        let mut log = Log::new(Retention::new(), Tombstone::default(), now);
+        for offset in 1..=5 {
+            append(&mut log, BROADCAST, offset, now);
+        }
+        log.is_read();
+        for (retention, before) in [
+            (Retention::new().events(2).lag(9), 3),
+            (Retention::new().events(0).lag(9), 5),
+            (Retention::new().events(0).lag(9).after_finish(Duration::from_secs(1)), 0),
+        ] {
+            log.retain(retention, None);
+            assert_eq!(log.before_history(), Offset::new(before));
+        }
     }
 
     #[test]

@@ -37,6 +37,15 @@ async fn neither_count_nor_age_evicts_what_is_in_progress_and_the_end_begins_its
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_in_progress_is_history_whatever_the_lag() {
+    let run = Retention::new().events(1).lag(5).after_finish(HOUR);
+    let publisher = Publisher::builder().retention(run).build();
+    (0..10).for_each(|n| drop(send(&publisher, "run", n)));
+    assert_eq!(all(&publisher), "0123456789");
+    assert_eq!(publisher.channel("run").recent(99).len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
 async fn bytes_bound_what_is_in_progress_and_its_readers_are_told() {
     let publisher = hub();
     let mut slow = live(&publisher, &["run"], "");

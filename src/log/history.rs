@@ -17,7 +17,7 @@ pub(super) struct History {
 impl History {
     /// Returns `None` if everything that is held is history.
     pub(super) fn of(retention: Retention) -> Option<Box<Self>> {
-        (retention.max_lag() > 0).then(Box::default)
+        retention.is_lag_apart().then(Box::default)
     }
 
     /// Adds an event to the history, which may have at most `max` events.

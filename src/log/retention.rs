@@ -144,6 +144,11 @@ impl Retention {
         Duration::from_millis(self.age_millis)
     }
 
+    /// Some of what is held is for connected readers only. Nothing is where everything is held until the end.
+    pub(crate) fn is_lag_apart(&self) -> bool {
+        self.lag > 0 && self.after_finish_millis.is_none()
+    }
+
     /// Returns how many events a store holds at most: the history and the lag, or any number if everything is held
     /// until the end.
     pub fn most_events(&self) -> usize {

@@ -23,15 +23,11 @@ use crate::{
 /// Everything that the store returns is held for as long as it is looked at, and is history as far as `retention` says.
 fn looked_at(retention: Option<Retention>) -> Retention {
     let all = Retention::new().bytes(usize::MAX).age(Duration::MAX);
-    match retention.filter(has_lag) {
+    // Which of it is for connected readers only depends on how much there is.
+    match retention.filter(Retention::is_lag_apart) {
         Some(retention) => all.events(retention.max_events()).lag(usize::MAX),
         None => all.events(usize::MAX),
     }
-}
-
-/// Some of what is held is for connected readers only: which of it, depends on how much there is.
-fn has_lag(retention: &Retention) -> bool {
-    retention.max_lag() > 0
 }
 
 /// What was read of a channel.
@@ -126,7 +122,7 @@ impl Remote {
         // At least one, which says how far the channel is.
         let mut held = read(limit.max(1)).await?;
         held.retention = held.retention.or(retention);
-        if held.more && held.retention.as_ref().is_some_and(has_lag) {
+        if held.more && held.retention.as_ref().is_some_and(Retention::is_lag_apart) {
             held = Held { retention: held.retention, ..read(usize::MAX).await? };
         }
         Ok(held)
