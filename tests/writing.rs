@@ -41,6 +41,14 @@ fn a_batch_for_too_many_clients_is_refused_as_a_whole() {
 }
 
 #[test]
+fn a_batch_with_nothing_but_a_client_id_that_is_not_valid_is_refused() {
+    let publisher = Publisher::new();
+    let batch = Batch::new().event_to("two\nlines", Event::text("x"));
+    assert!(ready(publisher.channel("a").send_all(batch)).unwrap_err().is_invalid_text());
+    assert_eq!(publisher.stats().publish_refused, 1);
+}
+
+#[test]
 fn an_ephemeral_event_is_only_sent_by_itself() {
     let publisher = Publisher::new();
     let channel = publisher.channel("a").fence(2);

@@ -75,7 +75,7 @@ impl Batch {
 
     /// It is nothing to do.
     pub(crate) fn is_empty(&self) -> bool {
-        self.events.is_empty() && !self.last
+        self.events.is_empty() && !self.last && self.invalid.is_none()
     }
 }
 
