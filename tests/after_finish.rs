@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::*;
 use tokio::time::advance;
-use tower_sse::{Limits, Publisher, Retention};
+use tower_sse::{Event, Limits, Publisher, Retention};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -94,6 +94,12 @@ async fn a_full_hub_evicts_finished_and_idle_channels_before_one_in_progress() {
 
 #[tokio::test(start_paused = true)]
 async fn a_channel_that_goes_on_is_in_progress_again() {
+    goes_on(|publisher, text| drop(send(publisher, "one", text))).await;
+    goes_on(|publisher, text| drop(ready(publisher.channel("one").send_all([Event::text(text)])).unwrap())).await;
+}
+
+/// After `send` has sent an event to the channel `one`, which was idle.
+async fn goes_on(send_one: impl FnOnce(&Publisher, &str)) {
     let publisher = Publisher::builder()
         .retention(Retention::new().events(usize::MAX).bytes(usize::MAX).age(1_000 * HOUR))
         .limits(Limits::new().hub_bytes(4 << 20))
@@ -105,7 +111,7 @@ async fn a_channel_that_goes_on_is_in_progress_again() {
         advance(Duration::from_millis(250)).await;
         send(&publisher, "tick", "");
     }
-    send(&publisher, "one", &text);
+    send_one(&publisher, &text);
     (0..3_100).for_each(|_| drop(send(&publisher, "tick", &text)));
     assert_eq!(publisher.channel("one").recent(usize::MAX).len(), 501);
     assert!(publisher.channel("other").recent(usize::MAX).len() < 500);

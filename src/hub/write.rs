@@ -185,6 +185,7 @@ impl Hub {
         if count == 0 && !is_end {
             return sent;
         }
+        state.is_quiet = false;
         match (last, is_end) {
             (_, true) => state.log.end(now),
             (true, false) => state.log.finish(),
