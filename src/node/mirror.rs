@@ -207,7 +207,7 @@ impl Mirror {
             // The channel was read after that event had come, and the store does not know the event.
             return Filled::Lost;
         }
-        cover(coverage, &held, before, level);
+        cover(coverage, &held, before, level, gone);
         let whole_up_to = coverage.whole_up_to();
         if again {
             self.sought = self.seen;
@@ -289,8 +289,8 @@ fn refuse(coverage: &Coverage, after: Offset, held: &Held, gone: Offset) -> Opti
     (is_part && (was_closed || gone > after || is_hidden)).then_some(Filled::Again(Offset::START))
 }
 
-/// Takes note of a read. If the log had been loaded, its last event was `before`.
-fn cover(coverage: &mut Coverage, held: &Held, before: Option<Offset>, level: Offset) {
+/// Takes note of a read. If the log had been loaded, its last event was `before`. Everything up to `gone` may be evicted.
+fn cover(coverage: &mut Coverage, held: &Held, before: Option<Offset>, level: Offset, gone: Offset) {
     let last = held.entries.last().map_or(held.head, |entry| held.head.max(entry.offset));
     coverage.tail = coverage.tail.max(last);
     coverage.loaded_at = coverage.loaded_at.max(held.level);
@@ -300,7 +300,7 @@ fn cover(coverage: &mut Coverage, held: &Held, before: Option<Offset>, level: Of
     if let Some(after) = before.map(|after| after.max(former)).filter(|after| *after < last) {
         let first = held.entries.iter().find(|entry| entry.offset > after);
         // If there was no event, the channel was finished without one.
-        if first.is_some() || held.marks.highest() > after {
+        if first.is_some() || gone > after {
             coverage.late.note(after, level, first.map(|first| (first.offset, first.previous)));
         }
     }
@@ -743,6 +743,17 @@ mod tests {
             node.mirror.channel.look().has_passed_late(view, 0, told, cursor)
         };
         assert!(passed(1, 8) && !passed(8, 8) && !passed(1, 1));
+    }
+
+    #[test]
+    fn what_came_late_and_is_all_evicted_a_reader_has_passed_too() {
+        let mut node = Node::with(&[1]);
+        let mut held = held(&[8]);
+        held.entries.clear();
+        held.marks = Marks::of_everybody(Offset::new(8));
+        assert_eq!(node.fill_below(0, held, 9), "whole");
+        let state = node.mirror.channel.look();
+        assert!(state.has_passed_late(View::EVERYBODY, 0, Offset::new(1), Offset::new(9)));
     }
 
     #[test]
