@@ -192,7 +192,8 @@ impl Hub {
             (false, false) => {}
         }
         fence.into_iter().for_each(|fence| state.log.raise_fence(fence));
-        if is_end || lanes.contains(&BROADCAST) {
+        // An end is for all of them, whomever the last event was for.
+        if last || lanes.contains(&BROADCAST) {
             wakeups.push(state.readers.wake_all());
         } else {
             wakeups.extend(lanes.into_iter().map(|lane| state.readers.wake_lane(lane)));

@@ -344,12 +344,14 @@ pub(super) fn put(hub: &Hub, log: &mut Log, epoch: Epoch, entry: Entry, now: Ins
 fn take_in(hub: &Hub, state: &mut State, epoch: Epoch, entry: Entry, now: Instant) -> Wakeups {
     state.is_quiet = false;
     let State { log, readers, .. } = state;
+    let last = entry.last;
     let Some((lane, event)) = put(hub, log, epoch, entry, now) else { return Wakeups::default() };
     if readers.len() > 0 {
         log.keep(lane, event);
     }
     match lane {
-        BROADCAST => readers.wake_all(),
+        // An end is for all of them, whomever the last event is for.
+        lane if last || lane == BROADCAST => readers.wake_all(),
         lane => readers.wake_lane(lane),
     }
 }

@@ -69,6 +69,7 @@ macro_rules! all_cases {
             writing::an_old_fence_is_refused_on_every_node,
             writing::a_fence_and_the_last_cursor_outlive_the_events_of_their_channel,
             writing::a_channel_ends_without_an_event,
+            writing::an_end_reaches_every_reader_whomever_the_last_event_is_for,
             writing::a_channel_is_finished_from_code_that_is_not_async,
         }
     };

@@ -289,6 +289,31 @@ pub async fn a_channel_ends_without_an_event(store: impl Store) {
     assert_eq!(reader.text().await, "3", "it has missed no event");
 }
 
+pub async fn an_end_reaches_every_reader_whomever_the_last_event_is_for(store: impl Store) {
+    let [one, other] = store.nodes(defaults);
+    let mut readers = Vec::new();
+    for node in [&one, &other] {
+        for client in ["", "ana", "bo"] {
+            readers.push((client, live(node, &["a"], client).await));
+        }
+    }
+    let parked = readers.into_iter().map(|(client, mut reader)| {
+        tokio::spawn(async move {
+            if client == "ana" {
+                assert_eq!(reader.text().await, "for ana");
+            }
+            assert!(reader.next().await.is_none());
+            reader.subscription.end_reason()
+        })
+    });
+    let parked: Vec<_> = parked.collect();
+    tokio::task::yield_now().await;
+    one.channel("a").send_all(Batch::new().event_to("ana", Event::text("for ana")).finish()).await.unwrap();
+    for reader in parked {
+        assert_eq!(reader.await.unwrap(), Some(EndReason::Finished));
+    }
+}
+
 pub async fn a_channel_is_finished_from_code_that_is_not_async(store: impl Store) {
     struct Answer(tower_sse::Channel, bool);
     impl Drop for Answer {
