@@ -91,9 +91,10 @@ impl Retention {
     /// [finished](crate::Channel::finish), in whole milliseconds. By default this is not set.
     ///
     /// Use it for a run: an answer that a reader must be able to read from its first token, however long it takes. With
-    /// it, neither the number of events nor their age evicts anything. The limit in bytes still does, and so does
-    /// [`Limits::hub_bytes`](crate::Limits::hub_bytes); a gap then tells the reader. So finish each channel: one that
-    /// never ends stays until the hub is full or somebody [closes](crate::Channel::close) it.
+    /// it, neither the number of events nor their age evicts anything, and all events are history, whatever the
+    /// [lag](Self::lag). The limit in bytes still evicts, and so does [`Limits::hub_bytes`](crate::Limits::hub_bytes); a
+    /// gap then tells the reader. So finish each channel: one that never ends stays until the hub is full or somebody
+    /// [closes](crate::Channel::close) it.
     ///
     /// ```
     /// use std::time::Duration;
