@@ -82,9 +82,29 @@ fn it_has_no_id_and_moves_no_cursor() {
     let sent = ready(publisher.channel("a").send(event)).unwrap();
     assert_eq!((sent.id.to_string(), sent.reached), (before.clone(), 1));
     let [Delivery::Event(event)] = &drain(&mut reader)[..] else { panic!("one event") };
-    assert_eq!((&event.as_bytes()[..], event.id()), (&b"data: y\n\n"[..], None));
+    assert_eq!((&event.as_bytes()[..], event.is_ephemeral()), (&b"data: y\n\n"[..], true));
     assert_eq!((reader.cursor().to_string(), event.offset().get()), (before.clone(), offset(&before)));
     assert_eq!(offset(&send(&publisher, "a", "z")), offset(&before) + 1, "it has taken no offset");
+}
+
+#[test]
+fn its_id_is_that_with_which_its_reader_resumes() {
+    let publisher = Publisher::new();
+    let mut reader = live(&publisher, &["a", "b"], "");
+    let passed = |reader: &mut Subscription, channel| {
+        let sent = ready(publisher.channel(channel).send(Event::text("now").ephemeral())).unwrap();
+        let Some(Delivery::Event(event)) = drain(reader).pop() else { panic!("no event") };
+        assert_eq!((event.id(), event.data(), event.is_ephemeral()), (sent.id, "now".into(), true));
+        event.id().to_string()
+    };
+    let before_any = passed(&mut reader, "a");
+    let custom = Event::text("x").id(CustomId::from_static("mine"));
+    ready(publisher.channel("a").send(custom)).unwrap();
+    let behind_custom = passed(&mut reader, "b");
+    send(&publisher, "b", "y");
+    for (id, left) in [(before_any, &["x", "y"][..]), (behind_custom, &["y"])] {
+        assert_eq!(texts(&mut resume(&publisher, &["a", "b"], "", &id)), left, "after {id}");
+    }
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn a_browser_returns_with_the_custom_id() {
     let publisher = Publisher::new();
     assert!(send_with_id(&publisher, "a", None, "order-17"));
     let held = &publisher.channel("a").recent(1)[0];
-    assert_eq!(held.id().unwrap().to_string(), "order-17");
+    assert_eq!(held.id().to_string(), "order-17");
     assert_eq!(held.as_bytes(), "data: order-17\nid: order-17\n\n");
 }
 

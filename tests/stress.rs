@@ -281,7 +281,7 @@ impl Reader {
                 // A gap of several channels may have an id that lies before the loss: resuming with it gives the gap
                 // again.
                 left -= u64::from(matches!(delivery, Delivery::Event(_)));
-                if !matches!(&delivery, Delivery::Event(event) if event.id().is_none()) {
+                if !matches!(&delivery, Delivery::Event(event) if event.is_ephemeral()) {
                     id = common::id(&delivery);
                 }
                 self.take(&delivery);
@@ -309,7 +309,7 @@ impl Reader {
         let (client, except) = (words.next().unwrap(), words.next().unwrap());
         let is_meant = self.channels.contains(&channel) && is_for(client, except, self.client);
         self.leaked += u64::from(!is_meant);
-        if event.id().is_none() {
+        if event.is_ephemeral() {
             self.passed += 1;
             return;
         }

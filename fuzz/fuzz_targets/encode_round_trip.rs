@@ -64,7 +64,7 @@ fuzz_target!(|input: Input| {
             }
         };
         let held = channel.recent(1).pop().expect("the newest event is held");
-        assert_eq!(held.id().as_ref(), Some(&answer.id));
+        assert_eq!(held.id(), answer.id);
         let lines = fields.data.replace("\r\n", "\n").replace('\r', "\n");
         let data = if fields.json { held.data() } else { lines };
         assert_eq!(held.data(), data);

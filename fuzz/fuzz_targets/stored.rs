@@ -390,7 +390,7 @@ impl Reader {
                     check_given(store, event.offset(), &self.client);
                     let events = parse([event.as_bytes().clone()]);
                     let [(id, data, name)] = &events[..] else { panic!("{events:?} of {event:?}") };
-                    let expected = (event.id().unwrap().to_string(), event.data(), event.name().unwrap_or("message"));
+                    let expected = (event.id().to_string(), event.data(), event.name().unwrap_or("message"));
                     assert_eq!((id, data, &name[..]), (&expected.0, &expected.1, expected.2));
                 }
                 Delivery::Gap(gap) if gap.reason == GapReason::OtherEpoch => self.last = Offset::START,

@@ -115,7 +115,8 @@ impl Hub {
                 break;
             }
         }
-        recent.into_iter().rev().map(|sealed| EncodedEvent::new(name.clone(), sealed)).collect()
+        let epoch = self.memory.epoch();
+        recent.into_iter().rev().map(|sealed| EncodedEvent::new(name.clone(), epoch, sealed)).collect()
     }
 
     /// Ends the readers of a client on all channels. Returns how many.

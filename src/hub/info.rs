@@ -77,7 +77,7 @@ impl Hub {
                     last: log.last_offset().map(cursor),
                     events,
                     bytes,
-                    last_event: newest.map(|sealed| EncodedEvent::new(name.clone(), sealed)),
+                    last_event: newest.map(|sealed| EncodedEvent::new(name.clone(), self.memory.epoch(), sealed)),
                 }
             });
             let mut info = found;

@@ -126,7 +126,7 @@ impl Reading {
         // Right before the first event that is left, as a subscription does.
         let begin = cursor(first.map_or(next.offset, Offset::before));
         Page {
-            events: events.into_iter().map(|sealed| EncodedEvent::new(name.clone(), sealed)).collect(),
+            events: events.into_iter().map(|sealed| EncodedEvent::new(name.clone(), last.epoch, sealed)).collect(),
             next,
             caught_up,
             finished,

@@ -74,14 +74,14 @@ impl Positions {
         }
     }
 
-    /// The event that was read last, with the channel that it is of.
-    pub(crate) fn seen(&self, event: Sealed) -> EncodedEvent {
+    /// The event that was read last, with the channel and the epoch that it is of.
+    pub(crate) fn seen(&self, event: Sealed, epoch: Epoch) -> EncodedEvent {
         let position = match self {
             Self::One(only) => only,
             Self::Several(several) => several.last_read(),
             Self::None => unreachable!("a reader without a place reads nothing"),
         };
-        EncodedEvent::new(position.channel.name.clone(), event)
+        EncodedEvent::new(position.channel.name.clone(), epoch, event)
     }
 
     /// Nothing is left to read in any of them, and the reader is parked in all. Takes no lock.

@@ -81,7 +81,7 @@ pub enum Resumed {
 ///
 /// while let Some(delivery) = subscription.next().await {
 ///     match delivery {
-///         Delivery::Event(event) => println!("{:?}: {}", event.id(), event.data()),
+///         Delivery::Event(event) => println!("{}: {}", event.id(), event.data()),
 ///         Delivery::Gap(gap) => println!("reload: {:?}", gap.reason),
 ///         _ => {}
 ///     }
@@ -347,7 +347,7 @@ impl Stream for Subscription {
         match ready!(self.poll_found(cx, Limit::ONE)) {
             Found::Batch(Batch::One(event)) => {
                 self.cursor = event.offset();
-                Poll::Ready(Some(Delivery::Event(self.positions.seen(event))))
+                Poll::Ready(Some(Delivery::Event(self.positions.seen(event, self.epoch))))
             }
             Found::Lagged => Poll::Ready(Some(Delivery::Gap(self.lag()))),
             Found::Lost(place) => Poll::Ready(Some(Delivery::Gap(self.begin_anew(place)))),

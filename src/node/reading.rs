@@ -142,7 +142,7 @@ impl Remote {
             last: head.map(cursor),
             events,
             bytes,
-            last_event: last_event.map(|sealed| EncodedEvent::new(name.clone(), sealed)),
+            last_event: last_event.map(|sealed| EncodedEvent::new(name.clone(), epoch, sealed)),
         })
     }
 }

@@ -61,7 +61,7 @@ pub(super) enum Control {
 impl Output {
     /// Sends an event as it is: with the bytes that all readers share.
     pub fn pass(&mut self, event: &EncodedEvent) {
-        let has_id = event.has_id();
+        let has_id = !event.is_ephemeral();
         if has_id {
             self.use_source(event);
         }

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::{
-    cursor::{EventId, Offset},
+    cursor::{Cursor, Epoch, EventId, Offset},
     encode::Sealed,
     name::ChannelName,
 };
@@ -31,12 +31,14 @@ use super::{
 #[derive(Clone)]
 pub struct EncodedEvent {
     channel: ChannelName,
+    /// The epoch of the offset.
+    epoch: Epoch,
     sealed: Sealed,
 }
 
 impl EncodedEvent {
-    pub(crate) fn new(channel: ChannelName, sealed: Sealed) -> Self {
-        Self { channel, sealed }
+    pub(crate) fn new(channel: ChannelName, epoch: Epoch, sealed: Sealed) -> Self {
+        Self { channel, epoch, sealed }
     }
 
     /// Returns the bytes as every reader gets them: whole lines, with the blank line at the end.
@@ -58,19 +60,21 @@ impl EncodedEvent {
         self.sealed.offset()
     }
 
-    /// Returns the id: the value of the `id:` line. An [ephemeral](crate::Event::ephemeral) event has none.
-    pub fn id(&self) -> Option<EventId> {
-        EventId::parse(self.id_text()?.as_bytes())
+    /// Returns the id: the value of the `id:` line. An [ephemeral](crate::Event::ephemeral) event has no such line, and
+    /// this is the id with which its reader resumes: that of the position of the event before it.
+    pub fn id(&self) -> EventId {
+        let id = self.id_text().and_then(|text| EventId::parse(text.as_bytes()));
+        id.unwrap_or_else(|| Cursor { epoch: self.epoch, offset: self.offset() }.into())
+    }
+
+    /// Returns whether the event is [ephemeral](crate::Event::ephemeral), so that it is not history and has no `id:` line.
+    pub fn is_ephemeral(&self) -> bool {
+        !self.last_line().is_some_and(|line| line.starts_with(b"id: "))
     }
 
     /// The value of the `id:` line, if there is one. It comes last, before the blank line.
     pub(crate) fn id_text(&self) -> Option<&str> {
         std::str::from_utf8(self.last_line()?.strip_prefix(b"id: ")?).ok()
-    }
-
-    /// Whether there is an `id:` line.
-    pub(crate) fn has_id(&self) -> bool {
-        self.last_line().is_some_and(|line| line.starts_with(b"id: "))
     }
 
     /// The last line before the blank line, which is that of the id, if there is one.
@@ -128,7 +132,6 @@ impl fmt::Debug for EncodedEvent {
 mod tests {
     use super::*;
     use crate::wire::{
-        cursor::{Cursor, Epoch},
         encode::Draft,
         event::Event,
         name::{Comment, EventName},
@@ -138,7 +141,7 @@ mod tests {
 
     fn encoded(event: Event) -> EncodedEvent {
         let (sealed, _) = Draft::new(event, CURSOR.offset).seal(CURSOR);
-        EncodedEvent::new(ChannelName::from_static("news"), sealed)
+        EncodedEvent::new(ChannelName::from_static("news"), CURSOR.epoch, sealed)
     }
 
     #[test]
@@ -147,7 +150,8 @@ mod tests {
         let encoded = encoded(event.comment(Comment::from_static("seen: it")));
         assert_eq!((encoded.name(), encoded.comment()), (Some("news"), Some("seen: it")));
         assert_eq!(encoded.data(), "id: 1\nevent: x\n: no comment\n");
-        assert_eq!((encoded.id(), encoded.offset()), (Some(CURSOR.into()), CURSOR.offset));
+        assert_eq!((encoded.id(), encoded.offset()), (CURSOR.into(), CURSOR.offset));
+        assert!(!encoded.is_ephemeral());
         assert_eq!(*encoded.channel(), "news");
     }
 

@@ -60,8 +60,9 @@ pub async fn an_ephemeral_event_is_no_history_and_has_no_id(store: impl Store) {
     assert_eq!(reader.text().await, "before");
     pass(&one, "a", "now").await;
     let Some(Delivery::Event(event)) = reader.next().await else { panic!("no event") };
-    assert_eq!((event.data().as_str(), event.id(), &event.as_bytes()[..]), ("now", None, &b"data: now\n\n"[..]));
-    assert_eq!(reader.id(), before);
+    assert_eq!((event.data().as_str(), &event.as_bytes()[..]), ("now", &b"data: now\n\n"[..]));
+    assert!(event.is_ephemeral());
+    assert_eq!((event.id().to_string(), reader.id()), (before.clone(), before.clone()), "it is where its reader is");
     let after = send(&one, "a", "after").await;
     assert_eq!(common::offset(&after), common::offset(&before) + 1);
     for node in [&one, &other] {

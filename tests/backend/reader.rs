@@ -32,7 +32,7 @@ impl Reader {
             assert!(begun.elapsed() < PATIENCE, "nobody said that something came, at {caller}");
             match &next {
                 // An ephemeral event is where its reader is.
-                Some(Delivery::Event(event)) if event.id().is_none() => return next,
+                Some(Delivery::Event(event)) if event.is_ephemeral() => return next,
                 Some(Delivery::Event(event)) => {
                     assert!(event.offset().get() > self.last, "offsets grow");
                     self.last = event.offset().get();

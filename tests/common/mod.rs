@@ -122,7 +122,7 @@ pub fn text(delivery: &Delivery) -> String {
 /// The id that a browser would resume with.
 pub fn id(delivery: &Delivery) -> String {
     match delivery {
-        Delivery::Event(event) => event.id().unwrap().to_string(),
+        Delivery::Event(event) => event.id().to_string(),
         Delivery::Gap(gap) => gap.cursor.to_string(),
         other => unreachable!("{other:?}"),
     }

@@ -447,7 +447,7 @@ impl Reader {
         match poll(&mut self.real) {
             Poll::Pending => Expected::Pending,
             Poll::Ready(None) => Expected::End(self.real.end_reason().unwrap()),
-            Poll::Ready(Some(Delivery::Event(event))) if event.id().is_none() => {
+            Poll::Ready(Some(Delivery::Event(event))) if event.is_ephemeral() => {
                 Expected::Passed(event.data().parse().unwrap())
             }
             Poll::Ready(Some(Delivery::Event(event))) => {

@@ -115,9 +115,9 @@ impl Subscription {
     fn take(&mut self, batch: Batch) -> Run {
         self.cursor = batch.last();
         match batch {
-            Batch::One(event) => Run::One(self.positions.seen(event)),
+            Batch::One(event) => Run::One(self.positions.seen(event, self.epoch)),
             Batch::Each { chunk, events } => {
-                let events = events.into_iter().map(|event| self.positions.seen(event)).collect();
+                let events = events.into_iter().map(|event| self.positions.seen(event, self.epoch)).collect();
                 Run::Many { chunk, events }
             }
             Batch::Many { .. } => unreachable!("the events were asked for one by one"),
