@@ -556,7 +556,7 @@ mod tests {
         }
         let (tombstone, held) = log.bury();
         let mut held = held.unwrap();
-        assert_eq!((held.events, log.footprint()), (500, 0));
+        assert_eq!((held.events, log.footprint().all), (500, 0));
         let mut again = Log::new(Retention::new(), tombstone, now);
         for n in 0..500 {
             assert_eq!(again.lane_of(&client(n)), None);
@@ -583,7 +583,7 @@ mod tests {
                 log.lane_for(&client(offset as usize), usize::MAX).unwrap()
             };
             append(&mut log, lane, offset, now);
-            footprints.push(log.footprint());
+            footprints.push(log.footprint().all);
         }
         assert!(footprints[1_999] > 400_000);
         // What is left of the clients is their marks.
@@ -591,6 +591,6 @@ mod tests {
         assert!(footprints[5_999] - marks < 150_000, "{} with {marks} of marks", footprints[5_999]);
         log.forget_marks(9_999);
         while log.evict() {}
-        assert!(log.footprint() < 2_000, "{} bytes of nothing", log.footprint());
+        assert!(log.footprint().all < 2_000, "{} bytes of nothing", log.footprint().all);
     }
 }

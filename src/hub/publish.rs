@@ -22,11 +22,13 @@ impl Hub {
     /// An event's bytes, if they are not too many.
     pub(crate) fn draft(&self, event: Event) -> Result<Draft, PublishError> {
         let draft = Draft::new(event, self.memory.last());
-        let (len, max) = (draft.len(), self.settings.limits.event_bytes);
-        if len > max {
-            return Err(PublishErrorKind::TooLarge { len, max }.into());
-        }
+        self.fits(&draft)?;
         Ok(draft)
+    }
+
+    fn fits(&self, draft: &Draft) -> Result<(), PublishError> {
+        let (len, max) = (draft.len(), self.settings.limits.event_bytes);
+        if len > max { Err(PublishErrorKind::TooLarge { len, max }.into()) } else { Ok(()) }
     }
 
     /// Appends an event and wakes who waits for it.
@@ -54,7 +56,8 @@ impl Hub {
         if self.is_shutting_down() {
             return Err(PublishErrorKind::ShuttingDown.into());
         }
-        let mut draft = self.draft(event)?;
+        let mut draft = Draft::new(event, self.memory.last());
+        self.fits(&draft)?;
         if draft.is_ephemeral() && !last {
             return self.pass(name, target, draft);
         }

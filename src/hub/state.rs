@@ -154,21 +154,15 @@ impl Shared {
     fn footprint(&self, state: &State) -> Footprint {
         // With the counts of those who share it.
         let mut own = size_of::<Self>() + 2 * size_of::<usize>() + self.name.heap();
-        own += state.coverage.as_ref().map_or(0, |_| size_of::<Coverage>());
         own += state.vigil.as_ref().map_or(0, |_| Vigil::FOOTPRINT);
         own += state.turn.map_or(0, |_| Ledger::TURN);
-        let early = state.coverage.as_ref().map_or(0, |coverage| coverage.footprint_of_early());
-        let readers = state.readers.footprint();
-        let pinned = match state.readers.len() {
-            0 => 0,
-            _ => own + readers + state.log.lanes_read() * Log::READ_LANE,
-        };
-        Footprint {
-            all: own + readers + state.log.footprint() + early,
-            pinned,
-            marks: state.log.footprint_of_marks(),
-            ephemeral: state.log.footprint_of_ephemeral(),
+        let mut early = 0;
+        if let Some(coverage) = &state.coverage {
+            (own, early) = (own + size_of::<Coverage>(), coverage.footprint_of_early());
         }
+        let (readers, log) = (state.readers.footprint(), state.log.footprint());
+        let pinned = if state.readers.len() == 0 { 0 } else { own + readers + log.pinned };
+        Footprint { all: own + readers + log.all + early, pinned, ..log }
     }
 
     /// Locks it for a change that its readers may have to know of: events come or go, a reader is to end.

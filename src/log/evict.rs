@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{Log, lane_id::BROADCAST, read::View};
+use crate::wire::cursor::Offset;
 
 /// The number of events that are evicted at once, besides those that an append evicts to make room.
 pub(crate) const SLICE: usize = 64;
@@ -66,17 +67,24 @@ impl Log {
         let Some(gone) = gone else { return false };
         self.events -= 1;
         self.bytes -= gone.cost;
+        if !self.is_simple() {
+            self.forget(gone.offset);
+        }
+        true
+    }
+
+    /// Forgets what is known of the event at `gone`, which was evicted.
+    fn forget(&mut self, gone: Offset) {
         if let Some(exceptions) = &mut self.exceptions {
-            exceptions.evict(gone.offset);
+            exceptions.evict(gone);
         }
         if let Some(history) = &mut self.history {
-            history.evict(gone.offset);
+            history.evict(gone);
         }
         if let Some(written) = &mut self.written {
-            written.forget(gone.offset);
+            written.forget(gone);
             self.written.take_if(|written| written.is_void());
         }
         self.drop_void();
-        true
     }
 }

@@ -44,6 +44,17 @@ impl Log {
         self.ephemeral.as_ref().map_or(0, |ephemeral| ephemeral.dropped(number))
     }
 
+    /// Returns whether there are only broadcasts for everybody, all of them history, as in most logs.
+    #[inline]
+    pub(super) fn is_simple(&self) -> bool {
+        // One branch for all of them, because this is asked with every event.
+        self.clients.is_none()
+            & self.exceptions.is_none()
+            & self.ephemeral.is_none()
+            & self.history.is_none()
+            & self.written.is_none()
+    }
+
     /// Returns whether a reader that has all ephemeral events before `number` finds only log events for everybody in
     /// its lanes, as in most logs.
     #[inline]

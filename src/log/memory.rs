@@ -1,19 +1,32 @@
 //! The memory that a log takes, and what an event costs.
 
 use super::{Log, retention::EVENT_OVERHEAD};
-use crate::wire::encode::Sealed;
+use crate::{footprint::Footprint, wire::encode::Sealed};
 
 impl Log {
     /// About how many bytes a lane takes that has only a reader: its place, its client's place and the client's name.
-    pub(crate) const READ_LANE: usize = 256;
+    const READ_LANE: usize = 256;
 
-    /// Returns how many bytes the log takes from the allocator.
-    pub(crate) fn footprint(&self) -> usize {
+    /// Returns what the log takes from the allocator. Lanes that have a reader are pinned.
+    #[inline]
+    pub(crate) fn footprint(&self) -> Footprint {
+        let all = self.broadcast.footprint();
+        if self.is_simple() { Footprint { all, ..Footprint::default() } } else { self.footprint_with(all) }
+    }
+
+    /// Like [`footprint`](Self::footprint), if the broadcasts take so many bytes.
+    fn footprint_with(&self, broadcasts: usize) -> Footprint {
         let exceptions = self.exceptions.as_ref().map_or(0, |exceptions| exceptions.footprint());
         let clients = self.clients.as_ref().map_or(0, |clients| clients.footprint());
         let history = self.history.as_ref().map_or(0, |history| history.footprint());
         let written = self.written.as_ref().map_or(0, |written| written.footprint());
-        self.broadcast.footprint() + clients + exceptions + history + written + self.footprint_of_ephemeral()
+        let ephemeral = self.footprint_of_ephemeral();
+        Footprint {
+            all: broadcasts + clients + exceptions + history + written + ephemeral,
+            pinned: self.clients.as_ref().map_or(0, |clients| clients.read()) * Self::READ_LANE,
+            marks: self.footprint_of_marks(),
+            ephemeral,
+        }
     }
 
     /// Returns about how many of these bytes are for clients without a lane.
@@ -24,11 +37,6 @@ impl Log {
     /// Returns how many of these bytes are for ephemeral events.
     pub(crate) fn footprint_of_ephemeral(&self) -> usize {
         self.ephemeral.as_ref().map_or(0, |ephemeral| ephemeral.footprint())
-    }
-
-    /// Returns how many lanes have a reader.
-    pub(crate) fn lanes_read(&self) -> usize {
-        self.clients.as_ref().map_or(0, |clients| clients.read())
     }
 
     /// Forgets the marks of at most `most` clients, which raises the mark that stands for all others.

@@ -369,7 +369,7 @@ mod tests {
                 }
                 held.drain(..usize::try_from(evicted).unwrap());
                 assert_eq!(log.bytes, held.iter().map(|(_, event)| cost(event)).sum::<usize>());
-                assert!(log.footprint() >= log.bytes / 2 && log.footprint() < 2 * log.bytes + 100_000);
+                assert!(log.footprint().all >= log.bytes / 2 && log.footprint().all < 2 * log.bytes + 100_000);
                 let (view, after) = ([EVERYBODY, ana][pick(2)], offset.saturating_sub(pick(60) as u64));
                 let wanted = |(lane, event): &&(LaneId, Sealed)| {
                     (*lane == BROADCAST || view == ana) && event.offset() > Offset::new(after)

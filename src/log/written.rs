@@ -187,7 +187,7 @@ mod tests {
         log.raise_fence(7);
         log.raise_fence(3);
         let (tombstone, remains) = log.bury();
-        assert_eq!((log.footprint(), tombstone.last, tombstone.fence), (0, Offset::new(10), Some(7)));
+        assert_eq!((log.footprint().all, tombstone.last, tombstone.fence), (0, Offset::new(10), Some(7)));
         let mut remains = remains.unwrap();
         assert!(remains.free_some(3) && !remains.free_some(100));
         let again = Log::new(retention, tombstone, now);
