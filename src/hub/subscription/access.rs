@@ -35,7 +35,12 @@ pub(super) struct Rechecked {
 }
 
 impl Expiry {
+    #[inline]
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Self::Never = self { Poll::Pending } else { self.poll_end(cx) }
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Self::At(at) = *self {
             *self = Self::Timed(Box::pin(sleep_until(at)));
         }
