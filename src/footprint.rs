@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 pub(crate) use self::{
     slab::{Slab, Values},
     table::{ByNumber, Table},
-    tally::{Footprint, Tally},
+    tally::{Footprint, Parts, Tally},
 };
 
 /// A container this small gives nothing back until its owner drops it.

@@ -18,7 +18,7 @@
 //! | --- | --- |
 //! | `engine` | [`Hub`]: what it is made of, and its end |
 //! | `channels`, `publish`, `write`, `pass`, `open` | what is done to it: channels made and closed, events one by one, several or with a condition, ephemeral events, readers |
-//! | `registry`, `state` | all channels by name; one channel under its lock |
+//! | `registry`, `state` | all channels by name; one channel under its lock, with what only some have in `state::beside` |
 //! | `readers`, `wait` | the readers of one channel, with the ids that they have announced; the wakers of those that wait |
 //! | `subscription`, `seats` | a reader, with its cursor; how many there may be, and which have ended |
 //! | `position`, `positions`, `merge` | a reader's place in one channel; in all of them; which of several has the next event |

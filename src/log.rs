@@ -22,6 +22,7 @@ mod marks;
 mod memory;
 mod missed;
 mod order;
+mod rare;
 mod read;
 mod remains;
 mod retention;
@@ -45,10 +46,7 @@ pub(crate) use self::{
     tombstone::{Epitaph, Known, Tombstone},
     written::First,
 };
-use self::{
-    clients::Clients, ephemeral::Ephemeral, exceptions::Exceptions, history::History, lane::Lane,
-    retention::EVENT_OVERHEAD, written::Written,
-};
+use self::{clients::Clients, ephemeral::Ephemeral, lane::Lane, rare::Rare, retention::EVENT_OVERHEAD};
 use crate::wire::{
     cursor::Offset,
     encode::Sealed,
@@ -58,14 +56,17 @@ use crate::wire::{
 pub use self::retention::Retention;
 
 pub(crate) struct Log {
-    retention: Retention,
+    /// The maximum number of events in the history.
+    max_history: usize,
+    /// The maximum cost of all events; the newest one is held in any case.
+    max_bytes: usize,
+    /// The maximum age of an event, unless all of them are held until some time after the end.
+    max_age_millis: u64,
     /// The instant from which ages are counted.
     began: Instant,
     broadcast: Lane,
     /// `None` while nothing is known of any client.
     clients: Option<Box<Clients>>,
-    /// `None` while every event was for everybody in its lane.
-    exceptions: Option<Box<Exceptions>>,
     /// `None` while no ephemeral event was published for the current readers.
     ephemeral: Option<Box<Ephemeral>>,
     /// The number of held events.
@@ -76,53 +77,51 @@ pub(crate) struct Log {
     oldest_at: u64,
     /// No held event is newer than this.
     newest_at: u64,
-    /// Which held events are history; `None` if all of them are.
-    history: Option<Box<History>>,
+    /// `None` while the log needs no state that few logs have.
+    rare: Option<Box<Rare>>,
     /// Whether the channel has readers.
     is_read: bool,
     /// Whether the channel is finished.
     finished: bool,
     /// The offset of the last event, held or not, if it is known.
     last: Offset,
-    /// `None` while nothing is known of any writer.
-    written: Option<Box<Written>>,
     /// The log began after this offset. As far as is known, no evicted event up to here belonged to it.
     since: Offset,
 }
 
 impl Log {
     pub(crate) fn new(retention: Retention, before: Tombstone, now: Instant) -> Self {
-        let Tombstone { broadcast, marks, finished, since, exceptions, last, fence } = before;
+        let last = before.last();
+        let Tombstone { broadcast, marks, finished, since, rare, .. } = before;
         let clients = marks.map(|marks| Box::new(Clients::new(0, *marks)));
         Self {
-            retention,
+            max_history: retention.max_events(),
+            max_bytes: retention.bytes,
+            max_age_millis: retention.age_millis,
             began: now,
             broadcast: Lane::new(broadcast),
             clients,
-            exceptions,
             ephemeral: None,
             events: 0,
             bytes: 0,
             oldest_at: 0,
             newest_at: 0,
-            history: History::of(retention),
+            rare: Rare::of(retention, rare),
             is_read: false,
             finished,
             last,
-            written: fence.map(|fence| Box::new(Written::of_fence(fence))),
             since,
         }
     }
 
     /// Changes the retention. An empty log may also take a new instant as its beginning.
     pub(crate) fn retain(&mut self, retention: Retention, began: Option<Instant>) {
-        let before = std::mem::replace(&mut self.retention, retention);
-        let history = |retention: Retention| retention.is_lag_apart().then(|| retention.max_events());
-        if history(retention) != history(before) {
-            self.history = History::of(retention);
-            let held = self.history.as_ref().map_or_else(Vec::new, |_| self.all_offsets());
-            held.into_iter().for_each(|offset| self.add_to_history(offset));
-        }
+        let history = |log: &Self| log.rare.as_ref()?.history.as_ref().map(|_| log.max_history);
+        let before = history(self);
+        self.max_history = retention.max_events();
+        (self.max_bytes, self.max_age_millis) = (retention.bytes, retention.age_millis);
+        let is_anew = before != retention.is_lag_apart().then_some(self.max_history);
+        self.retain_rarely(retention, is_anew);
         self.began = began.filter(|_| self.is_empty()).unwrap_or(self.began);
     }
 
@@ -290,21 +289,22 @@ impl Log {
         let broadcasts = std::mem::replace(&mut self.broadcast, Lane::new(broadcast));
         let mut remains = Remains::new(std::mem::take(&mut self.events), broadcasts);
         self.bytes = 0;
-        let exceptions = self.exceptions.as_mut().and_then(|exceptions| exceptions.bury());
-        remains.add_exceptions(self.exceptions.take());
         let marks = self.clients.take().and_then(|clients| remains.take(*clients));
-        let (fence, last, since) = (self.fence(), self.last, self.since);
-        self.written.take().into_iter().for_each(|written| remains.add_written(*written));
-        (Tombstone { broadcast, marks, finished: self.finished, since, exceptions, last, fence }, remains.into_box())
+        let rare = self.rare.take().and_then(|rare| rare.bury(&mut remains));
+        let (since, finished) = (self.since, self.finished);
+        let mut tombstone = Tombstone { broadcast, marks, rare, since, finished, knows_last: false };
+        // The last event is evicted with all others. In a copy of a remote log, a mark may be higher.
+        tombstone.knows_last = self.last > Offset::START && self.last == tombstone.highest();
+        (tombstone, remains.into_box())
     }
 
     /// Empties the log and starts it from the tombstone `before`. Lanes that have readers keep their places.
     pub(crate) fn restart(&mut self, before: Tombstone) -> Option<Box<Remains>> {
-        let Tombstone { broadcast, marks, finished, since, exceptions, last, .. } = before;
+        let last = before.last();
+        let Tombstone { broadcast, marks, finished, since, rare, .. } = before;
         let broadcasts = std::mem::replace(&mut self.broadcast, Lane::new(broadcast));
         let mut remains = Remains::new(std::mem::take(&mut self.events), broadcasts);
-        remains.add_exceptions(std::mem::replace(&mut self.exceptions, exceptions));
-        self.history = History::of(self.retention);
+        self.restart_rare(rare, &mut remains);
         if let Some(ephemeral) = &mut self.ephemeral {
             // The events' places belong to the former log.
             ephemeral.clear();
@@ -427,7 +427,7 @@ mod tests {
     fn a_log_holds_as_much_as_it_may() {
         let (mut log, now) = (Log::new(Retention::new(), Tombstone::default(), Instant::now()), Instant::now());
         append(&mut log, BROADCAST, 1, now);
-        log.retention = Retention::new().bytes(3 * log.bytes);
+        log.retain(Retention::new().bytes(3 * log.bytes), None);
         assert_eq!([2, 3, 4].map(|offset| append(&mut log, BROADCAST, offset, now)), [0, 0, 1]);
     }
 

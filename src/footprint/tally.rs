@@ -15,6 +15,27 @@ pub(crate) struct Footprint {
     pub(crate) ephemeral: usize,
 }
 
+/// The parts of a [`Footprint`] in little room, of a channel: they are bounded far below 4 GiB, and more than that is not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Parts {
+    pinned: u32,
+    marks: u32,
+    ephemeral: u32,
+}
+
+impl Parts {
+    pub(crate) fn of(footprint: Footprint) -> Self {
+        let part = |bytes| u32::try_from(bytes).unwrap_or(u32::MAX);
+        Self { pinned: part(footprint.pinned), marks: part(footprint.marks), ephemeral: part(footprint.ephemeral) }
+    }
+
+    /// With what all of it comes to.
+    pub(crate) fn in_all(self, all: usize) -> Footprint {
+        let part = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Footprint { all, pinned: part(self.pinned), marks: part(self.marks), ephemeral: part(self.ephemeral) }
+    }
+}
+
 /// The sums over all parts of a hub. Each part reports what it took before and takes now.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {

@@ -189,7 +189,7 @@ impl OpenOptions {
             state.log.expire(View::of(lane), now);
             state.log.is_read();
             let reader = state.readers.insert(lane, seat.clone());
-            if let (Some(elsewhere), Some(coverage)) = (&hub.elsewhere, &mut state.coverage) {
+            if let (Some(elsewhere), Some(coverage)) = (&hub.elsewhere, state.coverage_mut()) {
                 elsewhere.entered(shared, !std::mem::replace(&mut coverage.wanted, true));
             }
             Ok(Position::new(shared.clone(), reader, lane, state.log.next_ephemeral()))

@@ -2,7 +2,7 @@
 
 mod connections;
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use self::connections::Connections;
 use super::{
@@ -17,7 +17,18 @@ use crate::{
 
 /// A reader's number in its channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ReaderId(u32);
+pub(crate) struct ReaderId(NonZeroU32);
+
+impl ReaderId {
+    /// That of the reader at this key, one higher, so that `None` takes no room. Four billion readers would not fit in memory.
+    fn of(key: u32) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(key))
+    }
+
+    fn key(self) -> u32 {
+        self.0.get() - 1
+    }
+}
 
 #[derive(Default)]
 pub(crate) struct Readers {
@@ -32,8 +43,8 @@ pub(crate) struct Readers {
     connections: Option<Box<Connections>>,
     /// Grows each time all readers are ended: those that came before are.
     generation: u32,
-    /// Where the next search for readers that have ended on another channel begins.
-    looked: u32,
+    /// How many slices were looked at for readers that have ended on another channel. The count wraps.
+    looked: u16,
     /// Why they were, the last time.
     all_ended: Option<EndReason>,
     pub(crate) waiters: Waiters,
@@ -127,8 +138,8 @@ impl Readers {
             self.connections.get_or_insert_default().enter(&seat);
         }
         let reader = Reader { lane, before: None, next: None, seat, ticket, generation, ending: None };
-        let id = ReaderId(self.all.insert(reader));
-        self.numbers = self.numbers.max(id.0.saturating_add(1));
+        let id = ReaderId::of(self.all.insert(reader));
+        self.numbers = self.numbers.max(id.key().saturating_add(1));
         self.live += 1;
         if let Some(lane) = lane {
             self.link(id, lane);
@@ -143,22 +154,22 @@ impl Readers {
         let client = clients.client_mut(lane);
         client.live += 1;
         let next = client.first.replace(id);
-        if let Some(reader) = self.all.get_mut(id.0) {
+        if let Some(reader) = self.all.get_mut(id.key()) {
             reader.next = next;
         }
-        if let Some(next) = next.and_then(|next| self.all.get_mut(next.0)) {
+        if let Some(next) = next.and_then(|next| self.all.get_mut(next.key())) {
             next.before = Some(id);
         }
     }
 
     /// Takes a reader out of its client's live ones.
     fn unlink(&mut self, id: ReaderId, lane: LaneId) {
-        let Some(reader) = self.all.get_mut(id.0) else { return };
+        let Some(reader) = self.all.get_mut(id.key()) else { return };
         let (before, next) = (reader.before.take(), reader.next.take());
-        if let Some(next) = next.and_then(|next| self.all.get_mut(next.0)) {
+        if let Some(next) = next.and_then(|next| self.all.get_mut(next.key())) {
             next.before = before;
         }
-        if let Some(before) = before.and_then(|before| self.all.get_mut(before.0)) {
+        if let Some(before) = before.and_then(|before| self.all.get_mut(before.key())) {
             before.next = next;
         }
         let Some(clients) = &mut self.clients else { return };
@@ -172,7 +183,7 @@ impl Readers {
 
     /// Forgets a reader. What it had parked comes back as a waker that is to be dropped, not woken, outside the lock.
     pub(crate) fn remove(&mut self, id: ReaderId) -> Option<std::task::Waker> {
-        let reader = self.all.get(id.0)?;
+        let reader = self.all.get(id.key())?;
         let (lane, ended) = (reader.lane, reader.ending.is_some());
         // Nothing counts those that were ended with all others.
         if reader.generation == self.generation {
@@ -183,7 +194,7 @@ impl Readers {
                 self.gone(lane, ended);
             }
         }
-        let mut reader = self.all.remove(id.0)?;
+        let mut reader = self.all.remove(id.key())?;
         if let Some(connections) = &mut self.connections
             && reader.seat.connection().is_some()
             && connections.leave(&reader.seat)
@@ -201,7 +212,7 @@ impl Readers {
 
     fn not_live(&mut self, id: ReaderId, lane: Option<LaneId>) {
         self.live -= 1;
-        if let (Some(connections), Some(reader)) = (&mut self.connections, self.all.get(id.0)) {
+        if let (Some(connections), Some(reader)) = (&mut self.connections, self.all.get(id.key())) {
             connections.not_live(&reader.seat);
         }
         if let Some(lane) = lane {
@@ -220,13 +231,13 @@ impl Readers {
 
     /// Why a reader is to end, if it is.
     pub(crate) fn ending(&self, id: ReaderId) -> Option<EndReason> {
-        let reader = self.all.get(id.0)?;
+        let reader = self.all.get(id.key())?;
         let with_all = || self.all_ended.filter(|_| reader.generation != self.generation);
         reader.ending.or_else(with_all)
     }
 
     pub(crate) fn park(&mut self, id: ReaderId, waker: &std::task::Waker) -> Option<std::task::Waker> {
-        self.waiters.park(&mut self.all.get_mut(id.0)?.ticket, waker)
+        self.waiters.park(&mut self.all.get_mut(id.key())?.ticket, waker)
     }
 
     pub(crate) fn wake_all(&mut self) -> Wakeups {
@@ -236,7 +247,7 @@ impl Readers {
     pub(crate) fn wake_lane(&mut self, lane: LaneId) -> Wakeups {
         let mut wakeups = Wakeups::default();
         let mut next = self.client(lane).and_then(|client| client.first);
-        while let Some(reader) = next.and_then(|id| self.all.get_mut(id.0)) {
+        while let Some(reader) = next.and_then(|id| self.all.get_mut(id.key())) {
             wakeups.add(self.waiters.take(&mut reader.ticket));
             next = reader.next;
         }
@@ -260,8 +271,8 @@ impl Readers {
     /// to go on with, if there are more.
     pub(crate) fn end_seats(&self, from: u32) -> Option<u32> {
         let to = from.saturating_add(SLICE as u32).min(self.numbers);
-        for id in (from..to).map(ReaderId) {
-            if let (Some(reason), Some(reader)) = (self.ending(id), self.all.get(id.0)) {
+        for id in (from..to).map(ReaderId::of) {
+            if let (Some(reason), Some(reader)) = (self.ending(id), self.all.get(id.key())) {
                 reader.seat.end(reason);
             }
         }
@@ -272,7 +283,7 @@ impl Readers {
     /// [older](Seat::is_older_than) than it. `from` is then where to go on, if there are more.
     pub(crate) fn replace(&mut self, id: ReaderId, from: &mut Option<ReaderId>) -> Wakeups {
         let start = from.take();
-        let Some(reader) = self.all.get(id.0) else { return Wakeups::default() };
+        let Some(reader) = self.all.get(id.key()) else { return Wakeups::default() };
         let (Some(lane), seat) = (reader.lane, reader.seat.clone()) else { return Wakeups::default() };
         *from = start;
         self.end_lane(lane, from, EndReason::Replaced, |other| other.is_older_than(&seat)).1
@@ -282,7 +293,7 @@ impl Readers {
     pub(crate) fn call(&mut self, lane: LaneId) -> (usize, Wakeups) {
         let (mut called, mut wakeups) = (0, Wakeups::default());
         let mut next = self.client(lane).and_then(|client| client.first);
-        while let Some(reader) = next.and_then(|id| self.all.get_mut(id.0)) {
+        while let Some(reader) = next.and_then(|id| self.all.get_mut(id.key())) {
             next = reader.next;
             if reader.seat.call() {
                 called += 1;
@@ -306,7 +317,7 @@ impl Readers {
         let start = from.take().filter(|id| self.is_live_in(*id, lane));
         let mut next = start.or_else(|| self.client(lane)?.first);
         for _ in 0..SLICE {
-            let Some((id, reader)) = next.and_then(|id| Some((id, self.all.get_mut(id.0)?))) else { break };
+            let Some((id, reader)) = next.and_then(|id| Some((id, self.all.get_mut(id.key())?))) else { break };
             next = reader.next;
             if concerns(&reader.seat) {
                 reader.seat.end(reason);
@@ -322,12 +333,12 @@ impl Readers {
     /// Nothing has ended this reader, and it is of this client.
     fn is_live_in(&self, id: ReaderId, lane: LaneId) -> bool {
         let is_live = |reader: &Reader| reader.generation == self.generation && reader.ending.is_none();
-        self.all.get(id.0).is_some_and(|reader| reader.lane == Some(lane) && is_live(reader))
+        self.all.get(id.key()).is_some_and(|reader| reader.lane == Some(lane) && is_live(reader))
     }
 
     /// No longer counts a live reader as live.
     fn end_one(&mut self, id: ReaderId, reason: EndReason) {
-        let Some(reader) = self.all.get_mut(id.0) else { return };
+        let Some(reader) = self.all.get_mut(id.key()) else { return };
         reader.ending = Some(reason);
         let lane = reader.lane;
         self.not_live(id, lane);
@@ -340,19 +351,20 @@ impl Readers {
     /// Looks at a slice of the readers for some that were ended on another channel, and no longer counts these as live. Returns
     /// whether there was one. The next call looks at the next slice.
     pub(crate) fn find_ended(&mut self) -> bool {
-        let (from, count) = (self.looked, self.numbers.min(SLICE as u32));
+        // Of more than sixteen million readers, the others are not looked at.
+        let (from, count) = (u32::from(self.looked) * SLICE as u32, self.numbers.min(SLICE as u32));
+        self.looked = self.looked.wrapping_add(1);
         let mut found = false;
         for n in 0..count {
-            // The next slice goes on behind this one, and begins again at the end.
-            let id = ReaderId(from.wrapping_add(n) % self.numbers);
-            let reader = self.all.get(id.0).filter(|reader| reader.generation == self.generation);
+            // A slice that reaches the end begins again.
+            let id = ReaderId::of((from + n) % self.numbers);
+            let reader = self.all.get(id.key()).filter(|reader| reader.generation == self.generation);
             let reader = reader.filter(|reader| reader.ending.is_none());
             if let Some(reason) = reader.and_then(|reader| reader.seat.ended()) {
                 self.end_one(id, reason);
                 found = true;
             }
         }
-        self.looked = if count == 0 { 0 } else { from.wrapping_add(count) % self.numbers };
         found
     }
 }
@@ -439,7 +451,7 @@ mod tests {
     fn readers_that_ended_on_another_channel_are_found_in_slices() {
         let (mut readers, seats) = (Readers::default(), Arc::new(Seats::new(10_000)));
         let all = of_client(&mut readers, &seats, 2 * SLICE);
-        readers.all.get(all[2 * SLICE - 1].0).unwrap().seat.end(EndReason::Disconnected);
+        readers.all.get(all[2 * SLICE - 1].key()).unwrap().seat.end(EndReason::Disconnected);
         assert_eq!([0; 4].map(|_| readers.find_ended()), [false, true, false, false]);
         assert_eq!((readers.live(), readers.ended_of(BROADCAST)), (2 * SLICE - 1, 1));
         all.into_iter().for_each(|id| drop(readers.remove(id)));
@@ -482,9 +494,10 @@ mod tests {
         let all = of_client(&mut readers, &seats, 3 * SLICE);
         let newest = all[all.len() - 1];
         assert_eq!([0; 2].map(|_| slices_of_replace(&mut readers, newest)), [3, 1]);
-        let of_lane: Vec<_> =
-            std::iter::successors(readers.client(BROADCAST).unwrap().first, |id| readers.all.get(id.0).unwrap().next)
-                .collect();
+        let of_lane: Vec<_> = std::iter::successors(readers.client(BROADCAST).unwrap().first, |id| {
+            readers.all.get(id.key()).unwrap().next
+        })
+        .collect();
         assert_eq!((of_lane, readers.ended_of(BROADCAST)), (vec![newest], 3 * SLICE - 1));
     }
 

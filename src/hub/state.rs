@@ -1,27 +1,28 @@
 //! What a channel's publishers and readers share: its log and its readers, under one lock.
 
+mod beside;
+
 use std::{
     collections::HashMap,
     ops::{Deref, DerefMut},
     sync::Arc,
 };
 
-use tokio::time::Instant;
-
+use self::beside::Beside;
 use super::{
     coverage::Coverage,
     ledger::{Ledger, Rank, Turn},
     readers::Readers,
     slices::in_slices,
-    vigil::{Tidings, Vigil},
+    vigil::Tidings,
 };
 use crate::{
     backend::{Connected, Progress},
-    footprint::Footprint,
-    log::{Log, Remains, Tombstone, View},
+    footprint::{Footprint, Parts},
+    log::{Log, Remains, Tombstone},
     sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock},
     wire::{
-        cursor::{Cursor, Epoch, Offset},
+        cursor::Offset,
         name::{ChannelName, ClientId},
     },
 };
@@ -42,12 +43,11 @@ pub(crate) struct State {
     pub(crate) dropped: bool,
     /// Nothing was published to it for a while, as far as is known.
     pub(crate) is_quiet: bool,
-    /// How much of the log is here, where it lives elsewhere.
-    pub(crate) coverage: Option<Box<Coverage>>,
-    /// If somebody waits for it to be unread.
-    pub(super) vigil: Option<Box<Vigil>>,
-    /// What the hub knows of the memory that it takes.
-    counted: Footprint,
+    /// `None` if its log lives here and nobody waits for it to be unread, as for most channels in process.
+    beside: Option<Box<Beside>>,
+    /// What the hub knows of the memory that it takes, and which parts of that.
+    counted: usize,
+    counted_parts: Parts,
     /// Its turn among the channels that hold events.
     turn: Option<Turn>,
 }
@@ -79,24 +79,31 @@ impl Drop for Locked<'_> {
     fn drop(&mut self) {
         if self.changed {
             self.shared.settle(&mut self.state);
-            let State { vigil, readers, dropped, .. } = &mut *self.state;
-            self.tidings = vigil.as_mut().and_then(|vigil| vigil.see(readers.live(), *dropped));
+            self.tidings = self.state.see();
         }
     }
 }
 
 impl Shared {
     pub(crate) fn new(name: ChannelName, log: Log, coverage: Option<Coverage>, ledger: Arc<Ledger>) -> Self {
-        let (readers, counted, coverage) = (Readers::default(), Footprint::default(), coverage.map(Box::new));
-        let (dropped, is_quiet, vigil, turn) = (false, false, None, None);
-        let state = State { log, readers, dropped, is_quiet, coverage, vigil, counted, turn };
+        let beside = coverage.map(Beside::of);
+        let state = State {
+            log,
+            readers: Readers::default(),
+            dropped: false,
+            is_quiet: false,
+            beside,
+            counted: 0,
+            counted_parts: Parts::default(),
+            turn: None,
+        };
         Self { name, state: Mutex::new(state), version: AtomicU64::new(1), ledger }
     }
 
     /// Says what has changed of the memory that it takes, and of its oldest event.
     fn settle(&self, state: &mut State) {
         self.find_turn(state);
-        let (before, mut now) = (state.counted, self.footprint(state));
+        let (before, mut now) = (state.counted(), self.footprint(state));
         if now == before {
             return;
         }
@@ -107,14 +114,14 @@ impl Shared {
             now = self.footprint(state);
         }
         tally.change(before, now);
-        state.counted = now;
+        (state.counted, state.counted_parts) = (now.all, Parts::of(now));
     }
 
     /// Takes its turn among the channels that hold events.
     fn find_turn(&self, state: &mut State) {
         let has_rank = state.turn.is_some_and(|turn| turn.rank == state.rank());
         // In process events only get newer, and its turn may be that of an older one.
-        if has_rank && !state.log.is_empty() && !state.dropped && state.coverage.is_none() {
+        if has_rank && !state.log.is_empty() && !state.dropped && state.coverage().is_none() {
             return;
         }
         let oldest = state.log.oldest().filter(|_| !state.dropped);
@@ -154,15 +161,15 @@ impl Shared {
     fn footprint(&self, state: &State) -> Footprint {
         // With the counts of those who share it.
         let mut own = size_of::<Self>() + 2 * size_of::<usize>() + self.name.heap();
-        own += state.vigil.as_ref().map_or(0, |_| Vigil::FOOTPRINT);
         own += state.turn.map_or(0, |_| Ledger::TURN);
         let mut early = 0;
-        if let Some(coverage) = &state.coverage {
-            (own, early) = (own + size_of::<Coverage>(), coverage.footprint_of_early());
+        if let Some(beside) = &state.beside {
+            (own, early) = (own + beside.own_footprint(), beside.footprint_of_early());
         }
         let (readers, log) = (state.readers.footprint(), state.log.footprint());
         let pinned = if state.readers.len() == 0 { 0 } else { own + readers + log.pinned };
-        Footprint { all: own + readers + log.all + early, pinned, ..log }
+        let all = own + readers + log.all + early;
+        Parts::of(Footprint { all, pinned, ..log }).in_all(all)
     }
 
     /// Locks it for a change that its readers may have to know of: events come or go, a reader is to end.
@@ -189,7 +196,7 @@ impl Shared {
 
     /// A read of its log from elsewhere begins.
     pub(crate) fn is_loading(&self, progress: Progress) {
-        if let Some(coverage) = &mut self.look().coverage {
+        if let Some(coverage) = self.look().coverage_mut() {
             (coverage.progress, coverage.early) = (Some(progress), Some(Box::default()));
         }
     }
@@ -259,12 +266,16 @@ impl Present {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let counted = lock(&self.state).counted;
+        let counted = lock(&self.state).counted();
         self.ledger.tally.change(counted, Footprint::default());
     }
 }
 
 impl State {
+    fn counted(&self) -> Footprint {
+        self.counted_parts.in_all(self.counted)
+    }
+
     /// Whether it is in progress, which matters to a hub that is full.
     fn rank(&self) -> Rank {
         match self.log.is_finished() {
@@ -276,67 +287,12 @@ impl State {
 
     /// What the hub knows of the memory that it takes, and what it has come to since.
     pub(crate) fn released(&self, shared: &Shared) -> usize {
-        self.counted.all.saturating_sub(shared.footprint(self).all)
+        self.counted.saturating_sub(shared.footprint(self).all)
     }
 
     /// Nobody reads it or waits for that, and nothing is held but elsewhere: there is nothing to keep it for but its tombstone.
     pub(crate) fn is_idle(&self) -> bool {
-        self.readers.len() == 0 && self.vigil.is_none() && (self.coverage.is_some() || self.log.is_empty())
-    }
-
-    /// Whoever brings its events keeps it up, and drops it in its own time.
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.coverage.as_ref().is_some_and(|coverage| coverage.wanted)
-    }
-
-    /// The log is here, or is loaded and of this epoch.
-    pub(crate) fn is_of(&self, epoch: Epoch) -> bool {
-        self.coverage.as_ref().is_none_or(|coverage| coverage.loaded && coverage.epoch == epoch)
-    }
-
-    /// The log is of another epoch than a reader's cursor.
-    pub(crate) fn is_of_another(&self, epoch: Epoch) -> bool {
-        self.coverage.as_ref().is_some_and(|coverage| coverage.epoch != epoch)
-    }
-
-    /// Where a reader with a cursor of another epoch goes on, once the log is loaded: after what it has, if the offsets go on from
-    /// that epoch, and otherwise at the start.
-    pub(crate) fn place_of(&self, cursor: Cursor) -> Option<Cursor> {
-        let coverage = self.coverage.as_ref().filter(|coverage| coverage.loaded)?;
-        let offset = coverage.translate(cursor).unwrap_or(Offset::START);
-        Some(Cursor { epoch: coverage.epoch, offset })
-    }
-
-    /// The epoch of a log that is loaded from elsewhere; `None` as long as it is not.
-    pub(crate) fn loaded(&self) -> Option<Epoch> {
-        self.coverage.as_ref().filter(|coverage| coverage.loaded).map(|coverage| coverage.epoch)
-    }
-
-    /// When something came last of a log that is not loaded yet.
-    pub(crate) fn last_progress(&self) -> Option<Instant> {
-        let coverage = self.coverage.as_ref().filter(|coverage| !coverage.loaded)?;
-        coverage.progress.as_ref().map(Progress::last)
-    }
-
-    /// Everything up to here is in the log, or was, whatever got lost on the way here.
-    pub(crate) fn whole_up_to(&self) -> Offset {
-        self.coverage.as_ref().map_or(Offset::START, |coverage| coverage.whole_up_to())
-    }
-
-    /// It takes no more events, though the last may be on its way here.
-    pub(crate) fn is_finishing(&self) -> bool {
-        self.log.is_finished() || self.coverage.as_ref().is_some_and(|coverage| coverage.is_finishing())
-    }
-
-    /// How often events came late.
-    pub(crate) fn times_late(&self) -> u16 {
-        self.coverage.as_ref().map_or(0, |coverage| coverage.times_late())
-    }
-
-    /// Whether a reader has passed what came late: see [`Coverage::has_passed_late`].
-    pub(crate) fn has_passed_late(&self, view: View<'_>, seen: u16, told: Offset, cursor: Offset) -> bool {
-        let coverage = self.coverage.as_ref();
-        coverage.is_some_and(|coverage| coverage.has_passed_late(&self.log, view, seen, told, cursor))
+        self.readers.len() == 0 && self.vigil().is_none() && (self.coverage().is_some() || self.log.is_empty())
     }
 
     /// Marks it as dropped and says what is to be remembered of it.

@@ -439,7 +439,7 @@ mod tests {
         let channel = reader.positions.as_slice()[0].channel.clone();
         let begin = |epoch, before| {
             let coverage = Coverage { loaded: true, before, ..Coverage::none(Epoch::from_bits(epoch)) };
-            channel.change().coverage = Some(coverage.into());
+            channel.change().cover(coverage);
         };
         begin(8, Some(Cursor { offset: Offset::new(6), ..former }));
         let found = reader.poll_found(&mut Context::from_waker(Waker::noop()), Limit::ONE);

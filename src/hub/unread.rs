@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{engine::Hub, state::Shared, vigil::Vigil};
+use super::{engine::Hub, state::Shared};
 use crate::wire::name::ChannelName;
 
 /// One who waits.
@@ -20,18 +20,17 @@ struct Watch<'a> {
 impl<'a> Watch<'a> {
     /// `None` if there may be no more channels. Then this one is not there, and nobody reads it.
     fn begin(hub: &'a Hub, name: &ChannelName) -> Option<Self> {
-        hub.with_channel(name, |shared, state| {
-            let live = state.readers.live();
-            let vigil = state.vigil.get_or_insert_with(|| Box::new(Vigil::new(live)));
-            vigil.waiting += 1;
-            Self { hub, channel: shared.clone(), changed: vigil.changed.clone() }
+        hub.with_channel(name, |shared, state| Self {
+            hub,
+            channel: shared.clone(),
+            changed: state.keep_vigil().changed.clone(),
         })
     }
 
     /// When the last reader left, if the channel is not read. The outer `None` if the channel is gone.
     fn left(&self) -> Option<Option<Instant>> {
         let state = self.channel.look();
-        state.vigil.as_ref().filter(|_| !state.dropped).map(|vigil| vigil.left)
+        state.vigil().filter(|_| !state.dropped).map(|vigil| vigil.left)
     }
 
     /// Waits until nobody has read it for `after`, and not before `since`. Returns `false` if the channel is gone.
@@ -58,11 +57,9 @@ impl<'a> Watch<'a> {
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
         let mut state = self.channel.change();
-        state.vigil.iter_mut().for_each(|vigil| vigil.waiting -= 1);
-        let vigil = state.vigil.take_if(|vigil| vigil.waiting == 0);
+        state.end_vigil();
         let idle = state.is_idle() && !state.dropped;
         drop(state);
-        drop(vigil);
         if idle {
             self.hub.drop_if_idle(&self.channel);
         }

@@ -21,8 +21,8 @@ impl Log {
 
     /// Returns the time before which events are too old, or `None` if there are no such events.
     pub(super) fn too_old(&self, now: u64) -> Option<u64> {
-        let time = match self.retention.after_finish_millis {
-            None => now.checked_sub(self.retention.age_millis),
+        let time = match self.rare.as_ref().and_then(|rare| rare.after_finish_millis) {
+            None => now.checked_sub(self.max_age_millis),
             // All events become too old at once, some time after the end.
             Some(age) => (self.finished && now >= self.newest_at.saturating_add(age)).then_some(u64::MAX),
         };
@@ -35,7 +35,7 @@ impl Log {
     }
 
     pub(super) fn enforce_at(&mut self, now: u64, most: usize) -> u64 {
-        let (events, bytes) = (self.max_events(), self.retention.bytes);
+        let (events, bytes) = (self.max_events(), self.max_bytes);
         let mut evicted = 0;
         while evicted < most
             && let Some(time) = self.too_old(now)
@@ -75,15 +75,9 @@ impl Log {
 
     /// Forgets what is known of the event at `gone`, which was evicted.
     fn forget(&mut self, gone: Offset) {
-        if let Some(exceptions) = &mut self.exceptions {
-            exceptions.evict(gone);
-        }
-        if let Some(history) = &mut self.history {
-            history.evict(gone);
-        }
-        if let Some(written) = &mut self.written {
-            written.forget(gone);
-            self.written.take_if(|written| written.is_void());
+        if let Some(rare) = &mut self.rare {
+            rare.evict(gone);
+            self.rare.take_if(|rare| rare.is_void());
         }
         self.drop_void();
     }

@@ -48,24 +48,20 @@ impl Log {
     #[inline]
     pub(super) fn is_simple(&self) -> bool {
         // One branch for all of them, because this is asked with every event.
-        self.clients.is_none()
-            & self.exceptions.is_none()
-            & self.ephemeral.is_none()
-            & self.history.is_none()
-            & self.written.is_none()
+        self.clients.is_none() & self.rare.is_none() & self.ephemeral.is_none()
     }
 
     /// Returns whether a reader that has all ephemeral events before `number` finds only log events for everybody in
     /// its lanes, as in most logs.
     #[inline]
     pub(crate) fn is_plain_from(&self, number: u32) -> bool {
-        self.exceptions.is_none() && self.ephemeral.as_ref().is_none_or(|ephemeral| ephemeral.next() == number)
+        self.exceptions().is_none() && self.ephemeral.as_ref().is_none_or(|ephemeral| ephemeral.next() == number)
     }
 
     /// Returns whether the id of a reader's connection may decide what the reader gets.
     #[inline]
     pub(crate) fn asks_for_connection(&self) -> bool {
-        self.exceptions.is_some() || self.ephemeral.as_ref().is_some_and(|ephemeral| ephemeral.is_excepting())
+        self.exceptions().is_some() || self.ephemeral.as_ref().is_some_and(|ephemeral| ephemeral.is_excepting())
     }
 
     /// Returns what comes next after `after` in `view`, and from the ephemeral event `number` on.
@@ -94,7 +90,7 @@ impl Log {
     ) -> Option<&Bytes> {
         let newest = self.ephemeral.as_ref()?.newest(number)?;
         let is_in = newest.lane == BROADCAST || Some(newest.lane) == lane;
-        let is_for_all = newest.except.is_none() && self.exceptions.is_none();
+        let is_for_all = newest.except.is_none() && self.exceptions().is_none();
         let is_next = is_in && is_for_all && newest.place < end && self.first_of_all_after(lane, after).is_none();
         is_next.then_some(&newest.bytes)
     }

@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::{Log, retention::Retention};
+use super::Log;
 use crate::{footprint::Elastic as _, wire::cursor::Offset};
 
 /// The history of a log: the last ones of its events.
@@ -15,11 +15,6 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Returns `None` if everything that is held is history.
-    pub(super) fn of(retention: Retention) -> Option<Box<Self>> {
-        retention.is_lag_apart().then(Box::default)
-    }
-
     /// Adds an event to the history, which may have at most `max` events.
     pub(super) fn push(&mut self, offset: Offset, max: usize) {
         self.offsets.make_room();
@@ -42,25 +37,27 @@ impl History {
         self.before
     }
 
-    /// Returns how many bytes the history takes from the allocator.
+    /// Returns how many bytes the history owns.
     pub(super) fn footprint(&self) -> usize {
-        size_of::<Self>() + self.offsets.footprint()
+        self.offsets.footprint()
     }
 }
 
 impl Log {
     pub(super) fn add_to_history(&mut self, offset: Offset) {
-        if let Some(history) = &mut self.history {
-            history.push(offset, self.retention.max_events());
+        let max = self.max_history;
+        if let Some(history) = self.rare.as_mut().and_then(|rare| rare.history.as_mut()) {
+            history.push(offset, max);
         }
     }
 
     /// Returns how many events the log may hold now.
     pub(super) fn max_events(&self) -> usize {
-        match self.retention.after_finish_millis {
+        let Some(rare) = &self.rare else { return self.max_history };
+        match rare.after_finish_millis {
             Some(_) => usize::MAX,
-            None if self.is_read => self.retention.max_events().saturating_add(self.retention.lag),
-            None => self.retention.max_events(),
+            None if self.is_read => self.max_history.saturating_add(rare.lag),
+            None => self.max_history,
         }
     }
 
@@ -90,7 +87,7 @@ impl Log {
 
     /// Returns the highest offset that is no longer history. Events up to it may still be held for connected readers.
     pub(crate) fn before_history(&self) -> Offset {
-        self.history.as_ref().map_or(Offset::START, |history| history.before())
+        self.rare.as_ref().and_then(|rare| rare.history.as_ref()).map_or(Offset::START, History::before)
     }
 
     /// Returns the offsets of all held events, in order.

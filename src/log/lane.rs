@@ -1,8 +1,9 @@
 //! One lane of a channel's log: the broadcasts, or the events of one client.
 
+use bytes::Bytes;
+
 use super::{
     batch::{Batch, Limit},
-    custom::CustomIds,
     run::{Gone, Held},
     runs::Runs,
 };
@@ -11,11 +12,11 @@ use crate::wire::{cursor::Offset, encode::Sealed, name::CustomId};
 /// The held events of a lane, and what is known of evicted ones.
 #[derive(Default)]
 pub(super) struct Lane {
-    /// `None` if no event is held.
+    /// `None` if no event is held. Custom ids lie with them.
     runs: Option<Box<Runs>>,
     /// The newest event in the memory that it was published in, if there was a reader. A reader that is level takes the
     /// event from here and need not look any further.
-    newest: Option<Sealed>,
+    newest: Option<Bytes>,
     /// The offset of the last event, held or not, and of the one before it.
     last: Offset,
     before_last: Offset,
@@ -23,8 +24,6 @@ pub(super) struct Lane {
     evicted: Offset,
     /// The events up to here are too old. They count as evicted, and will be.
     hidden: Offset,
-    /// The custom ids of the held events; `None` in most lanes.
-    custom: Option<Box<CustomIds>>,
 }
 
 impl Lane {
@@ -33,12 +32,13 @@ impl Lane {
     }
 
     pub(super) fn push(&mut self, event: &Sealed, custom: Option<CustomId>, at: u64) {
-        if let Some(id) = custom {
-            self.custom.get_or_insert_default().insert(id, event.offset());
-        }
         (self.before_last, self.last) = (self.last, event.offset());
         self.newest = None;
-        self.runs.get_or_insert_default().push(event, at);
+        let runs = self.runs.get_or_insert_default();
+        if let Some(id) = custom {
+            runs.custom.get_or_insert_default().insert(id, event.offset());
+        }
+        runs.push(event, at);
     }
 
     /// Keeps the last event in the memory that it was published in, until the next one comes. It does not keep an event
@@ -46,7 +46,7 @@ impl Lane {
     /// for one of them.
     pub(super) fn keep(&mut self, event: Sealed) {
         if event.offset() == self.last && self.last > self.evicted() {
-            self.newest = Some(event);
+            self.newest = Some(event.into_bytes());
         }
     }
 
@@ -54,13 +54,13 @@ impl Lane {
     pub(super) fn evict(&mut self) -> Option<(Gone, Option<CustomId>)> {
         let runs = self.runs.as_mut()?;
         let gone = runs.evict()?;
+        let forgotten = runs.custom.as_mut().and_then(|custom| custom.forget(gone.offset));
+        runs.custom.take_if(|custom| custom.is_empty());
         if runs.is_empty() {
             // An idle lane costs as much as a new one.
             (self.runs, self.newest) = (None, None);
         }
         self.evicted = self.evicted.max(gone.offset);
-        let forgotten = self.custom.as_mut().and_then(|custom| custom.forget(gone.offset));
-        self.custom.take_if(|custom| custom.is_empty());
         Some((gone, forgotten))
     }
 
@@ -97,13 +97,13 @@ impl Lane {
     }
 
     pub(super) fn find(&self, id: &CustomId) -> Option<Offset> {
-        self.custom.as_ref()?.get(id).filter(|offset| *offset > self.hidden)
+        self.runs.as_ref()?.custom.as_ref()?.get(id).filter(|offset| *offset > self.hidden)
     }
 
     /// Returns the offset of the first event after `offset`.
     pub(super) fn first_after(&self, offset: Offset) -> Option<Offset> {
         match self.newest_after(offset)? {
-            Some(newest) => Some(newest.offset()),
+            Some(_) => Some(self.last),
             None => self.runs.as_ref()?.first_after(offset.max(self.hidden)),
         }
     }
@@ -125,8 +125,8 @@ impl Lane {
     /// Returns the event in the memory that it was published in, if that is kept.
     fn as_published<'a>(&'a self, held: Held<'a>) -> Held<'a> {
         match &self.newest {
-            Some(newest) if newest.offset() == held.offset => {
-                Held { offset: held.offset, bytes: newest.as_bytes(), shared: Some(newest.as_bytes()) }
+            Some(newest) if self.last == held.offset => {
+                Held { offset: held.offset, bytes: newest, shared: Some(newest) }
             }
             _ => held,
         }
@@ -135,7 +135,7 @@ impl Lane {
     /// Reads the events after `offset` and before `end`, as far as they lie in one piece and within `limit`.
     pub(super) fn read(&mut self, offset: Offset, end: Offset, limit: Limit) -> Option<Batch> {
         match self.newest_after(offset)? {
-            Some(newest) => Some(Batch::One(newest.clone())),
+            Some(newest) => Some(Batch::One(Sealed::new(self.last, newest.clone()))),
             None => self.runs.as_mut()?.read(offset.max(self.hidden), end, limit),
         }
     }
@@ -143,28 +143,26 @@ impl Lane {
     /// Returns the offset that [`read`](Self::read) reaches at least, if nothing ends it.
     pub(super) fn reach(&self, offset: Offset, limit: Limit) -> Option<Offset> {
         match self.newest_after(offset)? {
-            Some(newest) => Some(newest.offset()),
+            Some(_) => Some(self.last),
             None => self.runs.as_ref()?.reach(offset.max(self.hidden), limit),
         }
     }
 
     /// Returns `Some(None)` if there is nothing after `offset`, and the newest event if it is the only one and was
     /// kept. Most readers that are level need no more than this.
-    fn newest_after(&self, offset: Offset) -> Option<Option<&Sealed>> {
+    fn newest_after(&self, offset: Offset) -> Option<Option<&Bytes>> {
         (self.last > offset).then(|| self.newest.as_ref().filter(|_| self.before_last <= offset))
     }
 
     /// Frees at most `most` pieces of memory, and counts `most` down. Returns whether none are left. Don't use the lane
     /// after this.
     pub(super) fn free_some(&mut self, most: &mut usize) -> bool {
-        let custom = self.custom.as_mut().is_none_or(|custom| custom.free_some(most));
-        custom && self.runs.as_mut().is_none_or(|runs| runs.free_some(most))
+        self.runs.as_mut().is_none_or(|runs| runs.free_some(most))
     }
 
     /// Returns how many bytes the lane takes from the allocator.
     pub(super) fn footprint(&self) -> usize {
-        let newest = self.newest.as_ref().map_or(0, |newest| Runs::footprint_of_newest(newest.as_bytes().len()));
-        let custom = self.custom.as_ref().map_or(0, |custom| custom.footprint());
-        self.runs.as_ref().map_or(0, |runs| runs.footprint()) + newest + custom
+        let newest = self.newest.as_ref().map_or(0, |newest| Runs::footprint_of_newest(newest.len()));
+        self.runs.as_ref().map_or(0, |runs| runs.footprint()) + newest
     }
 }

@@ -16,13 +16,11 @@ impl Log {
 
     /// Like [`footprint`](Self::footprint), if the broadcasts take so many bytes.
     fn footprint_with(&self, broadcasts: usize) -> Footprint {
-        let exceptions = self.exceptions.as_ref().map_or(0, |exceptions| exceptions.footprint());
         let clients = self.clients.as_ref().map_or(0, |clients| clients.footprint());
-        let history = self.history.as_ref().map_or(0, |history| history.footprint());
-        let written = self.written.as_ref().map_or(0, |written| written.footprint());
+        let rare = self.rare.as_ref().map_or(0, |rare| rare.footprint());
         let ephemeral = self.footprint_of_ephemeral();
         Footprint {
-            all: broadcasts + clients + exceptions + history + written + ephemeral,
+            all: broadcasts + clients + rare + ephemeral,
             pinned: self.clients.as_ref().map_or(0, |clients| clients.read()) * Self::READ_LANE,
             marks: self.footprint_of_marks(),
             ephemeral,

@@ -7,12 +7,12 @@ impl Log {
     /// Notes that the next event, which goes into this lane and gets this offset, excludes some readers of the lane.
     pub(crate) fn exclude(&mut self, lane: LaneId, offset: Offset, except: Box<Except>) {
         let previous = self.lane(lane).map_or(Offset::START, Lane::evicted_with_all);
-        self.exceptions.get_or_insert_default().insert(offset, previous, except);
+        self.rare.get_or_insert_default().exceptions.get_or_insert_default().insert(offset, previous, except);
     }
 
     /// Returns whether any known event excludes some readers of its lane.
     pub(crate) fn has_exceptions(&self) -> bool {
-        self.exceptions.is_some()
+        self.exceptions().is_some()
     }
 
     /// Returns the highest offset in `view` that is no longer held.
@@ -59,7 +59,7 @@ impl Log {
     /// If the event with this offset is in the lanes of `view` but excludes its reader, returns the offset of the event
     /// before it in its lane.
     pub(super) fn before_excluded(&self, offset: Offset, view: View<'_>) -> Option<Offset> {
-        self.exceptions.as_ref()?.before(offset, self.who(view))
+        self.exceptions()?.before(offset, self.who(view))
     }
 
     /// Returns the offsets of the held events in `view` with this custom id: at most one in each lane.

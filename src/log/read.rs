@@ -57,7 +57,7 @@ impl Log {
     pub(crate) fn first_after(&self, view: View<'_>, mut after: Offset) -> Option<Offset> {
         loop {
             let first = self.first_of_all_after(view.client, after)?;
-            if self.exceptions.is_none() || self.before_excluded(first, view).is_none() {
+            if self.exceptions().is_none() || self.before_excluded(first, view).is_none() {
                 return Some(first);
             }
             after = first;
@@ -92,7 +92,7 @@ impl Log {
     /// Reads the next batch after `after` and before `end`. If there is an event after `after`, the first one must be
     /// before `end`.
     pub(crate) fn read_before(&mut self, view: View<'_>, after: Offset, end: Offset, limit: Limit) -> Option<Batch> {
-        let Some(exceptions) = &self.exceptions else { return self.read_all_before(view.client, after, end, limit) };
+        let Some(exceptions) = self.exceptions() else { return self.read_all_before(view.client, after, end, limit) };
         // The reader sees what lies between the events that exclude it.
         let first = self.first_after(view, after)?.before().max(after);
         let end = exceptions.end_after(first, self.who(view)).min(end);

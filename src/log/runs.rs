@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 use super::{
     batch::{Batch, Limit},
+    custom::CustomIds,
     memory::SHARED,
     run::{CHUNK, Gone, Held, Run},
 };
@@ -35,6 +36,8 @@ pub(super) struct Runs {
     size: usize,
     /// The bytes that the frozen runs take from the allocator.
     frozen_footprint: usize,
+    /// The custom ids among the events, if there are any: few channels have one.
+    pub(super) custom: Option<Box<CustomIds>>,
 }
 
 /// An event of this size is a run of its own, so that it need not be copied.
@@ -113,18 +116,20 @@ impl Runs {
         })
     }
 
-    /// Frees at most `most` runs, and counts `most` down. Returns whether none are left. Don't use it after this.
+    /// Frees at most `most` custom ids and runs, and counts `most` down. Returns whether none are left. Don't use it after this.
     pub(super) fn free_some(&mut self, most: &mut usize) -> bool {
+        let custom = self.custom.as_mut().is_none_or(|custom| custom.free_some(most));
         while *most > 0 && !self.frozen.is_empty() {
             self.pop_frozen();
             *most -= 1;
         }
-        self.frozen.is_empty()
+        custom && self.frozen.is_empty()
     }
 
     /// Returns how many bytes the runs take from the allocator.
     pub(super) fn footprint(&self) -> usize {
-        size_of::<Self>() + self.frozen.footprint() + self.frozen_footprint + self.tail.footprint()
+        let custom = self.custom.as_ref().map_or(0, |custom| custom.footprint());
+        size_of::<Self>() + self.frozen.footprint() + self.frozen_footprint + self.tail.footprint() + custom
     }
 
     /// Returns how many bytes an event of this length takes if it is also kept as it was published.

@@ -12,16 +12,31 @@ pub(crate) struct Tombstone {
     pub(crate) broadcast: Offset,
     /// The clients' marks, if there is anything to remember of clients.
     pub(crate) marks: Option<Box<Marks>>,
-    /// Whom the last events excluded, if they excluded anybody.
-    pub(crate) exceptions: Option<Box<Exceptions>>,
-    pub(crate) finished: bool,
-    /// The offset of the last event, if it is known and the channel was not closed after it.
-    pub(crate) last: Offset,
-    /// The highest fence of an append.
-    pub(crate) fence: Option<u64>,
+    /// What few channels have. `None` if this channel has none of it.
+    pub(crate) rare: Option<Box<Bequest>>,
     /// The channel began after this offset. Anything up to here that is gone belonged to an earlier channel, or to one
     /// that is forgotten.
     pub(crate) since: Offset,
+    pub(crate) finished: bool,
+    /// Whether the highest evicted offset is that of the last event. `false` if the channel was closed after that event, or
+    /// if the last event is not known.
+    pub(crate) knows_last: bool,
+}
+
+/// The part of a tombstone that most channels don't have.
+#[derive(Default)]
+pub(crate) struct Bequest {
+    /// Whom the last events excluded, if they excluded anybody.
+    pub(crate) exceptions: Option<Box<Exceptions>>,
+    /// The highest fence of an append.
+    pub(crate) fence: Option<u64>,
+}
+
+impl Bequest {
+    /// Returns `None` if there is neither.
+    pub(super) fn of(exceptions: Option<Box<Exceptions>>, fence: Option<u64>) -> Option<Box<Self>> {
+        (exceptions.is_some() || fence.is_some()).then(|| Box::new(Self { exceptions, fence }))
+    }
 }
 
 /// What is known of a log, for one reader.
@@ -52,7 +67,7 @@ impl Epitaph {
 
 impl Tombstone {
     pub(crate) fn read(&self, client: Option<&ClientId>) -> Epitaph {
-        let (missed, highest) = (self.missed(client), self.highest().max(self.last));
+        let (missed, highest) = (self.missed(client), self.highest());
         Epitaph { missed, highest, since: self.since, finished: self.finished }
     }
 
@@ -66,7 +81,7 @@ impl Tombstone {
     fn missed(&self, client: Option<&ClientId>) -> Offset {
         let who = Who { client, connection: None };
         let for_them = |mut missed| {
-            while let Some(previous) = self.exceptions.as_ref().and_then(|exceptions| exceptions.before(missed, who)) {
+            while let Some(previous) = self.exceptions().and_then(|exceptions| exceptions.before(missed, who)) {
                 missed = previous;
             }
             missed
@@ -75,20 +90,34 @@ impl Tombstone {
         for_them(self.broadcast).max(own.unwrap_or_default())
     }
 
-    /// Returns how many bytes the exceptions take from the allocator.
-    pub(crate) fn footprint_of_exceptions(&self) -> usize {
-        self.exceptions.as_ref().map_or(0, |exceptions| exceptions.footprint())
+    fn exceptions(&self) -> Option<&Exceptions> {
+        self.rare.as_ref()?.exceptions.as_deref()
+    }
+
+    /// The highest fence of an append.
+    pub(crate) fn fence(&self) -> Option<u64> {
+        self.rare.as_ref()?.fence
+    }
+
+    /// Returns the offset of the last event, or the start if it is not known or the channel was closed after it.
+    pub(crate) fn last(&self) -> Offset {
+        if self.knows_last { self.highest() } else { Offset::START }
+    }
+
+    /// Returns how many bytes the rare part takes from the allocator.
+    pub(crate) fn footprint_of_rare(&self) -> usize {
+        let exceptions = self.exceptions().map_or(0, Exceptions::footprint);
+        self.rare.as_ref().map_or(0, |_| size_of::<Bequest>()) + exceptions
     }
 
     /// Returns whether the tombstone must be kept whatever else is forgotten.
     pub(crate) fn is_special(&self) -> bool {
-        self.finished || self.fence.is_some()
+        self.finished || self.fence().is_some()
     }
 
     /// Forgets that the channel was finished and what its last event was, because the channel was closed.
     pub(crate) fn reopen(&mut self) {
-        let highest = self.highest().max(self.last);
-        (self.finished, self.last, self.since) = (false, Offset::START, highest);
+        (self.finished, self.knows_last, self.since) = (false, false, self.highest());
     }
 
     /// Returns the highest evicted offset.

@@ -1,5 +1,4 @@
-//! What a log knows of its writers: the idempotency keys of the events that it holds, and the highest fence. Most logs
-//! have neither.
+//! What a log knows of its writers: the idempotency keys of the events that it holds. Most logs have none.
 
 use std::collections::VecDeque;
 
@@ -29,8 +28,6 @@ impl First {
 
 #[derive(Default)]
 pub(super) struct Written {
-    /// The highest fence of an append.
-    pub(super) fence: Option<u64>,
     by_key: Table<IdempotencyKey, First>,
     /// The keys of the held events, in the order of the events.
     held: VecDeque<(Offset, IdempotencyKey)>,
@@ -39,10 +36,6 @@ pub(super) struct Written {
 }
 
 impl Written {
-    pub(super) fn of_fence(fence: u64) -> Self {
-        Self { fence: Some(fence), ..Self::default() }
-    }
-
     /// Remembers the key of the last event. The log must not hold another event with that key.
     pub(super) fn remember(&mut self, key: IdempotencyKey, first: First) {
         self.texts += key.heap() + first.heap();
@@ -73,11 +66,6 @@ impl Written {
         !self.held.is_empty()
     }
 
-    /// Returns whether nothing is known of any writer.
-    pub(super) fn is_void(&self) -> bool {
-        self.fence.is_none() && !self.holds_keys()
-    }
-
     /// Frees at most `most` keys, and counts `most` down. Returns whether none are left.
     pub(super) fn free_some(&mut self, most: &mut usize) -> bool {
         while *most > 0 && !self.held.is_empty() {
@@ -101,25 +89,25 @@ impl Log {
 
     /// The highest fence of an append.
     pub(crate) fn fence(&self) -> Option<u64> {
-        self.written.as_ref()?.fence
+        self.rare.as_ref()?.fence
     }
 
     /// Notes an append with this fence.
     pub(crate) fn raise_fence(&mut self, fence: u64) {
-        let written = self.written.get_or_insert_default();
-        written.fence = written.fence.max(Some(fence));
+        let rare = self.rare.get_or_insert_default();
+        rare.fence = rare.fence.max(Some(fence));
     }
 
     /// Returns the first event with this key, if it is held.
     pub(crate) fn first_with(&self, key: &IdempotencyKey) -> Option<&First> {
-        self.written.as_ref()?.first_with(key)
+        self.rare.as_ref()?.written.as_ref()?.first_with(key)
     }
 
     /// Remembers the key of the last event for as long as the event is held.
     pub(crate) fn remember(&mut self, key: IdempotencyKey, first: First) {
         // The event may have been evicted by later events of the same append.
         if self.oldest().is_some_and(|oldest| oldest <= first.offset) {
-            self.written.get_or_insert_default().remember(key, first);
+            self.rare.get_or_insert_default().written.get_or_insert_default().remember(key, first);
         }
     }
 }
@@ -156,9 +144,9 @@ mod tests {
         // Events without a key are evicted too.
         (1..=990).for_each(|n| written.forget(Offset::new(n)));
         assert_eq!((written.first_with(&key(990)), written.first_with(&key(991))), (None, Some(&first(991))));
-        assert!(!written.is_void() && written.footprint() < full / 20);
+        assert!(written.holds_keys() && written.footprint() < full / 20);
         (991..=1_000).for_each(|n| written.forget(Offset::new(n)));
-        assert_eq!((written.is_void(), written.texts), (true, 0));
+        assert_eq!((written.holds_keys(), written.texts), (false, 0));
     }
 
     #[test]
@@ -187,7 +175,7 @@ mod tests {
         log.raise_fence(7);
         log.raise_fence(3);
         let (tombstone, remains) = log.bury();
-        assert_eq!((log.footprint().all, tombstone.last, tombstone.fence), (0, Offset::new(10), Some(7)));
+        assert_eq!((log.footprint().all, tombstone.last(), tombstone.fence()), (0, Offset::new(10), Some(7)));
         let mut remains = remains.unwrap();
         assert!(remains.free_some(3) && !remains.free_some(100));
         let again = Log::new(retention, tombstone, now);

@@ -76,14 +76,14 @@ impl Mirror {
     /// so that readers may be ahead of what is missing.
     pub(crate) fn interrupt(&self) -> bool {
         let mut state = self.channel.look();
-        let Some(coverage) = &mut state.coverage else { return false };
+        let Some(coverage) = state.coverage_mut() else { return false };
         (coverage.broken, coverage.early) = (true, None);
         coverage.loaded
     }
 
     /// A read has failed.
     pub(crate) fn read_failed(&self) {
-        if let Some(coverage) = &mut self.channel.look().coverage {
+        if let Some(coverage) = self.channel.look().coverage_mut() {
             coverage.early = None;
         }
     }
@@ -96,17 +96,13 @@ impl Mirror {
     /// The offset after which the channel has to be read.
     pub(crate) fn read_after(&self) -> Offset {
         let state = self.channel.look();
-        state
-            .coverage
-            .as_ref()
-            .filter(|coverage| coverage.loaded)
-            .map_or(Offset::START, |coverage| coverage.whole_up_to())
+        state.coverage().filter(|coverage| coverage.loaded).map_or(Offset::START, |coverage| coverage.whole_up_to())
     }
 
     /// The channel's last event that it has, if it is whole.
     pub(crate) fn tail(&self) -> Option<Offset> {
         let state = self.channel.look();
-        state.coverage.as_ref().filter(|coverage| coverage.is_whole()).map(|coverage| coverage.tail)
+        state.coverage().filter(|coverage| coverage.is_whole()).map(|coverage| coverage.tail)
     }
 
     /// Takes in an event of the feed.
@@ -114,7 +110,7 @@ impl Mirror {
         let channel = self.channel.clone();
         let mut state = channel.change();
         if let Some(pushed) = self.refuse(&mut state, entry.offset, entry.previous) {
-            if let Some(early) = state.coverage.as_mut().and_then(|coverage| coverage.early.as_mut()) {
+            if let Some(early) = state.coverage_mut().and_then(|coverage| coverage.early.as_mut()) {
                 early.keep(entry, hub.settings.limits.hub_bytes / EARLY_PART);
             }
             return pushed;
@@ -135,7 +131,7 @@ impl Mirror {
 
     /// Why what the feed brought can't be taken in, if it can't. Otherwise the mirror has come this far.
     fn refuse(&mut self, state: &mut State, offset: Offset, previous: Offset) -> Option<Pushed> {
-        let Some(coverage) = &mut state.coverage else { return Some(Pushed::Known) };
+        let Some(coverage) = state.coverage_mut() else { return Some(Pushed::Known) };
         if !coverage.is_whole() {
             self.seen = self.seen.max(offset);
             return Some(Pushed::Known);
@@ -156,7 +152,7 @@ impl Mirror {
     /// the mirror has everything up to `level`, at which the store was asked.
     pub(crate) fn is_behind(&self, head: Head, level: Offset) -> bool {
         let mut state = self.channel.look();
-        let Some(coverage) = state.coverage.as_mut().filter(|coverage| coverage.is_whole()) else { return false };
+        let Some(coverage) = state.coverage_mut().filter(|coverage| coverage.is_whole()) else { return false };
         let is_behind = head.offset > coverage.tail;
         if !is_behind && coverage.knows(head) {
             coverage.loaded_at = coverage.loaded_at.max(level);
@@ -168,7 +164,7 @@ impl Mirror {
     /// loaded, and the feed carried it before the store was asked.
     pub(crate) fn compare(&mut self, head: Head, level: Offset) -> Compared {
         let mut state = self.channel.change();
-        let Some(coverage) = &mut state.coverage else { return Compared::Whole };
+        let Some(coverage) = state.coverage_mut() else { return Compared::Whole };
         if head.offset < coverage.tail && head.offset > Offset::START {
             return Compared::Lost;
         }
@@ -195,7 +191,7 @@ impl Mirror {
             whole.then(|| std::mem::take(&mut held.marks).into_tombstone(held.finished, held.since)),
         );
         let mut state = self.channel.change();
-        let Some(coverage) = &mut state.coverage else { return Filled::Whole };
+        let Some(coverage) = state.coverage_mut() else { return Filled::Whole };
         let (before, early) = (coverage.loaded.then_some(coverage.tail), coverage.early.take());
         let missed_close = has_missed_close(coverage, &held);
         if let Some(refused) = refuse(coverage, after, &held, gone) {
@@ -236,8 +232,8 @@ impl Mirror {
     /// Forgets everything: from now on the log is of this epoch, and has to be read.
     pub(crate) fn restart(&mut self, hub: &Hub, epoch: Epoch) {
         let mut state = self.channel.change();
-        let Some(coverage) = &mut state.coverage else { return };
-        **coverage = Coverage { wanted: coverage.wanted, ..Coverage::none(epoch) };
+        let Some(coverage) = state.coverage_mut() else { return };
+        *coverage = Coverage { wanted: coverage.wanted, ..Coverage::none(epoch) };
         (self.seen, self.sought) = (Offset::START, Offset::START);
         let forgotten = state.log.restart(Tombstone::default());
         let all = state.readers.wake_all();

@@ -52,7 +52,7 @@ impl Mirror {
             return Wakeups::default();
         }
         let mut state = self.channel.change();
-        if !state.coverage.as_ref().is_some_and(|coverage| coverage.is_whole()) {
+        if !state.coverage().is_some_and(|coverage| coverage.is_whole()) {
             let lost = state.readers.live();
             drop(state);
             self.channel.count_dropped(u64::try_from(lost).unwrap_or(u64::MAX));

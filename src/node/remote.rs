@@ -126,7 +126,9 @@ impl Remote {
         let end = places.iter().filter(|place| !place.repeated).map(|place| place.cursor).next_back();
         if let Some(end) = end.filter(|_| last) {
             // Before the offset is known here: a reader that comes after that starts with what is left.
-            hub.with_existing(name, |state| state.coverage.iter_mut().for_each(|coverage| coverage.finishes_at(end)));
+            hub.with_existing(name, |state| {
+                state.coverage_mut().into_iter().for_each(|coverage| coverage.finishes_at(end))
+            });
         }
         let mut sent = Vec::with_capacity(own.len());
         places.iter().for_each(|place| self.link.learn(place.cursor));

@@ -42,7 +42,7 @@ impl Grave {
     /// are taken.
     fn footprint(&self) -> usize {
         let marks = self.tombstone.marks.as_ref().map_or(0, |_| size_of::<Marks>());
-        size_of::<(u64, Self)>() * 11 / 6 + self.channel.heap() + marks + self.tombstone.footprint_of_exceptions()
+        size_of::<(u64, Self)>() * 11 / 6 + self.channel.heap() + marks + self.tombstone.footprint_of_rare()
     }
 
     fn marks(&self) -> usize {
@@ -209,7 +209,7 @@ mod tests {
             }
             let held = graves.graves.len();
             let forgotten = count - held;
-            assert!(held > 450 && graves.watermark.get() == forgotten as u64);
+            assert!(held > 600 && graves.watermark.get() == forgotten as u64);
             assert_eq!(broadcast(&mut graves, 1), forgotten as u64);
             assert_eq!(broadcast(&mut graves, forgotten + 1), forgotten as u64 + 1);
             assert_eq!(broadcast(&mut graves, count), count as u64);

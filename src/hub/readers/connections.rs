@@ -58,7 +58,7 @@ impl Connections {
 impl Readers {
     /// The id that a reader's connection has announced.
     pub(crate) fn connection(&self, id: ReaderId) -> Option<&ConnectionId> {
-        self.all.get(id.0)?.seat.connection()
+        self.all.get(id.key())?.seat.connection()
     }
 
     /// How many live readers get an event for all of them, or for a client's, that excludes some.
@@ -80,8 +80,8 @@ impl Readers {
     /// How many live readers of a client have announced this id.
     fn of_under(&self, lane: LaneId, connection: Option<&ConnectionId>) -> usize {
         let Some(connection) = connection else { return 0 };
-        let first = self.client(lane).and_then(|client| self.all.get(client.first?.0));
-        let all = std::iter::successors(first, |reader| self.all.get(reader.next?.0));
+        let first = self.client(lane).and_then(|client| self.all.get(client.first?.key()));
+        let all = std::iter::successors(first, |reader| self.all.get(reader.next?.key()));
         all.filter(|reader| reader.seat.connection() == Some(connection)).count()
     }
 }

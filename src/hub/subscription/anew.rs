@@ -38,7 +38,7 @@ impl Subscription {
         self.positions
             .as_slice()
             .iter()
-            .all(|position| position.channel.look().coverage.as_ref().is_none_or(|coverage| coverage.is_whole()))
+            .all(|position| position.channel.look().coverage().is_none_or(|coverage| coverage.is_whole()))
     }
 
     /// One of its channels has never had an event.
