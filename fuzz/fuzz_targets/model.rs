@@ -3,7 +3,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use model::{After, Id, New, Op};
+use model::{After, Id, New, Op, Options};
 use tower_sse::{Duplicates, Start};
 
 #[path = "../../tests/model/model.rs"]
@@ -30,7 +30,7 @@ impl Arbitrary<'_> for Case {
 
 fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {
     let channel = bytes.int_in_range(0..=2)?;
-    Ok(match bytes.int_in_range(0..=15u8)? {
+    Ok(match bytes.int_in_range(0..=18u8)? {
         0..=3 => Op::Publish {
             channel,
             target: bytes.int_in_range(0..=2)?,
@@ -43,7 +43,7 @@ fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {
             channels: bytes.int_in_range(1..=7)?,
             client: bytes.int_in_range(0..=2)?,
             tab: bytes.arbitrary()?,
-            options: (start(bytes)?, duplicates(bytes)?),
+            options: options(bytes)?,
             id: id(bytes)?,
         },
         6 | 7 => Op::Poll { reader: index(bytes)?, times: bytes.int_in_range(1..=4)? },
@@ -67,6 +67,14 @@ fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {
             last: bytes.ratio(1, 25)?,
         },
         13 if bytes.ratio(1, 4)? => Op::End { channel, fence: fence(bytes)? },
+        16 => Op::Info { channel },
+        17 => Op::Reauthorize { client: bytes.int_in_range(1..=2)?, channels: bytes.int_in_range(0..=7)? },
+        18 => Op::Read {
+            channel,
+            client: bytes.int_in_range(0..=2)?,
+            after: id(bytes)?,
+            limit: bytes.int_in_range(0..=5)?,
+        },
         14 | 15 => Op::Pass { channel, target: bytes.int_in_range(0..=2)?, except: except(bytes)? },
         _ => Op::Recent { channel, client: bytes.int_in_range(0..=2)?, n: bytes.int_in_range(0..=5)? },
     })
@@ -96,11 +104,17 @@ fn index(bytes: &mut Unstructured<'_>) -> Result<usize> {
     Ok(usize::from(bytes.arbitrary::<u8>()?))
 }
 
+fn options(bytes: &mut Unstructured<'_>) -> Result<Options> {
+    let (start, duplicates) = (start(bytes)?, duplicates(bytes)?);
+    Ok(Options { start, duplicates, existing: bytes.ratio(1, 5)?, recheck: bytes.arbitrary()? })
+}
+
 fn start(bytes: &mut Unstructured<'_>) -> Result<Start> {
-    Ok(match bytes.int_in_range(0..=5usize)? {
+    Ok(match bytes.int_in_range(0..=6usize)? {
         0 => Start::Live,
         1 => Start::Earliest,
-        n => Start::Last(n - 2),
+        2 => Start::Whole,
+        n => Start::Last(n - 3),
     })
 }
 

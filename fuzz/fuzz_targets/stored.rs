@@ -28,7 +28,10 @@ use tokio::{runtime::Builder, sync::mpsc, time::timeout};
 use tower_sse::{
     BackendError, ChannelName, ClientId, Cursor, Delivery, Epoch, EventId, GapReason, Grant, KeepAlive, Offset,
     OpenOptions, Publisher, Retention, SseBody, Start, Subscription,
-    backend::{Append, Appended, Backend, BackendFuture, Entry, Head, Heads, Held, Message, Messages, Request, Requests, stored},
+    backend::{
+        Append, Appended, Backend, BackendFuture, Entry, Head, Heads, Held, Message, Messages, Request, Requests,
+        stored,
+    },
 };
 
 #[derive(Debug, Arbitrary)]
@@ -53,7 +56,10 @@ enum Reply<'a> {
         clients: Vec<(Client<'a>, Text<'a>)>,
         entries: Vec<Stored<'a>>,
     },
-    None { hub: Hub<'a>, mark: Text<'a> },
+    None {
+        hub: Hub<'a>,
+        mark: Text<'a>,
+    },
     Any(Tree<'a>),
 }
 
@@ -133,8 +139,18 @@ enum Data<'a> {
 
 #[derive(Debug, Arbitrary)]
 enum Pushed<'a> {
-    Event { epoch: u8, at: Text<'a>, previous: Text<'a>, last: bool, event: Event<'a> },
-    End { epoch: u8, at: Text<'a>, previous: Text<'a> },
+    Event {
+        epoch: u8,
+        at: Text<'a>,
+        previous: Text<'a>,
+        last: bool,
+        event: Event<'a>,
+    },
+    End {
+        epoch: u8,
+        at: Text<'a>,
+        previous: Text<'a>,
+    },
     /// Several of them in one.
     Several(Vec<Pushed<'a>>),
     Closed,
