@@ -40,12 +40,16 @@ async fn fill(redis: &Redis, events: usize, targeted: bool, retention: Retention
 }
 
 /// The commands that Redis ran meanwhile, except those that ask for the counts.
+///
+/// Once a second a connection also checks on its server. A new one has just done so.
 async fn commands<T>(
     store: &RedisStore,
-    work: impl Future<Output = Result<T, BackendError>>,
+    work: impl AsyncFnOnce(&Redis) -> Result<T, BackendError>,
 ) -> (HashMap<String, usize>, T) {
+    let redis = store.backend();
+    redis.heads(Vec::new()).await.unwrap();
     store.command(&["CONFIG", "RESETSTAT"]);
-    let done = work.await.unwrap();
+    let done = work(&redis).await.unwrap();
     let calls = store.calls().into_iter().filter(|(name, _)| name != "info" && !name.starts_with("config"));
     (calls.collect(), done)
 }
@@ -71,7 +75,7 @@ async fn a_smaller_retention_is_reached_in_slices() {
     store.let_a_day_pass();
     let mut left = held_in(&store);
     while left > 10 {
-        let (ran, _) = commands(&store, redis.append(append(0, None, small))).await;
+        let (ran, _) = commands(&store, async |redis| redis.append(append(0, None, small)).await).await;
         let before = std::mem::replace(&mut left, held_in(&store));
         assert!(before + 1 - left <= 210, "{before} events, and then {left}");
         assert!(left == 10 || before - left >= 190, "{before} events, and then {left}");
@@ -96,7 +100,7 @@ async fn events_that_are_too_old_are_evicted_in_slices_and_read_by_nobody() {
     store.let_a_day_pass();
     let read = redis.read(CHANNEL, Offset::START, brief).await.unwrap();
     assert_eq!((read.entries.len(), read.marks.broadcast), (1, Offset::new(500)));
-    let (ran, _) = commands(&store, redis.append(append(0, None, brief))).await;
+    let (ran, _) = commands(&store, async |redis| redis.append(append(0, None, brief)).await).await;
     assert!((290..=310).contains(&held_in(&store)), "{}", held_in(&store));
     assert!(sum(&ran) < 40, "{ran:?}");
 }
@@ -107,12 +111,15 @@ async fn a_publish_costs_the_same_however_many_clients_a_channel_has() {
     for clients in [3, 2_000] {
         let Some(store) = RedisStore::begin().await else { return };
         let redis = store.backend();
-        let brief = Retention::new().events(100).age(Duration::from_secs(1));
-        fill(&redis, clients, true, brief).await;
-        let (one_more, _) = commands(&store, redis.append(append(0, Some(client(1)), brief))).await;
+        let lasting = Retention::new().events(100);
+        let brief = lasting.age(Duration::from_secs(1));
+        fill(&redis, clients, true, lasting).await;
+        let (one_more, _) =
+            commands(&store, async |redis| redis.append(append(0, Some(client(1)), lasting)).await).await;
         tokio::time::sleep(Duration::from_millis(1_100)).await;
-        let (all_too_old, _) = commands(&store, redis.append(append(0, None, brief))).await;
-        let (closing, _) = commands(&store, redis.close(CHANNEL)).await;
+        store.let_a_day_pass();
+        let (all_too_old, _) = commands(&store, async |redis| redis.append(append(0, None, brief)).await).await;
+        let (closing, _) = commands(&store, async |redis| redis.close(CHANNEL).await).await;
         costs.push([one_more, all_too_old, closing].map(|ran| sum(&ran)));
     }
     let [few, many] = costs.try_into().unwrap();
@@ -125,9 +132,10 @@ async fn a_batch_takes_one_script_and_one_push() {
     let redis = store.backend();
     // From here on Redis knows the script.
     redis.append(append(0, None, generous())).await.unwrap();
-    let (alone, _) = commands(&store, redis.append(append(0, None, generous()))).await;
+    let (alone, _) = commands(&store, async |redis| redis.append(append(0, None, generous())).await).await;
     let events = (0..100).map(|n| NewEvent::new(Bytes::from(format!("data: {n}\n")))).collect();
-    let (together, appended) = commands(&store, redis.append(Append::new(CHANNEL, events, generous()))).await;
+    let (together, appended) =
+        commands(&store, async |redis| redis.append(Append::new(CHANNEL, events, generous())).await).await;
     let Appended::At(places) = appended else { panic!("{appended:?}") };
     assert_eq!((places.len(), together["evalsha"], together["publish"], together["xadd"]), (100, 1, 1, 100));
     // Each event costs one command, and all else is done once.
@@ -182,12 +190,12 @@ async fn a_long_channel_is_read_in_pages_outside_of_scripts() {
     fill(&redis, 1_000, false, generous()).await;
     // From here on Redis knows the script.
     redis.read(CHANNEL, Offset::START, generous()).await.unwrap();
-    let (ran, held) = commands(&store, redis.read(CHANNEL, Offset::START, generous())).await;
+    let (ran, held) = commands(&store, async |redis| redis.read(CHANNEL, Offset::START, generous()).await).await;
     let all: Vec<_> = (1..=1_000).map(Offset::new).collect();
     assert_eq!(held.entries.iter().map(|entry| entry.offset).collect::<Vec<_>>(), all);
     // The script reads the newest sixteen events; the rest is read 128 at a time.
     assert_eq!((ran["evalsha"], ran["xrevrange"]), (1, 1 + 984_usize.div_ceil(128)));
-    let (ran, held) = commands(&store, redis.read(CHANNEL, Offset::new(995), generous())).await;
+    let (ran, held) = commands(&store, async |redis| redis.read(CHANNEL, Offset::new(995), generous()).await).await;
     assert_eq!((held.entries.len(), ran["xrevrange"]), (5, 1));
     // Large events are read fewer at a time.
     let large = |n: usize| {
@@ -198,7 +206,7 @@ async fn a_long_channel_is_read_in_pages_outside_of_scripts() {
     for n in 0..6 {
         redis.append(large(n)).await.unwrap();
     }
-    let (ran, held) = commands(&store, redis.read(CHANNEL, Offset::START, generous())).await;
+    let (ran, held) = commands(&store, async |redis| redis.read(CHANNEL, Offset::START, generous()).await).await;
     assert_eq!((held.entries.len(), ran["xrevrange"]), (6, 6));
 }
 
@@ -210,12 +218,14 @@ async fn a_page_of_a_long_channel_costs_no_more_than_its_events() {
     let retention = Some(generous());
     let read = async |after: u64, limit: usize| {
         let after = Offset::new(after);
-        let (ran, held) = commands(&store, redis.read_some(CHANNEL, after, retention, limit, Progress::new())).await;
+        let (ran, held) =
+            commands(&store, async |redis| redis.read_some(CHANNEL, after, retention, limit, Progress::new()).await)
+                .await;
         let offsets: Vec<_> = held.entries.iter().map(|entry| entry.offset.get()).collect();
         assert_eq!((ran["evalsha"], held.head), (1, Offset::new(5_000)), "{ran:?}");
         (sum(&ran), ran["xrange"], offsets, held.more)
     };
-    let about = async || commands(&store, redis.about(CHANNEL, retention, Progress::new())).await;
+    let about = async || commands(&store, async |redis| redis.about(CHANNEL, retention, Progress::new()).await).await;
     // From here on Redis knows the scripts.
     let _ = (redis.read_some(CHANNEL, Offset::START, retention, 1, Progress::new()).await, about().await);
     for after in [0, 2_000, 4_980] {
@@ -357,7 +367,8 @@ async fn no_more_than_ten_thousand_clients_are_remembered_and_nothing_is_hidden(
     let redis = store.backend();
     let retention = Retention::new().events(100);
     fill(&redis, 10_000, true, retention).await;
-    let (ran, appended) = commands(&store, redis.append(append(0, Some(client(10_000)), retention))).await;
+    let (ran, appended) =
+        commands(&store, async |redis| redis.append(append(0, Some(client(10_000)), retention)).await).await;
     assert!(matches!(appended, Appended::At(_)) && sum(&ran) < 40, "{ran:?}");
     let held = redis.read(CHANNEL, Offset::START, retention).await.unwrap();
     assert_eq!(held.marks.clients.len(), 10_000);
