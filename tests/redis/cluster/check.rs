@@ -156,7 +156,7 @@ impl Got {
     }
 }
 
-fn split(id: &str) -> (&str, u64) {
+pub fn split(id: &str) -> (&str, u64) {
     let (epoch, offset) = id.split_once('-').unwrap();
     (epoch, offset.parse().unwrap())
 }

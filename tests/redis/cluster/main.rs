@@ -2,7 +2,8 @@
 //! its connections to Redis, nodes and Redis are killed, and Redis restarts with or without its data, and a
 //! replica takes over that lacks what was acknowledged last. A server that could evict keys is refused; in a run of its
 //! own the nodes insist on it, and it evicts keys by every policy that Redis has. A checker that
-//! knows every acknowledged publish then examines what each reader got, on whichever nodes it was.
+//! knows every acknowledged publish then examines what each reader got, on whichever nodes it was, and each page that was read
+//! of a channel without a subscription.
 //!
 //! By default it runs for a few seconds. For ten minutes of faults, and for four nodes with many readers that only
 //! reconnect:
@@ -25,6 +26,7 @@ mod faults;
 mod http;
 mod measure;
 mod node;
+mod pages;
 mod proxy;
 mod publisher;
 mod reader;
@@ -131,6 +133,7 @@ async fn run(settings: Settings) {
     let readers: Vec<_> = (0..settings.readers).map(|n| tokio::spawn(Reader::new(cluster.clone(), n).run())).collect();
     let publishers: Vec<_> = (0..settings.publishers).map(|n| tokio::spawn(publish(cluster.clone(), n))).collect();
     let writers = writer::start(&cluster);
+    let browsers: Vec<_> = (0..pages::TASKS).map(|n| tokio::spawn(pages::browse(cluster.clone(), n))).collect();
     let trouble = tokio::spawn(faults::make(cluster.clone()));
     tokio::time::sleep(settings.time).await;
     cluster.over.store(true, Ordering::SeqCst);
@@ -142,12 +145,18 @@ async fn run(settings: Settings) {
     for writer in writers {
         written.push(writer.await.unwrap());
     }
+    let mut pages = Vec::new();
+    for browser in browsers {
+        pages.extend(browser.await.unwrap());
+    }
     publisher::last_words(&cluster).await;
     let mut seen = Vec::new();
     for reader in readers {
         seen.push(reader.await.unwrap());
     }
+    let last = pages::read_all(&cluster).await;
     let ledger = std::mem::take(&mut *cluster.ledger.lock().unwrap());
     ledger.check(&seen, &settings);
+    pages::check(&pages, &last, &ledger);
     writer::check(written, settings.evicts);
 }

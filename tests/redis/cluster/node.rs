@@ -24,7 +24,7 @@ use tower_sse::{
     Route, SseLayer,
 };
 
-use crate::{common::Random, proxy::Proxy};
+use crate::{common::Random, pages, proxy::Proxy};
 
 pub struct Nodes(Vec<Node>);
 
@@ -119,7 +119,7 @@ async fn serve(redis: &str) {
     let route =
         Route::new("/events/{client_id}").announce_cursor(true).keep_alive(KeepAlive::every(Duration::from_secs(1)));
     let sse = SseLayer::new(publisher.clone()).route(route).unwrap();
-    let app = Router::new().route("/publish", post(publish)).with_state(publisher).layer(sse);
+    let app = Router::new().route("/publish", post(publish)).merge(pages::routes()).with_state(publisher).layer(sse);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("\nlistening on {}", listener.local_addr().unwrap().port());
     axum::serve(listener.tap_io(|tcp| _ = tcp.set_nodelay(true)), app).await.unwrap();
