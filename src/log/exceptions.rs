@@ -80,6 +80,17 @@ impl Exceptions {
         found.excludes(who).then_some(found.previous)
     }
 
+    /// Returns the offset of the last event of a lane, up to the one at `last`, that does not exclude the reader. An event
+    /// that is not above `others` may be one of another lane, so the search ends there.
+    pub(super) fn last_shown(&self, mut last: Offset, others: Offset, who: Who<'_>) -> Offset {
+        while last > others
+            && let Some(previous) = self.before(last, who)
+        {
+            last = previous;
+        }
+        last
+    }
+
     /// Returns an offset after `after` such that no event between the two excludes the reader.
     pub(super) fn end_after(&self, after: Offset, who: Who<'_>) -> Offset {
         let from = self.all.partition_point(|exception| exception.offset <= after);

@@ -80,6 +80,12 @@ impl Marks {
         self.known.len() == 0 && self.others == Offset::START
     }
 
+    /// Returns the mark of every client without one of its own. Only marks above this are offsets of the client's own
+    /// events.
+    pub(super) fn others(&self) -> Offset {
+        self.others
+    }
+
     /// Returns how many clients are known by name.
     pub(crate) fn len(&self) -> usize {
         self.known.len()

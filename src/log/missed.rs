@@ -17,14 +17,20 @@ impl Log {
 
     /// Returns the highest offset in `view` that is no longer held.
     pub(crate) fn missed(&self, view: View<'_>) -> Offset {
-        let missed = |mut missed| {
-            while let Some(previous) = self.before_excluded(missed, view) {
-                missed = previous;
-            }
-            missed
-        };
         let own = self.own(view).map_or_else(|| self.mark_of(view), Lane::evicted);
-        missed(self.broadcast.evicted()).max(missed(own))
+        let broadcast = self.last_shown(self.broadcast.evicted(), Offset::START, view);
+        broadcast.max(self.last_shown(own, self.mark_of_others(), view))
+    }
+
+    /// Returns the offset of the last event of a lane of `view`, up to the one at `last`, that does not exclude the
+    /// reader. An event that is not above `others` may be one of another lane.
+    fn last_shown(&self, last: Offset, others: Offset, view: View<'_>) -> Offset {
+        self.exceptions().map_or(last, |exceptions| exceptions.last_shown(last, others, self.who(view)))
+    }
+
+    /// Returns the mark that stands for all clients without one of their own. The event there may be any client's.
+    fn mark_of_others(&self) -> Offset {
+        self.clients.as_ref().map_or(Offset::START, |clients| clients.marks.others())
     }
 
     /// Returns the highest offset that is no longer held of a client that has no lane.
@@ -40,14 +46,12 @@ impl Log {
         if before == Offset::START {
             return self.missed(view);
         }
-        let held = |lane: &Lane| {
-            let mut last = lane.newest_before(behind(before)).next().map(|held| held.offset);
-            while let Some(previous) = last.and_then(|last| self.before_excluded(last, view)) {
-                last = Some(previous);
-            }
-            last.unwrap_or_default()
+        let held = |lane: &Lane, others| {
+            let last = lane.newest_before(behind(before)).next().map(|held| held.offset);
+            self.last_shown(last.unwrap_or_default(), others, view)
         };
-        held(&self.broadcast).max(self.own(view).map_or(Offset::START, held)).max(self.missed(view))
+        let own = self.own(view).map_or(Offset::START, |lane| held(lane, self.mark_of_others()));
+        held(&self.broadcast, Offset::START).max(own).max(self.missed(view))
     }
 
     /// Returns an offset that no offset exceeds that is no longer held, whoever the event was for.
@@ -71,5 +75,55 @@ impl Log {
     pub(super) fn find_all(&self, client: Option<LaneId>, id: &CustomId) -> impl Iterator<Item = Offset> + use<> {
         let own = client.and_then(|lane| self.lane(lane)).and_then(|lane| lane.find(id));
         self.broadcast.find(id).into_iter().chain(own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::{
+        log::{Retention, Tombstone},
+        wire::{
+            cursor::{Cursor, Epoch},
+            encode::Draft,
+            event::Event,
+            name::ClientId,
+        },
+    };
+
+    const ANA: ClientId = ClientId::from_static("ana");
+    const BOB: ClientId = ClientId::from_static("bob");
+
+    fn append(log: &mut Log, lane: LaneId, offset: u64, now: Instant) {
+        let cursor = Cursor { epoch: Epoch::from_bits(1), offset: Offset::new(offset) };
+        let (event, _) = Draft::new(Event::text("x"), cursor.offset).seal(cursor);
+        log.append(lane, &event, None, now);
+    }
+
+    #[test]
+    fn a_mark_of_all_others_hides_no_loss_of_a_reader_that_its_event_excludes() {
+        let now = Instant::now();
+        let mut log = Log::new(Retention::new(), Tombstone::default(), now);
+        let [bob, ana] = [BOB, ANA].map(|client| log.lane_for(&client, usize::MAX).unwrap());
+        append(&mut log, bob, 1, now);
+        log.exclude(ana, Offset::new(2), Except { client: Some(BOB), ..Except::default() }.into());
+        append(&mut log, ana, 2, now);
+        while log.evict() {}
+        // Both clients are forgotten, and the higher of their marks is that of Ana's event.
+        while log.clients.as_mut().is_some_and(|clients| clients.forget_mark()) {}
+        assert_eq!(log.missed(log.view_for(Some(&BOB))), Offset::new(2), "an event for Bob is gone");
+        let lane = log.lane_for(&BOB, usize::MAX).ok();
+        assert_eq!(log.missed(View::of(lane)), Offset::new(2));
+        // His own events that exclude him are no loss.
+        let own = Except { client: Some(BOB), ..Except::default() };
+        log.exclude(lane.unwrap(), Offset::new(3), own.into());
+        append(&mut log, lane.unwrap(), 3, now);
+        while log.evict() {}
+        assert_eq!(log.missed(log.view_for(Some(&BOB))), Offset::new(2));
+        assert_eq!(log.missed(View::EVERYBODY), Offset::START);
+        let (tombstone, _) = log.bury();
+        assert_eq!(tombstone.read(Some(&BOB)).missed, Offset::new(2));
     }
 }

@@ -80,14 +80,11 @@ impl Tombstone {
     /// Returns the highest evicted offset of those that a client, or a reader without one, would get.
     fn missed(&self, client: Option<&ClientId>) -> Offset {
         let who = Who { client, connection: None };
-        let for_them = |mut missed| {
-            while let Some(previous) = self.exceptions().and_then(|exceptions| exceptions.before(missed, who)) {
-                missed = previous;
-            }
-            missed
-        };
-        let own = client.zip(self.marks.as_ref()).map(|(client, marks)| for_them(marks.of_client(client)));
-        for_them(self.broadcast).max(own.unwrap_or_default())
+        let for_them =
+            |missed, others| self.exceptions().map_or(missed, |exceptions| exceptions.last_shown(missed, others, who));
+        let own = client.zip(self.marks.as_ref());
+        let own = own.map(|(client, marks)| for_them(marks.of_client(client), marks.others()));
+        for_them(self.broadcast, Offset::START).max(own.unwrap_or_default())
     }
 
     fn exceptions(&self) -> Option<&Exceptions> {
