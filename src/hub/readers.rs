@@ -1,10 +1,12 @@
 //! The readers of one channel: who they are, where they are parked, and what ends them.
 
 mod connections;
+mod id;
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::sync::Arc;
 
 use self::connections::Connections;
+pub(crate) use self::id::ReaderId;
 use super::{
     seats::Seat,
     wait::{Ticket, Waiters, Wakeups},
@@ -14,21 +16,6 @@ use crate::{
     log::LaneId,
     wire::notice::EndReason,
 };
-
-/// A reader's number in its channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ReaderId(NonZeroU32);
-
-impl ReaderId {
-    /// That of the reader at this key, one higher, so that `None` takes no room. Four billion readers would not fit in memory.
-    fn of(key: u32) -> Self {
-        Self(NonZeroU32::MIN.saturating_add(key))
-    }
-
-    fn key(self) -> u32 {
-        self.0.get() - 1
-    }
-}
 
 #[derive(Default)]
 pub(crate) struct Readers {
