@@ -105,7 +105,8 @@ impl Remote {
         self.link.last_ended_driver() == self.last_driver.load(Ordering::Acquire)
     }
 
-    /// Appends events in the store, in one step. Readers get them by the feed, on this node, too.
+    /// Appends events in the store, in one step. Readers get them by the feed, on this node, too. The caller decides
+    /// whether to write while the hub shuts down.
     pub(crate) async fn write(
         &self,
         hub: &Hub,
@@ -114,9 +115,6 @@ impl Remote {
         fence: Option<u64>,
     ) -> Result<Vec<Sent>, PublishError> {
         let write = hub.plan(batch, fence)?;
-        if hub.is_shutting_down() {
-            return Err(PublishErrorKind::ShuttingDown.into());
-        }
         let append = append_of(name, write, self.link.retention_of(hub, name));
         // For whom each of them is, and its own id.
         let own: Vec<_> =

@@ -185,10 +185,18 @@ impl Channel {
     /// runtime finishes it, and tries for about a minute if the backend does not answer; what becomes of that is only
     /// logged. A runtime that shuts down may drop the task.
     ///
+    /// With a remote backend, the end is sent even while this node [shuts down](crate::Publisher::shutdown), so that no
+    /// reader on another node waits for it in vain. Keep the runtime until then.
+    ///
+    /// A retry may come late. If an earlier try did finish the channel, and the channel was then
+    /// [closed](Self::close) and used again, the retry finishes the new one. To prevent that, write each use of a name
+    /// through a handle with a higher [fence](Self::fence): the backend then refuses the retry of an earlier one.
+    ///
     /// # Errors
     ///
-    /// In process, the same as `finish`, except that it is no error if the channel is finished already. With a remote
-    /// backend, [`is_unavailable`](PublishError::is_unavailable) outside of a runtime.
+    /// In process, the same as `finish`, except that it is no error if the channel is finished already; during a
+    /// shutdown the end is refused, and readers are ended anyway. With a remote backend,
+    /// [`is_unavailable`](PublishError::is_unavailable) outside of a runtime.
     pub fn finish_detached(&self, event: Event) -> Result<(), PublishError> {
         self.write_detached(Batch::from(event).finish())
     }
@@ -248,6 +256,11 @@ impl Channel {
     }
 
     async fn write(&self, batch: Batch) -> Result<Vec<Sent>, PublishError> {
+        self.write_until(batch, self.handle.hub.is_shutting_down()).await
+    }
+
+    /// Writes, or refuses to if the log lives elsewhere and this node `is_over`.
+    async fn write_until(&self, batch: Batch, is_over: bool) -> Result<Vec<Sent>, PublishError> {
         if self.handle.remote.is_none() {
             // Before publishing, as above.
             consume_budget().await;
@@ -257,6 +270,7 @@ impl Channel {
             Ok(_) if batch.is_empty() => return Ok(Vec::new()),
             Ok(name) => match &self.handle.remote {
                 None => self.handle.hub.write(name, batch, self.fence),
+                Some(_) if is_over => Err(PublishErrorKind::ShuttingDown.into()),
                 Some(remote) => Box::pin(remote.write(&self.handle.hub, name, batch, self.fence)).await,
             },
         };
@@ -285,11 +299,12 @@ impl Channel {
         self.count(written)
     }
 
-    /// Writes as soon as the backend answers, or gives up.
+    /// Writes as soon as the backend answers, or gives up. A shutdown of this node does not refuse it, because readers
+    /// on other nodes wait for the end.
     async fn write_in_background(self, batch: Batch) {
         let (begun, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
-            match ended(self.write(batch.clone()).await) {
+            match ended(self.write_until(batch.clone(), false).await) {
                 Err(error) if error.is_unavailable() && begun.elapsed() < PATIENCE => {
                     tokio::time::sleep(pause).await;
                     pause = (2 * pause).min(LONGEST_PAUSE);

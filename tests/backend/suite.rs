@@ -150,6 +150,7 @@ macro_rules! all_faults {
             faults::an_event_that_the_store_does_not_know_is_not_read_for_ever,
             writing::a_batch_of_which_the_feed_loses_a_part_comes_whole,
             writing::an_end_that_the_feed_loses_is_noticed,
+            writing::an_end_asked_for_while_a_node_shuts_down_reaches_the_other_nodes,
             writing::a_batch_whose_acknowledgement_is_lost_may_be_retried,
             writing::a_channel_that_is_finished_while_the_store_is_away_is_finished_once_it_is_back,
         }

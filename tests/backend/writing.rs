@@ -337,6 +337,24 @@ pub async fn a_channel_is_finished_from_code_that_is_not_async(store: impl Store
     }
 }
 
+pub async fn an_end_asked_for_while_a_node_shuts_down_reaches_the_other_nodes(store: impl Shared) {
+    let (one, other) = (store.node(defaults), store.node(defaults));
+    for (channel, with_event) in [("a", true), ("b", false)] {
+        let mut reader = live(&other, &[channel], "").await;
+        assert!(one.shutdown(Duration::from_secs(5)).await);
+        assert!(one.channel(channel).end().await.unwrap_err().is_shutting_down());
+        match with_event {
+            true => one.channel(channel).finish_detached(Event::text("done")).unwrap(),
+            false => one.channel(channel).end_detached().unwrap(),
+        }
+        if with_event {
+            assert_eq!(reader.text().await, "done");
+        }
+        assert!(reader.next().await.is_none());
+        assert_eq!(reader.subscription.end_reason(), Some(EndReason::Finished));
+    }
+}
+
 /// In virtual time only.
 #[allow(dead_code, reason = "Redis has a time of its own")]
 pub async fn a_key_is_known_as_long_as_its_event_is_held(store: impl Store) {
