@@ -10,7 +10,13 @@ impl Publisher {
     /// several channels counts once for each.
     ///
     /// The connections are told not to reconnect: they get a `goodbye`, and a browser that reconnects all the same gets
-    /// a 204. To keep the client away for good, deny it in the authorizer first. This visits every channel.
+    /// a 204. This visits every channel.
+    ///
+    /// To keep the client away for good, first change what your authorizer decides by, and then call this. Every
+    /// connection that is open at the call ends, and every request that the authorizer decides after the change is
+    /// denied. What remains is a request for which the authorizer had decided before the change and that opens after
+    /// the call: it opens with the old grant. If your authorizer takes long to return, call this once more after that
+    /// time.
     ///
     /// In process, the future is ready at once. With a remote backend, the connections to this node end at once, and
     /// those to other nodes as soon as the backend has passed it on. A node that is cut off from the backend just then
@@ -39,7 +45,9 @@ impl Publisher {
     }
 
     /// Has a client's connections authorized anew, on all nodes, and returns how many there were on this node. A
-    /// connection to several channels counts once for each. Call it when what the client may read has changed.
+    /// connection to several channels counts once for each. Call it when what the client may read has changed, after
+    /// the change. As with [`disconnect`](Self::disconnect), a request that was decided before the change and opens
+    /// after the call has the old grant, and a second call finds it.
     ///
     /// A connection whose grant has a [recheck](crate::Grant::recheck) stays: it gets nothing more until that has
     /// decided, then goes on with the channels that it may still read, or ends as

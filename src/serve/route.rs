@@ -206,6 +206,8 @@ impl Route {
     /// | 429 | the client has as many connections as it may |
     /// | 503 | another limit, a shutdown, a backend or an authorizer that failed |
     ///
+    /// The 410 is decided before the body begins, so the [`gap`](crate::Transform::gap) of a transform is not asked.
+    ///
     /// All but the 410 have a `Retry-After`, a random time of the [hub's](crate::PublisherBuilder::reconnect) in whole
     /// seconds.
     ///
@@ -223,12 +225,14 @@ impl Route {
     /// id. Off by default.
     ///
     /// An answer ends between two events, no earlier than after this time: as soon as the client has everything that can
-    /// be read, or else with the next chunk. It always brings what there is, even if the time is zero. A client waits
-    /// for the route's [`retry`](Self::retry) before it asks again, and misses nothing. A fresh reader is sent its
+    /// be read, or else with the next chunk. It always brings what there is, even if the time is zero. After its time it
+    /// may also end at any other pause of the stream, with events still unread, which the next answer brings. A client
+    /// waits for the route's [`retry`](Self::retry) before it asks again, and misses nothing. A fresh reader is sent its
     /// [cursor](Self::announce_cursor), so that it can go on if nothing comes in that time.
     ///
     /// Use it for clients and proxies that hold no connection for long, such as those of MCP. A
-    /// [strict](Self::strict) stream ends in this way too, which its client must not take for a complete answer.
+    /// [strict](Self::strict) stream ends in this way too, cleanly although it is incomplete: with both, a client can't
+    /// take the end for that of a complete answer.
     ///
     /// ```
     /// use std::time::Duration;

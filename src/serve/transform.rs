@@ -59,7 +59,9 @@ pub trait Transform: Send + 'static {
 
     /// Called when events before the next one may be lost. By default the body sends the `gap` event.
     ///
-    /// A [strict](crate::SseBody::strict) body breaks off after this, unless it calls [`Output::go_on`].
+    /// A [strict](crate::SseBody::strict) body breaks off after this, unless it calls [`Output::go_on`]. This is not
+    /// called for a gap that a strict stream begins with, if that is answered with a
+    /// [410](crate::SseBody::into_response) instead.
     fn gap(&mut self, gap: &Gap, out: &mut Output) {
         let _ = gap;
         out.notice();
