@@ -1,15 +1,15 @@
-//! How a channel is, without its events.
+//! The state of a channel, without its events.
 
 use super::entry::{Entry, Held};
 use crate::wire::cursor::{Epoch, Offset};
 
-/// How a channel is, as of one moment.
+/// The state of a channel, as of one moment.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct About {
     /// The epoch of all these offsets.
     pub epoch: Epoch,
-    /// The last offset that the channel has assigned, if the store knows of one that counts: see [`Held::since`].
+    /// The last offset that the channel has assigned, if the store knows of one that counts. See [`Held::since`].
     pub head: Option<Offset>,
     /// Whether the channel is finished.
     pub finished: bool,
@@ -17,19 +17,19 @@ pub struct About {
     pub first: Option<Offset>,
     /// How many events are held.
     pub events: usize,
-    /// What they count against [`Retention::max_bytes`](crate::Retention::max_bytes).
+    /// What the held events count against [`Retention::max_bytes`](crate::Retention::max_bytes).
     pub bytes: usize,
     /// The newest event for everybody, if it is held.
     pub newest: Option<Entry>,
 }
 
 impl About {
-    /// Creates what is said of a channel that nothing is known of.
+    /// Creates the answer for a channel about which nothing is known.
     pub fn new(epoch: Epoch) -> Self {
         Self { epoch, head: None, finished: false, first: None, events: 0, bytes: 0, newest: None }
     }
 
-    /// What follows from all that the channel holds.
+    /// Derives the answer from everything that the channel holds.
     pub(super) fn of(held: Held) -> Self {
         let Held { epoch, head, since, finished, entries, .. } = held.without_damage();
         Self {

@@ -18,18 +18,18 @@ use crate::{
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Append {
-    /// Their channel.
+    /// The channel to append to.
     pub channel: ChannelName,
     /// The events, in order. There is at least one, unless this only [finishes](Self::last) the channel.
     pub events: Vec<NewEvent>,
-    /// What the channel may hold, as the node is set. `None` if the node has no setting and leaves that to
+    /// What the channel may hold, according to the node's setting. `None` if the node has no setting and leaves that to
     /// [others](super::Backend::hold).
     pub retention: Option<Retention>,
     /// The fence of the writer, if it has one.
     pub fence: Option<u64>,
     /// What the channel's last event has to be, if that matters to the writer.
     pub expected: Option<Expected>,
-    /// Whether the channel is finished with this. No event is accepted after it.
+    /// Whether this finishes the channel. No event is accepted after it.
     pub last: bool,
 }
 
@@ -37,22 +37,22 @@ pub struct Append {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct NewEvent {
-    /// The client it is for, if it is for one client only.
+    /// The client that the event is for, if it is for one client only.
     pub client: Option<ClientId>,
-    /// Its bytes on the wire without the id, encoded once. A store does not look into them.
+    /// The event's bytes on the wire without the id, encoded once. A store does not look into them.
     pub bytes: Bytes,
     /// The application's own id.
     pub id: Option<CustomId>,
     /// The key by which a repeated append is recognised.
     pub key: Option<IdempotencyKey>,
-    /// The readers that it is not for, if there are any.
+    /// The readers that the event is not for, if there are any.
     pub except: Option<Except>,
 }
 
 /// What the last event of a channel has to be for an append to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
-    /// None: nothing has been appended to the channel, as far as the store knows, or nothing since it was closed.
+    /// No event: nothing has been appended to the channel, as far as the store knows, or nothing since it was closed.
     Nothing,
     /// The event at this cursor, whether or not it is still held.
     At(Cursor),
@@ -71,7 +71,7 @@ impl NewEvent {
         Self { client: None, bytes, id: None, key: None, except: None }
     }
 
-    /// What it counts against [`Retention::max_bytes`](crate::Retention::max_bytes) at this cursor.
+    /// Returns what the event counts against [`Retention::max_bytes`](crate::Retention::max_bytes) at this cursor.
     pub fn cost(&self, cursor: Cursor) -> usize {
         cost(self.bytes.len(), self.id.as_ref(), cursor)
     }
@@ -93,16 +93,18 @@ impl fmt::Debug for NewEvent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Appended {
-    /// The events are in the log: the place of each, in their order. If there were none, the place of the channel's end.
+    /// The events are in the log. Contains the place of each, in order; if there were no events, the place of the
+    /// channel's end.
     At(Vec<Placed>),
     /// Refused: the channel is finished.
     Finished,
-    /// Refused: the channel already holds a custom id of these for a reader that would get both events, or two of these
-    /// events have the same.
+    /// Refused: the channel already holds one of these custom ids for a reader that would get both events, or two of
+    /// these events have the same custom id.
     DuplicateId,
-    /// Refused: the channel has seen this fence, which is higher.
+    /// Refused: the channel has seen this higher fence.
     Fenced(u64),
-    /// Refused: the channel's last event is another one than expected. It is at this cursor; `None` if there is none.
+    /// Refused: the channel's last event is not the expected one. It is at this cursor, or there is none if this is
+    /// `None`.
     Conflict(Option<Cursor>),
 }
 
@@ -110,28 +112,28 @@ pub enum Appended {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Placed {
-    /// Its cursor.
+    /// The event's cursor.
     pub cursor: Cursor,
-    /// Whether an event with its idempotency key is or was in the log. Then this is that event's place, and nothing was
-    /// appended.
+    /// Whether an event with the same idempotency key is or was in the log. If so, this is that event's place, and
+    /// nothing was appended.
     pub repeated: bool,
     /// The custom id of that event, if it is repeated and has one.
     pub id: Option<CustomId>,
 }
 
 impl Placed {
-    /// The place of an event that was appended.
+    /// Creates the place of an event that was appended.
     pub fn new(cursor: Cursor) -> Self {
         Self { cursor, repeated: false, id: None }
     }
 
-    /// The place of the first event with an idempotency key.
+    /// Creates the place of the first event with an idempotency key.
     pub fn repeated(cursor: Cursor, id: Option<CustomId>) -> Self {
         Self { cursor, repeated: true, id }
     }
 }
 
-/// What an event of `len` bytes, not counting its id, counts against a limit in bytes.
+/// Returns what an event of `len` bytes, not counting its id, counts against a limit in bytes.
 pub(super) fn cost(len: usize, id: Option<&CustomId>, cursor: Cursor) -> usize {
     Retention::cost(len + Draft::id_len(id, cursor.offset))
 }

@@ -1,4 +1,4 @@
-//! What a backend promises, and the calls it promises it for.
+//! What a backend promises, and the calls that it makes these promises for.
 
 use std::{pin::Pin, time::Duration};
 
@@ -20,29 +20,30 @@ use crate::{
     },
 };
 
-/// What the calls of a [`Backend`] return. It is boxed because a hub knows its backend as `dyn Backend`.
-/// `Box::pin(async move { .. })` makes one.
+/// The return type of a [`Backend`]'s calls. It is boxed because a hub knows its backend as `dyn Backend`. Create one
+/// with `Box::pin(async move { .. })`.
 pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendError>> + Send + 'a>>;
 
-/// A store that several nodes share: where the log lives if it does not live in the process.
+/// A store that several nodes share. The log lives here if it does not live in the process.
 ///
 /// A *node* is a hub in one process, with all clones of its [`Publisher`](crate::Publisher). Nodes with the same store
-/// are one hub to everyone who publishes and reads. A node holds a mirror of each channel that it has readers of. It
-/// fills the mirror with [`read`](Self::read) and keeps it up to date with the [`feed`](Self::feed). Replay, live
-/// delivery and gaps come from the mirror. So a backend is called when an event is published and when a channel gets
-/// its first reader on a node, not for each reader.
+/// are one hub to all publishers and readers. A node holds a mirror of each channel that it has readers of. It fills
+/// the mirror with [`read`](Self::read) and keeps it up to date with the [`feed`](Self::feed). Replay, live delivery
+/// and gaps come from the mirror. So a backend is called when an event is published and when a channel gets its first
+/// reader on a node, not for each reader.
 ///
 /// # What holds
 ///
 /// - **Append is one step.** It assigns each of its events an [`Offset`], adds them to their channel, evicts what the
-///   retention no longer allows, and pushes them to the feeds that watch the channel; or it does none of this. Offsets
+///   retention no longer allows, and pushes them to the feeds that watch the channel, or it does none of this. Offsets
 ///   grow over the whole hub, those of an append follow one another, and none is assigned twice in an epoch. A read
 ///   that begins after an append was acknowledged finds its events, or their eviction.
 /// - **Conditions.** An append is refused, and changes nothing, if its [fence](super::Append::fence) is lower than the
 ///   highest one of the appends that the channel has taken, if the channel is finished, or if the channel's last event
-///   is not the [expected](super::Append::expected) one: in this order. An append without a fence is not checked for
-///   it. The store remembers a channel's fence and the cursor of its last event as long as it remembers anything of the
-///   channel, whether or not events of it are held. A channel that was closed keeps its fence, but has no last event.
+///   is not the [expected](super::Append::expected) one. The store checks them in this order, and the fence only if
+///   the append has one. It remembers a channel's fence and the cursor of its last event as long as it remembers
+///   anything of the channel, whether or not it holds events of it. A channel that was closed keeps its fence, but has
+///   no last event.
 /// - **An end** without an event takes an offset, and counts as the channel's head, so that a node that misses it
 ///   notices.
 /// - **Order.** A feed carries the events of all channels that it watches in the order of their offsets, and with each
@@ -54,9 +55,9 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendErr
 ///   what the hub holds if the node has no setting. At the least, an append evicts no more than its own retention asks
 ///   for.
 /// - **What is held** is what [`Retention::most_events`](crate::Retention::most_events),
-///   [`max_bytes`](crate::Retention::max_bytes) and [`is_too_old`](crate::Retention::is_too_old) allow. Which of that
-///   is history, and which is for connected readers only, is the node's to know. A store may forget a channel that is
-///   in progress and has had no event for a long time, which it documents.
+///   [`max_bytes`](crate::Retention::max_bytes) and [`is_too_old`](crate::Retention::is_too_old) allow. Only the node
+///   knows which part of that is history, and which is for connected readers only. A store may forget a channel that
+///   is in progress and has had no event for a long time; it documents for how long.
 /// - **Gaps are exact.** For a channel's broadcasts and for each client, a [mark](super::Marks) gives the highest
 ///   offset that was evicted: by count, bytes or age, or with the whole channel. A store that forgets a channel answers
 ///   with marks that are too high rather than too low.
@@ -65,18 +66,18 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendErr
 ///   it was appended. A store does nothing else about them: its marks count the event for every reader of its lane.
 /// - **Ephemeral events** are passed to the feeds that watch their channel, each in one place among the messages, after
 ///   the events that were acknowledged before. They take no offset, nothing is kept of them, and nothing counts them. A
-///   feed may lose one. It need not be refused by a channel that is finished.
+///   feed may lose one. A channel that is finished need not refuse them.
 /// - **The epoch** names one incarnation of all this. It changes if, and only if, acknowledged events or offsets may
 ///   have been lost other than by retention; an empty store has a new one. What a store still has may [go
 ///   on](super::Held::before) in the new epoch.
 /// - **Custom ids** are unique among the events that a channel holds for any one reader: its broadcasts and those for
 ///   its client. The append of an id that is already held for a reader that would get it, or of an id twice, is
 ///   refused. Events for different clients may share an id.
-/// - **An [idempotency key](crate::Event::idempotency_key)** that a channel has seen within a window, which the store
-///   documents, or of which it holds the event, is answered with the first event's cursor and custom id, and the event
-///   is not appended. If that goes for all events of an append, nothing happens and nothing is refused, whatever became
-///   of the channel since and whatever the conditions are. An event with the key of an earlier one of the same append
-///   is a repetition of that.
+/// - **An [idempotency key](crate::Event::idempotency_key)** is known if the channel has seen it within a window, which
+///   the store documents, or holds its event. An event with a known key is not appended; the answer has the first
+///   event's cursor and custom id instead. If that applies to all events of an append, nothing happens and nothing is
+///   refused, regardless of the channel's present state and of the conditions. An event with the key of an earlier one
+///   of the same append repeats that one.
 ///
 /// # What may fail
 ///
@@ -99,8 +100,8 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendErr
 /// # Cost
 ///
 /// A node calls `append` for each publish, `read` when a channel gets its first reader on the node and after a loss,
-/// `heads` every five seconds while the hub is published to and when a feed begins, and a constant number of the other
-/// calls every few seconds, however many readers it has.
+/// and `heads` every five seconds while the hub is published to and when a feed begins. It makes a constant number of
+/// the other calls every few seconds, regardless of the number of readers.
 ///
 /// For a complete backend, in a file, see the example `examples/file_backend`.
 pub trait Backend: Send + Sync + 'static {
@@ -147,7 +148,7 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     /// Like [`read_paged`](Self::read_paged), but returns no more than the oldest `limit` events after `after`, and
-    /// [says](Held::more) whether there are more. By default it reads them all and leaves out the others.
+    /// [says](Held::more) whether there are more. By default it reads all events and leaves out the rest.
     ///
     /// It is called by [`Channel::read`](crate::Channel::read). Implement it if your store can read a part of a long
     /// channel for less.
@@ -166,9 +167,9 @@ pub trait Backend: Send + Sync + 'static {
         })
     }
 
-    /// Returns how a channel is, without its events. By default it reads them all.
+    /// Returns the state of a channel, without its events. By default it reads all events.
     ///
-    /// It is called by [`Channel::info`](crate::Channel::info). Implement it if your store can tell for less.
+    /// It is called by [`Channel::info`](crate::Channel::info). Implement it if your store can find this out for less.
     fn about(
         &self,
         channel: ChannelName,
@@ -182,8 +183,8 @@ pub trait Backend: Send + Sync + 'static {
     /// and reads those that it does not have completely.
     fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Heads>;
 
-    /// Forgets a channel's events, which then count as evicted, and that it was finished, and pushes
-    /// [`Message::Closed`] to the feeds that watch it. The name can be used again.
+    /// Forgets a channel's events, and that it was finished. The events then count as evicted. Pushes
+    /// [`Message::Closed`] to the feeds that watch the channel. The name can be used again.
     ///
     /// [`Message::Closed`]: super::Message::Closed
     fn close(&self, channel: ChannelName) -> BackendFuture<'_, ()>;
@@ -196,9 +197,9 @@ pub trait Backend: Send + Sync + 'static {
     /// the requests end, and an error when it can't go on. The node drops the future if nothing came for too long.
     fn feed(&self, requests: Requests, messages: Messages) -> BackendFuture<'_, ()>;
 
-    /// Passes a notice to all feeds that there are, whatever channels they watch, as [`Message::Told`]. The store keeps
-    /// nothing of it: a node whose feed is away at that moment does not get it, and a notice that failed may have
-    /// reached some nodes. By default it fails, because the store can't do that.
+    /// Passes a notice to all current feeds, regardless of the channels that they watch, as [`Message::Told`]. The
+    /// store keeps nothing of it: a node without a feed at that moment does not get it, and a notice that failed may
+    /// have reached some nodes. By default it fails, because a store may not support it.
     ///
     /// [`Message::Told`]: super::Message::Told
     fn tell(&self, notice: Notice) -> BackendFuture<'_, ()> {
@@ -206,14 +207,14 @@ pub trait Backend: Send + Sync + 'static {
         Box::pin(async { Err(BackendError::new("the backend passes no notices to other nodes")) })
     }
 
-    /// Records who is connected to a node, replacing what the node reported before. Forget it if the node does not
-    /// report again for about three times [`Presence::EVERY`]. By default nothing is kept.
+    /// Records who is connected to a node, replacing what the node reported before. Forget the record if the node does
+    /// not report again for about three times [`Presence::EVERY`]. By default nothing is kept.
     fn refresh(&self, present: Presence) -> BackendFuture<'_, ()> {
         drop(present);
         Box::pin(async { Ok(()) })
     }
 
-    /// Returns who is connected to a channel on all nodes. By default, nobody.
+    /// Returns who is connected to a channel on all nodes. By default it returns nobody.
     fn presence(&self, channel: ChannelName) -> BackendFuture<'_, Connected> {
         drop(channel);
         Box::pin(async { Ok(Vec::new()) })

@@ -19,25 +19,25 @@ use crate::{
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Entry {
-    /// Its position in the log.
+    /// The event's position in the log.
     pub offset: Offset,
-    /// The offset of the previous event in its channel, whether or not that is still held; [`Offset::START`] if the
-    /// store knows of none.
+    /// The offset of the previous event in its channel, whether or not that event is still held; [`Offset::START`] if
+    /// the store knows of none.
     pub previous: Offset,
-    /// The client it is for, if it is for one client only.
+    /// The client that the event is for, if it is for one client only.
     pub client: Option<ClientId>,
     /// The application's own id.
     pub id: Option<CustomId>,
-    /// The readers that it is not for, if there are any.
+    /// The readers that the event is not for, if there are any.
     pub except: Option<Except>,
-    /// Its bytes on the wire, without the id.
+    /// The event's bytes on the wire, without the id.
     pub bytes: Bytes,
-    /// How long it has been in the log.
+    /// How long the event has been in the log.
     pub age: Duration,
-    /// Whether it is the channel's last event.
+    /// Whether the event is the channel's last.
     pub last: bool,
-    /// Whether it belongs to an earlier epoch. What came right after it may be lost, so a reader can't resume by its
-    /// custom id.
+    /// Whether the event belongs to an earlier epoch. What came right after it may be lost, so a reader can't resume by
+    /// its custom id.
     of_before: bool,
 }
 
@@ -59,13 +59,13 @@ impl Entry {
         Self { age, ..self }
     }
 
-    /// What it counts against [`Retention::max_bytes`](crate::Retention::max_bytes).
+    /// Returns what the event counts against [`Retention::max_bytes`](crate::Retention::max_bytes).
     pub fn cost(&self, epoch: Epoch) -> usize {
         cost(self.bytes.len(), self.id.as_ref(), Cursor { epoch, offset: self.offset })
     }
 
-    /// Whether its bytes are those of an event, and whether another event can follow it. A store can't promise that of
-    /// data that somebody else has put there.
+    /// Returns whether the bytes are those of an event, and whether another event can follow it. A store can't promise
+    /// that for data that another program has put there.
     pub(crate) fn is_whole(&self) -> bool {
         self.offset < Offset::new(u64::MAX) && is_whole(&self.bytes)
     }
@@ -101,41 +101,42 @@ pub struct Held {
     pub head: Offset,
     /// The events held after the requested offset, in order.
     pub entries: Vec<Entry>,
-    /// What was evicted. If the channel was read after an offset, only the highest of the marks counts: if it is above that
-    /// offset, the node reads everything, and the entries may be left out.
+    /// What was evicted. If the channel was read after an offset, only the highest of the marks counts: if it is above
+    /// that offset, the node reads everything, and the entries may be left out.
     pub marks: Marks,
     /// Whether the channel is finished, and takes no more events.
     pub finished: bool,
-    /// The channel began after this offset, as far as the store knows: what the marks say of offsets up to here is about
-    /// events from before it was last [closed](super::Backend::close), or about a channel that the store has forgotten and
-    /// that may never have been. A store that does not know leaves it at [`Offset::START`]; a reader that wants the
-    /// [whole](crate::Start::Whole) channel then gets a gap wherever there are marks.
+    /// The offset after which the channel began, as far as the store knows. Marks up to this offset are about events
+    /// from before the channel was last [closed](super::Backend::close), or about a channel that the store has
+    /// forgotten and that may never have existed. A store that does not know the offset leaves it at [`Offset::START`].
+    /// A reader that wants the [whole](crate::Start::Whole) channel then gets a gap wherever there are marks.
     pub since: Offset,
-    /// How often the channel was [closed](super::Backend::close), as far as the store knows. From this, a node that
-    /// missed a close notices it.
+    /// How often the channel was [closed](super::Backend::close), as far as the store knows. A node that missed a close
+    /// notices it by this number.
     pub closed: u64,
-    /// Whether events are held after these that were left out, because [fewer](super::Backend::read_some) were asked for.
+    /// Whether more events are held after these, which were left out because [fewer](super::Backend::read_some) were
+    /// asked for.
     pub more: bool,
     /// The retention that the store uses for the channel, if it may differ from the node's setting. The node's mirror
     /// of the channel then follows it.
     pub retention: Option<Retention>,
-    /// The previous epoch, if its offsets go on in this one: what is held up to this cursor's offset belongs to it, and
-    /// what came next in it may be lost.
+    /// The previous epoch, if its offsets continue in this one. The events held up to this cursor's offset belong to
+    /// the previous epoch, and the events that followed them in it may be lost.
     ///
-    /// Such events are everything there was of the channel up to some moment. Once another event follows them in this
-    /// epoch, they count as evicted, with everything up to this offset. `None` in a store in which nothing outlives an
-    /// epoch.
+    /// The events of the previous epoch are everything there was of the channel up to some moment. Once another event
+    /// follows them in this epoch, they count as evicted, with everything up to this offset. `None` in a store in which
+    /// nothing outlives an epoch.
     pub before: Option<Cursor>,
 }
 
 impl Held {
-    /// Leaves no more than the oldest `limit` events.
+    /// Keeps no more than the oldest `limit` events.
     pub(super) fn cut(&mut self, limit: usize) {
         self.more |= self.entries.len() > limit;
         self.entries.truncate(limit);
     }
 
-    /// Creates the answer for a channel that nothing is known of.
+    /// Creates the answer for a channel about which nothing is known.
     pub fn new(epoch: Epoch, level: Offset) -> Self {
         let (entries, marks) = (Vec::new(), Marks::default());
         Self {
@@ -154,7 +155,7 @@ impl Held {
     }
 
     /// Removes every entry that is not an event or is out of order, and all entries before it. They count as evicted,
-    /// because readers expect what is held to come after what is not.
+    /// because readers expect the events that are held to follow those that are not.
     pub(crate) fn without_damage(mut self) -> Self {
         let (mut last, mut damaged) = (Offset::START, None);
         for entry in &mut self.entries {
@@ -171,7 +172,7 @@ impl Held {
         self
     }
 
-    /// Marks everything up to `offset` as no longer held, whoever it was for.
+    /// Marks everything up to `offset` as no longer held, for all readers.
     pub(super) fn lose(&mut self, offset: Offset) {
         self.entries.retain(|entry| entry.offset > offset);
         self.head = self.head.max(offset);
@@ -185,16 +186,17 @@ impl Held {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Marks {
-    /// Of its broadcasts.
+    /// The mark of the broadcasts.
     pub broadcast: Offset,
-    /// Of the events for each client.
+    /// The mark of the events for each client.
     pub clients: HashMap<ClientId, Offset>,
-    /// Of the events for clients that are not listed, because there are too many or they were too long ago.
+    /// The mark of the events for all clients that are not listed, because there are too many or their events were too
+    /// long ago.
     pub others: Offset,
 }
 
 impl Marks {
-    /// Creates marks that say that nothing up to `offset` is held for anybody.
+    /// Creates marks which say that nothing up to `offset` is held for anybody.
     pub fn of_everybody(offset: Offset) -> Self {
         Self { broadcast: offset, clients: HashMap::new(), others: offset }
     }
@@ -210,12 +212,12 @@ impl Marks {
         }
     }
 
-    /// The highest of all marks.
+    /// Returns the highest of all marks.
     pub(crate) fn highest(&self) -> Offset {
         self.clients.values().copied().fold(self.broadcast.max(self.others), Offset::max)
     }
 
-    /// What is remembered of a log that began after `since`.
+    /// Returns what is remembered of a log that began after `since`.
     pub(crate) fn into_tombstone(self, finished: bool, since: Offset) -> Tombstone {
         let marks = crate::log::Marks::of(self.clients, self.others);
         Tombstone { broadcast: self.broadcast, marks: marks.into_box(), finished, since, ..Tombstone::default() }

@@ -16,8 +16,8 @@ use crate::wire::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Request {
-    /// Send the events of this channel from now on. Answer with [`Message::Watching`] as soon as none is missed any
-    /// more.
+    /// Send the events of this channel from now on. Answer with [`Message::Watching`] as soon as the feed misses no
+    /// more of them.
     Watch(ChannelName),
     /// Stop sending the events of this channel.
     Unwatch(ChannelName),
@@ -29,7 +29,7 @@ pub enum Request {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Message {
-    /// The feed watches a channel: it sends everything that is appended to it from here on.
+    /// The feed watches a channel: it sends everything that is appended to the channel from here on.
     Watching(ChannelName),
     /// An event was appended.
     Entry {
@@ -48,7 +48,7 @@ pub enum Message {
         channel: ChannelName,
         /// The epoch of the offset.
         epoch: Epoch,
-        /// The offset that the end has taken.
+        /// The offset that the end takes.
         offset: Offset,
         /// The offset of the previous event in the channel.
         previous: Offset,
@@ -57,8 +57,7 @@ pub enum Message {
     Closed(ChannelName),
     /// A node has [told](super::Backend::tell) all others something.
     Told(Notice),
-    /// The feed has sent every event it had to carry up to this cursor, which is the last one that the hub had
-    /// assigned.
+    /// The feed has sent every event that it has to carry up to this cursor, the last one that the hub had assigned.
     Level(Cursor),
 }
 
@@ -66,13 +65,13 @@ pub enum Message {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Ephemeral {
-    /// Its channel.
+    /// The event's channel.
     pub channel: ChannelName,
-    /// The client it is for, if it is for one client only.
+    /// The client that the event is for, if it is for one client only.
     pub client: Option<ClientId>,
-    /// The readers that it is not for, if there are any.
+    /// The readers that the event is not for, if there are any.
     pub except: Option<Except>,
-    /// Its bytes on the wire but for the blank line at the end, encoded once. A store does not look into them.
+    /// The event's bytes on the wire without the blank line at the end, encoded once. A store does not look into them.
     pub bytes: Bytes,
 }
 
@@ -111,8 +110,8 @@ pub struct Messages(mpsc::Sender<Message>);
 impl Messages {
     const ROOM: usize = 1_024;
 
-    /// Creates a pair for a backend that stands between a node and another backend: what it passes to the other
-    /// backend's feed, and what comes from there.
+    /// Creates a pair for a backend that stands between a node and another backend: the sender to pass to the other
+    /// backend's feed, and the messages that come from there.
     pub fn channel() -> (Self, Incoming) {
         let (messages, incoming) = mpsc::channel(Self::ROOM);
         (Self(messages), Incoming(incoming))
@@ -124,7 +123,7 @@ impl Messages {
     }
 
     /// Sends a message if there is room for it at once. Returns `false` if there is none, or if the node no longer
-    /// needs the feed. A feed that can't wait ends then.
+    /// needs the feed. In that case, a feed that can't wait ends.
     pub fn try_send(&self, message: Message) -> bool {
         self.0.try_send(message).is_ok()
     }

@@ -1,4 +1,4 @@
-//! The in-process backend: offsets from one counter, logs in memory, gone with the process.
+//! The in-process backend: offsets come from one counter, and logs are in memory and end with the process.
 
 mod graves;
 mod keys;
@@ -19,11 +19,11 @@ use crate::{
     },
 };
 
-/// What the logs of a hub share. Of a hub with a remote backend, whose logs are mirrors, it is what the node knows.
+/// What the logs of a hub share. In a hub with a remote backend, whose logs are mirrors, it is what the node knows.
 pub(crate) struct Memory {
-    /// Changes only where the backend is remote.
+    /// The epoch. It changes only if the backend is remote.
     epoch: AtomicU64,
-    /// The offset that was given last; of mirrors the one up to which they are whole.
+    /// The offset that was given last. For mirrors, the offset up to which they are whole.
     last: AtomicU64,
     tally: Arc<Tally>,
     graves: Mutex<Graves>,
@@ -31,9 +31,10 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Counts in `tally` what it takes, which is at most about a fifth of `max_bytes`, plus what is remembered of clients.
+    /// Creates the memory, which counts in `tally` what it takes. That is at most about a fifth of `max_bytes`, plus
+    /// what is remembered of clients.
     pub(crate) fn new(tally: Arc<Tally>, max_bytes: usize) -> Self {
-        // Another number in every process, and for every hub.
+        // A different number in every process, and for every hub.
         let epoch = Epoch::from_bits(random::bits());
         Self {
             epoch: AtomicU64::new(epoch.bits()),
@@ -52,13 +53,13 @@ impl Memory {
         self.epoch.store(epoch.bits(), Ordering::Release);
     }
 
-    /// Every event up to this offset is in its log for whoever locks that log from now on: the offset is given, and the
-    /// event put in, under the log's lock.
+    /// Returns the last offset. A caller that locks a log after this call finds every event up to that offset in it:
+    /// the offset is given, and the event put in, under the log's lock.
     pub(crate) fn last(&self) -> Offset {
         Offset::new(self.last.load(Ordering::Acquire))
     }
 
-    /// For mirrors: they are whole up to here.
+    /// Sets the offset up to which all mirrors are whole.
     pub(crate) fn set_last(&self, last: Offset) {
         self.last.store(last.get(), Ordering::Release);
     }
@@ -75,8 +76,8 @@ impl Memory {
         self.append_at(self.next(1), log, lane, draft, now, counters)
     }
 
-    /// The first of so many offsets that follow one another, and are given to the caller. The events are to be
-    /// [put](Self::append_at) in a log whose lock the caller holds, and holds until they are.
+    /// Gives the caller `count` consecutive offsets, and returns the first of them. The caller has to hold the lock of
+    /// a log until it has [put](Self::append_at) the events there.
     pub(crate) fn next(&self, count: u64) -> Offset {
         Offset::new(self.last.fetch_add(count, Ordering::AcqRel) + 1)
     }
@@ -113,7 +114,8 @@ impl Memory {
         counters.evicted.add(log.append(lane, event, custom, now));
     }
 
-    /// The first event with this key that is in the channel's `log`, or was lately. The caller holds the channel's lock.
+    /// Returns the first event with this key that is in the channel's `log`, or was lately. The caller holds the
+    /// channel's lock.
     pub(crate) fn repeated(
         &self,
         log: &Log,
@@ -124,8 +126,8 @@ impl Memory {
         log.first_with(key).cloned().or_else(|| lock(&self.keys).get(channel, key, now))
     }
 
-    /// Remembers it; the channel's lock is held since it was [asked](Self::repeated). The channel's log remembers the key as long
-    /// as it holds the event.
+    /// Remembers a key. The caller must have held the channel's lock since it [asked](Self::repeated) for the key. The
+    /// channel's log remembers the key as long as it holds the event.
     pub(crate) fn remember(
         &self,
         log: &mut Log,
@@ -138,29 +140,32 @@ impl Memory {
         lock(&self.keys).put(channel.clone(), key, first, now);
     }
 
-    /// Remembers a channel that is dropped. What is forgotten for that is to be freed where no lock is held.
+    /// Remembers a channel that is dropped. Returns what is forgotten for it, which has to be freed where no lock is
+    /// held.
     pub(crate) fn bury(&self, channel: ChannelName, tombstone: Tombstone) -> Option<Box<Remains>> {
         lock(&self.graves).bury(channel, tombstone)
     }
 
-    /// What is known of a channel that was dropped, for a client or for everybody.
+    /// Returns what is known of a dropped channel, for a client or for everybody.
     pub(crate) fn peek(&self, channel: &ChannelName, client: Option<&ClientId>) -> Epitaph {
         lock(&self.graves).peek(channel, client)
     }
 
-    /// Forgets of a dropped channel that it was finished.
+    /// Forgets that a dropped channel was finished.
     pub(crate) fn reopen(&self, channel: &ChannelName) {
         lock(&self.graves).reopen(channel);
     }
 
-    /// If too much is remembered of clients: forgets some, of dropped channels that have more than their share.
+    /// Forgets some of what is remembered of clients, if that is too much. Affects dropped channels that have more than
+    /// their share.
     pub(crate) fn forget_marks(&self, most: usize) {
         if self.tally.has_too_many_marks() {
             lock(&self.graves).forget_marks(most);
         }
     }
 
-    /// What is known of a channel that was dropped; for one that nobody remembers, the hub-wide watermark.
+    /// Returns what is known of a dropped channel. For a channel that is not remembered, that is the hub-wide
+    /// watermark.
     pub(crate) fn exhume(&self, channel: &ChannelName) -> Tombstone {
         lock(&self.graves).exhume(channel)
     }

@@ -1,4 +1,4 @@
-//! What one node tells all others through the store.
+//! Notices from one node to all others, through the store.
 
 use std::sync::Arc;
 

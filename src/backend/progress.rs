@@ -21,7 +21,7 @@ impl Progress {
         *lock(&self.0) = Instant::now();
     }
 
-    /// When something last arrived.
+    /// Returns when something last arrived.
     pub(crate) fn last(&self) -> Instant {
         *lock(&self.0)
     }

@@ -1,7 +1,7 @@
-//! A backend in Redis, or in whatever speaks its protocol and runs its scripts, such as Valkey.
+//! A backend in Redis, or in any server that speaks its protocol and runs its scripts, such as Valkey.
 //!
-//! All keys of a hub share one prefix and one hash slot, so that a script can append, evict and push in one step, also on a Redis
-//! Cluster. These are the keys:
+//! All keys of a hub share one prefix and one hash slot, so that a script can append, evict and push in one step, also
+//! on a Redis Cluster. These are the keys:
 //!
 //! | key, after `{prefix}:` | what |
 //! | --- | --- |
@@ -14,14 +14,15 @@
 //! | `i:<channel>\0<key>` | the epoch and the offset of the event with an idempotency key, and its custom id |
 //! | `nodes`, `p:<node>` | who is connected |
 //!
-//! No key has the epoch in its name, so a channel, whether it is finished, and the idempotency keys that it has seen outlive an
-//! epoch. A hub's offsets go on from one epoch to the next, and the loss between two epochs takes an offset of its own (the hub's
-//! field `b`). A channel's older events can be replayed until an event of the new epoch follows them. That event would hide the hole,
-//! so from then on everything before it counts as evicted. A finished channel stays whole: a server has what it was given up to some
-//! moment, and the last event is part of that.
+//! No key has the epoch in its name. A channel, its finished state, and the idempotency keys that it has seen therefore
+//! outlive an epoch. A hub's offsets continue from one epoch to the next, and the loss between two epochs takes an
+//! offset of its own (the hub's field `b`). A channel's older events can be replayed until an event of the new epoch
+//! follows them. That event would hide the hole, so from then on everything before it counts as evicted. A finished
+//! channel stays whole: a server has everything that it was given up to some moment, and the last event is part of
+//! that.
 //!
-//! Events of a channel are pushed through `f:<database>:<channel>`, levels for one node through `l:<number>`, and what nodes tell
-//! each other through `a:<database>`.
+//! Events of a channel are pushed through `f:<database>:<channel>`, levels for one node through `l:<number>`, and
+//! notices from one node to the others through `a:<database>`.
 
 mod builder;
 mod feed;
@@ -71,8 +72,8 @@ use crate::{
 
 /// A [`Backend`](crate::backend::Backend) in Redis, version 6.2 or later, or Valkey.
 ///
-/// It uses one connection for commands, which its clones share, and another one for each hub that has readers. It opens both when
-/// they are needed, and opens them again when they fail.
+/// It uses one connection for commands, which its clones share, and one more for each hub that has readers. It opens
+/// both when they are needed, and opens them again when they fail.
 ///
 /// ```
 /// use tower_sse::{Publisher, Redis};
@@ -82,14 +83,15 @@ use crate::{
 /// # Ok::<_, tower_sse::BackendError>(())
 /// ```
 ///
-/// Redis may lose events that it has acknowledged. With `appendonly yes` it loses up to the last second when its machine fails, and
-/// nothing with `appendfsync always`. A replica that takes over lacks what had not reached it. A new [`Epoch`] begins when a replica
-/// takes over, when a node finds that acknowledged events are gone, or when all data are gone: every reader gets a gap, and then the
-/// remaining events that it has not seen. Readers notice nothing of a restart that loses nothing.
+/// Redis may lose events that it has acknowledged. With `appendonly yes` it loses up to the last second when its
+/// machine fails, and nothing with `appendfsync always`. A replica that takes over lacks what had not reached it. A new
+/// [`Epoch`] begins when a replica takes over, when a node finds that acknowledged events are gone, or when all data
+/// are gone. Every reader then gets a gap, followed by the remaining events that it has not seen. A restart that loses
+/// nothing is invisible to readers.
 ///
 /// A server that evicts keys is [refused](RedisBuilder::allow_eviction): set `maxmemory-policy noeviction`.
 ///
-/// See the repository's `docs/scaling.md` for what it costs, and what saturates first.
+/// The repository's `docs/scaling.md` describes what it costs, and what saturates first.
 #[derive(Clone)]
 pub struct Redis(Arc<Inner>);
 
@@ -99,31 +101,33 @@ struct Inner {
     scripts: Scripts,
     tombstones: Duration,
     window: Duration,
-    /// What the nodes that use this ask to be held of all channels.
+    /// What the nodes that use this backend ask to be held of all channels.
     held: OfAll,
     /// Turns to read a page of a channel.
     pages: Semaphore,
     /// The epoch, 0 if it is not known, and the highest offset of it that Redis is known to have given.
     known: Mutex<Cursor>,
-    /// The number of the node that last reported who is connected, and what it reported, as far as Redis has taken it.
+    /// The number of the node that last reported who is connected, and the part of its report that Redis has taken.
     said: Mutex<(u64, HashMap<ChannelName, String>)>,
 }
 
-/// The first arguments of a script: the last offset that the node knows to be given, and an epoch to begin if that is lost.
+/// Adds the first arguments of a script: the last offset that the node knows to be given, and an epoch to begin if that
+/// offset is lost.
 fn tell(known: Cursor, ask: &mut ScriptInvocation<'_>) {
     ask.arg(known.epoch.to_string()).arg(known.offset.get()).arg(random_epoch().to_string());
 }
 
 impl Inner {
-    /// Asks the hub for its epoch, creates the hub if there is none, and has the last offset pushed to `node`. Returns whether the hub
-    /// pushes to its shard of a cluster, which is decided when the hub is created.
+    /// Asks the hub for its epoch, creates the hub if there is none, and has the last offset pushed to `node`. Returns
+    /// whether the hub pushes to its shard of a cluster, which is decided when the hub is created.
     async fn level(&self, node: &str) -> Result<bool, BackendError> {
         let sharded = self.link.is_sharded().await?;
         let mut ask = self.scripts.level.key(self.keys.hub());
         ask.key(self.keys.index());
         tell(self.known(), &mut ask);
         self.held.get().tell(&mut ask);
-        // Until well after the next question: if the hub expired, readers of a quiet hub would get a gap for the new epoch.
+        // Lasts until well after the next question: if the hub expired, readers of a quiet hub would get a gap for the
+        // new epoch.
         ask.arg(millis(self.tombstones)).arg(node).arg(u8::from(sharded));
         let answer = self.link.ask(&ask).await?;
         let [epoch, _last, sharded] = value::list(&answer) else { return Err(value::unexpected()) };
@@ -135,7 +139,7 @@ impl Inner {
         *lock(&self.known)
     }
 
-    /// The hub is in this epoch. If it is another one than before, no offset of it is known.
+    /// Records that the hub is in this epoch. If the epoch has changed, no offset of it is known.
     fn begin(&self, epoch: Epoch) {
         let mut known = lock(&self.known);
         if known.epoch != epoch {
@@ -143,7 +147,7 @@ impl Inner {
         }
     }
 
-    /// Redis has given this offset, and never will again in this epoch.
+    /// Records that Redis has given this offset, and never will again in this epoch.
     fn learn(&self, given: Cursor) {
         let mut known = lock(&self.known);
         if known.epoch == given.epoch {
@@ -151,7 +155,7 @@ impl Inner {
         }
     }
 
-    /// Runs a script that is about the known epoch, and again if that was not the current one.
+    /// Runs a script for the known epoch. Runs it again if that is not the current epoch.
     async fn ask<'a>(&'a self, make: impl Fn(Cursor) -> ScriptInvocation<'a>) -> Result<(Epoch, Value), BackendError> {
         for _ in 0..3 {
             if self.known().epoch == UNKNOWN {
@@ -171,7 +175,7 @@ impl Inner {
         Err(changes_too_often())
     }
 
-    /// The keys and arguments with which every script about a channel begins.
+    /// Adds the keys and arguments with which every script about a channel begins.
     fn of_channel<'a>(&self, script: &'a Script, known: Cursor, channel: &ChannelName) -> ScriptInvocation<'a> {
         let mut ask = script.key(self.keys.hub());
         tell(known, &mut ask);
@@ -238,7 +242,7 @@ impl Inner {
     }
 
     async fn close(&self, channel: ChannelName) -> Result<(), BackendError> {
-        // A channel that is already remembered for longer stays so.
+        // A channel that is already remembered for longer keeps its longer life.
         let life = millis(self.tombstones.saturating_mul(2));
         self.ask(|known| {
             let mut ask = self.of_channel(&self.scripts.close, known, &channel);
@@ -265,7 +269,7 @@ fn changes_too_often() -> BackendError {
     BackendError::new("the epoch changes again and again")
 }
 
-/// None that a hub has.
+/// An epoch that no hub has.
 const UNKNOWN: Epoch = Epoch::from_bits(0);
 
 fn random_epoch() -> Epoch {
@@ -355,7 +359,7 @@ impl Backend for Redis {
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the address, which may have a password in it.
+        // Leaves out the address, which may contain a password.
         f.debug_struct("Redis").field("keys", &self.0.keys).finish_non_exhaustive()
     }
 }

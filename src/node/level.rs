@@ -1,4 +1,4 @@
-//! A number that grows, and the tasks that wait until it has reached another.
+//! A number that grows, and the tasks that wait until it has reached another number.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -14,9 +14,9 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Level {
     reached: AtomicU64,
-    /// The wakers of those who wait, by place.
+    /// The wakers of the waiting tasks, by place.
     waiting: Mutex<BTreeMap<Place, Waker>>,
-    /// The number of the next one who waits.
+    /// The number of the next task that waits.
     next: AtomicU64,
 }
 
@@ -25,14 +25,14 @@ impl Level {
         self.reached.load(Ordering::Acquire) >= number
     }
 
-    /// Returns whether `number` is still to come; if so, wakes `waker` once it has. Each waiting task has one place, and has to
-    /// [leave](Self::leave) it when it no longer waits.
+    /// Returns whether `number` is still to be reached. If so, wakes `waker` once it is. Each waiting task has one
+    /// place, and has to [leave](Self::leave) it when it no longer waits.
     pub(crate) fn wait(&self, number: u64, place: &mut Option<Box<Place>>, waker: &Waker) -> bool {
         if self.has_reached(number) {
             return false;
         }
         let mut waiting = lock(&self.waiting);
-        // Checked again: `reach` takes this lock after it has set the number.
+        // Checked again, because `reach` takes this lock after it has set the number.
         if self.has_reached(number) {
             return false;
         }
@@ -60,7 +60,7 @@ impl Level {
         drop(left);
     }
 
-    /// Raises the number, and wakes those who waited for it.
+    /// Raises the number, and wakes the tasks that waited for it.
     pub(crate) fn reach(&self, number: u64) {
         self.reached.fetch_max(number, Ordering::AcqRel);
         let passed = {
@@ -76,7 +76,7 @@ impl Level {
         wake_many(passed.len(), passed.into_values());
     }
 
-    /// Starts again from 0 and wakes everybody, because what they waited for has lost its meaning.
+    /// Starts again from 0 and wakes all tasks, because what they waited for has lost its meaning.
     pub(crate) fn reset(&self) {
         self.reached.store(0, Ordering::Release);
         let all = std::mem::take(&mut *lock(&self.waiting));
@@ -155,7 +155,7 @@ mod tests {
         let [mut one, mut other] = [None, None];
         assert!(level.wait(5, &mut one, &waker) && level.wait(5, &mut other, &waker));
         level.leave(&mut one);
-        // Who has come to wait for another number waits for that alone.
+        // A task that waits for another number now waits for that one alone.
         assert!(level.wait(7, &mut other, &waker));
         level.reach(6);
         assert_eq!((count.0.load(Ordering::SeqCst), Arc::strong_count(&count)), (0, 3));

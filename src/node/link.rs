@@ -18,17 +18,17 @@ use crate::{
 
 pub(crate) struct Link {
     pub(crate) backend: Arc<dyn Backend>,
-    /// How long a call may take. A reader that opens waits for as long before it is told to come back later.
+    /// How long a call may take. A reader that opens waits this long before it is told to come back later.
     pub(crate) timeout: Duration,
-    /// The node is set to a retention of its own.
+    /// Whether the node is configured with a retention of its own.
     sets_retention: bool,
-    /// A random number that tells this node from the others.
+    /// A random number that distinguishes this node from the others.
     pub(crate) node: u64,
     /// The highest offset that the store is known to have given. Every read from now on covers it.
     known: Mutex<Cursor>,
     /// The hub's `memory.last()`, up to which all mirrors are whole, and the readers that wait for it.
     pub(crate) level: Level,
-    /// Up to which ticket the questions for the hub's last offset are answered.
+    /// The ticket up to which the questions for the hub's last offset are answered.
     pub(crate) answered: Level,
     tickets: AtomicU64,
     /// The number of the last driver that ended together with its runtime.
@@ -50,7 +50,7 @@ impl Link {
         }
     }
 
-    /// What the node is set to hold of a channel, if it is set to anything.
+    /// Returns what the node is configured to hold of a channel, if anything is configured.
     pub(crate) fn retention_of(&self, hub: &Hub, channel: &ChannelName) -> Option<Retention> {
         match self.sets_retention {
             true => Some(hub.retention_of(channel)),
@@ -58,7 +58,7 @@ impl Link {
         }
     }
 
-    /// The answer to a call, if it comes within the timeout.
+    /// Waits for the answer to a call, for at most the timeout.
     pub(crate) async fn within<T>(
         &self,
         call: impl Future<Output = Result<T, BackendError>>,
@@ -66,7 +66,8 @@ impl Link {
         tokio::time::timeout(self.timeout, call).await.unwrap_or_else(|elapsed| Err(BackendError::timed_out(elapsed)))
     }
 
-    /// The answer to a read, for as long as the read makes progress. It fails when nothing has come within the timeout.
+    /// Waits for the answer to a read, for as long as the read makes progress. Fails when nothing has arrived within
+    /// the timeout.
     pub(crate) async fn while_it_goes_on<T>(
         &self,
         progress: &Progress,
@@ -85,12 +86,12 @@ impl Link {
         }
     }
 
-    /// The highest offset that the store is known to have given.
+    /// Returns the highest offset that the store is known to have given.
     pub(crate) fn known(&self) -> Cursor {
         *lock(&self.known)
     }
 
-    /// Takes note of an offset. One of another epoch says nothing about this epoch.
+    /// Records an offset that the store has given. An offset of another epoch says nothing about this epoch.
     pub(crate) fn learn(&self, cursor: Cursor) {
         let mut known = lock(&self.known);
         if known.epoch == cursor.epoch {
@@ -98,8 +99,8 @@ impl Link {
         }
     }
 
-    /// Begins another epoch, of which nothing else is known yet. The level is reset first, so that whoever finds the new epoch
-    /// in `known` also finds a level that belongs to it.
+    /// Begins another epoch, of which nothing else is known yet. Resets the level first, so that a task that finds the
+    /// new epoch in `known` also finds a level that belongs to it.
     pub(crate) fn begin(&self, hub: &Hub, epoch: Epoch) {
         hub.memory.set_last(Offset::START);
         self.level.reset();
@@ -107,7 +108,7 @@ impl Link {
         hub.memory.set_epoch(epoch);
     }
 
-    /// Raises the level: all mirrors are whole up to it.
+    /// Raises the level, up to which all mirrors are whole.
     pub(crate) fn rise(&self, hub: &Hub, level: Offset) {
         if level > hub.memory.last() {
             hub.memory.set_last(level);
@@ -115,18 +116,18 @@ impl Link {
         }
     }
 
-    /// A ticket for a question. It is [answered](Self::answered) once everything that was acknowledged before now is known
-    /// here.
+    /// Returns a ticket for a question. It is [answered](Self::answered) once this node knows everything that was
+    /// acknowledged before now.
     pub(crate) fn new_ticket(&self) -> u64 {
         self.tickets.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The ticket of the latest question.
+    /// Returns the ticket of the latest question.
     pub(crate) fn last_ticket(&self) -> u64 {
         self.tickets.load(Ordering::Relaxed)
     }
 
-    /// Takes note that a driver has ended and takes no more commands.
+    /// Records that a driver has ended and takes no more commands.
     pub(crate) fn driver_ended(&self, number: u64) {
         self.ended_driver.fetch_max(number, Ordering::AcqRel);
     }

@@ -1,9 +1,10 @@
 //! A mirror: a node's copy of one channel's log, and how events get into it.
 //!
-//! A mirror is filled by a read from the store, and then kept up by the feed. Each event of the feed names its predecessor in
-//! the channel. If that is not the last event that the mirror has, something was lost on the way: the mirror is *broken* until
-//! the channel has been read again. Events that arrive before the read begins are in it. Those that arrive later are kept, up to
-//! a limit, and follow it. Events beyond the limit are in the next read.
+//! A read from the store fills a mirror, and the feed keeps it up to date. Each event of the feed names its predecessor
+//! in the channel. If that predecessor is not the mirror's last event, something was lost on the way, and the mirror is
+//! *broken* until the channel has been read again. A read contains every event that arrived before it began. The mirror
+//! keeps the events that arrive during a read, up to a limit, and appends them after the read. Events beyond the limit
+//! are in the next read.
 
 use std::{sync::Arc, time::Instant};
 
@@ -23,47 +24,48 @@ use crate::{
     },
 };
 
-/// The events that are kept while a channel is read take about this part of what the hub may take, at most. For all channels that
-/// are read at once, that is about a sixteenth.
+/// The events that are kept while one channel is read take at most about one part in this many of the hub's byte limit.
+/// For all channels that are read at once, that is about a sixteenth.
 const EARLY_PART: usize = 512;
 
-/// One channel's mirror. The driver owns it; what readers ask about it is in the channel's [`Coverage`].
+/// One channel's mirror. The driver owns it. Readers find what they need to know about it in the channel's
+/// [`Coverage`].
 pub(crate) struct Mirror {
     pub(crate) channel: Arc<Shared>,
-    /// The last event that the feed brought while the mirror was broken, and that was therefore not taken in.
+    /// The last event that the feed brought while the mirror was broken, and that the mirror therefore did not take in.
     seen: Offset,
-    /// The event of the feed for which the channel was read again.
+    /// The value of `seen` for which the channel was last read again.
     sought: Offset,
 }
 
-/// What became of an event of the feed.
+/// What `push` did with an event of the feed.
 pub(crate) enum Pushed {
-    /// It is in the log.
+    /// The event is in the log.
     In(Wakeups),
-    /// It was known already, or a read will bring it, or it will follow the read.
+    /// The mirror already has the event, a read will bring it, or it will be appended after the read.
     Known,
-    /// Events before it are missing.
+    /// Events before this one are missing.
     Broken,
 }
 
-/// What became of a read.
+/// The outcome of a read.
 pub(crate) enum Filled {
     /// The mirror is whole.
     Whole,
     /// The channel has to be read again, after this offset.
     Again(Offset),
-    /// The store has lost what it acknowledged.
+    /// The store has lost events that it acknowledged.
     Lost,
 }
 
 /// How a mirror compares with its channel in the store.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Compared {
-    /// It is whole: the channel has not changed.
+    /// The mirror is whole: the channel has not changed.
     Whole,
     /// The channel has to be read.
     Behind,
-    /// The store has lost what it acknowledged.
+    /// The store has lost events that it acknowledged.
     Lost,
 }
 
@@ -72,8 +74,8 @@ impl Mirror {
         Self { channel, seen: Offset::START, sought: Offset::START }
     }
 
-    /// The feed may have lost something: the mirror is broken until it is known to be whole. Returns whether it has been loaded,
-    /// so that readers may be ahead of what is missing.
+    /// Marks the mirror as broken until it is known to be whole, because the feed may have lost something. Returns
+    /// whether the mirror has been loaded. If it has, readers may be ahead of what is missing.
     pub(crate) fn interrupt(&self) -> bool {
         let mut state = self.channel.look();
         let Some(coverage) = state.coverage_mut() else { return false };
@@ -81,25 +83,25 @@ impl Mirror {
         coverage.loaded
     }
 
-    /// A read has failed.
+    /// Discards the events that were kept during a read, because the read failed.
     pub(crate) fn read_failed(&self) {
         if let Some(coverage) = self.channel.look().coverage_mut() {
             coverage.early = None;
         }
     }
 
-    /// The channel has been read in this epoch.
+    /// Returns whether the channel has been read in this epoch.
     pub(crate) fn is_loaded(&self) -> bool {
         self.channel.look().loaded().is_some()
     }
 
-    /// The offset after which the channel has to be read.
+    /// Returns the offset after which the channel has to be read.
     pub(crate) fn read_after(&self) -> Offset {
         let state = self.channel.look();
         state.coverage().filter(|coverage| coverage.loaded).map_or(Offset::START, |coverage| coverage.whole_up_to())
     }
 
-    /// The channel's last event that it has, if it is whole.
+    /// Returns the channel's last event that the mirror has, if the mirror is whole.
     pub(crate) fn tail(&self) -> Option<Offset> {
         let state = self.channel.look();
         state.coverage().filter(|coverage| coverage.is_whole()).map(|coverage| coverage.tail)
@@ -118,7 +120,7 @@ impl Mirror {
         Pushed::In(take_in(hub, &mut state, epoch, entry, now()))
     }
 
-    /// Takes in that the feed says that the channel was finished without an event.
+    /// Takes in a message of the feed that the channel was finished without an event.
     pub(crate) fn push_end(&mut self, offset: Offset, previous: Offset) -> Pushed {
         let channel = self.channel.clone();
         let mut state = channel.change();
@@ -129,7 +131,8 @@ impl Mirror {
         Pushed::In(state.readers.wake_all())
     }
 
-    /// Why what the feed brought can't be taken in, if it can't. Otherwise the mirror has come this far.
+    /// Returns why the mirror can't take in what the feed brought. Returns `None` if it can, and moves its tail to
+    /// `offset`.
     fn refuse(&mut self, state: &mut State, offset: Offset, previous: Offset) -> Option<Pushed> {
         let Some(coverage) = state.coverage_mut() else { return Some(Pushed::Known) };
         if !coverage.is_whole() {
@@ -148,8 +151,8 @@ impl Mirror {
         None
     }
 
-    /// Whether the store has events that this mirror, which is whole, does not have. They may be on their way. If there are none,
-    /// the mirror has everything up to `level`, at which the store was asked.
+    /// Returns whether the store has events that this mirror, which is whole, does not have. They may be on their way.
+    /// If there are none, the mirror has everything up to `level`, the hub's last offset when the store was asked.
     pub(crate) fn is_behind(&self, head: Head, level: Offset) -> bool {
         let mut state = self.channel.look();
         let Some(coverage) = state.coverage_mut().filter(|coverage| coverage.is_whole()) else { return false };
@@ -160,8 +163,8 @@ impl Mirror {
         is_behind
     }
 
-    /// Finds out whether this mirror is whole, after the store was asked how far its channel is, at `level`. The mirror has been
-    /// loaded, and the feed carried it before the store was asked.
+    /// Compares the mirror with the channel's head in the store, which was read at `level`. The mirror must have been
+    /// loaded, and the feed must have carried the channel before the store was asked.
     pub(crate) fn compare(&mut self, head: Head, level: Offset) -> Compared {
         let mut state = self.channel.change();
         let Some(coverage) = state.coverage_mut() else { return Compared::Whole };
@@ -174,17 +177,17 @@ impl Mirror {
         }
         (coverage.broken, self.seen) = (false, Offset::START);
         coverage.loaded_at = coverage.loaded_at.max(level);
-        // Also wakes readers that open and wait for it to be whole.
+        // Also wakes readers that are opening and wait for the mirror to be whole.
         let all = state.readers.wake_all();
         drop(state);
         drop(all);
         Compared::Whole
     }
 
-    /// Takes in what was read after `after`; if that is the start, the whole channel. Readers of several channels may have passed
-    /// everything up to `level`.
+    /// Takes in the result of a read after `after`; a read after the start is of the whole channel. Readers of several
+    /// channels may have passed everything up to `level`.
     pub(crate) fn fill(&mut self, hub: &Hub, after: Offset, mut held: Held, level: Offset) -> Filled {
-        // Before the lock: there may be a mark for each of many clients.
+        // Done before taking the lock, since there may be a mark for each of many clients.
         let whole = after == Offset::START;
         let (gone, marks) = (
             held.marks.highest(),
@@ -200,7 +203,7 @@ impl Mirror {
         let last = early.map(|early| early.follow(&mut held, coverage.tail));
         let again = self.seen > held.level && last.is_none_or(|last| self.seen > last);
         if again && self.seen == self.sought {
-            // The channel was read after that event had come, and the store does not know the event.
+            // The channel was read after that event had arrived, and the store does not know the event.
             return Filled::Lost;
         }
         cover(coverage, &held, before, level, gone);
@@ -214,7 +217,7 @@ impl Mirror {
         let known = if whole { None } else { Some(before.unwrap_or_default()) };
         let wakeups = take_over(hub, &mut state, held, known);
         let ended = missed_close.then(|| state.readers.end_all(EndReason::Closed));
-        // Also wakes readers that open and wait for it to be loaded.
+        // Also wakes readers that are opening and wait for the mirror to be loaded.
         let all = state.readers.wake_all();
         drop(state);
         drop((wakeups, ended, all));
@@ -223,13 +226,14 @@ impl Mirror {
         }
         hub.free(forgotten.flatten());
         match again {
-            // Also if it is not loaded yet: a read of all of a busy channel would always come too late.
+            // Returned even if the mirror is not loaded yet: a read of the whole of a busy channel would always come
+            // too late.
             true => Filled::Again(whole_up_to),
             false => Filled::Whole,
         }
     }
 
-    /// Forgets everything: from now on the log is of this epoch, and has to be read.
+    /// Forgets everything. From now on the log belongs to this epoch and has to be read.
     pub(crate) fn restart(&mut self, hub: &Hub, epoch: Epoch) {
         let mut state = self.channel.change();
         let Some(coverage) = state.coverage_mut() else { return };
@@ -242,12 +246,12 @@ impl Mirror {
         hub.free(forgotten);
     }
 
-    /// Drops it if nobody reads it. Returns whether it did.
+    /// Drops the channel if it has no readers. Returns whether it did.
     pub(crate) fn drop_unread(&self, hub: &Hub) -> bool {
         self.drop_from(hub, |state| (state.readers.len() == 0).then(Wakeups::default))
     }
 
-    /// Drops it and ends all readers, because the channel was closed.
+    /// Drops the channel and ends all its readers, because the channel was closed.
     pub(crate) fn drop_closed(&self, hub: &Hub) {
         self.drop_from(hub, |state| Some(state.readers.end_all(EndReason::Closed).1));
         self.channel.give_seats_back();
@@ -267,42 +271,44 @@ impl Mirror {
     }
 }
 
-/// The channel was closed since the log was loaded.
+/// Returns whether the channel was closed after the log was loaded.
 fn has_missed_close(coverage: &Coverage, held: &Held) -> bool {
     coverage.loaded && held.closed > coverage.closed
 }
 
-/// Why a read after `after` can't be taken in, if it can't. Everything up to `gone` may be evicted.
+/// Returns why the result of a read after `after` can't be taken in, or `None` if it can. Everything up to `gone` may
+/// be evicted.
 fn refuse(coverage: &Coverage, after: Offset, held: &Held, gone: Offset) -> Option<Filled> {
     // A store that has forgotten the channel counts from the start again.
     let is_part = after > Offset::START;
     if (coverage.loaded || is_part) && held.head < coverage.tail && held.head > Offset::START {
         return Some(Filled::Lost);
     }
-    // What the store holds of the epoch before counts as evicted, now that something follows it.
+    // Events of the previous epoch that the store holds count as evicted once another event follows them.
     let is_hidden = held.before.is_some_and(|before| before.offset == gone) && gone > coverage.tail;
     let was_closed = held.closed > coverage.closed;
     (is_part && (was_closed || gone > after || is_hidden)).then_some(Filled::Again(Offset::START))
 }
 
-/// Takes note of a read. If the log had been loaded, its last event was `before`. Everything up to `gone` may be evicted.
+/// Records a read. `before` is the log's last event, if the log had been loaded. Everything up to `gone` may be
+/// evicted.
 fn cover(coverage: &mut Coverage, held: &Held, before: Option<Offset>, level: Offset, gone: Offset) {
     let last = held.entries.last().map_or(held.head, |entry| held.head.max(entry.offset));
     coverage.tail = coverage.tail.max(last);
     coverage.loaded_at = coverage.loaded_at.max(held.level);
     (coverage.epoch, coverage.before, coverage.closed) = (held.epoch, held.before, held.closed);
-    // What is of a former epoch was there from the first read on, and a gap told of all that was lost of it.
+    // Events of a former epoch were there from the first read on, and a gap reported everything of them that was lost.
     let former = held.before.map_or(Offset::START, |before| before.offset);
     if let Some(after) = before.map(|after| after.max(former)).filter(|after| *after < last) {
         let first = held.entries.iter().find(|entry| entry.offset > after);
-        // If there was no event, the channel was finished without one.
+        // Without an event, the channel was finished without one.
         if first.is_some() || gone > after {
             coverage.late.note(after, level, first.map(|first| (first.offset, first.previous)));
         }
     }
 }
 
-/// Takes in the events of a read: those after `known`, or all of the channel.
+/// Takes in the events of a read: those after `known`, or all of them if it is `None`.
 fn take_over(hub: &Hub, state: &mut State, held: Held, known: Option<Offset>) -> Vec<Wakeups> {
     let now = now();
     if let Some(retention) = held.retention {
@@ -317,11 +323,12 @@ fn take_over(hub: &Hub, state: &mut State, held: Held, known: Option<Offset>) ->
     wakeups
 }
 
-/// Appends an event to a log, whose epoch is given. Returns it with its lane.
+/// Appends an event to a log of the given epoch. Returns the event and its lane.
 pub(super) fn put(hub: &Hub, log: &mut Log, epoch: Epoch, entry: Entry, now: Instant) -> Option<(LaneId, Sealed)> {
     let lane = match &entry.client {
         None => BROADCAST,
-        // The store has taken it, so no limit may refuse it here. There is no room in memory for more than 4 billion lanes.
+        // The store has taken the event, so no limit may refuse it here. Memory has no room for more than 4 billion
+        // lanes.
         Some(client) => log.lane_for(client, usize::MAX).ok()?,
     };
     let (last, at) = (entry.last, now.checked_sub(entry.age).unwrap_or(now));
@@ -336,7 +343,7 @@ pub(super) fn put(hub: &Hub, log: &mut Log, epoch: Epoch, entry: Entry, now: Ins
     Some((lane, event))
 }
 
-/// Appends an event to the log, whose epoch is given, and wakes who waits for it.
+/// Appends an event to the log of the given epoch, and wakes the readers that wait for it.
 fn take_in(hub: &Hub, state: &mut State, epoch: Epoch, entry: Entry, now: Instant) -> Wakeups {
     state.is_quiet = false;
     let State { log, readers, .. } = state;
@@ -346,7 +353,7 @@ fn take_in(hub: &Hub, state: &mut State, epoch: Epoch, entry: Entry, now: Instan
         log.keep(lane, event);
     }
     match lane {
-        // An end is for all of them, whomever the last event is for.
+        // The end concerns all readers, regardless of whom the last event is for.
         lane if last || lane == BROADCAST => readers.wake_all(),
         lane => readers.wake_lane(lane),
     }
@@ -389,14 +396,14 @@ mod tests {
             Self { hub, mirror: Mirror::new(shared.into()) }
         }
 
-        /// One that has read these.
+        /// Returns a node that has read these events.
         fn with(offsets: &[u64]) -> Self {
             let mut node = Self::new();
             assert_eq!(node.fill(0, held(offsets)), "whole");
             node
         }
 
-        /// What becomes of what was read after `after`, with readers of several channels up to nowhere.
+        /// Takes in the result of a read after `after`. No reader of several channels has passed anything.
         fn fill(&mut self, after: u64, held: Held) -> String {
             self.fill_below(after, held, 0)
         }
@@ -421,7 +428,7 @@ mod tests {
             }
         }
 
-        /// The offsets that are in the log.
+        /// Returns the offsets that are in the log.
         fn offsets(&self) -> Vec<u64> {
             let mut newest = self.mirror.channel.look().log.newest(View::EVERYBODY, 100);
             newest.reverse();
@@ -433,7 +440,7 @@ mod tests {
         Entry::of_bytes(bytes::Bytes::from_static(b"data: x\n"), Offset::new(offset), Offset::new(previous))
     }
 
-    /// Read of a store that holds these, the last of which is the hub's last.
+    /// Returns a read of a store that holds these events. The last of them is also the hub's last.
     fn held(offsets: &[u64]) -> Held {
         let last = Offset::new(offsets.last().copied().unwrap_or_default());
         let mut held = Held::new(EPOCH, last);
@@ -442,14 +449,14 @@ mod tests {
         held
     }
 
-    /// The same, of which those after `after` were asked for.
+    /// Returns the same read, limited to the events after `after`.
     fn held_after(after: u64, offsets: &[u64]) -> Held {
         let mut held = held(offsets);
         held.entries.retain(|entry| entry.offset > Offset::new(after));
         held
     }
 
-    /// How a channel compares whose last event is at `head`, when the hub is at `level`.
+    /// Compares with a channel whose last event is at `head` while the hub is at `level`.
     fn compare(node: &mut Node, head: u64, level: u64) -> Compared {
         node.mirror.compare(Head::new(Offset::new(head)), Offset::new(level))
     }
@@ -477,7 +484,7 @@ mod tests {
         let mut node = Node::with(&[1]);
         assert!(matches!(node.mirror.push_end(Offset::new(4), Offset::new(3)), Pushed::Broken));
         assert!(!is_finished(&node));
-        // Readers of several channels have passed it, and have missed no event.
+        // Readers of several channels have passed the end, and have missed no event.
         let mut ended = held_after(1, &[1]);
         (ended.level, ended.head, ended.finished) = (Offset::new(5), Offset::new(4), true);
         assert_eq!(node.fill_below(1, ended, 9), "whole");
@@ -511,7 +518,7 @@ mod tests {
         node.mirror.interrupt();
         assert_eq!(node.mirror.compare(forgotten(21), Offset::new(30)), Compared::Behind);
         assert_eq!(node.mirror.compare(forgotten(20), Offset::new(30)), Compared::Whole);
-        // Neither is what it may have lost before that evicted from it.
+        // What the channel may have lost before that does not count as evicted from it either.
         node.mirror.interrupt();
         let mut held = held_after(30, &[31]);
         held.marks = Marks::of_everybody(Offset::new(30));
@@ -555,7 +562,7 @@ mod tests {
             let mut node = if loaded { Node::with(&[1]) } else { Node::new() };
             let after = u64::from(loaded);
             node.mirror.interrupt();
-            // Before the read begins: it is in the read.
+            // This event arrives before the read begins, so the read contains it.
             assert_eq!(node.push(2, 1), "known");
             node.begin_read();
             for (offset, previous) in [(2, 1), (5, 2), (5, 2), (7, 5)] {
@@ -585,7 +592,7 @@ mod tests {
     fn a_channel_that_was_closed_before_it_was_read_has_no_earlier_events() {
         let mut node = Node::new();
         node.begin_read();
-        // The store has forgotten them, and the feed was behind.
+        // The store has forgotten these events, and the feed was behind.
         assert_eq!((node.push(1, 0), node.push(2, 1)), ("known", "known"));
         let mut closed = held(&[4]);
         closed.closed = 1;
@@ -611,7 +618,7 @@ mod tests {
         let taken = all(&node) - before;
         let room = hub_bytes / EARLY_PART;
         assert!((room..room + (80 << 10)).contains(&taken), "{taken} bytes");
-        // It is kept no longer than the read.
+        // The events are kept only as long as the read lasts.
         node.mirror.read_failed();
         assert_eq!(node.push(3_100, 3_099), "known");
         assert!(all(&node) <= before);
@@ -715,16 +722,17 @@ mod tests {
             let (view, told, cursor) = (View::EVERYBODY, Offset::new(told), Offset::new(cursor));
             channel.look().has_passed_late(view, seen, told, cursor)
         };
-        // The readers of several channels are at 1, and what comes is after that; or they were at 9.
+        // The readers of several channels are at 1, and the new events come after that. In the second read, the readers
+        // are at 9.
         assert_eq!(node.fill_below(1, held_after(1, &[1, 3]), 1), "whole");
         assert_eq!(late(&node), 0);
         assert_eq!(node.fill_below(1, held_after(1, &[1, 3, 5, 10]), 9), "whole");
         assert_eq!(late(&node), 1);
         assert!(!passed(0, 1, 4) && passed(0, 1, 5) && passed(0, 4, 9) && !passed(0, 5, 9) && !passed(1, 1, 5));
-        // Of an earlier one it is not known any more where it was.
+        // For an earlier late event, its position is no longer known.
         assert_eq!(node.fill_below(10, held_after(10, &[1, 3, 5, 10, 20]), 20), "whole");
         assert!(passed(0, 1, 4) && !passed(1, 1, 19) && passed(1, 1, 20));
-        // What it has already, read once more, is not late.
+        // An event that the mirror already has is not late when it is read again.
         assert_eq!(node.fill_below(0, held(&[1, 3, 5, 10, 20]), 20), "whole");
         assert_eq!(late(&node), 2);
     }
@@ -769,7 +777,7 @@ mod tests {
     #[test]
     fn what_is_evicted_of_a_former_epoch_is_not_late() {
         let mut node = Node::with(&[1]);
-        // The epoch began after 5. With its first event in the channel all that is from before counts as evicted.
+        // The epoch began after 5. Its first event in the channel makes everything from before count as evicted.
         let mut held = held(&[9]);
         held.entries = vec![entry(9, 5)];
         held.marks = Marks::of_everybody(Offset::new(5));

@@ -19,23 +19,24 @@ use crate::{
     wire::cursor::{Cursor, EventId, Id},
 };
 
-/// A subscription that has its places in its channels, and starts once they are loaded. If this is dropped, it gives the places
-/// back.
+/// A subscription that has a place in each of its channels, and starts once they are loaded. Dropping it gives the
+/// places back.
 pub(crate) struct Loading {
     remote: Arc<Remote>,
     /// `None` once it has started.
     subscription: Option<Subscription>,
     options: OpenOptions,
     requested: Option<Box<[u8]>>,
-    /// The ticket of the question for the hub's last offset, asked if the requested id is beyond what is known here.
+    /// The ticket of the question for the hub's last offset. The question is asked if this node does not know the
+    /// requested id.
     ticket: Option<u64>,
-    /// Its place among those that wait for the answer.
+    /// The place in the queue for the answer.
     waits: Option<Box<Place>>,
-    /// When it gives up, unless its channels are on their way.
+    /// When to give up, unless data for the channels is still arriving.
     late: Pin<Box<Sleep>>,
 }
 
-/// Takes a place in each channel. The future then waits until they are loaded.
+/// Takes a place in each channel. The returned future then waits until the channels are loaded.
 pub(crate) fn open(
     hub: &Arc<Hub>,
     remote: &Arc<Remote>,
@@ -56,8 +57,8 @@ pub(crate) fn open(
 }
 
 impl Loading {
-    /// Once all channels are loaded: the cursor up to which everything that was published is in their logs. `None` if one of
-    /// them has been closed meanwhile.
+    /// Waits until all channels are loaded. Returns the cursor up to which the logs contain everything that was
+    /// published, or `None` if one of the channels was closed meanwhile.
     fn poll_last(&mut self, cx: &mut Context<'_>) -> Poll<Option<Cursor>> {
         let Some(subscription) = &self.subscription else { return Poll::Pending };
         let hub = subscription.hub();
@@ -69,16 +70,16 @@ impl Loading {
         if loaded.iter().any(|epoch| *epoch != Some(known.epoch)) {
             return Poll::Pending;
         }
-        // All channels are of this epoch, so the level is too, if it is read after them.
+        // All channels are in this epoch, so the level is too, provided that it is read after them.
         let last = Cursor { epoch: known.epoch, offset: known.offset.max(hub.memory.last()) };
         let may_be_on_its_way = self.options.existing && subscription.has_absent_channel();
         if may_be_on_its_way || self.is_beyond(subscription, last) {
-            // Another node may know the requested id already.
+            // Another node may already know the requested id.
             let ticket = *self.ticket.get_or_insert_with(|| self.remote.ask_level());
             if self.remote.link.answered.wait(ticket, &mut self.waits, cx.waker()) {
                 return Poll::Pending;
             }
-            // It may be in a read that is under way.
+            // The id may be in a read that is in progress.
             if !subscription.is_whole() {
                 return Poll::Pending;
             }
@@ -86,7 +87,7 @@ impl Loading {
         Poll::Ready(Some(last))
     }
 
-    /// The requested id is not known here.
+    /// Returns whether this node does not know the requested id.
     fn is_beyond(&self, subscription: &Subscription, last: Cursor) -> bool {
         match self.requested.as_deref().and_then(EventId::parse).as_ref().map(EventId::kind) {
             Some(Id::Cursor(cursor) | Id::Goodbye(cursor)) => cursor.epoch != last.epoch || cursor.offset > last.offset,
@@ -95,7 +96,7 @@ impl Loading {
         }
     }
 
-    /// Nothing has come for its channels for as long as a call may take.
+    /// Returns whether nothing has arrived for the channels for as long as a call may take.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         while self.late.as_mut().poll(cx).is_ready() {
             let last = self.subscription.as_ref().and_then(Subscription::last_progress);
@@ -107,12 +108,13 @@ impl Loading {
         false
     }
 
-    /// No longer waits for an answer.
+    /// Stops waiting for an answer.
     fn leave(&mut self) {
         self.remote.link.answered.leave(&mut self.waits);
     }
 
-    /// Starts the subscription. `None` if the logs are of another epoch by now, so that it has to wait for them again.
+    /// Starts the subscription. Returns `None` if the logs belong to another epoch by now, so that it has to wait for
+    /// them again.
     fn start(&mut self, last: Option<Cursor>) -> Option<Result<Subscription, OpenError>> {
         let subscription =
             self.subscription.as_mut().expect("there until it has started, and it is not polled after that");
@@ -145,7 +147,7 @@ impl Future for Loading {
                 Poll::Ready(last) => last,
                 Poll::Pending if self.is_late(cx) => None,
                 Poll::Pending => {
-                    // After it has parked, so that it is woken if the driver ends from here on.
+                    // Called after the task has parked, so that it is woken if the driver ends from here on.
                     self.remote.waits();
                     return Poll::Pending;
                 }
@@ -179,7 +181,7 @@ mod tests {
     const OLD: Epoch = Epoch::from_bits(7);
     const NEW: Epoch = Epoch::from_bits(8);
 
-    /// A store that never answers. The test is the driver.
+    /// A store that never answers. The test acts as the driver.
     struct Silent;
 
     fn never<T: Send + 'static>() -> BackendFuture<'static, T> {
@@ -210,8 +212,8 @@ mod tests {
         }
     }
 
-    /// A driver that obeys each command at once, before whoever gave it goes on. Asked for the hub's last offset, it finds that a new
-    /// epoch has begun.
+    /// A driver that obeys each command at once, before the sender of the command goes on. When it is asked for the
+    /// hub's last offset, it finds that a new epoch has begun.
     struct Driver {
         hub: Arc<Hub>,
         remote: Arc<Remote>,
@@ -244,7 +246,7 @@ mod tests {
             while let Poll::Ready(Some(command)) = commands.poll_recv(&mut Context::from_waker(&waker)) {
                 match command {
                     Command::Watch(channel) => {
-                        // The channel is locked.
+                        // The channel is locked here.
                         *mirror = Some(Mirror::new(channel));
                     }
                     Command::Sync(ticket) => {

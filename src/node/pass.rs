@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl Remote {
-    /// Has the store pass an ephemeral event to all nodes, this one too.
+    /// Has the store pass an ephemeral event to all nodes, including this one.
     pub(crate) async fn pass(
         &self,
         hub: &Hub,
@@ -45,8 +45,8 @@ impl Remote {
 }
 
 impl Mirror {
-    /// Passes an event of the feed, which has brought everything up to `position`, to the readers. If the mirror is not whole they
-    /// are behind, and lose it.
+    /// Passes an ephemeral event of the feed to the readers. The feed has brought everything up to `position`. If the
+    /// mirror is not whole, its readers are behind and lose the event.
     pub(super) fn pass(&self, hub: &Hub, position: Offset, event: Ephemeral) -> Wakeups {
         if !is_whole(&event.bytes) {
             return Wakeups::default();

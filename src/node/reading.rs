@@ -20,28 +20,29 @@ use crate::{
     },
 };
 
-/// Everything that the store returns is held for as long as it is looked at, and is history as far as `retention` says.
+/// Returns the retention of a log that holds everything the store returned for as long as it is looked at. Which part
+/// of it is history is up to `retention`.
 fn looked_at(retention: Option<Retention>) -> Retention {
     let all = Retention::new().bytes(usize::MAX).age(Duration::MAX);
-    // Which of it is for connected readers only depends on how much there is.
+    // The part that is only for connected readers depends on how much there is.
     match retention.filter(Retention::is_lag_apart) {
         Some(retention) => all.events(retention.max_events()).lag(usize::MAX),
         None => all.events(usize::MAX),
     }
 }
 
-/// What was read of a channel.
+/// The result of reading a part of a channel.
 struct Part {
     log: Log,
     level: Cursor,
     before: Option<Cursor>,
-    /// The last event that was read, or the place after which nothing was.
+    /// The last event that was read, or the offset to read after if there was none.
     upto: Offset,
     more: bool,
 }
 
 impl Remote {
-    /// Reads up to `limit` events for a client, or for everybody if there is none.
+    /// Reads up to `limit` events for a client, or for everybody if `client` is `None`.
     pub(crate) async fn read(
         &self,
         hub: &Hub,
@@ -57,17 +58,17 @@ impl Remote {
         };
         let view = part.log.view_for(client);
         let before = part.before;
-        // The store hides what followed the epoch before, if anything did.
+        // If anything followed the previous epoch, the store hides it.
         let translate = |cursor: Cursor| Coverage::place_in(before, cursor);
         let mut reading = Reading::begin(&part.log, view, after, part.level, translate);
         loop {
             let view = part.log.view_for(client);
             reading.take(&part.log, view, limit, usize::MAX);
             if !part.more || reading.len() >= limit {
-                // Nothing was left out before the last of these.
+                // Nothing before the last of these events was left out.
                 return Ok(reading.into_page(name, after, part.level, part.more));
             }
-            // What was read was not all for this reader.
+            // Some of the events that were read are not for this reader.
             let next = self.read_part(hub, name, part.upto, limit).await?;
             let view = next.log.view_for(client);
             if next.level.epoch != part.level.epoch || reading.has_lagged(&next.log, view) {
@@ -77,7 +78,7 @@ impl Remote {
         }
     }
 
-    /// Reads what follows a cursor, or everything if that is not known to be the place after which nothing is missing.
+    /// Reads what follows a cursor. Reads everything if events may be missing after that cursor.
     async fn read_after(
         &self,
         hub: &Hub,
@@ -88,7 +89,7 @@ impl Remote {
         if cursor.offset > Offset::START {
             let held = self.read_held(hub, name, cursor.offset, limit).await?;
             let is_known = held.epoch == cursor.epoch && cursor.offset <= held.level;
-            // Of a part, the marks say only whether there may be more to know.
+            // In a partial read, the marks only tell whether there may be more to know.
             if is_known && held.marks.highest() <= cursor.offset {
                 return Ok(part_of(hub, cursor.offset, held));
             }
@@ -119,7 +120,7 @@ impl Remote {
             let read = link.backend.read_some(name.clone(), after, retention, limit, progress.clone());
             link.while_it_goes_on(&progress, read).await.map(Held::without_damage)
         };
-        // At least one, which says how far the channel is.
+        // Reads at least one event, which tells how far the channel is.
         let mut held = read(limit.max(1)).await?;
         held.retention = held.retention.or(retention);
         if held.more && held.retention.as_ref().is_some_and(Retention::is_lag_apart) {
@@ -128,7 +129,7 @@ impl Remote {
         Ok(held)
     }
 
-    /// How a channel is.
+    /// Describes a channel's state.
     pub(crate) async fn info(&self, hub: &Hub, name: &ChannelName) -> Result<Info, BackendError> {
         let (link, progress) = (&self.link, Progress::new());
         let about = link.backend.about(name.clone(), link.retention_of(hub, name), progress.clone());

@@ -36,7 +36,7 @@ use crate::{
 pub(crate) struct Remote {
     hub: OnceLock<Weak<Hub>>,
     pub(crate) link: Arc<Link>,
-    /// The commands to the driver. Locked while one is started, so that there is one at most.
+    /// The sender of commands to the driver. Locked while a driver is started, so that there is at most one.
     driver: Mutex<Option<mpsc::UnboundedSender<Command>>>,
     /// The number of the last driver.
     last_driver: AtomicU64,
@@ -57,26 +57,26 @@ impl Remote {
             last_driver: AtomicU64::new(0),
         });
         let hub = Arc::new(Hub::new(settings, Some(remote.clone())));
-        // It is empty until now.
+        // Can't fail: nothing has been set before.
         let _ = remote.hub.set(Arc::downgrade(&hub));
         (hub, remote)
     }
 
-    /// Asks for the hub's last offset. The returned ticket is answered once everything that was acknowledged before now is known
-    /// here.
+    /// Asks for the hub's last offset. The returned ticket is answered once this node knows everything that was
+    /// acknowledged before now.
     pub(crate) fn ask_level(&self) -> u64 {
         let ticket = self.link.new_ticket();
         self.order(Command::Sync(ticket));
         ticket
     }
 
-    /// Sends the driver a command, and starts the driver if there is none. Outside of a runtime that is left to a reader that
-    /// waits in one.
+    /// Sends the driver a command, and starts the driver if there is none. Outside of a runtime, a reader that waits in
+    /// one starts the driver later.
     fn order(&self, command: Command) {
         let mut driver = lock(&self.driver);
         let running = driver.as_ref().filter(|driver| !driver.is_closed());
         if let Some(driver) = running {
-            // If it fails, the driver has just ended with its runtime.
+            // If this fails, the driver has just ended with its runtime.
             let _ = driver.send(command);
         } else if let (Ok(runtime), Some(hub)) = (tokio::runtime::Handle::try_current(), self.hub.get()) {
             // Bounded by the hub's limits of channels and subscriptions.
@@ -88,25 +88,25 @@ impl Remote {
         }
     }
 
-    /// Sends the driver a command, if there is one.
+    /// Sends the driver a command, if there is a driver.
     fn mention(&self, command: Command) {
         if let Some(driver) = &*lock(&self.driver) {
             let _ = driver.send(command);
         }
     }
 
-    /// There is a driver that takes commands.
+    /// Returns whether there is a driver that takes commands.
     fn is_driven(&self) -> bool {
         lock(&self.driver).as_ref().is_some_and(|driver| !driver.is_closed())
     }
 
-    /// There is no driver: none was started, or the last one has ended with its runtime. Takes no lock.
+    /// Returns whether there is no driver: none was started, or the last one has ended with its runtime. Takes no lock.
     fn is_abandoned(&self) -> bool {
         self.link.last_ended_driver() == self.last_driver.load(Ordering::Acquire)
     }
 
-    /// Appends events in the store, in one step. Readers get them by the feed, on this node, too. The caller decides
-    /// whether to write while the hub shuts down.
+    /// Appends events in the store, in one step. Readers get them through the feed, on this node too. The caller
+    /// decides whether to write while the hub shuts down.
     pub(crate) async fn write(
         &self,
         hub: &Hub,
@@ -116,14 +116,14 @@ impl Remote {
     ) -> Result<Vec<Sent>, PublishError> {
         let write = hub.plan(batch, fence)?;
         let append = append_of(name, write, self.link.retention_of(hub, name));
-        // For whom each of them is, and its own id.
+        // The target, the own id and the exception of each event.
         let own: Vec<_> =
             append.events.iter().map(|event| (event.client.clone(), event.id.clone(), event.except.clone())).collect();
         let last = append.last;
         let places = self.append(append).await?;
         let end = places.iter().filter(|place| !place.repeated).map(|place| place.cursor).next_back();
         if let Some(end) = end.filter(|_| last) {
-            // Before the offset is known here: a reader that comes after that starts with what is left.
+            // Done before the offset is known here: a reader that comes after that starts with what is left.
             hub.with_existing(name, |state| {
                 state.coverage_mut().into_iter().for_each(|coverage| coverage.finishes_at(end))
             });
@@ -153,20 +153,20 @@ impl Remote {
         }
     }
 
-    /// Who is connected to a channel on all nodes.
+    /// Returns who is connected to a channel on all nodes.
     pub(crate) async fn presence(&self, name: &ChannelName) -> Result<Connected, BackendError> {
         self.link.within(self.link.backend.presence(name.clone())).await
     }
 
-    /// Tells all other nodes something.
+    /// Passes a notice to all other nodes.
     pub(crate) async fn tell(&self, told: &Told) -> Result<(), BackendError> {
         self.link.within(self.link.backend.tell(told.by(self.link.node))).await
     }
 
-    /// Waits until nobody has been connected to a channel for `after`, on any node, as far as the store is told of that. As long as
-    /// the store does not answer, nobody is known to be absent.
+    /// Waits until nobody has been connected to a channel for `after`, on any node, as far as the store has been told.
+    /// While the store does not answer, nobody counts as absent.
     pub(crate) async fn unread(&self, hub: &Hub, name: &ChannelName, after: Duration) {
-        // What is true now, the store knows no later than this.
+        // The store learns of the current connections within this time.
         let after = after.saturating_add(Presence::EVERY);
         let mut since = None;
         loop {
@@ -182,7 +182,8 @@ impl Remote {
         }
     }
 
-    /// Closes a channel in the store. The feed tells its readers on all nodes. Returns how many there are here.
+    /// Closes a channel in the store. The feed tells its readers on all nodes. Returns the number of readers on this
+    /// node.
     pub(crate) async fn close(&self, hub: &Hub, name: &ChannelName) -> Result<usize, BackendError> {
         let readers = readers_of(hub, name, None, None);
         self.link.within(self.link.backend.close(name.clone())).await?;
@@ -192,7 +193,7 @@ impl Remote {
 
 #[cfg(all(test, not(loom)))]
 impl Remote {
-    /// Commands go to a driver that a test plays.
+    /// Sends commands to a driver that a test plays.
     pub(crate) fn is_driven_by(&self, commands: mpsc::UnboundedSender<Command>) {
         *lock(&self.driver) = Some(commands);
     }
@@ -210,10 +211,11 @@ impl Elsewhere for Remote {
         self.mention(Command::Unread(channel.clone()));
     }
 
-    /// A driver ends with its runtime. A reader that waits in another runtime starts the next one there.
+    /// Starts a driver if there is none. A driver ends with its runtime, and a reader that waits in another runtime
+    /// starts the next one there.
     fn waits(&self) {
         if self.is_abandoned() {
-            // Any command starts a driver. It would ask for a level first, anyway.
+            // Any command starts a driver. A driver asks for a level first anyway.
             self.ask_level();
         }
     }
@@ -238,12 +240,13 @@ fn append_of(name: &ChannelName, write: Write, retention: Option<Retention>) -> 
     Append { fence, expected, last, ..Append::new(name.clone(), events, retention) }
 }
 
-/// The store's answer is none to what was asked.
+/// Returns the error for an answer that does not fit the question.
 fn unexpected() -> PublishErrorKind {
     PublishErrorKind::Unavailable(BackendError::new("the store gave an answer to another question"))
 }
 
-/// How many connections of this node read a channel, or are the client's there, without those that are excluded.
+/// Returns how many connections of this node read a channel, or belong to the client there, without those that are
+/// excluded.
 pub(super) fn readers_of(hub: &Hub, name: &ChannelName, target: Option<&ClientId>, except: Option<&Except>) -> usize {
     let readers = hub.look_at(name, |state| {
         let lane = target.and_then(|client| state.log.lane_of(client));

@@ -6,17 +6,17 @@ use crate::{
     wire::name::{ChannelName, ClientId},
 };
 
-/// What every node is to do with its own readers.
+/// What every node has to do with its own readers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Told {
     /// End the connections of a client, to one channel or to all.
     Disconnect(ClientId, Option<ChannelName>),
-    /// Decide anew about the connections of a client.
+    /// Authorize the connections of a client again.
     Reauthorize(ClientId),
 }
 
 impl Told {
-    /// As told by this node. No name contains a line break.
+    /// Encodes this as a notice from the given node. No name contains a line break.
     pub(crate) fn by(&self, node: u64) -> Notice {
         Notice::new(match self {
             Self::Disconnect(client, None) => format!("{node}\ndisconnect\n{client}"),
@@ -25,7 +25,7 @@ impl Told {
         })
     }
 
-    /// Reads what another node than `own` has told. That node has done it already where it was told.
+    /// Reads a notice from another node. Returns `None` for a notice of the node `own`, which has already acted on it.
     pub(crate) fn read(notice: &Notice, own: u64) -> Option<Self> {
         let mut lines = notice.as_str().split('\n');
         let by: u64 = lines.next()?.parse().ok()?;
@@ -39,7 +39,8 @@ impl Told {
         (by != own).then_some(told)
     }
 
-    /// Does it on this node. Returns the number of connections that it concerned; one to several channels counts once for each.
+    /// Applies this on the current node. Returns the number of affected connections; a connection to several channels
+    /// counts once for each.
     pub(crate) fn obey(&self, hub: &Hub) -> usize {
         match self {
             Self::Disconnect(client, None) => hub.disconnect(client),

@@ -1,4 +1,4 @@
-//! What is remembered of channels that were dropped: bounded, and with a share for each.
+//! What is remembered of dropped channels: bounded, and with a share for each.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,24 +11,25 @@ use crate::{
     },
 };
 
-/// The tombstones of dropped channels. When there are too many, the oldest become one watermark. What they remember of clients
-/// is bounded apart: a channel of many clients can't push out that another is finished.
+/// The tombstones of dropped channels. When there are too many, the oldest become one watermark. What they remember of
+/// clients has a bound of its own, so that a channel with many clients can't make the hub forget that another channel
+/// is finished.
 pub(super) struct Graves {
     by_channel: Table<ChannelName, u64>,
-    /// In the order in which they were buried.
+    /// The graves, in the order in which they were buried.
     graves: BTreeMap<u64, Grave>,
     next: u64,
-    /// What all of them take, but for their marks.
+    /// What all graves take, without their marks.
     bytes: usize,
-    /// What they may take.
+    /// What the graves may take.
     max_bytes: usize,
     /// The highest offset that a forgotten tombstone said was gone.
     watermark: Offset,
-    /// Where the search for one with more than its share of marks goes on.
+    /// Where to continue the search for a grave with more than its share of marks.
     hand: u64,
     tally: Arc<Tally>,
     counted: Footprint,
-    /// What the marks of all of them take.
+    /// What the marks of all graves take.
     marks: usize,
 }
 
@@ -38,8 +39,8 @@ struct Grave {
 }
 
 impl Grave {
-    /// What a grave takes from the allocator, without what its marks own: in a tree that grows at its end, six of eleven places in a node
-    /// are taken.
+    /// Returns what a grave takes from the allocator, without what its marks own. In a tree that grows at its end, six
+    /// of the eleven places in a node are taken.
     fn footprint(&self) -> usize {
         let marks = self.tombstone.marks.as_ref().map_or(0, |_| size_of::<Marks>());
         size_of::<(u64, Self)>() * 11 / 6 + self.channel.heap() + marks + self.tombstone.footprint_of_rare()
@@ -51,7 +52,7 @@ impl Grave {
 }
 
 impl Graves {
-    /// So many tombstones are remembered at most.
+    /// The number of tombstones that are remembered at most.
     const MAX: usize = 32_768;
 
     pub(super) fn new(tally: Arc<Tally>, max_bytes: usize) -> Self {
@@ -69,7 +70,7 @@ impl Graves {
         }
     }
 
-    /// Gives back what it forgot of others for this one.
+    /// Buries a channel. Returns what was forgotten of others to make room for it.
     pub(super) fn bury(&mut self, channel: ChannelName, tombstone: Tombstone) -> Option<Box<Remains>> {
         let mut remains = Remains::default();
         if tombstone.is_special() || tombstone.highest() > self.watermark {
@@ -95,7 +96,7 @@ impl Graves {
         tombstone
     }
 
-    /// What is known of a channel that was dropped, for a client or for everybody. Nothing changes by that.
+    /// Returns what is known of a dropped channel, for a client or for everybody. Changes nothing.
     pub(super) fn peek(&self, channel: &ChannelName, client: Option<&ClientId>) -> Epitaph {
         let grave = self.by_channel.get(channel).and_then(|number| self.graves.get(number));
         match grave {
@@ -111,7 +112,8 @@ impl Graves {
         }
     }
 
-    /// Forgets marks of those that have more than their share, if there are too many in the hub: at most so many.
+    /// Forgets marks of graves that have more than their share, in at most `most` steps. Called if there are too many
+    /// marks in the hub.
     pub(super) fn forget_marks(&mut self, most: usize) {
         let share = self.tally.share_of_marks();
         for _ in 0..most {
@@ -133,7 +135,7 @@ impl Graves {
     }
 
     fn insert(&mut self, grave: Grave) {
-        // Whoever drops a channel has made it, and has had what was known of it then.
+        // A caller that drops a channel has also made it, and received what was known of it at that time.
         self.remove(&grave.channel);
         self.bytes += grave.footprint();
         self.marks += grave.marks();
@@ -182,7 +184,7 @@ mod tests {
         Tombstone { broadcast: Offset::new(offset as u64), ..Tombstone::default() }
     }
 
-    /// One that remembers so many clients.
+    /// Returns a tombstone that remembers this many clients.
     fn of_clients(count: usize) -> Tombstone {
         let client = |n| ClientId::try_from(format!("client{n}")).unwrap();
         let marks: HashMap<_, _> = (0..count).map(|n| (client(n), Offset::new(n as u64 + 1))).collect();
@@ -262,7 +264,7 @@ mod tests {
         graves.bury(channel(1), few);
         for n in 2..100 {
             graves.bury(channel(n), of_clients(2_000));
-            // What a publish does now and then.
+            // A publish does this now and then.
             while graves.tally.has_too_many_marks() {
                 graves.forget_marks(64);
             }
@@ -274,7 +276,7 @@ mod tests {
             let view = crate::log::View::of(log.lane_for(&client, 99).ok());
             assert_eq!(log.missed(view).get(), if n < 10 { n + 1 } else { 0 }, "it knows of each of its clients");
         }
-        // The others have lost the marks of some, and what they say for these hides no loss.
+        // The other channels have lost the marks of some clients. What they say about these clients hides no loss.
         for n in 2..100 {
             let marks = graves.exhume(&channel(n)).marks.unwrap();
             assert!((10..2_000).contains(&marks.len()), "{} are left", marks.len());

@@ -15,11 +15,11 @@ use crate::{
 type Key = (ChannelName, IdempotencyKey);
 
 pub(super) struct Keys {
-    /// With the first event that had it.
+    /// Each key with the first event that had it.
     by_key: Table<Key, (Instant, First)>,
-    /// In the order in which they came.
+    /// The keys in the order in which they arrived.
     order: VecDeque<(Instant, Key)>,
-    /// What their texts take from the allocator.
+    /// What the texts of the keys take from the allocator.
     texts: usize,
     max_bytes: usize,
     tally: Arc<Tally>,
@@ -28,9 +28,9 @@ pub(super) struct Keys {
 
 impl Keys {
     const WINDOW: Duration = Duration::from_secs(300);
-    /// Some MiB, with keys of usual lengths.
+    /// The number of keys that are remembered at most. They take some MiB if they have usual lengths.
     const MAX: usize = 16_384;
-    /// So many are forgotten at once.
+    /// The number of keys that are forgotten at once.
     const SLICE: usize = 64;
 
     pub(super) fn new(tally: Arc<Tally>, max_bytes: usize) -> Self {
@@ -63,7 +63,7 @@ impl Keys {
             }
             let Some((at, key)) = self.order.pop_front() else { break };
             self.texts -= heap(&key);
-            // It may have come again since it was too old.
+            // The key may have arrived again after it became too old.
             if self.by_key.get(&key).is_some_and(|(last, _)| *last == at)
                 && let Some((_, first)) = self.by_key.remove(&key)
             {
@@ -83,8 +83,8 @@ impl Keys {
     }
 }
 
-/// What a key takes from the allocator. The channel's name counts for each key, since the keys keep it after the channel is
-/// dropped.
+/// Returns what a key takes from the allocator. The channel's name counts for each key, since the keys keep it after
+/// the channel is dropped.
 fn heap((channel, key): &Key) -> usize {
     channel.heap() + key.heap()
 }
@@ -139,7 +139,7 @@ mod tests {
         let (mut keys, now) = (keys(100_000), Instant::now());
         for n in 0..10_000 {
             keys.put(ChannelName::from_static("a"), key(n), id(n as u64), now);
-            // What has grown takes some calls to shrink.
+            // A table that has grown takes some calls to shrink.
             assert!(keys.footprint() <= 150_000 && keys.tally.all() == keys.footprint());
         }
         assert!(keys.by_key.len() > 200);

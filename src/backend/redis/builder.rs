@@ -39,7 +39,7 @@ use crate::{
 #[derive(Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct RedisBuilder {
-    /// May have a password in it, and so is shown to nobody.
+    /// May contain a password, and so is never shown.
     url: String,
     credentials: Option<(String, String)>,
     sentinel_credentials: Option<(String, String)>,
@@ -51,16 +51,16 @@ pub struct RedisBuilder {
 }
 
 impl Redis {
-    /// At a [URL](Self::builder), with the defaults of [`RedisBuilder`]. Nothing is connected yet.
+    /// Creates a backend at a [URL](Self::builder), with the defaults of [`RedisBuilder`]. It does not connect yet.
     ///
     /// # Errors
     ///
-    /// As [`RedisBuilder::build`].
+    /// The same as those of [`RedisBuilder::build`].
     pub fn new(url: &str) -> Result<Self, BackendError> {
         Self::builder(url).build()
     }
 
-    /// The settings, beginning with a URL:
+    /// Creates a builder, beginning with a URL:
     ///
     /// | URL | |
     /// | --- | --- |
@@ -70,11 +70,11 @@ impl Redis {
     /// | `redis+sentinel://[user:password@]host[:port][,host[:port]..]/service[/database]` | at the master that these [Redis Sentinels](https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/) name; port 26379 by default |
     /// | `rediss+sentinel://` and the same | over TLS, to the sentinels too |
     ///
-    /// A user and a password in a URL are percent-encoded; [`credentials`](RedisBuilder::credentials) takes them as they
-    /// are. For `valkey://` and `valkeys://` it is the same as for `redis://` and `rediss://`.
+    /// Users and passwords in a URL are percent-encoded; [`credentials`](RedisBuilder::credentials) takes them
+    /// unencoded. `valkey://` and `valkeys://` work like `redis://` and `rediss://`.
     ///
-    /// The URL may name a replica: it says where its master is. When a master is gone, its replicas are tried, and the
-    /// servers of its cluster.
+    /// The URL may name a replica, which tells where its master is. If a master is gone, its replicas and the other
+    /// servers of its cluster are tried.
     pub fn builder(url: impl Into<String>) -> RedisBuilder {
         RedisBuilder {
             url: url.into(),
@@ -90,71 +90,78 @@ impl Redis {
 }
 
 impl RedisBuilder {
-    /// What all keys and push channels of this hub begin with, in braces; `tower-sse` by default. Hubs with different
-    /// prefixes know nothing of each other, also on one server. It is not empty, and has no braces in it.
+    /// Sets what all keys and push channels of this hub begin with, in braces; `tower-sse` by default. Hubs with
+    /// different prefixes are independent of each other, even on one server. The prefix must not be empty or contain
+    /// braces.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// The user and its password; those of the URL by default. Where there is a password only, the user is `default`.
+    /// Sets the user and password; by default those of the URL. If Redis only has a
+    /// password, the user is `default`.
     pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.credentials = Some((user.into(), password.into()));
         self
     }
 
-    /// The user and its password at the sentinels; none by default. Those of the URL are the master's.
+    /// Sets the user and password for the sentinels; none by default. Those in the URL are the master's.
     pub fn sentinel_credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.sentinel_credentials = Some((user.into(), password.into()));
         self
     }
 
-    /// How long a connection may take to be made, and Redis to answer a command; 2 s by default. After that the connection
-    /// is given up for a new one, and who asked gets an error. The hub's own
-    /// [timeout](crate::PublisherBuilder::timeout) is for all of a call, which may take more than one command; whichever is
-    /// over first counts.
+    /// Sets how long connecting to Redis, or a command, may take; 2 s by default. After that the connection is replaced
+    /// by a new one, and the caller gets an error. The hub's own [timeout](crate::PublisherBuilder::timeout) covers the
+    /// whole of a call, which may take more than one command. The one that expires first applies.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How long a channel is remembered after its last event was too old: by its marks a reader that comes back later gets
-    /// a gap if, and only if, it missed something. After that everything that the hub had given by then counts as missed.
-    /// One day by default, and at least 10 seconds: nodes look every five seconds whether they have all events, and must not
-    /// find a channel forgotten that has readers. It takes some hundred bytes a channel.
+    /// Sets how long a channel is remembered after its last event has become too old; one day by default, and at least
+    /// 10 seconds.
     ///
-    /// A node that is cut off from Redis for longer than this can't know whether a channel that is forgotten by then had
-    /// events meanwhile: its readers get a gap.
+    /// While a channel is remembered, a reader that comes back gets a gap if, and only if, it missed something. After
+    /// that, everything that the hub had given by then counts as missed. The minimum exists because nodes check every
+    /// five seconds whether they have all events, and must not find that a channel with readers was forgotten.
+    /// Remembering a channel takes some hundred bytes.
+    ///
+    /// A node may be cut off from Redis for longer than this. It then can't know whether a channel that was forgotten
+    /// had events meanwhile, so the channel's readers get a gap.
     pub fn tombstones(mut self, lifetime: Duration) -> Self {
         self.tombstones = lifetime.max(Presence::EVERY * 2);
         self
     }
 
-    /// For how long an [idempotency key](crate::Event::idempotency_key) is known at least; 5 minutes by default. It is also
-    /// known as long as its event is held, if the event's retention has no age for at most a year. A key takes about 150 bytes.
+    /// Sets how long an [idempotency key](crate::Event::idempotency_key) is known at least; 5 minutes by default. It is
+    /// also known as long as its event is held; if the event's retention has no age, for at most a year. A key takes
+    /// about 150 bytes.
     pub fn idempotency_window(mut self, window: Duration) -> Self {
         self.window = window;
         self
     }
 
-    /// Whether to use a server that evicts keys when its memory is used up: one with a `maxmemory` and a `maxmemory-policy`
-    /// other than `noeviction`. By default such a server is refused, when a connection is made and every few seconds from
-    /// then on: every call fails with an error that [says so](BackendError::is_misconfigured).
+    /// Sets whether to use a server that evicts keys when its memory is used up: one with a `maxmemory` and a
+    /// `maxmemory-policy` other than `noeviction`. By default such a server is refused. The setting is checked when a
+    /// connection is made and every few seconds from then on, and every call fails with an error that [says
+    /// so](BackendError::is_misconfigured).
     ///
-    /// Some hosted servers can't be set otherwise. With `true` they are used, and events are lost as the policy has it. That
-    /// is told: what is gone is a gap to its readers. But Redis does not say which keys it has evicted. So a channel that it
-    /// knows nothing of counts as one whose events are gone: a reader that resumes on a channel without any event gets a gap
-    /// that may be none. A publish that is [repeated](crate::Event::idempotency_key) may be published again.
+    /// Some hosted servers can't be configured otherwise. With `true` they are used, and lose events according to their
+    /// policy. Readers of the lost events get a gap. But Redis does not tell which keys it has evicted, so a channel
+    /// that it knows nothing of counts as one whose events are gone. A reader that resumes on a channel without any
+    /// event therefore gets a gap even if it missed nothing. A [repeated](crate::Event::idempotency_key) publish may be
+    /// published again.
     pub fn allow_eviction(mut self, allow: bool) -> Self {
         self.allow_eviction = allow;
         self
     }
 
-    /// The backend. Nothing is connected yet: a server that is not there is an error of what is published.
+    /// Builds the backend. It does not connect yet: if the server is not there, publishing fails.
     ///
     /// # Errors
     ///
-    /// If the URL is not one of [these](Redis::builder), or the prefix can't be one.
+    /// Fails if the URL is not one of [these](Redis::builder), or the prefix is not valid.
     pub fn build(self) -> Result<Redis, BackendError> {
         let (info, sentinels) = self.info().map_err(|error| match tls::is_missing_for(&self.url) {
             true => BackendError::new("TLS takes the feature `redis-tls`"),
@@ -176,7 +183,7 @@ impl RedisBuilder {
         })))
     }
 
-    /// How to connect to the master, and whom to ask where it is.
+    /// Returns how to connect to the master, and the sentinels to ask where it is.
     fn info(&self) -> Result<(ConnectionInfo, Option<Sentinels>), RedisError> {
         let (info, sentinels) = match sentinel::Url::read(&self.url) {
             None => (self.url.as_str().into_connection_info()?, None),

@@ -25,7 +25,8 @@ use crate::{
 };
 
 pub(super) async fn run(redis: &Inner, requests: Requests, messages: Messages) -> Result<(), BackendError> {
-    // By this a cluster says where the hub's slot is, if it is elsewhere: what is pushed there comes in its order.
+    // With this call a cluster tells where the hub's slot is, if it is elsewhere. What is pushed on that server arrives
+    // in order.
     let sharded = redis.level("").await?;
     let (mut subscriptions, pushed) = redis.link.subscriber(sharded).await?;
     let levels = redis.keys.levels(random::bits());
@@ -46,7 +47,7 @@ pub(super) async fn run(redis: &Inner, requests: Requests, messages: Messages) -
     future::select(obey, carry).await.factor_first().0
 }
 
-/// What was done.
+/// A piece of work that is done.
 enum Done {
     /// These channels are watched.
     Watched(Vec<ChannelName>),
@@ -54,8 +55,9 @@ enum Done {
     Synced,
 }
 
-/// What a feed does at once: at most one thing of each kind. What comes meanwhile waits, and goes together: the connection
-/// has one round trip for all channels that are opened, and another one for all that are left.
+/// The work that a feed has in progress: at most one piece of each kind. Requests that arrive meanwhile wait and are
+/// sent together. The connection thus has one round trip for all channels that are opened, and another for all that are
+/// left.
 struct Work<'a> {
     redis: &'a Inner,
     subscriptions: Subscriptions,
@@ -94,7 +96,7 @@ async fn obey(mut work: Work<'_>, mut requests: Requests, messages: &Messages) -
 }
 
 impl Work<'_> {
-    /// Begins what waits and can be done.
+    /// Begins the work that waits and can be done now.
     fn begin(&mut self) {
         let (redis, levels) = (self.redis, self.levels);
         let channels = self.changes.take_watch();
@@ -112,7 +114,7 @@ impl Work<'_> {
         }
     }
 
-    /// The next thing that is done. As long as nothing is to be done there is none.
+    /// Waits for the next piece of work to be done. Never returns while there is no work.
     async fn next(&mut self) -> Result<Done, BackendError> {
         let Some(done) = self.doing.next().await else { return future::pending().await };
         match &done {
@@ -138,7 +140,7 @@ fn feeds(redis: &Inner, channels: &[ChannelName]) -> Vec<String> {
     channels.iter().map(|channel| redis.keys.feed(channel)).collect()
 }
 
-/// Passes on what is pushed, in its order.
+/// Passes on what is pushed, in order.
 async fn carry(
     redis: &Inner,
     mut pushed: Pushed,
@@ -152,7 +154,8 @@ async fn carry(
             name if name == told => notice(&payload).into_iter().collect(),
             name => redis.keys.channel_of(name).map(messages_of).unwrap_or_default(),
         };
-        // Something that can't be read is not of this crate. What is missing for it is noticed with the next message.
+        // A message that can't be read is not from this crate. If an event is missing because of it, the next message
+        // reveals that.
         for message in pushed {
             learn(redis, &message);
             if !messages.send(message).await {
@@ -163,12 +166,12 @@ async fn carry(
     Err(BackendError::new("the feed's connection was closed"))
 }
 
-/// What a node has told all others.
+/// Reads a notice from one node to all others.
 fn notice(payload: &[u8]) -> Option<Message> {
     Some(Message::Told(Notice::new(std::str::from_utf8(payload).ok()?)))
 }
 
-/// What a message says of the offsets that Redis has given.
+/// Learns from a message which offsets Redis has given.
 fn learn(redis: &Inner, message: &Message) {
     match message {
         Message::Entry { epoch, entry, .. } => redis.learn(Cursor { epoch: *epoch, offset: entry.offset }),

@@ -1,4 +1,4 @@
-//! What a node asks a hub to hold of its channels.
+//! How much a node asks a hub to hold of its channels.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use crate::{
     sync::{Mutex, lock},
 };
 
-/// Milliseconds that are as good as for ever, which a script takes for that. In Lua it is exact.
+/// The number of milliseconds that scripts treat as for ever. Lua represents it exactly.
 const FOREVER: u64 = 1 << 52;
 
-/// The retention that nodes have set for all channels, the most of each limit if there are several.
+/// The retention that nodes have set for all channels. If there are several, it has the highest value of each limit.
 #[derive(Default)]
 pub(super) struct OfAll(Mutex<Option<Retention>>);
 
-/// Whose wish it is.
+/// What a wish is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Of {
-    /// Nobody's: it counts if nobody else has one.
+    /// Nothing: the node has no wish, and this counts only if no other node has one.
     Nobody,
-    /// The node's for all channels.
+    /// All channels of the node.
     All,
-    /// The node's for this channel.
+    /// This channel.
     This,
 }
 
@@ -48,7 +48,7 @@ impl OfAll {
         }
     }
 
-    /// What a node asks for with a call of one channel.
+    /// Returns what a node asks for with a call about one channel.
     pub(super) fn with(&self, retention: Option<Retention>) -> Wish {
         let all = self.get();
         match retention {
@@ -62,7 +62,7 @@ impl OfAll {
 impl Wish {
     const NONE: Self = Self { of: Of::Nobody, retention: Retention::DEFAULT };
 
-    /// Two arguments.
+    /// Adds the wish as two arguments.
     pub(super) fn tell(self, ask: &mut ScriptInvocation<'_>) {
         let of = match self.of {
             Of::Nobody => "",
@@ -73,7 +73,7 @@ impl Wish {
     }
 }
 
-/// Its numbers, as scripts take them. The last is 0 if nothing is to be held until the end.
+/// Returns a retention's numbers, as scripts take them. The last is 0 if nothing is to be held until the end.
 pub(super) fn words(retention: Retention) -> String {
     // Scripts hold the newest event in any case.
     let (events, bytes, lag) =
@@ -82,7 +82,7 @@ pub(super) fn words(retention: Retention) -> String {
     format!("{events} {} {} {lag} {after}", bytes.max(1), millis(retention.max_age()))
 }
 
-/// A wish's numbers, as a script answers them.
+/// Reads a wish's numbers from a script's answer.
 pub(super) fn read(answer: &Value) -> Option<Retention> {
     let mut numbers = value::text(answer)?.split(' ').map(|number| number.parse::<u64>().ok());
     let mut number = || numbers.next().flatten();
@@ -100,7 +100,7 @@ pub(super) fn read(answer: &Value) -> Option<Retention> {
     })
 }
 
-/// In milliseconds. At least one, since Redis takes none for an error.
+/// Returns a duration in milliseconds. At least 1, since Redis treats 0 as an error.
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, FOREVER)
 }

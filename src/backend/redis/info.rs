@@ -1,22 +1,23 @@
-//! What a server says of itself: whether it evicts keys, and which server to ask instead.
+//! What a server says about itself: whether it evicts keys, and which server to ask instead.
 
 use crate::error::BackendError;
 
 /// The parts of `INFO` that matter to a hub.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Info {
-    /// The `maxmemory-policy`, if the server evicts keys by it.
+    /// The `maxmemory-policy`, if it makes the server evict keys.
     pub(super) evicts: Option<String>,
-    /// Where its master is, if it is a replica.
+    /// The address of its master, if it is a replica.
     pub(super) master: Option<(String, u16)>,
-    /// Where its replicas are, if it is a master.
+    /// The addresses of its replicas, if it is a master.
     pub(super) replicas: Vec<(String, u16)>,
-    /// It is one of a cluster, and of a version that has sharded channels.
+    /// Whether it belongs to a cluster, and its version has sharded channels.
     pub(super) is_sharded: bool,
 }
 
 impl Info {
-    /// Reads the sections `memory`, `replication`, `server` and `cluster`. A field that a server does not report is left out.
+    /// Reads the sections `memory`, `replication`, `server` and `cluster`. Leaves out a field that a server does not
+    /// report.
     pub(super) fn read(text: &str) -> Self {
         let (mut info, mut has_limit) = (Self::default(), true);
         let (mut is_replica, mut host, mut port) = (false, None, None);
@@ -53,14 +54,14 @@ fn major(version: &str) -> u32 {
     version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0)
 }
 
-/// The replica of a number, from `ip=127.0.0.1,port=6380,state=online,..`.
+/// Reads a replica from its number and a text like `ip=127.0.0.1,port=6380,state=online,..`.
 fn replica(number: &str, about: &str) -> Option<(String, u16)> {
     number.parse::<u32>().ok()?;
     let field = |name: &str| about.split(',').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
     Some((field("ip")?.to_owned(), field("port")?.parse().ok()?))
 }
 
-/// The user may not run `INFO`.
+/// Returns the error for a user that may not run `INFO`.
 pub(super) fn denied() -> BackendError {
     BackendError::misconfigured(
         "the user may not run INFO, which says whether Redis evicts keys: grant it with ACL SETUSER .. +info",
@@ -86,7 +87,8 @@ mod tests {
         let evicts = |text: &str| Info::read(text).evicts;
         assert_eq!(evicts("# Memory\r\nmaxmemory:100\r\nmaxmemory_policy:volatile-lru\r\n").unwrap(), "volatile-lru");
         assert_eq!(evicts("maxmemory_policy:allkeys-lfu\r\nmaxmemory:1\r\n").unwrap(), "allkeys-lfu");
-        // Without a limit nothing is evicted, whatever the policy; and what is not said can't be held against it.
+        // Without a limit nothing is evicted, whatever the policy. A setting that the server does not report is not
+        // held against it.
         for harmless in
             ["maxmemory:100\r\nmaxmemory_policy:noeviction\r\n", "maxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n", ""]
         {

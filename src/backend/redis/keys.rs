@@ -4,16 +4,18 @@ use crate::wire::name::ChannelName;
 
 #[derive(Debug)]
 pub(super) struct Keys {
-    /// In braces, with a colon.
+    /// The prefix in braces, with a colon.
     prefix: String,
-    /// What the push channels of feeds begin with. They are the same in all databases of a server, so it names this one.
+    /// What the push channels of feeds begin with. Push channels are shared by all databases of a server, so this names
+    /// the database.
     feeds: String,
-    /// Where what nodes tell each other is pushed.
+    /// The push channel for what nodes tell each other.
     told: String,
 }
 
 impl Keys {
-    /// What is between the first pair of braces is hashed, if it is anything: `None` for a prefix with which it is not.
+    /// Creates the keys for a prefix. Redis hashes what is between the first pair of braces, unless it is empty.
+    /// Returns `None` for a prefix that would not be hashed as a whole.
     pub(super) fn new(prefix: &str, database: i64) -> Option<Self> {
         let is_hashed = !prefix.is_empty() && !prefix.contains(['{', '}']);
         is_hashed.then(|| Self {
@@ -31,7 +33,7 @@ impl Keys {
         format!("{}t", self.prefix)
     }
 
-    /// All that is the channel's own, in the order in which every script is given it.
+    /// Returns all keys of a channel, in the order in which every script is given them.
     pub(super) fn of_channel(&self, channel: &ChannelName) -> [String; 4] {
         let ids = format!("{}u:{channel}", self.prefix);
         [self.stream(channel), self.meta(channel), ids, self.clients(channel)]
@@ -49,7 +51,7 @@ impl Keys {
         format!("{}c:{channel}", self.prefix)
     }
 
-    /// An idempotency key's. No name has a control character.
+    /// Returns the key for an idempotency key. No name contains a control character.
     pub(super) fn once(&self, channel: &ChannelName, key: &str) -> String {
         format!("{}i:{channel}\0{key}", self.prefix)
     }
@@ -66,7 +68,7 @@ impl Keys {
         format!("{}{channel}", self.feeds)
     }
 
-    /// The channel whose feed it is.
+    /// Returns the channel that a feed belongs to.
     pub(super) fn channel_of(&self, feed: &str) -> Option<ChannelName> {
         ChannelName::try_from(feed.strip_prefix(&self.feeds)?).ok()
     }

@@ -1,7 +1,7 @@
-//! The connection for commands: one, made when it is needed, and given up when it does not answer.
+//! The connection for commands. There is one, which is made when it is needed and given up when it does not answer.
 //!
-//! The client crate's own `ConnectionManager` keeps a connection whose commands time out. If such a connection was cut silently,
-//! that lasts for as long as the kernel retries. Here the first timeout ends the connection.
+//! The client crate's own `ConnectionManager` keeps a connection whose commands time out. If such a connection was cut
+//! silently, it stays unusable for as long as the kernel retries. Here the first timeout ends the connection.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,8 +26,8 @@ use crate::{
     sync::{self, lock},
 };
 
-/// A connection that was idle for this long is checked before it is used. Redis, and proxies on the way to it, close idle connections,
-/// and the next publish must not fail because of that.
+/// A connection that was idle for this long is checked before it is used. Redis, and proxies on the way to it, close
+/// idle connections, and the next publish must not fail because of that.
 const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Link {
@@ -35,9 +35,9 @@ pub(super) struct Link {
     /// The sentinels to ask for the master, if there are any.
     sentinels: Option<Sentinels>,
     timeout: Duration,
-    /// A server that evicts keys is acceptable.
+    /// Whether a server that evicts keys is acceptable.
     allow_eviction: bool,
-    /// The script by which the hub takes notice of what has happened to the server, and its key.
+    /// The script with which the hub finds out what has happened to the server, and its key.
     survey: (Script, String),
     /// Locked while a connection is opened, so that there is only one.
     current: Mutex<Option<Arc<Current>>>,
@@ -45,14 +45,14 @@ pub(super) struct Link {
 
 struct Current {
     connection: MultiplexedConnection,
-    /// When it was last asked something.
+    /// When the connection was last used.
     used: sync::Mutex<Instant>,
-    /// Since when a call has waited without any answer on the connection. The caller may have given up before the connection timed
-    /// out. If the answer of such a call came later, the worst that follows is a needless new connection.
+    /// Since when a call has waited without any answer on the connection. The caller may have given up before the
+    /// connection timed out. If such a call is answered later, the worst consequence is a needless new connection.
     silent: sync::Mutex<Option<Instant>>,
-    /// What the server said of itself, and when it was last asked.
+    /// What the server said about itself, and when it was last asked.
     info: sync::Mutex<(Instant, Info)>,
-    /// When the hub last took notice of what has happened to the server.
+    /// When the hub last found out what has happened to the server.
     surveyed: sync::Mutex<Instant>,
 }
 
@@ -109,7 +109,7 @@ impl Current {
         !pong.is_err_and(|error| is_useless(&error))
     }
 
-    /// Whether it is time for another survey. Returns `true` to one caller, which then runs it.
+    /// Returns whether it is time for another survey. Returns `true` to one caller, which then runs it.
     fn is_survey_due(&self) -> bool {
         let at = &mut *lock(&self.surveyed);
         let due = at.elapsed() >= PAUSE;
@@ -119,8 +119,8 @@ impl Current {
         due
     }
 
-    /// Whether it is time to ask the server for its `INFO` again. Returns `true` to one caller, which then asks; the others use the last
-    /// answer.
+    /// Returns whether it is time to ask the server for its `INFO` again. Returns `true` to one caller, which then
+    /// asks; the others use the last answer.
     fn is_due(&self) -> bool {
         let (at, info) = &mut *lock(&self.info);
         let every = if info.evicts.is_some() { PAUSE } else { Presence::EVERY };
@@ -166,14 +166,14 @@ impl Link {
         self.answer(Question::Script(script)).await
     }
 
-    /// Runs commands one after the other, with whatever comes in between. The answers are a list.
+    /// Runs commands one after the other. Other clients' commands may run in between. The answers are a list.
     pub(super) async fn run(&self, commands: &Pipeline) -> Result<Value, BackendError> {
         self.answer(Question::Commands(commands)).await
     }
 
     async fn answer(&self, question: Question<'_>) -> Result<Value, BackendError> {
         match self.try_answer(question).await {
-            // Nothing was done: the hub's slot, or its master, is elsewhere, to where the link moves.
+            // Nothing was done: the hub's slot or its master is on another server, which the link now asks.
             Err(Failure::Redis(error)) if is_moved(&error) || is_replica(&error) => self.try_answer(question).await,
             answer => answer,
         }
@@ -200,7 +200,7 @@ impl Link {
         Ok(answer?)
     }
 
-    /// Refuses a server that evicts keys. A node asks for that on each new connection, and again from time to time.
+    /// Refuses a server that evicts keys. Asks the server for that on each new connection, and again from time to time.
     async fn check(&self, connection: &Current) -> Result<(), Failure> {
         if connection.is_due() {
             let info = self.info(&mut connection.connection.clone()).await?;
@@ -218,7 +218,8 @@ impl Link {
         }
     }
 
-    /// Has the hub find out whether the server may have lost events: first on each new connection, and once a second from then on.
+    /// Has the hub find out whether the server may have lost events: first on each new connection, and once a second
+    /// from then on.
     async fn survey(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
         let (script, hub) = &self.survey;
         let mut ask = script.key(hub);
@@ -226,7 +227,7 @@ impl Link {
         ask.invoke_async::<Value>(connection).await.map(drop)
     }
 
-    /// What the server says of itself.
+    /// Asks the server about itself.
     async fn info(&self, connection: &mut MultiplexedConnection) -> Result<Info, Failure> {
         let mut all = redis::pipe();
         for section in ["memory", "replication", "server", "cluster"] {
@@ -254,7 +255,7 @@ impl Link {
         Ok(connection)
     }
 
-    /// Connects to whichever of the servers is there and takes writes, and returns its `INFO` too.
+    /// Connects to one of the servers that is reachable and takes writes. Returns its `INFO` too.
     async fn connect(&self) -> Result<(MultiplexedConnection, Info), Failure> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
@@ -264,7 +265,7 @@ impl Link {
             let (host, port) = sentinels.master(&config).await?;
             lock(&self.servers).go_to(&host, port);
         }
-        // One more try for the master that a replica names.
+        // Allows one more try, for the master that a replica names.
         let mut left = lock(&self.servers).count() + 1;
         loop {
             // Moves on now, so that the next call tries another server even if this one is cancelled.
@@ -311,7 +312,7 @@ impl Link {
     /// Learns which other servers to try when this one is gone.
     async fn learn(&self, mut connection: MultiplexedConnection, info: &Info) -> MultiplexedConnection {
         if self.sentinels.is_none() {
-            // An error says that it is no cluster.
+            // An error means that the server is not part of a cluster.
             match redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await {
                 Ok(slots) => lock(&self.servers).learn(&slots),
                 Err(_) => lock(&self.servers).learn_replicas(&info.replicas),
@@ -320,14 +321,14 @@ impl Link {
         connection
     }
 
-    /// Whether the server is one of a cluster that can push to those servers alone that have the hub's slot.
+    /// Returns whether the server belongs to a cluster that can push to only the servers that have the hub's slot.
     pub(super) async fn is_sharded(&self) -> Result<bool, BackendError> {
         let connection = self.connection().await?;
         let (_, info) = &*lock(&connection.info);
         Ok(info.is_sharded)
     }
 
-    /// A connection of its own, for a feed.
+    /// Opens a separate connection for a feed.
     pub(super) async fn subscriber(&self, sharded: bool) -> Result<(Subscriptions, Pushed), BackendError> {
         let client = lock(&self.servers).first();
         prepare(&client);
@@ -341,12 +342,14 @@ fn prepare(client: &Client) {
     }
 }
 
-/// The hub's slot has moved to another server for good. While it is being moved, no server answers for it.
+/// Returns whether the hub's slot has moved to another server for good. While a slot is being moved, no server answers
+/// for it.
 fn is_moved(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::Moved)
 }
 
-/// The server is a replica, which takes no writes. Before Redis 7 only the text of a script's error says so.
+/// Returns whether the server is a replica, which takes no writes. Before Redis 7 only the text of a script's error
+/// says so.
 fn is_replica(error: &RedisError) -> bool {
     let is_said = |text: &str| text.contains("READONLY");
     error.code().is_some_and(is_said) || error.detail().is_some_and(is_said)
@@ -356,12 +359,12 @@ fn read_only() -> RedisError {
     (ErrorKind::Server(ServerErrorKind::ReadOnly), "the server is a replica, and its master is not found").into()
 }
 
-/// The user may not run the command, or the server has none of that name.
+/// Returns whether the user may not run the command, or the server has no command of that name.
 fn is_denied(error: &RedisError) -> bool {
     matches!(error.code(), Some("NOPERM" | "ERR"))
 }
 
-/// The connection, or the server at its other end, can't be used any more.
+/// Returns whether the connection, or the server at its other end, can no longer be used.
 fn is_useless(error: &RedisError) -> bool {
     error.is_timeout()
         || error.is_connection_dropped()

@@ -1,7 +1,7 @@
-//! Puts together the oldest events that a channel holds after an offset. It sends no requests itself.
+//! Assembles the oldest events that a channel holds after an offset. It sends no requests itself.
 //!
-//! It begins with the answer of the script `part`, which is about one moment. Events may be evicted while further pages are
-//! read. Each event names the one before it, so the part ends where one is missing.
+//! It begins with the answer of the script `part`, which describes one moment. Events may be evicted while further
+//! pages are read. Each event names the one before it, so the part ends where one is missing.
 
 use redis::Value;
 
@@ -16,30 +16,30 @@ use crate::{
 
 pub(super) struct Part {
     held: Held,
-    /// How many events are wanted.
+    /// How many events to read at most.
     limit: usize,
     /// The server's clock, in milliseconds.
     now: u64,
     /// What the channel holds: the number of events, and of bytes.
     size: (usize, usize),
-    /// The newest event that it held.
+    /// The newest event that the channel held.
     newest: Offset,
     /// Whether an event can't be read or is out of order.
     damaged: bool,
-    /// Whether the rest is gone, or is to be read by another call.
+    /// Whether the rest is gone, or has to be read by another call.
     ended: bool,
     is_wish_new: bool,
 }
 
-/// What a script answers.
+/// The answer of a script.
 pub(super) enum Answer<T> {
     Some(T),
-    /// That all of the channel has to be read.
+    /// The whole channel has to be read.
     All,
 }
 
 impl Part {
-    /// Begins a part of `limit` events after the offset with the answer of the script `part`.
+    /// Begins a part of `limit` events after the offset `after`, with the answer of the script `part`.
     pub(super) fn begin(epoch: Epoch, after: Offset, limit: usize, answer: &Value) -> Option<Answer<Self>> {
         let (kind, hub, finished, closed, numbers, newest, events) = match list(answer) {
             [kind] if value::is(kind, "all") => return Some(Answer::All),
@@ -55,7 +55,7 @@ impl Part {
         (held.head, held.since) = (Offset::new(last), Offset::new(since));
         held.marks = Marks::of_everybody(Offset::new(evicted));
         if after == Offset::START && evicted > since {
-            // It was all for everybody.
+            // All that was evicted was for everybody.
             held.marks.others = Offset::new(others);
         }
         let size = (usize::try_from(count).ok()?, usize::try_from(bytes).ok()?);
@@ -65,7 +65,7 @@ impl Part {
         Some(Answer::Some(part))
     }
 
-    /// The script's answer is about this epoch.
+    /// Returns the epoch that the script's answer is about.
     pub(super) fn epoch(&self) -> Epoch {
         self.held.epoch
     }
@@ -74,12 +74,12 @@ impl Part {
         self.is_wish_new
     }
 
-    /// Whether an event can't be read, so that what is held has to be found out from the newest event on.
+    /// Returns whether an event can't be read. What is held then has to be found out from the newest event on.
     pub(super) fn is_damaged(&self) -> bool {
         self.damaged
     }
 
-    /// Which events to ask for next: those after the first of these offsets and up to the other, and how many.
+    /// Returns which events to ask for next: those after the first of these offsets and up to the second, and how many.
     pub(super) fn next(&self) -> Option<(Offset, Offset, usize)> {
         let last = self.held.entries.last()?.offset;
         let left = self.limit - self.held.entries.len().min(self.limit);
@@ -114,8 +114,8 @@ impl Part {
     }
 }
 
-/// How a channel is, from the answer of the script `about`, and whether the hub has not yet noted the retention that the node asks
-/// for.
+/// Reads how a channel is, and whether the hub has not yet noted the retention that the node asks for, from the answer
+/// of the script `about`.
 pub(super) fn about(epoch: Epoch, answer: &Value) -> Option<Answer<(About, bool)>> {
     let (kind, hub, finished, numbers, first, newest) = match list(answer) {
         [kind] if value::is(kind, "all") => return Some(Answer::All),
@@ -148,7 +148,7 @@ mod tests {
         Value::Array(vec![text(format!("{at}-0")), Value::Array(fields.map(text).to_vec())])
     }
 
-    /// A channel that holds eight events, of which 9 is the newest.
+    /// Begins a part of a channel that holds eight events, of which 9 is the newest.
     fn begun(limit: usize, events: &[Value]) -> Part {
         let retention = super::super::held::words(Retention::new());
         let hub = [text("20"), Value::Array(vec![text(""), text("0")]), text(retention), text("0")];

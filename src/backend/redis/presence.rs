@@ -39,7 +39,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Reports some of it, in pieces. Returns `false` if Redis has forgotten the last report.
+    /// Reports some of the changes, in pieces. Returns `false` if Redis has forgotten the last report.
     async fn say(&self, node: u64, changes: &[(&ChannelName, &str)], known: bool) -> Result<bool, BackendError> {
         let none: &[_] = &[];
         let pieces = if changes.is_empty() { vec![none] } else { changes.chunks(AT_ONCE).collect() };

@@ -1,5 +1,5 @@
-//! Reading a channel: a script gives what is known of it and its newest events, and plain commands all others, each of
-//! which holds Redis for as long as a page takes.
+//! Reading a channel. A script returns what is known of the channel and its newest events, and plain commands return
+//! all others. Each command holds Redis for as long as a page takes.
 
 use std::{pin::pin, time::Duration};
 
@@ -23,9 +23,9 @@ use crate::{
     },
 };
 
-/// So many clients in one reply.
+/// The number of clients in one reply.
 const CLIENTS: usize = 250;
-/// How often at most the clients are listed again that got something while the others were listed.
+/// How often, at most, to list again the clients that got something while the others were listed.
 const LISTINGS: usize = 5;
 /// How many pages may be requested at once. A publish waits behind all of them.
 pub(super) const PAGES: usize = 4;
@@ -49,7 +49,7 @@ impl Inner {
         Err(changes_too_often())
     }
 
-    /// `None`: the epoch is another one by now.
+    /// Reads a channel page by page. Returns `None` if the epoch has changed.
     async fn read_pages(
         &self,
         channel: &ChannelName,
@@ -92,7 +92,7 @@ impl Inner {
         Ok(held)
     }
 
-    /// `None`: all that follows has to be read.
+    /// Reads a part of a channel. Returns `None` if everything that follows has to be read.
     async fn read_part(
         &self,
         channel: &ChannelName,
@@ -148,14 +148,14 @@ impl Inner {
         }
     }
 
-    /// Asks for a page of a channel when it is its turn. `None`: the epoch is another one by now.
+    /// Asks for a page of a channel, once it is its turn. Returns `None` if the epoch has changed.
     async fn ask_page(&self, epoch: Epoch, page: Cmd, progress: &Progress) -> Result<Option<Value>, BackendError> {
         progress.made();
         let _turn = self.turn(progress).await;
         self.ask_in(epoch, page).await
     }
 
-    /// Waits for a turn to request a page. A turn comes, since those who have one get an answer or time out.
+    /// Waits for a turn to request a page. A turn always comes, since those who have one get an answer or time out.
     async fn turn(&self, progress: &Progress) -> Option<SemaphorePermit<'_>> {
         let mut turn = pin!(self.pages.acquire());
         loop {
@@ -167,8 +167,8 @@ impl Inner {
         }
     }
 
-    /// Reads what is known of the channel, as of one moment, with all clients that it remembers: those who got something
-    /// while others were listed are listed again. `false`: the epoch is another one by now.
+    /// Reads what is known of the channel, as of one moment, with all clients that it remembers. Lists again the
+    /// clients that got something while others were listed. Returns `false` if the epoch has changed.
     async fn begin_reading(
         &self,
         channel: &ChannelName,
@@ -218,10 +218,11 @@ impl Inner {
         .await
     }
 
-    /// If this is new, has the hub take note of what is to be held of a channel.
+    /// Has the hub note what is to be held of a channel, if that is new.
     async fn note_if(&self, is_new: bool, channel: &ChannelName, wish: Wish) {
         if is_new {
-            // To read needs no memory, and this does: where there is none left, what is held is held no longer.
+            // Reading needs no memory, but this does. If the server has none left, the hub does not note it, and what
+            // the node asks for may no longer be held.
             let _ = self.note(channel, wish).await;
         }
     }
@@ -236,7 +237,7 @@ impl Inner {
         noted.await.map(drop)
     }
 
-    /// What a plain command answers in this epoch; `None` if that is over.
+    /// Runs a plain command and returns its answer, or `None` if the epoch has changed.
     async fn ask_in(&self, epoch: Epoch, command: Cmd) -> Result<Option<Value>, BackendError> {
         let mut both = redis::pipe();
         both.add_command(command).cmd("HGET").arg(self.keys.hub()).arg("e");

@@ -1,9 +1,9 @@
-//! Puts together what is read of a channel, page by page, from its newest event to its oldest. It sends no requests
-//! itself.
+//! Assembles what is read of a channel, page by page, from its newest event to its oldest. It sends no requests itself.
 //!
-//! Each event names the previous event for the same readers. So the oldest event read for a client gives that client's
-//! mark, and for a client without any, the last event is known. A page that arrives late misses nothing: what was
-//! evicted meanwhile is what would have been evicted next anyway.
+//! Each event names the previous event for the same readers. The oldest event read for a client therefore gives that
+//! client's mark. For a client without an event in the read, its last event is known from the list of clients. A page
+//! that arrives late misses nothing: events that were evicted meanwhile are those that would have been evicted next
+//! anyway.
 
 use std::collections::HashMap;
 
@@ -22,13 +22,13 @@ use crate::{
     },
 };
 
-/// The size of a page: at most this many events, and about this many bytes, judged by the average size of the channel's
-/// events.
+/// The size of a page: at most this many events, and about this many bytes, estimated from the average size of the
+/// channel's events.
 pub(super) const PAGE: (usize, usize) = (128, 64 << 10);
 
 pub(super) struct Reading {
     held: Held,
-    /// Newest first, each with the offset of the previous event for the same readers.
+    /// The events, newest first, each with the offset of the previous event for the same readers.
     events: Vec<(Entry, Offset)>,
     /// What the events cost.
     bytes: usize,
@@ -64,7 +64,8 @@ struct Numbers {
     since: u64,
 }
 
-/// What a script that reads says about the hub, and whether it has not yet noted the retention that the node asks for.
+/// Reads what a reading script says about the hub, and whether the hub has not yet noted the retention that the node
+/// asks for.
 pub(super) fn read_hub(epoch: Epoch, answer: &Value) -> Option<(Held, bool)> {
     let [level, before, retention, is_wish_new] = list(answer) else { return None };
     let mut held = Held::new(epoch, value::offset(level)?);
@@ -91,10 +92,11 @@ impl Reading {
         }
     }
 
-    /// Begins with the answer of the script `read`, and begins again if it had already begun. In that case it keeps the
-    /// clients that it knew, and updates them from the answer. Returns `None` if this is not an answer of the script.
+    /// Begins with the answer of the script `read`. If the reading had already begun, it begins again, keeps the
+    /// clients that it knew, and updates them from the answer.
     ///
-    /// Otherwise it returns the last event of any client that the answer lists, and how many clients it lists.
+    /// Returns the last event of any client that the answer lists, and how many clients it lists. Returns `None` if
+    /// this is not an answer of the script.
     pub(super) fn begin(&mut self, epoch: Epoch, answer: &Value) -> Option<(Offset, usize)> {
         let mut newest = (Offset::START, 0);
         let clients = std::mem::take(&mut self.clients);
@@ -138,7 +140,7 @@ impl Reading {
         self.is_wish_new
     }
 
-    /// Whether the read wants everything that is held, and the marks of each client.
+    /// Returns whether the read wants everything that is held, and the marks of each client.
     pub(super) fn is_whole(&self) -> bool {
         self.after == Offset::START
     }
@@ -166,14 +168,14 @@ impl Reading {
         (!self.ended && !is_void && !all).then(|| (oldest.offset, fit.clamp(1, PAGE.0)))
     }
 
-    /// Takes the clients of a reply, which are ordered by their last events. Returns the last of these events, and how
-    /// many clients there are.
+    /// Takes the clients of a reply, which are ordered by their last events. Returns the last of these events, and the
+    /// number of clients.
     pub(super) fn take_clients(&mut self, answer: &Value) -> Option<(Offset, usize)> {
         let pairs = list(answer).chunks_exact(2);
         let (count, mut newest) = (pairs.len(), Offset::START);
         for pair in pairs {
             newest = value::offset(&pair[1])?;
-            // A client whose name is not valid has no readers.
+            // A client with an invalid name has no readers.
             if let Ok(client) = ClientId::try_from(text(&pair[0]).unwrap_or_default()) {
                 self.clients.insert(client, newest);
             }
@@ -181,7 +183,8 @@ impl Reading {
         Some((newest, count))
     }
 
-    /// It is not known who got which event last, so everybody may have missed what was evicted.
+    /// Discards the list of clients. It is not known who got which event last, so everybody may have missed what was
+    /// evicted.
     pub(super) fn forget_clients(&mut self) {
         self.clients.clear();
         self.held.marks.others = self.held.marks.others.max(self.evicted);
@@ -208,7 +211,7 @@ impl Reading {
         Some(())
     }
 
-    /// Whether the retention allows the channel to hold this event along with the newer ones.
+    /// Returns whether the retention allows the channel to hold this event along with the newer ones.
     fn fits(&self, entry: &Entry) -> bool {
         let bytes = self.bytes + entry.cost(self.held.epoch);
         let is_too_much = self.events.len() >= self.retention.most_events() || bytes > self.retention.max_bytes();
@@ -261,19 +264,19 @@ mod tests {
         Value::Array(texts.iter().copied().map(text).collect())
     }
 
-    /// An event, with the previous one for the same readers, and its time.
+    /// Returns an event with the previous one for the same readers, and its time.
     fn event(at: u64, client: &str, before: u64, time: &str) -> Value {
         let (id, before) = (format!("{at}-0"), before.to_string());
         let fields = ["d", "data: x\n", "c", client, "i", "", "p", "0", "t", time, "w", &before];
         Value::Array(vec![text(&id), texts(&fields)])
     }
 
-    /// What a script says about a hub of 20 events, two of which belong to an earlier epoch.
+    /// Returns what a script says about a hub of 20 events, two of which belong to an earlier epoch.
     fn hub(former: &str, retention: Retention) -> Value {
         Value::Array(vec![text("20"), texts(&[former, "2"]), text(&held::words(retention)), text("1")])
     }
 
-    /// A channel whose last event is 9, and which holds eight events.
+    /// Returns the answer for a channel whose last event is 9 and which holds eight events.
     fn answer(evicted: u64, clients: &[&str], asked: usize, events: &[Value]) -> Value {
         let (evicted, asked) = (evicted.to_string(), asked.to_string());
         let numbers = texts(&["9", &evicted, "8", "3", "8", "800", "100", &asked, "1"]);

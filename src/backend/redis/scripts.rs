@@ -18,7 +18,7 @@ pub(super) struct Scripts {
     pub(super) tell: Script,
 }
 
-/// The parts from which scripts are put together. A part comes after those that it uses.
+/// The parts from which scripts are put together. Each part comes after those that it uses.
 const BASE: &str = include_str!("scripts/parts/base.lua");
 const INFO: &str = include_str!("scripts/parts/info.lua");
 const HUB: &str = include_str!("scripts/parts/hub.lua");
@@ -53,7 +53,8 @@ impl Scripts {
     }
 }
 
-/// Has the hub find out whether its server may have lost events. It runs first on each connection, and then from time to time.
+/// Returns the script with which the hub finds out whether its server may have lost events. It runs first on each
+/// connection, and then from time to time.
 pub(super) fn survey() -> Script {
     script(&[BASE, INFO, HUB, SURVEY], include_str!("scripts/survey.lua"))
 }

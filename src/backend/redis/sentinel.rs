@@ -1,4 +1,4 @@
-//! Redis Sentinel: which server is the master of a service, asked of whoever knows.
+//! Redis Sentinel: finds out which server is the master of a service, from any sentinel that knows it.
 
 use std::collections::VecDeque;
 
@@ -11,23 +11,23 @@ const PORT: u16 = 26_379;
 
 /// The sentinels of a service.
 pub(super) struct Sentinels {
-    /// The one to ask first comes first.
+    /// The sentinel to ask first comes first.
     clients: Mutex<VecDeque<Client>>,
     service: String,
 }
 
-/// What a URL of sentinels says: where they are, and how to connect to the master that they name.
+/// The content of a URL of sentinels: where they are, and how to connect to the master that they name.
 #[derive(Debug)]
 pub(super) struct Url {
     pub(super) sentinels: Vec<ConnectionInfo>,
     pub(super) service: String,
-    /// With the address of a sentinel in the place of the master's.
+    /// How to connect to the master, with the address of a sentinel in place of the master's.
     pub(super) master: ConnectionInfo,
 }
 
 impl Url {
-    /// Reads `redis+sentinel://[user:password@]host[:port][,host[:port]]../service[/database]`. `None` is a URL of another
-    /// kind. The user and the password are the master's.
+    /// Reads `redis+sentinel://[user:password@]host[:port][,host[:port]]../service[/database]`. The user and the
+    /// password are the master's. Returns `None` for a URL of another kind.
     pub(super) fn read(url: &str) -> Option<Result<Self, RedisError>> {
         let (scheme, rest) = url.split_once("://")?;
         let (scheme, kind) = scheme.rsplit_once('+')?;
@@ -63,7 +63,7 @@ impl Sentinels {
         Ok(Self { clients: Mutex::new(clients), service })
     }
 
-    /// The address of the master, from the first sentinel that knows it.
+    /// Returns the address of the master, from the first sentinel that knows it.
     pub(super) async fn master(&self, config: &AsyncConnectionConfig) -> Result<(String, u16), RedisError> {
         let mut left = lock(&self.clients).len();
         loop {
@@ -87,7 +87,7 @@ impl Sentinels {
         master.ok_or_else(|| self.unknown())
     }
 
-    /// The one to ask; the next time it is another one.
+    /// Returns the sentinel to ask. The next call returns another one.
     fn next(&self) -> Option<Client> {
         let mut clients = lock(&self.clients);
         let first = clients.front().cloned();

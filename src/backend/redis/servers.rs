@@ -1,5 +1,5 @@
-//! Where to ask: at the address that was given, and at those of the other servers of its cluster, or of its replicas, so
-//! that the hub is found again when the server that had it is gone.
+//! The servers to ask: the one at the given address, and the other servers of its cluster, or its replicas. With them
+//! the hub is found again when its server is gone.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use super::value::list;
 
 pub(super) struct Servers {
     given: Client,
-    /// The one to ask comes first, and after it those to try when it does not answer.
+    /// The server to ask comes first, followed by those to try when it does not answer.
     known: VecDeque<Client>,
 }
 
@@ -22,32 +22,32 @@ impl Servers {
         self.known.len()
     }
 
-    /// The one to ask.
+    /// Returns the server to ask.
     pub(super) fn first(&self) -> Client {
         self.known.front().unwrap_or(&self.given).clone()
     }
 
-    /// The one to ask; the next time it is another one, if there are others.
+    /// Returns the server to ask. The next call returns another one, if there are others.
     pub(super) fn next(&mut self) -> Client {
         let first = self.first();
         self.known.rotate_left(1.min(self.known.len()));
         first
     }
 
-    /// This is the one to ask.
+    /// Makes this the server to ask.
     pub(super) fn prefer(&mut self, client: Client) {
         self.known.retain(|other| addr(other) != addr(&client));
         self.known.push_front(client);
     }
 
-    /// This is the one to ask, and no other is known any more.
+    /// Makes this the server to ask, and forgets all others.
     pub(super) fn go_to(&mut self, host: &str, port: u16) {
         if let Some(client) = self.at(host, port) {
             self.known = VecDeque::from([client]);
         }
     }
 
-    /// Goes where a server says that the hub's slot is.
+    /// Goes to the server that has the hub's slot, according to another server.
     pub(super) fn follow(&mut self, moved: &RedisError) {
         let to = moved.redirect_node().and_then(|(to, _slot)| to.rsplit_once(':'));
         if let Some((host, port)) = to
@@ -57,21 +57,22 @@ impl Servers {
         }
     }
 
-    /// The one to ask is there, as another server says.
+    /// Makes the server at this address the one to ask, because another server named it.
     pub(super) fn ask_next(&mut self, host: &str, port: u16) {
         if let Some(client) = self.at(host, port) {
             self.prefer(client);
         }
     }
 
-    /// Takes over what `CLUSTER SLOTS` answers: of each range of slots its bounds, and then its servers.
+    /// Learns the servers from the answer of `CLUSTER SLOTS`, which lists the bounds of each range of slots, and then
+    /// its servers.
     pub(super) fn learn(&mut self, slots: &Value) {
         let servers = list(slots).iter().flat_map(|range| list(range).iter().skip(2));
         let named: Vec<_> = servers.filter_map(|server| self.named(list(server))).collect();
         self.learn_all(named);
     }
 
-    /// Takes over where a master says that its replicas are.
+    /// Learns the replicas from what a master says about them.
     pub(super) fn learn_replicas(&mut self, replicas: &[(String, u16)]) {
         let replicas: Vec<_> = replicas.iter().filter_map(|(host, port)| self.at(host, *port)).collect();
         self.learn_all(replicas);
@@ -87,13 +88,14 @@ impl Servers {
         }
     }
 
-    /// The server of a host, a port, and what else is said of it.
+    /// Returns the server from its description: a host, a port, and further data.
     fn named(&self, server: &[Value]) -> Option<Client> {
         let [Value::BulkString(host), Value::Int(port), ..] = server else { return None };
         self.at(std::str::from_utf8(host).ok().filter(|host| *host != "?")?, u16::try_from(*port).ok()?)
     }
 
-    /// The same as the one that is asked, elsewhere. No host is the same one.
+    /// Returns a client for another address, with the same settings as the server that is asked. An empty host is the
+    /// same host.
     fn at(&self, host: &str, port: u16) -> Option<Client> {
         let info = self.first().get_connection_info().clone();
         let host = |same: &str| if host.is_empty() { same } else { host }.to_string();
@@ -103,7 +105,7 @@ impl Servers {
                 let (host, insecure, tls_params) = (host(same), *insecure, tls_params.clone());
                 ConnectionAddr::TcpTls { host, port, insecure, tls_params }
             }
-            // A socket's path tells nothing of others.
+            // A socket's path tells nothing about other servers.
             _ if host("").is_empty() => return None,
             _ => ConnectionAddr::Tcp(host(""), port),
         };

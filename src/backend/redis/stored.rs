@@ -1,4 +1,4 @@
-//! A door for the fuzz target of this name, which is there for nobody else: what is stored and pushed, as it is read.
+//! An entry point for the fuzz target of this name only: reads what is stored and pushed.
 
 use redis::Value;
 
@@ -8,21 +8,21 @@ use crate::{
     wire::cursor::{Epoch, Offset},
 };
 
-/// What is held of a channel, from the reply of the script `read`.
+/// Reads what is held of a channel from the reply of the script `read`.
 pub fn held(epoch: Epoch, reply: &Value) -> Option<Held> {
     let mut reading = Reading::new(Offset::START);
     reading.begin(epoch, reply)?;
     Some(reading.finish())
 }
 
-/// What was pushed to a feed, named without its prefix.
+/// Reads what was pushed to a feed, which is named without its prefix.
 pub fn messages(feed: &str, payload: &[u8]) -> Vec<Message> {
     let channel = Keys::new("hub", 0).and_then(|keys| keys.channel_of(&format!("{{hub}}:{feed}")));
     let pushed = || channel.map(|channel| value::pushed(&channel, payload)).unwrap_or_default();
     value::level(payload).map_or_else(pushed, |level| vec![level])
 }
 
-/// Who is connected, from a text of each node.
+/// Reads who is connected, from the text of each node.
 pub fn present(nodes: &[Value]) -> Connected {
     value::read_present(nodes)
 }

@@ -1,8 +1,8 @@
-//! The connection of a feed: what it is subscribed to, and what is pushed.
+//! The connection of a feed: its subscriptions, and what is pushed.
 //!
-//! On a cluster both are sharded: an event goes to the server that has the hub's slot and to its replicas, and to no other.
-//! The client crate has that for its own cluster connection only, so here it is done with the protocol's third version,
-//! in which one connection takes commands and what is pushed.
+//! On a cluster both are sharded: an event goes only to the server that has the hub's slot, and to its replicas. The
+//! client crate supports that only for its own cluster connection. So this module uses version 3 of the protocol, in
+//! which a single connection carries both commands and pushed messages.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use tokio::{sync::mpsc, time::timeout};
 use super::value::{self, failed};
 use crate::error::BackendError;
 
-/// What a connection is subscribed to. Clones are the same.
+/// The subscriptions of a connection. Clones share them.
 #[derive(Clone)]
 pub(super) enum Subscriptions {
     Plain(PubSubSink),
     Sharded(MultiplexedConnection),
 }
 
-/// What is pushed on it.
+/// What is pushed on the connection.
 pub(super) enum Pushed {
     Plain(PubSubStream),
     Sharded(mpsc::UnboundedReceiver<PushInfo>),
@@ -62,7 +62,7 @@ async fn connect_sharded(client: &Client, patience: Duration) -> Result<(Subscri
 }
 
 impl Subscriptions {
-    /// Is subscribed to all of these from the moment on at which it is done.
+    /// Subscribes to all of these channels. The subscriptions are active once this returns.
     pub(super) async fn subscribe(&mut self, channels: &[String]) -> Result<(), BackendError> {
         match self {
             Self::Plain(sink) => sink.subscribe(channels).await.map_err(failed),
@@ -78,7 +78,7 @@ impl Subscriptions {
     }
 }
 
-/// Each channel is a command of its own, since it is answered for itself; they are sent together.
+/// Sends one command for each channel, since each is answered separately. All are sent together.
 async fn each(connection: &mut MultiplexedConnection, command: &str, channels: &[String]) -> Result<(), BackendError> {
     let mut all = redis::pipe();
     for channel in channels {
@@ -88,8 +88,8 @@ async fn each(connection: &mut MultiplexedConnection, command: &str, channels: &
 }
 
 impl Pushed {
-    /// The next message, with the channel that it came by; `None` when no more will come. `own` is a channel that is never
-    /// unsubscribed from: when the server does that, the hub's slot has moved away.
+    /// Waits for the next message. Returns it with the channel that it came through, or `None` when no more will come.
+    /// `own` is a channel that the node never unsubscribes from: if the server does so, the hub's slot has moved away.
     pub(super) async fn next(&mut self, own: &str) -> Option<(String, Vec<u8>)> {
         match self {
             Self::Plain(stream) => {
@@ -100,7 +100,7 @@ impl Pushed {
                 let PushInfo { kind, data } = pushed.recv().await?;
                 match (kind, &data[..]) {
                     (PushKind::SMessage, [channel, payload]) => {
-                        // Somebody else's, perhaps.
+                        // May be a message from another program.
                         let Some(channel) = value::text(channel) else { continue };
                         let Value::BulkString(payload) = payload else { continue };
                         return Some((channel.to_owned(), payload.clone()));

@@ -1,11 +1,11 @@
-//! What TLS takes besides the client, which brings none.
+//! What TLS needs besides the client, which does not bring it along.
 
-/// Chooses who encrypts, if the application has not: rustls does so by itself only where it was built with one provider,
-/// and panics where another crate of the application has brought it a second one.
+/// Chooses the provider of cryptography, if the application has not. rustls does so by itself only if it was built with
+/// one provider, and panics if another crate of the application adds a second one.
 #[cfg(feature = "redis-tls")]
 pub(super) fn choose_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // An error means that somebody else was quicker, which is as good.
+        // An error means that a provider was installed meanwhile, which is just as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }
@@ -13,7 +13,8 @@ pub(super) fn choose_provider() {
 #[cfg(not(feature = "redis-tls"))]
 pub(super) fn choose_provider() {}
 
-/// Whether the URL asks for TLS and the feature `redis-tls` is off. The client's own error names no feature of ours.
+/// Returns whether the URL asks for TLS while the feature `redis-tls` is off. The client's own error does not name our
+/// feature.
 pub(super) fn is_missing_for(url: &str) -> bool {
     let scheme = url.split([':', '+']).next().unwrap_or_default();
     !cfg!(feature = "redis-tls") && ["rediss", "valkeys"].iter().any(|tls| scheme.eq_ignore_ascii_case(tls))

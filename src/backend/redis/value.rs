@@ -1,4 +1,4 @@
-//! What the scripts answer and push, read.
+//! Reading what the scripts answer and push.
 
 use std::{collections::HashMap, fmt::Write as _, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// The answer is none of a script of this crate.
+/// Returns the error for an answer that no script of this crate gives.
 pub(super) fn unexpected() -> BackendError {
     BackendError::new("an answer that was not expected")
 }
@@ -45,7 +45,7 @@ pub(super) fn is(value: &Value, word: &str) -> bool {
     text(value) == Some(word)
 }
 
-/// So many whole numbers.
+/// Reads exactly `N` whole numbers.
 pub(super) fn numbers<const N: usize>(value: &Value) -> Option<[u64; N]> {
     let numbers = list(value).iter().map(|number| text(number)?.parse().ok());
     numbers.collect::<Option<Vec<_>>>()?.try_into().ok()
@@ -63,14 +63,14 @@ fn read_epoch(text: &str) -> Option<Epoch> {
     u64::from_str_radix(text, 16).ok().map(Epoch::from_bits)
 }
 
-/// The first event with an idempotency key: its epoch, its offset, and its custom id or nothing.
+/// Reads the first event with an idempotency key: its epoch, its offset, and its custom id or nothing.
 fn first_with(value: &Value) -> Option<(Cursor, Option<CustomId>)> {
     let mut words = text(value)?.splitn(3, ' ');
     let cursor = Cursor { epoch: read_epoch(words.next()?)?, offset: Offset::new(words.next()?.parse().ok()?) };
     Some((cursor, given(words.next()?)?))
 }
 
-/// What became of so many events that were to be appended.
+/// Reads the result of appending `count` events.
 pub(super) fn appended(epoch: Epoch, count: usize, answer: &Value) -> Option<Appended> {
     let at = |offset| Cursor { epoch, offset };
     match list(answer) {
@@ -96,12 +96,12 @@ pub(super) fn appended(epoch: Epoch, count: usize, answer: &Value) -> Option<App
     }
 }
 
-/// A fence as a text, so that a higher one is a greater text.
+/// Writes a fence as a text, such that a higher fence is a greater text.
 pub(super) fn write_fence(fence: u64) -> String {
     format!("{fence:020}")
 }
 
-/// What a channel's last event has to be.
+/// Writes what a channel's last event has to be.
 pub(super) fn write_expected(expected: Expected) -> String {
     match expected {
         Expected::Nothing => "none".into(),
@@ -109,7 +109,7 @@ pub(super) fn write_expected(expected: Expected) -> String {
     }
 }
 
-/// The epoch before this one, and the offset of what was lost between the two, if there was one.
+/// Reads the epoch before this one, and the offset of what was lost between the two, if there was such an epoch.
 pub(super) fn before(value: &Value) -> Option<Option<Cursor>> {
     let [former, lost] = list(value) else { return None };
     let offset = offset(lost)?;
@@ -119,36 +119,38 @@ pub(super) fn before(value: &Value) -> Option<Option<Cursor>> {
     }
 }
 
-/// An empty text is none; one that is not valid is an error.
+/// Reads an optional value: an empty text is `Some(None)`, and an invalid one is `None`.
 fn given<'a, T: TryFrom<&'a str>>(text: &'a str) -> Option<Option<T>> {
     if text.is_empty() { Some(None) } else { T::try_from(text).ok().map(Some) }
 }
 
-/// Where one of a stream's is, which its id says.
+/// Returns the offset of a stream's event, which its id contains.
 pub(super) fn place(value: &Value) -> Option<Offset> {
     place_of(list(value).first()?)
 }
 
-/// The same of its id.
+/// Returns the offset that an event's id contains.
 pub(super) fn place_of(id: &Value) -> Option<Offset> {
     let (offset, _) = text(id)?.split_once('-')?;
     offset.parse().ok().map(Offset::new)
 }
 
-/// Whom an event is not for: the client and the connection, in two lines. An empty text is nobody.
+/// Reads the readers that an event is not for: the client and the connection, in two lines. An empty text excludes
+/// nobody.
 pub(super) fn exception(text: &str) -> Option<Option<Except>> {
     let Some((client, connection)) = text.split_once('\n') else { return text.is_empty().then_some(None) };
     Some(Some(Except { client: given(client)?, connection: given(connection)? }))
 }
 
-/// The text of that. No name has a line feed.
+/// Writes the text that [`exception`] reads. No name contains a line feed.
 pub(super) fn write_exception(except: Option<&Except>) -> String {
     let Some(Except { client, connection }) = except else { return String::new() };
     let (client, connection) = (client.as_ref().map_or("", |id| id.as_str()), connection.as_ref());
     format!("{client}\n{}", connection.map_or("", |id| id.as_str()))
 }
 
-/// One of a stream's: its id, and its fields in their order. And where the one before it for the same readers was.
+/// Reads an event of a stream: its id, and its fields in order. Also returns the offset of the previous event for the
+/// same readers.
 pub(super) fn entry(value: &Value, now: u64) -> Option<(Entry, Offset)> {
     let [_, fields] = list(value) else { return None };
     // An exception and an idempotency key may follow.
@@ -165,7 +167,7 @@ pub(super) fn entry(value: &Value, now: u64) -> Option<(Entry, Offset)> {
     Some((entry, offset(before)?))
 }
 
-/// How far channels are, from `heads`.
+/// Reads how far channels are, from the answer of `heads`.
 pub(super) fn heads(epoch: Epoch, answer: &Value) -> Option<Heads> {
     let [kind, level, heads] = list(answer) else { return None };
     let head = |head: &Value| {
@@ -177,8 +179,8 @@ pub(super) fn heads(epoch: Epoch, answer: &Value) -> Option<Heads> {
     is(kind, "heads").then_some(Heads::new(epoch, offset(level)?, channels))
 }
 
-/// What is pushed to a channel's feed: `C`, an end, an event, or several events with their lengths in a line before them. What
-/// can't be read is left out.
+/// Reads what is pushed to a channel's feed: `C`, an end, an event, or several events preceded by a line with their
+/// lengths. Leaves out what can't be read.
 pub(super) fn pushed(channel: &ChannelName, payload: &[u8]) -> Vec<Message> {
     let Some(lengths) = payload.strip_prefix(b"M ") else {
         return pushed_alone(channel, payload).into_iter().collect();
@@ -196,7 +198,7 @@ pub(super) fn pushed(channel: &ChannelName, payload: &[u8]) -> Vec<Message> {
     messages
 }
 
-/// One of them: an event has its head in a line before it.
+/// Reads one of these messages. An event is preceded by a line with its head.
 fn pushed_alone(channel: &ChannelName, payload: &[u8]) -> Option<Message> {
     let channel = channel.clone();
     if payload == b"C" {
@@ -245,15 +247,16 @@ fn event(channel: ChannelName, head: &str, rest: &[u8]) -> Option<Message> {
     Some(Message::Entry { channel, epoch, entry })
 }
 
-/// What is pushed to a node: `L`, the epoch and the last offset.
+/// Reads what is pushed to a node: `L`, the epoch and the last offset.
 pub(super) fn level(payload: &[u8]) -> Option<Message> {
     let (epoch, last) = std::str::from_utf8(payload).ok()?.strip_prefix("L ")?.split_once(' ')?;
     Some(Message::Level(Cursor { epoch: read_epoch(epoch)?, offset: Offset::new(last.parse().ok()?) }))
 }
 
-/// A line for each client: how often, and who; nobody has no name.
+/// Writes a line for each client: its number of connections, and its name. Connections without a client have an empty
+/// name.
 pub(super) fn write_clients(mut clients: Connected) -> String {
-    // In one order, so that the same clients are the same text.
+    // Sorted, so that the same clients give the same text.
     clients.sort_unstable();
     let mut text = String::new();
     for (client, n) in &clients {
@@ -271,12 +274,12 @@ fn read_clients(value: &Value) -> Vec<(Option<ClientId>, usize)> {
     text(value).unwrap_or_default().lines().filter_map(line).collect()
 }
 
-/// The clients of all nodes together, from the text of each.
+/// Adds up the clients of all nodes, from the text of each node.
 pub(super) fn read_present(nodes: &[Value]) -> Connected {
     let mut all: HashMap<Option<ClientId>, usize> = HashMap::new();
     for (client, n) in nodes.iter().flat_map(read_clients) {
         let sum = all.entry(client).or_default();
-        // What somebody wrote into Redis by hand can be any number.
+        // A text that was written into Redis by hand can contain any number.
         *sum = sum.saturating_add(n);
     }
     all.into_iter().collect()

@@ -28,33 +28,33 @@ use crate::{
     },
 };
 
-/// How many channels are read at once. The others wait for their turn, because a store may run one call after another, and a publish
-/// waits behind all of them.
+/// How many channels are read at once. The others wait for their turn, because a store may run one call after another,
+/// and a publish waits behind all of them.
 const READS: usize = 32;
-/// How many channels one question asks about, and how many of these questions there are at once.
+/// How many channels one question asks about, and how many of these questions run at once.
 const HEADS: usize = 250;
 const QUESTIONS: usize = 2;
 
 pub(crate) struct Calls {
     link: Arc<Link>,
     requests: mpsc::UnboundedSender<Request>,
-    /// All of them end with the session.
+    /// The calls in progress. All of them end with the session.
     tasks: JoinSet<Answer>,
     to_read: VecDeque<ToRead>,
     reading: usize,
-    /// Channels to ask about: have they changed?
+    /// Channels for which to ask whether they have changed.
     to_compare: VecDeque<Arc<Shared>>,
-    /// Channels to ask about: has the feed lost something of them?
+    /// Channels for which to ask whether the feed has lost something.
     to_check: VecDeque<ChannelName>,
-    /// How many questions about channels are being asked.
+    /// How many questions about channels are in progress.
     asking: usize,
     sync: Option<Sync>,
-    /// Another level was asked for while one was on its way.
+    /// Whether another level was asked for while one was on its way.
     sync_again: bool,
-    /// The feed has to bring these channels up to these offsets before the next level.
+    /// The offsets up to which the feed has to bring these channels before the next level.
     expected: Vec<(ChannelName, Offset)>,
     ticket: u64,
-    /// The store is being told who is connected.
+    /// Whether the store is being told who is connected.
     refreshing: bool,
 }
 
@@ -67,9 +67,9 @@ struct ToRead {
 /// A level that is on its way.
 pub(super) struct Sync {
     since: Instant,
-    /// The latest ticket that it answers.
+    /// The latest ticket that the level answers.
     pub(super) ticket: u64,
-    /// As in [`Calls`].
+    /// See the field of [`Calls`].
     pub(super) expected: Vec<(ChannelName, Offset)>,
 }
 
@@ -92,7 +92,7 @@ pub(super) enum Answer {
     },
     /// The store was asked to begin a new epoch.
     Renewed,
-    /// The store was told who is connected, or that failed. Returns whether anybody is.
+    /// The store was told who is connected, or could not be told. `present` says whether anybody is.
     Refreshed {
         present: bool,
     },
@@ -126,7 +126,7 @@ impl Calls {
     }
 
     pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
-        // The set is never empty for long, since the feed is in it.
+        // The set is never empty for long, since it contains the feed.
         let Some(answer) = ready!(self.tasks.poll_join_next(cx)) else { return Poll::Pending };
         let answer = answer.unwrap_or(Answer::Failed);
         match &answer {
@@ -153,11 +153,11 @@ impl Calls {
     }
 
     fn request(&self, request: Request) {
-        // A feed that has ended says so by its answer.
+        // A feed that has ended reports that with its answer.
         let _ = self.requests.send(request);
     }
 
-    /// Asks for a level that answers all tickets up to this one. There is one question at a time.
+    /// Asks for a level that answers all tickets up to this one. Only one such question is in progress at a time.
     pub(super) fn sync(&mut self, ticket: u64) {
         self.ticket = self.ticket.max(ticket);
         self.sync_again = self.sync.is_some();
@@ -174,7 +174,8 @@ impl Calls {
         self.sync(self.ticket);
     }
 
-    /// A level has come. Returns what it answers, and asks for another if somebody asked meanwhile.
+    /// Handles the arrival of a level. Returns what the level answers, and asks for another one if that was requested
+    /// meanwhile.
     pub(super) fn synced(&mut self) -> Option<Sync> {
         let sync = self.sync.take();
         if std::mem::take(&mut self.sync_again) {
@@ -208,13 +209,14 @@ impl Calls {
         }
     }
 
-    /// Asks whether a channel that has been loaded has changed.
+    /// Asks whether a loaded channel has changed.
     pub(super) fn compare(&mut self, channel: Arc<Shared>) {
         self.to_compare.push_back(channel);
         self.start_questions();
     }
 
-    /// Asks how far these channels are, instead of those that were to be asked about and have not been yet.
+    /// Asks how far these channels are. They replace the channels of the previous check that have not been asked about
+    /// yet.
     pub(super) fn check(&mut self, channels: Vec<ChannelName>) {
         self.to_check = channels.into();
         self.start_questions();
@@ -252,12 +254,13 @@ impl Calls {
         });
     }
 
-    /// The store is still being told who was connected some time ago. Two such calls at once would mix the one with the other.
+    /// Returns whether the store is still being told who was connected some time ago. Two such calls at once would mix
+    /// their reports.
     pub(super) fn is_refreshing(&self) -> bool {
         self.refreshing
     }
 
-    /// Tells the store who is connected. If nobody is, tells it so only if it may have been `told` something else.
+    /// Tells the store who is connected. If nobody is, tells it that only if it may have been `told` otherwise before.
     pub(super) fn refresh(&mut self, hub: &Weak<Hub>, told: bool) {
         self.refreshing = true;
         let (link, hub) = (self.link.clone(), hub.clone());
@@ -265,7 +268,7 @@ impl Calls {
             let channels = connected(&hub).await;
             let present = !channels.is_empty();
             if present || told {
-                // If it failed, the next one says the same.
+                // If it failed, the next report says the same.
                 let _ = link.within(link.backend.refresh(Presence::new(link.node, channels))).await;
             }
             Answer::Refreshed { present }
@@ -273,7 +276,7 @@ impl Calls {
     }
 }
 
-/// Who is connected to this node. It is looked up in slices, so that nothing waits for all channels and clients.
+/// Returns who is connected to this node. Looks it up in slices, so that nothing waits for all channels and clients.
 async fn connected(hub: &Weak<Hub>) -> Vec<(ChannelName, Connected)> {
     let mut connected = Vec::new();
     for shard in 0..SHARDS {
@@ -319,7 +322,8 @@ mod tests {
             let log = Coverage::log(Retention::new(), now());
             let make = || Shared::new(name.clone(), log, None, hub.ledger.clone());
             let channel = hub.registry.get_or_insert(&name, 10_000, make).unwrap();
-            // The first has many clients, each of the others a connection without one, and the last nobody.
+            // The first channel has many clients, each other channel has one connection without a client, and the last
+            // has nobody.
             let clients = if n == 0 { 3_000 } else { usize::from(n < 1_999) };
             for client in 0..clients {
                 let mut state = channel.change();

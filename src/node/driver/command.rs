@@ -1,4 +1,4 @@
-//! What a driver is told by readers that open and leave.
+//! Commands to a driver from readers that open and leave.
 
 use std::sync::Arc;
 
@@ -9,6 +9,6 @@ pub(crate) enum Command {
     Watch(Arc<Shared>),
     /// A channel has lost its last reader. It may have another one by now.
     Unread(Arc<Shared>),
-    /// Somebody wants to know the hub's last offset, and has this ticket.
+    /// A caller asks for the hub's last offset, with this ticket.
     Sync(u64),
 }

@@ -1,4 +1,4 @@
-//! What a driver keeps from one session to the next: the channels that it watches, and those of them that nobody reads.
+//! What a driver keeps from one session to the next: the channels that it watches, and which of them have no readers.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -10,36 +10,37 @@ use crate::{
     wire::name::ChannelName,
 };
 
-/// How long a mirror stays after its last reader has left, who may be reloading a page.
+/// How long a mirror stays after its last reader has left. That reader may be reloading a page.
 const LINGER: Duration = Duration::from_secs(5);
-/// How many readerless channels are looked at in one go, so that the feed does not wait while thousands are dropped.
+/// How many channels without readers are looked at in one go, so that the feed does not wait while thousands are
+/// dropped.
 const AT_ONCE: usize = 1_000;
 
 pub(super) struct Duties {
     pub(super) watched: AllWatched,
-    /// The channels whose last reader has left, in the order in which that happened. One that was read again and left again is
-    /// here twice.
+    /// The channels whose last reader has left, in the order in which that happened. A channel that gained readers and
+    /// lost them again is listed twice.
     unread: VecDeque<(Instant, Arc<Shared>)>,
     /// The latest ticket of a question for the hub's last offset; 0 once that is answered.
     pub(super) ticket: u64,
-    /// The store may have been told of connections to this node.
+    /// Whether the store may have been told of connections to this node.
     pub(super) present: bool,
-    /// The store has answered.
+    /// Whether the store has answered.
     pub(super) useful: bool,
 }
 
 impl Duties {
-    /// No channels; and the questions up to `ticket` to answer.
+    /// Creates duties without channels, with the questions up to `ticket` to answer.
     pub(super) fn new(ticket: u64) -> Self {
         Self { watched: AllWatched::default(), unread: VecDeque::new(), ticket, present: false, useful: false }
     }
 
-    /// Nothing has to be asked of the store.
+    /// Returns whether there is nothing to ask the store.
     pub(super) fn are_none(&self) -> bool {
         self.watched.is_empty() && !self.present && self.ticket == 0
     }
 
-    /// Watches all channels of the hub, which may have no readers any more.
+    /// Watches all channels of the hub, some of which may no longer have readers.
     pub(super) fn take_over(&mut self, hub: &Hub) {
         for channel in hub.registry.all() {
             self.watched.add(channel.clone());
@@ -47,7 +48,7 @@ impl Duties {
         }
     }
 
-    /// Obeys a command. During a session, passes it on to the feed at once.
+    /// Obeys a command. During a session, also passes it on to the feed at once.
     pub(super) fn obey(&mut self, command: Command, session: Option<&mut Calls>) {
         match command {
             Command::Watch(channel) => {
@@ -69,7 +70,8 @@ impl Duties {
         }
     }
 
-    /// The last reader of a channel has left. A channel that is no longer watched has been dropped already.
+    /// Records that the last reader of a channel has left. A channel that is no longer watched has already been
+    /// dropped.
     fn is_unread(&mut self, channel: Arc<Shared>) {
         let now = Instant::now();
         if let Some(watched) = self.watched.get_same(&channel) {
@@ -78,7 +80,7 @@ impl Duties {
         }
     }
 
-    /// Drops mirrors that nobody has read for a while, a limited number at a time, and returns their names.
+    /// Drops mirrors that have had no readers for a while, a limited number at a time. Returns their names.
     pub(super) fn drop_unread(&mut self, hub: &Hub) -> Vec<ChannelName> {
         let due = Instant::now().checked_sub(LINGER);
         let mut dropped = Vec::new();
@@ -87,14 +89,15 @@ impl Duties {
             let next = if is_due { self.unread.pop_front() } else { None };
             let Some((left, channel)) = next else { break };
             let watched = self.watched.get_same(&channel);
-            // If it was read and left again later, it is in the queue again.
+            // If the channel was read and left again later, it is in the queue again.
             if watched.is_some_and(|watched| watched.left == Some(left) && watched.mirror.drop_unread(hub)) {
                 self.watched.remove(&channel.name);
                 dropped.push(channel.name.clone());
             }
         }
         if self.watched.is_empty() {
-            // All of these channels are dropped already. Once the session ends, nothing else would clear the queue.
+            // All of these channels have already been dropped. Once the session ends, nothing else would clear the
+            // queue.
             self.unread = VecDeque::new();
         }
         dropped
@@ -135,7 +138,7 @@ mod tests {
         duties.obey(Command::Watch(channel.clone()), None);
         duties.obey(Command::Unread(channel.clone()), None);
         advance(LINGER - Duration::from_secs(1)).await;
-        // Somebody came back, and has left again.
+        // A reader came back, and has left again.
         duties.obey(Command::Unread(channel.clone()), None);
         advance(Duration::from_secs(2)).await;
         assert!(duties.drop_unread(&hub).is_empty());

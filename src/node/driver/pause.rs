@@ -7,12 +7,13 @@ pub(super) const TICK: Duration = Duration::from_millis(250);
 /// The longest pause between two tries.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// The pause after so many failures in a row.
+/// Returns the pause after this many failures in a row.
 pub(super) fn patience(failures: u32) -> Duration {
     TICK.saturating_mul(1 << failures.min(6)).min(LONGEST)
 }
 
-/// A random part of `most`, at least half of it, so that nodes that lost the same store do not all return at once.
+/// Returns a random duration between half of `most` and all of it, so that nodes that lost the same store do not all
+/// return at once.
 pub(super) fn spread(most: Duration, random: u64) -> Duration {
     most / 2 + most / 2_000 * u32::try_from(random % 1_000).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! One feed, and what is done with what it brings.
+//! A session: one feed, and how the driver handles its messages.
 
 mod answers;
 mod feed;
@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-/// How often the feed is asked for a sign of life, and the store how far the channels are.
+/// How often the session asks the feed for a sign of life, and the store how far the channels are.
 const CHECK: Duration = Presence::EVERY;
 /// How many messages are taken at once.
 const AT_ONCE: usize = 256;
@@ -42,7 +42,7 @@ pub(super) enum Over {
     Hub,
     /// No channel is watched.
     Idle,
-    /// The feed has ended or can't be trusted any more. `useful`: it had brought a level.
+    /// The feed has ended or can't be trusted any more. `useful` says whether it had brought a level.
     Feed { useful: bool },
 }
 
@@ -59,11 +59,11 @@ pub(super) struct Session<'a> {
     /// The hub's last offset when the heads were asked for.
     heads_at: Offset,
     heads_due: bool,
-    /// `None` until the first level has come. Nothing is read before that.
+    /// `None` until the first level has arrived. Nothing is read before that.
     epoch: Option<Epoch>,
     /// The store's last offset when the session began. If the store is behind it later, it has lost events.
     known: Cursor,
-    /// The feed has brought everything up to here that it has to carry.
+    /// The offset up to which the feed has brought everything that it has to carry.
     position: Offset,
 }
 
@@ -107,7 +107,7 @@ impl<'a> Session<'a> {
         self.begin();
         loop {
             let happened = std::future::poll_fn(|cx| self.poll(cx)).await;
-            // Held for no longer than it takes, so that the hub can end.
+            // Held only while the event is handled, so that the hub can end.
             let Some(hub) = self.hub.upgrade() else { return Over::Hub };
             if let Some(over) = self.see(&hub, happened) {
                 return over;
@@ -115,7 +115,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Asks for everything anew: first for the level, so that the epoch is known before anything is read.
+    /// Asks for everything again. Asks for the level first, so that the epoch is known before anything is read.
     fn begin(&mut self) {
         self.calls.sync(self.duties.ticket);
         for name in self.duties.watched.names() {
@@ -138,7 +138,7 @@ impl<'a> Session<'a> {
             return Poll::Ready(Happened::Tick);
         }
         match self.messages.poll_recv_many(cx, &mut self.taken, AT_ONCE) {
-            // The feed has ended, which comes as an answer.
+            // The feed has ended, which is reported as an answer.
             Poll::Ready(0) | Poll::Pending => Poll::Pending,
             Poll::Ready(_) => Poll::Ready(Happened::Messages),
         }
@@ -166,7 +166,7 @@ impl<'a> Session<'a> {
         Some(Over::Feed { useful: self.epoch.is_some() })
     }
 
-    /// Finds out what is missing of a channel. If it has been loaded, asks first whether it has changed.
+    /// Finds out what is missing of a channel. If the channel has been loaded, first asks whether it has changed.
     fn look_at(&mut self, hub: &Hub, channel: &ChannelName) {
         let Some(mirror) = self.epoch.and_then(|_| self.duties.watched.take_up(channel)) else { return };
         match mirror.is_loaded() {
@@ -182,7 +182,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Raises the level to where the feed is, unless it waits for a channel.
+    /// Raises the level to where the feed is, unless the level waits for a channel.
     fn rise(&self, hub: &Hub) {
         if self.duties.watched.are_whole() {
             self.link.rise(hub, self.position);
@@ -204,7 +204,7 @@ impl<'a> Session<'a> {
         }
         if self.checked.elapsed() >= CHECK {
             self.checked = Instant::now();
-            // Only once the store knows that nobody is connected.
+            // The session is idle only once the store knows that nobody is connected.
             if self.duties.watched.is_empty() && !self.duties.present {
                 return Some(Over::Idle);
             }
@@ -215,10 +215,12 @@ impl<'a> Session<'a> {
         None
     }
 
-    /// Tells the store who is connected, unless it is still being told. That nobody is connected, it tells once.
+    /// Tells the store who is connected, unless that is already in progress. Tells it only once that nobody is
+    /// connected.
     fn refresh(&mut self) {
         if !self.calls.is_refreshing() {
-            // Until it turns out that nobody is. If the session ends before that, the next one tells the store again.
+            // Set until it turns out that nobody is connected. If the session ends before that, the next one tells the
+            // store again.
             let told = std::mem::replace(&mut self.duties.present, true);
             self.calls.refresh(self.hub, told);
         }

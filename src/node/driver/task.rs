@@ -21,7 +21,7 @@ struct Driver {
     commands: mpsc::UnboundedReceiver<Command>,
     duties: Duties,
     number: u64,
-    /// The task has been polled.
+    /// Whether the task has been polled.
     begun: bool,
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn run(
     commands: mpsc::UnboundedReceiver<Command>,
     number: u64,
 ) -> impl Future<Output = ()> {
-    // With the questions that the driver before this one has not answered.
+    // Includes the questions that the previous driver has not answered.
     let duties = Duties::new(link.last_ticket());
     Driver { hub, link, commands, duties, number, begun: false }.run()
 }
@@ -65,8 +65,8 @@ impl Driver {
         }
     }
 
-    /// Takes over the channels of an earlier driver, whose runtime is gone. This can't be done where the driver is created: a
-    /// channel is locked there, and shards are locked before channels.
+    /// Takes over the channels of an earlier driver, whose runtime is gone. This can't be done where the driver is
+    /// created: a channel is locked there, and shards are locked before channels.
     fn take_over(&mut self) {
         if let Some(hub) = self.hub.upgrade() {
             self.duties.take_over(&hub);
@@ -87,16 +87,16 @@ impl Driver {
 }
 
 impl Drop for Driver {
-    /// If the hub still exists, the driver has ended with its runtime. Wakes all readers, so that one of them starts another driver
-    /// in its own runtime.
+    /// Wakes all readers if the hub still exists, so that one of them starts another driver in its own runtime. In that
+    /// case, this driver has ended with its runtime.
     fn drop(&mut self) {
         let Some(hub) = self.hub.upgrade() else { return };
-        // In this order: a reader that finds the hub without a driver can start another one.
+        // The order matters: a reader that finds the hub without a driver must be able to start another one.
         self.commands.close();
         self.link.driver_ended(self.number);
-        // A driver that was never polled may be dropped where it was started, with a channel locked. And after one that panicked
-        // before the store had answered, the next one would probably panic, too. In both cases a parked reader starts another
-        // driver when it is polled for its keep-alive.
+        // A driver that was never polled may be dropped where it was started, with a channel locked. If a driver
+        // panicked before the store had answered, the next one would probably panic too. In both cases a parked reader
+        // starts another driver when it is polled for its keep-alive.
         if self.begun && (self.duties.useful || !std::thread::panicking()) {
             for channel in hub.registry.all() {
                 let all = channel.change().readers.wake_all();

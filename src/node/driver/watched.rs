@@ -7,13 +7,14 @@ use tokio::time::Instant;
 use super::pause::patience;
 use crate::{hub::state::Shared, node::mirror::Mirror, wire::name::ChannelName};
 
-/// After how many failed reads in a row the level no longer waits for a channel. Its readers get a gap once it can be read.
+/// After this many failed reads in a row, the level no longer waits for a channel. Its readers get a gap once it can be
+/// read.
 const TRIES: u32 = 4;
 
 #[derive(Default)]
 pub(super) struct AllWatched {
     by_name: HashMap<ChannelName, Watched>,
-    /// For how many of them the level waits.
+    /// The number of channels for which the level waits.
     holding: usize,
     /// Channels that could not be read, and when to try again.
     failed: Vec<(Instant, ChannelName)>,
@@ -24,7 +25,7 @@ impl AllWatched {
         self.by_name.is_empty()
     }
 
-    /// The level waits for no channel.
+    /// Returns whether the level waits for no channel.
     pub(super) fn are_whole(&self) -> bool {
         self.holding == 0
     }
@@ -41,7 +42,7 @@ impl AllWatched {
         self.by_name.get_mut(channel)
     }
 
-    /// The watched channel of that name, if it is this one and not a later one.
+    /// Returns the watched channel of that name, if it is this one and not a later one.
     pub(super) fn get_same(&mut self, channel: &Arc<Shared>) -> Option<&mut Watched> {
         self.get_mut(&channel.name).filter(|watched| Arc::ptr_eq(&watched.mirror.channel, channel))
     }
@@ -57,8 +58,9 @@ impl AllWatched {
         Some(watched.mirror)
     }
 
-    /// The mirror of a channel about which the store is to be asked, marked as such. `None` if it is too early for that, a
-    /// question is under way, or the mirror is whole: events that come during a needless read would look lost.
+    /// Returns the mirror of a channel about which to ask the store, and marks it as being read. Returns `None` if the
+    /// feed does not carry the channel yet, a question is in progress, or the mirror is whole: events that arrive
+    /// during a needless read would look lost.
     pub(super) fn take_up(&mut self, channel: &ChannelName) -> Option<&Mirror> {
         let watched = self.by_name.get_mut(channel)?;
         let is_free =
@@ -74,7 +76,7 @@ impl AllWatched {
         }
     }
 
-    /// Takes note that a channel could not be read.
+    /// Records that a channel could not be read.
     pub(super) fn fail(&mut self, channel: &ChannelName) {
         let Some(watched) = self.by_name.get_mut(channel) else { return };
         self.failed.push((Instant::now() + patience(watched.failures), channel.clone()));
@@ -84,7 +86,7 @@ impl AllWatched {
         }
     }
 
-    /// The channels that are to be tried again now.
+    /// Returns the channels to try again now.
     pub(super) fn due(&mut self) -> Vec<ChannelName> {
         let now = Instant::now();
         self.failed.extract_if(.., |(at, _)| *at <= now).map(|(_, channel)| channel).collect()
@@ -97,15 +99,15 @@ impl AllWatched {
 
 pub(super) struct Watched {
     pub(super) mirror: Mirror,
-    /// The feed carries it.
+    /// Whether the feed carries the channel.
     pub(super) carried: bool,
-    /// The store is being asked about it, or is about to be.
+    /// Whether the store is being asked about the channel, or is about to be.
     pub(super) reading: bool,
     /// How many reads have failed in a row.
     pub(super) failures: u32,
-    /// When its last reader left the last time. There may be readers again.
+    /// When the last reader left most recently. There may be readers again.
     pub(super) left: Option<Instant>,
-    /// The level waits for it: it was whole, and is not until it has been read again.
+    /// Whether the level waits for the channel: it was whole, and is not until it has been read again.
     holds_level: bool,
 }
 

@@ -1,5 +1,5 @@
-//! The level, in every interleaving: `RUSTFLAGS="--cfg loom" cargo test --lib --release loom`. loom reports a lost wake-up
-//! as a deadlock.
+//! Tests of the level in every interleaving: `RUSTFLAGS="--cfg loom" cargo test --lib --release loom`. loom reports a
+//! lost wake-up as a deadlock.
 
 use std::{
     future::poll_fn,
@@ -12,7 +12,7 @@ use loom::{future::block_on, thread};
 use super::*;
 use crate::hub::wait::loom_tests::counting;
 
-/// Waits until `number` is reached, or means nothing any more, which is asked once the place is taken.
+/// Waits until `number` is reached, or has lost its meaning. Checks for the latter after taking the place.
 async fn pass(level: &Level, number: u64, is_void: impl Fn() -> bool) {
     let mut place = None;
     poll_fn(|cx| {

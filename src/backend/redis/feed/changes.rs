@@ -1,23 +1,24 @@
-//! What is requested of a feed and not done yet: which channels to watch, and which no more.
+//! The requests to a feed that are not done yet: which channels to watch, and which to unwatch.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::{backend::Request, wire::name::ChannelName};
 
-/// So many channels in one command.
+/// The number of channels in one command, at most.
 const AT_ONCE: usize = 250;
 
-/// Requests that wait. Of a channel only the last one counts.
+/// Requests that wait. Only the last request for a channel counts.
 #[derive(Default)]
 pub(super) struct Changes {
-    /// Whether a channel is to be watched or no more, by its last request.
+    /// The last request for each channel: to watch it, or to unwatch it.
     last: HashMap<ChannelName, Kind>,
-    /// In the order of the requests. A channel whose last request is of another kind, or was taken, is passed over.
+    /// The channels in the order of the requests. A channel is passed over if its last request is of the other kind, or
+    /// was taken.
     watch: VecDeque<ChannelName>,
     unwatch: VecDeque<ChannelName>,
-    /// A level was asked for.
+    /// Whether a level was requested.
     pub(super) sync: bool,
-    /// About to be watched: as long as that is not said, nothing else is done to them.
+    /// The channels that are about to be watched. Nothing else is done to them until that is reported.
     entering: HashSet<ChannelName>,
 }
 
@@ -42,7 +43,8 @@ impl Changes {
         }
     }
 
-    /// The channels to watch next, all in one command; none as long as the last ones are not [watched](Self::watched).
+    /// Takes the channels to watch next, all in one command. Takes none until the previous ones are
+    /// [watched](Self::watched).
     pub(super) fn take_watch(&mut self) -> Vec<ChannelName> {
         if !self.entering.is_empty() {
             return Vec::new();
@@ -52,12 +54,12 @@ impl Changes {
         batch
     }
 
-    /// Those that were taken last are watched, and that is said.
+    /// Records that the channels that were taken last are watched, and that this was reported.
     pub(super) fn watched(&mut self) {
         self.entering.clear();
     }
 
-    /// The channels to watch no more, all in one command.
+    /// Takes the channels to unwatch, all in one command.
     pub(super) fn take_unwatch(&mut self) -> Vec<ChannelName> {
         let entering = &self.entering;
         take(&mut self.unwatch, &mut self.last, Kind::Unwatch, |channel| !entering.contains(channel))

@@ -1,4 +1,4 @@
--- Says how a channel is, if nothing is to be evicted.
+-- Describes a channel's state, unless something has to be evicted from it.
 -- KEYS: hub, index, the channel's four. ARGV: those of `enter_hub`, those of `held_of`.
 local k = channel_keys(3)
 local r, other = look_to_read(k)

@@ -1,8 +1,8 @@
--- Appends events, all of them or none.
--- KEYS: hub, index, the channel's four, and those of the events that have an idempotency key. ARGV: those of `enter_hub`, those of
--- `held_of`, how long a channel is remembered, feed, whether the channel is finished, overhead, window, what the names of
--- idempotency keys begin with, fence, what the channel's last event has to be; and of each event the bytes, the client, the id, the
--- idempotency key and the exception.
+-- Appends events: all of them, or none.
+-- KEYS: hub, index, the channel's four, and one for each event that has an idempotency key.
+-- ARGV: those of `enter_hub`, those of `held_of`, how long a channel is remembered, feed, whether the channel is
+-- finished, overhead, window, the prefix of the names of idempotency keys, fence, what the channel's last event has to
+-- be. For each event, these follow: the bytes, the client, the id, the idempotency key and the exception.
 local hub, index, k = KEYS[1], KEYS[2], channel_keys(3)
 local feed, is_last, overhead = ARGV[7], ARGV[8], tonumber(ARGV[9])
 local fence, expected, HEAD = ARGV[12], ARGV[13], 13
@@ -11,7 +11,8 @@ k.window, k.once = tonumber(ARGV[10]), ARGV[11]
 local h, other = enter_hub(hub)
 if not h then return other end
 
--- Of the events that are not new: the first one with the same key, or its place among these.
+-- For the events that are repeated: `before` has the stored first event with the same key, and `same` the position of
+-- the first event with that key in this append.
 local before, same, new = {}, {}, count
 local names, first_with = 0, {}
 for i = 1, count do
@@ -36,7 +37,7 @@ if new == 0 and count > 0 then return { 'at', '0', before } end
 local now = clock()
 local c = enter_channel(hub, k, index, h, now)
 local held = limits((held_of(hub, h, k.meta, c, now, ARGV[4], ARGV[5], true)))
--- How long events are held, and how long the channel is remembered.
+-- Returns how long events are held, and how long the channel is remembered.
 local function lives(is_finished)
   local age, _, is_whole = terms(held, is_finished)
   c.whole = is_whole
@@ -48,19 +49,19 @@ evict(k, c, now, age, math.huge, math.huge, overhead)
 
 local function refuse(...)
   save(k, c, {})
-  -- One that was created here is not to stay.
+  -- A channel that was created here must not stay.
   if c.last == 0 and redis.call('PTTL', k.meta) == -1 then redis.call('PEXPIRE', k.meta, ARGV[6]) end
   return { ... }
 end
 
--- Numbers of the same length, which are compared as texts.
+-- Fences are numbers of the same length, and can be compared as texts.
 if fence ~= '' and c.fence and fence < c.fence then return refuse('fenced', c.fence) end
 if c.finished then return refuse('finished') end
 local last = c.last > c.closed_at and c.last or 0
 if expected ~= '' and expected ~= (last > 0 and h.epoch .. ' ' .. text(last) or 'none') then
   return refuse('conflict', text(last))
 end
--- What a reader sees has each id once: its client's events, and the broadcasts.
+-- Each id must be unique among the events that any one reader sees: those for its client, and the broadcasts.
 local ids = {}
 for i = 1, count do
   local at = HEAD + 5 * i
@@ -69,7 +70,7 @@ for i = 1, count do
     local own, other_readers = client .. '\0' .. id, (client == '' and '\0\0' or '\0') .. id
     if ids[own] or ids[other_readers] then return refuse('duplicate') end
     for _, offset in ipairs(redis.call('HMGET', k.ids, own, other_readers)) do
-      -- Those of evicted events may still be there.
+      -- The ids of evicted events may still be there.
       if offset and tonumber(offset) > c.evicted then return refuse('duplicate') end
     end
     ids[own], ids['\0\0' .. id] = true, true
@@ -80,11 +81,11 @@ if c.last > 0 and c.last < h.lost then lose(k, c, h.lost) end
 
 age, life = lives(is_last == '1')
 
--- The index of times: about sixty-four of them for the longest life.
+-- The index of times has about sixty-four entries for the longest life.
 if life ~= '' then
   local longest, written = math.max(life, h.longest), h.written
   if written > now then
-    -- The clock has gone back. What was to be given later than now has been given by now.
+    -- The clock has gone back. Offsets recorded as given later than now have been given by now.
     redis.call('ZREMRANGEBYSCORE', index, '(' .. text(now), '+inf')
     written = 0
   end
@@ -117,7 +118,7 @@ for i = 1, count do
       before_it = tonumber(redis.call('ZSCORE', k.clients, client) or c.others)
       c.targeted = true
       if redis.call('ZADD', k.clients, offset, client) == 1 and redis.call('ZCARD', k.clients) > MARKS then
-        -- Who got something least lately is remembered with all others.
+        -- The client whose last event is the oldest is merged into the mark of all other clients.
         c.others = math.max(c.others, tonumber(redis.call('ZPOPMIN', k.clients)[2]))
       end
     end
@@ -127,7 +128,8 @@ for i = 1, count do
       rare[#rare + 1] = 'k'
       rare[#rare + 1] = key
       placed[i] = h.epoch .. ' ' .. offset .. ' ' .. id
-      -- As long as its event is held, at least. What is held until some time after the end is held for that time, too.
+      -- The key is known at least as long as its event is held. Events that are held until some time after the end keep
+      -- their keys for that time, too.
       local known = c.whole and age + held[5] or age
       redis.call('SET', KEYS[name], placed[i], 'PX', text(math.max(1, k.window, math.min(known, YEAR))))
     end
@@ -148,7 +150,7 @@ for i = 1, count do
 end
 if new == 0 then
   pushed[1] = 'F ' .. h.epoch .. ' ' .. text(first) .. ' ' .. text(c.last)
-  -- What is held until some time after the end is held until then.
+  -- Events that are held until some time after the end are held from this moment on.
   c.last, c.time = first, now
 end
 if has_ids then keep(k.ids, life == '' and '' or age + 1000) end
@@ -164,7 +166,7 @@ if fence ~= '' and fence ~= c.fence then
   fields[#fields + 1] = fence
 end
 save(k, c, fields)
--- The marks of what is too old are made before it is gone, or from what is remembered of it.
+-- The marks of events that are too old are made before these events are gone, or from what is remembered of them.
 keep(k.stream, life == '' and '' or age + 1000)
 keep_channel(k, c, life)
 keep_hub(hub, index, h, now, life)

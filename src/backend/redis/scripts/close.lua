@@ -4,7 +4,7 @@ do_without_memory(hub)
 local h, other = enter_hub(hub)
 if not h then return other end
 local now = clock()
--- How long is known of the channel itself; one that is made here is known for `life`.
+-- How long the channel itself is remembered. A channel that is created here is remembered for `life`.
 local ttl = redis.call('PTTL', k.meta)
 local c = enter_channel(hub, k, index, h, now)
 cut(k, c)

@@ -1,11 +1,12 @@
--- Makes the hub if it is not there, and says how far it is.
--- KEYS: hub, index. ARGV: those of `enter_hub`, those of `held_of`, life, whom to tell, 1 if a hub that is made is to push to its
--- shard.
+-- Creates the hub if it does not exist, and tells its last offset.
+-- KEYS: hub, index.
+-- ARGV: those of `enter_hub`, those of `held_of`, life, where to push the offset, 1 if a hub that is created here is to
+-- push to its shard.
 local hub, index = KEYS[1], KEYS[2]
 do_without_memory(hub)
 if redis.call('HEXISTS', hub, 'e') == 0 then
   redis.call('HSET', hub, 'e', ARGV[3], 'n', '0', 'd', ARGV[3], 's', ARGV[8], 'g', (lineage()))
-  -- Of another hub, which was lost.
+  -- The index belongs to another hub, which was lost.
   redis.call('UNLINK', index)
 end
 enter_hub(hub)

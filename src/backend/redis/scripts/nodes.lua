@@ -1,3 +1,3 @@
--- The nodes that have said lately who is connected to them.
+-- Returns the nodes that have lately reported who is connected to them.
 -- KEYS: nodes.
 return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. text(clock()), '+inf')

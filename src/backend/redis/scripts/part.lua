@@ -1,6 +1,8 @@
--- Reads a channel's oldest events after an offset, as many as take little time, if that is enough to know what is held and what is
--- not: if nothing after the offset was evicted, or only for everybody, and nothing is to be evicted.
--- KEYS: hub, index, the channel's four. ARGV: those of `enter_hub`, those of `held_of`, after, how many events are wanted.
+-- Reads a channel's oldest events after an offset, as many as take little time. Does so only if that is enough to know
+-- what is held and what is not: nothing after the offset was evicted, or only broadcasts were, and nothing has to be
+-- evicted now.
+-- KEYS: hub, index, the channel's four.
+-- ARGV: those of `enter_hub`, those of `held_of`, after, how many events are wanted.
 local k = channel_keys(3)
 local r, other = look_to_read(k)
 if not r then return other end

@@ -1,6 +1,7 @@
 -- Reads a channel's newest events, as many as take little time. Plain commands read all others.
--- KEYS: hub, index, the channel's four. ARGV: those of `enter_hub`, those of `held_of`, after, which clients are to be listed: those
--- whose last event is after this offset, so many at most.
+-- KEYS: hub, index, the channel's four.
+-- ARGV: those of `enter_hub`, those of `held_of`, after, and which clients to list: those whose last event is after
+-- this offset, and at most this many.
 local k = channel_keys(3)
 local r, other = look_to_read(k)
 if not r then return other end

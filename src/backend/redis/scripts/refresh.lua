@@ -1,9 +1,11 @@
--- KEYS: nodes, the node's. ARGV: node, how long it counts, 1 if the node's key must be there, channels and who they have;
--- nobody is the empty text. 0: say it all.
+-- KEYS: nodes, the node's.
+-- ARGV: node, how long the report counts, 1 if the node's key must exist, and pairs of a channel and its clients; an
+-- empty text means that nobody is connected.
+-- Returns 0 if the node has to report everything.
 local now = clock()
 if ARGV[3] == '1' and redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
 if ARGV[3] == '0' then redis.call('UNLINK', KEYS[2]) end
--- So that it is there when nobody is.
+-- Makes the key exist even if nobody is connected.
 redis.call('HSET', KEYS[2], '', '')
 for i = 4, #ARGV, 2 do
   if ARGV[i + 1] == '' then redis.call('HDEL', KEYS[2], ARGV[i]) else redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end

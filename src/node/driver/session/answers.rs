@@ -53,7 +53,8 @@ impl Session<'_> {
         }
     }
 
-    /// Channels that are no further than here have not changed while there was no feed. Reads the others.
+    /// Compares channels with their heads in the store. Those that are no further in the store have not changed while
+    /// there was no feed. Reads the others.
     fn compared(&mut self, hub: &Hub, channels: &[Arc<Shared>], heads: Result<Heads, BackendError>) -> Option<Over> {
         for channel in channels {
             let Some(watched) = self.duties.watched.get_same(channel) else { continue };
@@ -88,10 +89,11 @@ impl Session<'_> {
         None
     }
 
-    /// Events that the store has and the mirrors do not may be on their way. The feed has to bring them before the next level.
+    /// Checks mirrors against the store. Events that a mirror lacks may be on their way, and the feed has to bring them
+    /// before the next level.
     fn checked(&mut self, channels: Vec<ChannelName>, heads: Result<Heads, BackendError>) -> Option<Over> {
         let Ok(heads) = heads else {
-            // Asked again at the next check.
+            // The next check asks again.
             self.heads_at = Offset::START;
             return None;
         };
@@ -126,7 +128,7 @@ impl Session<'_> {
                 self.duties.watched.hold(&shared.name, false);
                 self.rise(hub);
                 if level > self.position {
-                    // The feed may be quiet, while readers wait for what was read.
+                    // The feed may be quiet while readers wait for what was read.
                     self.calls.sync(self.duties.ticket);
                 }
             }

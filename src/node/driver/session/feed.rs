@@ -25,9 +25,10 @@ impl Session<'_> {
                 }
                 None
             }
-            // Treated as lost on the way: the next event shows that, and the read that follows drops it, too.
+            // Treated as lost on the way. The next event reveals the loss, and the read that follows drops this event
+            // too.
             Message::Entry { entry, .. } if !entry.is_whole() => None,
-            // Nothing is read before the epoch is known, so a read will bring what comes until then.
+            // Nothing is read before the epoch is known, so a read will bring whatever arrives until then.
             Message::Entry { epoch, .. } if self.epoch.is_none_or(|own| own != epoch) => {
                 self.epoch.and_then(|_| self.anew())
             }
@@ -36,7 +37,7 @@ impl Session<'_> {
                 self.come(hub, &channel, cursor, |mirror| mirror.push(hub, epoch, entry));
                 None
             }
-            // The same of an end.
+            // The same applies to an end.
             Message::Ended { offset, .. } if offset == Offset::new(u64::MAX) => None,
             Message::Ended { epoch, .. } if self.epoch.is_none_or(|own| own != epoch) => {
                 self.epoch.and_then(|_| self.anew())
@@ -53,7 +54,8 @@ impl Session<'_> {
                 None
             }
             Message::Closed(channel) => {
-                // Before the feed carries the channel, this is an old message. A read will tell.
+                // If the feed does not carry the channel yet, this is an old message, and a read will tell what
+                // happened.
                 if self.duties.watched.get(&channel).is_some_and(|watched| watched.carried)
                     && let Some(mirror) = self.duties.watched.remove(&channel)
                 {
@@ -72,13 +74,13 @@ impl Session<'_> {
         }
     }
 
-    /// Something has come that is at this cursor, and is pushed into the channel's mirror.
+    /// Pushes something that has arrived at this cursor into the channel's mirror.
     fn come(&mut self, hub: &Hub, channel: &ChannelName, cursor: Cursor, push: impl FnOnce(&mut Mirror) -> Pushed) {
         self.position = self.position.max(cursor.offset);
         self.link.learn(cursor);
         let Some(watched) = self.duties.watched.get_mut(channel) else { return };
         match push(&mut watched.mirror) {
-            // The level first, since readers that wake up read up to it.
+            // Raises the level first, since readers that wake up read up to it.
             Pushed::In(wakeups) => {
                 self.rise(hub);
                 drop(wakeups);
@@ -122,7 +124,8 @@ impl Session<'_> {
         None
     }
 
-    /// The epoch is known: mirrors of another are void, and what waited for it is read.
+    /// Enters an epoch, now that it is known: restarts the mirrors of any other epoch, and reads the channels that
+    /// waited for it.
     fn enter(&mut self, hub: &Hub, epoch: Epoch) {
         self.duties.useful = true;
         if self.link.known().epoch != epoch {
@@ -137,7 +140,7 @@ impl Session<'_> {
         self.duties.watched.names().iter().for_each(|channel| self.look_at(hub, channel));
     }
 
-    /// The feed was to bring these channels that far before now.
+    /// Checks that the feed has brought these channels up to these offsets.
     fn check(&mut self, hub: &Hub, expected: Vec<(ChannelName, Offset)>) {
         for (channel, head) in expected {
             let Some(watched) = self.duties.watched.get(&channel) else { continue };

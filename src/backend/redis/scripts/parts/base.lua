@@ -1,4 +1,5 @@
--- What all scripts share. All numbers that become text are whole and below 2^53, where Lua's doubles are exact.
+-- What all scripts share. All numbers that are converted to text are whole and below 2^53, where Lua's doubles are
+-- exact.
 --
 -- Each call of a script creates all of its functions again, so a script contains only the parts that it needs.
 

@@ -1,12 +1,13 @@
 -- Channels.
 
--- A channel remembers the last event of so many clients.
+-- The number of clients of which a channel remembers the last event.
 local MARKS = 10000
 -- About how many events, and how many bytes of them, one call evicts. Later calls evict the rest.
 local SLICE, WEIGHT = 200, 1048576
 
--- Remembers that something is known of a channel for so long. Of the hub's lives there are: since when they are looked at, the
--- shortest since then, and the shortest in the time before, which was as long as the longest.
+-- Remembers that a channel is known for `life` from now. The hub keeps three values about these lives: the time since
+-- which they are observed, the shortest one since then, and the shortest one of the period before. A period is as long
+-- as the longest life.
 local function remember_life(hub, h, now, life)
   if life == '' then return end
   local is_over = now - h.since > math.max(h.longest, life)
@@ -19,9 +20,9 @@ local function remember_life(hub, h, now, life)
   end
 end
 
--- The highest offset that a channel can have had of which nothing is remembered: it had its last event longer ago than the
--- shortest life of a channel. The index has times, and the offset that had been given last by then. If what was there may have been
--- evicted, that may be as far as the hub is.
+-- Returns the highest offset that a forgotten channel can have had. Its last event is older than the shortest life of a
+-- channel. The index holds times, and the offset that had been given last by each of them. If keys may have been
+-- evicted, the result may be as high as the hub's last offset.
 local function unremembered(hub, index, h, now)
   local count, known = evicted_keys(), redis.call('HMGET', hub, 'v', 'z', 'm3')
   if count ~= '0' and count ~= known[1] then return h.last end
@@ -32,12 +33,12 @@ local function unremembered(hub, index, h, now)
   return math.max(doubted, after and tonumber(string.match(after, ':(%d+)$')) or h.last)
 end
 
--- A channel's keys, in the order in which every script is given them.
+-- Returns a channel's keys, in the order in which every script gets them.
 local function channel_keys(first)
   return { stream = KEYS[first], meta = KEYS[first + 1], ids = KEYS[first + 2], clients = KEYS[first + 3] }
 end
 
--- A channel without any event.
+-- Creates a channel without any event.
 local function empty_channel(mark)
   return {
     last = 0, finished = false, bytes = 0, events = 0, time = 0, oldest = 0, evicted = mark, broadcast = mark,
@@ -45,9 +46,10 @@ local function empty_channel(mark)
   }
 end
 
--- What is known of a channel, which began after the offset `since`; nothing if the store remembers nothing of it. Of one that is of
--- a hub that was lost only that it is finished counts, how often it was closed, and the highest fence. A channel that was closed had
--- its last event up to then at `closed_at`.
+-- Returns what is known of a channel, or nil if the store remembers nothing of it. `since` is the offset after which
+-- the channel began. If a channel was closed, `closed_at` is the offset of its last event up to then. If a channel
+-- belongs to a hub that was lost, only three things about it count: whether it is finished, how often it was closed,
+-- and the highest fence.
 local function look_at(k, h)
   local m =
     redis.call('HMGET', k.meta, 'l', 'f', 'b', 'n', 't', 'q', 'x', 'w', 'o', 'k', 'c', 'd', 'r', 'z', 'e', 'a')
@@ -63,8 +65,8 @@ local function look_at(k, h)
     broadcast = tonumber(m[8] or '0'), others = tonumber(m[9] or '0'), targeted = m[10] == '1', closed = m[11] or '0',
     most = m[13], closed_at = tonumber(m[14] or 0), fence = m[15], since = tonumber(m[16] or '0'),
   }
-  -- Its other keys may be gone before their time: somebody deleted them, or the clock was ahead for a while. Then what was in
-  -- them counts as evicted.
+  -- The channel's other keys may be gone before their time, because they were deleted or the clock was ahead for a
+  -- while. What was in them then counts as evicted.
   if c.events > 0 and redis.call('XLEN', k.stream) == 0 then c.lost = true end
   if c.targeted and redis.call('EXISTS', k.clients) == 0 then
     c.targeted, c.others = false, c.last
@@ -73,32 +75,32 @@ local function look_at(k, h)
   return c
 end
 
--- Up to where a channel may have had events of which nothing is remembered: as far as the hub is, if there is a stream without
--- anything else.
+-- Returns the highest offset that a channel may have had of which nothing is remembered. If only its stream is there,
+-- that is the hub's last offset.
 local function forgotten(hub, k, index, h, now)
   if redis.call('EXISTS', k.stream) == 1 then return h.last end
   return unremembered(hub, index, h, now)
 end
 
--- All of a channel is evicted.
+-- Evicts everything of a channel.
 local function cut(k, c)
   redis.call('UNLINK', k.stream, k.ids)
   c.evicted, c.bytes, c.events = math.max(c.evicted, c.last), 0, 0
 end
 
--- The last of a channel's events may be lost: all before that counts as evicted, for whomever it was.
+-- Counts everything up to `mark` as evicted, for all readers, because the last of the channel's events may be lost.
 local function lose(k, c, mark)
   redis.call('UNLINK', k.stream, k.ids, k.clients)
   c.last, c.evicted, c.broadcast, c.others, c.targeted = mark, mark, mark, mark, false
   c.bytes, c.events = 0, 0
 end
 
--- What is known of a channel, made if nothing is.
+-- Returns what is known of a channel, and creates the channel if nothing is.
 local function enter_channel(hub, k, index, h, now)
   local c = look_at(k, h)
   if not c or c.foreign then
     c = c or empty_channel(forgotten(hub, k, index, h, now))
-    -- First, since Redis refuses this when memory is used up.
+    -- Comes first, since Redis refuses this when memory is used up.
     redis.call('HSET', k.meta, 'l', '0', 'd', h.birth, 'z', '0', 'a', text(c.since))
     redis.call('UNLINK', k.stream, k.ids, k.clients)
   elseif c.lost then
@@ -107,14 +109,15 @@ local function enter_channel(hub, k, index, h, now)
   return c
 end
 
--- What an event counts, with its id's line.
+-- Returns what an event counts, with the line of its id.
 local function cost(offset, bytes, id, overhead)
   if id ~= '' then return bytes + 6 + #id + overhead end
   return bytes + 19 + #offset + overhead
 end
 
--- Evicts an event of a channel's stream; its custom id goes to `ids`, and where that is one of any client's, to `anybodys` with
--- the event's offset. Its idempotency key is known for no longer than the window from now on.
+-- Evicts an event of a channel's stream. Adds its custom id to `ids`. If the event is for one client, also adds the id
+-- that is kept for all clients to `anybodys`, with the event's offset. The event's idempotency key is known for no
+-- longer than the window from now on.
 local function evict_one(k, c, entry, ids, anybodys, overhead)
   local offset, f = string.match(entry[1], '^%d+'), entry[2]
   local data, client, id = f[2] or '', f[4] or '', f[6] or ''
@@ -127,15 +130,15 @@ local function evict_one(k, c, entry, ids, anybodys, overhead)
   return #data
 end
 
--- Evicts what is too old, and what is too much, a slice of it at most, and as much as was added; the newest is never too much. Of a
--- channel that is held as a `whole`, nothing is too old before the last event is. For whom an event was
--- need not be known: each event says where the one before it for the same readers is.
+-- Evicts events that are too old or too much: at most a slice of them, plus as many as were added. The newest event is
+-- never too much. In a channel that is held as a `whole`, nothing is too old before the last event is. The readers that
+-- an event was for need not be known: each event names the previous one for the same readers.
 local function evict(k, c, now, age, max_events, max_bytes, overhead)
   if c.events > 0 and now - c.time > age then return cut(k, c) end
   local function goes()
     return not c.whole and now - c.oldest > age or c.events > 1 and (c.events > max_events or c.bytes > max_bytes)
   end
-  -- The one that goes, and the time of the next.
+  -- Reads the event to evict, and the next one for its time.
   local left, weight, count = SLICE + (k.added or 0), WEIGHT + (k.weight or 0), 2
   while c.events > 0 and left > 0 and weight > 0 and goes() do
     local entries, gone, ids, anybodys = redis.call('XRANGE', k.stream, '-', '+', 'COUNT', count), {}, {}, {}
@@ -148,7 +151,7 @@ local function evict(k, c, now, age, max_events, max_bytes, overhead)
     end
     if #gone > 0 then redis.call('XDEL', k.stream, unpack(gone)) end
     for id, offset in pairs(anybodys) do
-      -- Unless a later event for another client has it.
+      -- Keeps the id if a later event for another client has it.
       if redis.call('HGET', k.ids, id) == offset then ids[#ids + 1] = id end
     end
     if #ids > 0 then redis.call('HDEL', k.ids, unpack(ids)) end
@@ -157,7 +160,7 @@ local function evict(k, c, now, age, max_events, max_bytes, overhead)
   end
 end
 
--- Sets what is known of a channel, and `fields` besides. Redis writes whole numbers as such.
+-- Saves what is known of a channel, and the additional `fields`. Redis writes whole numbers as such.
 local function save(k, c, fields)
   redis.call('HSET', k.meta, 'b', c.bytes, 'n', c.events, 'q', c.oldest, 'x', c.evicted, 'w', c.broadcast, 'o', c.others,
     'k', c.targeted and '1' or '0', unpack(fields))

@@ -1,12 +1,12 @@
 -- How much is to be held.
 
--- In milliseconds. What is to be held for as long as FOREVER has no age.
+-- Durations in milliseconds. An age of FOREVER means no limit.
 local HOUR, DAY, WEEK, YEAR, FOREVER = 3600000, 86400000, 604800000, 31536000000, 4503599627370496
--- How many numbers say what is to be held.
+-- The number of values that say how much is to be held.
 local LIMITS = 5
 
--- The numbers of events, bytes and milliseconds; how many more events there are for readers that are connected; and for how many
--- milliseconds, and one, everything is held after the end, or 0.
+-- Reads the numbers of events, bytes and milliseconds; the number of additional events for connected readers; and for
+-- how many milliseconds, plus one, everything is held after the end, or 0.
 local function limits(words)
   local events, bytes, age, lag, after = string.match(words, '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
   return { tonumber(events), tonumber(bytes), tonumber(age), tonumber(lag), tonumber(after) }
@@ -18,20 +18,21 @@ local function words_of(numbers)
   return table.concat(words, ' ')
 end
 
--- How long a channel holds its events, how many, and whether it holds all of them as long as it holds the last.
+-- Returns how long a channel holds its events, how many, and whether it holds all of them as long as it holds the last.
 local function terms(held, is_finished)
   local age, events, is_whole = held[3], held[1] + held[4], held[5] > 0
   if is_whole then
-    -- One in progress is abandoned once nothing has come for a long time.
+    -- A channel in progress is abandoned once nothing has arrived for a long time.
     local after = held[5] >= FOREVER and FOREVER or math.max(held[5] - 1, 1)
     age, events = is_finished and after or math.max(age, WEEK), math.huge
   end
   return age, events, is_whole
 end
 
--- Takes note, in the hub's hash or in a channel's, that a node asks for so much to be held. Its field `r` has the most of each that
--- was asked for, `ra` when that was last asked for, and `rt` when all of it was noted last: what nobody has asked for in a day gives
--- way to less. It gives what is the most then, and whether that is new.
+-- Notes in the hash of the hub or of a channel how much a node asks to be held. The field `r` has the highest value of
+-- each limit that was asked for, `ra` the times at which each was last asked for, and `rt` the time at which all of
+-- them were last noted. A limit that nobody has asked for in a day gives way to a lower one. Returns the highest
+-- limits, and whether there was anything new to note.
 local function note(hash, most, asked, now, writes)
   local wanted, held = limits(asked), limits(most or '0 0 0 0 0')
   local times, is_new = limits(redis.call('HGET', hash, 'ra') or '0 0 0 0 0'), false
@@ -49,7 +50,7 @@ local function note(hash, most, asked, now, writes)
   return most, is_new
 end
 
--- The more of each of two.
+-- Returns the higher value of each limit.
 local function more_of(one, other)
   if not one or not other or one == other then return one or other end
   local most, others = limits(one), limits(other)
@@ -57,9 +58,9 @@ local function more_of(one, other)
   return words_of(most)
 end
 
--- What is to be held of a channel: the most that nodes ask for, of all channels or of this one; or what is given, if nobody asks for
--- anything. What the node asks for, of `all` channels or of `this` one, is noted. The second answer is whether there is anything new
--- to note of the channel, which is not done where nothing is to be written.
+-- Returns what is to be held of a channel: the most that nodes ask for, for all channels or for this one. If nobody
+-- asks for anything, it is what is given. Notes what the node asks for, for `all` channels or for `this` one. The
+-- second result is whether there is anything new to note for the channel. If `writes` is false, nothing is noted.
 local function held_of(hub, h, meta, c, now, of, asked, writes)
   local is_new = false
   if of == 'all' and writes and (h.most ~= asked or now - h.noted > HOUR) then

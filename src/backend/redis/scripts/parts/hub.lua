@@ -1,15 +1,15 @@
 -- The hub.
 
--- When memory is used up, Redis refuses a script whose first command may need memory. Reading, closing and beginning an epoch need
--- next to none and have to work then, so these scripts begin with this command, which needs none.
+-- Begins a script with a command that needs no memory. When memory is used up, Redis refuses a script whose first
+-- command may need memory. Reading, closing and beginning an epoch need next to none, and have to work then.
 local function do_without_memory(hub)
   redis.call('HDEL', hub, '')
 end
 
--- What is known of the hub; without an epoch if there is none. Its birth is the epoch that it began with: a channel that has
--- another one is of a hub that was lost. `lost` is the offset that was given to what was lost before the epoch began. A hub that is
--- `sharded` pushes to its shard of a cluster. For `leaps` see `survey`, for `most` and `noted` see `held_of`, for `since` and
--- `shortest` see `remember_life`.
+-- Returns what is known of the hub, with an empty epoch if there is no hub. `birth` is the epoch that the hub began
+-- with: a channel with another birth belongs to a hub that was lost. `lost` is the offset that was given to what was
+-- lost before the epoch began. A hub that is `sharded` pushes to its shard of a cluster. For `leaps` see `survey`, for
+-- `most` and `noted` see `held_of`, for `since` and `shortest` see `remember_life`.
 local function look_at_hub(hub)
   local h = redis.call('HMGET', hub, 'e', 'n', 'x', 'w', 'y', 'b', 'd', 's', 'j', 'r', 'rt', 'm1', 'm2')
   return {
@@ -24,36 +24,38 @@ local function push(h, channel, message)
   redis.call(h.sharded == '1' and 'SPUBLISH' or 'PUBLISH', channel, message)
 end
 
--- Begins a new epoch. No offset is given again that is known to have been given in the one before, which the hub remembers.
+-- Begins a new epoch. Gives no offset again that is known to have been given in the previous epoch, which the hub
+-- remembers.
 local function renew(hub, h, epoch, known)
   h.last = math.max(h.last, known) + 1
   redis.call('HSET', hub, 'e', epoch, 'n', text(h.last), 'b', text(h.last), 'p', h.epoch, 'j', '')
   h.epoch, h.lost, h.leaps = epoch, h.last, ''
 end
 
--- An offset of the epoch that a node knows to have been given, and that the hub does not know of.
+-- Returns whether an offset is lost: a node knows that the epoch has given it, and the hub does not know of it.
 local function is_lost(h, known)
   if known > h.last then return true end
   if not h.leaps or h.leaps == '' then return false end
   for from, to in string.gmatch(h.leaps, '(%d+)-(%d+)') do
-    -- Nodes are told the last of those that are left out: it is how far the hub is until one is given after it.
+    -- Nodes are told the last of the offsets that are left out. The hub stays there until another offset is given.
     if known > tonumber(from) and known < tonumber(to) then return true end
   end
   return false
 end
 
--- The hub, for a script that begins with these arguments: the epoch that the node knows, the highest offset of it that it knows
--- to have been given, and an epoch to begin if that is lost. Without the hub it gives what is to be answered: its epoch is another
--- one.
+-- Returns the hub, for a script whose first arguments are: the epoch that the node knows, the highest offset of it that
+-- the node knows to have been given, and an epoch to begin if that offset is lost. If the hub's epoch is another one,
+-- returns nil and the answer that says so.
 local function enter_hub(hub)
   local h = look_at_hub(hub)
-  -- None is given again: a reader that has seen the lost one would take the other for it, or never get it.
+  -- Begins a new epoch so that no lost offset is given again. A reader that has seen the lost event would take the new
+  -- one for it, or never get it.
   if h.epoch == ARGV[1] and is_lost(h, tonumber(ARGV[2])) then renew(hub, h, ARGV[3], tonumber(ARGV[2])) end
   if h.epoch ~= ARGV[1] then return nil, { 'epoch', h.epoch } end
   return h
 end
 
--- The hub lives as long as the longest lived of its channels: for `life` from now, or for ever.
+-- Keeps the hub as long as its longest-lived channel: for `life` from now, or for ever.
 local function keep_hub(hub, index, h, now, life)
   if h.until_ == 'ever' then return end
   if life == '' then

@@ -1,12 +1,12 @@
--- What the server says of itself.
+-- What the server says about itself.
 
--- A section of that; nothing where the user may not ask.
+-- Returns a section of `INFO`, or an empty text if the user may not read it.
 local function info(section)
   local answer = redis.pcall('INFO', section)
   return type(answer) == 'string' and answer or ''
 end
 
--- How many keys it has evicted since it was started.
+-- Returns how many keys the server has evicted since it was started.
 local function evicted_keys()
   return string.match(info('stats'), 'evicted_keys:(%d+)') or '0'
 end

@@ -1,7 +1,7 @@
--- Reading, which writes nothing: what is asked for is noted by another script.
+-- Reading writes nothing: another script notes what is asked for.
 
--- What is known of the channel, the hub, the time, what is to be held of the channel, and what the answer says of the hub. If the
--- epoch is another one: nothing, and what is to be answered.
+-- Returns what is known of the channel, the hub, the time, what is to be held of the channel, and what the answer says
+-- about the hub. If the epoch is another one, returns nil and the answer that says so.
 local function look_to_read(k)
   local hub = KEYS[1]
   local h = look_at_hub(hub)
@@ -13,12 +13,13 @@ local function look_to_read(k)
   return { c = c, h = h, now = now, held = limits(held), says = says }
 end
 
--- How many of a channel's events one reply has: as many as take little time.
+-- Returns how many of a channel's events one reply contains: as many as take little time.
 local function few(c)
   return math.max(1, math.min(16, math.floor(65536 * c.events / math.max(c.bytes, 1))))
 end
 
--- Whether more is stored than is to be held of a channel, of which the oldest event that matters was appended at `oldest`.
+-- Returns whether more is stored than is to be held of a channel. The oldest event that matters was appended at
+-- `oldest`.
 local function has_excess(r, oldest)
   local c, age, most, is_whole = r.c, terms(r.held, r.c.finished)
   return c.lost or c.events > 1 and (c.events > most or c.bytes > r.held[2])

@@ -1,11 +1,11 @@
 -- What happens to the server that the hub is on.
 
--- The offsets that are left out where a server may have lost some that it had given: as many as it can have lost.
+-- How many offsets are left out if a server may have lost some that it had given: as many as it can have lost.
 local LEAP = 16777216
 
--- Which server this is, and what its data are: the id of its process, and that of its replication. The second changes when a
--- replica is promoted, and at times with nothing lost, as when a master gets its first replica. The second answer is whether the
--- server has been a replica of another one.
+-- Identifies the server and its data, by the id of its process and the id of its replication. The second id changes
+-- when a replica is promoted. It sometimes also changes when nothing is lost, for example when a master gets its first
+-- replica. The second result is whether the server has been a replica of another one.
 local function lineage()
   local answer = info('replication')
   local id, former = string.match(answer, 'master_replid:(%x+)'), string.match(answer, 'master_replid2:(%x+)') or ''
@@ -13,7 +13,7 @@ local function lineage()
   return (string.match(info('server'), 'run_id:(%x+)') or '') .. ' ' .. id, string.find(former, '[^0]') ~= nil
 end
 
--- Leaves out as many offsets as the server may have given and lost, so that none is given again.
+-- Leaves out as many offsets as the server may have given and lost, so that none of them is given again.
 local function leap(hub, h)
   local from = h.last
   h.last = from + LEAP
@@ -22,9 +22,10 @@ local function leap(hub, h)
   redis.call('HSET', hub, 'n', text(h.last), 'j', h.leaps)
 end
 
--- Takes notice of what has happened to the server. A replica that was promoted may lack the last events that its master
--- acknowledged, and so does a server that was started with what it had saved at times: a new epoch begins. One that writes each
--- command to a file has all of them, but for the last second or so if its machine was gone: a node that knows better tells.
+-- Finds out what has happened to the server. A new epoch begins in two cases: a promoted replica may lack the last
+-- events that its master acknowledged, and so may a server that was restarted from its periodic snapshots. A server
+-- that writes each command to a file has all events, except for about the last second if its machine failed. A node
+-- that knows more reports that.
 local function survey(hub, h, candidate)
   local id, was_replica = lineage()
   local known = redis.call('HMGET', hub, 'g', 'v')
@@ -40,7 +41,7 @@ local function survey(hub, h, candidate)
     end
     redis.call('HSET', hub, 'g', id)
   end
-  -- Up to here, what is missing may have been evicted.
+  -- What is missing up to this offset may have been evicted.
   local count = evicted_keys()
   if count ~= '0' and count ~= known[2] then redis.call('HSET', hub, 'z', text(h.last), 'v', count) end
 end
