@@ -171,6 +171,19 @@ impl Channel {
     /// Finishes the channel as [`finish`](Self::finish) does, without an event. It is no error if the channel is
     /// finished already.
     ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use tower_sse::{ChannelState, Event, Publisher};
+    ///
+    /// let answer = Publisher::new().channel("run-7");
+    /// answer.send(Event::text("the last token")).await?;
+    /// answer.end().await?;
+    /// answer.end().await?;
+    /// assert_eq!(answer.info().await?.state, ChannelState::Finished);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// Returns an error if the channel's name is not valid, a limit is reached, a higher [fence](Self::fence) was seen,
@@ -191,6 +204,17 @@ impl Channel {
     /// A retry may come late. If an earlier try did finish the channel, and the channel was then
     /// [closed](Self::close) and used again, the retry finishes the new one. To prevent that, write each use of a name
     /// through a handle with a higher [fence](Self::fence): the backend then refuses the retry of an earlier one.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use tower_sse::{Event, Publisher};
+    ///
+    /// let answer = Publisher::new().channel("run-7");
+    /// answer.finish_detached(Event::text("cancelled"))?;
+    /// assert_eq!(answer.recent(1)[0].data(), "cancelled");
+    /// # Ok::<_, tower_sse::PublishError>(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
