@@ -1,4 +1,4 @@
-//! The write handle: what an application does with a hub, and how it opens a subscription to it.
+//! The write handle: what an application does with a hub, and how it opens a subscription.
 
 mod access;
 mod builder;
@@ -26,19 +26,20 @@ use crate::{
 /// A cloneable write handle to a hub. All clones, their [`Channel`]s, and the layers that hold one refer to the same
 /// hub.
 ///
-/// When you drop the last of them, nothing can be published any more. The subscriptions that are left read what there
-/// is and end, either as at a [shutdown](Self::shutdown), or as [finished](crate::EndReason::Finished) if their
-/// channels are. With a remote backend they go on, because other nodes may still publish.
+/// Once the last of them is dropped, nothing can be published any more. The remaining subscriptions read what is left
+/// and end, either as at a [shutdown](Self::shutdown), or as [finished](crate::EndReason::Finished) if their channels
+/// are finished. With a remote backend they continue, because other nodes may still publish.
 ///
-/// You read with an [`SseLayer`](crate::SseLayer) that holds a clone, or with a [`Subscription`](crate::Subscription).
-/// A publisher also works outside of a runtime.
+/// To read, use an [`SseLayer`](crate::SseLayer) that holds a clone, or a [`Subscription`](crate::Subscription). A
+/// publisher also works outside a runtime.
 ///
-/// With a remote [backend](PublisherBuilder::backend), this is one node of several. These things span all nodes:
+/// With a remote [backend](PublisherBuilder::backend), this is one node of several. The following span all nodes:
 /// published events reach the readers of every node; [`Channel::close`], `disconnect` and
-/// [`reauthorize`](Self::reauthorize) reach them everywhere; and [`Channel::presence`] counts them everywhere.
-/// Everything else is local to this node, which knows its own connections, and of the log only what its own readers
-/// read: [`Sent::reached`](crate::Sent::reached), [`Channel::recent`], `channels`, `connections`, `clients`, `shutdown`
-/// and `stats`. A node that only publishes has nothing to report there.
+/// [`reauthorize`](Self::reauthorize) reach the connections of every node; and [`Channel::presence`] counts the
+/// connections of every node. Everything else is local to this node: [`Sent::reached`](crate::Sent::reached),
+/// [`Channel::recent`], `channels`, `connections`, `clients`, `shutdown` and `stats`. A node knows its own
+/// connections, and only the part of the log that its own readers read. A node that only publishes has nothing to
+/// report there.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -55,7 +56,7 @@ pub struct Publisher {
     handle: Arc<Handle>,
 }
 
-/// What all publishers and channels of a hub share.
+/// The state that all publishers and channels of a hub share.
 struct Handle {
     hub: Arc<Hub>,
     /// The hub's connection to a store, if the log lives in one.
@@ -63,7 +64,8 @@ struct Handle {
 }
 
 impl Drop for Handle {
-    /// Ends the readers, because nothing can be published any more, unless other nodes publish.
+    /// Ends the readers, because nothing can be published any more. With a remote backend other nodes may still
+    /// publish, so the readers stay.
     fn drop(&mut self) {
         if self.remote.is_none() {
             self.hub.end_readers();
@@ -90,14 +92,14 @@ impl Publisher {
 
     /// Returns a handle to a channel.
     ///
-    /// You don't create channels: the handle works whether or not anything was published to the channel, and a channel
-    /// costs nothing before its first event or reader.
+    /// Channels need not be created: the handle works whether or not anything was published to the channel, and a
+    /// channel costs nothing before its first event or reader.
     ///
-    /// Any text makes a handle, so that code which names a channel in place needs no `?` for that. If the text is not a
-    /// valid name, [`Channel::name`] and everything that sends return an error, and every other method behaves as for a
-    /// channel that does not exist: it has neither events nor readers. Likewise, a client id that is not valid is an
-    /// error of what is sent, and otherwise nobody's. To check names from outside early, make a [`ChannelName`] or a
-    /// [`ClientId`] of them.
+    /// Any text makes a handle, so that code which names a channel in place needs no `?`. If the text is not a valid
+    /// name, [`Channel::name`] and all methods that send return an error. Every other method behaves as for a channel
+    /// that does not exist, which has neither events nor readers. Likewise, a client id that is not valid is an error
+    /// in the methods that send, and belongs to nobody in the others. To check names from outside early, convert them
+    /// to a [`ChannelName`] or a [`ClientId`].
     ///
     /// ```
     /// use tower_sse::Publisher;
@@ -115,8 +117,8 @@ impl Publisher {
         Channel { handle: self.handle.clone(), name: name.try_into().map_err(Into::into), fence: None }
     }
 
-    /// Returns the names of the channels that have a reader or an event, in no particular order. With a remote backend,
-    /// these are the channels that have a reader on this node. This visits every channel.
+    /// Returns the names of the channels that have a reader or an event, in no particular order. With a remote
+    /// backend, these are the channels that have a reader on this node. The call visits every channel.
     pub fn channels(&self) -> Vec<ChannelName> {
         self.handle.hub.channels()
     }
@@ -129,15 +131,15 @@ impl Publisher {
 
     /// Shuts the hub down.
     ///
-    /// From now on, publishes and subscriptions are refused. Every reader gets what is left for it, a `retry:` with a
-    /// [random time](PublisherBuilder::reconnect), and the end of its stream. Returns `true` as soon as all readers are
-    /// gone, or `false` if some are left when `grace` is over.
+    /// From then on, publishes and subscriptions are refused. Every reader gets its remaining events, a `retry:` with
+    /// a [random time](PublisherBuilder::reconnect), and the end of its stream. Returns `true` as soon as all readers
+    /// are gone, or `false` if some are left when `grace` is over.
     ///
-    /// Call it before or during a server's graceful shutdown. The server waits for open responses, and these would
-    /// otherwise never end. A reader whose socket is full is not polled and can't be ended from here; that is what
-    /// `grace` is for.
+    /// Call this before or during a server's graceful shutdown. The server waits for open responses, which would
+    /// otherwise never end. A reader whose socket is full is not polled, so the hub cannot end it; `grace` limits how
+    /// long to wait for such readers.
     ///
-    /// Nothing happens until the future is polled. It needs a tokio runtime with time enabled.
+    /// Nothing happens until the future is polled. The future needs a tokio runtime with time enabled.
     pub async fn shutdown(&self, grace: Duration) -> bool {
         self.handle.hub.shutdown(grace).await
     }
@@ -169,17 +171,17 @@ impl fmt::Debug for Publisher {
 impl OpenOptions {
     /// Opens a subscription to what `grant` allows.
     ///
-    /// A reader with a `last_event_id` starts after that event; any other reader starts where [`start`](Self::start)
-    /// says. An empty id counts as none. An id that means nothing here gives a [`Gap`](crate::Gap) and everything that
-    /// is held.
+    /// A reader with a `last_event_id` starts after that event. Any other reader starts where [`start`](Self::start)
+    /// says. An empty id counts as no id. An id that is unknown here results in a [`Gap`](crate::Gap), followed by
+    /// everything that is held.
     ///
-    /// The subscription misses no event published after this call, however late you first read it. In process, the
-    /// future is ready at once.
+    /// The subscription misses no event that is published after this call, no matter how late you first read it. In
+    /// process, the future is ready at once.
     ///
     /// # Errors
     ///
-    /// Returns an error if a limit is reached, the grant has expired or names no channel, the hub is shutting down,
-    /// nothing will ever come, or a remote backend does not answer. See the predicates of
+    /// Returns an error if a limit is reached, if the grant has expired or names no channel, if the hub is shutting
+    /// down, if nothing will ever come, or if a remote backend does not answer. See the predicates of
     /// [`OpenError`](crate::OpenError).
     pub fn open(&self, publisher: &Publisher, grant: Grant, last_event_id: Option<&[u8]>) -> Opening {
         let (hub, requested) = (&publisher.handle.hub, last_event_id.filter(|id| !id.is_empty()));
@@ -191,7 +193,7 @@ impl OpenOptions {
 }
 
 impl Subscription {
-    /// Opens a subscription with the default [`OpenOptions`]: live, starting with the next event.
+    /// Opens a subscription with the default [`OpenOptions`]: it is live and starts with the next event.
     ///
     /// # Errors
     ///
@@ -206,27 +208,27 @@ impl Subscription {
 pub struct Channel {
     handle: Arc<Handle>,
     name: Result<ChannelName, InvalidText>,
-    /// Every append carries it.
+    /// The fence that every append carries.
     fence: Option<u64>,
 }
 
 impl Channel {
-    /// Returns the channel's name, or why the text that the handle was made of is not valid.
+    /// Returns the channel's name, or the error if the text that the handle was made from is not valid.
     pub fn name(&self) -> Result<&ChannelName, &InvalidText> {
         self.name.as_ref()
     }
 
-    /// Returns the last `n` broadcast events that are held, oldest first.
+    /// Returns the last `n` held broadcast events, oldest first.
     ///
-    /// With a remote backend, this node holds no events of a channel without a reader on it; [open](OpenOptions::open)
-    /// a subscription to get them from the store.
+    /// With a remote backend, this node holds no events of a channel that has no reader on it.
+    /// [Open](OpenOptions::open) a subscription to get them from the store.
     pub fn recent(&self, n: usize) -> Vec<EncodedEvent> {
         let Ok(name) = &self.name else { return Vec::new() };
         self.handle.hub.recent(name, None, n)
     }
 
-    /// Returns the last `n` events that are held for a client, both broadcast and its own, oldest first. With a remote
-    /// backend, the same limit applies as to [`recent`](Self::recent).
+    /// Returns the last `n` held events for a client, both broadcast events and its own, oldest first. With a remote
+    /// backend, the same restriction applies as to [`recent`](Self::recent).
     pub fn recent_for<C: TryInto<ClientId>>(&self, client: C, n: usize) -> Vec<EncodedEvent> {
         let (Ok(name), Ok(client)) = (&self.name, client.try_into()) else { return Vec::new() };
         self.handle.hub.recent(name, Some(&client), n)
@@ -250,9 +252,9 @@ impl Channel {
 
     /// Ends all connections to the channel, tells them not to reconnect, and forgets the channel's history.
     ///
-    /// You can use the name again afterwards; a reader that reconnects with an earlier id gets a gap. A connection that
-    /// also reads other channels ends as a whole. Returns the number of connections there were on this node; with a
-    /// remote backend, connections on other nodes end too. A channel whose name is not valid has none.
+    /// You can use the name again afterwards; a reader that reconnects with an earlier id gets a gap. A connection
+    /// that also reads other channels ends as a whole. Returns the number of connections on this node. With a remote
+    /// backend, connections on other nodes end too. A channel whose name is not valid has no connections.
     ///
     /// # Errors
     ///
@@ -265,12 +267,12 @@ impl Channel {
         }
     }
 
-    /// Returns who is connected to the channel on all nodes: each client with its number of connections, and `None` for
+    /// Returns the number of connections to the channel on all nodes: for each client, and under `None` for
     /// connections without a client, in no particular order.
     ///
-    /// In process, the answer is ready at once and exact, except that some of those that connect or disconnect during
-    /// the call may be missing if there are many. With a remote backend, the backend is asked, and its answer may lag
-    /// by [`Presence::EVERY`](crate::backend::Presence::EVERY), or by three times that after a node was killed.
+    /// In process, the answer is ready at once and exact. The exception: if there are many clients, some that connect
+    /// or disconnect during the call may be missing. With a remote backend, the answer comes from the backend. It may
+    /// lag by [`Presence::EVERY`](crate::backend::Presence::EVERY), or by three times that after a node was killed.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {

@@ -1,16 +1,18 @@
-//! Random numbers to spread clients and nodes with: fast, not to be guessed by chance, and not fit for secrets.
+//! Random numbers to spread clients and nodes: fast, not guessable by chance, and not fit for secrets.
 
 use std::{
     hash::{BuildHasher, RandomState},
     time::Duration,
 };
 
-/// 64 random bits. The standard library seeds each thread once from the system, and each state differs from the one before.
+/// Returns 64 random bits. The standard library seeds each thread once from the system, and each state differs from
+/// the one before.
 pub(crate) fn bits() -> u64 {
     RandomState::new().hash_one(())
 }
 
-/// A random time from `min` to `max`, both included, in whole milliseconds from `min` on. If `max` is below `min`, it is `min`.
+/// Returns a random time from `min` to `max`, both included, in whole milliseconds counted from `min`. If `max` is
+/// below `min`, returns `min`.
 pub(crate) fn between(min: Duration, max: Duration) -> Duration {
     let spread = u64::try_from(max.saturating_sub(min).as_millis()).unwrap_or(u64::MAX);
     let millis = spread.checked_add(1).map_or_else(bits, |choices| bits() % choices);

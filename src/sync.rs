@@ -1,4 +1,4 @@
-//! The std/loom shim: the same names, from loom when it explores interleavings.
+//! A shim over std and loom: the same names, taken from loom when it explores interleavings.
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::{
@@ -12,7 +12,8 @@ pub(crate) use loom::sync::{
     atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
 };
 
-/// Locks. No code of this crate panics while it holds a lock, so that a poisoned one still guards a whole value.
+/// Locks a mutex. No code of this crate panics while it holds a lock, so a poisoned mutex still guards a consistent
+/// value.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Logging, hidden behind one macro: with the feature `tracing` an event of that crate, without it nothing.
+//! Logging, hidden behind one macro. With the feature `tracing` it emits an event of that crate, without it nothing.
 
 /// `debug!("message", field = value, ..)`.
 #[cfg(feature = "tracing")]

@@ -1,4 +1,4 @@
-//! What an application appends to a channel in one step.
+//! The events that an application appends to a channel in one step.
 
 use crate::{
     backend::Expected,
@@ -6,10 +6,10 @@ use crate::{
     wire::{cursor::Cursor, event::Event, name::ClientId},
 };
 
-/// Several events that are published in one step: all of them, or none. See
+/// Several events that are published in one step: all of them or none. See
 /// [`Channel::send_all`](crate::Channel::send_all).
 ///
-/// An array, a vector and any other collection of [`Event`]s is a batch of broadcasts:
+/// An array, a vector, or any other collection of [`Event`]s is a batch of broadcasts:
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -28,9 +28,9 @@ pub struct Batch {
     pub(crate) events: Vec<(Option<ClientId>, Event)>,
     /// What the channel's last event has to be.
     pub(crate) expected: Option<Expected>,
-    /// It finishes the channel.
+    /// Whether the batch finishes the channel.
     pub(crate) last: bool,
-    /// Why a client's id is not valid.
+    /// The error of a client id that is not valid.
     pub(crate) invalid: Option<InvalidText>,
 }
 
@@ -46,8 +46,8 @@ impl Batch {
         self
     }
 
-    /// Adds an event for one client only, as with [`Channel::send_to`](crate::Channel::send_to). If the client id is not
-    /// valid, the batch is refused.
+    /// Adds an event for one client only, as with [`Channel::send_to`](crate::Channel::send_to). If the client id is
+    /// not valid, the batch is refused.
     pub fn event_to<C>(mut self, client: C, event: Event) -> Self
     where
         C: TryInto<ClientId>,
@@ -60,20 +60,20 @@ impl Batch {
         self
     }
 
-    /// Makes the batch be refused unless this is the channel's last event, as with
+    /// Refuses the batch unless `last` is the channel's last event, as with
     /// [`Channel::send_if`](crate::Channel::send_if).
     pub fn only_after(mut self, last: Option<Cursor>) -> Self {
         self.expected = Some(last.map_or(Expected::Nothing, Expected::At));
         self
     }
 
-    /// Makes the batch finish the channel, as with [`Channel::finish`](crate::Channel::finish).
+    /// Finishes the channel with this batch, as with [`Channel::finish`](crate::Channel::finish).
     pub fn finish(mut self) -> Self {
         self.last = true;
         self
     }
 
-    /// It is nothing to do.
+    /// Returns whether the batch changes nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty() && !self.last && self.invalid.is_none()
     }

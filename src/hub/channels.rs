@@ -1,4 +1,4 @@
-//! The channels of a hub: finding and making one, closing and dropping it.
+//! The channels of a hub: finding, making, closing and dropping them.
 
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ use crate::{
 };
 
 impl Hub {
-    /// Does `work` on the channel of that name, under its lock. Makes the channel if there is none; returns `None` if there may be
-    /// no more.
+    /// Does `work` on the channel of that name, under its lock. Makes the channel if there is none. Returns `None` if
+    /// there may be no more channels.
     pub(crate) fn with_channel<T>(
         &self,
         name: &ChannelName,
@@ -38,7 +38,7 @@ impl Hub {
                 let done = work(&shared, &mut state);
                 let idle = state.is_idle();
                 drop(state);
-                // It may have been made for an event or a reader that was then refused.
+                // The channel may have been made for an event or a reader that was then refused.
                 if idle {
                     self.drop_if_idle(&shared);
                 }
@@ -63,41 +63,42 @@ impl Hub {
         })
     }
 
-    /// How much a channel of that name holds. This calls the application's code, so no lock may be held.
+    /// Returns how much a channel of that name holds. Calls the application's code, so the caller must not hold a
+    /// lock.
     pub(crate) fn retention_of(&self, name: &ChannelName) -> Retention {
         let set = (self.settings.retention)(name);
         self.adjusted(name, set).unwrap_or(set)
     }
 
-    /// How much a channel of that name holds, if it is one for which that does not depend on the settings alone.
+    /// Returns how much a channel of that name holds, if that depends on more than the settings.
     pub(crate) fn adjusted(&self, name: &ChannelName, set: Retention) -> Option<Retention> {
         self.adjust.get().and_then(|adjust| adjust(name, set))
     }
 
-    /// Does `work` on the channel of that name, under its lock, if there is one.
+    /// Does `work` on the channel of that name, under its lock. Returns `None` if there is no such channel.
     pub(crate) fn with_existing<T>(&self, name: &ChannelName, work: impl FnOnce(&mut State) -> T) -> Option<T> {
         let shared = self.registry.get(name)?;
         let mut state = shared.change();
         (!state.dropped).then(|| work(&mut state))
     }
 
-    /// Looks at the channel of that name, under its lock, if there is one.
+    /// Looks at the channel of that name, under its lock. Returns `None` if there is no such channel.
     pub(crate) fn look_at<T>(&self, name: &ChannelName, look: impl FnOnce(&State) -> T) -> Option<T> {
         let shared = self.registry.get(name)?;
         let state = shared.look();
         (!state.dropped).then(|| look(&state))
     }
 
-    /// The channels that have a reader or an event.
+    /// Returns the channels that have a reader or an event.
     pub(crate) fn channels(&self) -> Vec<ChannelName> {
         let used = self.registry.all().filter(|shared| !shared.look().is_idle());
         used.map(|shared| shared.name.clone()).collect()
     }
 
-    /// The newest `n` events that are held for a client, or for everybody if there is none; oldest first.
+    /// Returns the newest `n` held events for a client, or for everybody if `client` is `None`, oldest first.
     pub(crate) fn recent(&self, name: &ChannelName, client: Option<&ClientId>, n: usize) -> Vec<EncodedEvent> {
         let mut recent: Vec<Sealed> = Vec::new();
-        // A slice of them under each lock.
+        // Read a slice under each lock.
         loop {
             let end = recent.last().map_or(Offset::new(u64::MAX), Sealed::offset);
             let most = (n - recent.len()).min(log::SLICE);
@@ -119,23 +120,24 @@ impl Hub {
         recent.into_iter().rev().map(|sealed| EncodedEvent::new(name.clone(), epoch, sealed)).collect()
     }
 
-    /// Ends the readers of a client on all channels. Returns how many.
+    /// Ends the readers of a client on all channels. Returns how many it has ended.
     pub(crate) fn disconnect(&self, client: &ClientId) -> usize {
         self.registry.all().map(|shared| end_client(&shared, client, EndReason::Disconnected, |_| true)).sum()
     }
 
-    /// The same on one channel.
+    /// Ends the readers of a client on one channel. Returns how many it has ended.
     pub(crate) fn disconnect_from(&self, name: &ChannelName, client: &ClientId) -> usize {
         let shared = self.registry.get(name);
         shared.map_or(0, |shared| end_client(&shared, client, EndReason::Disconnected, |_| true))
     }
 
-    /// Has the readers of a client on all channels authorized anew. Returns how many there are.
+    /// Has the readers of a client on all channels authorized again. Returns how many there are.
     pub(crate) fn reauthorize(&self, client: &ClientId) -> usize {
         self.registry.all().map(|shared| reauthorize(&shared, client)).sum()
     }
 
-    /// Ends all readers of a channel, and forgets its history and that it was finished. Returns how many readers there were.
+    /// Ends all readers of a channel, and forgets its history and that it was finished. Returns how many readers there
+    /// were.
     pub(crate) fn close(&self, name: &ChannelName) -> usize {
         loop {
             let Some(shared) = self.registry.get(name) else {
@@ -177,7 +179,7 @@ impl Hub {
             let idle = state.is_idle() && !state.is_wanted();
             if idle {
                 let (tombstone, held) = state.bury();
-                // What is known of a copy is known where the log lives.
+                // What is known about a copy is also known where the log lives.
                 let here = self.elsewhere.is_none();
                 let forgotten = here.then(|| self.memory.bury(shared.name.clone(), tombstone)).flatten();
                 remains = (held, forgotten);
@@ -189,10 +191,11 @@ impl Hub {
     }
 }
 
-/// Ends the readers of a client on one channel, of those that `concerns`, in slices. Returns how many.
+/// Ends the readers of a client on one channel for which `concerns` returns `true`, in slices. Returns how many it has
+/// ended.
 fn end_client(shared: &Shared, client: &ClientId, reason: EndReason, concerns: impl Fn(&Seat) -> bool) -> usize {
     let connected = |state: &State| state.log.lane_of(client).map_or(0, |lane| state.readers.of(lane));
-    // No more than there are now: the client may reconnect as fast.
+    // Look at no more readers than there are now, because the client may reconnect just as fast.
     let (mut left, mut all, mut from) = (connected(&shared.look()), 0, None);
     while left > 0 {
         let mut state = shared.change();
@@ -206,8 +209,8 @@ fn end_client(shared: &Shared, client: &ClientId, reason: EndReason, concerns: i
     all
 }
 
-/// Has the readers of a client on one channel authorized anew: those of which that can be decided here wait for the decision,
-/// and the others are sent back to the authorizer. Returns how many there are.
+/// Has the readers of a client on one channel authorized again. Readers whose access can be decided here wait for the
+/// decision; the others are sent back to the authorizer. Returns how many there are.
 fn reauthorize(shared: &Shared, client: &ClientId) -> usize {
     if shared.look().log.lane_of(client).is_none() {
         return 0;

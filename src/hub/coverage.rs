@@ -1,6 +1,6 @@
-//! How much of a channel's log is here, where the log lives elsewhere and its events arrive over time.
+//! How much of a channel's log is here, if the log lives elsewhere and its events arrive over time.
 //!
-//! Readers ask it under the channel's lock. Whoever brings the events keeps it right under the same lock.
+//! Readers query it under the channel's lock. The side that brings the events updates it under the same lock.
 
 use std::time::{Duration, Instant};
 
@@ -15,45 +15,46 @@ use crate::{
 pub(crate) struct Coverage {
     /// The log's epoch.
     pub(crate) epoch: Epoch,
-    /// The epoch before, and up to where its offsets go on in this log.
+    /// The previous epoch, and the offset up to which its offsets continue in this log.
     pub(crate) before: Option<Cursor>,
-    /// The log has been loaded in this epoch.
+    /// Whether the log has been loaded in this epoch.
     pub(crate) loaded: bool,
-    /// Something is known to be missing at its end.
+    /// Whether something is known to be missing at the end of the log.
     pub(crate) broken: bool,
     /// The channel's last event that is in the log, or was.
     pub(crate) tail: Offset,
-    /// The hub's last offset when the log was loaded last, or found to be whole.
+    /// The hub's last offset when the log was last loaded or found to be whole.
     pub(crate) loaded_at: Offset,
     /// The channel's last event of all, if this process has published it. It may still be on its way here.
     pub(crate) finish: Offset,
     /// How often the channel was closed before this log began, as far as is known.
     pub(crate) closed: u64,
-    /// Events that came late.
+    /// Events that arrived late.
     pub(crate) late: Late,
     /// The progress of the last read, if one was started.
     pub(crate) progress: Option<Progress>,
-    /// What has arrived since the read that is under way began. `None` if the channel is not being read.
+    /// What has arrived since the current read began. `None` if the channel is not being read.
     pub(crate) early: Option<Box<Early>>,
-    /// Whoever brings the events has been told that somebody reads the channel.
+    /// Whether the side that brings the events has been told that somebody reads the channel.
     pub(crate) wanted: bool,
 }
 
-/// Events that arrived when readers of several channels may have passed them already.
+/// Events that arrived when readers of several channels may already have passed them.
 #[derive(Default)]
 pub(crate) struct Late {
-    /// How many times some came.
+    /// How many times events arrived late.
     times: u16,
-    /// The last time: after what the log had before, and up to where readers may have been.
+    /// The range of the last time: it begins after what the log had before, and ends where readers may have been.
     after: Offset,
     upto: Offset,
-    /// Some of that was evicted by then. Only then do the marks, which may be too high, say for whom it may have been.
+    /// Whether some of those events had already been evicted. Only in that case do the marks, which may be too high,
+    /// decide whom the events may have been for.
     evicted: bool,
 }
 
 impl Late {
-    /// Takes note that events after `after` have arrived, when readers may have been as far as `level`. `first` is the first of
-    /// them that is held, with its predecessor in the channel.
+    /// Records that events after `after` have arrived when readers may have been as far as `level`. `first` is the
+    /// first of these events that is held, with its predecessor in the channel.
     pub(crate) fn note(&mut self, after: Offset, level: Offset, first: Option<(Offset, Offset)>) {
         let evicted = first.is_none_or(|(_, previous)| previous > after);
         if after < level && (evicted || first.is_some_and(|(first, _)| first <= level)) {
@@ -63,7 +64,7 @@ impl Late {
 }
 
 impl Coverage {
-    /// The coverage of a log in which nothing has arrived yet.
+    /// Returns the coverage of a log in which nothing has arrived yet.
     pub(crate) fn none(epoch: Epoch) -> Self {
         Self {
             epoch,
@@ -81,69 +82,71 @@ impl Coverage {
         }
     }
 
-    /// An empty log.
+    /// Returns an empty log.
     pub(crate) fn log(retention: Retention, now: Instant) -> Log {
         Log::new(retention, Tombstone::default(), Self::began(retention, now))
     }
 
-    /// When the time of an empty log begins: long enough ago for events that arrive with an age.
+    /// Returns when the time of an empty log begins: long enough ago for events that have an age when they arrive.
     pub(crate) fn began(retention: Retention, now: Instant) -> Instant {
         let longest = retention.max_age().max(retention.max_age_after_finish().unwrap_or_default());
         let before = longest.saturating_add(Duration::from_secs(60));
         now.checked_sub(before).unwrap_or(now)
     }
 
-    /// What has arrived since a read began takes this many bytes from the allocator.
+    /// Returns how many bytes the events that arrived since a read began take from the allocator.
     pub(crate) fn footprint_of_early(&self) -> usize {
         self.early.as_ref().map_or(0, |early| early.footprint())
     }
 
-    /// Nothing is known to be missing.
+    /// Returns whether nothing is known to be missing.
     pub(crate) fn is_whole(&self) -> bool {
         self.loaded && !self.broken
     }
 
-    /// The place of a cursor of the epoch before in this log, if its offsets go on.
+    /// Returns the place in this log of a cursor of the previous epoch, if its offsets continue here.
     pub(crate) fn translate(&self, cursor: Cursor) -> Option<Offset> {
         Self::place_in(self.before, cursor)
     }
 
-    /// The same, of a log of which this was the epoch before.
+    /// Like [`translate`](Self::translate), for a log whose previous epoch is `before`.
     pub(crate) fn place_in(before: Option<Cursor>, cursor: Cursor) -> Option<Offset> {
         let before = before.filter(|before| before.epoch == cursor.epoch)?;
         // A reader may have got more of that epoch than is left.
         Some(cursor.offset.min(before.offset))
     }
 
-    /// Everything up to here is in the log, or was, whatever got lost on the way here.
+    /// Returns the offset up to which everything is in the log, or was, no matter what was lost on the way here.
     pub(crate) fn whole_up_to(&self) -> Offset {
         self.tail.max(self.loaded_at)
     }
 
-    /// `head` says how far the channel is, and not that events have been forgotten that may not be here.
+    /// Returns whether `head` tells how far the channel has come. It does not if it only tells that events have been
+    /// forgotten and these may not be here.
     pub(crate) fn knows(&self, head: Head) -> bool {
         head.offset > Offset::START || head.forgotten <= self.whole_up_to()
     }
 
-    /// The channel takes no more events, and its last one is on its way here.
+    /// Returns whether the channel takes no more events while its last one is still on its way here.
     pub(crate) fn is_finishing(&self) -> bool {
         self.finish > self.whole_up_to()
     }
 
-    /// This process has published the channel's last event.
+    /// Records that this process has published the channel's last event.
     pub(crate) fn finishes_at(&mut self, last: Cursor) {
         if self.epoch == last.epoch {
             self.finish = self.finish.max(last.offset);
         }
     }
 
-    /// How many times events came late.
+    /// Returns how many times events arrived late.
     pub(crate) fn times_late(&self) -> u16 {
         self.late.times
     }
 
-    /// Whether a reader at `cursor` has passed an event of `log` that came late since the reader last asked. Then events had come
-    /// late `seen` times, and the reader has been told of everything up to `told`. Only the last time is known exactly.
+    /// Returns whether a reader at `cursor` has passed an event of `log` that arrived late since the reader last
+    /// asked. At that time events had arrived late `seen` times, and the reader had been told of everything up to
+    /// `told`. Only the last time is known exactly.
     pub(crate) fn has_passed_late(&self, log: &Log, view: View<'_>, seen: u16, told: Offset, cursor: Offset) -> bool {
         let late = &self.late;
         let (from, upto) = (told.max(late.after), cursor.min(late.upto));

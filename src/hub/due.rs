@@ -1,4 +1,4 @@
-//! When upkeep is due, and who is at it.
+//! When upkeep is due, and who does it.
 
 use std::{
     sync::Weak,
@@ -8,25 +8,26 @@ use std::{
 use super::{registry::SHARDS, state::Shared};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 
-/// What is due, and when. Times are milliseconds since the hub began, so that a publish looks at no more than a number.
+/// What is due, and when. Times are milliseconds since the hub began, so that a publish only compares a number.
 pub(crate) struct Due {
     began: Instant,
     /// When the next shard is due.
     next: AtomicU64,
-    /// Its number, and that of the next one which is looked at for room.
+    /// The number of the next shard, and of the next one to look at for room.
     pub(super) shard: AtomicUsize,
     pub(super) shard_for_room: AtomicUsize,
-    /// When room may be looked for again, after there was none.
+    /// When to look for room again, after there was none.
     next_for_room: AtomicU64,
-    /// The channels of the shard that was due last, as far as nobody has looked at them yet. Held by the one who does.
+    /// The channels of the shard that was due last that nobody has looked at yet. The lock is held by the caller that
+    /// sweeps.
     pub(super) pending: Mutex<Vec<Weak<Shared>>>,
-    /// A task is at it.
+    /// Whether a task is sweeping.
     pub(super) in_background: AtomicBool,
 }
 
 /// Each shard is swept this often, one after the other.
 const ROUND: Duration = Duration::from_secs(64);
-/// When a call that looks for room has found none, the next one looks after this time.
+/// How long to wait before looking for room again, after there was none.
 const ROOM_AGAIN: Duration = Duration::from_millis(50);
 
 impl Due {
@@ -46,8 +47,8 @@ impl Due {
         millis(now.saturating_duration_since(self.began))
     }
 
-    /// Whether another shard is due. A hub that was not used for a while is late, by a round at most: then one is due at once
-    /// after the other.
+    /// Returns whether another shard is due. A hub that was not used for a while is late, by at most a round. In that
+    /// case shards are due in immediate succession.
     pub(super) fn is_shard_due(&self, now: Instant) -> bool {
         const EVERY: u64 = ROUND.as_millis() as u64 / SHARDS as u64;
         let now = self.millis(now);
@@ -56,7 +57,7 @@ impl Due {
         due <= now && self.next.compare_exchange(due, then, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Whether room may be looked for: not right after there was none.
+    /// Returns whether to look for room. It is `false` right after there was none.
     pub(super) fn is_room_due(&self, now: Instant) -> bool {
         self.next_for_room.load(Ordering::Relaxed) <= self.millis(now)
     }

@@ -1,4 +1,5 @@
-//! The events of a channel that arrive while the channel is being read from elsewhere. They follow what the read brings.
+//! The events of a channel that arrive while the channel is being read from elsewhere. They follow what the read
+//! brings.
 //!
 //! Without them, a channel that gets an event during each read would have to be read again each time.
 
@@ -13,7 +14,7 @@ use crate::{
     },
 };
 
-/// How many events are kept. The others are in the next read.
+/// The number of events that are kept. The next read brings the others.
 const MOST: usize = 1_024;
 
 /// The first events that have arrived since a read began.
@@ -36,11 +37,11 @@ impl Early {
         self.entries.push_back(entry);
     }
 
-    /// Adds to a read the events that follow it, as far as none is missing in between. The log had everything up to `tail`
-    /// before. Returns the channel's last event after that.
+    /// Appends to a read the events that follow it, up to the first one that is missing. The log had everything up to
+    /// `tail` before. Returns the channel's last event after that.
     pub(crate) fn follow(self, held: &mut Held, tail: Offset) -> Offset {
         let mut last = held.entries.last().map_or(held.head, |entry| held.head.max(entry.offset)).max(tail);
-        // The read knows of everything up to its level.
+        // The read covers everything up to its level.
         for entry in self.entries.into_iter().filter(|entry| entry.offset > held.level) {
             if entry.previous > last {
                 break;
@@ -53,7 +54,7 @@ impl Early {
         last
     }
 
-    /// How many bytes they take from the allocator.
+    /// Returns how many bytes the events take from the allocator.
     pub(crate) fn footprint(&self) -> usize {
         size_of::<Self>() + self.entries.footprint() + self.owned
     }

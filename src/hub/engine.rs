@@ -1,4 +1,4 @@
-//! The hub: what it is made of, and its end. Other files of this folder do its work.
+//! The hub: its parts and its shutdown. The other files of this folder do its work.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -20,15 +20,15 @@ use crate::{
     },
 };
 
-/// What a hub is built with.
+/// The settings that a hub is built with.
 pub(crate) struct HubSettings {
     pub(crate) limits: Limits,
     pub(crate) retention: Box<dyn Fn(&ChannelName) -> Retention + Send + Sync>,
-    /// Readers that are sent away come back after a random time between these.
+    /// Readers that are sent away reconnect after a random time between these.
     pub(crate) reconnect: (Duration, Duration),
 }
 
-/// Changes how much some channels hold, from what the settings say.
+/// Changes how much some channels hold, starting from the settings.
 pub(crate) type Adjust = Box<dyn Fn(&ChannelName, Retention) -> Option<Retention> + Send + Sync>;
 
 pub(crate) struct Hub {
@@ -36,9 +36,9 @@ pub(crate) struct Hub {
     /// Set by a higher floor for its own channels.
     pub(crate) adjust: OnceLock<Adjust>,
     pub(crate) memory: Memory,
-    /// What all of this takes from the allocator.
+    /// Counts what all of this takes from the allocator.
     pub(crate) ledger: Arc<Ledger>,
-    /// Where the log lives, if not here.
+    /// Where the logs live, if not here.
     pub(crate) elsewhere: Option<Arc<dyn Elsewhere>>,
     pub(crate) registry: Registry,
     pub(crate) counters: Counters,
@@ -77,8 +77,8 @@ impl Hub {
         self.seats.is_shutting_down()
     }
 
-    /// Refuses publishes and subscriptions from now on, ends all readers, and waits for them to be gone for at most `grace`.
-    /// Says whether they are.
+    /// Refuses publishes and subscriptions from now on, ends all readers, and waits up to `grace` until they are gone.
+    /// Returns whether they are gone.
     pub(crate) async fn shutdown(&self, grace: Duration) -> bool {
         debug!("shutdown", subscriptions = self.seats.taken());
         self.end_readers();
@@ -97,14 +97,14 @@ impl Hub {
         }
     }
 
-    /// When a reader that is sent away is to reconnect: a random time within the configured spread.
+    /// Returns the time after which a reader that is sent away is to reconnect: random, within the configured spread.
     pub(crate) fn reconnect_after(&self) -> Duration {
         let (min, max) = self.settings.reconnect;
         random::between(min, max)
     }
 }
 
-/// The clock: tokio's, so that tests can stop it. Works outside of a runtime too.
+/// Returns the time of tokio's clock, so that tests can stop it. Works outside a runtime too.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

@@ -14,8 +14,9 @@ use crate::wire::name::{ChannelName, ClientId};
 
 /// What a connection may read: which channels, as which client, and for how long.
 ///
-/// An authorizer makes a grant from what was asked ([`AuthorizeRequest::grant`](crate::AuthorizeRequest::grant)). It
-/// can only narrow that: channels that were not asked for are left out. Your own handler can make a grant from scratch.
+/// An authorizer makes a grant from what was requested ([`AuthorizeRequest::grant`](crate::AuthorizeRequest::grant)).
+/// It can only narrow the request: channels that were not requested are left out. Your own handler can make a grant
+/// from scratch.
 ///
 /// ```
 /// use std::time::Duration;
@@ -79,17 +80,17 @@ impl Grant {
     }
 }
 
-/// What was decided.
+/// The result of a decision about access.
 pub(crate) enum Verdict {
     Granted(Grant),
     Denied,
-    /// Nobody could decide. That may pass.
+    /// No decision could be made. This may pass.
     Failed,
 }
 
 pub(crate) type Deciding = Pin<Box<dyn Future<Output = Verdict> + Send>>;
 
-/// How to decide anew about a reader.
+/// Decides anew about a reader.
 #[derive(Clone)]
 pub(crate) struct Recheck(Arc<dyn Fn() -> Deciding + Send + Sync>);
 

@@ -1,4 +1,4 @@
-//! How a channel is, without a subscription.
+//! The state of a channel, read without a subscription.
 
 use super::engine::{Hub, now};
 use crate::{
@@ -10,36 +10,36 @@ use crate::{
     },
 };
 
-/// How a channel is, from [`Channel::info`](crate::Channel::info). It is about the events for everybody and those for single
-/// clients, so think twice before you show all of it to a client.
+/// The state of a channel, from [`Channel::info`](crate::Channel::info). It covers the events for everybody and those
+/// for single clients, so think twice before you show all of it to a client.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Info {
-    /// Whether the channel is there, and takes events.
+    /// Whether the channel exists, and whether it takes events.
     pub state: ChannelState,
-    /// The oldest event that is held.
+    /// The oldest held event.
     pub first: Option<Cursor>,
-    /// The last event that was published, whether or not it is still held. `None` if there never was one, or if the hub has
-    /// forgotten.
+    /// The last published event, whether or not it is still held. `None` if there never was one, or if the hub has
+    /// forgotten it.
     pub last: Option<Cursor>,
     /// How many events are held.
     pub events: usize,
-    /// What these count against [`Retention::max_bytes`](crate::Retention::max_bytes).
+    /// How many bytes these events count against [`Retention::max_bytes`](crate::Retention::max_bytes).
     pub bytes: usize,
-    /// The newest event for everybody that is held.
+    /// The newest held event that is for everybody.
     pub last_event: Option<EncodedEvent>,
 }
 
-/// Whether a channel is there.
+/// Whether a channel exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChannelState {
-    /// Nothing was ever published to it, as far as the hub remembers, or nothing since it was
+    /// Nothing was ever published to the channel, as far as the hub remembers, or nothing since it was
     /// [closed](crate::Channel::close). It may have readers.
     Absent,
-    /// It takes events.
+    /// The channel takes events.
     Open,
-    /// It is [finished](crate::Channel::finish).
+    /// The channel is [finished](crate::Channel::finish).
     Finished,
 }
 
@@ -54,14 +54,14 @@ impl ChannelState {
 }
 
 impl Info {
-    /// Of a channel that holds nothing.
+    /// Returns the state of a channel that holds nothing.
     pub(crate) fn empty(state: ChannelState, last: Option<Cursor>) -> Self {
         Self { state, first: None, last, events: 0, bytes: 0, last_event: None }
     }
 }
 
 impl Hub {
-    /// How a channel is whose log is here.
+    /// Returns the state of a channel whose log is here.
     pub(crate) fn info(&self, name: &ChannelName) -> Info {
         loop {
             let found = self.with_existing(name, |state| {
@@ -82,7 +82,7 @@ impl Hub {
             });
             let mut info = found;
             if info.is_some() || self.registry.if_absent(name, || info = Some(self.info_of_dropped(name))) {
-                // One of both has set it.
+                // One of the two has set it.
                 return info.unwrap_or_else(|| Info::empty(ChannelState::Absent, None));
             }
         }

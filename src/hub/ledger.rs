@@ -1,4 +1,4 @@
-//! What a hub's channels are accountable for: the memory that they take, and which of them is the next to lose an event.
+//! The accounts of a hub's channels: the memory that they take, and which channel loses an event next.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,43 +9,45 @@ use crate::{
     wire::{cursor::Offset, name::ChannelName},
 };
 
-/// Shared by all channels of a hub. Its lock is the last that is taken.
+/// Shared by all channels of a hub. Its lock is always taken last.
 pub(crate) struct Ledger {
     pub(crate) tally: Arc<Tally>,
-    /// Ephemeral events that readers did not get because they were behind.
+    /// The number of ephemeral events that readers did not get because they were behind.
     pub(crate) dropped: Counter,
-    /// The channels that hold events, by their rank and their oldest, so that the hub finds the next without a look at each.
+    /// The channels that hold events, ordered by rank and oldest event, so that the hub finds the next one without
+    /// looking at each.
     by_turn: Mutex<BTreeMap<Turn, ChannelName>>,
 }
 
-/// A channel's turn to lose its oldest event. That may be newer than the turn says, and is not older.
+/// A channel's turn to lose its oldest event. The oldest event may be newer than the turn says, but not older.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Turn {
     pub(crate) rank: Rank,
     pub(crate) oldest: Offset,
-    /// Tells channels apart that have events of the same offset, as copies of different epochs may.
+    /// Distinguishes channels that have events of the same offset, as copies of different epochs may.
     number: u32,
 }
 
-/// Whether a channel is in progress. Of a full hub, channels of a lower rank lose their events first.
+/// Whether a channel is in progress. In a full hub, channels of a lower rank lose their events first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
-    /// It takes no more events.
+    /// The channel takes no more events.
     Finished,
-    /// Nobody reads it, and nothing was published to it for a while.
+    /// Nobody reads the channel, and nothing was published to it for a while.
     Idle,
     InProgress,
 }
 
 impl Ledger {
-    /// What a turn takes from the allocator: in a tree that grows at its end, six of eleven places of a leaf are taken.
+    /// What a turn takes from the allocator. In a tree that grows at its end, six of the eleven places of a leaf are
+    /// used.
     pub(crate) const TURN: usize = size_of::<(Turn, ChannelName)>() * 11 / 6;
 
     pub(crate) fn new(tally: Arc<Tally>) -> Self {
         Self { tally, dropped: Counter::default(), by_turn: Mutex::new(BTreeMap::new()) }
     }
 
-    /// A channel of this rank has an oldest event with this offset: gives its turn.
+    /// Enters a channel of this rank whose oldest event has this offset. Returns its turn.
     pub(crate) fn enter(&self, rank: Rank, oldest: Offset, channel: &ChannelName) -> Turn {
         let mut by_turn = lock(&self.by_turn);
         // In process no two events have the same offset.
@@ -61,7 +63,8 @@ impl Ledger {
         lock(&self.by_turn).remove(&turn);
     }
 
-    /// The channel whose turn is next, and up to which offset it loses events until it is that of another. It keeps its turn.
+    /// Returns the channel whose turn is next, and the offset up to which it loses events before another channel's
+    /// turn comes. The channel keeps its turn.
     pub(crate) fn next(&self) -> Option<(ChannelName, Offset)> {
         let by_turn = lock(&self.by_turn);
         let mut turns = by_turn.iter();

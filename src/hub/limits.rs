@@ -1,4 +1,4 @@
-//! How much a hub may hold.
+//! Limits on how much a hub may hold.
 
 /// Limits on everything in a hub that grows. How much history a channel holds is set by its
 /// [`Retention`](crate::Retention).
@@ -41,7 +41,7 @@ impl Limits {
         Self::default()
     }
 
-    /// Sets how many channels there may be. The default is 100,000.
+    /// Sets the maximum number of channels. The default is 100,000.
     ///
     /// A channel takes about 450 bytes, or about 1 KiB if it has events, plus the events themselves and its readers. A
     /// channel with neither events nor readers soon stops counting. At the limit, a publish to a new channel returns a
@@ -51,50 +51,52 @@ impl Limits {
         self
     }
 
-    /// Sets how many clients a channel may have lanes for: the clients that are connected to it, and those for whom it
-    /// holds targeted events. The default is 100,000. At the limit, the same happens as with `channels`.
+    /// Sets the maximum number of lanes of a channel. A channel has a lane for each client that is connected to it or
+    /// for which it holds targeted events. The default is 100,000. At the limit, the same happens as with
+    /// [`channels`](Self::channels).
     pub fn lanes(mut self, max: usize) -> Self {
         self.lanes = max;
         self
     }
 
-    /// Sets how many subscriptions there may be. The default is 100,000. At the limit, a reader is told to reconnect
-    /// later. Subscriptions that are over do not count, even if their readers have not read the end; but there may be
-    /// no more than twice as many as this of all together.
+    /// Sets the maximum number of subscriptions. The default is 100,000. At the limit, a reader is told to reconnect
+    /// later. Subscriptions that are over do not count, even if their readers have not read the end, but all
+    /// subscriptions together may be no more than twice this many.
     pub fn subscriptions(mut self, max: usize) -> Self {
         self.subscriptions = max;
         self
     }
 
-    /// Sets how many channels one subscription may read. The default is 100. A request for more is refused; over HTTP
-    /// it gets a 400, before the authorizer is asked about any of them.
+    /// Sets the maximum number of channels of one subscription. The default is 100. A request for more is refused.
+    /// Over HTTP it gets a 400, before the authorizer is called.
     pub fn channels_per_subscription(mut self, max: usize) -> Self {
         self.channels_per_subscription = max;
         self
     }
 
-    /// Sets how many bytes an event may have on the wire. The default is 1 MiB, the maximum 1 GiB. A larger event
-    /// returns a [`PublishError`](crate::PublishError).
+    /// Sets the maximum size of an event on the wire, in bytes. The default is 1 MiB, the maximum 1 GiB. Publishing a
+    /// larger event returns a [`PublishError`](crate::PublishError).
     pub fn event_bytes(mut self, max: usize) -> Self {
         self.event_bytes = max.min(1 << 30);
         self
     }
 
-    /// Sets how many events a [`Batch`](crate::Batch) may have. The default is 1,000. Together they may have four times
-    /// as many bytes as [one event](Self::event_bytes). A larger batch returns a [`PublishError`](crate::PublishError).
+    /// Sets the maximum number of events in a [`Batch`](crate::Batch). The default is 1,000. Together they may have
+    /// four times as many bytes as [one event](Self::event_bytes). Publishing a larger batch returns a
+    /// [`PublishError`](crate::PublishError).
     ///
-    /// A batch is appended in one step, during which nobody else publishes to its channel or reads it; a store does
-    /// nothing else meanwhile.
+    /// A batch is appended in one step. During that step nobody else publishes to its channel or reads it, and a store
+    /// does nothing else.
     pub fn batch_events(mut self, max: usize) -> Self {
         self.batch_events = max;
         self
     }
 
-    /// Sets how many bytes of memory the hub may take, as its allocator counts them. The default is 256 MiB.
+    /// Sets the maximum memory of the hub in bytes, as its allocator counts them. The default is 256 MiB.
     ///
     /// Everything that grows counts: events, channels, the places of readers, lanes and their names, custom ids,
-    /// idempotency keys, and what is remembered of events, clients and channels that are gone. An empty hub takes about
-    /// 20 KB that do not count. [`Stats::held_bytes`](crate::Stats::held_bytes) is what the hub takes now.
+    /// idempotency keys, and what is remembered of events, clients and channels that are gone. The roughly 20 KB of an
+    /// empty hub do not count. [`Stats::held_bytes`](crate::Stats::held_bytes) is what the hub takes now.
     ///
     /// - Above the limit, events are evicted until the hub is within the limit again: first those of channels that are
     ///   finished, then those of channels that are idle, with no reader and nothing published for about a minute, and
@@ -117,12 +119,12 @@ impl Limits {
         self
     }
 
-    /// How many bytes the events of a batch may have together.
+    /// Returns how many bytes the events of a batch may have together.
     pub(crate) fn batch_bytes(&self) -> usize {
         4 * self.event_bytes
     }
 
-    /// What readers may take of that.
+    /// Returns how many bytes of the hub's memory readers may take.
     pub(crate) fn reader_bytes(&self) -> usize {
         (self.hub_bytes / 2).max(512 << 10)
     }

@@ -1,13 +1,14 @@
-//! Several channels of one reader, merged by offset: which of them has the next event.
+//! Merges several channels of one reader by offset: finds the channel that has the next event.
 //!
-//! A heap keeps the place of the first unread event of each channel, its *head*. The next event is that of the lowest head. To
-//! read it takes the lock of its channel alone, and finds that channel's next head under the same lock. So an event costs the
-//! logarithm of the number of channels, however many of them have events.
+//! A heap holds the place of the first unread event of each channel, its *head*. The lowest head is the next event.
+//! Reading it locks only its channel, and finds that channel's next head under the same lock. An event therefore costs
+//! the logarithm of the number of channels, no matter how many of them have events.
 //!
-//! A *survey* finds new heads. It compares the version of each channel with the one that was seen last, which takes no lock,
-//! and looks at the channels that have changed. A survey is due when every known event has been read: what was published
-//! since may be in any channel, and only a look at all of them tells that nothing comes before it. While there are known
-//! events, surveys also find ends and losses that lie behind them, as often as the events that were read pay for it.
+//! A *survey* finds new heads. It compares the version of each channel with the version seen last, which takes no
+//! lock, and looks at the channels that have changed. A survey is due when every known event has been read: events
+//! published since then may be in any channel, and only a look at all of them shows that nothing comes earlier. While
+//! there are known events, surveys also find ends and losses that lie behind those events. They run as often as the
+//! events read since the last survey pay for.
 
 use std::{cmp::Reverse, collections::BinaryHeap, task::Context};
 
@@ -24,40 +25,40 @@ use crate::{
     },
 };
 
-/// A reader's places in several channels.
+/// The places of a reader in several channels.
 pub(crate) struct Merge {
     places: Vec<Position>,
-    /// By place: its head, or [`NONE`] if nothing is known to be unread.
+    /// The head of each place, or [`NONE`] if the place has no known unread event.
     heads: Vec<Head>,
-    /// The heads, lowest first. An entry that is not its place's head any more is void.
+    /// The heads, lowest first. An entry is void if it is no longer the head of its place.
     queue: BinaryHeap<Reverse<(Head, usize)>>,
-    /// Every unread event up to here is at or behind a head.
+    /// Every unread event up to this offset is at or behind a head.
     known: Offset,
-    /// How many versions may be compared for what was read since the last survey.
+    /// How many version comparisons the events read since the last survey pay for.
     credit: usize,
     /// What the last read left, if it found nothing.
     left: Left,
-    /// The place of the last event that was read.
+    /// The index of the place that was read last.
     last_read: usize,
-    /// Its place among those who wait for the hub's last offset to rise.
+    /// The reader's place among those that wait for the hub's last offset to rise.
     waits: Option<Box<Place>>,
 }
 
 /// What a read that finds nothing leaves.
 #[derive(Clone, Copy)]
 pub(crate) enum Left {
-    /// Nothing: the reader is parked in all channels.
+    /// Nothing is left. The reader is parked in all channels.
     Nothing,
-    /// Events that it may not read yet, or a channel that it has to look at again.
+    /// Events that the reader must not read yet, or a channel that it has to look at again.
     More,
-    /// Channels whose logs are not the ones that the cursor is of.
+    /// Channels whose logs are not the ones that the cursor belongs to.
     Another,
 }
 
-/// Stands for no head: no event is at the start.
+/// Marks a place without a head. No event has the offset at the start.
 const NONE: Head = Head { offset: Offset::START, is_ephemeral: false };
 
-/// How many versions are compared for each event, at most and on average, while there is something to read.
+/// The number of versions compared per event while there is something to read, as an upper bound on the average.
 const VERSIONS_PER_EVENT: usize = 16;
 
 impl Merge {
@@ -87,22 +88,23 @@ impl Merge {
         &mut self.places
     }
 
-    /// The place in the channel of the last event that was read.
+    /// Returns the place in the channel of the event that was read last.
     pub(crate) fn last_read(&self) -> &Position {
         &self.places[self.last_read]
     }
 
-    /// No event is known to be unread, and no channel has changed since: the reader is parked in all of them.
+    /// Returns `true` if no event is known to be unread and no channel has changed since. The reader is then parked in
+    /// all of them.
     pub(crate) fn is_level(&self) -> bool {
         self.heads.iter().all(|head| *head == NONE) && self.places.iter().all(Position::is_unchanged)
     }
 
-    /// What the last [read](Self::read) left, if it found nothing.
+    /// Returns what the last [read](Self::read) left, if it found nothing.
     pub(crate) fn left(&self) -> Left {
         self.left
     }
 
-    /// Forgets the heads, because what comes is not after what was read.
+    /// Forgets the heads, because the events that come next do not follow the events that were read.
     pub(crate) fn begin_anew(&mut self) {
         self.queue = BinaryHeap::new();
         self.heads.fill(NONE);
@@ -110,9 +112,10 @@ impl Merge {
         self.places.iter_mut().for_each(Position::begin_anew);
     }
 
-    /// Waits for the hub's last offset to reach the lowest head, parked in all channels. Returns `false` if it has.
+    /// Waits until the hub's last offset reaches the lowest head, with the reader parked in all channels. Returns
+    /// `false` if it already has.
     pub(crate) fn wait(&mut self, elsewhere: &dyn Elsewhere, cx: &Context<'_>) -> bool {
-        // In those without a head it is parked.
+        // The reader is already parked in the channels without a head.
         let behind = self.places.iter().zip(&self.heads).filter(|(_, head)| **head > NONE);
         behind.for_each(|(place, _)| place.park_anyway(cx));
         let head = self.head().map(|(head, _)| head.offset);
@@ -124,7 +127,7 @@ impl Merge {
         self.into_places(hub).into_iter().for_each(|position| position.leave(hub));
     }
 
-    /// Takes the places apart again.
+    /// Returns the single places.
     pub(crate) fn into_places(mut self, hub: &Hub) -> Vec<Position> {
         if let Some(elsewhere) = &hub.elsewhere {
             elsewhere.leave(&mut self.waits);
@@ -132,14 +135,14 @@ impl Merge {
         self.places
     }
 
-    /// What comes next after `cursor`. `None` if there is nothing to read now: then the reader is parked in each channel that has
-    /// no head.
+    /// Returns what comes next after `cursor`, or `None` if there is nothing to read now. In that case the reader is
+    /// parked in each channel that has no head.
     pub(crate) fn read(&mut self, hub: &Hub, cursor: Cursor, cx: &Context<'_>, limit: Limit) -> Option<Found> {
         self.left = Left::More;
         let is_known = self.head().is_some_and(|(head, _)| head.offset <= self.known);
         if is_known && self.credit < self.places.len() {
             match self.take(cursor, cx, limit) {
-                // The known events are gone, and what is left may be the end.
+                // The known events are gone. The reader may have reached the end.
                 Ok(None) => {}
                 Ok(batch) => return batch.map(Found::Batch),
                 Err(instead) => return self.instead(instead),
@@ -167,13 +170,14 @@ impl Merge {
         }
     }
 
-    /// Looks at each channel that has changed. Returns why the reader ends, if it has read everything and nothing will come.
+    /// Looks at each channel that has changed. Returns why the reader ends, if it has read everything and nothing more
+    /// will come.
     fn survey(&mut self, hub: &Hub, cursor: Cursor, cx: &Context<'_>) -> Result<Option<EndReason>, Instead> {
-        // If it stops early, another survey is due at once.
+        // If this returns early, the next survey is due at once.
         self.credit = self.places.len();
-        // Read before any channel is: what was published to one of them before a shutdown is then seen below.
+        // Read this before any channel: what was published to a channel before a shutdown is then seen below.
         let shutting_down = hub.is_shutting_down();
-        // A look at a channel from here on finds everything that was published to it up to this offset.
+        // A later look at a channel finds everything that was published to it up to this offset.
         let last = hub.memory.last();
         let (mut lagged, mut parked) = (false, true);
         for place in 0..self.places.len() {
@@ -186,7 +190,7 @@ impl Merge {
                     parked &= !position.has_to_look();
                     self.set_head(place, head);
                 }
-                // The end of another channel comes first.
+                // Continue, because an end on another channel takes precedence.
                 Err(Instead::Lagged) => lagged = true,
                 Err(instead) => return Err(instead),
             }
@@ -218,11 +222,12 @@ impl Merge {
             self.credit += VERSIONS_PER_EVENT;
             let ephemeral = self.places[place].next_ephemeral();
             let taken = self.places[place].take(cursor, end, cx, left);
-            // The first event may exceed the limit. Others that do not fit wait, as does what is no event.
+            // The first event may exceed the limit. Later events that do not fit wait, and so does anything that is
+            // not an event.
             let fits =
                 taken.as_ref().is_ok_and(|(batch, _)| batch.as_ref().is_none_or(|batch| batch.len() <= left.bytes));
             if !fits && !chunk.is_empty() {
-                // What is not history has no offset after which it is read again.
+                // An event that is not history has no offset by which to read it again.
                 self.places[place].go_back_to(ephemeral);
                 self.set_head(place, Some(head));
                 break;
@@ -241,18 +246,18 @@ impl Merge {
         Ok(chunk.into_batch())
     }
 
-    /// Takes the place with the next event out of the heap, if it is known which that is. Returns the place, its head, and an
-    /// offset before which the other places have no event.
+    /// Removes the place with the next event from the heap, if it is known which one that is. Returns the place, its
+    /// head, and an offset before which no other place has an event.
     fn next(&mut self) -> Option<(usize, Head, Offset)> {
         let (head, place) = self.head().filter(|(head, _)| head.offset <= self.known)?;
         self.queue.pop();
         self.heads[place] = NONE;
         let other = self.head().map_or(Offset::new(u64::MAX), |(other, _)| other.end());
-        // The head itself is before it, even if another channel has the same offset.
+        // The head itself is before the end, even if another channel has an event at the same offset.
         Some((place, head, other.min(behind(self.known)).max(behind(head.offset))))
     }
 
-    /// The lowest head, and its place.
+    /// Returns the lowest head and its place.
     fn head(&mut self) -> Option<(Head, usize)> {
         while let Some(&Reverse((head, place))) = self.queue.peek() {
             if self.heads[place] == head {
@@ -271,12 +276,12 @@ impl Merge {
     }
 }
 
-/// Batches of several channels, one after the other. A single one is not copied.
+/// Batches of several channels, one after the other. A single batch is not copied.
 #[derive(Default)]
 struct Chunk {
-    /// The first one, as long as it is the only one.
+    /// The first batch, as long as it is the only one.
     only: Option<Batch>,
-    /// Copies of all of them, once there are several.
+    /// Copies of all batches, once there are several.
     bytes: Vec<u8>,
     last: Offset,
 }
@@ -329,7 +334,7 @@ mod tests {
 
     const CHANNELS: usize = 100;
 
-    /// A reader, and the waker of its task. A clone of `Waker::noop()` need not know that it is the same.
+    /// A reader and the waker of its task. Two clones of `Waker::noop()` may not know that they are equal.
     struct Reader(Subscription, Waker);
 
     impl Reader {
@@ -351,7 +356,7 @@ mod tests {
             }
         }
 
-        /// How many events the next chunk has, and bytes.
+        /// Returns the number of events and bytes in the next chunk.
         fn chunk(&mut self) -> (usize, usize) {
             match self.0.poll_chunk(&mut Context::from_waker(&self.1)) {
                 Poll::Ready(Some(bytes)) => (std::str::from_utf8(&bytes).unwrap().matches("\n\n").count(), bytes.len()),
@@ -372,7 +377,7 @@ mod tests {
         }
     }
 
-    /// How many locks, and versions, `work` has asked for.
+    /// Returns how many locks and versions `work` has read.
     fn count(work: impl FnOnce()) -> (usize, usize) {
         let so_far = || (LOOKS.get(), VERSIONS.get());
         let before = so_far();

@@ -1,4 +1,4 @@
-//! Opening a subscription: taking a place in each channel, and finding out where to start.
+//! Opens a subscription: takes a place in each channel, and finds out where to start.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// Opens a subscription, in a hub whose logs are here.
+/// Opens a subscription in a hub whose logs are here.
 pub(crate) fn open(
     hub: &Arc<Hub>,
     options: &OpenOptions,
@@ -32,7 +32,7 @@ pub(crate) fn open(
 ) -> Result<Subscription, OpenError> {
     let entered = options.enter_all(hub, grant, requested);
     let started = entered.and_then(|(mut subscription, last)| {
-        // The logs are here, and of one epoch.
+        // The logs are here and of one epoch, so this always starts the subscription or fails.
         options.start_in(&mut subscription, requested, last).map(|_| subscription)
     });
     opened(hub, started)
@@ -51,7 +51,7 @@ pub(crate) fn opened<T>(hub: &Arc<Hub>, opened: Result<T, OpenError>) -> Result<
 }
 
 impl OpenOptions {
-    /// Takes a place in each channel. Returns with them the cursor up to which everything that was published is in the logs.
+    /// Takes a place in each channel. Also returns the cursor up to which everything published is in the logs.
     pub(crate) fn enter_all(
         &self,
         hub: &Arc<Hub>,
@@ -68,7 +68,7 @@ impl OpenOptions {
         if expires.is_some_and(|at| at <= tokio::time::Instant::now()) {
             return Err(OpenErrorKind::Expired.into());
         }
-        // This hub has told it to stay away. If an earlier one has, that is forgotten.
+        // This hub has told the reader to stay away. A `goodbye` of an earlier hub no longer counts.
         if requested.and_then(EventId::parse).is_some_and(|id| is_goodbye_of(hub.memory.epoch(), &id)) {
             return Err(OpenErrorKind::Over.into());
         }
@@ -76,7 +76,7 @@ impl OpenOptions {
         if hub.ledger.tally.pinned() > hub.settings.limits.reader_bytes() {
             return Err(OpenErrorKind::HubFull.into());
         }
-        // Read before the channels are entered, so that what is published in between is not skipped.
+        // Read this before the channels are entered, so that nothing published in between is skipped.
         let last = hub.cursor(hub.memory.last());
         let mut subscription = Subscription::new(hub.clone(), seat.clone(), expires);
         if let Some(recheck) = recheck {
@@ -89,8 +89,8 @@ impl OpenOptions {
         Ok((subscription, last))
     }
 
-    /// Finds out where a subscription that has its places starts. Everything that was published up to `last` is in the logs.
-    /// Returns `false`, and does not start it, if the logs are of another epoch than `last` by now.
+    /// Finds out where a subscription that has its places starts. Everything published up to `last` is in the logs.
+    /// Returns `false`, and does not start the subscription, if the logs are of another epoch than `last` by now.
     pub(crate) fn start_in(
         &self,
         subscription: &mut Subscription,
@@ -99,7 +99,7 @@ impl OpenOptions {
     ) -> Result<bool, OpenError> {
         let hub = subscription.hub().clone();
         let id = requested.map(EventId::parse);
-        // Where the channels had to be loaded, it was not known before which epoch this has to be compared with.
+        // If the channels had to be loaded, the epoch to compare with was not known before.
         if id.iter().flatten().any(|id| is_goodbye_of(last.epoch, id)) {
             return Err(OpenErrorKind::Over.into());
         }
@@ -118,14 +118,14 @@ impl OpenOptions {
             None => (fresh.unwrap_or_else(|| go_on_before(positions.first_after(Offset::START), whole)), None),
             Some(id) => resume(positions, id.as_ref(), at(last), missed),
         };
-        // In this order, because the last event of a channel comes before it is finished.
+        // The order matters, because the last event of a channel comes before the channel is finished.
         let finished = positions.all_finished();
         let first = positions.first_after(cursor);
-        // After a gap, the reader goes on right before the first event that it still gets.
+        // After a gap, the reader continues right before the first event that it still gets.
         let cursor = if reason.is_some() { go_on_before(first, whole).max(cursor) } else { cursor };
         let gap = reason.map(|reason| Gap::new(reason, requested, first, at(cursor)));
-        // Each log was looked at by itself. Nothing that was found counts if another epoch has begun meanwhile: a reader that knows
-        // it already would be sent back to the former one, and from there to the start.
+        // Each log was looked at separately. The result does not count if another epoch has begun in the meantime: a
+        // reader that already knows the new epoch would be sent back to the old one, and from there to the start.
         if !hub.is_shutting_down() && !positions.are_of(epoch) {
             return Ok(false);
         }
@@ -135,13 +135,13 @@ impl OpenOptions {
         if gap.is_none() && first.is_none() && finished && !positions.any_lagged(cursor) {
             return Err(OpenErrorKind::Over.into());
         }
-        // Checked after that, since nobody may know later that the channel is over. A shutdown sets this before it tells the
-        // readers: if it is not set here, this reader is told.
+        // This comes after the check above, since nobody may know later that the channel is over. A shutdown sets the
+        // flag before it tells the readers: if the flag is not set here, the shutdown will tell this reader.
         if hub.is_shutting_down() {
             return Err(OpenErrorKind::ShuttingDown.into());
         }
-        // A reader that wants everything that is held has to be told of what got lost on the way here, also before its cursor. A
-        // reader that reconnects may have passed that.
+        // A reader that wants everything held has to be told about events that were lost on the way here, even before
+        // its cursor. A reader that reconnects may have passed those.
         if gap.is_some() || fresh.is_some() {
             positions.tell_up_to(cursor);
         }
@@ -152,7 +152,8 @@ impl OpenOptions {
         Ok(true)
     }
 
-    /// Lets a subscription that has its places stay. Not before: if it is refused, the older ones have to stay.
+    /// Lets a subscription that has its places stay. Call this only once nothing can refuse the subscription, because
+    /// otherwise the older ones have to stay.
     pub(crate) fn settle(&self, subscription: &Subscription, resumes: bool) {
         subscription.settle(self.duplicates == Duplicates::Replace);
         let counters = &subscription.hub().counters;
@@ -174,7 +175,7 @@ impl OpenOptions {
             hub.counters.evicted.add(state.log.enforce(now, log::SLICE));
             let lane = client.and_then(|client| state.log.lane_of(client));
             if let Err(refused) = self.admit(&state.readers, lane) {
-                // Some of those that count may have ended on another channel, and not read that yet.
+                // Some of the readers that count may have ended on another channel and not noticed yet.
                 if !state.readers.find_ended() {
                     return Err(refused);
                 }
@@ -197,12 +198,12 @@ impl OpenOptions {
         entered.ok_or(OpenErrorKind::TooManySubscriptions)?
     }
 
-    /// Decides about one more connection to a channel, of the client that has this lane.
+    /// Decides whether one more connection to a channel is admitted, for the client with this lane.
     fn admit(&self, readers: &Readers, lane: Option<LaneId>) -> Result<(), OpenErrorKind> {
         let (connected, ended) = lane.map_or((0, 0), |lane| (readers.of(lane), readers.ended_of(lane)));
         let (connected, ended, all) = match self.duplicates {
             Duplicates::Refuse if connected > 0 => return Err(OpenErrorKind::Duplicate),
-            // The older ones make room.
+            // The older connections make room.
             Duplicates::Replace => (0, ended + connected, readers.live() - connected),
             Duplicates::Keep | Duplicates::Refuse => (connected, ended, readers.live()),
         };
@@ -216,11 +217,11 @@ impl OpenOptions {
         Ok(())
     }
 
-    /// The offset after which a fresh reader starts; `None` if it starts with the first event that is held.
+    /// Returns the offset after which a new reader starts, or `None` if it starts with the first held event.
     fn fresh(&self, positions: &Positions, last: Offset) -> Option<Offset> {
         match self.start {
             Start::Last(0) => Some(last),
-            // A reader of channels that are all finished can only want what is left of them.
+            // If all channels are finished, the reader can only want the events that are left in them.
             Start::Live if !positions.all_finishing() => Some(last),
             Start::Live | Start::Earliest | Start::Whole => None,
             Start::Last(n) => positions.before_last(n),
@@ -233,13 +234,14 @@ fn is_goodbye_of(epoch: Epoch, id: &EventId) -> bool {
     matches!(id.kind(), Id::Goodbye(cursor) if cursor.epoch == epoch)
 }
 
-/// The offset after which a reader goes on that reconnects with `id`, and why there is a gap, if there is one. `id` is `None` if
-/// what was requested is not an id.
+/// Returns the offset after which a reader that reconnects with `id` continues, and the reason for a gap, if there is
+/// one. `id` is `None` if what the reader sent is not an id.
 fn resume(positions: &Positions, id: Option<&EventId>, last: Cursor, missed: Offset) -> (Offset, Option<GapReason>) {
     let from_start = |reason| (Offset::START, Some(reason));
     let cursor = match id.map(EventId::kind) {
         Some(Id::Cursor(cursor) | Id::Goodbye(cursor)) if cursor.epoch != last.epoch => {
-            // Anything after it may have been lost, but what the reader has is not repeated if its place is known.
+            // Anything after the cursor may be lost. If its place is known, the reader does not get again what it
+            // already has.
             return (positions.place_of(*cursor).unwrap_or(Offset::START), Some(GapReason::OtherEpoch));
         }
         Some(Id::Cursor(cursor)) if cursor.offset <= last.offset => cursor.offset,

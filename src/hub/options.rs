@@ -1,4 +1,4 @@
-//! How a subscription is opened: where a fresh reader starts, what a second connection of a client means, and limits.
+//! How a subscription is opened: where a new reader starts, what a second connection of a client means, and limits.
 
 use crate::wire::name::ConnectionId;
 
@@ -6,20 +6,20 @@ use crate::wire::name::ConnectionId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Start {
-    /// At the next event. If all channels are finished, at what is left of them, since nothing else will come. This is
-    /// the default.
+    /// Starts at the next event. If all channels are finished, starts at the events that are left in them, since
+    /// nothing else will come. This is the default.
     #[default]
     Live,
-    /// At the earliest event that is held.
+    /// Starts at the earliest held event.
     Earliest,
-    /// At the first event that was ever published to the channel. If it or an event after it that was for the reader is no
-    /// longer held, the reader first gets a [`Gap`](crate::Gap) whose reason is
+    /// Starts at the first event that was ever published to the channel. If that event, or a later one that was for
+    /// the reader, is no longer held, the reader first gets a [`Gap`](crate::Gap) whose reason is
     /// [evicted](crate::GapReason::Evicted), as if it resumed from before that event.
     ///
-    /// A channel begins with its first event, and again after a [close](crate::Channel::close). A channel that the hub has
-    /// forgotten, because it was dropped long ago, counts as a new one.
+    /// A channel begins with its first event, and begins again after a [close](crate::Channel::close). A channel that
+    /// was dropped so long ago that the hub has forgotten it counts as a new one.
     Whole,
-    /// At the last events that are held for the reader, at most this many.
+    /// Starts at the last held events for the reader, at most this many.
     Last(usize),
 }
 
@@ -30,10 +30,10 @@ pub enum Duplicates {
     /// Both connections stay. This is the default.
     #[default]
     Keep,
-    /// The newer connection replaces the older one, which gets a `goodbye` and is told not to reconnect.
+    /// The newer connection replaces the older one, which gets a `goodbye` that tells it not to reconnect.
     ///
-    /// The older connection counts against no limit from then on, although it may take long to read its end. A client
-    /// may have 16 such connections on a channel; with more, newer connections are refused until one of them is gone.
+    /// From then on, the older connection counts against no limit, even if it takes long to read its end. A client may
+    /// have 16 such connections on a channel. If it has more, newer connections are refused until one of them is gone.
     Replace,
     /// The newer connection is refused. Over HTTP it is told to reconnect later, as at any connection limit.
     Refuse,
@@ -59,9 +59,9 @@ pub struct OpenOptions {
     pub(crate) per_client: usize,
     pub(crate) per_channel: usize,
     pub(crate) connection: Option<ConnectionId>,
-    /// Whether a channel has to be there.
+    /// Whether a channel has to exist.
     pub(crate) existing: bool,
-    /// Only find out what opening would give: the subscription replaces nobody, is not counted, and is meant to be
+    /// Only finds out what opening would give: the subscription replaces nobody, is not counted, and is meant to be
     /// dropped.
     pub(crate) probe: bool,
 }
@@ -81,11 +81,11 @@ impl Default for OpenOptions {
 }
 
 impl OpenOptions {
-    /// How many connections of a client on a channel may have ended without being gone yet, if the client's connections
-    /// are limited.
+    /// How many connections of a client on a channel may be ended but not gone yet, if the client's connections are
+    /// limited.
     pub(crate) const ENDED_PER_CLIENT: usize = 16;
 
-    /// Creates the default options: a fresh reader starts live, and a client may connect any number of times.
+    /// Creates the default options: a new reader starts live, and a client may connect any number of times.
     pub fn new() -> Self {
         Self::default()
     }
@@ -96,7 +96,7 @@ impl OpenOptions {
         self
     }
 
-    /// Sets what a second connection of a client to a channel means. The default is [`Duplicates::Keep`].
+    /// Sets what happens when a client connects to a channel again. The default is [`Duplicates::Keep`].
     pub fn duplicates(mut self, duplicates: Duplicates) -> Self {
         self.duplicates = duplicates;
         self
@@ -117,7 +117,7 @@ impl OpenOptions {
         self
     }
 
-    /// Sets the id of the connection, so that events can leave it out. The default is `None`.
+    /// Sets the id of the connection, so that an event can exclude it. The default is `None`.
     ///
     /// The layer reads it from the query (`?connection=..`). See
     /// [`Event::except_connection`](crate::Event::except_connection).
@@ -126,12 +126,13 @@ impl OpenOptions {
         self
     }
 
-    /// Refuses to open a channel that has never had an event, if `true`. The default is `false`.
+    /// Sets whether opening fails for a channel that has never had an event. The default is `false`.
     ///
-    /// The error [says so](crate::OpenError::is_absent); over HTTP, it is a 404. A channel is there from its first event
-    /// on, or from its [end](crate::Channel::finish) on, until it is [closed](crate::Channel::close), whether or not it still
-    /// holds any event. One that was dropped so long ago that the hub has forgotten it is not there. Of several channels,
-    /// each has to be there.
+    /// [`OpenError::is_absent`](crate::OpenError::is_absent) returns `true` for the error. Over HTTP, it is a 404. A
+    /// channel exists from its first event or its [end](crate::Channel::finish) until it is
+    /// [closed](crate::Channel::close), whether or not it still holds any event. A channel that was dropped so long
+    /// ago that the hub has forgotten it does not exist. If the subscription has several channels, each of them has to
+    /// exist.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -153,7 +154,7 @@ impl OpenOptions {
         self
     }
 
-    /// The same options with `probe` set.
+    /// Returns the same options with `probe` set.
     pub(crate) fn probing(&self) -> Self {
         Self { probe: true, ..self.clone() }
     }

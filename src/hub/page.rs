@@ -18,32 +18,32 @@ use crate::{
 pub struct Page {
     /// The events, oldest first.
     pub events: Vec<EncodedEvent>,
-    /// From where to read the next page, or to open a subscription: nothing that was for the reader up to here is missing but
-    /// what the gap is about.
+    /// The cursor from which to read the next page or to open a subscription. Nothing that was for the reader up to
+    /// here is missing, except what the gap reports.
     pub next: Cursor,
-    /// Whether nothing else was held when this was read.
+    /// Whether nothing else was held when the page was read.
     pub caught_up: bool,
     /// Whether the channel is finished. If the page is caught up too, nothing more will come.
     pub finished: bool,
-    /// Whether events before the first one may be missing. Without a gap, none is.
+    /// Whether events before the first one may be missing. Without a gap, none are.
     pub gap: Option<Gap>,
 }
 
 impl Page {
-    /// Of a channel that is not there.
+    /// Returns the page of a channel that does not exist.
     pub(crate) fn empty(next: Cursor) -> Self {
         Self { events: Vec::new(), next, caught_up: true, finished: false, gap: None }
     }
 }
 
-/// A page on its way.
+/// A page that is being read.
 pub(crate) struct Reading {
-    /// Everything up to here has been read, or is gone and was told.
+    /// Everything up to here has been read, or is gone and was reported.
     at: Offset,
-    /// What was missing when it began, which is told, or never was of the channel.
+    /// What was missing when the read began. It is reported, or never belonged to the channel.
     told: Offset,
     gap: Option<GapReason>,
-    /// The first event that was held after the gap.
+    /// The first event held after the gap.
     first: Option<Offset>,
     events: Vec<Sealed>,
     caught_up: bool,
@@ -51,8 +51,8 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Begins after the id, or with the first event of all. Everything that was published up to `last` is in the log; `translate`
-    /// gives the place of a cursor of the epoch before.
+    /// Begins after the id, or with the first event of all. Everything published up to `last` is in the log.
+    /// `translate` returns the place of a cursor of the previous epoch.
     pub(crate) fn begin(
         log: &Log,
         view: View<'_>,
@@ -66,13 +66,14 @@ impl Reading {
             _ => Vec::new(),
         };
         let mut reading = Self::at(known, after, last, &found, translate);
-        // What is held beyond that is for readers that are connected.
+        // Events held up to there are only for connected readers.
         reading.at = reading.at.max(log.before_history());
         reading.first = log.first_after(view, reading.at);
         reading
     }
 
-    /// The same, of a log of which this is known. The event with the custom id, if that is asked for, is one of those `found`.
+    /// Like [`begin`](Self::begin), for a log of which only `known` is known. `found` has the events with the custom
+    /// id, if `after` is one.
     fn at(
         known: Known,
         after: Option<&EventId>,
@@ -96,7 +97,7 @@ impl Reading {
         Self { at, told, gap, first: None, events: Vec::new(), caught_up: true, finished }
     }
 
-    /// Goes on, up to `limit` events in all, and looks at `most` at once. Returns whether there may be more to take.
+    /// Reads on, up to `limit` events in total and up to `most` events now. Returns whether there may be more to take.
     pub(crate) fn take(&mut self, log: &Log, view: View<'_>, limit: usize, most: usize) -> bool {
         let more = (limit - self.events.len()).min(most);
         let (events, upto) = log.oldest_after(view, self.at, more);
@@ -106,24 +107,25 @@ impl Reading {
         !self.caught_up && self.events.len() < limit
     }
 
-    /// Something that was not read yet is gone.
+    /// Returns whether an event that was not read yet is gone.
     pub(crate) fn has_lagged(&self, log: &Log, view: View<'_>) -> bool {
         log.missed(view) > self.at.max(self.told)
     }
 
-    /// How many events there are.
+    /// Returns how many events were read.
     pub(crate) fn len(&self) -> usize {
         self.events.len()
     }
 
-    /// The page. Everything that was published up to `last` had been in the log when it was read last. `more` is held after it.
+    /// Returns the page. Everything published up to `last` was in the log at the last read. `more` says whether more
+    /// is held after it.
     pub(crate) fn into_page(self, name: &ChannelName, after: Option<&EventId>, last: Cursor, more: bool) -> Page {
         let Self { at, gap, first, events, caught_up, finished, .. } = self;
         let caught_up = caught_up && !more;
         let cursor = |offset| Cursor { epoch: last.epoch, offset };
         let next = cursor(if caught_up { at.max(last.offset) } else { at });
         let requested = after.map(|id| id.to_string());
-        // Right before the first event that is left, as a subscription does.
+        // Right before the first event that is left, as in a subscription.
         let begin = cursor(first.map_or(next.offset, Offset::before));
         Page {
             events: events.into_iter().map(|sealed| EncodedEvent::new(name.clone(), last.epoch, sealed)).collect(),
@@ -136,7 +138,8 @@ impl Reading {
 }
 
 impl Hub {
-    /// Reads up to `limit` events for a client, or for everybody if there is none, of a channel whose log is here.
+    /// Reads up to `limit` events of a channel whose log is here, for a client, or for everybody if `client` is
+    /// `None`.
     pub(crate) fn read(
         &self,
         name: &ChannelName,
@@ -145,7 +148,7 @@ impl Hub {
         limit: usize,
     ) -> Page {
         let (mut reading, mut last) = (None, self.cursor(self.memory.last()));
-        // A slice of them under each lock.
+        // Read a slice under each lock.
         loop {
             let more = self.with_existing(name, |state| {
                 let now = now();
@@ -155,7 +158,7 @@ impl Hub {
                 let begin = || Reading::begin(&state.log, view, after, at, |_| None);
                 let reading: &mut Reading = reading.get_or_insert_with(begin);
                 if reading.has_lagged(&state.log, view) {
-                    // It goes on with a gap.
+                    // The next page continues with a gap.
                     return false;
                 }
                 last = at;
@@ -165,7 +168,7 @@ impl Hub {
             });
             match (more, reading.take()) {
                 (Some(true), begun) => reading = begun,
-                // It was dropped after some of it had been read, or there is no more of it.
+                // The channel was dropped after some of it had been read, or there is no more to read.
                 (_, Some(reading)) => return reading.into_page(name, after, last, false),
                 (_, None) => {
                     last = self.cursor(self.memory.last());

@@ -14,11 +14,11 @@ use crate::{
     },
 };
 
-/// Ephemeral events take at most this part of what the hub may take.
+/// Ephemeral events take at most one part in this many of what the hub may take.
 const PART: usize = 16;
 
 impl Hub {
-    /// Passes an ephemeral event to whoever reads the channel now.
+    /// Passes an ephemeral event to the readers that the channel has now.
     pub(super) fn pass(
         &self,
         name: &ChannelName,
@@ -42,8 +42,8 @@ impl Hub {
         Ok(Sent::new(self.cursor(self.memory.last()), None, reached, false))
     }
 
-    /// Passes an ephemeral event, whole and without an id, to the readers of a channel. Its place is after `place`. Returns how many
-    /// it is for.
+    /// Passes an ephemeral event, encoded whole and without an id, to the readers of a channel. Its place is after
+    /// `place`. Returns how many readers it is for.
     pub(crate) fn pass_to(
         &self,
         state: &mut State,

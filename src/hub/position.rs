@@ -1,4 +1,4 @@
-//! A reader's place in one channel, and what it asks the channel under its lock.
+//! The place of a reader in one channel, and the questions that it asks the channel under its lock.
 
 use std::{
     sync::Arc,
@@ -25,53 +25,55 @@ pub(crate) enum Found {
     Batch(Batch),
     /// Events after the cursor are gone.
     Lagged,
-    /// The log was lost. This is where the reader goes on in the log of the new epoch.
+    /// The log was lost. The cursor is the place where the reader continues in the log of the new epoch.
     Lost(Cursor),
     End(EndReason),
 }
 
-/// Why one of several channels gives no events.
+/// Why one of several channels yields no events.
 pub(crate) enum Instead {
-    /// An end that does not wait for what is left.
+    /// The reader ends without reading the remaining events.
     End(EndReason),
-    /// The log is not the one that the cursor is of.
+    /// The log is not the one that the cursor belongs to.
     Another,
     /// Events after the cursor are gone.
     Lagged,
 }
 
-/// A place in a channel.
+/// The place of a reader in one channel.
 pub(crate) struct Position {
     pub(crate) channel: Arc<Shared>,
     pub(crate) reader: ReaderId,
-    /// Its client's lane, or that of the broadcasts if it is no client's, which takes less room than an `Option`.
+    /// The lane of the reader's client, or the broadcast lane if the reader has no client. This takes less room than
+    /// an `Option`.
     lane: LaneId,
-    /// The reader has been told of everything that is missing up to here, or it was missing before the reader came. This is above
-    /// the cursor only while other channels hold earlier events.
+    /// Everything missing up to this offset has been reported to the reader, or was already missing when the reader
+    /// arrived. It is above the cursor only while other channels hold earlier events.
     pub(super) told: Offset,
-    /// Nothing up to here is for it, beyond what its cursor says: it was no history any more when the reader came, or excludes it.
+    /// The reader gets nothing up to this offset, even if its cursor is lower: the events there were no longer history
+    /// when the reader arrived, or they exclude it.
     from: Offset,
-    /// The number of the next ephemeral event that it may get.
+    /// The number of the next ephemeral event that the reader may get.
     ephemeral: u32,
-    /// The version of the channel at the last look, if that found nothing and parked the reader, or, with several channels, found
-    /// an event. 0 if the reader has to look.
+    /// The channel's version at the last look, if that look found nothing and parked the reader, or, with several
+    /// channels, if it found an event. 0 if the reader has to look.
     seen_at: u64,
-    /// The channel was finished at the last look.
+    /// Whether the channel was finished at the last look.
     finished: bool,
-    /// How many times events had come late to the channel at the last look.
+    /// How many times events had arrived late in the channel, as of the last look.
     pub(super) late: u16,
 }
 
 impl Position {
-    /// `ephemeral` is the number of the first ephemeral event that it may get.
+    /// Creates a place. `ephemeral` is the number of the first ephemeral event that the reader may get.
     pub(crate) fn new(channel: Arc<Shared>, reader: ReaderId, lane: Option<LaneId>, ephemeral: u32) -> Self {
         let (told, from, lane) = (Offset::START, Offset::START, lane.unwrap_or(BROADCAST));
         Self { channel, reader, lane, told, from, ephemeral, seen_at: 0, finished: false, late: 0 }
     }
 
-    /// What comes next after `cursor`, for a reader of this channel alone. Takes the lock once, and parks under it if there is
-    /// nothing. A reader that takes the last event parks under the same lock, since a server asks once more after each delivery:
-    /// that takes no lock then.
+    /// Polls for what comes next after `cursor`, for a reader of this channel alone. Takes the lock once, and parks
+    /// the reader under it if there is nothing. A reader that takes the last event also parks under that lock: a
+    /// server polls once more after each delivery, and that poll then takes no lock.
     #[inline]
     pub(crate) fn poll(&mut self, cursor: Cursor, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
         if self.is_unchanged() {
@@ -94,7 +96,7 @@ impl Position {
         }
         if level {
             replaced = self.park(&mut state, cx);
-            // Read under the lock, so that it is the version of what was seen.
+            // Read under the lock, so that it is the version of the state seen here.
             self.seen_at = self.channel.version();
         }
         drop(state);
@@ -102,7 +104,7 @@ impl Position {
         found.map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Finds what comes next. `ending` is the reason for which the reader is to end, if there is one.
+    /// Finds what comes next. `ending` is the reason why the reader has to end, if there is one.
     #[inline]
     fn find(
         &self,
@@ -116,7 +118,7 @@ impl Position {
             return Some(Found::End(reason));
         }
         if state.is_of_another(epoch) {
-            // There is nothing to tell until the log is loaded.
+            // Nothing can be reported until the log is loaded.
             let place = state.place_of(Cursor { epoch, offset: cursor });
             return place.map(Found::Lost).or(ending.map(Found::End));
         }
@@ -127,7 +129,7 @@ impl Position {
         batch.or_else(|| ended(state, ending).map(Found::End))
     }
 
-    /// The next events after `cursor` and before `end`.
+    /// Reads the next events after `cursor` and before `end`.
     #[inline]
     fn read(&self, state: &mut State, cursor: Offset, end: Offset, limit: Limit, ephemeral: &mut u32) -> Option<Batch> {
         let after = cursor.max(self.from);
@@ -161,7 +163,7 @@ impl Position {
         batch.map(|batch| batch.leaving_at(cursor, after))
     }
 
-    /// Whether there is anything to read after `cursor`, and from this ephemeral event on.
+    /// Returns whether there is anything to read after `cursor`, or from the ephemeral event with this number on.
     #[inline]
     fn has_more(&self, state: &State, cursor: Offset, ephemeral: u32) -> bool {
         match state.log.is_plain_from(ephemeral) {
@@ -170,55 +172,58 @@ impl Position {
         }
     }
 
-    /// What comes next after `cursor`, and from this ephemeral event on.
+    /// Returns the head of what comes next after `cursor`, and from the ephemeral event with this number on.
     fn head(&self, state: &State, cursor: Offset, ephemeral: u32) -> Option<Head> {
         state.log.head(self.view_of(state), cursor.max(self.from), ephemeral)
     }
 
-    /// The channel has not changed since the last look. A reader of one channel then has nothing to read and is still parked. This
-    /// takes no lock: a change that comes later finds the reader's waker.
+    /// Returns `true` if the channel has not changed since the last look. A reader of one channel then has nothing to
+    /// read and is still parked. No lock is needed, because a change that comes later finds the reader's waker.
     pub(crate) fn is_unchanged(&self) -> bool {
         self.seen_at == self.channel.version()
     }
 
-    /// Whether the channel was finished at the last look.
+    /// Returns whether the channel was finished at the last look.
     pub(crate) fn was_finished(&self) -> bool {
         self.finished
     }
 
-    /// The last look found nothing and did not park the reader, or the reader has to [look again](Self::look_again).
+    /// Returns `true` if the last look found nothing and did not park the reader, or if the reader was told to [look
+    /// again](Self::look_again).
     pub(crate) fn has_to_look(&self) -> bool {
         self.seen_at == 0
     }
 
-    /// Makes the reader look next time, whatever the channel's version.
+    /// Makes the reader look at the channel next time, whatever its version.
     pub(crate) fn look_again(&mut self) {
         self.seen_at = 0;
     }
 
-    /// The number of the next ephemeral event that it may get.
+    /// Returns the number of the next ephemeral event that the reader may get.
     pub(crate) fn next_ephemeral(&self) -> u32 {
         self.ephemeral
     }
 
-    /// Reads ephemeral events from this number on again, because those that were taken are not used.
+    /// Moves back, so that the reader reads ephemeral events from this number on again. Used when the events that were
+    /// taken are not delivered.
     pub(crate) fn go_back_to(&mut self, ephemeral: u32) {
         self.ephemeral = ephemeral;
     }
 
-    /// The reader's cursor is one of another epoch from now on.
+    /// Prepares for a cursor of another epoch.
     pub(crate) fn begin_anew(&mut self) {
         self.from = Offset::START;
         self.look_again();
     }
 
-    /// The offset of the first event after `cursor`, in one of several channels. Parks the reader if there is none.
+    /// Returns the head of what comes after `cursor`, in one of several channels. Parks the reader if there is
+    /// nothing.
     pub(crate) fn look(&mut self, cursor: Cursor, cx: &Context<'_>) -> Result<Option<Head>, Instead> {
         self.take(cursor, Offset::START, cx, Limit::ONE).map(|(_, first)| first)
     }
 
-    /// Takes the events after `cursor` and before `end` from one of several channels, within `limit`. Returns with them the offset
-    /// of the first event after them. If there is none, parks the reader under the same lock.
+    /// Takes the events after `cursor` and before `end` from one of several channels, within `limit`. Also returns the
+    /// head of what comes after them. If there is nothing after them, parks the reader under the same lock.
     pub(crate) fn take(
         &mut self,
         cursor: Cursor,
@@ -250,14 +255,14 @@ impl Position {
             replaced = self.park(&mut state, cx);
             seen = true;
         }
-        // Read under the lock, so that it is the version of what was seen.
+        // Read under the lock, so that it is the version of the state seen here.
         self.seen_at = if seen { self.channel.version() } else { 0 };
         drop(state);
         drop(replaced);
         Ok((batch, first))
     }
 
-    /// What comes first, before any event.
+    /// Returns what has to be handled before any event, if anything does.
     fn instead(&self, state: &State, cursor: Cursor) -> Option<Instead> {
         if let Some(reason) = self.ended_at_once(state) {
             return Some(Instead::End(reason));
@@ -269,7 +274,7 @@ impl Position {
         (late || self.has_lagged(state, cursor.offset)).then_some(Instead::Lagged)
     }
 
-    /// Where the newest `n` events are, a slice of them under each lock.
+    /// Returns the offsets of the newest `n` events. Reads one slice per lock.
     pub(super) fn newest(&self, n: usize) -> Vec<Offset> {
         let mut newest: Vec<Offset> = Vec::new();
         loop {
@@ -291,12 +296,13 @@ impl Position {
         Some(self.lane).filter(|lane| *lane != BROADCAST)
     }
 
-    /// The client whose place it is.
+    /// Returns the client that the place belongs to.
     pub(super) fn client<'a>(&self, state: &'a State) -> Option<&'a ClientId> {
         state.log.client_of(self.lane()?)
     }
 
-    /// What this reader sees of the log. Under which id it was opened matters only if that may exclude it from something.
+    /// Returns the reader's view of the log. The id of its connection matters only if the log holds something that may
+    /// exclude that connection.
     fn view<'a>(&self, log: &Log, readers: &'a Readers) -> View<'a> {
         let connection = if log.asks_for_connection() { readers.connection(self.reader) } else { None };
         View::of(self.lane()).under(connection)
@@ -306,8 +312,8 @@ impl Position {
         self.view(&state.log, &state.readers)
     }
 
-    /// For a reader that begins: what is missing is told, and what is no history is not for it. Returns the highest offset of
-    /// that.
+    /// Prepares the place of a new reader: counts what is missing as reported, and hides what is no longer history.
+    /// Returns the highest offset for the reader that is no longer history.
     pub(super) fn begin(&mut self) -> Offset {
         let state = self.channel.look();
         let missed = state.log.missed_by_newcomers(self.view_of(&state));
@@ -319,7 +325,8 @@ impl Position {
         state.log.missed(self.view_of(state))
     }
 
-    /// An event after `cursor` was evicted before the reader got it, and the reader has not been told.
+    /// Returns `true` if an event after `cursor` was evicted before the reader got it and the reader has not been
+    /// told.
     #[inline]
     pub(super) fn has_lagged(&self, state: &State, cursor: Offset) -> bool {
         let known = cursor.max(self.told).max(self.from);
@@ -330,12 +337,12 @@ impl Position {
         state.log.first_after(self.view_of(state), cursor.max(self.from))
     }
 
-    /// An end that does not wait for what is left.
+    /// Returns why the reader has to end without reading the remaining events, if it has to.
     pub(crate) fn ended_at_once(&self, state: &State) -> Option<EndReason> {
         state.readers.ending(self.reader).filter(is_at_once)
     }
 
-    /// Parks, whatever there is to read.
+    /// Parks the reader, even if there is something to read.
     pub(crate) fn park_anyway(&self, cx: &Context<'_>) {
         let mut state = self.channel.look();
         let replaced = self.park(&mut state, cx);
@@ -343,7 +350,8 @@ impl Position {
         drop(replaced);
     }
 
-    /// Parks under the lock under which there was nothing to read. Returns a waker to drop after the lock.
+    /// Parks the reader. Called under the lock under which it found nothing to read. Returns a waker to drop after the
+    /// lock is released.
     pub(super) fn park(&self, state: &mut State, cx: &Context<'_>) -> Option<Waker> {
         state.readers.park(self.reader, cx.waker())
     }
@@ -368,13 +376,13 @@ impl Position {
     }
 }
 
-/// Whether an end does not wait for what is left.
+/// Returns whether an end takes effect without waiting until the remaining events are read.
 fn is_at_once(reason: &EndReason) -> bool {
     !matches!(reason, EndReason::Shutdown | EndReason::Finished)
 }
 
-/// An end that comes after everything has been read, of a reader that is `ending`. A finished channel is complete, even while the
-/// hub shuts down.
+/// Returns why a reader ends that has read everything, if it does. `ending` is the reason set for the reader. A
+/// finished channel is complete, even while the hub shuts down.
 fn ended(state: &State, ending: Option<EndReason>) -> Option<EndReason> {
     match ending {
         None | Some(EndReason::Shutdown) if state.log.is_finished() => Some(EndReason::Finished),
@@ -382,13 +390,14 @@ fn ended(state: &State, ending: Option<EndReason>) -> Option<EndReason> {
     }
 }
 
-/// A reader that has read everything need not look at what excludes it again.
+/// Returns the offset from which a reader that has read everything continues, so that it does not look again at the
+/// events that exclude it.
 fn from_now_on(state: &State, lane: Option<LaneId>) -> Offset {
     if state.log.has_exceptions() { state.log.last(lane) } else { Offset::START }
 }
 
-/// A reader that wants what is held goes on right before the first of it. What is on its way, and may come before that, comes
-/// after `whole`.
+/// Returns the cursor for a reader that wants everything held: right before the first held event. Events still on
+/// their way come after `whole`, and may come before that first event.
 pub(crate) fn go_on_before(first: Option<Offset>, whole: Offset) -> Offset {
     first.map_or(whole, |first| first.before().min(whole))
 }

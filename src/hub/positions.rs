@@ -1,4 +1,4 @@
-//! A reader's places in all of its channels, and what is asked of all of them.
+//! The places of a reader in all of its channels, and the questions that it asks all of them.
 
 use std::task::Context;
 
@@ -10,11 +10,11 @@ use crate::wire::{
     name::{ChannelName, ClientId, CustomId},
 };
 
-/// A reader's places in all of its channels. Each channel is locked for its own answer only.
+/// The places of a reader in all of its channels. Each channel is locked only for its own answer.
 pub(crate) enum Positions {
-    /// None yet, or none any more.
+    /// The reader has no place yet, or has left.
     None,
-    /// Most readers have one channel: in place, it costs no allocation.
+    /// Most readers have one channel. It is stored in place, without an allocation.
     One(Position),
     Several(Box<Merge>),
 }
@@ -31,7 +31,7 @@ impl Positions {
         };
     }
 
-    /// Gives back the places in all channels but those that `keep` keeps.
+    /// Gives back the places in all channels except those that `keep` keeps.
     pub(crate) fn retain(&mut self, hub: &Hub, keep: impl Fn(&ChannelName) -> bool) {
         if self.as_slice().iter().all(|position| keep(&position.channel.name)) {
             return;
@@ -43,7 +43,7 @@ impl Positions {
         };
         for mut position in places {
             if keep(&position.channel.name) {
-                // What was known of the others, it has to find out again.
+                // What was known about the channels is lost, so the reader has to look again.
                 position.look_again();
                 self.add(position);
             } else {
@@ -52,7 +52,7 @@ impl Positions {
         }
     }
 
-    /// The client whose places these are. It is the same in all of them.
+    /// Returns the client that the places belong to. It is the same in all of them.
     pub(crate) fn client(&self) -> Option<ClientId> {
         let position = self.as_slice().first()?;
         position.client(&position.channel.look()).cloned()
@@ -74,7 +74,7 @@ impl Positions {
         }
     }
 
-    /// The event that was read last, with the channel and the epoch that it is of.
+    /// Wraps the event that was read last, with its channel and its epoch.
     pub(crate) fn seen(&self, event: Sealed, epoch: Epoch) -> EncodedEvent {
         let position = match self {
             Self::One(only) => only,
@@ -84,7 +84,8 @@ impl Positions {
         EncodedEvent::new(position.channel.name.clone(), epoch, event)
     }
 
-    /// Nothing is left to read in any of them, and the reader is parked in all. Takes no lock.
+    /// Returns `true` if there is nothing left to read in any channel and the reader is parked in all of them. Takes
+    /// no lock.
     pub(crate) fn are_level(&self) -> bool {
         match self {
             Self::None => true,
@@ -93,7 +94,7 @@ impl Positions {
         }
     }
 
-    /// The cursor has moved to another epoch, so that the reader has to look at all of them again.
+    /// Prepares for a cursor of another epoch: the reader has to look at all channels again.
     pub(crate) fn begin_anew(&mut self) {
         match self {
             Self::None => {}
@@ -111,7 +112,7 @@ impl Positions {
         }
     }
 
-    /// Ends the client's older readers.
+    /// Ends the older readers of the client.
     pub(crate) fn replace(&self) {
         for position in self.as_slice() {
             let mut from = None;
@@ -125,15 +126,16 @@ impl Positions {
         }
     }
 
-    /// A reader begins, which gets history alone. Marks everything that is missing now as told, as
-    /// [`tell_missed`](Self::tell_missed) does. Returns the highest offset that is no history any more.
+    /// Begins a reader that gets only history. Marks everything that is missing now as reported, as
+    /// [`tell_missed`](Self::tell_missed) does. Returns the highest offset that is no longer history.
     pub(crate) fn begin(&mut self) -> Offset {
         let begin = |position: &mut Position| position.begin();
         self.as_mut_slice().iter_mut().map(begin).max().unwrap_or_default()
     }
 
-    /// Marks everything that is missing now as told: the reader is about to be told, or is a fresh one that does not care. What is
-    /// evicted from now on is a lag. Returns the highest offset that is no longer held.
+    /// Marks everything that is missing now as reported: the reader is about to be told, or is a new one that does not
+    /// need to know. What is evicted from now on makes the reader lag. Returns the highest offset that is no longer
+    /// held.
     pub(crate) fn tell_missed(&mut self) -> Offset {
         for position in self.as_mut_slice() {
             let state = position.channel.look();
@@ -142,41 +144,43 @@ impl Positions {
         self.as_slice().iter().map(|position| position.told).max().unwrap_or_default()
     }
 
-    /// Marks what is missing up to `offset` as told.
+    /// Marks what is missing up to `offset` as reported.
     pub(crate) fn tell_up_to(&mut self, offset: Offset) {
         for position in self.as_mut_slice() {
             position.told = position.told.max(offset);
         }
     }
 
-    /// The offset up to which everything that was published to them is in their logs, or was. What is on its way comes after it.
+    /// Returns the offset up to which everything published to the channels is in their logs, or was. Events still on
+    /// their way come after it.
     pub(crate) fn whole_up_to(&self, hub: &Hub) -> Offset {
-        // Read first: a look at a channel from here on finds everything that was published to it up to this offset.
+        // Read this first: a later look at a channel finds everything that was published to it up to this offset.
         let last = hub.memory.last();
         if hub.elsewhere.is_none() {
             return last;
         }
         let own = self.each(|_, state| state.whole_up_to()).min().unwrap_or_default();
         match self {
-            // What got lost on the way may be before the hub's last offset. Only readers of several channels are told of that.
+            // Events that were lost on the way may lie before the hub's last offset. Only readers of several channels
+            // are told of those.
             Self::None | Self::One(_) => own,
             Self::Several(_) => own.max(last),
         }
     }
 
-    /// Parks in all of them, whatever there is to read.
+    /// Parks the reader in all channels, even if there is something to read.
     pub(crate) fn park(&self, cx: &Context<'_>) {
         self.as_slice().iter().for_each(|position| position.park_anyway(cx));
     }
 
-    /// Where a cursor of another epoch is in their logs: at the start unless its offsets go on in all of them. `None` if one of the
-    /// logs is not loaded.
+    /// Returns the place of a cursor of another epoch in the logs. This is the start, unless its offsets continue in
+    /// all of them. Returns `None` if one of the logs is not loaded.
     pub(crate) fn place_of(&self, cursor: Cursor) -> Option<Offset> {
         let places: Option<Vec<_>> = self.each(|_, state| state.place_of(cursor)).collect();
         places?.into_iter().map(|place| place.offset).min()
     }
 
-    /// Their logs are here, or copies of this epoch.
+    /// Returns whether every log lives here or is a copy of this epoch.
     pub(crate) fn are_of(&self, epoch: Epoch) -> bool {
         self.each(|_, state| state.is_of(epoch)).all(|is_of| is_of)
     }
@@ -185,14 +189,14 @@ impl Positions {
         self.each(|position, state| position.first_after(state, cursor)).flatten().min()
     }
 
-    /// The offset right before the last `n` events that are held; `None` if there are fewer.
+    /// Returns the offset right before the last `n` held events, or `None` if there are fewer.
     pub(crate) fn before_last(&self, n: usize) -> Option<Offset> {
         let mut newest: Vec<_> = self.as_slice().iter().flat_map(|position| position.newest(n)).collect();
         newest.sort_unstable_by_key(|offset| std::cmp::Reverse(*offset));
         newest.get(n.checked_sub(1)?).map(|offset| offset.before())
     }
 
-    /// The event with that custom id, if exactly one is held.
+    /// Returns the offset of the event with this custom id, if exactly one is held.
     pub(crate) fn find(&self, id: &CustomId) -> Option<Offset> {
         let found: Vec<_> = self
             .each(|position, state| state.log.find(position.view_of(state), id).collect::<Vec<_>>())
@@ -204,13 +208,13 @@ impl Positions {
         }
     }
 
-    /// One of them has never had an event.
+    /// Returns whether one of the channels has never had an event.
     pub(crate) fn any_absent(&self) -> bool {
         self.each(|_, state| !state.log.has_begun()).any(|absent| absent)
     }
 
-    /// An event for the reader is gone that one of them had since it began. Everything that is missing has been
-    /// [marked](Self::tell_missed) as told.
+    /// Returns whether one of the channels has lost an event for the reader that it has had since it began. Everything
+    /// missing must have been [marked](Self::tell_missed) as reported before.
     pub(crate) fn have_lost_beginning(&self) -> bool {
         self.each(|position, state| position.told > state.log.since()).any(|lost| lost)
     }
@@ -223,7 +227,7 @@ impl Positions {
         self.each(|_, state| state.log.is_finished()).all(|finished| finished)
     }
 
-    /// None of them takes more events. The last ones may still be on their way here.
+    /// Returns whether none of the channels takes more events. The last events may still be on their way here.
     pub(crate) fn all_finishing(&self) -> bool {
         self.each(|_, state| state.is_finishing()).all(|finishing| finishing)
     }

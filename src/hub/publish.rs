@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl Hub {
-    /// An event's bytes, if they are not too many.
+    /// Encodes an event, unless it is too large.
     pub(crate) fn draft(&self, event: Event) -> Result<Draft, PublishError> {
         let draft = Draft::new(event, self.memory.last());
         self.fits(&draft)?;
@@ -31,7 +31,7 @@ impl Hub {
         if len > max { Err(PublishErrorKind::TooLarge { len, max }.into()) } else { Ok(()) }
     }
 
-    /// Appends an event and wakes who waits for it.
+    /// Appends an event and wakes the readers that wait for it.
     pub(crate) fn publish(
         self: &Arc<Self>,
         name: &ChannelName,
@@ -62,7 +62,7 @@ impl Hub {
             return self.pass(name, target, draft);
         }
         let key = draft.take_key();
-        // For when the channel's lock is free again.
+        // Dropped after the channel's lock is released.
         let mut wakeups = Wakeups::default();
         let appended = self.with_channel(name, |shared, state| {
             if let Some(key) = &key
@@ -99,7 +99,7 @@ impl Hub {
         if log.is_finished() {
             return Err(PublishErrorKind::Finished);
         }
-        // Before the client has a lane: one without an event would stay.
+        // Checked before the client gets a lane, because a lane without an event would stay.
         if draft.custom().is_some_and(|id| log.holds(target, id, now)) {
             return Err(PublishErrorKind::DuplicateId);
         }

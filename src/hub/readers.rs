@@ -1,4 +1,4 @@
-//! The readers of one channel: who they are, where they are parked, and what ends them.
+//! The readers of one channel: their clients, where they are parked, and what ends them.
 
 mod connections;
 mod id;
@@ -20,19 +20,19 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Readers {
     all: Slab<Reader>,
-    /// All numbers that were given out since there was no reader are below this.
+    /// All reader numbers given out since the channel last had no reader are below this.
     numbers: u32,
-    /// How many nothing has ended yet.
+    /// The number of readers that have not been ended.
     live: u32,
-    /// `None` if no reader is a client's.
+    /// `None` if no reader belongs to a client.
     clients: Option<Box<Clients>>,
-    /// `None` if no reader has announced an id of its connection.
+    /// `None` if no reader has announced a connection id.
     connections: Option<Box<Connections>>,
-    /// Grows each time all readers are ended: those that came before are.
+    /// Grows each time all readers are ended. A reader of an earlier generation is ended.
     generation: u32,
-    /// How many slices were looked at for readers that have ended on another channel. The count wraps.
+    /// How many slices were searched for readers that ended on another channel. The count wraps.
     looked: u16,
-    /// Why they were, the last time.
+    /// Why all readers were ended, the last time.
     all_ended: Option<EndReason>,
     pub(crate) waiters: Waiters,
 }
@@ -40,36 +40,38 @@ pub(crate) struct Readers {
 /// The clients that have readers.
 #[derive(Default)]
 struct Clients {
-    /// How many live readers they have.
+    /// How many live readers the clients have.
     live: u32,
     by_lane: ByNumber<LaneId, Client>,
-    /// Each of them once, so that they can be gone through a slice at a time.
+    /// Lists each client once, so that the clients can be visited a slice at a time.
     listed: Vec<LaneId>,
 }
 
 struct Client {
-    /// The newest of its live readers. Each knows the next.
+    /// The newest live reader of the client. Each reader links to the next.
     first: Option<ReaderId>,
     live: u32,
-    /// How many are ended and not gone yet.
+    /// How many readers are ended but not gone yet.
     ended: u32,
-    /// Its place in the list.
+    /// The client's place in the list.
     place: usize,
 }
 
 struct Reader {
     lane: Option<LaneId>,
-    /// The live readers of the same client before and behind this one: any number of them may leave at once.
+    /// The live readers of the same client before and after this one. They are linked because any number of them may
+    /// leave at once.
     before: Option<ReaderId>,
     next: Option<ReaderId>,
     seat: Arc<Seat>,
     ticket: Ticket,
     generation: u32,
-    /// Why it is to end, if it was ended by itself.
+    /// Why the reader is to end, if it was ended individually.
     ending: Option<EndReason>,
 }
 
-/// So much is done at once with a channel locked: so many readers are ended, so many clients are looked at.
+/// How much is done at once with a channel locked: the number of readers that are ended, or of clients that are looked
+/// at.
 pub(crate) const SLICE: usize = 256;
 
 impl Readers {
@@ -77,36 +79,38 @@ impl Readers {
         self.all.len()
     }
 
-    /// How many bytes they take from the allocator.
+    /// Returns how many bytes the readers take from the allocator.
     pub(crate) fn footprint(&self) -> usize {
         let clients = self.clients.as_ref().map_or(0, |clients| clients.footprint());
         let connections = self.connections.as_ref().map_or(0, |connections| connections.footprint());
         self.all.footprint() + self.all.len() * Seat::FOOTPRINT + clients + connections + self.waiters.footprint()
     }
 
-    /// How many there are that nothing has ended yet.
+    /// Returns how many readers have not been ended.
     pub(crate) fn live(&self) -> usize {
         self.live as usize
     }
 
-    /// How many of them are no client's.
+    /// Returns how many live readers belong to no client.
     pub(crate) fn nameless(&self) -> usize {
         let named = self.clients.as_ref().map_or(0, |clients| clients.live);
         (self.live - named) as usize
     }
 
-    /// The readers of a client that nothing has ended yet.
+    /// Returns how many live readers a client has.
     pub(crate) fn of(&self, lane: LaneId) -> usize {
         self.client(lane).map_or(0, |client| client.live as usize)
     }
 
-    /// The readers of a client that are ended and not gone yet. Where all readers were ended at once they don't count.
+    /// Returns how many readers of a client are ended but not gone yet. Readers that were ended together with all
+    /// others don't count.
     pub(crate) fn ended_of(&self, lane: LaneId) -> usize {
         self.client(lane).map_or(0, |client| client.ended as usize)
     }
 
-    /// A slice of the clients, before that of the last call: their lanes, and how many live readers each has. Whoever goes
-    /// through all of them, from the end on, misses none that stays; one that comes or goes meanwhile may show up twice.
+    /// Returns a slice of the clients, the one before `end`: where it begins, and the lane and number of live readers
+    /// of each client. A caller that visits all slices, from the end on, misses no client that stays. A client that
+    /// comes or goes in the meantime may appear twice.
     pub(crate) fn clients_before(&self, end: usize) -> (usize, impl Iterator<Item = (LaneId, usize)>) {
         let listed = self.clients.as_ref().map_or(&[][..], |clients| &clients.listed);
         let end = end.min(listed.len());
@@ -134,7 +138,7 @@ impl Readers {
         id
     }
 
-    /// Puts a reader in front of its client's others.
+    /// Puts a reader in front of the other readers of its client.
     fn link(&mut self, id: ReaderId, lane: LaneId) {
         let clients = self.clients.get_or_insert_default();
         clients.live += 1;
@@ -149,7 +153,7 @@ impl Readers {
         }
     }
 
-    /// Takes a reader out of its client's live ones.
+    /// Removes a reader from the live readers of its client.
     fn unlink(&mut self, id: ReaderId, lane: LaneId) {
         let Some(reader) = self.all.get_mut(id.key()) else { return };
         let (before, next) = (reader.before.take(), reader.next.take());
@@ -168,11 +172,12 @@ impl Readers {
         }
     }
 
-    /// Forgets a reader. What it had parked comes back as a waker that is to be dropped, not woken, outside the lock.
+    /// Removes a reader. Returns the waker that it had parked, which must be dropped, not woken, after the lock is
+    /// released.
     pub(crate) fn remove(&mut self, id: ReaderId) -> Option<std::task::Waker> {
         let reader = self.all.get(id.key())?;
         let (lane, ended) = (reader.lane, reader.ending.is_some());
-        // Nothing counts those that were ended with all others.
+        // Readers that were ended together with all others are no longer counted anywhere.
         if reader.generation == self.generation {
             if !ended {
                 self.not_live(id, lane);
@@ -192,7 +197,7 @@ impl Readers {
             self.numbers = 0;
         }
         let waker = self.waiters.take(&mut reader.ticket);
-        // It may have room for all who were there once.
+        // The set may have room for all readers that were ever there.
         self.waiters.give_back(self.all.len());
         waker
     }
@@ -207,7 +212,7 @@ impl Readers {
         }
     }
 
-    /// A reader of a client is gone, an ended one or not.
+    /// Counts a reader of a client as gone. `ended` says whether it had been ended.
     fn gone(&mut self, lane: LaneId, ended: bool) {
         let Some(clients) = &mut self.clients else { return };
         clients.gone(lane, ended);
@@ -216,7 +221,7 @@ impl Readers {
         }
     }
 
-    /// Why a reader is to end, if it is.
+    /// Returns why a reader is to end, if it is.
     pub(crate) fn ending(&self, id: ReaderId) -> Option<EndReason> {
         let reader = self.all.get(id.key())?;
         let with_all = || self.all_ended.filter(|_| reader.generation != self.generation);
@@ -241,8 +246,9 @@ impl Readers {
         wakeups
     }
 
-    /// Ends all readers that there are, however many. Says how many nothing had ended yet. Unless the hub shuts down, where they
-    /// read on, their seats have to be [given back](Self::end_seats).
+    /// Ends all readers at once, no matter how many there are. Returns how many of them had not been ended before.
+    /// Unless the hub shuts down, in which case the readers read on, the caller then has to [give
+    /// back](Self::end_seats) their seats.
     pub(crate) fn end_all(&mut self, reason: EndReason) -> (usize, Wakeups) {
         let ended = std::mem::take(&mut self.live) as usize;
         self.clients = None;
@@ -254,8 +260,8 @@ impl Readers {
         (ended, self.wake_all())
     }
 
-    /// Gives back the seats of a slice of the readers that were ended with all others, from a number on. Gives the number
-    /// to go on with, if there are more.
+    /// Gives back the seats of a slice of the readers that were ended together with all others, starting at the number
+    /// `from`. Returns the number to continue with, if there are more.
     pub(crate) fn end_seats(&self, from: u32) -> Option<u32> {
         let to = from.saturating_add(SLICE as u32).min(self.numbers);
         for id in (from..to).map(ReaderId::of) {
@@ -266,8 +272,8 @@ impl Readers {
         (to < self.numbers).then_some(to)
     }
 
-    /// Looks at a slice of the live readers of a reader's client, from the place `from` on, and ends those that are
-    /// [older](Seat::is_older_than) than it. `from` is then where to go on, if there are more.
+    /// Looks at a slice of the live readers of a reader's client, starting at `from`, and ends those that are
+    /// [older](Seat::is_older_than) than the reader. Sets `from` to the place to continue at, if there are more.
     pub(crate) fn replace(&mut self, id: ReaderId, from: &mut Option<ReaderId>) -> Wakeups {
         let start = from.take();
         let Some(reader) = self.all.get(id.key()) else { return Wakeups::default() };
@@ -276,7 +282,8 @@ impl Readers {
         self.end_lane(lane, from, EndReason::Replaced, |other| other.is_older_than(&seat)).1
     }
 
-    /// Asks the live readers of a client whose access can be decided anew to have it decided. Says how many there are.
+    /// Calls the live readers of a client whose access can be decided anew, so that they have it decided. Returns how
+    /// many there are.
     pub(crate) fn call(&mut self, lane: LaneId) -> (usize, Wakeups) {
         let (mut called, mut wakeups) = (0, Wakeups::default());
         let mut next = self.client(lane).and_then(|client| client.first);
@@ -290,8 +297,8 @@ impl Readers {
         (called, wakeups)
     }
 
-    /// Looks at a slice of the live readers of a client, from the place `from` on, and ends those that `concerns`. Returns how
-    /// many; `from` is then where to go on, if there are more.
+    /// Looks at a slice of the live readers of a client, starting at `from`, and ends those for which `concerns`
+    /// returns `true`. Returns how many it has ended. Sets `from` to the place to continue at, if there are more.
     pub(crate) fn end_lane(
         &mut self,
         lane: LaneId,
@@ -300,7 +307,7 @@ impl Readers {
         concerns: impl Fn(&Seat) -> bool,
     ) -> (usize, Wakeups) {
         let (mut ended, mut wakeups) = (0, Wakeups::default());
-        // The reader at that place may have left since. Then it begins again.
+        // The reader at that place may have left. In that case start again.
         let start = from.take().filter(|id| self.is_live_in(*id, lane));
         let mut next = start.or_else(|| self.client(lane)?.first);
         for _ in 0..SLICE {
@@ -317,13 +324,13 @@ impl Readers {
         (ended, wakeups)
     }
 
-    /// Nothing has ended this reader, and it is of this client.
+    /// Returns whether a reader is live and belongs to the client of `lane`.
     fn is_live_in(&self, id: ReaderId, lane: LaneId) -> bool {
         let is_live = |reader: &Reader| reader.generation == self.generation && reader.ending.is_none();
         self.all.get(id.key()).is_some_and(|reader| reader.lane == Some(lane) && is_live(reader))
     }
 
-    /// No longer counts a live reader as live.
+    /// Ends a live reader, so that it no longer counts as live.
     fn end_one(&mut self, id: ReaderId, reason: EndReason) {
         let Some(reader) = self.all.get_mut(id.key()) else { return };
         reader.ending = Some(reason);
@@ -335,15 +342,15 @@ impl Readers {
         }
     }
 
-    /// Looks at a slice of the readers for some that were ended on another channel, and no longer counts these as live. Returns
-    /// whether there was one. The next call looks at the next slice.
+    /// Searches a slice of the readers for those that were ended on another channel, and no longer counts these as
+    /// live. Returns whether it found one. The next call searches the next slice.
     pub(crate) fn find_ended(&mut self) -> bool {
-        // Of more than sixteen million readers, the others are not looked at.
+        // With more than sixteen million readers, the readers beyond those are not searched.
         let (from, count) = (u32::from(self.looked) * SLICE as u32, self.numbers.min(SLICE as u32));
         self.looked = self.looked.wrapping_add(1);
         let mut found = false;
         for n in 0..count {
-            // A slice that reaches the end begins again.
+            // A slice that reaches the end continues at the beginning.
             let id = ReaderId::of((from + n) % self.numbers);
             let reader = self.all.get(id.key()).filter(|reader| reader.generation == self.generation);
             let reader = reader.filter(|reader| reader.ending.is_none());
@@ -370,7 +377,8 @@ impl Clients {
         self.by_lane.get_mut(&lane).expect("it was inserted right above")
     }
 
-    /// A reader of a client is gone, an ended one or not; with the last of them the client is.
+    /// Counts a reader of a client as gone. `ended` says whether it had been ended. Removes the client with its last
+    /// reader.
     fn gone(&mut self, lane: LaneId, ended: bool) {
         let Some(client) = self.by_lane.get_mut(&lane) else { return };
         client.ended -= u32::from(ended);
@@ -392,7 +400,7 @@ mod tests {
     use super::{super::seats::Seats, *};
     use crate::log::BROADCAST;
 
-    /// Readers of a client, that are in, oldest first.
+    /// Adds settled readers of one client. Returns them oldest first.
     fn of_client(readers: &mut Readers, seats: &Arc<Seats>, count: usize) -> Vec<ReaderId> {
         let enter = |_| {
             let seat = seats.take().unwrap();
@@ -406,7 +414,7 @@ mod tests {
         readers.clients_before(usize::MAX).1.collect()
     }
 
-    /// Replaces the older readers of a reader's client. Returns in how many slices.
+    /// Replaces the older readers of a reader's client. Returns how many slices that took.
     fn slices_of_replace(readers: &mut Readers, id: ReaderId) -> usize {
         let (mut from, mut slices) = (None, 0);
         loop {
@@ -422,12 +430,13 @@ mod tests {
     fn readers_that_stay_count_in_a_slice_too() {
         let (mut readers, seats) = (Readers::default(), Arc::new(Seats::new(10_000)));
         let all = of_client(&mut readers, &seats, 3 * SLICE);
-        // All but one are newer.
+        // All readers but one are newer.
         assert_eq!(slices_of_replace(&mut readers, all[1]), 3);
         assert_eq!((readers.live(), readers.ending(all[0])), (3 * SLICE - 1, Some(EndReason::Replaced)));
         let mut from = None;
         drop(readers.replace(all[1], &mut from));
-        // One that has left meanwhile, to whose place another may have come, is no place to go on from.
+        // The reader at that place has left, and another may have taken the place, so the search cannot continue
+        // there.
         readers.remove(from.unwrap());
         readers.insert(None, seats.take().unwrap());
         drop(readers.replace(all[1], &mut from));

@@ -1,4 +1,4 @@
-//! Deciding anew about a reader that is connected: how the decision goes on.
+//! Runs a new decision about a reader that is connected.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -8,10 +8,10 @@ use std::{
 use super::grant::{Deciding, Recheck, Verdict};
 use crate::sync::Mutex;
 
-/// The access of a reader about which can be decided anew.
+/// The access of a reader whose access can be decided anew.
 pub(crate) struct Access {
     recheck: Recheck,
-    /// The decision that is under way. It is only reached through `&mut`: the lock makes it `Sync`.
+    /// The current decision. It is only reached through `&mut`; the lock makes it `Sync`.
     deciding: Option<Mutex<Deciding>>,
 }
 
@@ -20,7 +20,7 @@ impl Access {
         Self { recheck, deciding: None }
     }
 
-    /// Goes on with the decision, and begins one if none is under way. A panic is a failure.
+    /// Continues the decision, or begins one if there is none. A panic counts as a failure.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Verdict> {
         // Unwind safety: after a panic, the future is dropped, and the closure belongs to the application.
         let decided = catch_unwind(AssertUnwindSafe(|| {

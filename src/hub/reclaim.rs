@@ -10,14 +10,14 @@ use crate::{
     trace::debug,
 };
 
-/// By what part of the limit a hub may be above it while its oldest events are evicted a slice at a time. A call that finds it
-/// further above evicts more than a slice.
+/// While the hub evicts its oldest events a slice at a time, it may exceed its limit by one part in this many. A call
+/// that finds it further above the limit evicts more than a slice.
 const SLACK: usize = 32;
 
 impl Hub {
-    /// If the hub takes more than it may: evicts a slice of the oldest events of the channels whose turn it is. Returns whether there
-    /// is more to evict. Beyond the [slack](SLACK), one call evicts about what has come since the one before, at most `bytes`, so
-    /// that each publisher pays for its own events.
+    /// Evicts a slice of the oldest events of the channels whose turn it is, if the hub takes more than it may.
+    /// Returns whether there is more to evict. Beyond the [slack](SLACK), one call evicts about as much as was added
+    /// since the previous call, at most `bytes`, so that each publisher pays for its own events.
     pub(super) fn reclaim(&self, bytes: usize) -> bool {
         let max = self.settings.limits.hub_bytes;
         let excess = || self.ledger.tally.all().saturating_sub(max);
@@ -25,8 +25,8 @@ impl Hub {
             return false;
         }
         debug!("the hub is full", bytes = self.ledger.tally.all(), channels = self.registry.len());
-        // Enough to free a run of the smallest events, of which half have to go for that; and what more these events take, if that
-        // does not fit into the slack. What is beyond that others have added, and evict.
+        // Enough to free a run of the smallest events, half of which have to go for that, plus the part of `bytes`
+        // that does not fit into the slack. Other publishers have added the rest, and evict it.
         let beyond = excess().saturating_sub(max / SLACK);
         let mut most = 8 * log::SLICE + beyond.min(bytes) / log::LEAST;
         while excess() > 0
@@ -50,7 +50,7 @@ impl Hub {
         most == 0 && excess() > 0
     }
 
-    /// Frees what was forgotten, where no lock is held.
+    /// Frees what was forgotten. The caller must not hold a lock.
     pub(crate) fn free(&self, remains: impl IntoIterator<Item = Box<Remains>>) {
         for mut remains in remains {
             in_slices(move || remains.free_some(log::SLICE));
@@ -58,7 +58,8 @@ impl Hub {
     }
 }
 
-/// Evicts events as long as they are to go, at most so many, until so many bytes are given back. Says how many.
+/// Evicts events as long as `is_to_go` returns `true`, at most `most`, until `bytes` are given back. Returns how many
+/// it has evicted.
 fn evict(
     shared: &Shared,
     state: &mut Locked<'_>,

@@ -1,4 +1,4 @@
-//! The channels that there are, by name, in shards.
+//! The channels of the hub by name, in shards.
 
 use std::{
     borrow::Borrow,
@@ -13,9 +13,9 @@ use crate::{
     wire::name::ChannelName,
 };
 
-/// So many shards, each with a lock of its own. They are many, so that one that grows or is listed does not hold its lock for
-/// long: with 100,000 channels there are some 400 in a shard.
-/// One under loom, whose runs have to repeat: the hasher is random.
+/// The number of shards, each with its own lock. There are many, so that a shard that grows or is listed holds its
+/// lock only briefly: with 100,000 channels, a shard has about 400. Under loom there is one, because its runs have to
+/// repeat and the hasher is random.
 pub(crate) const SHARDS: usize = if cfg!(loom) { 1 } else { 256 };
 
 /// A channel, found by its name.
@@ -43,11 +43,11 @@ impl Eq for Named {}
 
 type Shard = Table<Named, ()>;
 
-/// Lock order: a shard, then a channel in it, then the tombstones of dropped channels, or the ledger.
+/// Lock order: a shard, then a channel in it, then the tombstones of dropped channels or the ledger.
 pub(crate) struct Registry {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
-    /// It knows how many channels there are.
+    /// Counts the channels.
     tally: Arc<Tally>,
 }
 
@@ -64,7 +64,7 @@ impl Registry {
         lock(self.shard(name)).get_key(name.as_str()).map(|found| found.0.clone())
     }
 
-    /// Changes a shard, with what it takes from the allocator.
+    /// Changes a shard, and counts what it takes from the allocator.
     fn resize<T>(&self, shard: &mut Shard, work: impl FnOnce(&mut Shard) -> T) -> T {
         let before = shard.footprint();
         let done = work(shard);
@@ -72,7 +72,7 @@ impl Registry {
         done
     }
 
-    /// The channel of that name, made if there is none and there may be one more.
+    /// Returns the channel of that name. Makes it if there is none. Returns `None` if there may be no more channels.
     pub(crate) fn get_or_insert(
         &self,
         name: &ChannelName,
@@ -92,7 +92,8 @@ impl Registry {
         Some(shared)
     }
 
-    /// Takes `shared` out if `condition` holds, which is asked with its shard locked: nobody finds it in between.
+    /// Removes `shared` if `condition` holds. The shard is locked while `condition` runs, so nobody finds the channel
+    /// in between.
     pub(crate) fn remove_if(&self, shared: &Arc<Shared>, condition: impl FnOnce() -> bool) {
         let mut shard = lock(self.shard(&shared.name));
         let name = shared.name.as_str();
@@ -102,7 +103,8 @@ impl Registry {
         }
     }
 
-    /// Does `work` if there is no channel of that name, with its shard locked: there is none until it is done.
+    /// Does `work` if there is no channel of that name, and returns whether there was none. The shard stays locked, so
+    /// that no channel of that name appears before the work is done.
     pub(crate) fn if_absent(&self, name: &ChannelName, work: impl FnOnce()) -> bool {
         let shard = lock(self.shard(name));
         let absent = shard.get_key(name.as_str()).is_none();
@@ -112,18 +114,18 @@ impl Registry {
         absent
     }
 
-    /// The channels of one shard, as they are now.
+    /// Returns the channels that one shard has now.
     pub(crate) fn in_shard(&self, shard: usize) -> Vec<Arc<Shared>> {
         lock(&self.shards[shard % SHARDS]).iter().map(|(named, ())| named.0.clone()).collect()
     }
 
-    /// All channels, shard by shard; one that comes meanwhile may be missing.
+    /// Iterates over all channels, shard by shard. A channel that comes in the meantime may be missing.
     pub(crate) fn all(&self) -> impl Iterator<Item = Arc<Shared>> {
         (0..SHARDS).flat_map(|shard| self.in_shard(shard))
     }
 
     fn shard(&self, name: &ChannelName) -> &Mutex<Shard> {
-        // Lossless: a remainder below the number of shards.
+        // Lossless, because the remainder is below the number of shards.
         &self.shards[(self.hasher.hash_one(name) % SHARDS as u64) as usize]
     }
 }

@@ -1,8 +1,9 @@
 //! The seats of a hub: how many subscriptions it has, and which of them are over.
 //!
-//! A subscription takes a seat when it is opened and gives it back as soon as it ends, whether it reads its end or somebody
-//! else ends it: a client that does not read keeps no other out. Until it is dropped it *lingers*, which takes memory but no
-//! seat. With as many lingering as there are seats, nobody is let in.
+//! A subscription takes a seat when it is opened and gives it back as soon as it ends, whether it reads its end or
+//! something else ends it. A client that does not read therefore keeps no other client out. Until it is dropped, an
+//! ended subscription *lingers*: it takes memory but no seat. All subscriptions together, lingering ones included, may
+//! be no more than twice the number of seats.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,46 +14,48 @@ use crate::{
     wire::{name::ConnectionId, notice::EndReason},
 };
 
-/// The seats that there are.
+/// All seats of a hub.
 pub(crate) struct Seats {
     max: u32,
-    /// How many subscriptions there are, and in the upper half how many of them are over.
+    /// The number of subscriptions and, in the upper half, the number of those that are over.
     counts: AtomicU64,
-    /// The number that was given out last. Locked until the seat has it: whoever has a higher number sees it.
+    /// The number that was given out last. Locked until the seat has stored its number, so that a seat with a higher
+    /// number sees it.
     last_number: Mutex<u64>,
-    /// Set before the readers are told: who publishes or opens under a channel's lock and finds it unset is told later.
+    /// Set before the readers are told. A caller that publishes or opens under a channel's lock and finds it unset is
+    /// told later.
     shutting_down: AtomicBool,
-    /// The last subscription of a hub that shuts down is gone.
+    /// Notified when the last subscription of a hub that shuts down is gone.
     emptied: Notify,
 }
 
 const ONE: u64 = 1;
 const ONE_OVER: u64 = 1 << 32;
 
-/// The seat of one subscription. Its readers share it in all channels.
+/// The seat of one subscription, shared by its readers in all channels.
 pub(crate) struct Seat {
     seats: Arc<Seats>,
-    /// Grows from one subscription of the hub to the next. 0 as long as this one may still be refused.
+    /// Grows from one subscription of the hub to the next. 0 as long as this subscription may still be refused.
     number: AtomicU64,
-    /// Why it is over, once it is: what came first.
+    /// Why the subscription is over, once it is. The first reason counts.
     ended: OnceLock<EndReason>,
-    /// The id that its connection announced. Boxed, because few do.
+    /// The id that the connection announced. Boxed, because few connections announce one.
     connection: Option<Box<ConnectionId>>,
-    /// Whether its access can be decided anew, and has to be.
+    /// Whether the subscription's access can be decided anew, and whether it has to be.
     access: AtomicU8,
 }
 
-/// Its access can't be decided anew.
+/// The access can't be decided anew.
 const FIXED: u8 = 0;
-/// It can.
+/// The access can be decided anew.
 const OPEN: u8 = 1;
-/// It has to.
+/// The access has to be decided anew.
 const CALLED: u8 = 2;
 
 impl Seats {
     pub(crate) fn new(max: usize) -> Self {
         Self {
-            // More would not fit in memory.
+            // More subscriptions would not fit in memory.
             max: u32::try_from(max).unwrap_or(u32::MAX / 2).min(u32::MAX / 2),
             counts: AtomicU64::new(0),
             last_number: Mutex::new(0),
@@ -61,13 +64,14 @@ impl Seats {
         }
     }
 
-    /// A seat for one more subscription, if there is one, and not as many linger as there are seats.
+    /// Takes a seat for one more subscription. Returns `None` if there is none left, or if too many subscriptions
+    /// linger.
     #[cfg(test)]
     pub(crate) fn take(self: &Arc<Self>) -> Option<Arc<Seat>> {
         self.take_for(None)
     }
 
-    /// A seat for a subscription whose connection may have announced an id.
+    /// Takes a seat for a subscription whose connection may have announced an id.
     pub(crate) fn take_for(self: &Arc<Self>, connection: Option<ConnectionId>) -> Option<Arc<Seat>> {
         let one_more = |counts| {
             let (taken, lingering) = split(counts);
@@ -79,7 +83,7 @@ impl Seats {
         Some(Arc::new(Seat { seats: self.clone(), number, ended, connection, access }))
     }
 
-    /// How many subscriptions there are that are not over, and how many that are.
+    /// Returns how many subscriptions are not over, and how many are.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let (taken, lingering) = split(self.counts.load(Ordering::SeqCst));
         (taken as usize, lingering as usize)
@@ -109,46 +113,46 @@ impl Seats {
     }
 }
 
-/// The subscriptions that are not over, and those that are.
+/// Returns how many subscriptions are not over, and how many are.
 fn split(counts: u64) -> (u32, u32) {
-    // Lossless: the halves of the number.
+    // Lossless, because these are the halves of the number.
     let (all, over) = (counts as u32, (counts >> 32) as u32);
     (all - over, over)
 }
 
 impl Seat {
-    /// What it takes from the allocator, with the counts of those who share it. It counts in each channel.
+    /// What a seat takes from the allocator, with its reference counts. It counts in each channel.
     pub(crate) const FOOTPRINT: usize = size_of::<Self>() + 2 * size_of::<usize>();
 
-    /// Its subscription is in: nothing refuses it any more.
+    /// Marks the subscription as accepted: nothing refuses it any more.
     pub(crate) fn settle(&self) {
         let mut last = lock(&self.seats.last_number);
         *last += 1;
         self.number.store(*last, Ordering::Release);
     }
 
-    /// Whether its subscription is in, and came before that of `other`.
+    /// Returns whether the subscription was accepted before that of `other`.
     pub(crate) fn is_older_than(&self, other: &Seat) -> bool {
         let number = self.number.load(Ordering::Acquire);
         number > 0 && number < other.number.load(Ordering::Acquire)
     }
 
-    /// The id that its connection announced.
+    /// Returns the id that the connection announced.
     pub(crate) fn connection(&self) -> Option<&ConnectionId> {
         self.connection.as_deref()
     }
 
-    /// What that takes from the allocator.
+    /// Returns what the connection id takes from the allocator.
     pub(crate) fn footprint_of_connection(&self) -> usize {
         self.connection().map_or(0, |connection| size_of::<ConnectionId>() + connection.heap())
     }
 
-    /// The access of its subscription can be decided anew from now on.
+    /// Lets the subscription's access be decided anew from now on.
     pub(crate) fn open_access(&self) {
         self.access.store(OPEN, Ordering::Release);
     }
 
-    /// Asks its subscription to have its access decided anew. Returns `false` if that can't be done.
+    /// Asks the subscription to have its access decided anew. Returns `false` if that can't be done.
     pub(crate) fn call(&self) -> bool {
         self.has_open_access() && self.access.swap(CALLED, Ordering::AcqRel) != FIXED
     }
@@ -157,22 +161,22 @@ impl Seat {
         self.access.load(Ordering::Acquire) != FIXED
     }
 
-    /// Its subscription has been asked.
+    /// Returns whether the subscription was asked to have its access decided anew.
     pub(crate) fn is_called(&self) -> bool {
         self.access.load(Ordering::Acquire) == CALLED
     }
 
-    /// Its subscription is about to do what it was asked, if it was.
+    /// Answers the call for a new decision. Returns whether there was one.
     pub(crate) fn answer_call(&self) -> bool {
         self.is_called() && self.access.swap(OPEN, Ordering::AcqRel) == CALLED
     }
 
-    /// Why its subscription is over, if it is.
+    /// Returns why the subscription is over, if it is.
     pub(crate) fn ended(&self) -> Option<EndReason> {
         self.ended.get().copied()
     }
 
-    /// Its subscription is over. Gives the seat back.
+    /// Ends the subscription and gives the seat back.
     pub(crate) fn end(&self, reason: EndReason) {
         if self.ended.set(reason).is_ok() {
             self.seats.counts.fetch_add(ONE_OVER, Ordering::SeqCst);
@@ -184,7 +188,8 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let gone = if self.ended.get().is_some() { ONE + ONE_OVER } else { ONE };
         let before = self.seats.counts.fetch_sub(gone, Ordering::SeqCst);
-        // Either this sees the shutdown, or the shutdown sees this: both write one number and then read the other.
+        // Either this sees the shutdown, or the shutdown sees this, since both write one number and then read the
+        // other.
         if before == gone && self.seats.is_shutting_down() {
             self.seats.emptied.notify_waiters();
         }
@@ -221,7 +226,7 @@ mod tests {
             assert!(over.len() <= 4);
         }
         assert_eq!(seats.counts(), (0, 4));
-        // Whichever of them goes, another may come.
+        // No matter which of them goes, another may come.
         for last in [true, false] {
             drop(over.remove(if last { over.len() - 1 } else { 0 }));
             over.extend(seats.take());

@@ -13,17 +13,17 @@ pub struct Sent {
     pub id: EventId,
     /// The event's position in the log. If the event has no custom id, this is also its [`id`](Self::id).
     pub cursor: Cursor,
-    /// The number of connections in this process that the event is for: those that read the channel, or the client's
-    /// among them if the event is targeted. Each of them gets the event, or a gap if it is too slow. If the hub spans
+    /// The number of connections in this process that the event is for: those that read the channel or, for a targeted
+    /// event, the client's among them. Each of them gets the event, or a gap if it is too slow. If the hub spans
     /// several processes, [`Channel::presence`](crate::Channel::presence) tells you who reads in the others.
     pub reached: usize,
-    /// Whether an event with the same [idempotency key](crate::Event::idempotency_key) had been sent before. Then `id`
-    /// and `cursor` are those of that event, and no reader gets this one.
+    /// Whether an event with the same [idempotency key](crate::Event::idempotency_key) was sent before. If so, `id`
+    /// and `cursor` are those of the earlier event, and no reader gets this one.
     pub repeated: bool,
 }
 
 impl Sent {
-    /// Of an event at this cursor, with this custom id.
+    /// Creates the result for an event at this cursor, with this custom id.
     pub(crate) fn new(cursor: Cursor, custom: Option<CustomId>, reached: usize, repeated: bool) -> Self {
         Self { id: custom.map_or_else(|| cursor.into(), EventId::from), cursor, reached, repeated }
     }

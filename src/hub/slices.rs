@@ -1,7 +1,8 @@
-//! Long work in slices, so that no call waits for all of it.
+//! Does long work in slices, so that no call waits for all of it.
 
-/// Does a slice of some work, and leaves the rest to a task that yields between slices. Outside of a runtime all of it is done at
-/// once. `slice` says whether there is more; when the runtime shuts down it is dropped before it has done all.
+/// Does a slice of some work, and leaves the rest to a task that yields between slices. Outside a runtime, does all of
+/// it at once. `slice` returns whether there is more. A runtime that shuts down drops `slice` before it has done all
+/// the work.
 #[cfg(not(loom))]
 pub(crate) fn in_slices(mut slice: impl FnMut() -> bool + Send + 'static) {
     if !slice() {
@@ -33,7 +34,7 @@ mod tests {
 
     use super::*;
 
-    /// Work of three slices, and how many were done.
+    /// Returns work of three slices, and a counter of those that were done.
     fn work() -> (Arc<AtomicUsize>, impl FnMut() -> bool + Send + 'static) {
         let done = Arc::new(AtomicUsize::new(0));
         let counted = done.clone();

@@ -1,4 +1,4 @@
-//! What a channel's publishers and readers share: its log and its readers, under one lock.
+//! The state that a channel's publishers and readers share: its log and its readers, under one lock.
 
 mod beside;
 
@@ -27,11 +27,12 @@ use crate::{
     },
 };
 
-/// A channel, as its publishers and its readers share it.
+/// A channel, shared by its publishers and its readers.
 pub(crate) struct Shared {
     pub(crate) name: ChannelName,
     state: Mutex<State>,
-    /// Grows with each change, under the lock and before anything else: who finds it as it was has nothing new to see.
+    /// Grows with each change, under the lock and before anything else. A reader that finds it unchanged has nothing
+    /// new to see.
     version: AtomicU64,
     ledger: Arc<Ledger>,
 }
@@ -39,25 +40,27 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) log: Log,
     pub(crate) readers: Readers,
-    /// It is no longer in the registry: who finds it like this looks there again.
+    /// The channel is no longer in the registry. A caller that finds it in this state looks it up there again.
     pub(crate) dropped: bool,
-    /// Nothing was published to it for a while, as far as is known.
+    /// Nothing was published to the channel for a while, as far as is known.
     pub(crate) is_quiet: bool,
-    /// `None` if its log lives here and nobody waits for it to be unread, as for most channels in process.
+    /// `None` if the log lives here and nobody waits for the channel to be unread, as for most channels in process.
     beside: Option<Box<Beside>>,
-    /// What the hub knows of the memory that it takes, and which parts of that.
+    /// How much memory of this channel the hub has counted, and which parts it consists of.
     counted: usize,
     counted_parts: Parts,
-    /// Its turn among the channels that hold events.
+    /// The channel's turn among the channels that hold events.
     turn: Option<Turn>,
 }
 
-/// A channel's state under its lock. When that is released after a change, the hub knows what the channel takes.
+/// A channel's state under its lock. When the lock is released after a change, the hub learns how much memory the
+/// channel takes.
 pub(crate) struct Locked<'a> {
     state: MutexGuard<'a, State>,
     shared: &'a Shared,
     changed: bool,
-    /// Told to those who wait for it to be unread, once it is no longer locked: fields are dropped in their order.
+    /// Tells those that wait for the channel to be unread. Dropped after the lock is released, since fields are
+    /// dropped in order.
     tidings: Option<Tidings>,
 }
 
@@ -100,7 +103,7 @@ impl Shared {
         Self { name, state: Mutex::new(state), version: AtomicU64::new(1), ledger }
     }
 
-    /// Says what has changed of the memory that it takes, and of its oldest event.
+    /// Reports to the hub what has changed in the memory that the channel takes, and in its oldest event.
     fn settle(&self, state: &mut State) {
         self.find_turn(state);
         let (before, mut now) = (state.counted(), self.footprint(state));
@@ -109,7 +112,8 @@ impl Shared {
         }
         let tally = &self.ledger.tally;
         if now.marks > before.marks && tally.has_too_many_marks() && now.marks > tally.share_of_marks() {
-            // Of its own: those of others are no concern of what is remembered here. Two for each that came.
+            // A channel forgets only its own marks: those of others do not affect what is remembered here. It forgets
+            // two for each new one.
             state.log.forget_marks(2);
             now = self.footprint(state);
         }
@@ -117,10 +121,10 @@ impl Shared {
         (state.counted, state.counted_parts) = (now.all, Parts::of(now));
     }
 
-    /// Takes its turn among the channels that hold events.
+    /// Updates the channel's turn among the channels that hold events.
     fn find_turn(&self, state: &mut State) {
         let has_rank = state.turn.is_some_and(|turn| turn.rank == state.rank());
-        // In process events only get newer, and its turn may be that of an older one.
+        // In process events only get newer, and the turn may be that of an older event.
         if has_rank && !state.log.is_empty() && !state.dropped && state.coverage().is_none() {
             return;
         }
@@ -141,8 +145,8 @@ impl Shared {
         state.turn = oldest.map(|oldest| self.ledger.enter(rank, oldest, &self.name));
     }
 
-    /// If too much is remembered of clients in the hub, and more than its share here: forgets some of it, at most so many marks.
-    /// Says whether it did.
+    /// Forgets at most `most` marks, if the hub remembers too much of clients and this channel has more than its
+    /// share. Returns whether it forgot any.
     pub(crate) fn forget_marks(&self, state: &mut Locked<'_>, most: usize) -> bool {
         let tally = &self.ledger.tally;
         let too_many = tally.has_too_many_marks() && state.log.footprint_of_marks() > tally.share_of_marks();
@@ -152,14 +156,14 @@ impl Shared {
         too_many
     }
 
-    /// Takes its turn anew, by the oldest event that it has now.
+    /// Renews the channel's turn, by the oldest event that it has now.
     pub(crate) fn renew_turn(&self, state: &mut Locked<'_>) {
         let oldest = state.log.oldest();
         self.move_to(state, oldest);
     }
 
     fn footprint(&self, state: &State) -> Footprint {
-        // With the counts of those who share it.
+        // Includes the reference counts.
         let mut own = size_of::<Self>() + 2 * size_of::<usize>() + self.name.heap();
         own += state.turn.map_or(0, |_| Ledger::TURN);
         let mut early = 0;
@@ -172,41 +176,42 @@ impl Shared {
         Parts::of(Footprint { all, pinned, ..log }).in_all(all)
     }
 
-    /// Locks it for a change that its readers may have to know of: events come or go, a reader is to end.
+    /// Locks the channel for a change that its readers may have to know about: events come or go, or a reader is to
+    /// end.
     pub(crate) fn change(&self) -> Locked<'_> {
         let state = lock(&self.state);
         self.version.fetch_add(1, Ordering::AcqRel);
         Locked { state, shared: self, changed: true, tidings: None }
     }
 
-    /// Locks it for a look, and for what is a reader's own, such as that it parks. What memory that takes the hub knows with the
-    /// next change: most looks change nothing.
+    /// Locks the channel for a look, or for a change that concerns only one reader, such as parking. The hub counts
+    /// the memory that such a change takes with the next change, because most looks change nothing.
     pub(crate) fn look(&self) -> Locked<'_> {
         #[cfg(test)]
         work::LOOKS.with(|looks| looks.set(looks.get() + 1));
         Locked { state: lock(&self.state), shared: self, changed: false, tidings: None }
     }
 
-    /// Locks it for a reader that leaves, of which the others need not know.
+    /// Locks the channel for a reader that leaves. The other readers need not know about this.
     pub(crate) fn leave(&self) -> Locked<'_> {
         let mut state = self.look();
         state.changed = true;
         state
     }
 
-    /// A read of its log from elsewhere begins.
+    /// Records that a read of the log from elsewhere begins.
     pub(crate) fn is_loading(&self, progress: Progress) {
         if let Some(coverage) = self.look().coverage_mut() {
             (coverage.progress, coverage.early) = (Some(progress), Some(Box::default()));
         }
     }
 
-    /// So many ephemeral events were dropped for a reader that was behind.
+    /// Counts ephemeral events that were dropped for a reader that was behind.
     pub(crate) fn count_dropped(&self, events: u64) {
         self.ledger.dropped.add(events);
     }
 
-    /// After all of its readers were ended for good: gives back their seats, in slices.
+    /// Gives back the seats of all readers, in slices. Called after all of them were ended for good.
     pub(crate) fn give_seats_back(self: &Arc<Self>) {
         let (shared, mut from) = (self.clone(), Some(0));
         in_slices(move || {
@@ -215,22 +220,22 @@ impl Shared {
         });
     }
 
-    /// The clients that are connected, and how often; and how many connections are no client's. It is looked up in slices: a
-    /// client that comes or goes meanwhile may be counted or not.
+    /// Returns the connected clients with the number of connections of each, and the number of connections without a
+    /// client. The lookup runs in slices: a client that comes or goes in the meantime may or may not be counted.
     pub(crate) fn clients(&self) -> (HashMap<ClientId, usize>, usize) {
         let mut present = Present::default();
         while self.look_for_more(&mut present) {}
         (present.clients, present.nameless)
     }
 
-    /// Who is connected: each client, and `None` for those without one, and how often.
+    /// Returns the number of connections of each client, with `None` for connections without a client.
     pub(crate) fn present(&self) -> Connected {
         let mut present = Present::default();
         while self.look_for_more(&mut present) {}
         present.into_connected()
     }
 
-    /// Looks up another slice of who is connected. Returns whether there is more.
+    /// Looks up the next slice of the connected clients. Returns whether there is more.
     pub(crate) fn look_for_more(&self, present: &mut Present) -> bool {
         let state = self.look();
         let (from, slice) = state.readers.clients_before(present.end.unwrap_or(usize::MAX));
@@ -239,7 +244,7 @@ impl Shared {
         from > 0
     }
 
-    /// Never 0.
+    /// Returns the version of the channel. It is never 0.
     pub(crate) fn version(&self) -> u64 {
         #[cfg(test)]
         work::VERSIONS.with(|versions| versions.set(versions.get() + 1));
@@ -247,7 +252,7 @@ impl Shared {
     }
 }
 
-/// Who is connected to a channel, as far as that was looked up.
+/// The connections to a channel, as far as they were looked up.
 #[derive(Default)]
 pub(crate) struct Present {
     clients: HashMap<ClientId, usize>,
@@ -257,7 +262,7 @@ pub(crate) struct Present {
 }
 
 impl Present {
-    /// Each client, and `None` for connections without one, and how often.
+    /// Returns the number of connections of each client, with `None` for connections without a client.
     pub(crate) fn into_connected(self) -> Connected {
         let named = self.clients.into_iter().map(|(client, connections)| (Some(client), connections));
         named.chain((self.nameless > 0).then_some((None, self.nameless))).collect()
@@ -276,7 +281,7 @@ impl State {
         self.counted_parts.in_all(self.counted)
     }
 
-    /// Whether it is in progress, which matters to a hub that is full.
+    /// Returns the rank of the channel: whether it is in progress, which matters to a full hub.
     fn rank(&self) -> Rank {
         match self.log.is_finished() {
             true => Rank::Finished,
@@ -285,32 +290,34 @@ impl State {
         }
     }
 
-    /// What the hub knows of the memory that it takes, and what it has come to since.
+    /// Returns how much less memory the channel takes now than the hub has counted.
     pub(crate) fn released(&self, shared: &Shared) -> usize {
         self.counted.saturating_sub(shared.footprint(self).all)
     }
 
-    /// Nobody reads it or waits for that, and nothing is held but elsewhere: there is nothing to keep it for but its tombstone.
+    /// Returns whether the channel is idle: nobody reads it or waits for it to be unread, and it holds no events, or
+    /// its log lives elsewhere. An idle channel is worth no more than its tombstone.
     pub(crate) fn is_idle(&self) -> bool {
         self.readers.len() == 0 && self.vigil().is_none() && (self.coverage().is_some() || self.log.is_empty())
     }
 
-    /// Marks it as dropped and says what is to be remembered of it.
+    /// Marks the channel as dropped. Returns what is to be remembered of it, and what remains to be freed.
     pub(crate) fn bury(&mut self) -> (Tombstone, Option<Box<Remains>>) {
         self.dropped = true;
         self.log.bury()
     }
 }
 
-/// How much the readers of this thread have done so far: what reading costs is tested by this, and not by time.
+/// The work that the readers of this thread have done so far. Tests measure the cost of reading by this, and not by
+/// time.
 #[cfg(test)]
 pub(crate) mod work {
     use std::cell::Cell;
 
     std::thread_local! {
-        /// Locks that were taken for a look.
+        /// The number of locks that were taken for a look.
         pub(crate) static LOOKS: Cell<usize> = const { Cell::new(0) };
-        /// Versions that were read.
+        /// The number of versions that were read.
         pub(crate) static VERSIONS: Cell<usize> = const { Cell::new(0) };
     }
 }

@@ -1,4 +1,4 @@
-//! A reader's live position: reading what is after its cursor, telling it what it missed, ending it.
+//! The live position of a reader: it reads what comes after the cursor, reports what the reader missed, and ends.
 
 mod access;
 mod anew;
@@ -42,7 +42,7 @@ pub(crate) use self::run::{Run, Turn};
 pub enum Delivery {
     /// An event.
     Event(EncodedEvent),
-    /// Events before the next one may be lost.
+    /// Events before the next one may have been lost.
     Gap(Gap),
 }
 
@@ -50,24 +50,25 @@ pub enum Delivery {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Resumed {
-    /// The reader had no last event id, and starts as the options [say](crate::OpenOptions::start).
+    /// The reader had no last event id. It starts where the options [say](crate::OpenOptions::start).
     Fresh,
-    /// The reader goes on after its last event id, and has missed nothing.
+    /// The reader continues after its last event id and has missed nothing.
     Exact,
-    /// The reader may have missed events, and first gets a [`Gap`]. A reader without an id can be told only if it wants the
-    /// [whole](crate::Start::Whole) channel.
+    /// The reader may have missed events, and gets a [`Gap`] first. A reader without an id gets one only if it asked
+    /// for the [whole](crate::Start::Whole) channel.
     Gap(GapReason),
 }
 
-/// One reader's live position on one or more channels: a [`Stream`] of what is published to them, in publish order.
+/// The live position of one reader on one or more channels: a [`Stream`] of the events published to them, in publish
+/// order.
 ///
-/// It becomes an HTTP body with [`SseBody::from`](crate::SseBody), so that any handler can answer with a stream. It holds
-/// a cursor, and no events of its own: a reader that is not polled costs nothing but its place. When events are evicted
-/// before it read them, it gets a [`Gap`]. The stream ends when the subscription does, and
-/// [`end_reason`](Self::end_reason) says why; dropped, it frees its place at once.
+/// [`SseBody::from`](crate::SseBody) turns it into an HTTP body, so that any handler can answer with a stream. A
+/// subscription holds a cursor and no events of its own, so a reader that is not polled costs only its place. If
+/// events are evicted before the reader has read them, it gets a [`Gap`]. The stream ends when the subscription ends,
+/// and [`end_reason`](Self::end_reason) returns why. Dropping the subscription frees its place at once.
 ///
-/// Reading takes part in tokio's [cooperative scheduling](tokio::task::coop): a task that reads a long history in a loop
-/// yields now and then.
+/// Reading takes part in tokio's [cooperative scheduling](tokio::task::coop): a task that reads a long history in a
+/// loop yields now and then.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -92,30 +93,30 @@ pub enum Resumed {
 pub struct Subscription {
     hub: Arc<Hub>,
     seat: Arc<Seat>,
-    /// Its place in each channel; none once it has ended.
+    /// The reader's place in each channel. Empty once the subscription has ended.
     positions: Positions,
-    /// Everything up to here was delivered, or is lost and was told.
+    /// Everything up to and including this offset was delivered, or was lost and reported to the reader.
     cursor: Offset,
-    /// In which the cursor means something.
+    /// The epoch that the cursor belongs to.
     epoch: Epoch,
     /// A gap to deliver before anything else.
     gap: Option<Box<Gap>>,
-    /// What it found when it was opened.
+    /// What the subscription found when it was opened.
     resumed: Resumed,
     expires: Expiry,
-    /// As whom it is parked in the channels that are level.
+    /// The waker that is parked in the channels that have nothing to read.
     parked_as: Option<Waker>,
     end: Option<EndReason>,
 }
 
 impl Subscription {
-    /// Where it stands: everything up to and with this was delivered, or is lost and was told.
+    /// Returns the cursor: everything up to and including it was delivered, or was lost and reported to the reader.
     pub fn cursor(&self) -> Cursor {
         Cursor { epoch: self.epoch, offset: self.cursor }
     }
 
-    /// What it found when it was opened: whether it is a fresh reader, resumes exactly, or has missed something. It says so
-    /// before the first poll, and does not change.
+    /// Returns what the subscription found when it was opened: whether the reader is new, resumes exactly, or has
+    /// missed something. The value is known before the first poll and does not change.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -132,12 +133,12 @@ impl Subscription {
         self.resumed
     }
 
-    /// Why it ended, once it has.
+    /// Returns why the subscription ended, or `None` if it has not ended.
     pub fn end_reason(&self) -> Option<EndReason> {
         self.end
     }
 
-    /// The next bytes for the wire: one or several whole events, or the lines that end the stream.
+    /// Returns the next bytes for the wire: one or more whole events, or the lines that end the stream.
     pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.end.is_some() {
             return Poll::Ready(None);
@@ -156,7 +157,8 @@ impl Subscription {
         })
     }
 
-    /// Nothing has come since all was read, and it is parked as the one who asks; also once it has ended. Asks no lock.
+    /// Returns `true` if the reader has read everything, nothing has arrived since, and the waker of `cx` is the one
+    /// that is parked. Also returns `true` once the subscription has ended. Takes no lock.
     pub(crate) fn is_level(&self, cx: &Context<'_>) -> bool {
         self.gap.is_none() && self.is_parked_as(cx.waker()) && self.positions.are_level()
     }
@@ -174,9 +176,10 @@ impl Subscription {
         }
     }
 
-    /// Goes on right before the first event that is held after `after`, which it gives; what is missing is told by this.
+    /// Moves the cursor right before the first held event after `after`, and returns the offset of that event. Marks
+    /// what is missing as reported to the reader.
     fn skip_to_held(&mut self, after: Offset) -> Option<Offset> {
-        // Asked first: what comes meanwhile is held by the time it is looked for.
+        // Read this first: an event that arrives in the meantime is held by the time the search below runs.
         let whole = self.positions.whole_up_to(self.hub());
         self.positions.tell_missed();
         let first = self.positions.first_after(after);
@@ -185,7 +188,7 @@ impl Subscription {
         first
     }
 
-    /// Goes on after what was lost.
+    /// Moves on past the events that were lost.
     fn lag(&mut self) -> Gap {
         let first = self.skip_to_held(self.cursor);
         let counters = &self.hub().counters;
@@ -201,12 +204,12 @@ impl Subscription {
         self.leave();
     }
 
-    /// Gives its places back.
+    /// Gives the places back.
     fn leave(&mut self) {
         self.positions.leave(&self.hub);
     }
 
-    /// The last bytes for one that ended so, if there is something to tell it.
+    /// Returns the last bytes for a reader that ended for `reason`, if there is something to tell it.
     fn farewell(&self, reason: EndReason) -> Option<Bytes> {
         match reason {
             EndReason::Shutdown | EndReason::Reauthorize => {
@@ -214,27 +217,27 @@ impl Subscription {
                 write_retry(&mut retry, self.hub().reconnect_after());
                 Some(retry.into())
             }
-            // The hub will not be there to answer a reconnect with a 204.
+            // The hub will be gone by the time the reader reconnects, so it cannot answer with a 204.
             EndReason::Finished if self.hub().is_shutting_down() => Some(notice::completed(self.cursor())),
             _ => reason.goodbye(self.cursor()),
         }
     }
 
     fn poll_found(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
-        // First, since it may change when it expires.
+        // This comes first because it may change when the subscription expires.
         let access = self.poll_access(cx);
         if self.expires.poll(cx).is_ready() {
             return Poll::Ready(Found::End(EndReason::Expired));
         }
-        // Ended on one of its channels, it ends on all, whatever is left.
+        // A subscription that ended on one of its channels ends on all of them, even if there are events left to read.
         if let Some(reason) = self.seat.ended() {
             return Poll::Ready(Found::End(reason));
         }
         if let Some(reason) = ready!(access) {
             return Poll::Ready(Found::End(reason));
         }
-        // Takes part in tokio's cooperative scheduling, as tokio's own channels do: a reader that always finds something still
-        // lets the other tasks of its thread run.
+        // Takes part in tokio's cooperative scheduling, as tokio's own channels do, so that a reader that always finds
+        // something still lets the other tasks of its thread run.
         let budget = ready!(poll_proceed(cx));
         if !self.is_parked_as(cx.waker()) {
             self.parked_as = Some(cx.waker().clone());
@@ -242,10 +245,10 @@ impl Subscription {
         }
         let found = self.poll_positions(cx, limit);
         if found.is_pending() {
-            // Once it is parked: what it waits for is brought to it.
+            // This comes after the reader has parked, so that the events it waits for wake it.
             self.hub().elsewhere.iter().for_each(|elsewhere| elsewhere.waits());
             if self.seat.is_called() {
-                // It was called between the look at that and the lock under which it parked.
+                // The call came after the check in `poll_access` and before the reader parked.
                 cx.waker().wake_by_ref();
             }
         } else {
@@ -263,7 +266,7 @@ impl Subscription {
         }
     }
 
-    /// On several channels. Reads again if something has come to one of them by the time it was looked for in all.
+    /// Polls several channels. Reads again if an event arrived in one of them while the others were searched.
     fn poll_many(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
         let cursor = self.cursor();
         loop {
@@ -276,12 +279,12 @@ impl Subscription {
                 Left::Another => return self.poll_anew(cx),
                 Left::More => {}
             }
-            // What is beyond the hub's last offset is not to be read yet.
+            // The reader must not read events beyond the hub's last offset yet.
             if let Some(elsewhere) = &self.hub.elsewhere
                 && several.wait(&**elsewhere, cx)
             {
                 let found = several.read(&self.hub, cursor, cx, limit);
-                // The last offset may never get there. What is left is for when the reader reconnects.
+                // The last offset may never get that far. The reader gets the remaining events when it reconnects.
                 let ended = || self.hub.is_shutting_down().then_some(Found::End(EndReason::Shutdown));
                 return found.or_else(ended).map_or(Poll::Pending, Poll::Ready);
             }
@@ -293,9 +296,9 @@ impl Subscription {
     }
 }
 
-/// For `open`.
+/// Methods that `open` uses.
 impl Subscription {
-    /// A reader without a place yet. What it is given, it gives back when it is dropped.
+    /// Creates a reader that has no place yet. The places it gets are given back when it is dropped.
     pub(crate) fn new(hub: Arc<Hub>, seat: Arc<Seat>, expires: Option<Instant>) -> Self {
         Self {
             hub,
@@ -315,8 +318,8 @@ impl Subscription {
         &mut self.positions
     }
 
-    /// Nothing refuses it any more. If it replaces its client's older connections, they end. Of two that come at once the newer
-    /// stays, on every channel.
+    /// Marks the subscription as accepted: nothing refuses it any more. If `replace` is set, the older connections of
+    /// its client end. If two arrive at once, the newer one stays, on every channel.
     pub(crate) fn settle(&self, replace: bool) {
         self.seat.settle();
         if replace {
@@ -417,7 +420,7 @@ mod tests {
         for n in 0..100 {
             publish(&publisher, &format!("{n}"));
         }
-        // The first ones show that it is worth it to have it in one piece.
+        // The first readers show that it pays to build the chunk in one piece.
         readers.drain(..5).for_each(|mut reader| while !chunk(&mut reader).unwrap().is_empty() {});
         let chunks: Vec<_> = readers.iter_mut().map(|reader| chunk(reader).unwrap()).collect();
         assert!(chunks.iter().all(|chunk| chunk.as_ptr() == chunks[0].as_ptr()));
@@ -471,7 +474,7 @@ mod tests {
         assert!((2_000..=4_000).contains(&millis), "within the spread");
         assert_eq!(chunk(&mut reader), None);
 
-        // No hub is left to tell a reader that comes back that it has everything.
+        // No hub is left to tell a reader that reconnects that it already has everything.
         let publisher = Publisher::new();
         let mut reader = open(&publisher);
         assert!(pin_ready(publisher.channel("a").finish(Event::text("last"))).is_ok());
@@ -482,7 +485,7 @@ mod tests {
         assert_eq!(chunk(&mut reader), None);
     }
 
-    /// A waker, and how often it was used.
+    /// Returns a waker and a counter of its wake-ups.
     fn counting() -> (Waker, Arc<AtomicUsize>) {
         struct Count(Arc<AtomicUsize>);
         impl std::task::Wake for Count {
@@ -565,7 +568,7 @@ mod tests {
         assert!(matches!(next(), Poll::Ready(None)));
     }
 
-    /// Polls once, within a runtime that has time.
+    /// Polls once, within a runtime that has a timer.
     fn pin_poll(future: impl Future) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let mut future = std::pin::pin!(future);

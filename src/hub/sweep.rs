@@ -1,41 +1,43 @@
-//! What has to be done to a hub now and then: evicting what is too old, dropping what is idle, making room.
+//! Periodic upkeep of a hub: evicting what is too old, dropping idle channels, making room.
 
 use std::{sync::Arc, time::Instant};
 
 use super::{engine::Hub, registry::SHARDS, state::Shared};
 use crate::{log, sync::Ordering};
 
-/// A call looks at this many channels at most, and a task between two yields at this many.
+/// The number of channels that one call looks at, at most. A task looks at [`SLICE_OF_TASK`] channels between two
+/// yields.
 const SLICE: usize = 64;
 const SLICE_OF_TASK: usize = 256;
-/// A call that looks for room looks at about this many.
+/// The approximate number of channels that a call looks at to find room.
 const SLICE_FOR_ROOM: usize = 1_024;
 
 impl Hub {
-    /// What has to be done now and then, done by those who publish and open. What is more than a slice is left to a task, or
-    /// outside of a runtime to the next calls.
+    /// Does the upkeep that is due. Publishing and opening call this. Work beyond one slice is left to a task or,
+    /// outside a runtime, to the next calls.
     pub(crate) fn maintain(self: &Arc<Self>, now: Instant) {
         if self.maintain_some(now) {
             self.sweep_in_background();
         }
     }
 
-    /// A slice of that. Says whether there is more to do.
+    /// Does one slice of the upkeep. Returns whether there is more to do.
     pub(crate) fn maintain_some(&self, now: Instant) -> bool {
         let more = self.reclaim(self.settings.limits.event_bytes);
         self.memory.forget_marks(log::SLICE);
         self.sweep_some(now, SLICE) || more
     }
 
-    /// Looks at the channels that are due, at no more than so many. Says whether there are more.
+    /// Looks at up to `most` of the channels that are due. Returns whether there are more.
     fn sweep_some(&self, now: Instant, most: usize) -> bool {
-        // Whoever holds it is at it.
+        // Another caller that holds the lock is already sweeping.
         let Ok(mut pending) = self.due.pending.try_lock() else { return false };
         let mut left = most;
         while left > 0 {
             left -= 1;
             match pending.pop() {
-                // One that is not done with is looked at again, after its publishers and readers. It counts for several.
+                // A channel that is not done is looked at again, after its publishers and readers had a chance to take
+                // its lock. It counts for several channels.
                 Some(channel) => {
                     if channel.upgrade().is_some_and(|shared| self.sweep_one(&shared, now)) {
                         pending.push(channel);
@@ -52,7 +54,7 @@ impl Hub {
         true
     }
 
-    /// Goes on in a task that yields between slices.
+    /// Continues in a task that yields between slices.
     #[cfg(not(loom))]
     fn sweep_in_background(self: &Arc<Self>) {
         use std::sync::Weak;
@@ -87,7 +89,7 @@ impl Hub {
         let _ = (SLICE_OF_TASK, &self.due.in_background);
     }
 
-    /// Evicts a slice of what is too old, and drops the channel if it is idle. Says whether there may be more.
+    /// Evicts a slice of what is too old, and drops the channel if it is idle. Returns whether there may be more.
     fn sweep_one(&self, shared: &Arc<Shared>, now: Instant) -> bool {
         let (evicted, forgot, idle) = {
             let mut state = shared.change();
@@ -102,7 +104,7 @@ impl Hub {
         forgot || evicted == log::SLICE as u64
     }
 
-    /// Makes room for another channel, if there are idle ones among those that it looks at.
+    /// Makes room for another channel, if some of the channels that it looks at are idle.
     pub(crate) fn make_room(&self, now: Instant) {
         if !self.due.is_room_due(now) {
             return;

@@ -10,7 +10,7 @@ use tokio::{
 use super::{engine::Hub, state::Shared};
 use crate::wire::name::ChannelName;
 
-/// One who waits.
+/// One task that waits.
 struct Watch<'a> {
     hub: &'a Hub,
     channel: Arc<Shared>,
@@ -18,7 +18,8 @@ struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// `None` if there may be no more channels. Then this one is not there, and nobody reads it.
+    /// Begins to wait. Returns `None` if there may be no more channels; the channel then does not exist, and nobody
+    /// reads it.
     fn begin(hub: &'a Hub, name: &ChannelName) -> Option<Self> {
         hub.with_channel(name, |shared, state| Self {
             hub,
@@ -27,13 +28,15 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// When the last reader left, if the channel is not read. The outer `None` if the channel is gone.
+    /// Returns when the last reader left, or `Some(None)` while the channel is read. Returns `None` if the channel is
+    /// gone.
     fn left(&self) -> Option<Option<Instant>> {
         let state = self.channel.look();
         state.vigil().filter(|_| !state.dropped).map(|vigil| vigil.left)
     }
 
-    /// Waits until nobody has read it for `after`, and not before `since`. Returns `false` if the channel is gone.
+    /// Waits until nobody has read the channel for `after`, counted from `since` at the earliest. Returns `false` if
+    /// the channel is gone.
     async fn wait(&self, since: Instant, after: Duration) -> bool {
         loop {
             let mut changed = pin!(self.changed.notified());
@@ -43,7 +46,7 @@ impl<'a> Watch<'a> {
                 changed.await;
                 continue;
             };
-            // A time that can't be reached is never.
+            // A time too far in the future never comes.
             let due = left.max(since).checked_add(after);
             match due {
                 Some(due) if due <= Instant::now() => return true,
@@ -67,13 +70,13 @@ impl Drop for Watch<'_> {
 }
 
 impl Hub {
-    /// Waits until nobody has read the channel for `after`, from now on.
+    /// Waits until nobody has read the channel for `after`, counted from now.
     pub(crate) async fn unread(&self, name: &ChannelName, after: Duration) {
         let mut since = Instant::now();
         loop {
             match Watch::begin(self, name) {
                 Some(watch) if watch.wait(since, after).await => return,
-                // It was closed, which ended its readers.
+                // The channel was closed, which ended its readers.
                 Some(_) => since = Instant::now(),
                 None => match since.checked_add(after).map(|due| due.saturating_duration_since(Instant::now())) {
                     Some(Duration::ZERO) => return,
@@ -84,5 +87,5 @@ impl Hub {
     }
 }
 
-/// How often to look for a channel for which there is no room.
+/// How often to retry for a channel for which there is no room.
 const RETRY: Duration = Duration::from_secs(1);

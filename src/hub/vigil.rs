@@ -1,19 +1,19 @@
-//! What a channel tells those who wait for it to be unread.
+//! Notifies the tasks that wait for a channel to be unread.
 
 use std::sync::Arc;
 
 use tokio::{sync::Notify, time::Instant};
 
-/// Since when a channel has not been read, and whom to tell. It keeps the channel.
+/// Since when a channel has not been read, and whom to notify. It keeps the channel from being dropped.
 pub(super) struct Vigil {
-    /// How many wait.
+    /// How many tasks wait.
     pub(super) waiting: usize,
-    /// When the last reader left, as far as this has seen; `None` while the channel is read.
+    /// When the last reader left, as far as this has seen. `None` while the channel is read.
     pub(super) left: Option<Instant>,
     pub(super) changed: Arc<Notify>,
 }
 
-/// Tells those who wait, when it is dropped: no lock may be held then.
+/// Notifies the tasks that wait when it is dropped. No lock may be held at that time.
 pub(super) struct Tidings(Arc<Notify>);
 
 impl Drop for Tidings {
@@ -30,7 +30,8 @@ impl Vigil {
         Self { waiting: 0, left: (live == 0).then(Instant::now), changed: Arc::default() }
     }
 
-    /// The channel has this many readers after a change, and may have been dropped by it.
+    /// Updates this after a change. `live` is how many readers the channel has now, and `dropped` whether the channel
+    /// was dropped.
     pub(super) fn see(&mut self, live: usize, dropped: bool) -> Option<Tidings> {
         let is_news = dropped || (live == 0) != self.left.is_some();
         if is_news {

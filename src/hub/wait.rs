@@ -1,11 +1,12 @@
 //! Waiting and waking: the readers of one channel that have nothing to read.
 //!
-//! A reader *parks* its waker under the lock under which it saw that there was nothing to read; a publisher takes wakers
-//! out under the same lock, and wakes them after it has let go of it. So no wake-up is lost, no waker's code runs under
-//! the lock, and a reader that was woken is not woken again before it has looked and parked anew.
+//! A reader *parks* its waker under the lock under which it saw that there was nothing to read. A publisher takes
+//! wakers out under the same lock, and wakes them after it has released the lock. Therefore no wake-up is lost, no
+//! waker's code runs under the lock, and a reader that was woken is not woken again before it has looked and parked
+//! again.
 //!
-//! To wake all is to take the whole set away, at the cost of one pointer however many they are. Places in a set that was
-//! taken mean nothing any more: each set has a generation, and a [`Ticket`] of another generation is void.
+//! Waking all readers takes the whole set away, which costs one pointer no matter how many there are. Places in a set
+//! that was taken are void: each set has a generation, and a [`Ticket`] of another generation means nothing.
 
 use std::task::Waker;
 
@@ -20,12 +21,12 @@ pub(crate) struct Waiters {
 /// A place among the parked readers, or none. Void as soon as its reader was woken.
 #[derive(Debug, Default)]
 pub(crate) struct Ticket {
-    /// Of no set if 0.
+    /// The generation of the set. 0 if the ticket has no place.
     generation: u64,
     key: u32,
 }
 
-/// Wakers to be woken when no lock is held any more. Dropped, it wakes too.
+/// Wakers to wake once no lock is held any more. Dropping it wakes them.
 #[derive(Default)]
 #[must_use = "the readers are woken when it is dropped, which must not happen under a lock"]
 pub(crate) struct Wakeups(Slab<Waker>);
@@ -37,14 +38,14 @@ impl Default for Waiters {
 }
 
 impl Waiters {
-    /// How many are parked.
+    /// Returns how many readers are parked.
     #[cfg(all(test, loom))]
     pub(crate) fn len(&self) -> usize {
         self.parked.len()
     }
 
-    /// Parks `waker` at the ticket's place, or a new one. Gives back the waker that it took the place of, to be dropped
-    /// when the lock is released.
+    /// Parks `waker` at the ticket's place, or at a new one. Returns the waker that it replaced, which must be dropped
+    /// after the lock is released.
     pub(crate) fn park(&mut self, ticket: &mut Ticket, waker: &Waker) -> Option<Waker> {
         if ticket.generation == self.generation
             && let Some(parked) = self.parked.get_mut(ticket.key)
@@ -55,18 +56,18 @@ impl Waiters {
         None
     }
 
-    /// Takes out the waker of one reader, if it is parked.
+    /// Takes out the waker of one reader, if the reader is parked.
     pub(crate) fn take(&mut self, ticket: &mut Ticket) -> Option<Waker> {
         let Ticket { generation, key } = std::mem::take(ticket);
         if generation == self.generation { self.parked.remove(key) } else { None }
     }
 
-    /// How many bytes they take from the allocator.
+    /// Returns how many bytes the waiters take from the allocator.
     pub(crate) fn footprint(&self) -> usize {
         self.parked.footprint()
     }
 
-    /// Gives back room that is more than `readers` will take.
+    /// Gives back room beyond what `readers` will take.
     pub(crate) fn give_back(&mut self, readers: usize) {
         self.parked.give_back(readers);
     }
@@ -74,7 +75,7 @@ impl Waiters {
     /// Takes all wakers out.
     pub(crate) fn take_all(&mut self) -> Slab<Waker> {
         self.generation += 1;
-        // Most of them will park again: in one allocation instead of one at each doubling.
+        // Most readers will park again. This makes one allocation instead of one at each doubling.
         let room = Slab::with_room_of(&self.parked);
         std::mem::replace(&mut self.parked, room)
     }
@@ -92,7 +93,7 @@ impl Wakeups {
     }
 }
 
-/// The publisher itself wakes this many; a task of its own wakes the rest.
+/// The number of readers that the publisher itself wakes. A separate task wakes the rest.
 const INLINE: usize = 64;
 
 impl Drop for Wakeups {
@@ -106,8 +107,8 @@ impl Drop for Wakeups {
     }
 }
 
-/// Wakes all of them, whichever panics. A waker is somebody else's code: that it panics is neither the publisher's fault nor
-/// a reason for the other readers to wait for the next event. The panic hook has reported it.
+/// Wakes all of them, even if a waker panics. A waker is foreign code: its panic is not the publisher's fault, and the
+/// other readers should not have to wait for the next event because of it. The panic hook has reported the panic.
 #[cfg(not(loom))]
 pub(crate) fn wake_each(wakers: impl IntoIterator<Item = Waker>) {
     use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -118,13 +119,13 @@ pub(crate) fn wake_each(wakers: impl IntoIterator<Item = Waker>) {
             waker.wake();
         }
     };
-    // Unwind safety: the iterator has let go of a waker before that is woken.
+    // Unwind safety: the iterator has given up a waker before that waker is woken.
     while catch_unwind(AssertUnwindSafe(&mut wake_rest)).is_err() {}
 }
 
 #[cfg(loom)]
 pub(crate) fn wake_each(wakers: impl IntoIterator<Item = Waker>) {
-    // loom reports what it finds by a panic.
+    // loom reports what it finds by panicking.
     wakers.into_iter().for_each(Waker::wake);
 }
 
@@ -134,25 +135,27 @@ pub(crate) fn wake_many(_: usize, wakers: impl Iterator<Item = Waker> + Send + '
     wake_each(wakers);
 }
 
-/// Wakes `number` tasks: a few at once, and many in a task that wakes them in slices, so that no publisher waits for ten thousand
-/// wake-ups. Outside of a runtime with several threads no task is sure to run, and the publisher wakes all of them.
+/// Wakes `number` tasks: a few at once, and the rest in a task that wakes them in slices, so that no publisher waits
+/// for ten thousand wake-ups. Outside a runtime with several threads no task is certain to run, so the publisher wakes
+/// all of them.
 #[cfg(not(loom))]
 pub(crate) fn wake_many(number: usize, mut wakers: impl Iterator<Item = Waker> + Send + 'static) {
     use tokio::runtime::{Handle, RuntimeFlavor};
 
     let many = number > INLINE;
-    // A current-thread runtime runs only while somebody drives it, and may not be driven again after this publish.
+    // A current-thread runtime runs only while it is driven, and may not be driven again after this publish.
     let runtime = Handle::try_current().ok().filter(|runtime| runtime.runtime_flavor() != RuntimeFlavor::CurrentThread);
     let Some(runtime) = runtime.filter(|_| many) else { return wake_each(wakers) };
     let few: Vec<_> = wakers.by_ref().take(INLINE).collect();
     runtime.spawn(Rest(wakers.peekable()).wake_in_slices());
-    // Other workers can't steal the task that a worker has scheduled last: it runs when this one yields, which may be never.
-    // So schedule another one after the task that matters; what is woken below need not be tasks of this runtime.
+    // Other workers can't steal the task that a worker has scheduled last: it runs when this task yields, which may be
+    // never. So schedule another task after the one that matters, because what is woken below need not be tasks of
+    // this runtime.
     runtime.spawn(std::future::ready(()));
     wake_each(few);
 }
 
-/// Wakers that are all woken in the end, even if a runtime that shuts down drops the task that has them.
+/// Wakers that are all woken in the end, even if a runtime that shuts down drops the task that holds them.
 #[cfg(not(loom))]
 struct Rest<I: Iterator<Item = Waker>>(std::iter::Peekable<I>);
 
@@ -206,7 +209,7 @@ mod tests {
         }
     }
 
-    /// So many that are to be woken, and how many were.
+    /// Returns the wake-ups of `n` parked readers, and a counter of those that were woken.
     fn parked(n: usize) -> (Wakeups, Arc<Count>) {
         let (mut waiters, count) = (Waiters::default(), Arc::new(Count::default()));
         for _ in 0..n {
@@ -215,7 +218,7 @@ mod tests {
         (Wakeups::of_all(waiters.take_all()), count)
     }
 
-    /// Runs on when nobody drives it.
+    /// Returns a runtime that keeps running while nothing drives it.
     fn runtime(threads: usize) -> Runtime {
         Builder::new_multi_thread().worker_threads(threads).build().unwrap()
     }
@@ -244,7 +247,7 @@ mod tests {
         let publishing = async {
             let (wakeups, count) = parked(1_000);
             drop(wakeups);
-            // Blocks its thread until the last of them is woken; the time only bounds a failing test.
+            // Blocks its thread until the last reader is woken. The time only bounds a failing test.
             let begun = std::time::Instant::now();
             while count.get() < 1_000 && begun.elapsed().as_secs() < 10 {
                 std::thread::yield_now();
@@ -305,7 +308,7 @@ mod tests {
         let (mut waiters, mut ticket) = (Waiters::default(), Ticket::default());
         assert!(waiters.take(&mut ticket).is_none());
         assert!(waiters.park(&mut ticket, &wakers[0]).is_none());
-        // By what they point to: of two clones it is not sure that they know each other.
+        // Compares what the wakers point to, because two clones may not know that they are equal.
         let is = |n: usize| {
             let data = wakers[n].data();
             move |waker: Waker| waker.data() == data

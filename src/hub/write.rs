@@ -1,5 +1,5 @@
-//! Publishing with a condition, or several events in one step. What most publishes are, one event without a condition, has a
-//! shorter way in `publish`.
+//! Publishes several events in one step, or on a condition. Most publishes are one event without a condition, which
+//! takes the shorter way in `publish`.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -33,26 +33,26 @@ pub(crate) struct Write {
     pub(crate) last: bool,
 }
 
-/// An event that is to be written.
+/// An event to be written.
 pub(crate) struct Planned {
     pub(crate) target: Option<ClientId>,
     pub(crate) draft: Draft,
     pub(crate) key: Option<IdempotencyKey>,
-    /// The place in the write of the first event with the same key, if this is another one.
+    /// The index in the write of the first event with the same key, if that is an earlier event.
     same_as: Option<usize>,
 }
 
 /// What becomes of an event.
 enum Place {
     New,
-    /// The hub has had an event with its key.
+    /// The hub has already had an event with this key.
     Repeated(First),
-    /// An event before it in the write has its key.
+    /// An earlier event in the write has this key.
     SameAs(usize),
 }
 
 impl Hub {
-    /// Encodes the events of a batch, if they are not too many or too large.
+    /// Encodes the events of a batch, unless they are too many or too large.
     pub(crate) fn plan(&self, batch: Batch, fence: Option<u64>) -> Result<Write, PublishError> {
         let Batch { events, expected, last, invalid } = batch;
         if let Some(invalid) = invalid {
@@ -80,7 +80,7 @@ impl Hub {
         Ok(Write { events: planned, fence, expected, last })
     }
 
-    /// Appends events in one step, and wakes who waits for them.
+    /// Appends events in one step, and wakes the readers that wait for them.
     pub(crate) fn write(
         self: &Arc<Self>,
         name: &ChannelName,
@@ -98,7 +98,7 @@ impl Hub {
         if self.is_shutting_down() {
             return Err(PublishErrorKind::ShuttingDown.into());
         }
-        // For when the channel's lock is free again.
+        // Dropped after the channel's lock is released.
         let mut wakeups = Vec::new();
         let written = self.with_channel(name, |shared, state| {
             let places = self.places(&state.log, name, &write.events, now);
@@ -115,7 +115,7 @@ impl Hub {
         Ok(sent)
     }
 
-    /// Which events are new, and where the others are.
+    /// Determines which events are new, and where the others are.
     fn places(&self, log: &Log, name: &ChannelName, events: &[Planned], now: Instant) -> Vec<Place> {
         let place = |event: &Planned| match (&event.key, event.same_as) {
             (_, Some(first)) => Place::SameAs(first),
@@ -125,7 +125,7 @@ impl Hub {
         events.iter().map(place).collect()
     }
 
-    /// Refuses what can't be written, before anything is.
+    /// Refuses what can't be written, before anything is written.
     fn refuse(&self, state: &mut State, write: &Write, places: &[Place], now: Instant) -> Result<(), PublishErrorKind> {
         if self.is_shutting_down() {
             return Err(PublishErrorKind::ShuttingDown);
@@ -154,7 +154,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Puts the new events in the log, which nothing can refuse any more.
+    /// Puts the new events in the log. Nothing can refuse them any more.
     fn put_all(
         &self,
         state: &mut State,
@@ -192,7 +192,7 @@ impl Hub {
             (false, false) => {}
         }
         fence.into_iter().for_each(|fence| state.log.raise_fence(fence));
-        // An end is for all of them, whomever the last event was for.
+        // An end concerns all readers, no matter whom the last event is for.
         if last || lanes.contains(&BROADCAST) {
             wakeups.push(state.readers.wake_all());
         } else {
@@ -201,8 +201,8 @@ impl Hub {
         sent
     }
 
-    /// Puts an event in the log. Says in which lane, and how many readers it has. If it comes `alone`, it is kept for readers that
-    /// wait.
+    /// Puts an event in the log. Returns its lane, and how many readers it has. An event that comes `alone` is kept
+    /// for readers that wait.
     fn put_one(
         &self,
         state: &mut State,
@@ -213,7 +213,7 @@ impl Hub {
         now: Instant,
     ) -> (Option<LaneId>, usize) {
         let State { log, readers, .. } = state;
-        // There is room for it: that was asked before.
+        // There is room for the lane, as `refuse` has checked.
         let lane = event.target.as_ref().map_or(Ok(BROADCAST), |client| log.lane_for(client, usize::MAX));
         let Ok(lane) = lane else { return (None, 0) };
         let all = if lane == BROADCAST { readers.live() } else { readers.of(lane) };
@@ -231,7 +231,7 @@ impl Hub {
 }
 
 impl Expected {
-    /// Whether this is the channel's last event.
+    /// Returns whether `last`, the channel's last event, is the expected one.
     pub(crate) fn is(self, last: Option<Cursor>) -> bool {
         match self {
             Self::Nothing => last.is_none(),
@@ -240,9 +240,9 @@ impl Expected {
     }
 }
 
-/// Whether a reader would see a custom id twice.
+/// Returns whether a reader would see a custom id twice.
 fn has_duplicate_id<'a>(log: &mut Log, new: impl Iterator<Item = &'a Planned>, now: Instant) -> bool {
-    // Of those before: the ids with their client, and those that any client has.
+    // From the earlier events: the ids with their clients, and the ids that any client has.
     let (mut own, mut anybodys) = (HashSet::<(Option<&ClientId>, &CustomId)>::new(), HashSet::new());
     for event in new {
         let Some(id) = event.draft.custom() else { continue };

@@ -1,4 +1,4 @@
-//! Taking access back: ending a client's connections on all nodes, and having them authorized anew.
+//! Revoking access: ending a client's connections on all nodes, and having them authorized again.
 
 use std::time::Duration;
 
@@ -9,23 +9,23 @@ impl Publisher {
     /// Ends all of a client's connections, on all nodes, and returns how many there were on this node. A connection to
     /// several channels counts once for each.
     ///
-    /// The connections are told not to reconnect: they get a `goodbye`, and a browser that reconnects all the same gets
-    /// a 204. This visits every channel.
+    /// The connections are told not to reconnect: they get a `goodbye`, and a browser that reconnects anyway gets a
+    /// 204. The call visits every channel.
     ///
-    /// To keep the client away for good, first change what your authorizer decides by, and then call this. Every
-    /// connection that is open at the call ends, and every request that the authorizer decides after the change is
-    /// denied. What remains is a request for which the authorizer had decided before the change and that opens after
-    /// the call: it opens with the old grant. If your authorizer takes long to return, call this once more after that
-    /// time.
+    /// To keep the client away for good, first change what your authorizer bases its decision on, and then call this.
+    /// Every connection that is open at the time of the call ends, and every request that the authorizer decides after
+    /// the change is denied. One case remains: if the authorizer decided a request before the change and its
+    /// connection opens after the call, that connection has the old grant. If your authorizer takes long to return,
+    /// call this once more after that time.
     ///
     /// In process, the future is ready at once. With a remote backend, the connections to this node end at once, and
-    /// those to other nodes as soon as the backend has passed it on. A node that is cut off from the backend just then
-    /// does not hear of it; where that matters, let grants [expire](crate::Grant::expires_in).
+    /// those to other nodes end as soon as the backend has passed the call on. A node that is cut off from the backend
+    /// at that moment does not learn of it. Where that matters, let grants [expire](crate::Grant::expires_in).
     ///
     /// # Errors
     ///
-    /// Returns an error if a remote backend fails: the connections to this node have ended all the same, and those to
-    /// others may have. You may try again. In process, it never fails.
+    /// Returns an error if a remote backend fails. The connections to this node have ended nevertheless, and those to
+    /// other nodes may have. You may try again. In process, it never fails.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -44,18 +44,18 @@ impl Publisher {
         self.handle.do_everywhere(Told::Disconnect(client, None)).await
     }
 
-    /// Has a client's connections authorized anew, on all nodes, and returns how many there were on this node. A
-    /// connection to several channels counts once for each. Call it when what the client may read has changed, after
-    /// the change. As with [`disconnect`](Self::disconnect), a request that was decided before the change and opens
-    /// after the call has the old grant, and a second call finds it.
+    /// Has a client's connections authorized again, on all nodes, and returns how many there were on this node. A
+    /// connection to several channels counts once for each. Call this after you have changed what the client may read.
+    /// As with [`disconnect`](Self::disconnect), a request that was decided before the change and opens after the call
+    /// has the old grant; a second call finds it.
     ///
-    /// A connection whose grant has a [recheck](crate::Grant::recheck) stays: it gets nothing more until that has
-    /// decided, then goes on with the channels that it may still read, or ends as
+    /// A connection whose grant has a [recheck](crate::Grant::recheck) stays. It gets nothing more until the recheck
+    /// has decided. It then continues with the channels that it may still read, or ends as
     /// [revoked](crate::EndReason::Revoked). Any other connection ends at once. It is told [when to
-    /// reconnect](crate::PublisherBuilder::reconnect), comes back through the authorizer with its last id, and misses
-    /// nothing if it is let in. This visits every channel.
+    /// reconnect](crate::PublisherBuilder::reconnect), returns through the authorizer with its last id, and misses
+    /// nothing if it is admitted. The call visits every channel.
     ///
-    /// Other nodes hear of it as of [`disconnect`](Self::disconnect).
+    /// Other nodes learn of the call as with [`disconnect`](Self::disconnect).
     ///
     /// # Errors
     ///
@@ -97,16 +97,18 @@ impl Channel {
 }
 
 impl Channel {
-    /// Waits until nobody has read the channel for `after`, on any node, counted from this call on. A reader that comes
-    /// meanwhile makes it begin again when the last one leaves. If the channel's name is not valid, it has no readers.
+    /// Waits until nobody has read the channel for `after`, on any node, counted from this call on. If a reader comes
+    /// in the meantime, the wait starts again when the last reader leaves. A channel whose name is not valid has no
+    /// readers.
     ///
-    /// Use it to stop work that nobody waits for, and leave enough time for a client to reconnect. It is cancel safe.
+    /// Use this to stop work that nobody waits for, and leave enough time for a client to reconnect. The future is
+    /// cancel safe.
     ///
-    /// In process, it waits for readers to come and go. With a remote backend, it asks for the
+    /// In process, the future waits for readers to come and go. With a remote backend, it asks for the
     /// [presence](Self::presence) every [`Presence::EVERY`](crate::backend::Presence::EVERY), and takes that much
-    /// longer, or three times that after a node was killed. While the backend does not answer, it waits on; with a
-    /// backend that does not [know](crate::backend::Backend::presence) who is connected to other nodes, only readers of
-    /// this node count. It needs a tokio runtime with time enabled.
+    /// longer, or three times that after a node was killed. While the backend does not answer, it keeps waiting. With
+    /// a backend that does not [know](crate::backend::Backend::presence) who is connected to other nodes, only readers
+    /// of this node count. The future needs a tokio runtime with time enabled.
     ///
     /// ```
     /// use std::time::Duration;
@@ -136,7 +138,7 @@ impl Channel {
 }
 
 impl Handle {
-    /// Does it on this node, and tells the others.
+    /// Applies the call on this node, and passes it on to the others.
     async fn do_everywhere(&self, told: Told) -> Result<usize, BackendError> {
         let here = told.obey(&self.hub);
         if let Some(remote) = &self.remote {

@@ -1,4 +1,4 @@
-//! A hub's settings.
+//! The settings of a hub.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     wire::name::ChannelName,
 };
 
-/// Builds a [`Publisher`], and with it a hub.
+/// Builds a hub and the first [`Publisher`] of it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,14 +35,14 @@ pub struct PublisherBuilder {
     timeout: Duration,
 }
 
-/// What the builder was told about how much the hub holds.
+/// The retention that was set on the builder.
 #[derive(Clone, Copy)]
 enum Set {
-    /// Nothing: the default, or what other nodes are set to.
+    /// No retention was set: the default applies, or what other nodes are set to.
     Nothing,
-    /// The same for every channel.
+    /// The same retention for every channel.
     Of(Retention),
-    /// A closure by the channel's name.
+    /// A closure that depends on the channel's name.
     ByName,
 }
 
@@ -62,7 +62,7 @@ impl PublisherBuilder {
     /// Sets how much history each channel holds. The default is [`Retention::default`].
     ///
     /// With a remote [backend](Self::backend), the setting belongs to the hub, and the store remembers it. If nodes
-    /// have different settings, the longest wins. A node without a setting, such as a worker, holds what the others are
+    /// have different settings, the longest wins. A node without a setting, such as a worker, uses what the others are
     /// set to.
     pub fn retention(mut self, retention: Retention) -> Self {
         self = self.retention_by(move |_| retention);
@@ -70,10 +70,10 @@ impl PublisherBuilder {
         self
     }
 
-    /// Sets how much history a channel holds, depending on its name. The closure is called whenever the channel comes
+    /// Sets how much history a channel holds, depending on its name. The closure is called each time the channel comes
     /// into being, which may happen more than once.
     ///
-    /// With a remote [backend](Self::backend), set all nodes to the same: the store can't know the setting before a
+    /// With a remote [backend](Self::backend), configure all nodes alike: the store can't know the setting before a
     /// node that has it publishes to the channel or reads it.
     pub fn retention_by(mut self, retention: impl Fn(&ChannelName) -> Retention + Send + Sync + 'static) -> Self {
         self.settings.retention = Box::new(retention);
@@ -99,14 +99,13 @@ impl PublisherBuilder {
 
     /// Sets where the log lives, for example in `Redis`. The default is in process.
     ///
-    /// Hubs with the same backend are one hub to those who publish and read, in however many processes they run. Give
-    /// all of them the same settings; for how much they hold, see [`retention`](Self::retention).
+    /// Hubs with the same backend act as one hub for publishers and readers, no matter how many processes they run in.
+    /// Give all of them the same settings. For the amount of history, see [`retention`](Self::retention).
     ///
-    /// With a backend, [`Limits`] apply to each node by itself: to the channels that the node has readers of, and to
-    /// the bytes that it mirrors of them. What the store holds is bounded by [`Retention`] alone.
+    /// With a backend, [`Limits`] apply to each node separately: to the channels that the node has readers of, and to
+    /// the bytes that it mirrors of them. Only [`Retention`] bounds what the store holds.
     ///
-    /// Publishing and opening then need a tokio runtime with time enabled. A publisher that nobody reads from runs no
-    /// task.
+    /// Publishing and opening then need a tokio runtime with time enabled. A publisher without readers runs no task.
     pub fn backend(mut self, backend: impl Backend) -> Self {
         self.backend = Some(Arc::new(backend));
         self

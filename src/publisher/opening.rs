@@ -11,16 +11,16 @@ use crate::{error::OpenError, hub::Subscription, node::opening::Loading};
 /// The future returned by [`OpenOptions::open`](crate::OpenOptions::open). It resolves to the subscription as soon as
 /// its channels are loaded.
 ///
-/// The subscription holds its place from the call to `open`, and gives it back if you drop this future. In process, the
-/// future is ready when it is first polled, and needs no runtime. With a remote [`Backend`](crate::backend::Backend),
-/// it needs a tokio runtime with time enabled.
+/// The subscription holds its place from the call to `open` on, and gives it back if you drop this future. In process,
+/// the future is ready when it is first polled, and needs no runtime. With a remote
+/// [`Backend`](crate::backend::Backend), it needs a tokio runtime with time enabled.
 #[must_use = "a future does nothing until it is polled"]
 pub struct Opening(Stage);
 
 enum Stage {
-    /// `None` once it was returned.
+    /// `None` once the result was returned.
     Ready(Option<Result<Subscription, OpenError>>),
-    /// Only with a remote backend.
+    /// Used only with a remote backend.
     Loading(Box<Loading>),
 }
 
@@ -42,7 +42,7 @@ impl Future for Opening {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            // The contract of `Future`: polling again after `Ready` is a bug of the caller.
+            // The contract of `Future`: polling again after `Ready` is a bug in the caller.
             Stage::Ready(opened) => Poll::Ready(opened.take().expect("polled after it was ready")),
             Stage::Loading(loading) => Pin::new(&mut **loading).poll(cx),
         }

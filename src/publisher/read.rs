@@ -11,16 +11,17 @@ use crate::{
 };
 
 impl Channel {
-    /// Reads up to `limit` events that are held for everybody after `after`, oldest first: a [`Cursor`](crate::Cursor),
-    /// such as the [`Page::next`] of the page before, or an [`EventId`]. With `None` it reads from the first event on,
-    /// and [says so](Page::gap) if the beginning is gone.
+    /// Reads up to `limit` held events after `after` that are for everybody, oldest first. `after` is a
+    /// [`Cursor`](crate::Cursor), such as the [`Page::next`] of the previous page, or an [`EventId`]. With `None`,
+    /// reads from the first event on, and returns a [gap](Page::gap) if the beginning is gone.
     ///
-    /// It takes no place and is no subscription: nobody sees it as a reader, and no limit on readers counts it. To
-    /// follow the channel, open a subscription with the [`next`](Page::next) of the last page as its last event id; it
-    /// misses nothing. [Ephemeral](crate::Event::ephemeral) events are not read.
+    /// The call takes no place and is no subscription: it does not appear as a reader, and no limit on readers counts
+    /// it. To follow the channel, open a subscription with the [`next`](Page::next) of the last page as its last event
+    /// id; the subscription misses nothing. [Ephemeral](crate::Event::ephemeral) events are not read.
     ///
-    /// In process, the future is ready at once. With a remote backend, it reads from the store, whatever this node has,
-    /// in one round trip or a few; a page that begins where events are missing takes the whole channel.
+    /// In process, the future is ready at once. With a remote backend, the call reads from the store, no matter what
+    /// this node holds, in one or a few round trips. A page that begins where events are missing reads the whole
+    /// channel.
     ///
     /// A channel whose name is not valid reads as one that does not exist.
     ///
@@ -50,8 +51,8 @@ impl Channel {
         self.read_page(None, after.into(), limit).await
     }
 
-    /// Reads like [`read`](Self::read) what is held for a client: the events for everybody, and its own. A client id
-    /// that is not valid is nobody's.
+    /// Does the same as [`read`](Self::read) for a client: reads the events for everybody and the client's own. A
+    /// client id that is not valid belongs to nobody.
     ///
     /// # Errors
     ///
@@ -92,10 +93,11 @@ impl Channel {
         }
     }
 
-    /// Returns how the channel is: whether it exists and is finished, its first and last event, and how much it holds.
+    /// Returns the state of the channel: whether it exists and is finished, its first and last event, and how much it
+    /// holds.
     ///
-    /// In process, the future is ready at once. With a remote backend, the store is asked, whatever this node has. A
-    /// channel whose name is not valid is absent.
+    /// In process, the future is ready at once. With a remote backend, the answer comes from the store, no matter what
+    /// this node holds. A channel whose name is not valid is absent.
     ///
     /// # Errors
     ///

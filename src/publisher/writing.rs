@@ -1,4 +1,4 @@
-//! What a channel is written with: events, one or several, with or without a condition, and the channel's end.
+//! Writes to a channel: one or several events, with or without a condition, and the channel's end.
 
 use std::time::Duration;
 
@@ -20,20 +20,21 @@ impl Channel {
     /// Sends an event to everyone who reads the channel, and to everyone who reconnects within its
     /// [`Retention`](crate::Retention).
     ///
-    /// It never waits for a reader. In process, the future is ready when it is first polled, unless the task has used
-    /// up its [cooperative budget](tokio::task::coop); so a task that sends in a loop lets others run. The future
-    /// yields before it publishes, never after. From code that is not async, poll it once within
-    /// [`unconstrained`](tokio::task::coop::unconstrained). A remote backend has to acknowledge the event first.
+    /// The call never waits for a reader. In process, the future is ready when it is first polled, unless the task has
+    /// used up its [cooperative budget](tokio::task::coop), so that a task that sends in a loop lets others run. The
+    /// future yields before it publishes, never after. In code that is not async, poll it once within
+    /// [`unconstrained`](tokio::task::coop::unconstrained). With a remote backend, the future is ready once the
+    /// backend has acknowledged the event.
     ///
-    /// In a multi-threaded runtime, a task wakes all readers after the first 65. Elsewhere, all readers are woken
-    /// before this returns.
+    /// In a multi-threaded runtime, a separate task wakes the readers after the first 65. Elsewhere, all readers are
+    /// woken before this returns.
     ///
     /// # Errors
     ///
-    /// Returns an error if the channel's name is not valid, the channel is finished, the event is too large, its custom
-    /// id is already held, a limit is reached, or the hub is shutting down. See the predicates of [`PublishError`].
-    /// Then no reader gets the event. If a remote backend [does not answer](PublishError::is_unavailable), it is not
-    /// known whether readers get it.
+    /// Returns an error if the channel's name is not valid, the channel is finished, the event is too large, its
+    /// custom id is already held, a limit is reached, or the hub is shutting down. See the predicates of
+    /// [`PublishError`]. In these cases no reader gets the event. If a remote backend [does not
+    /// answer](PublishError::is_unavailable), it is not known whether readers get it.
     pub async fn send(&self, event: Event) -> Result<Sent, PublishError> {
         self.publish(None, event, false).await
     }
@@ -60,9 +61,9 @@ impl Channel {
     /// Sends the channel's last event and finishes the channel in the same step, so that nothing more can be published
     /// to it.
     ///
-    /// Its readers get what is left and the end of their stream. A reader that connects later gets what is still held
-    /// and the end, and after that a 204, which makes a browser stop reconnecting. A finished channel is forgotten some
-    /// time after its last event; [`close`](Self::close) forgets it at once.
+    /// Its readers get their remaining events and the end of their stream. A reader that connects later gets the
+    /// events that are still held and the end, and after that a 204, which makes a browser stop reconnecting. A
+    /// finished channel is forgotten some time after its last event; [`close`](Self::close) forgets it at once.
     ///
     /// # Errors
     ///
@@ -73,13 +74,13 @@ impl Channel {
 
     /// Sends several events in one step: all of them, or none if one of them is refused.
     ///
-    /// They get successive offsets. Readers get them in order, with no other event of the channel in between. With a
-    /// remote backend, there is one round trip and one acknowledgement for all of them. Returns what
-    /// [`send`](Self::send) would have returned for each, in order.
+    /// The events get successive offsets. Readers get them in order, with no other event of the channel in between.
+    /// With a remote backend, one round trip and one acknowledgement cover all of them. Returns what
+    /// [`send`](Self::send) would have returned for each event, in order.
     ///
-    /// A [`Batch`] can also address single clients, have a condition, or finish the channel. An event whose
-    /// [idempotency key](Event::idempotency_key) was seen before is left out, and the others are sent. An empty batch
-    /// does nothing.
+    /// A [`Batch`] can also address single clients, have a condition, or finish the channel. If an event's
+    /// [idempotency key](Event::idempotency_key) was seen before, that event is left out and the others are sent. An
+    /// empty batch does nothing.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -97,17 +98,18 @@ impl Channel {
     /// # Errors
     ///
     /// The same as [`send`](Self::send) for any of the events, and also if the batch is [too
-    /// large](PublishError::is_too_large). A custom id that two of the events have for the same reader is a
-    /// [duplicate](PublishError::is_duplicate_id).
+    /// large](PublishError::is_too_large). If two of the events have the same custom id for the same reader, the error
+    /// is a [duplicate](PublishError::is_duplicate_id).
     pub async fn send_all(&self, batch: impl Into<Batch>) -> Result<Vec<Sent>, PublishError> {
         self.write(batch.into()).await
     }
 
-    /// Sends an event only if `last` is the position of the channel's last event, or if there is no last event and
-    /// `last` is `None`. Of several writers that expect the same, one succeeds.
+    /// Sends an event only if `last` is the position of the channel's last event. With `None`, sends it only if the
+    /// channel has no last event. If several writers expect the same last event, one of them succeeds.
     ///
-    /// The last event counts whether or not it is still held, and whomever it was for. A channel that was closed has
-    /// none, and neither has one that the hub has forgotten. The error tells which event is the last.
+    /// The last event counts whether or not it is still held, and no matter whom it was for. A channel that was closed
+    /// has no last event, and neither has a channel that the hub has forgotten. The error contains the position of the
+    /// last event.
     ///
     /// If a remote backend does not answer, the event may have been sent, and a second attempt would conflict with the
     /// first. With an [idempotency key](Event::idempotency_key), the second attempt returns the first one's result.
@@ -135,17 +137,17 @@ impl Channel {
         self.write(Batch::from(event).only_after(last)).await.and_then(the_one)
     }
 
-    /// Returns a handle whose every append carries this fence.
+    /// Returns a handle that adds this fence to every append.
     ///
     /// The channel remembers the highest fence of the appends that it has accepted, and refuses an append with a lower
-    /// one. So when a second writer takes over with a higher number, nothing of the first one gets in any more, however
-    /// late it arrives. The number can be anything that only grows: a lease's, a counter's, a time. An append from a
-    /// handle without a fence is not checked. Neither is an event whose [idempotency key](Event::idempotency_key) was
-    /// seen before, nor an [ephemeral](Event::ephemeral) one, which is not appended.
+    /// one. Once a second writer takes over with a higher number, nothing from the first writer is accepted any more,
+    /// no matter how late it arrives. The number can be anything that only grows, such as the number of a lease, a
+    /// counter, or a time. An append from a handle without a fence is not checked. Neither is an event whose
+    /// [idempotency key](Event::idempotency_key) was seen before, nor an [ephemeral](Event::ephemeral) event, which is
+    /// not appended.
     ///
-    /// The channel remembers its fence when it is finished or closed too, and after it was dropped, for as long as the
-    /// hub remembers anything of it: at least as long as an event of it may be held, with a remote backend on all
-    /// nodes.
+    /// The channel keeps its fence when it is finished, closed or dropped, for as long as the hub remembers anything
+    /// of it. This is at least as long as an event of it may be held, with a remote backend on all nodes.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -168,8 +170,8 @@ impl Channel {
         Self { fence: Some(fence), ..self.clone() }
     }
 
-    /// Finishes the channel as [`finish`](Self::finish) does, without an event. It is no error if the channel is
-    /// finished already.
+    /// Finishes the channel without an event, otherwise as [`finish`](Self::finish) does. It is no error if the
+    /// channel is finished already.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -192,18 +194,18 @@ impl Channel {
         ended(self.write(Batch::new().finish()).await)
     }
 
-    /// Like [`finish`](Self::finish), from code that is not async, such as [`Drop`].
+    /// Does the same as [`finish`](Self::finish), in code that is not async, such as [`Drop`].
     ///
     /// In process, the channel is finished when this returns. With a remote backend, a task of the current tokio
-    /// runtime finishes it, and tries for about a minute if the backend does not answer; what becomes of that is only
-    /// logged. A runtime that shuts down may drop the task.
+    /// runtime finishes it, and retries for about a minute if the backend does not answer. The outcome of that task is
+    /// only logged. A runtime that shuts down may drop the task.
     ///
-    /// With a remote backend, the end is sent even while this node [shuts down](crate::Publisher::shutdown), so that no
-    /// reader on another node waits for it in vain. Keep the runtime until then.
+    /// With a remote backend, the end is sent even while this node [shuts down](crate::Publisher::shutdown), so that
+    /// no reader on another node waits for it in vain. Keep the runtime alive until then.
     ///
-    /// A retry may come late. If an earlier try did finish the channel, and the channel was then
-    /// [closed](Self::close) and used again, the retry finishes the new one. To prevent that, write each use of a name
-    /// through a handle with a higher [fence](Self::fence): the backend then refuses the retry of an earlier one.
+    /// A retry may come late. If an earlier attempt did finish the channel, and the channel was then
+    /// [closed](Self::close) and used again, the retry finishes the new channel. To prevent this, write each use of a
+    /// name through a handle with a higher [fence](Self::fence): the backend then refuses the retry of an earlier use.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -218,14 +220,14 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// In process, the same as `finish`, except that it is no error if the channel is finished already; during a
-    /// shutdown the end is refused, and readers are ended anyway. With a remote backend,
-    /// [`is_unavailable`](PublishError::is_unavailable) outside of a runtime.
+    /// In process, the same as `finish`, except that it is no error if the channel is finished already. During a
+    /// shutdown the end is refused, and readers are ended anyway. With a remote backend, returns an
+    /// [`is_unavailable`](PublishError::is_unavailable) error outside a runtime.
     pub fn finish_detached(&self, event: Event) -> Result<(), PublishError> {
         self.write_detached(Batch::from(event).finish())
     }
 
-    /// Like [`end`](Self::end), from code that is not async, such as [`Drop`]. See
+    /// Does the same as [`end`](Self::end), in code that is not async, such as [`Drop`]. See
     /// [`finish_detached`](Self::finish_detached).
     ///
     /// ```
@@ -273,7 +275,7 @@ impl Channel {
         }
     }
 
-    /// The longer way of [`publish`](Self::publish).
+    /// Publishes one event by way of a batch, for the cases that [`publish`](Self::publish) does not handle itself.
     async fn write_one(&self, target: Option<&ClientId>, event: Event, last: bool) -> Result<Sent, PublishError> {
         let batch = Batch { events: vec![(target.cloned(), event)], last, ..Batch::new() };
         self.write(batch).await.and_then(the_one)
@@ -283,10 +285,10 @@ impl Channel {
         self.write_until(batch, self.handle.hub.is_shutting_down()).await
     }
 
-    /// Writes, or refuses to if the log lives elsewhere and this node `is_over`.
+    /// Writes a batch. Refuses to if the log lives elsewhere and this node `is_over`.
     async fn write_until(&self, batch: Batch, is_over: bool) -> Result<Vec<Sent>, PublishError> {
         if self.handle.remote.is_none() {
-            // Before publishing, as above.
+            // Yield before publishing, as in `publish`.
             consume_budget().await;
         }
         let sent = match self.name() {
@@ -323,8 +325,8 @@ impl Channel {
         self.count(written)
     }
 
-    /// Writes as soon as the backend answers, or gives up. A shutdown of this node does not refuse it, because readers
-    /// on other nodes wait for the end.
+    /// Retries until the backend answers, or gives up. A shutdown of this node does not refuse the write, because
+    /// readers on other nodes wait for the end.
     async fn write_in_background(self, batch: Batch) {
         let (begun, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
@@ -343,12 +345,12 @@ impl Channel {
     }
 }
 
-/// How long a task tries to finish a channel, and its pauses.
+/// How long a task tries to finish a channel, and how long it pauses between attempts.
 const PATIENCE: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A channel that is finished already is finished.
+/// Treats a channel that is finished already as success.
 fn ended(written: Result<Vec<Sent>, PublishError>) -> Result<(), PublishError> {
     match written {
         Err(error) if !error.is_finished() => Err(error),
@@ -356,7 +358,7 @@ fn ended(written: Result<Vec<Sent>, PublishError>) -> Result<(), PublishError> {
     }
 }
 
-/// The one event's of a batch.
+/// Returns the result for the only event of a batch.
 fn the_one(sent: Vec<Sent>) -> Result<Sent, PublishError> {
     let missing = || PublishErrorKind::Unavailable(BackendError::new("the backend has not said where the event is"));
     sent.into_iter().next().ok_or_else(|| missing().into())

@@ -1,5 +1,6 @@
-//! A reader that parks while it takes the last there is, in every interleaving with those who publish: it reads with
-//! [`Position::poll`], as a subscription to one channel does, and asks once more after each delivery, as a server does.
+//! Tests a reader that parks while it takes the last event, in every interleaving with publishers. It reads with
+//! [`Position::poll`], as a subscription to one channel does, and polls once more after each delivery, as a server
+//! does.
 
 use std::{
     future::poll_fn,
@@ -41,7 +42,7 @@ fn enter(channel: &Arc<Shared>) -> Position {
     Position::new(channel.clone(), reader, None, 0)
 }
 
-/// The next event after all that there ever was.
+/// Publishes an event after all events that there ever were.
 fn publish(channel: &Shared) {
     let (mut state, view) = (channel.change(), View::EVERYBODY);
     let newest = state.log.newest_offsets_before(view, Offset::new(u64::MAX), 1).first().copied();
@@ -54,7 +55,7 @@ fn publish(channel: &Shared) {
     drop(wakeups);
 }
 
-/// Reads until nothing is left for now, and gives what it then stands at.
+/// Reads until nothing is left for now, and moves `cursor` to the last event.
 fn read_on(position: &mut Position, cursor: &mut Offset, limit: Limit, cx: &mut Context<'_>) {
     while let Poll::Ready(found) = position.poll(at(*cursor), cx, limit) {
         match found {
@@ -106,14 +107,14 @@ fn loom_a_reader_that_took_an_event_and_asks_no_more_is_woken_once() {
         publishers.into_iter().for_each(|publisher| publisher.join().unwrap());
         let level = batch.last() == Offset::new(3);
         assert_eq!(woken.load(Ordering::SeqCst), usize::from(!level));
-        // And it sees that there is more.
+        // The reader also sees that there is more.
         let mut cursor = batch.last();
         read_on(&mut position, &mut cursor, Limit::CHUNK, &mut Context::from_waker(Waker::noop()));
         assert_eq!(cursor, Offset::new(3));
     });
 }
 
-/// Reads until everything up to `last` was delivered, or told as lost. Gives the offsets that were lost.
+/// Reads until everything up to `last` was delivered or reported as lost. Returns the offsets that were lost.
 async fn read_with_gaps(position: &mut Position, last: Offset, limit: Limit) -> Vec<u64> {
     let (mut cursor, mut lost) = (Offset::START, Vec::new());
     poll_fn(|cx| {
@@ -163,7 +164,7 @@ fn loom_a_reader_gets_each_event_or_is_told_that_a_later_one_took_its_place() {
 
 #[test]
 fn loom_a_reader_gets_each_event_or_is_told_that_it_is_evicted() {
-    // Three threads have too many interleavings to try those with more switches than errors need.
+    // With three threads there are too many interleavings to try those with more preemptions than errors need.
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     for limit in [Limit::ONE, Limit::CHUNK] {
@@ -174,7 +175,7 @@ fn loom_a_reader_gets_each_event_or_is_told_that_it_is_evicted() {
                 let channel = channel.clone();
                 move || (0..2).for_each(|_| publish(&channel))
             });
-            // As the hub's limit of bytes does, which wakes nobody: who is level misses nothing.
+            // Evicts as the hub's byte limit does. It wakes nobody, because a reader that is level misses nothing.
             let evictor = thread::spawn({
                 let channel = channel.clone();
                 move || channel.change().log.evict()

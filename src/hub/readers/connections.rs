@@ -1,4 +1,4 @@
-//! The ids that the readers of a channel have announced, and whom an event excludes of them.
+//! The connection ids that the readers of a channel have announced, and which readers an event excludes by them.
 
 use super::{ReaderId, Readers};
 use crate::{
@@ -8,12 +8,12 @@ use crate::{
     wire::{except::Except, name::ConnectionId},
 };
 
-/// The ids that readers have announced.
+/// The connection ids that readers have announced.
 #[derive(Default)]
 pub(super) struct Connections {
-    /// How many live readers there are under each.
+    /// How many live readers have announced each id.
     live: Table<ConnectionId, u32>,
-    /// How many readers have one, and what these take from the allocator.
+    /// How many readers have announced an id, and what these ids take from the allocator.
     readers: usize,
     footprint: usize,
 }
@@ -42,26 +42,27 @@ impl Connections {
         }
     }
 
-    /// Says whether it was the last that has one.
+    /// Removes a reader that has announced an id. Returns whether it was the last one.
     pub(super) fn leave(&mut self, seat: &Seat) -> bool {
         self.readers -= 1;
         self.footprint -= seat.footprint_of_connection();
         self.readers == 0
     }
 
-    /// All readers were ended at once.
+    /// Counts no reader as live any more, because all were ended at once.
     pub(super) fn none_live(&mut self) {
         self.live = Table::default();
     }
 }
 
 impl Readers {
-    /// The id that a reader's connection has announced.
+    /// Returns the id that a reader's connection has announced.
     pub(crate) fn connection(&self, id: ReaderId) -> Option<&ConnectionId> {
         self.all.get(id.key())?.seat.connection()
     }
 
-    /// How many live readers get an event for all of them, or for a client's, that excludes some.
+    /// Returns how many live readers get an event that excludes some. The event is for all readers, or for those of
+    /// the client with the lane `target`.
     pub(crate) fn not_excluded(&self, log: &Log, target: Option<LaneId>, except: &Except) -> usize {
         let client = except.client.as_ref().and_then(|client| log.lane_of(client));
         let under_id = |lane| self.of_under(lane, except.connection.as_ref());
@@ -77,7 +78,7 @@ impl Readers {
         }
     }
 
-    /// How many live readers of a client have announced this id.
+    /// Returns how many live readers of a client have announced this id.
     fn of_under(&self, lane: LaneId, connection: Option<&ConnectionId>) -> usize {
         let Some(connection) = connection else { return 0 };
         let first = self.client(lane).and_then(|client| self.all.get(client.first?.key()));

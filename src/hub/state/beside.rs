@@ -1,4 +1,5 @@
-//! What a channel has beside its log and its readers, if its log lives elsewhere or if somebody waits for it to be unread.
+//! The state that a channel has beside its log and its readers, if its log lives elsewhere or if a task waits for it
+//! to be unread.
 
 use tokio::time::Instant;
 
@@ -16,9 +17,9 @@ use crate::{
 /// The state that only some channels have.
 #[derive(Default)]
 pub(crate) struct Beside {
-    /// How much of the log is here, where it lives elsewhere.
+    /// How much of the log is here, if it lives elsewhere.
     coverage: Option<Coverage>,
-    /// If somebody waits for the channel to be unread.
+    /// Set if a task waits for the channel to be unread.
     vigil: Option<Box<Vigil>>,
 }
 
@@ -27,7 +28,7 @@ impl Beside {
         Box::new(Self { coverage: Some(coverage), vigil: None })
     }
 
-    /// How many bytes it takes from the allocator, but for events that arrived early.
+    /// Returns how many bytes this takes from the allocator, not counting events that arrived early.
     pub(super) fn own_footprint(&self) -> usize {
         size_of::<Self>() + self.vigil.as_ref().map_or(0, |_| Vigil::FOOTPRINT)
     }
@@ -38,7 +39,7 @@ impl Beside {
 }
 
 impl State {
-    /// How much of the log is here, where it lives elsewhere.
+    /// Returns how much of the log is here, if it lives elsewhere.
     #[inline]
     pub(crate) fn coverage(&self) -> Option<&Coverage> {
         self.beside.as_ref()?.coverage.as_ref()
@@ -55,12 +56,12 @@ impl State {
         self.beside.get_or_insert_default().coverage = Some(coverage);
     }
 
-    /// If somebody waits for it to be unread.
+    /// Returns the vigil, if a task waits for the channel to be unread.
     pub(in crate::hub) fn vigil(&self) -> Option<&Vigil> {
         self.beside.as_ref()?.vigil.as_deref()
     }
 
-    /// One more waits for it to be unread.
+    /// Registers one more task that waits for the channel to be unread.
     pub(in crate::hub) fn keep_vigil(&mut self) -> &Vigil {
         let live = self.readers.live();
         let vigil = self.beside.get_or_insert_default().vigil.get_or_insert_with(|| Box::new(Vigil::new(live)));
@@ -68,7 +69,7 @@ impl State {
         vigil
     }
 
-    /// One fewer does.
+    /// Unregisters one of the tasks.
     pub(in crate::hub) fn end_vigil(&mut self) {
         let Some(beside) = &mut self.beside else { return };
         beside.vigil.iter_mut().for_each(|vigil| vigil.waiting -= 1);
@@ -76,62 +77,62 @@ impl State {
         self.beside.take_if(|beside| beside.coverage.is_none() && beside.vigil.is_none());
     }
 
-    /// What those who wait for it to be unread are to be told after a change.
+    /// Returns what notifies the tasks that wait for the channel to be unread, if a change concerns them.
     pub(super) fn see(&mut self) -> Option<Tidings> {
         let (live, dropped) = (self.readers.live(), self.dropped);
         self.beside.as_mut()?.vigil.as_mut()?.see(live, dropped)
     }
 
-    /// Whoever brings its events keeps it up, and drops it in its own time.
+    /// Returns whether the side that brings the events keeps the channel. That side then drops it in its own time.
     pub(crate) fn is_wanted(&self) -> bool {
         self.coverage().is_some_and(|coverage| coverage.wanted)
     }
 
-    /// The log is here, or is loaded and of this epoch.
+    /// Returns whether the log lives here, or is loaded and of this epoch.
     pub(crate) fn is_of(&self, epoch: Epoch) -> bool {
         self.coverage().is_none_or(|coverage| coverage.loaded && coverage.epoch == epoch)
     }
 
-    /// The log is of another epoch than a reader's cursor.
+    /// Returns whether the log is of another epoch than a reader's cursor.
     pub(crate) fn is_of_another(&self, epoch: Epoch) -> bool {
         self.coverage().is_some_and(|coverage| coverage.epoch != epoch)
     }
 
-    /// Where a reader with a cursor of another epoch goes on, once the log is loaded: after what it has, if the offsets go on from
-    /// that epoch, and otherwise at the start.
+    /// Returns the place where a reader with a cursor of another epoch continues, once the log is loaded. This is
+    /// after what the reader has, if the offsets of that epoch continue in the log, and otherwise the start.
     pub(crate) fn place_of(&self, cursor: Cursor) -> Option<Cursor> {
         let coverage = self.coverage().filter(|coverage| coverage.loaded)?;
         let offset = coverage.translate(cursor).unwrap_or(Offset::START);
         Some(Cursor { epoch: coverage.epoch, offset })
     }
 
-    /// The epoch of a log that is loaded from elsewhere; `None` as long as it is not.
+    /// Returns the epoch of a log that was loaded from elsewhere, or `None` as long as it is not loaded.
     pub(crate) fn loaded(&self) -> Option<Epoch> {
         self.coverage().filter(|coverage| coverage.loaded).map(|coverage| coverage.epoch)
     }
 
-    /// When something came last of a log that is not loaded yet.
+    /// Returns when something last arrived for a log that is not loaded yet.
     pub(crate) fn last_progress(&self) -> Option<Instant> {
         let coverage = self.coverage().filter(|coverage| !coverage.loaded)?;
         coverage.progress.as_ref().map(Progress::last)
     }
 
-    /// Everything up to here is in the log, or was, whatever got lost on the way here.
+    /// Returns the offset up to which everything is in the log, or was, no matter what was lost on the way here.
     pub(crate) fn whole_up_to(&self) -> Offset {
         self.coverage().map_or(Offset::START, |coverage| coverage.whole_up_to())
     }
 
-    /// It takes no more events, though the last may be on its way here.
+    /// Returns whether the channel takes no more events. The last one may still be on its way here.
     pub(crate) fn is_finishing(&self) -> bool {
         self.log.is_finished() || self.coverage().is_some_and(|coverage| coverage.is_finishing())
     }
 
-    /// How often events came late.
+    /// Returns how many times events arrived late.
     pub(crate) fn times_late(&self) -> u16 {
         self.coverage().map_or(0, |coverage| coverage.times_late())
     }
 
-    /// Whether a reader has passed what came late: see [`Coverage::has_passed_late`].
+    /// Returns whether a reader has passed events that arrived late. See [`Coverage::has_passed_late`].
     pub(crate) fn has_passed_late(&self, view: View<'_>, seen: u16, told: Offset, cursor: Offset) -> bool {
         let coverage = self.coverage();
         coverage.is_some_and(|coverage| coverage.has_passed_late(&self.log, view, seen, told, cursor))

@@ -1,4 +1,4 @@
-//! How long a reader has access: until its grant expires, unless that is decided anew while the reader is connected.
+//! How long a reader has access: until its grant expires, unless its access is decided anew while it is connected.
 
 use std::{
     collections::HashSet,
@@ -18,12 +18,12 @@ use crate::{
     wire::notice::EndReason,
 };
 
-/// The end of a grant. The timer is made at the first poll, since there may be no runtime where a subscription is opened.
+/// The end of a grant. The timer is created at the first poll, since a subscription may be opened outside a runtime.
 pub(super) enum Expiry {
     Never,
     At(Instant),
     Timed(Pin<Box<Sleep>>),
-    /// The end of a grant that can be decided anew. It lies here so that other readers don't carry it.
+    /// The end of a grant that can be decided anew. It is stored here so that other readers do not carry it.
     Rechecked(Box<Rechecked>),
 }
 
@@ -61,8 +61,8 @@ impl Subscription {
         self.expires = Expiry::Rechecked(Box::new(Rechecked { access, expires }));
     }
 
-    /// Returns whether the reader may go on, and if not, why it ends. A reader that was called up gets nothing until its access
-    /// is decided anew.
+    /// Returns whether the reader may continue and, if not, why it ends. A reader that was called gets nothing until
+    /// its access is decided anew.
     #[inline]
     pub(super) fn poll_access(&mut self, cx: &mut Context<'_>) -> Poll<Option<EndReason>> {
         let Expiry::Rechecked(rechecked) = &mut self.expires else { return Poll::Ready(None) };
@@ -76,7 +76,7 @@ impl Subscription {
 
     fn poll_decision(&mut self, mut access: Access, cx: &mut Context<'_>) -> Poll<Option<EndReason>> {
         let mut end = Poll::Ready(None);
-        // A call that comes while it is decided asks for another decision.
+        // A call that comes during a decision asks for another decision.
         while matches!(end, Poll::Ready(None)) && (access.is_deciding() || self.seat.answer_call()) {
             end = match access.poll(cx) {
                 Poll::Ready(verdict) => Poll::Ready(self.judge(&mut access, verdict)),
@@ -85,7 +85,7 @@ impl Subscription {
             };
         }
         if end.is_pending() {
-            // So that it is woken if it is ended meanwhile.
+            // Park, so that the reader is woken if it is ended in the meantime.
             self.positions.park(cx);
         }
         if let Expiry::Rechecked(rechecked) = &mut self.expires {
@@ -94,7 +94,7 @@ impl Subscription {
         end
     }
 
-    /// Does what was decided. Returns why the reader ends, if it does.
+    /// Applies a decision. Returns why the reader ends, if it does.
     fn judge(&mut self, access: &mut Access, verdict: Verdict) -> Option<EndReason> {
         let Grant { channels, client, expires, recheck } = match verdict {
             Verdict::Granted(grant) => grant,
@@ -102,7 +102,7 @@ impl Subscription {
             Verdict::Failed => return Some(EndReason::Reauthorize),
         };
         if client != self.positions.client() {
-            // Its events would be those of another client from here on.
+            // From here on, the reader would get the events of another client.
             return Some(EndReason::Reauthorize);
         }
         if expires.is_some_and(|at| at <= Instant::now()) {

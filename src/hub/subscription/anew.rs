@@ -1,4 +1,4 @@
-//! A subscription whose log lives elsewhere: it waits until the log is loaded, and goes on after the log was lost.
+//! A subscription whose log lives elsewhere: it waits until the log is loaded, and continues after the log was lost.
 
 use std::task::{Context, Poll};
 
@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl Subscription {
-    /// The epoch of each channel's log that is loaded. `None` if one of the channels is gone. Parks in all channels, as a reader
-    /// does: all readers are woken when a log has been loaded.
+    /// Returns the epoch of each channel's log that is loaded, or `None` if one of the channels is gone. Parks in all
+    /// channels, as a reader does, because all readers are woken when a log has been loaded.
     pub(crate) fn poll_loaded(&self, cx: &mut Context<'_>) -> Option<Vec<Option<Epoch>>> {
         self.positions.park(cx);
         let loaded = |position: &Position| {
@@ -27,13 +27,13 @@ impl Subscription {
         self.positions.as_slice().iter().map(loaded).collect()
     }
 
-    /// When something came last for the logs that are not loaded yet.
+    /// Returns when something last arrived for the logs that are not loaded yet.
     pub(crate) fn last_progress(&self) -> Option<Instant> {
         let last = |position: &Position| position.channel.look().last_progress();
         self.positions.as_slice().iter().filter_map(last).max()
     }
 
-    /// Nothing is known to be missing in the logs of its channels.
+    /// Returns whether nothing is known to be missing in the logs of the channels.
     pub(crate) fn is_whole(&self) -> bool {
         self.positions
             .as_slice()
@@ -41,24 +41,24 @@ impl Subscription {
             .all(|position| position.channel.look().coverage().is_none_or(|coverage| coverage.is_whole()))
     }
 
-    /// One of its channels has never had an event.
+    /// Returns whether one of the channels has never had an event.
     pub(crate) fn has_absent_channel(&self) -> bool {
         self.positions.any_absent()
     }
 
-    /// One of its channels holds an event with this id.
+    /// Returns whether exactly one held event has this id.
     pub(crate) fn holds(&self, id: &CustomId) -> bool {
         self.positions.find(id).is_some()
     }
 
-    /// After the log was lost: waits until all channels are loaded in the same new epoch.
+    /// Waits, after the log was lost, until all channels are loaded in the same new epoch.
     pub(super) fn poll_anew(&self, cx: &mut Context<'_>) -> Poll<Found> {
         self.positions.park(cx);
         let (mut ended, mut places) = (None, Vec::new());
         for position in self.positions.as_slice() {
             let state = position.channel.look();
             ended = ended.or(position.ended_at_once(&state)).or(state.readers.ending(position.reader));
-            // The place is found together with the epoch, under one lock: another epoch may begin at any moment.
+            // Find the place and the epoch under one lock, because another epoch may begin at any moment.
             places.push(state.place_of(self.cursor()));
         }
         if let Some(reason) = ended {
@@ -72,7 +72,7 @@ impl Subscription {
         first.map_or(Poll::Pending, |first| Poll::Ready(Found::Lost(first)))
     }
 
-    /// Goes on at this place in a log of another epoch.
+    /// Continues at this place in a log of another epoch.
     pub(super) fn begin_anew(&mut self, place: Cursor) -> Gap {
         self.epoch = place.epoch;
         self.positions.begin_anew();

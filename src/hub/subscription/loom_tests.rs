@@ -1,5 +1,5 @@
-//! A whole hub, in every interleaving of up to two switches of a thread that could have gone on: publishers, and a reader
-//! of two channels that waits for them.
+//! Tests a whole hub in every interleaving with up to two preemptions: publishers, and a reader of two channels that
+//! waits for them.
 
 use std::{future::poll_fn, task::Poll};
 
@@ -25,7 +25,7 @@ fn open(publisher: &Publisher) -> Subscription {
     Subscription::open(publisher, Grant::new(CHANNELS)).now_or_never().expect("in process nothing waits").unwrap()
 }
 
-/// A thread that publishes.
+/// Starts a thread that publishes.
 fn publish(
     publisher: &Publisher,
     work: impl AsyncFnOnce(Publisher) -> Result<Sent, PublishError> + Send + 'static,
@@ -34,7 +34,7 @@ fn publish(
     spawn(move || drop(work(publisher).now_or_never().expect("in process nothing waits").unwrap()))
 }
 
-/// The offsets of the events up to `last`, or to the end; and how many gaps were told.
+/// Reads the events up to `last`, or to the end. Returns their offsets, and how many gaps were reported.
 fn read(subscription: &mut Subscription, last: u64) -> (Vec<u64>, usize) {
     let (mut offsets, mut gaps) = (Vec::new(), 0);
     block_on(poll_fn(|cx| {

@@ -1,4 +1,5 @@
-//! Reading a subscription in runs: all the events that can be read now, one by one, as a body that maps them needs them.
+//! Reads a subscription in runs: all the events that can be read now, one by one, as a body that maps events needs
+//! them.
 
 use std::task::{Context, Poll, ready};
 
@@ -17,15 +18,15 @@ use crate::{
 pub(crate) enum Turn {
     Run(Run),
     Gap(Gap),
-    /// The end, with the lines that tell a client of it, if there are any.
+    /// The end, with the lines that tell a client about it, if there are any.
     End(EndReason, Option<Bytes>),
 }
 
-/// Events in a row, at least one and about as many as make a body chunk.
+/// Consecutive events, at least one and about as many as fill a body chunk.
 pub(crate) enum Run {
-    /// The common case of a reader that is level needs no memory of its own.
+    /// The common case of a reader that is level. It needs no memory of its own.
     One(EncodedEvent),
-    /// `chunk` is empty, or their bytes lie in it, one after the other.
+    /// The bytes of the events lie in `chunk`, one after the other, unless it is empty.
     Many { chunk: Bytes, events: Vec<EncodedEvent> },
 }
 
@@ -39,7 +40,7 @@ impl Run {
         }
     }
 
-    /// Adds what comes after it.
+    /// Adds the run that comes next.
     fn add(&mut self, next: Self) {
         let many = |run| match run {
             Self::One(event) => vec![event],
@@ -61,7 +62,7 @@ impl Run {
 }
 
 impl Subscription {
-    /// The gap that comes before anything else, if there is one.
+    /// Returns the gap that comes before anything else, if there is one.
     pub(crate) fn untold_gap(&self) -> Option<&Gap> {
         self.gap.as_deref()
     }
@@ -85,17 +86,17 @@ impl Subscription {
         })
     }
 
-    /// How much to read at once, if so many bytes were read already.
+    /// Returns how much to read at once, if `read` bytes were read already.
     fn limit(&self, read: usize) -> Limit {
         match &self.positions {
-            // What is read of them at once does not say which event is of which channel.
+            // A read of several events does not tell which channel each event belongs to.
             Positions::Several(_) => Limit::ONE,
             Positions::None | Positions::One(_) => Limit { bytes: Limit::RUN.bytes.saturating_sub(read), ..Limit::RUN },
         }
     }
 
-    /// Reads on after `batch`, unless that is a good part of a chunk already. Anything but events is found again by the
-    /// next read.
+    /// Reads on after `batch`, unless that is already a good part of a chunk. The next read finds again anything that
+    /// is not an event.
     fn run(&mut self, batch: Batch, cx: &mut Context<'_>) -> Run {
         if self.is_level(cx) {
             return self.take(batch);

@@ -1,7 +1,7 @@
-//! The waiting, in every interleaving: `RUSTFLAGS="--cfg loom" cargo test --lib --release loom`.
+//! Tests waiting in every interleaving: `RUSTFLAGS="--cfg loom" cargo test --lib --release loom`.
 //!
-//! A channel in small: a number that grows and the waiters, under one lock, used as `hub::publish`, `Position::park` and
-//! `Position::leave` use them. loom reports a lost wake-up as a deadlock.
+//! The tests use a small model of a channel: a number that grows and the waiters, under one lock, used as
+//! `hub::publish`, `Position::park` and `Position::leave` use them. loom reports a lost wake-up as a deadlock.
 
 use std::{
     future::poll_fn,
@@ -32,7 +32,7 @@ impl Channel {
         drop(wakeups);
     }
 
-    /// Waits until `count` were published.
+    /// Waits until `count` events were published.
     async fn read(&self, count: usize) {
         let mut ticket = Ticket::default();
         poll_fn(|cx| {
@@ -59,7 +59,7 @@ impl Channel {
     }
 }
 
-/// A waker that counts.
+/// Returns a waker and a counter of its wake-ups.
 pub(crate) fn counting() -> (Waker, Arc<AtomicUsize>) {
     struct Count(Arc<AtomicUsize>);
     impl std::task::Wake for Count {
