@@ -159,7 +159,7 @@ async fn the_page_says_that_the_token_is_wrong() {
     // The page's forms send the token too.
     browser.fill("text", "hello").await;
     browser.enter("text").await;
-    browser.until("document.getElementById('count').textContent === '1'").await;
+    browser.until("document.querySelectorAll('#events .mine').length === 1").await;
     browser.until(AGENT_OPEN).await;
     browser.fill("prompt", "hello").await;
     browser.enter("prompt").await;
