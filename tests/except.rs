@@ -3,7 +3,11 @@
 mod common;
 
 use common::*;
-use tower_sse::{ClientId, ConnectionId, CustomId, Event, GapReason, OpenOptions, Publisher, Retention, Sent, Start};
+use http_body_util::BodyExt;
+use tower_sse::{
+    ClientId, ConnectionId, CustomId, Event, GapReason, KeepAlive, OpenOptions, Publisher, Retention, Sent, SseBody,
+    Start,
+};
 
 const ANA: ClientId = ClientId::from_static("ana");
 const TAB: ConnectionId = ConnectionId::from_static("tab-1");
@@ -46,6 +50,22 @@ fn a_client_that_an_event_excludes_gets_it_on_none_of_its_connections() {
         let replay =
             ["ana", "bob", ""].map(|client| texts(&mut resume(&publisher, channels, client, &before)).concat());
         assert_eq!(replay, ["13", "123", "123"]);
+    }
+}
+
+#[test]
+fn a_body_of_several_channels_gets_what_follows_an_event_that_excludes_it_however_large_that_is() {
+    for channels in [&["a"][..], &["a", "b"]] {
+        let publisher = Publisher::new();
+        let body = SseBody::new(live(&publisher, channels, "ana")).keep_alive(KeepAlive::off());
+        but_ana(&publisher, "not for Ana");
+        // Each of them alone is more than goes into one chunk.
+        let ids = ["one", "two"].map(|text| publish(&publisher, Event::text(text.repeat(20_000))).id.to_string());
+        channels.iter().for_each(|channel| ready(publisher.channel(*channel).end()).unwrap());
+        let bytes = ready(body.collect()).unwrap().to_bytes();
+        let got: Vec<_> =
+            str::from_utf8(&bytes).unwrap().lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+        assert_eq!(got, ids, "{channels:?}");
     }
 }
 

@@ -220,15 +220,15 @@ impl Merge {
         while let Some((place, head, end)) = self.next() {
             let left = Limit { bytes: limit.bytes.saturating_sub(chunk.len()), ..limit };
             self.credit += VERSIONS_PER_EVENT;
-            let ephemeral = self.places[place].next_ephemeral();
+            let passed = self.places[place].passed();
             let taken = self.places[place].take(cursor, end, cx, left);
             // The first event may exceed the limit. Later events that do not fit wait, and so does anything that is
             // not an event.
             let fits =
                 taken.as_ref().is_ok_and(|(batch, _)| batch.as_ref().is_none_or(|batch| batch.len() <= left.bytes));
             if !fits && !chunk.is_empty() {
-                // An event that is not history has no offset by which to read it again.
-                self.places[place].go_back_to(ephemeral);
+                // The cursor alone does not lead back to an ephemeral event, or to one behind events that exclude the reader.
+                self.places[place].go_back_to(passed);
                 self.set_head(place, Some(head));
                 break;
             }

@@ -166,10 +166,10 @@ impl Position {
     /// Returns whether there is anything to read after `cursor`, or from the ephemeral event with this number on.
     #[inline]
     fn has_more(&self, state: &State, cursor: Offset, ephemeral: u32) -> bool {
-        match state.log.is_plain_from(ephemeral) {
-            true => state.log.first_of_all_after(self.lane(), cursor.max(self.from)).is_some(),
-            false => self.head(state, cursor, ephemeral).is_some(),
+        if state.log.is_plain_from(ephemeral) {
+            return state.log.first_of_all_after(self.lane(), cursor.max(self.from)).is_some();
         }
+        self.head(state, cursor, ephemeral).is_some()
     }
 
     /// Returns the head of what comes next after `cursor`, and from the ephemeral event with this number on.
@@ -177,8 +177,8 @@ impl Position {
         state.log.head(self.view_of(state), cursor.max(self.from), ephemeral)
     }
 
-    /// Returns `true` if the channel has not changed since the last look. A reader of one channel then has nothing to
-    /// read and is still parked. No lock is needed, because a change that comes later finds the reader's waker.
+    /// Returns `true` if the channel has not changed since the last look. A reader of one channel is then still parked.
+    /// No lock is needed, because a change that comes later finds the reader's waker.
     pub(crate) fn is_unchanged(&self) -> bool {
         self.seen_at == self.channel.version()
     }
@@ -199,15 +199,14 @@ impl Position {
         self.seen_at = 0;
     }
 
-    /// Returns the number of the next ephemeral event that the reader may get.
-    pub(crate) fn next_ephemeral(&self) -> u32 {
-        self.ephemeral
+    /// Returns what the reader has passed beside its cursor: ephemeral events, and events that exclude it.
+    pub(crate) fn passed(&self) -> (u32, Offset) {
+        (self.ephemeral, self.from)
     }
 
-    /// Moves back, so that the reader reads ephemeral events from this number on again. Used when the events that were
-    /// taken are not delivered.
-    pub(crate) fn go_back_to(&mut self, ephemeral: u32) {
-        self.ephemeral = ephemeral;
+    /// Moves back to what the reader had [passed](Self::passed) before events were taken that are not delivered.
+    pub(crate) fn go_back_to(&mut self, (ephemeral, from): (u32, Offset)) {
+        (self.ephemeral, self.from) = (ephemeral, from);
     }
 
     /// Prepares for a cursor of another epoch.
@@ -239,8 +238,8 @@ impl Position {
             return Err(instead);
         }
         self.late = state.times_late();
-        let mut ephemeral = self.ephemeral;
-        let (mut batch, mut first) = (None, self.head(&state, cursor.offset, ephemeral));
+        let (mut batch, mut ephemeral) = (None, self.ephemeral);
+        let mut first = self.head(&state, cursor.offset, ephemeral);
         if first.is_some_and(|first| first.offset < end) {
             batch = self.read(&mut state, cursor.offset, end, limit, &mut ephemeral);
             let last = batch.as_ref().map_or(cursor.offset, Batch::last);
@@ -394,12 +393,6 @@ fn ended(state: &State, ending: Option<EndReason>) -> Option<EndReason> {
 /// events that exclude it.
 fn from_now_on(state: &State, lane: Option<LaneId>) -> Offset {
     if state.log.has_exceptions() { state.log.last(lane) } else { Offset::START }
-}
-
-/// Returns the cursor for a reader that wants everything held: right before the first held event. Events still on
-/// their way come after `whole`, and may come before that first event.
-pub(crate) fn go_on_before(first: Option<Offset>, whole: Offset) -> Offset {
-    first.map_or(whole, |first| first.before().min(whole))
 }
 
 #[cfg(all(test, loom))]

@@ -237,6 +237,12 @@ impl Positions {
     }
 }
 
+/// Returns the cursor for a reader that wants everything held: right before the first held event. Events still on
+/// their way come after `whole`, and may come before that first event.
+pub(crate) fn go_on_before(first: Option<Offset>, whole: Offset) -> Offset {
+    first.map_or(whole, |first| first.before().min(whole))
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::Arc;

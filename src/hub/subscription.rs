@@ -18,8 +18,8 @@ use tokio::{task::coop::poll_proceed, time::Instant};
 use super::{
     engine::Hub,
     merge::Left,
-    position::{Found, Position, go_on_before},
-    positions::Positions,
+    position::{Found, Position},
+    positions::{Positions, go_on_before},
     seats::Seat,
 };
 use crate::{

@@ -13,7 +13,7 @@ use loom::{future::block_on, thread};
 
 use super::*;
 use crate::{
-    hub::{ledger::Ledger, seats::Seats, wait::loom_tests::counting},
+    hub::{ledger::Ledger, positions::go_on_before, seats::Seats, wait::loom_tests::counting},
     log::{BROADCAST, Log, Retention, Tombstone},
     sync::Ordering,
     wire::{
