@@ -16,6 +16,7 @@ mod denied;
 mod function;
 mod recheck;
 mod request;
+mod token;
 
 pub(crate) use self::decide::{Decide, Refusal};
 pub use self::{

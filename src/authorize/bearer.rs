@@ -7,17 +7,17 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{authorizer::BoxError, denied::Denied, request::AuthorizeRequest};
-use crate::{hub::Grant, wire::percent};
+use super::{authorizer::BoxError, denied::Denied, request::AuthorizeRequest, token::TokenSource};
+use crate::hub::Grant;
 
 /// Makes an [`Authorizer`](crate::Authorizer) from a lookup that turns a token into a grant.
 ///
 /// The token comes from the header `Authorization: Bearer <token>` ([RFC 6750,
-/// 2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)). If it is missing or malformed, the request is answered
+/// 2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)), and from a [query parameter](Bearer::query_parameter) or a
+/// [cookie](Bearer::cookie) if you name one. If it is missing, malformed or longer than 8 KiB, the request is answered
 /// with 401, and the lookup is not called. An error of the lookup is handled as that of any authorizer: return a
 /// [`Denied`] to turn the client away for good.
 ///
@@ -41,33 +41,38 @@ where
     Fut: Future<Output = Result<Grant, E>>,
     E: Into<BoxError>,
 {
-    Bearer { lookup, parameter: None }
+    Bearer { lookup, source: TokenSource::default() }
 }
 
 /// The [`Authorizer`](crate::Authorizer) returned by [`bearer`].
 #[derive(Clone)]
 pub struct Bearer<F> {
     lookup: F,
-    parameter: Option<Arc<str>>,
+    source: TokenSource,
 }
 
 impl<F> Bearer<F> {
     /// Also takes the token from the query parameter `name`, since a browser's `EventSource` can't set headers. Off by
-    /// default. If a request has both, the header wins. A request that repeats the parameter has no token.
+    /// default. If a request has several tokens, the header wins over the query, and the query over a cookie. A request
+    /// that repeats the parameter has no token.
     ///
     /// URLs end up in the logs of servers and proxies and in browser histories, so make such tokens short-lived, and
     /// valid only for reading streams.
     pub fn query_parameter(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.parameter = Some(name.into());
+        self.source = self.source.query_parameter(name.into());
         self
     }
 
-    fn token(&self, request: &AuthorizeRequest) -> Option<String> {
-        match header_token(request.headers()) {
-            HeaderToken::Token(token) => Some(token),
-            HeaderToken::Malformed => None,
-            HeaderToken::None => query_token(request.uri().query(), self.parameter.as_deref()?),
-        }
+    /// Also takes the token from the cookie `name`, which a browser sends by itself. Off by default. A cookie counts only
+    /// if the request has no token in the header or in the query. A request that repeats the cookie has no token, since
+    /// one of them may come from another site on the same domain. A name that begins with `__Host-` prevents that.
+    ///
+    /// A browser sends cookies with requests that other sites make, too. Another site can't read the answer unless your
+    /// CORS headers allow it. A request other than `GET` and `HEAD` must prove that your own site made it, with a
+    /// `Sec-Fetch-Site: same-origin` or with an `Origin` that matches its `Host`; otherwise its cookie does not count.
+    pub fn cookie(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.source = self.source.cookie(name.into());
+        self
     }
 }
 
@@ -86,7 +91,7 @@ where
     }
 
     fn call(&mut self, request: AuthorizeRequest) -> Self::Future {
-        match self.token(&request) {
+        match self.source.token(request.method(), request.uri(), request.headers()) {
             Some(token) => BearerFuture { lookup: Some((self.lookup)(token, request)) },
             None => BearerFuture { lookup: None },
         }
@@ -95,7 +100,7 @@ where
 
 impl<F> fmt::Debug for Bearer<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bearer").field("query_parameter", &self.parameter).finish_non_exhaustive()
+        f.debug_struct("Bearer").field("source", &self.source).finish_non_exhaustive()
     }
 }
 
@@ -127,98 +132,5 @@ where
             Some(lookup) => lookup.poll(cx).map_err(Into::into),
             None => Poll::Ready(Err(Denied::unauthorized().into())),
         }
-    }
-}
-
-enum HeaderToken {
-    Token(String),
-    /// The header names the bearer scheme without a token, or there is more than one header. Such a request does not
-    /// get a second chance in the query.
-    Malformed,
-    None,
-}
-
-fn header_token(headers: &HeaderMap) -> HeaderToken {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return if headers.contains_key(AUTHORIZATION) { HeaderToken::Malformed } else { HeaderToken::None };
-    };
-    let (scheme, token) = split_scheme(value);
-    // "It uses a case-insensitive token to identify the authentication scheme" (RFC 9110, 11.1). A header with another
-    // scheme is for somebody else, such as a proxy.
-    if !scheme.eq_ignore_ascii_case(b"Bearer") {
-        return HeaderToken::None;
-    }
-    match std::str::from_utf8(token) {
-        Ok(token) if is_token(token) => HeaderToken::Token(token.to_owned()),
-        _ => HeaderToken::Malformed,
-    }
-}
-
-/// Splits "credentials = auth-scheme [ 1*SP ( token68 / #auth-param ) ]" (RFC 9110, 11.4).
-fn split_scheme(value: &HeaderValue) -> (&[u8], &[u8]) {
-    let value = value.as_bytes().trim_ascii();
-    let end = memchr::memchr(b' ', value).unwrap_or(value.len());
-    let (scheme, token) = value.split_at(end);
-    (scheme, token.trim_ascii_start())
-}
-
-/// The parameter, if it occurs exactly once: with two, it would be a guess which one somebody else has checked.
-fn query_token(query: Option<&str>, name: &str) -> Option<String> {
-    let mut values = percent::query_values(query, name);
-    let (Some(raw), None) = (values.next(), values.next()) else { return None };
-    let token = percent::decode_value("token", raw).ok()?;
-    is_token(&token).then(|| token.into_owned())
-}
-
-/// Accepts visible ASCII without spaces. This is wider than RFC 6750's `b64token`, because the tokens of real
-/// applications are.
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::name::ChannelName;
-
-    fn token(uri: &str, headers: &[&str], parameter: Option<&str>) -> Option<String> {
-        let mut request = http::Request::get(uri);
-        for value in headers {
-            request = request.header("authorization", *value);
-        }
-        let parts = request.body(()).unwrap().into_parts().0;
-        let request = AuthorizeRequest::new(parts, [ChannelName::from_static("a")], None);
-        let bearer = Bearer { lookup: (), parameter: parameter.map(Into::into) };
-        bearer.token(&request)
-    }
-
-    #[test]
-    fn the_token_is_read_from_the_header() {
-        for value in ["Bearer t.o-k_e~n+/==", "bearer t.o-k_e~n+/==", "BEARER   t.o-k_e~n+/== "] {
-            assert_eq!(token("/", &[value], None).unwrap(), "t.o-k_e~n+/==");
-        }
-    }
-
-    #[test]
-    fn a_missing_or_malformed_token_yields_none() {
-        for value in ["", "Bearer", "Bearer ", "Bearer a b", "Bearer\ta", "Bearera", "Basic YTpi", "Bearer é"] {
-            assert_eq!(token("/", &[value], None), None, "{value:?}");
-        }
-        assert_eq!(token("/", &["Bearer a", "Bearer a"], None), None);
-        assert_eq!(token("/?access_token=a", &[], None), None);
-    }
-
-    #[test]
-    fn the_query_is_read_only_if_enabled_and_after_the_header() {
-        let parameter = Some("access_token");
-        assert_eq!(token("/?x=1&access_token=a%2Bb", &[], parameter).unwrap(), "a+b");
-        assert_eq!(token("/?access_token=query", &["Bearer header"], parameter).unwrap(), "header");
-        assert_eq!(token("/?access_token=query", &["Basic YTpi"], parameter).unwrap(), "query");
-        assert_eq!(token("/?access_token=query", &["Bearer a b"], parameter), None);
-        for query in ["access_token", "access_token=", "access_token=%zz", "access_token=a+b", "access_token=%ff"] {
-            assert_eq!(token(&format!("/?{query}"), &[], parameter), None, "{query}");
-        }
-        assert_eq!(token("/?access_token=a&access_token=b", &[], parameter), None);
     }
 }
