@@ -193,7 +193,7 @@ impl OpenOptions {
             if let (Some(elsewhere), Some(coverage)) = (&hub.elsewhere, state.coverage_mut()) {
                 elsewhere.entered(shared, !std::mem::replace(&mut coverage.wanted, true));
             }
-            Ok(Position::new(shared.clone(), reader, lane, state.log.next_ephemeral()))
+            Ok(Position::new(shared.clone(), reader, lane, state))
         });
         entered.ok_or(OpenErrorKind::TooManySubscriptions)?
     }
@@ -252,4 +252,84 @@ fn resume(positions: &Positions, id: Option<&EventId>, last: Cursor, missed: Off
         _ => return from_start(GapReason::UnknownId),
     };
     (cursor, (missed > cursor).then_some(GapReason::Evicted))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::{Event, PublishError, Publisher, Resumed, log::Retention, wire::notice::EndReason};
+
+    const ANA: ClientId = ClientId::from_static("ana");
+    const CHANNEL: ChannelName = ChannelName::from_static("a");
+
+    fn hub(retention: Retention) -> (Publisher, Arc<Hub>) {
+        let publisher = Publisher::builder().retention(retention).build();
+        let reader = Subscription::open(&publisher, Grant::new([CHANNEL])).now_or_never();
+        let hub = reader.unwrap().unwrap().hub().clone();
+        (publisher, hub)
+    }
+
+    fn done<T>(sent: impl Future<Output = Result<T, PublishError>>) -> T {
+        sent.now_or_never().expect("in process it is ready at once").unwrap()
+    }
+
+    /// Opens a subscription for Ana that resumes after the event at `offset`. The channel is closed once it has its
+    /// place and before it starts.
+    fn open_while_closed(hub: &Arc<Hub>, offset: u64) -> Result<Subscription, OpenError> {
+        let (options, grant) = (OpenOptions::new(), Grant::new([CHANNEL]).client(ANA));
+        let id = EventId::from(hub.cursor(Offset::new(offset))).to_string();
+        let (mut subscription, last) = options.enter_all(hub, grant, Some(id.as_bytes()))?;
+        assert_eq!(hub.close(&CHANNEL), 1);
+        options.start_in(&mut subscription, Some(id.as_bytes()), last).map(|_| subscription)
+    }
+
+    /// Opens a subscription for Ana in the same way, after the channel was closed.
+    fn open_again(hub: &Arc<Hub>, offset: u64) -> Result<Subscription, OpenError> {
+        let id = EventId::from(hub.cursor(Offset::new(offset))).to_string();
+        open(hub, &OpenOptions::new(), Grant::new([CHANNEL]).client(ANA), Some(id.as_bytes()))
+    }
+
+    fn ends_closed(mut subscription: Subscription) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        while subscription.poll_chunk(&mut cx).map(|chunk| chunk.is_some()).is_ready()
+            && subscription.end_reason().is_none()
+        {}
+        subscription.end_reason() == Some(EndReason::Closed)
+    }
+
+    #[test]
+    fn a_channel_that_is_closed_while_a_reader_opens_gives_no_gap_for_an_event_that_excludes_the_reader() {
+        let (publisher, hub) = hub(Retention::new());
+        done(publisher.channel("a").send(Event::text("1")));
+        done(publisher.channel("a").send(Event::text("2").except(ANA)));
+        let reader = open_while_closed(&hub, 1).unwrap();
+        assert_eq!(reader.resumed(), Resumed::Exact);
+        assert!(ends_closed(reader));
+        assert_eq!(open_again(&hub, 1).unwrap().resumed(), Resumed::Exact);
+    }
+
+    #[test]
+    fn a_channel_that_is_closed_while_a_reader_opens_still_gives_the_gap_that_it_had() {
+        let (publisher, hub) = hub(Retention::new().events(1));
+        for text in ["1", "2", "3"] {
+            done(publisher.channel("a").send_to("ana", Event::text(text)));
+        }
+        let reader = open_while_closed(&hub, 1).unwrap();
+        assert_eq!(reader.resumed(), Resumed::Gap(GapReason::Evicted));
+        assert!(ends_closed(reader));
+    }
+
+    #[test]
+    fn a_finished_channel_that_is_closed_while_a_reader_opens_is_not_over_for_the_reader() {
+        let (publisher, hub) = hub(Retention::new());
+        done(publisher.channel("a").send(Event::text("1")));
+        done(publisher.channel("a").send_to("ana", Event::text("2")));
+        done(publisher.channel("a").end());
+        assert!(ends_closed(open_while_closed(&hub, 1).unwrap()));
+        assert_eq!(open_again(&hub, 1).unwrap().resumed(), Resumed::Gap(GapReason::Evicted));
+    }
 }

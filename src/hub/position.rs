@@ -1,12 +1,13 @@
 //! The place of a reader in one channel, and the questions that it asks the channel under its lock.
 
+mod place;
+
 use std::{
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
 use super::{
-    engine::Hub,
     readers::{ReaderId, Readers},
     state::{Shared, State},
 };
@@ -65,12 +66,6 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    /// Creates a place. `ephemeral` is the number of the first ephemeral event that the reader may get.
-    pub(crate) fn new(channel: Arc<Shared>, reader: ReaderId, lane: Option<LaneId>, ephemeral: u32) -> Self {
-        let (told, from, lane) = (Offset::START, Offset::START, lane.unwrap_or(BROADCAST));
-        Self { channel, reader, lane, told, from, ephemeral, seen_at: 0, finished: false, late: 0 }
-    }
-
     /// Polls for what comes next after `cursor`, for a reader of this channel alone. Takes the lock once, and parks
     /// the reader under it if there is nothing. A reader that takes the last event also parks under that lock: a
     /// server polls once more after each delivery, and that poll then takes no lock.
@@ -209,12 +204,6 @@ impl Position {
         (self.ephemeral, self.from) = (ephemeral, from);
     }
 
-    /// Prepares for a cursor of another epoch.
-    pub(crate) fn begin_anew(&mut self) {
-        self.from = Offset::START;
-        self.look_again();
-    }
-
     /// Returns the head of what comes after `cursor`, in one of several channels. Parks the reader if there is
     /// nothing.
     pub(crate) fn look(&mut self, cursor: Cursor, cx: &Context<'_>) -> Result<Option<Head>, Instead> {
@@ -311,15 +300,6 @@ impl Position {
         self.view(&state.log, &state.readers)
     }
 
-    /// Prepares the place of a new reader: counts what is missing as reported, and hides what is no longer history.
-    /// Returns the highest offset for the reader that is no longer history.
-    pub(super) fn begin(&mut self) -> Offset {
-        let state = self.channel.look();
-        let missed = state.log.missed_by_newcomers(self.view_of(&state));
-        (self.told, self.late, self.from) = (missed, state.times_late(), state.log.before_history());
-        missed
-    }
-
     pub(super) fn missed(&self, state: &State) -> Offset {
         state.log.missed(self.view_of(state))
     }
@@ -353,25 +333,6 @@ impl Position {
     /// lock is released.
     pub(super) fn park(&self, state: &mut State, cx: &Context<'_>) -> Option<Waker> {
         state.readers.park(self.reader, cx.waker())
-    }
-
-    pub(crate) fn leave(self, hub: &Hub) {
-        let (waker, idle) = {
-            let mut state = self.channel.leave();
-            let waker = state.readers.remove(self.reader);
-            if state.readers.len() == 0 {
-                state.log.is_unread();
-                hub.counters.evicted.add(state.log.evict_lag(log::SLICE));
-            }
-            if let Some(lane) = self.lane() {
-                state.log.leave(lane);
-            }
-            (waker, state.is_idle())
-        };
-        drop(waker);
-        if idle {
-            hub.drop_if_idle(&self.channel);
-        }
     }
 }
 

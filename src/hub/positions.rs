@@ -223,8 +223,9 @@ impl Positions {
         self.each(|position, state| position.has_lagged(state, cursor)).any(|lagged| lagged)
     }
 
+    /// Returns whether all channels are finished. A channel that was closed is not.
     pub(crate) fn all_finished(&self) -> bool {
-        self.each(|_, state| state.log.is_finished()).all(|finished| finished)
+        self.each(|_, state| state.log.is_finished() && !state.dropped).all(|finished| finished)
     }
 
     /// Returns whether none of the channels takes more events. The last events may still be on their way here.
@@ -260,8 +261,11 @@ mod tests {
         let ledger = Arc::new(Ledger::new(Arc::default()));
         let channel = Arc::new(Shared::new(ChannelName::from_static("a"), log, None, ledger));
         let seats = Arc::new(Seats::new(9));
-        let place =
-            || Position::new(channel.clone(), channel.look().readers.insert(None, seats.take().unwrap()), None, 0);
+        let place = || {
+            let mut state = channel.look();
+            let reader = state.readers.insert(None, seats.take().unwrap());
+            Position::new(channel.clone(), reader, None, &state)
+        };
         let mut positions = Positions::None;
         positions.add(place());
         assert!(matches!(positions, Positions::One(_)));

@@ -38,8 +38,9 @@ fn at(offset: Offset) -> Cursor {
 }
 
 fn enter(channel: &Arc<Shared>) -> Position {
-    let reader = channel.look().readers.insert(None, Arc::new(Seats::new(1)).take().unwrap());
-    Position::new(channel.clone(), reader, None, 0)
+    let mut state = channel.look();
+    let reader = state.readers.insert(None, Arc::new(Seats::new(1)).take().unwrap());
+    Position::new(channel.clone(), reader, None, &state)
 }
 
 /// Publishes an event after all events that there ever were.
