@@ -51,13 +51,14 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Begins after the id, or with the first event of all. Everything published up to `last` is in the log.
-    /// `translate` returns the place of a cursor of the previous epoch.
+    /// Begins after the id, or with the first event of all. `last` is the hub's last cursor, and everything held up to
+    /// `upto` is in the log. `translate` returns the place of a cursor of the previous epoch.
     pub(crate) fn begin(
         log: &Log,
         view: View<'_>,
         after: Option<&EventId>,
         last: Cursor,
+        upto: Offset,
         translate: impl FnOnce(Cursor) -> Option<Offset>,
     ) -> Self {
         let known = Known { missed: log.missed_by_newcomers(view), since: log.since(), finished: log.is_finished() };
@@ -69,6 +70,9 @@ impl Reading {
         // Events held up to there are only for connected readers.
         reading.at = reading.at.max(log.before_history());
         reading.first = log.first_after(view, reading.at);
+        // What is missing is told now, or never belonged to the channel. A page that follows must not tell it again, even
+        // if this one has no events.
+        reading.skip_to(reading.told.min(reading.first.map_or(upto, Offset::before)));
         reading
     }
 
@@ -105,6 +109,16 @@ impl Reading {
         self.at = upto;
         (self.caught_up, self.finished) = (log.first_after(view, upto).is_none(), log.is_finished());
         !self.caught_up && self.events.len() < limit
+    }
+
+    /// Goes on after `offset`: nothing that is still to be read is held up to there.
+    pub(crate) fn skip_to(&mut self, offset: Offset) {
+        self.at = self.at.max(offset);
+    }
+
+    /// Returns whether the page tells of a change of epoch.
+    pub(crate) fn tells_of_an_epoch(&self) -> bool {
+        self.gap == Some(GapReason::OtherEpoch)
     }
 
     /// Returns whether an event that was not read yet is gone.
@@ -155,7 +169,7 @@ impl Hub {
                 let view = state.log.view_for(client);
                 state.log.expire(view, now);
                 let at = self.cursor(self.memory.last());
-                let begin = || Reading::begin(&state.log, view, after, at, |_| None);
+                let begin = || Reading::begin(&state.log, view, after, at, at.offset, |_| None);
                 let reading: &mut Reading = reading.get_or_insert_with(begin);
                 if reading.has_lagged(&state.log, view) {
                     // The next page continues with a gap.

@@ -35,10 +35,24 @@ fn looked_at(retention: Option<Retention>) -> Retention {
 struct Part {
     log: Log,
     level: Cursor,
+    /// The channel's last event of all.
+    head: Offset,
     before: Option<Cursor>,
     /// The last event that was read, or the offset to read after if there was none.
     upto: Offset,
     more: bool,
+}
+
+impl Part {
+    /// Returns the cursor to go on from once everything was read. If events of the channel may have been lost with the
+    /// previous epoch, after those that are held, and the page does not tell so, a later one has to.
+    fn end(&self, reading: &Reading) -> Cursor {
+        let was_cut = self.before.is_some_and(|before| Offset::START < self.head && self.head <= before.offset);
+        match was_cut && !reading.tells_of_an_epoch() {
+            true => Cursor { offset: Offset::START, ..self.level },
+            false => self.level,
+        }
+    }
 }
 
 impl Remote {
@@ -60,15 +74,18 @@ impl Remote {
         let before = part.before;
         // If anything followed the previous epoch, the store hides it.
         let translate = |cursor: Cursor| Coverage::place_in(before, cursor);
-        let mut reading = Reading::begin(&part.log, view, after, part.level, translate);
+        let upto = if part.more { part.upto } else { part.level.offset };
+        let mut reading = Reading::begin(&part.log, view, after, part.level, upto, translate);
         loop {
             let view = part.log.view_for(client);
             reading.take(&part.log, view, limit, usize::MAX);
             if !part.more || reading.len() >= limit {
                 // Nothing before the last of these events was left out.
-                return Ok(reading.into_page(name, after, part.level, part.more));
+                let end = part.end(&reading);
+                return Ok(reading.into_page(name, after, end, part.more));
             }
             // Some of the events that were read are not for this reader.
+            reading.skip_to(part.upto);
             let next = self.read_part(hub, name, part.upto, limit).await?;
             let view = next.log.view_for(client);
             if next.level.epoch != part.level.epoch || reading.has_lagged(&next.log, view) {
@@ -149,7 +166,7 @@ impl Remote {
 }
 
 fn part_of(hub: &Hub, after: Offset, held: Held) -> Part {
-    let Held { epoch, level, entries, marks, finished, since, before, more, retention, .. } = held;
+    let Held { epoch, level, head, entries, marks, finished, since, before, more, retention, .. } = held;
     let now = now();
     let retention = looked_at(retention);
     let began = Coverage::began(retention, now);
@@ -159,5 +176,5 @@ fn part_of(hub: &Hub, after: Offset, held: Held) -> Part {
     for entry in entries {
         put(hub, &mut log, epoch, entry, now);
     }
-    Part { log, level: Cursor { epoch, offset: level }, before, upto, more }
+    Part { log, level: Cursor { epoch, offset: level }, head, before, upto, more }
 }

@@ -23,6 +23,12 @@ impl Channel {
     /// this node holds, in one or a few round trips. A page that begins where events are missing reads the whole
     /// channel.
     ///
+    /// A gap is told once: a page that goes on from [`next`](Page::next) has a gap only if more is gone meanwhile. There
+    /// is one exception, with a remote backend that has lost its last events: if a page has a gap for
+    /// [another epoch](crate::GapReason::OtherEpoch) and its limit leaves events of that epoch for the next page, these are
+    /// gone as soon as the channel gets another event. The next page then has a gap too, even if none of them were for the
+    /// reader.
+    ///
     /// A channel whose name is not valid reads as one that does not exist.
     ///
     /// # Errors

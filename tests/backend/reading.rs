@@ -114,6 +114,70 @@ pub async fn a_page_says_what_is_missing_before_it_and_nothing_else(store: impl 
     assert_eq!((texts(&page), gap(&page)), (vec!["after it".to_owned()], None));
 }
 
+/// Reads page by page until all is read: the first page with one limit, the others with another one. Returns what the
+/// pages hold, and the gap of each page that has one, with the page's number.
+async fn read_all(
+    node: &Publisher,
+    client: &str,
+    after: Option<EventId>,
+    limits: [usize; 2],
+) -> (Vec<String>, Vec<(usize, GapReason)>) {
+    let (mut all, mut gaps, mut after) = (Vec::new(), Vec::new(), after);
+    for number in 0.. {
+        let page = node.channel("a").read_for(client, after, limits[number.min(1)]).await.unwrap();
+        all.extend(texts(&page));
+        gaps.extend(gap(&page).map(|reason| (number, reason)));
+        after = Some(page.next.into());
+        if page.caught_up {
+            break;
+        }
+    }
+    (all, gaps)
+}
+
+pub async fn a_gap_is_told_on_one_page_alone(store: impl Store) {
+    let [one, other] = store.nodes(five_events);
+    let first = send(&one, "a", "evicted").await;
+    send_to(&one, "a", "ana", "evicted").await;
+    for n in 0..3 {
+        send_to(&one, "a", "ana", n).await;
+    }
+    for n in 3..5 {
+        send(&one, "a", n).await;
+    }
+    let before = EventId::parse(first.as_bytes()).unwrap().cursor().unwrap();
+    let before = format!("{}-{}", &first[..12], before.offset.get() - 1);
+    let ids = [
+        ("", GapReason::Evicted),
+        (&before, GapReason::Evicted),
+        ("0123456789ab-1", GapReason::OtherEpoch),
+        ("nothing", GapReason::UnknownId),
+    ];
+    for (client, from) in [("ana", 0), ("bo", 3)] {
+        let held: Vec<_> = (from..5).map(|n| n.to_string()).collect();
+        for (id, reason) in ids {
+            for limits in [[9, 9], [0, 9], [0, 1], [1, 1], [2, 1], [1, 9]] {
+                let got = read_all(&other, client, EventId::parse(id.as_bytes()), limits).await;
+                assert_eq!(got, (held.clone(), vec![(0, reason)]), "{client} after {id:?}, {limits:?}");
+            }
+        }
+    }
+}
+
+pub async fn no_page_of_a_channel_that_begins_anew_has_a_gap(store: impl Store) {
+    let [one, other] = store.nodes(defaults);
+    send(&one, "a", "before").await;
+    one.channel("a").close().await.unwrap();
+    for n in 0..3 {
+        send_to(&one, "a", "ana", n).await;
+    }
+    send(&one, "a", 3).await;
+    for limits in [[0, 9], [0, 1], [1, 1], [1, 9], [9, 9]] {
+        let got = read_all(&other, "bo", None, limits).await;
+        assert_eq!(got, (vec!["3".to_owned()], vec![]), "{limits:?}");
+    }
+}
+
 pub async fn a_clients_page_says_that_its_own_events_are_gone(store: impl Store) {
     let [one, other] = store.nodes(five_events);
     send_to(&one, "a", "ana", "for ana").await;

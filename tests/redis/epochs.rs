@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tower_sse::{CustomId, EndReason, Event, GapReason, IdempotencyKey, OpenOptions, Publisher, Retention, Start};
+use tower_sse::{
+    CustomId, EndReason, Event, EventId, GapReason, IdempotencyKey, OpenOptions, Publisher, Retention, Start,
+};
 
 use crate::{
     reader::*,
@@ -144,6 +146,41 @@ async fn held_events_outlive_an_epoch_until_a_later_event_would_hide_a_hole() {
         assert_eq!(reader.text().await, "3");
     }
     one.channel("a").send(Event::text("4").id(CustomId::from_static("two"))).await.unwrap();
+}
+
+#[tokio::test]
+async fn pages_tell_what_an_epoch_may_have_lost_once_and_never_keep_it_back() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let [one, other] = store.nodes(defaults);
+    let first = send(&one, "a", 1).await;
+    send(&one, "a", 2).await;
+    send(&one, "a", 3).await;
+    send(&one, "x", "to be lost").await;
+    store.forget_one();
+    send(&one, "x", "another epoch").await;
+    let read = async |after: Option<EventId>, limit| {
+        let page = other.channel("a").read(after, limit).await.unwrap();
+        let texts: Vec<_> = page.events.iter().map(|event| event.data()).collect();
+        (texts.join(" "), page.gap.map(|gap| gap.reason), page.caught_up, Some(EventId::from(page.next)))
+    };
+    let told = Some(GapReason::OtherEpoch);
+    let (texts, gap, caught_up, whole) = read(EventId::parse(first.as_bytes()), 9).await;
+    assert_eq!((&*texts, gap, caught_up), ("2 3", told, true));
+    let (texts, gap, caught_up, part) = read(EventId::parse(first.as_bytes()), 1).await;
+    assert_eq!((&*texts, gap, caught_up), ("2", told, false));
+    let (texts, gap, caught_up, fresh) = read(None, 9).await;
+    assert_eq!((&*texts, gap, caught_up), ("1 2 3", None, true));
+    send(&one, "a", 4).await;
+    for (after, gap) in [
+        (whole, None),
+        // It is not told yet that there may have been an event after the third, and the third itself is gone.
+        (fresh, Some(GapReason::Evicted)),
+        (part, Some(GapReason::Evicted)),
+    ] {
+        let (texts, found, caught_up, next) = read(after, 9).await;
+        assert_eq!((&*texts, found, caught_up), ("4", gap, true));
+        assert_eq!(read(next, 9).await.1, None);
+    }
 }
 
 #[tokio::test]
