@@ -80,11 +80,13 @@ mod handle;
 mod head;
 mod lease;
 mod local;
+mod merge;
 mod names;
 mod new;
 mod outcome;
 mod produce;
 mod race;
+mod roll_up;
 mod settings;
 mod starting;
 mod status;
@@ -93,7 +95,7 @@ mod thread;
 mod writer;
 
 pub use self::{
-    dialect::{AiSdk, ChatCompletions, Completion, Dialect, Plain},
+    dialect::{AiSdk, ChatCompletions, Completion, Delta, Dialect, Plain},
     error::RunError,
     handle::Runs,
     new::New,

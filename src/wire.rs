@@ -7,4 +7,6 @@ pub(crate) mod event;
 pub(crate) mod except;
 pub(crate) mod name;
 pub(crate) mod notice;
+#[cfg(feature = "runs")]
+pub(crate) mod parts;
 pub(crate) mod percent;

@@ -310,7 +310,8 @@ impl Channel {
         sent
     }
 
-    fn write_detached(&self, batch: Batch) -> Result<(), PublishError> {
+    /// Does the same as [`send_all`](Self::send_all) with a batch that finishes the channel, in code that is not async.
+    pub(crate) fn write_detached(&self, batch: Batch) -> Result<(), PublishError> {
         let written = match (self.name(), &self.handle.remote) {
             (Err(error), _) => Err(error.clone().into()),
             (Ok(name), None) => ended(self.handle.hub.write(name, batch, self.fence)),

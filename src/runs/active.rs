@@ -5,7 +5,10 @@ use tokio::sync::watch;
 use super::{
     error::{Kind, RunError},
     head::FIRST,
+    merge::Rule,
     outcome::Outcome,
+    roll_up::RollUp,
+    settings::Settings,
 };
 use crate::{
     publisher::{Channel, Publisher},
@@ -37,15 +40,18 @@ pub(super) struct Active {
     pub(super) name: ChannelName,
     /// With the run's fence.
     pub(super) channel: Channel,
+    /// How tokens are merged before they are sent, if they are.
+    pub(super) roll_up: Option<RollUp>,
     /// The run was asked to end. It says why in `why`.
     asked: AtomicBool,
     why: watch::Sender<Option<Why>>,
 }
 
 impl Active {
-    pub(super) fn new(publisher: &Publisher, name: ChannelName) -> Self {
+    pub(super) fn new(publisher: &Publisher, name: ChannelName, settings: &Settings, rule: Rule) -> Self {
         let channel = publisher.channel(name.clone()).fence(FIRST);
-        Self { name, channel, asked: AtomicBool::new(false), why: watch::Sender::new(None) }
+        let roll_up = settings.roll_up.map(|window| RollUp::new(publisher, channel.clone(), rule, window));
+        Self { name, channel, roll_up, asked: AtomicBool::new(false), why: watch::Sender::new(None) }
     }
 
     /// Asks the producer to end. The first reason counts.

@@ -3,6 +3,9 @@
 mod ai_sdk;
 mod open_ai;
 mod plain;
+mod splice;
+
+use std::borrow::Cow;
 
 use http::{HeaderMap, StatusCode, request::Parts};
 
@@ -23,10 +26,10 @@ use crate::{
 /// of an answer, by the [outcome](Outcome) with which the run has ended. Each answer has a clone of the dialect to itself, so
 /// that it can have a state.
 ///
-/// This one is for clients that read lines of JSON:
+/// This one is for clients that read lines of JSON. Events named `token` are parts of one text:
 ///
 /// ```
-/// use tower_sse::{EncodedEvent, Event, Output, runs::{Dialect, Outcome}};
+/// use tower_sse::{EncodedEvent, Event, Output, runs::{Delta, Dialect, Outcome}};
 ///
 /// #[derive(Clone)]
 /// struct Lines;
@@ -39,6 +42,10 @@ use crate::{
 ///         };
 ///         out.replace(source, Event::text(end));
 ///     }
+///
+///     fn delta<'a>(name: Option<&str>, data: &'a str) -> Option<Delta<'a>> {
+///         (name == Some("token")).then(|| Delta::new("the text", data))
+///     }
 /// }
 /// ```
 pub trait Dialect: Clone + Send + Sync + 'static {
@@ -49,6 +56,24 @@ pub trait Dialect: Clone + Send + Sync + 'static {
     /// Sends events of the run: by default, as they are. See [`Transform::events`](crate::Transform::events).
     fn events(&mut self, events: &[EncodedEvent], out: &mut Output) {
         events.iter().for_each(|event| out.pass(event));
+    }
+
+    /// The rule by which events become one: returns the part of a text that an event adds. Events that follow each other, have
+    /// the same name, and add to the same text are merged: for readers that come late, and before they are sent, if
+    /// [`Runs::roll_up`](super::Runs::roll_up) is on. All others stay as they are. By default no event is merged.
+    ///
+    /// An event with a custom id, a retry or a comment is never merged by `roll_up`, and one with a retry or a comment never at
+    /// all. The rule belongs to the type: it has to give the same answer for all of its values.
+    fn delta<'a>(name: Option<&str>, data: &'a str) -> Option<Delta<'a>> {
+        let _ = (name, data);
+        None
+    }
+
+    /// Returns the data of a merged event: that of the last event that was merged, with the text of all of them. By default it
+    /// is the text alone. A merged event has the name and the id of that last event.
+    fn with_text<'a>(data: &'a str, text: &str) -> Cow<'a, str> {
+        let _ = data;
+        text.to_owned().into()
     }
 
     /// Sends what goes before the first event of an answer: by default, nothing.
@@ -83,5 +108,22 @@ pub trait Dialect: Clone + Send + Sync + 'static {
     /// [last event id](crate::last_event_id) of the request.
     fn last_event_id(&self, parts: &Parts) -> Option<Vec<u8>> {
         last_event_id(&parts.headers, &parts.uri)
+    }
+}
+
+/// What an event adds to a text, from [`Dialect::delta`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delta<'a> {
+    /// What the text belongs to. Events with the same one can be merged, if they follow each other.
+    pub of: Cow<'a, str>,
+    /// The text that the event adds.
+    pub text: Cow<'a, str>,
+}
+
+impl<'a> Delta<'a> {
+    /// A part of the text that belongs to `of`.
+    pub fn new(of: impl Into<Cow<'a, str>>, text: impl Into<Cow<'a, str>>) -> Self {
+        Self { of: of.into(), text: text.into() }
     }
 }

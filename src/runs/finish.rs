@@ -5,18 +5,28 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::outcome::Outcome;
-use crate::{publisher::Channel, trace::debug};
+use crate::{hub::Batch, publisher::Channel, trace::debug, wire::event::Event};
+
+/// The end of a run: what the writer has left to be sent, and the outcome, in one step.
+pub(super) fn ending(rest: Option<&Event>, outcome: &Outcome) -> Batch {
+    rest.cloned().into_iter().chain([outcome.to_event()]).collect::<Batch>().finish()
+}
 
 /// Ends a run, as soon as its store answers. It is no failure if somebody else was first.
-pub(super) async fn finish(channel: &Channel, outcome: &Outcome) {
-    let mut pause = FIRST_PAUSE;
-    while let Err(error) = channel.finish(outcome.to_event()).await {
-        if !(error.is_unavailable() || error.is_limit()) {
+pub(super) async fn finish(channel: &Channel, mut rest: Option<&Event>, outcome: &Outcome) {
+    let (mut pause, failed) = (FIRST_PAUSE, Outcome::Failed(None));
+    let mut outcome = outcome;
+    while let Err(error) = channel.send_all(ending(rest, outcome)).await {
+        if error.is_unavailable() || error.is_limit() {
+            sleep(pause).await;
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        } else if rest.take().is_some() && !(error.is_finished() || error.is_fenced()) {
+            // What was left is refused.
+            outcome = if outcome.is_done() { &failed } else { outcome };
+        } else {
             debug!("the outcome of a run was not written", outcome = outcome, error = error);
             return;
         }
-        sleep(pause).await;
-        pause = (2 * pause).min(LONGEST_PAUSE);
     }
 }
 

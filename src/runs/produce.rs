@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
@@ -13,14 +14,14 @@ use tokio::time::timeout;
 
 use super::{
     active::{Active, Why},
-    finish::finish,
+    finish::{ending, finish},
     local::Local,
     outcome::Outcome,
     race::{Either, race},
     settings::{ProducerError, Settings},
     thread::Turn,
 };
-use crate::trace::debug;
+use crate::{trace::debug, wire::event::Event};
 
 /// The duty to write the outcome of a run. If it is dropped before the producer has ended, the run is lost.
 pub(super) struct Duty {
@@ -30,25 +31,34 @@ pub(super) struct Duty {
     turn: Option<Turn>,
     /// How it has ended, as long as that is not written.
     owed: Option<Outcome>,
+    /// What goes before that, if the writer had not sent it yet.
+    rest: Option<Event>,
 }
 
 impl Duty {
     pub(super) fn new(local: Arc<Local>, run: Arc<Active>, turn: Option<Turn>) -> Self {
-        Self { local, run, turn, owed: Some(Outcome::Lost) }
+        Self { local, run, turn, owed: Some(Outcome::Lost), rest: None }
     }
 
     /// Drives the producer to its end, and writes how it ended.
-    pub(super) async fn produce<F>(self, settings: Arc<Settings>, producer: F)
+    pub(super) async fn produce<F>(mut self, settings: Arc<Settings>, producer: F)
     where
         F: Future<Output = Result<(), ProducerError>>,
     {
-        let outcome = drive(&self.run, &settings, producer).await;
+        let mut outcome = drive(&self.run, &settings, producer).await;
+        if let Some(roll_up) = &self.run.roll_up {
+            let (rest, failed) = roll_up.close().await;
+            self.rest = rest;
+            if let Some(error) = failed.filter(|_| outcome.is_done()) {
+                outcome = failure(&self.run, &settings, &error.into());
+            }
+        }
         self.write(outcome).await;
     }
 
     /// Writes the outcome in the same step as the end of the channel.
     pub(super) async fn write(mut self, outcome: Outcome) {
-        finish(&self.run.channel, self.owed.insert(outcome)).await;
+        finish(&self.run.channel, self.rest.as_ref(), self.owed.insert(outcome)).await;
         self.owed = None;
         self.local.remove(&self.run);
         if let Some(turn) = self.turn.take() {
@@ -60,15 +70,33 @@ impl Duty {
 impl Drop for Duty {
     fn drop(&mut self) {
         if let Some(outcome) = &self.owed {
+            let rest = self.rest.take().or_else(|| self.run.roll_up.as_ref()?.close_now());
             // If it fails, no outcome can be written from here: over a backend the lease runs out.
-            let _ = self.run.channel.finish_detached(outcome.to_event());
+            let _ = self.run.channel.write_detached(ending(rest.as_ref(), outcome));
             self.local.remove(&self.run);
         }
     }
 }
 
-/// Drives the producer until it returns, or until it was asked to end and its grace is over.
+/// Drives the producer to its end, and sends meanwhile what its writers have left to be sent.
 async fn drive<F>(run: &Active, settings: &Settings, producer: F) -> Outcome
+where
+    F: Future<Output = Result<(), ProducerError>>,
+{
+    let sends = async {
+        if let Some(roll_up) = &run.roll_up {
+            roll_up.run(|| run.ask(Why::Gone)).await;
+        }
+        std::future::pending::<Infallible>().await
+    };
+    match race(produced(run, settings, producer), sends).await {
+        Either::Left(outcome) => outcome,
+        Either::Right(never) => match never {},
+    }
+}
+
+/// Drives the producer until it returns, or until it was asked to end and its grace is over.
+async fn produced<F>(run: &Active, settings: &Settings, producer: F) -> Outcome
 where
     F: Future<Output = Result<(), ProducerError>>,
 {
@@ -86,15 +114,17 @@ where
     match (run.why(), result) {
         (Some(why), _) => why.outcome(),
         (None, Ok(Ok(()))) => Outcome::Done,
-        (None, Ok(Err(error))) => {
-            debug!("the producer of a run failed", run = run.name, error = error);
-            Outcome::Failed((settings.explain)(&error))
-        }
+        (None, Ok(Err(error))) => failure(run, settings, &error),
         (None, Err(_)) => {
             debug!("the producer of a run panicked", run = run.name);
             Outcome::Failed(None)
         }
     }
+}
+
+fn failure(run: &Active, settings: &Settings, error: &ProducerError) -> Outcome {
+    debug!("the producer of a run failed", run = run.name, error = error);
+    Outcome::Failed((settings.explain)(error))
 }
 
 /// Waits until the producer is asked to end, or until nobody has read the run for as long as the settings say.

@@ -28,6 +28,8 @@ pub(super) struct Settings {
     pub(super) max_runs: usize,
     /// A run is stopped that nobody has read for this long.
     pub(super) unread: Option<Duration>,
+    /// For how long tokens are held to be merged.
+    pub(super) roll_up: Option<Duration>,
     pub(super) explain: Explain,
 }
 
@@ -41,6 +43,7 @@ impl Default for Settings {
             grace: Duration::from_secs(5),
             max_runs: 10_000,
             unread: None,
+            roll_up: None,
             explain: Arc::new(|_| None),
         }
     }
@@ -48,13 +51,14 @@ impl Default for Settings {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { conflict, patience, grace, max_runs, unread, explain: _ } = self;
+        let Self { conflict, patience, grace, max_runs, unread, roll_up, explain: _ } = self;
         f.debug_struct("Settings")
             .field("conflict", conflict)
             .field("patience", patience)
             .field("grace", grace)
             .field("max_runs", max_runs)
             .field("unread", unread)
+            .field("roll_up", roll_up)
             .finish_non_exhaustive()
     }
 }

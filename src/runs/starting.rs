@@ -9,6 +9,7 @@ use super::{
     error::{Kind, RunError},
     head::Head,
     local::Local,
+    merge::Rule,
     outcome::Outcome,
     produce::Duty,
     race::{Either, race},
@@ -26,12 +27,13 @@ use crate::{
 pub(super) async fn begin<T>(
     local: &Arc<Local>,
     settings: &Settings,
+    rule: Rule,
     run: &ChannelName,
     thread: Option<&ChannelName>,
     begun: &mut oneshot::Sender<T>,
 ) -> Result<Duty, RunError> {
     local.take_part().await?;
-    let active = Arc::new(Active::new(&local.publisher, run.clone()));
+    let active = Arc::new(Active::new(&local.publisher, run.clone(), settings, rule));
     // Before anybody can know of the run, so that a request to stop it finds it.
     local.add(&active, settings.max_runs)?;
     let begun = first(local, settings, &active, thread, begun).await;

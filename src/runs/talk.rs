@@ -114,7 +114,7 @@ impl Local {
 
     async fn lose(self: Arc<Self>, run: ChannelName, fence: u64) {
         let channel = self.publisher.channel(run.clone()).fence(fence.saturating_add(1));
-        finish(&channel, &Outcome::Lost).await;
+        finish(&channel, None, &Outcome::Lost).await;
         // If it does not arrive, the old writer notices when it sends something.
         let _ = self.tell(format!("lost {run}")).await;
     }

@@ -8,7 +8,6 @@ use super::{
     names::{self, RESERVED},
 };
 use crate::{
-    error::PublishError,
     hub::{Batch, Sent},
     wire::event::Event,
 };
@@ -41,14 +40,21 @@ impl Writer {
 
     /// Sends an event to everyone who reads the run, now or later. It never waits for a reader.
     ///
+    /// With [`Runs::roll_up`](super::Runs::roll_up), it returns `None` for an event that waits until it is sent with others.
+    /// Otherwise the event was sent when this returns.
+    ///
     /// # Errors
     ///
-    /// Returns an error if the run is to [stop](RunError::is_stopped) or [has ended](RunError::is_ended), if another node
+    /// Returns an error if an event that has waited could not be sent (then this one is not sent either), if the run is to [stop](RunError::is_stopped) or [has ended](RunError::is_ended), if another node
     /// has [taken it for lost](RunError::is_fenced), if the event's name is [reserved](RunError::is_reserved), or for what
     /// [`Channel::send`](crate::Channel::send) returns an error for.
-    pub async fn send(&self, event: Event) -> Result<Sent, RunError> {
+    pub async fn send(&self, event: Event) -> Result<Option<Sent>, RunError> {
         self.check(&event)?;
-        self.settle(self.0.channel.send(event).await)
+        match &self.0.roll_up {
+            None => self.settle(self.0.channel.send(event).await).map(Some),
+            // Boxed, because otherwise every send would have a future of this size.
+            Some(roll_up) => self.settle(Box::pin(roll_up.send(event)).await),
+        }
     }
 
     /// Sends several events in one step: all of them, or none. See [`Channel::send_all`](crate::Channel::send_all).
@@ -59,7 +65,10 @@ impl Writer {
     pub async fn send_all(&self, events: impl IntoIterator<Item = Event>) -> Result<Vec<Sent>, RunError> {
         let events: Vec<_> = events.into_iter().collect();
         events.iter().try_for_each(|event| self.check(event))?;
-        self.settle(self.0.channel.send_all(Batch::from(events)).await)
+        match &self.0.roll_up {
+            None => self.settle(self.0.channel.send_all(Batch::from(events)).await),
+            Some(roll_up) => self.settle(Box::pin(roll_up.send_all(events)).await),
+        }
     }
 
     /// Waits until the run is to end, because it was [stopped](super::Runs::stop) or another node has ended it. From then on
@@ -92,12 +101,13 @@ impl Writer {
     }
 
     /// Learns from a refusal that another node has ended the run.
-    fn settle<T>(&self, sent: Result<T, PublishError>) -> Result<T, RunError> {
+    fn settle<T>(&self, sent: Result<T, impl Into<RunError>>) -> Result<T, RunError> {
         sent.map_err(|error| {
-            if error.is_fenced() || error.is_finished() {
+            let error = error.into();
+            if error.is_ended() {
                 self.0.ask(Why::Gone);
             }
-            error.into()
+            error
         })
     }
 }

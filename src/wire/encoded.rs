@@ -41,6 +41,12 @@ impl EncodedEvent {
         Self { channel, epoch, sealed }
     }
 
+    /// Returns an event with other bytes at the same position.
+    #[cfg(feature = "runs")]
+    pub(crate) fn with_bytes(&self, bytes: Bytes) -> Self {
+        Self { sealed: Sealed::new(self.offset(), bytes), ..self.clone() }
+    }
+
     /// Returns the bytes as every reader gets them: whole lines, with the blank line at the end.
     ///
     /// The bytes may be a slice of memory shared by several events, at most 32 KiB, which stays allocated as long as

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use tokio::{sync::mpsc, time::Instant};
 use tower_sse::{
-    ChannelName, Event, Publisher, PublisherBuilder,
-    runs::{Conflict, New, Outcome, Plain, Runs, Status, Writer},
+    ChannelName, EncodedEvent, Event, Output, Publisher, PublisherBuilder,
+    runs::{Conflict, Delta, Dialect, New, Outcome, Plain, Runs, Status, Writer},
 };
 
 use crate::{
@@ -203,4 +203,49 @@ pub async fn a_start_whose_acknowledgement_is_lost_is_one_run(store: impl Shared
     faults.lose_answers.store(1, std::sync::atomic::Ordering::SeqCst);
     runs.spawn(New::run().id("1"), async |run| says(run, &["a"]).await).await.unwrap();
     assert_eq!(ended(&runs, "1").await, Some(Outcome::Done));
+}
+
+/// The error of an append that nobody waits for is told with the next one, or with the outcome.
+pub async fn a_token_that_was_held_and_could_not_be_sent_is_told(store: impl Shared) {
+    let (node, faults) = node(&store);
+    let runs = node.dialect(Tokens).roll_up(Duration::from_millis(20));
+    let ((ask, mut asked), (tell, mut told)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+    for id in ["next", "outcome"] {
+        let (tell, gone) = (tell.clone(), ask.clone());
+        let producer = async move |run: Writer| {
+            run.send(Event::text("a")).await?;
+            assert!(run.send(Event::text("b")).await?.is_none());
+            gone.send(())?;
+            // Longer than an append may take.
+            tokio::time::sleep(2 * SECOND).await;
+            if run.id() == "next" {
+                tell.send(run.send(Event::text("c")).await.map(|_| ()))?;
+            }
+            Ok(())
+        };
+        runs.spawn(New::run().id(id), producer).await.unwrap();
+        asked.recv().await.unwrap();
+        faults.go_away(true);
+        tokio::time::sleep(SECOND).await;
+        faults.go_away(false);
+        let outcome = tokio::time::timeout(STUCK, runs.ended(id)).await.unwrap().unwrap();
+        let expected = if id == "next" { Outcome::Done } else { Outcome::Failed(None) };
+        assert_eq!(outcome, Some(expected), "{id}");
+    }
+    let error = told.recv().await.unwrap().unwrap_err();
+    assert!(error.as_publish_error().is_some_and(|error| error.is_unavailable()), "{error:?}");
+}
+
+/// All events are parts of one text.
+#[derive(Clone)]
+struct Tokens;
+
+impl Dialect for Tokens {
+    fn outcome(&mut self, _: &Outcome, source: &EncodedEvent, out: &mut Output) {
+        out.pass(source);
+    }
+
+    fn delta<'a>(_: Option<&str>, data: &'a str) -> Option<Delta<'a>> {
+        Some(Delta::new("", data))
+    }
 }

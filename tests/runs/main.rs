@@ -3,4 +3,5 @@
 mod answers;
 mod helpers;
 mod outcomes;
+mod roll_up;
 mod starts;

@@ -1,9 +1,11 @@
 //! The UI message stream of the AI SDK.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Dialect, Outcome};
+use super::{Delta, Dialect, Outcome, splice};
 use crate::{
     serve::Output,
     wire::{encoded::EncodedEvent, event::Event},
@@ -73,11 +75,29 @@ impl Dialect for AiSdk {
         out.replace(source, Event::text("[DONE]"));
     }
 
+    /// Merges the deltas of one text, of one reasoning, and of the input of one tool.
+    fn delta<'a>(_name: Option<&str>, data: &'a str) -> Option<Delta<'a>> {
+        splice::delta(data, text_of(data)?, &[])
+    }
+
+    fn with_text<'a>(data: &'a str, text: &str) -> Cow<'a, str> {
+        text_of(data).map_or(data.into(), |path| splice::with_text(data, path, text))
+    }
+
     fn headers(&self, headers: &mut HeaderMap) {
         headers.insert(HeaderName::from_static("x-vercel-ai-ui-message-stream"), HeaderValue::from_static("v1"));
     }
 
     fn absent(&self) -> StatusCode {
         StatusCode::NO_CONTENT
+    }
+}
+
+/// Where the text of a part is, if it is one of several.
+fn text_of(data: &str) -> Option<&'static [&'static str]> {
+    match splice::string(data, &["type"])? {
+        "text-delta" | "reasoning-delta" => Some(&["delta"]),
+        "tool-input-delta" => Some(&["inputTextDelta"]),
+        _ => None,
     }
 }

@@ -1,10 +1,10 @@
 //! OpenAI's chat completions.
 
-use std::time::SystemTime;
+use std::{borrow::Cow, time::SystemTime};
 
 use serde_json::{Value, json};
 
-use super::{Dialect, Outcome};
+use super::{Delta, Dialect, Outcome, splice};
 use crate::{
     serve::Output,
     wire::{encoded::EncodedEvent, event::Event},
@@ -33,7 +33,21 @@ impl Dialect for ChatCompletions {
         };
         out.replace(source, Event::text(end));
     }
+
+    /// Merges chunks of equal shape whose content goes on, or the arguments of a tool call.
+    fn delta<'a>(_name: Option<&str>, data: &'a str) -> Option<Delta<'a>> {
+        TEXTS.iter().find_map(|path| splice::delta(data, path, &[]))
+    }
+
+    fn with_text<'a>(data: &'a str, text: &str) -> Cow<'a, str> {
+        let path = TEXTS.iter().find(|path| splice::string(data, path).is_some());
+        path.map_or(data.into(), |path| splice::with_text(data, path, text))
+    }
 }
+
+/// Where the text of a chunk can be.
+const TEXTS: [&[&str]; 2] =
+    [&["choices", "0", "delta", "content"], &["choices", "0", "delta", "tool_calls", "0", "function", "arguments"]];
 
 /// Makes the chunks of a chat completion.
 ///
