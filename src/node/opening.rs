@@ -260,8 +260,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_reader_that_knows_a_new_epoch_before_its_node_does_is_not_sent_back_to_the_former_one() {
+    fn connect() -> (Arc<Hub>, Arc<Remote>, mpsc::UnboundedReceiver<Command>) {
         let settings = HubSettings {
             limits: Limits::new(),
             retention: Box::new(|_| Retention::new()),
@@ -270,6 +269,21 @@ mod tests {
         let (hub, remote) = Remote::connect(settings, Arc::new(Silent), Duration::from_secs(9), false);
         let (sender, commands) = mpsc::unbounded_channel();
         remote.is_driven_by(sender);
+        (hub, remote, commands)
+    }
+
+    #[tokio::test]
+    async fn a_channel_that_is_not_loaded_when_the_node_shuts_down_is_not_taken_for_absent() {
+        let (hub, remote, _commands) = connect();
+        let grant = Grant::new([ChannelName::from_static("a")]);
+        let opening = open(&hub, &remote, &OpenOptions::new().existing(true), grant, None).ok().unwrap();
+        hub.end_readers();
+        assert!(opening.await.unwrap_err().is_shutting_down());
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_knows_a_new_epoch_before_its_node_does_is_not_sent_back_to_the_former_one() {
+        let (hub, remote, commands) = connect();
         let driver =
             Arc::new(Driver { hub: hub.clone(), remote: remote.clone(), commands: Mutex::new((commands, None)) });
         driver.clone().wake();
