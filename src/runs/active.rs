@@ -42,7 +42,7 @@ pub(super) struct Active {
     pub(super) channel: Channel,
     /// How tokens are merged before they are sent, if they are.
     pub(super) roll_up: Option<RollUp>,
-    /// The run was asked to end. It says why in `why`.
+    /// `why` may say why the run is to end. Read first, because it costs less.
     asked: AtomicBool,
     why: watch::Sender<Option<Why>>,
 }
@@ -56,12 +56,13 @@ impl Active {
 
     /// Asks the producer to end. The first reason counts.
     pub(super) fn ask(&self, why: Why) {
+        // Before the producer learns of it, so that from then on everything is checked against the reason.
+        self.asked.store(true, Ordering::Release);
         self.why.send_if_modified(|first| {
             let is_first = first.is_none();
             first.get_or_insert(why);
             is_first
         });
-        self.asked.store(true, Ordering::Release);
     }
 
     pub(super) fn why(&self) -> Option<Why> {

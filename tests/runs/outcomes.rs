@@ -84,6 +84,23 @@ async fn a_run_is_stopped_for_all_of_its_writers_and_readers() {
     assert_eq!(runs.status("1").await.unwrap(), Some(Status::Ended(Outcome::Stopped)));
 }
 
+/// The producer runs on another thread than the one that stops it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_that_has_learned_of_the_stop_sends_nothing_more() {
+    let runs = runs();
+    for _ in 0..2_000 {
+        let (told, hears) = tokio::sync::oneshot::channel();
+        let started = runs.spawn(New::run(), async move |run| {
+            run.stopped().await;
+            let _ = told.send(run.send(Event::text("late")).await.is_err());
+            Ok(())
+        });
+        let id = started.await.unwrap();
+        runs.stop(&id).await.unwrap();
+        assert!(hears.await.unwrap(), "it was refused");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_producer_that_does_not_stop_is_dropped_after_the_grace() {
     let runs = runs().grace(3 * SECOND);
