@@ -1,22 +1,16 @@
 //! The SDKs of LLM vendors, which are no `EventSource`: they take the end of an answer for a complete answer. Whether one
 //! is complete they learn only from a strict body, and why they get none only from a status.
 
+#[allow(dead_code)]
+mod client;
 mod dialect;
 
-use std::{
-    env,
-    io::Write as _,
-    net::Ipv4Addr,
-    path::Path,
-    process::{Output, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{env, io::Write as _, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::State, http::Response, http::Uri, routing::post, serve::ListenerExt};
+use client::{Outcome, Program, Registry, Report, Request};
 use dialect::Dialect;
-use serde::Deserialize;
-use tokio::{net::TcpListener, process::Command, time::timeout};
+use tokio::net::TcpListener;
 use tower_sse::{ChannelName, Event, Grant, OpenOptions, Publisher, SseBody, Start};
 
 /// A test that waits this long has failed. It does not measure anything.
@@ -34,34 +28,24 @@ enum Sdk {
     PythonOpenai,
 }
 
-/// How a client reports its answer.
-#[derive(Debug, Deserialize)]
-struct Report {
-    length: usize,
-    status: Option<u16>,
-    error: Option<String>,
-}
-
 impl Sdk {
     /// `None` if it is not installed.
-    fn command(self, url: &str) -> Option<Command> {
-        // `scripts/install-clients` puts them into the target folder.
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients");
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let package = match self {
-            Self::NpmOpenai => "openai",
-            Self::NpmAnthropic => "@anthropic-ai/sdk",
-            Self::NpmAi => "ai",
-            Self::PythonOpenai => {
-                let python = folder.join("python/bin/python");
-                let mut command = Command::new(&python);
-                command.arg(here.join("python/openai_client.py")).arg(url);
-                return python.exists().then_some(command);
-            }
+    fn program(self) -> Option<Program> {
+        let registry = match self {
+            Self::PythonOpenai => Registry::PyPi,
+            Self::NpmOpenai | Self::NpmAnthropic | Self::NpmAi => Registry::Npm,
         };
-        let mut command = Command::new("node");
-        command.arg(here.join("node/sdk.mjs")).arg(&folder).arg(package).arg(url);
-        folder.join("node_modules").join(package).exists().then_some(command)
+        registry.has(self.names().0).then(|| Program::start(registry).expect("it is installed"))
+    }
+
+    /// Its package, and the file that uses it.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::NpmOpenai => ("openai", "openai"),
+            Self::NpmAnthropic => ("@anthropic-ai/sdk", "anthropic"),
+            Self::NpmAi => ("ai", "ai"),
+            Self::PythonOpenai => ("openai", "openai_client"),
+        }
     }
 }
 
@@ -81,19 +65,19 @@ impl Server {
         let app = Router::new().fallback_service(post(answer).with_state(Arc::new(self)));
         let listener = listener.tap_io(|tcp| tcp.set_nodelay(true).unwrap());
         let served = tokio::spawn(async { axum::serve(listener, app).await });
-        let Some(mut command) = sdk.command(&url) else {
+        let Some(program) = sdk.program() else {
             let required = env::var_os("TOWER_SSE_REQUIRE_CLIENTS").is_some_and(|value| value == "1");
             assert!(!required, "{sdk:?} is not installed");
             // Not with `eprintln`, which the test harness hides when a test passes.
             _ = writeln!(std::io::stderr(), "\nLEFT OUT: a test with {sdk:?}, which is not installed\n");
             return None;
         };
-        let client = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).output();
-        let (output, ()) = timeout(STUCK, async { tokio::join!(client, publish(&publisher)) }).await.expect("it ends");
+        let (package, file) = sdk.names();
+        let request = Request { package: package.into(), file: file.into(), act: "ask", url, ..Request::default() };
+        let client = async { program.send(request).await.report().await };
+        let (report, ()) = tokio::join!(client, publish(&publisher));
         served.abort();
-        let Output { stdout, status, .. } = output.unwrap();
-        assert!(status.success(), "{sdk:?}: {status}");
-        Some(serde_json::from_slice(&stdout).unwrap())
+        Some(report)
     }
 }
 
@@ -111,7 +95,9 @@ async fn answer(State(server): State<Arc<Server>>, uri: Uri, _prompt: String) ->
 
 fn server(strict: bool) -> Server {
     let options = OpenOptions::new().start(Start::Earliest);
-    Server { publisher: Publisher::new(), options, strict }
+    // The SDKs come back after a refusal, and give up soon.
+    let publisher = Publisher::builder().reconnect(Duration::ZERO, Duration::ZERO).build();
+    Server { publisher, options, strict }
 }
 
 /// Publishes the answer, ten characters at a time, from one character to another.
@@ -128,6 +114,10 @@ async fn until_connected(publisher: &Publisher) {
     }
 }
 
+fn is_error(report: &Report) -> bool {
+    matches!(report.outcome, Outcome::Error(_))
+}
+
 async fn shut_down_in_mid_answer(publisher: &Publisher) {
     publish(publisher, 0, PART).await;
     until_connected(publisher).await;
@@ -136,17 +126,17 @@ async fn shut_down_in_mid_answer(publisher: &Publisher) {
 
 async fn takes_a_cut_answer_for_a_complete_one_unless_it_is_strict(sdk: Sdk) {
     let Some(report) = server(false).ask(sdk, shut_down_in_mid_answer).await else { return };
-    assert_eq!((report.length, &report.error), (PART, &None), "this is why a body can be strict");
+    assert!(report.text.len() == PART && !is_error(&report), "{report:?}: this is why a body can be strict");
     let report = server(true).ask(sdk, shut_down_in_mid_answer).await.unwrap();
-    assert!(report.length <= PART && report.error.is_some(), "{report:?}");
+    assert!(report.text.len() <= PART && is_error(&report), "{report:?}");
 }
 
 async fn takes_a_refusal_for_an_empty_answer_unless_it_is_strict(sdk: Sdk) {
     let full = |strict| Server { options: OpenOptions::new().max_per_channel(0), ..server(strict) };
     let Some(report) = full(false).ask(sdk, async |_: &Publisher| ()).await else { return };
-    assert_eq!((report.length, &report.error), (0, &None), "this is why a refusal can have a status");
+    assert!(report.text.is_empty() && !is_error(&report), "{report:?}: this is why a refusal can have a status");
     let report = full(true).ask(sdk, async |_: &Publisher| ()).await.unwrap();
-    assert_eq!((report.length, report.status), (0, Some(503)));
+    assert!(report.text.is_empty() && is_error(&report), "{report:?}");
 }
 
 async fn gets_a_complete_answer_that_is_strict(sdk: Sdk) {
@@ -157,7 +147,7 @@ async fn gets_a_complete_answer_that_is_strict(sdk: Sdk) {
         publisher.channel(CHANNEL).finish(Event::text(".")).await.unwrap();
     };
     let Some(report) = server(true).ask(sdk, all).await else { return };
-    assert_eq!((report.length, &report.error), (WHOLE, &None));
+    assert_eq!((report.text.len(), report.outcome), (WHOLE, Outcome::Complete));
 }
 
 macro_rules! sdks {

@@ -1,0 +1,242 @@
+//! The columns of the matrix: what happens to an answer.
+
+use std::{pin::pin, time::Duration};
+
+use futures_util::future::{join_all, select};
+
+use crate::{
+    cells::Cell,
+    client::{Asked, Outcome, Report, Request},
+    network::{Fault, Network},
+    node::Settings,
+    nodes::{Mode, Nodes, World},
+    process::Process,
+    protocols::{self, Script, Step::*},
+    rows::Row,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Column {
+    Exact,
+    Late,
+    Cut,
+    Stop,
+    Fails,
+    Deploy,
+    DeployOfReader,
+    Killed,
+    Evicted,
+    Runs,
+    Readers,
+    Twice,
+    After,
+}
+
+use Column::*;
+
+pub const COLUMNS: [Column; 13] =
+    [Exact, Late, Cut, Stop, Fails, Deploy, DeployOfReader, Killed, Evicted, Runs, Readers, Twice, After];
+
+/// At how many places the connection is cut.
+const PLACES: usize = 24;
+/// How much shorter a client's answer may be than the one that was measured, by its head.
+const HEAD: usize = 64;
+
+impl Column {
+    /// What the table calls it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Exact => "exact text",
+            Late => "a late page",
+            Cut => "cut, and again",
+            Stop => "stopped",
+            Fails => "the model fails",
+            Deploy => "a deploy",
+            DeployOfReader => "a deploy of the reader's node, and again",
+            Killed => "kill -9",
+            Evicted => "the head is gone",
+            Runs => "too many runs",
+            Readers => "too many readers",
+            Twice => "two at once",
+            After => "again after the end",
+        }
+    }
+
+    pub fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+
+    pub fn exists(self, mode: Mode) -> bool {
+        self != DeployOfReader || mode == Mode::Two
+    }
+
+    pub async fn cell(self, world: &World, row: Row) -> Cell {
+        let (here, there) = (world.nodes.here(), world.nodes.there());
+        match self {
+            Exact => {
+                let asked = world.ask(row, here, &world.script(&[Half, Rest])).await;
+                Cell::new([asked.report().await]).complete()
+            }
+            Late => {
+                let script = world.script(&[Half, Wait, Rest]);
+                here.start_run(row.protocol, &script).await;
+                here.until_reached(&script.run).await;
+                let page = world.attach(row, there, &script).await;
+                Cell::new([page.report_after(here.open(&script.run)).await]).complete()
+            }
+            Cut => cut(world, row).await,
+            Stop => {
+                let script = world.script(&[Half, Wait]);
+                let reader = read(world, &world.nodes, row, &script).await;
+                Cell::new([reader.report_after(there.stop(&script.run)).await]).says(&["stopped"])
+            }
+            Fails => {
+                let both = [Fail, Panic].map(async |end| {
+                    let script = world.script(&[Half, Wait, end]);
+                    let reader = read(world, &world.nodes, row, &script).await;
+                    Cell::new([reader.report_after(here.open(&script.run)).await]).says(&["failed"])
+                });
+                Cell::all(join_all(both).await)
+            }
+            Deploy => {
+                let (nodes, script) = (world.start(Settings::default()), world.script(&[Half, Wait]));
+                let reader = read(world, &nodes, row, &script).await;
+                Cell::new([reader.report_after(nodes.here().deploy()).await]).says(&["was shut down", "drained"])
+            }
+            DeployOfReader => deploy_of_reader(world, row).await,
+            Killed => {
+                let (nodes, script) = (world.start(Settings::default()), world.script(&[Half, Wait]));
+                let reader = read(world, &nodes, row, &script).await;
+                let cell = Cell::new([reader.report_after(async { nodes.here().kill() }).await]);
+                // If nobody else is left to say it, the connection fails.
+                if world.mode == Mode::Two { cell.says(&["is gone", "lost"]) } else { cell }
+            }
+            Evicted => {
+                let (nodes, script) = (&world.small, world.script(&[Half, Much, Wait]));
+                nodes.here().start_run(row.protocol, &script).await;
+                nodes.here().until_reached(&script.run).await;
+                let report = world.attach(row, nodes.there(), &script).await.report().await;
+                nodes.here().open(&script.run).await;
+                Cell::new([report])
+            }
+            Runs => {
+                let asked = world.ask(row, world.full.there(), &world.script(&[Half, Rest])).await;
+                Cell::new([asked.report().await])
+            }
+            Readers => too_many_readers(world, row).await,
+            Twice => twice(world, row).await,
+            After => {
+                let script = world.script(&[Half, Rest]);
+                let first = world.ask(row, here, &script).await.report().await;
+                let second = resume(world, row, there, &script, &first).await.report().await;
+                Cell::new([first.clone(), go_on(&first, second)])
+            }
+        }
+    }
+}
+
+/// A client that reads a run. If there are two nodes, it reads on the other one.
+async fn read(world: &World, nodes: &Nodes, row: Row, script: &Script) -> Asked {
+    if world.mode == Mode::One {
+        return world.ask(row, nodes.here(), script).await;
+    }
+    nodes.here().start_run(row.protocol, script).await;
+    world.attach(row, nodes.there(), script).await
+}
+
+async fn cut(world: &World, row: Row) -> Cell {
+    let here = world.nodes.here();
+    let sample = world.script(&[Half, Rest, Wait]);
+    here.start_run(row.protocol, &sample).await;
+    here.until_reached(&sample.run).await;
+    let bytes = here.measure(row.protocol, &protocols::again(row.protocol, &sample)).await - HEAD;
+    here.open(&sample.run).await;
+    let cells = (0..PLACES).map(async |n| {
+        let place = 1 + n * bytes / PLACES;
+        let fault = if n % 2 == 0 { Fault::Cut(place) } else { Fault::Reset(place) };
+        // On the page that asked, or on a new one.
+        cut_at(world, row, fault, n % 4 < 2).await
+    });
+    Cell::all(join_all(cells).await)
+}
+
+async fn cut_at(world: &World, row: Row, fault: Fault, again: bool) -> Cell {
+    let (here, there) = (world.nodes.here(), world.nodes.there());
+    let network = Network::to(here.port, vec![fault], false).await;
+    let script = world.script(&[Half, Rest, Wait]);
+    let url = format!("http://127.0.0.1:{}/{}", network.port, row.protocol);
+    let asked = world.send(row, Request { act: "ask", url, ..world.to(row, here, &script) }).await;
+    if row.reconnects {
+        network.spent().await;
+        here.open(&script.run).await;
+        return Cell::new([asked.report().await]).complete();
+    }
+    let first = asked.report().await;
+    here.until_read_by(&script.run, 0).await;
+    let asked = world.send(row, Request { act: "attach", again, ..world.to(row, there, &script) }).await;
+    let second = asked.report_after(here.open(&script.run)).await;
+    Cell::new([first, second]).complete()
+}
+
+async fn deploy_of_reader(world: &World, row: Row) -> Cell {
+    let (nodes, script) = (world.start(Settings::default()), world.script(&[Half, Wait, Rest]));
+    let reader = read(world, &nodes, row, &script).await;
+    let first = reader.report_after(nodes.there().deploy()).await;
+    let again = resume(world, row, nodes.here(), &script, &first).await;
+    // One that goes on may have nothing to get before the rest.
+    let second = match first.position {
+        Some(_) => {
+            nodes.here().open(&script.run).await;
+            again.report().await
+        }
+        None => again.report_after(nodes.here().open(&script.run)).await,
+    };
+    let second = go_on(&first, second);
+    Cell::new([first, second]).complete()
+}
+
+async fn too_many_readers(world: &World, row: Row) -> Cell {
+    // With two, a node reads what the other one tells it.
+    let max_readers = if world.mode == Mode::One { 1 } else { 2 };
+    let nodes = world.start(Settings { max_readers, ..Settings::default() });
+    let script = world.script(&[Half, Rest, Wait]);
+    nodes.here().start_run(row.protocol, &script).await;
+    nodes.here().until_reached(&script.run).await;
+    let reader = nodes.there().reader(row.protocol, &protocols::again(row.protocol, &script)).await;
+    let asked = world.attach(row, nodes.there(), &script).await;
+    if !row.reconnects {
+        return Cell::new([asked.report().await]);
+    }
+    // It goes on until there is room.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(reader);
+    nodes.here().open(&script.run).await;
+    Cell::new([asked.report().await]).complete()
+}
+
+async fn twice(world: &World, row: Row) -> Cell {
+    let nodes = &world.nodes;
+    let one = world.script(&[Half, Wait, Rest]);
+    let other = Script { thread: one.thread.clone(), ..world.script(&[Half, Wait, Rest]) };
+    let both = tokio::join!(world.ask(row, nodes.here(), &one), world.ask(row, nodes.there(), &other));
+    // The one that is refused knows while the other one still waits.
+    let (one_reports, other_reports) = (pin!(both.0.report()), pin!(both.1.report()));
+    let (refused, running) = select(one_reports, other_reports).await.factor_first();
+    nodes.here().open(&one.run).await;
+    nodes.there().open(&other.run).await;
+    Cell::new([refused, running.await]).complete()
+}
+
+/// Has a client go on after what it has, if it can, and otherwise begin again.
+async fn resume(world: &World, row: Row, node: &Process, script: &Script, first: &Report) -> Asked {
+    let after = first.position.clone();
+    world.send(row, Request { act: "attach", after, ..world.to(row, node, script) }).await
+}
+
+/// What a client has that went on.
+fn go_on(first: &Report, mut second: Report) -> Report {
+    if first.position.is_some() && second.outcome != Outcome::Nothing {
+        second.text.insert_str(0, &first.text);
+    }
+    second
+}

@@ -1,0 +1,83 @@
+//! Runs with the clients that people use: what each of them makes of each end that an answer can have, on one node, and on two with
+//! one Redis. A cell is a complete answer, to the byte, or an error that the client itself reports. No cell is silent.
+//!
+//! `docs/reliability/agents.md` has the table. A cell that differs from it fails. To write the table again:
+//!
+//! ```sh
+//! TOWER_SSE_WRITE_MATRIX=1 cargo test -p agent-tests
+//! ```
+//!
+//! `TOWER_SSE_MATRIX=two/deploy` runs one column only, with all that its clients report.
+
+mod cells;
+mod client;
+mod columns;
+#[path = "../clients/network.rs"]
+#[allow(dead_code)]
+mod network;
+mod node;
+mod nodes;
+mod process;
+mod protocols;
+#[path = "../redis/server.rs"]
+#[allow(dead_code)]
+mod redis;
+mod rows;
+mod table;
+
+use std::{env, io::Write as _, sync::Arc};
+
+use self::{
+    client::{Program, Registry},
+    columns::{COLUMNS, Column},
+    nodes::{Mode, World},
+    rows::{ROWS, Row},
+    table::Table,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_is_complete_or_an_error_that_the_client_reports() {
+    let required = env::var_os("TOWER_SSE_REQUIRE_CLIENTS").is_some_and(|value| value == "1");
+    let (installed, missing): (Vec<Row>, Vec<Row>) = ROWS.iter().partition(|row| row.is_installed());
+    for row in missing {
+        assert!(!required, "{} is not installed", row.title());
+        // Not with `eprintln`, which the test harness hides when a test passes.
+        _ = writeln!(std::io::stderr(), "\nLEFT OUT: {}, which is not installed\n", row.title());
+    }
+    let programs = Arc::new([Registry::Npm, Registry::PyPi].map(|registry| {
+        let is_used = installed.iter().any(|row| row.registry == registry);
+        is_used.then(|| Program::start(registry).expect("it is installed"))
+    }));
+    let mut tables = Vec::new();
+    for mode in [Mode::One, Mode::Two] {
+        let Some(world) = World::new(mode, programs.clone()).await else { continue };
+        tables.push(fill(&Arc::new(world), &installed).await);
+    }
+    let faults: Vec<String> = tables.iter().flat_map(Table::faults).collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Fills a table: one column after the other, and each for all clients at once.
+async fn fill(world: &Arc<World>, rows: &[Row]) -> Table {
+    let mut table = Table::new(world.mode, rows);
+    for column in COLUMNS.into_iter().filter(|column| column.is_selected(world.mode)) {
+        let cells = rows.iter().map(|&row| {
+            let world = world.clone();
+            tokio::spawn(async move { column.cell(&world, row).await })
+        });
+        let cells = futures_util::future::join_all(cells).await;
+        table.add(column, cells.into_iter().map(Result::unwrap).collect());
+    }
+    table
+}
+
+/// Whether only this column is asked for.
+fn selected() -> Option<String> {
+    env::var("TOWER_SSE_MATRIX").ok()
+}
+
+impl Column {
+    fn is_selected(self, mode: Mode) -> bool {
+        self.exists(mode) && selected().is_none_or(|name| name == format!("{}/{}", mode.name(), self.name()))
+    }
+}

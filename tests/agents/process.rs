@@ -1,0 +1,141 @@
+//! A node's process, from outside.
+
+use std::{
+    env,
+    io::{BufRead as _, BufReader},
+    net::Ipv4Addr,
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+    time::Duration,
+};
+
+use serde::Serialize;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::{
+    node::Settings,
+    protocols::{Script, TOKENS},
+};
+
+/// A node that runs until this is dropped.
+pub struct Process {
+    pub port: u16,
+    child: Mutex<Child>,
+}
+
+impl Process {
+    pub fn start(settings: &Settings) -> Self {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "node::serve", "--nocapture"])
+            .env("TOWER_SSE_AGENTS_NODE", serde_json::to_string(settings).unwrap())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // Of producers that panic, as they should.
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let port = lines.find_map(|line| line.ok()?.strip_prefix("listening on ")?.parse().ok()).unwrap();
+        // The rest of its output is not needed, but has to be read.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { port, child: Mutex::new(child) }
+    }
+
+    /// Like `kill -9`.
+    pub fn kill(&self) {
+        let mut child = self.child.lock().unwrap();
+        _ = child.kill();
+        _ = child.wait();
+    }
+
+    /// The address of a protocol.
+    pub fn url(&self, protocol: &str) -> String {
+        format!("http://127.0.0.1:{}/{protocol}", self.port)
+    }
+
+    pub async fn start_run(&self, protocol: &str, script: &Script) {
+        let answer = self.request("POST", &format!("/control/start/{protocol}"), &script, "\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    }
+
+    /// Waits until the producer of a run waits.
+    pub async fn until_reached(&self, run: &str) {
+        self.control("GET", "reached", run).await;
+    }
+
+    /// Lets the producer of a run go on, now or once it waits.
+    pub async fn open(&self, run: &str) {
+        self.control("POST", "open", run).await;
+    }
+
+    pub async fn stop(&self, run: &str) {
+        self.control("POST", "stop", run).await;
+    }
+
+    /// Has the node shut down, and waits for its end.
+    pub async fn deploy(&self) {
+        let answer = self.request("POST", "/control/deploy", &(), "").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        while self.child.lock().unwrap().try_wait().unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until so many connections read a run on this node.
+    pub async fn until_read_by(&self, run: &str, readers: usize) {
+        while self.control("GET", "readers", run).await.parse() != Ok(readers) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Asks for a run as a client does, and returns how many bytes there are until the last token.
+    pub async fn measure(&self, protocol: &str, path: &str) -> usize {
+        let last = TOKENS[TOKENS.len() - 1];
+        self.request("GET", &format!("/{protocol}{path}"), &(), last).await.len()
+    }
+
+    /// Reads a run until this is dropped.
+    pub async fn reader(&self, protocol: &str, path: &str) -> TcpStream {
+        let last = TOKENS[TOKENS.len() - 1];
+        self.exchange("GET", &format!("/{protocol}{path}"), &(), last).await.1
+    }
+
+    async fn control(&self, method: &str, verb: &str, run: &str) -> String {
+        let answer = self.request(method, &format!("/control/{verb}/{run}"), &(), "").await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        assert!(head.starts_with("HTTP/1.1 200"), "{verb} {run}: {answer}");
+        body.to_owned()
+    }
+
+    async fn request(&self, method: &str, path: &str, body: &impl Serialize, until: &str) -> String {
+        self.exchange(method, path, body, until).await.0
+    }
+
+    /// Reads the answer until that text, or to its end if the text is empty.
+    async fn exchange(&self, method: &str, path: &str, body: &impl Serialize, until: &str) -> (String, TcpStream) {
+        let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.unwrap();
+        let body = serde_json::to_string(body).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        server.write_all(head.as_bytes()).await.unwrap();
+        let mut got = Vec::new();
+        while server.read_buf(&mut got).await.is_ok_and(|bytes| bytes > 0) {
+            if !until.is_empty() && String::from_utf8_lossy(&got).contains(until) {
+                break;
+            }
+        }
+        (String::from_utf8(got).unwrap(), server)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
