@@ -58,6 +58,19 @@
 //! its runs as lost, under a higher fence: if the old producer wakes up, nothing that it sends gets in. While the store does
 //! not answer, nobody is lost. A run that nobody reads or asks for stays as it is until somebody does.
 //!
+//! # Dialects
+//!
+//! | dialect | clients | done | stopped | failed, lost, drained | goes on after | no such run |
+//! | --- | --- | --- | --- | --- | --- | --- |
+//! | [`AiSdk`] | the AI SDK | `finish`, `[DONE]` | `abort`, `[DONE]` | `error`, `[DONE]` | `Last-Event-ID` | 204 |
+//! | [`ChatCompletions`] | OpenAI | `[DONE]` | error object | error object | `Last-Event-ID` | 404 |
+//! | [`Responses`] | OpenAI | `response.completed` | `response.incomplete`, `error` | `response.failed`, `error` | `starting_after` | 404 |
+//! | [`Anthropic`] | Anthropic | `message_stop` | `error` | `error` | `Last-Event-ID` | 404 |
+//! | [`Plain`] | `EventSource` | `run.outcome` | `run.outcome` | `run.outcome` | `Last-Event-ID` | 404 |
+//!
+//! Of these clients, only `EventSource` sends a `Last-Event-ID` by itself. Except with [`Plain`], an answer that is cut breaks off,
+//! so that the client reports an error. If the beginning of the run is gone, the answer is a 410.
+//!
 //! # What it costs
 //!
 //! A run is a task and a channel. A start is one append, and with a thread one more and two questions; the end is one append,
@@ -95,7 +108,7 @@ mod thread;
 mod writer;
 
 pub use self::{
-    dialect::{AiSdk, ChatCompletions, Completion, Delta, Dialect, Plain},
+    dialect::{AiSdk, Anthropic, ChatCompletions, Completion, Delta, Dialect, ModelResponse, Plain, Responses},
     error::RunError,
     handle::Runs,
     new::New,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::{
     dialect::Dialect,
@@ -17,6 +17,7 @@ use crate::{
     hub::{Grant, OpenOptions, Start},
     serve::{Output, SseBody, Transform, response},
     wire::{
+        cursor::EventId,
         encoded::EncodedEvent,
         name::ChannelName,
         notice::{EndReason, Gap},
@@ -26,14 +27,14 @@ use crate::{
 /// Answers with a run, from its beginning or after the client's position.
 pub(super) async fn run<D: Dialect>(
     local: &Arc<Local>,
-    dialect: &D,
+    dialect: D,
     run: &ChannelName,
     last_event_id: Option<&[u8]>,
 ) -> Response<SseBody> {
     let options = OpenOptions::new().existing(true).start(Start::Whole);
     let subscription = match options.open(&local.publisher, Grant::new([run.clone()]), last_event_id).await {
         Ok(subscription) => subscription,
-        Err(error) if error.is_absent() => return absent(dialect),
+        Err(error) if error.is_absent() => return absent(&dialect),
         Err(error) if dialect.is_strict() => return SseBody::refused_strictly(&local.publisher, &error),
         Err(error) => return SseBody::refused(&local.publisher, &error),
     };
@@ -41,18 +42,46 @@ pub(super) async fn run<D: Dialect>(
         Ok(watch) => watch,
         Err(error) => return refused(local, &error),
     };
-    let spoken = Spoken { dialect: dialect.clone(), told: false, _watch: watch };
-    let body = SseBody::new(subscription).transform(spoken);
-    let body = if dialect.is_strict() { body.strict() } else { body };
+    let (is_strict, mut headers) = (dialect.is_strict(), HeaderMap::new());
+    dialect.headers(&mut headers);
+    let body = SseBody::new(subscription).transform(Spoken { dialect, told: false, _watch: watch });
+    let body = if is_strict { body.strict() } else { body };
     let mut response = body.into_response();
     if response.status() == StatusCode::OK {
-        dialect.headers(response.headers_mut());
+        response.headers_mut().extend(headers);
         if let Ok(id) = HeaderValue::from_bytes(names::run_in(run).as_bytes()) {
             response.headers_mut().insert(RUN_ID, id);
         }
     }
     response
 }
+
+/// Finds the last event that the client has, by asking the dialect for one after the other.
+pub(super) async fn seek<D: Dialect>(
+    local: &Arc<Local>,
+    dialect: &mut D,
+    run: &ChannelName,
+) -> Result<Option<EventId>, RunError> {
+    let channel = local.publisher.channel(run.clone());
+    let (mut last, mut next): (_, Option<EventId>) = (None, None);
+    loop {
+        let page = channel.read(next, PAGE).await?;
+        for event in &page.events {
+            // The client gets the outcome at any rate, in the way of its protocol.
+            if Outcome::of(event).is_some() || !(is_reserved(event) || dialect.has(event)) {
+                return Ok(last);
+            }
+            last = Some(event.id());
+        }
+        if page.caught_up {
+            return Ok(last);
+        }
+        next = Some(page.next.into());
+    }
+}
+
+/// How many events are asked for at a time.
+const PAGE: usize = 512;
 
 /// The header that names the run, so that a client can attach to it again.
 const RUN_ID: HeaderName = HeaderName::from_static("x-run-id");

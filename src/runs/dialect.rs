@@ -1,8 +1,11 @@
 //! What the clients of a protocol expect of a run.
 
 mod ai_sdk;
+mod anthropic;
+mod named;
 mod open_ai;
 mod plain;
+mod responses;
 mod splice;
 
 use std::borrow::Cow;
@@ -11,8 +14,10 @@ use http::{HeaderMap, StatusCode, request::Parts};
 
 pub use self::{
     ai_sdk::AiSdk,
+    anthropic::Anthropic,
     open_ai::{ChatCompletions, Completion},
     plain::Plain,
+    responses::{ModelResponse, Responses},
 };
 use super::outcome::Outcome;
 use crate::{
@@ -108,6 +113,21 @@ pub trait Dialect: Clone + Send + Sync + 'static {
     /// [last event id](crate::last_event_id) of the request.
     fn last_event_id(&self, parts: &Parts) -> Option<Vec<u8>> {
         last_event_id(&parts.headers, &parts.uri)
+    }
+
+    /// Reads from the request of an answer whether the client says by other means than an id which events it has. If it does,
+    /// the events of the run are shown to [`has`](Self::has), and [`last_event_id`](Self::last_event_id) is not asked. By default
+    /// it does not.
+    fn seeks(&mut self, parts: &Parts) -> bool {
+        let _ = parts;
+        false
+    }
+
+    /// Returns whether the client has an event. It is asked with the events from the beginning of the run on, as far as they are
+    /// held, until it returns `false`: the answer begins with that event.
+    fn has(&mut self, event: &EncodedEvent) -> bool {
+        let _ = event;
+        false
     }
 }
 

@@ -146,7 +146,7 @@ impl<D: Dialect> Runs<D> {
         P: Future<Output = Result<(), ProducerError>> + Send,
     {
         match self.begin(new, producer).await {
-            Ok(run) => answer::run(&self.local, &self.dialect, &run, None).await,
+            Ok(run) => answer::run(&self.local, self.dialect.clone(), &run, None).await,
             Err(error) => answer::refused(&self.local, &error),
         }
     }
@@ -226,8 +226,20 @@ impl<D: Dialect> Runs<D> {
     }
 
     async fn answer(&self, run: &ChannelName, parts: &Parts) -> Response<SseBody> {
-        let last_event_id = self.dialect.last_event_id(parts);
-        answer::run(&self.local, &self.dialect, run, last_event_id.as_deref()).await
+        let mut dialect = self.dialect.clone();
+        let last_event_id = match dialect.seeks(parts) {
+            false => dialect.last_event_id(parts),
+            true => match answer::seek(&self.local, &mut dialect, run).await {
+                Ok(id) => id.map(|id| id.to_string().into_bytes()),
+                Err(error) => return answer::refused(&self.local, &error),
+            },
+        };
+        answer::run(&self.local, dialect, run, last_event_id.as_deref()).await
+    }
+
+    /// Answers with why there is no run.
+    pub(super) fn refused(&self, error: &RunError) -> Response<SseBody> {
+        answer::refused(&self.local, error)
     }
 
     /// Asks the producer of a run to end, on whichever node it is. Its [`send`](Writer::send) fails from now on,

@@ -79,6 +79,13 @@ pub(crate) fn gone(gap: &Gap) -> Response<SseBody> {
     problem_with(StatusCode::GONE, Some("events that the stream would begin with are no longer held"), members)
 }
 
+/// An answer in JSON that is made for this request, and is not kept by a cache.
+pub(crate) fn in_json(status: StatusCode, members: &Value) -> Response<SseBody> {
+    let mut response = not_stored(status, SseBody::whole(Some(members.to_string().into())));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
 /// A problem as in [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457): with `about:blank`, the title is that of the
 /// status.
 pub(crate) fn problem(status: StatusCode, detail: Option<&str>) -> Response<SseBody> {
@@ -93,7 +100,7 @@ fn problem_with(status: StatusCode, detail: Option<&str>, mut body: Value) -> Re
     if let Some(detail) = detail {
         body["detail"] = detail.into();
     }
-    let mut response = not_stored(status, SseBody::whole(Some(body.to_string().into())));
+    let mut response = in_json(status, &body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     response
 }

@@ -11,9 +11,10 @@ use std::{
 
 use http::{Request, Response, request::Parts};
 use http_body_util::BodyExt as _;
+use serde_json::Value;
 use tower_sse::{
     Event, Publisher, SseBody,
-    runs::{New, Outcome, Plain, ProducerError, Runs, Status, Writer},
+    runs::{Dialect, New, Outcome, Plain, ProducerError, Runs, Status, Writer},
 };
 
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -47,9 +48,19 @@ impl Got {
         self.text.lines().filter_map(|line| line.strip_prefix("data: ")).collect()
     }
 
+    /// The events as their names and their data, which is JSON.
+    pub fn events(&self) -> Vec<(&str, Value)> {
+        let blocks = self.text.split_inclusive("\n\n").filter(|block| block.contains("\ndata: "));
+        blocks.map(|block| (field(block, "event: "), serde_json::from_str(field(block, "data: ")).unwrap())).collect()
+    }
+
     pub fn ids(&self) -> Vec<&str> {
         self.text.lines().filter_map(|line| line.strip_prefix("id: ")).collect()
     }
+}
+
+fn field<'a>(block: &'a str, name: &str) -> &'a str {
+    block.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default()
 }
 
 /// Reads an answer to its end.
@@ -118,4 +129,48 @@ impl Producers {
             }
         }
     }
+}
+
+/// Tokens that are hard to get through unchanged.
+pub const TOKENS: [&str; 11] =
+    ["data: x", "\n\n", "[DONE]", "\r", "\r\n", "\0", "\u{2028}", "🦀", "\"sequence_number\":7", "\u{feff}", "\\"];
+
+/// Every way in which a run ends that is not done.
+pub const ENDS: [Outcome; 5] =
+    [Outcome::Stopped, Outcome::Failed(None), Outcome::Lost, Outcome::Drained, Outcome::Failed(Some(String::new()))];
+
+/// What the reader of the run `1` gets, whose producer sends these events and then ends in this way.
+pub async fn told<D: Dialect>(runs: &Runs<D>, outcome: &Outcome, events: Vec<Event>) -> Got {
+    let ends = outcome.clone();
+    let explained = runs.clone().explain(move |_| match &ends {
+        Outcome::Failed(message) => message.clone(),
+        _ => None,
+    });
+    let (is_done, fails) = (outcome.is_done(), matches!(outcome, Outcome::Failed(_)));
+    let response = explained.start(New::run().id("1"), async move |run| {
+        run.send_all(events).await?;
+        match (is_done, fails) {
+            (true, _) => Ok(()),
+            (_, true) => Err("secret".into()),
+            _ => {
+                run.stopped().await;
+                Ok::<(), ProducerError>(())
+            }
+        }
+    });
+    let response = response.await;
+    tokio::task::yield_now().await;
+    match outcome {
+        Outcome::Stopped => runs.stop("1").await.unwrap(),
+        Outcome::Drained => assert_eq!(runs.drain(SECOND).await, 1),
+        Outcome::Lost => {
+            // As another node writes it.
+            let lost = Event::text(r#"{"outcome":"lost"}"#).name(tower_sse::EventName::from_static("run.outcome"));
+            runs.publisher().channel("run/1").fence(2).finish(lost).await.unwrap();
+        }
+        _ => {}
+    }
+    let got = read(response).await;
+    assert!(!got.broken_off && !got.text.contains("secret"), "{}", got.text);
+    got
 }

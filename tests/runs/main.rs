@@ -1,7 +1,9 @@
 //! Runs in one process: one writer, one outcome, whole answers. What several nodes do is in `tests/backend/runs.rs`.
 
 mod answers;
+mod anthropic;
 mod helpers;
 mod outcomes;
+mod responses;
 mod roll_up;
 mod starts;
