@@ -21,6 +21,7 @@ mod close;
 mod coalesce;
 mod config;
 mod future;
+mod greeting;
 mod idle;
 mod incomplete;
 mod keep_alive;

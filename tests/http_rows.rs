@@ -110,7 +110,8 @@ fn assert_stream_headers<B: http_body::Body<Data = Bytes, Error: Into<BoxError>>
     assert_eq!(headers["content-type"], "text/event-stream");
     assert_eq!(headers["cache-control"], "no-cache, no-transform");
     assert_eq!(headers["x-accel-buffering"], "no");
-    assert_eq!(headers.len(), 3, "{headers:?}");
+    assert!(headers["tower-sse"].to_str().unwrap().starts_with('1'));
+    assert_eq!(headers.len(), 4, "{headers:?}");
     assert_eq!(response.body().size_hint().exact(), None);
 }
 
@@ -1270,6 +1271,41 @@ async fn settings_work_in_any_order_until_the_first_poll() {
         let mut body = body.retry(None).announce_cursor(false);
         assert!(timeout(100 * SECOND, body.frame()).await.is_err());
     }
+}
+
+// What a stream says about itself
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_greets_with_its_version_its_keep_alive_and_whether_its_end_is_an_end() {
+    let route = || Route::new("/s/{channel}");
+    let routes = [
+        (route(), "1;keep-alive=15000"),
+        (route().keep_alive(KeepAlive::every(Duration::from_millis(250))), "1;keep-alive=250"),
+        (route().keep_alive(KeepAlive::off()), "1"),
+        (route().strict(true), "1;keep-alive=15000;strict"),
+        // Its end may be one after which a client has to ask for the rest.
+        (route().strict(true).close_after(SECOND), "1;keep-alive=15000"),
+    ];
+    for (route, greeting) in routes {
+        let layer = SseLayer::new(Publisher::new()).route(route).unwrap();
+        let head = Request::head("/s/a").body("").unwrap();
+        for request in [get("/s/a"), head] {
+            assert_eq!(send(&layer, request).await.headers()["tower-sse"], greeting);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_a_handler_greets_as_a_route_does() {
+    let publisher = Publisher::new();
+    let greeting = async |set: fn(SseBody) -> SseBody| {
+        let grant = Grant::new([ChannelName::from_static("a")]);
+        let body = SseBody::new(Subscription::open(&publisher, grant).await.unwrap());
+        set(body).into_response().headers()["tower-sse"].clone()
+    };
+    assert_eq!(greeting(|body| body).await, "1;keep-alive=15000");
+    assert_eq!(greeting(|body| body.keep_alive(KeepAlive::off()).strict()).await, "1;strict");
+    assert_eq!(greeting(|body| body.strict().close_after(SECOND)).await, "1;keep-alive=15000");
 }
 
 // Strict routes

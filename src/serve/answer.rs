@@ -5,7 +5,9 @@ use http::{Response, StatusCode};
 use super::{
     ask::{Ask, Rejection},
     body::SseBody,
+    greeting::Greeting,
     response,
+    route::Route,
 };
 use crate::{
     authorize::{Denied, Refusal},
@@ -111,7 +113,12 @@ fn stream(ask: &Ask, subscription: Subscription) -> Response<SseBody> {
     // "The HEAD method is identical to GET except that the server MUST NOT send content in the response" (RFC 9110,
     // 9.3.2). The probe has shown that there is a stream, and gives its place back.
     let body = if ask.head { SseBody::rest(None) } else { body(ask, subscription) };
-    response::stream(body, ask.route.declare_charset)
+    response::stream(body, greeting(&ask.route), ask.route.declare_charset)
+}
+
+/// What the body of a route says about itself. A HEAD has no body, but the same headers.
+fn greeting(route: &Route) -> Greeting {
+    Greeting { keep_alive: route.keep_alive.interval(), strict: route.strict && route.close_after.is_none() }
 }
 
 fn body(ask: &Ask, subscription: Subscription) -> SseBody {

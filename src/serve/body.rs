@@ -14,8 +14,8 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::{
-    keep_alive::KeepAlive, output::Output, preamble::Repair, retry::Retry, shape::Shape, stream::EventStream,
-    transform::Transform, webkit::WebKitRepair,
+    greeting::Greeting, keep_alive::KeepAlive, output::Output, preamble::Repair, retry::Retry, shape::Shape,
+    stream::EventStream, transform::Transform, webkit::WebKitRepair,
 };
 use crate::{
     hub::Subscription,
@@ -253,6 +253,14 @@ impl SseBody {
         match &self.kind {
             Kind::Stream { stream } => stream.fatal_gap(),
             _ => None,
+        }
+    }
+
+    /// What the stream says about itself. A body that is not a stream has nothing to say.
+    pub(crate) fn greeting(&self) -> Greeting {
+        match &self.kind {
+            Kind::Stream { stream } => stream.greeting(),
+            _ => Greeting::default(),
         }
     }
 

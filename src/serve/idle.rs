@@ -45,6 +45,10 @@ impl Idle {
         Self { interval: interval.and_then(Interval::of), since: None, sleep: None }
     }
 
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        self.interval.map(Interval::duration)
+    }
+
     /// Notes that something was sent. It reads no clock; the next poll does.
     pub(crate) fn sent(self: Pin<&mut Self>) {
         *self.project().since = None;

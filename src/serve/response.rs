@@ -8,7 +8,10 @@ use http::{
 };
 use serde_json::{Value, json};
 
-use super::body::SseBody;
+use super::{
+    body::SseBody,
+    greeting::{GREETING, Greeting},
+};
 use crate::{
     authorize::Denied,
     hub::Subscription,
@@ -18,6 +21,10 @@ use crate::{
 impl SseBody {
     /// Returns a response with this body and the headers that a stream needs.
     ///
+    /// One of them is for clients on `fetch`: `tower-sse` has the version of the protocol, the interval of the keep-alive in
+    /// milliseconds, and whether the stream is strict, such as `1;keep-alive=15000;strict`. A page from another origin can read it
+    /// if your CORS layer exposes it.
+    ///
     /// For a [strict](Self::strict) body whose subscription begins with a gap, it is a 410 (Gone) instead, with an
     /// `application/problem+json` body. Besides the usual members of a problem, it has the gap's `reason`, `requested`
     /// and `first`, as a [`gap` event](crate::Gap) has them, and `last_event_id`: the id with which the client gets what
@@ -25,7 +32,10 @@ impl SseBody {
     pub fn into_response(self) -> Response<Self> {
         match self.fatal_gap() {
             Some(gap) => gone(gap),
-            None => stream(self, false),
+            None => {
+                let greeting = self.greeting();
+                stream(self, greeting, false)
+            }
         }
     }
 }
@@ -38,13 +48,14 @@ impl From<Subscription> for Response<SseBody> {
 
 /// A 200 with a stream. `no-transform` keeps compressing proxies from buffering it, and `x-accel-buffering` does the
 /// same for nginx.
-pub(crate) fn stream(body: SseBody, declare_charset: bool) -> Response<SseBody> {
+pub(crate) fn stream(body: SseBody, greeting: Greeting, declare_charset: bool) -> Response<SseBody> {
     let content_type = if declare_charset { "text/event-stream; charset=utf-8" } else { "text/event-stream" };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    headers.insert(GREETING, greeting.value());
     response
 }
 
@@ -52,7 +63,7 @@ pub(crate) fn stream(body: SseBody, declare_charset: bool) -> Response<SseBody> 
 pub(crate) fn come_back(after: Duration) -> Response<SseBody> {
     let mut line = Vec::new();
     write_retry(&mut line, after);
-    stream(SseBody::rest(Some(line.into())), false)
+    stream(SseBody::rest(Some(line.into())), Greeting::default(), false)
 }
 
 /// A 204: "a client can be told to stop reconnecting using the HTTP 204 No Content response code" (HTML, 9.2.1).
@@ -171,7 +182,8 @@ mod tests {
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert_eq!(response.headers()["cache-control"], "no-cache, no-transform");
         assert_eq!(response.headers()["x-accel-buffering"], "no");
-        assert_eq!(response.headers().len(), 3);
+        assert_eq!(response.headers()["tower-sse"], "1");
+        assert_eq!(response.headers().len(), 4);
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "retry: 1234\n");
     }
 

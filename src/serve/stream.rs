@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 use super::{
     close::Close,
     coalesce::Coalesce,
+    greeting::Greeting,
     idle::Idle,
     keep_alive::{KeepAlive, Line},
     preamble::Preamble,
@@ -88,6 +89,14 @@ impl EventStream {
     pub(crate) fn fatal_gap(&self) -> Option<&Gap> {
         let shape = self.special.as_ref()?.shape.as_ref()?;
         self.subscription.untold_gap().filter(|_| shape.is_strict())
+    }
+
+    /// What the stream says about itself before it begins. An answer that does not last may end before it is complete.
+    pub(crate) fn greeting(&self) -> Greeting {
+        let special = self.special.as_deref();
+        let strict = special.and_then(|special| special.shape.as_deref()).is_some_and(Shape::is_strict);
+        let lasts = special.is_none_or(|special| special.close.is_none());
+        Greeting { keep_alive: self.idle.interval(), strict: strict && lasts }
     }
 
     /// Returns the next bytes. `None` or an error is the end, after which the stream is not polled again.

@@ -122,7 +122,7 @@ async fn answer_to(request: &str) -> String {
 #[tokio::test(start_paused = true)]
 async fn the_bytes_over_http_1() {
     const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
-        cache-control: no-cache, no-transform\r\nx-accel-buffering: no\r\n";
+        cache-control: no-cache, no-transform\r\nx-accel-buffering: no\r\ntower-sse: 1;keep-alive=15000\r\n";
     let answer = answer_to("GET /sse/a/ana HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert_eq!(answer, format!("{HEAD}transfer-encoding: chunked\r\n\r\nE\r\nretry: 3000\n:\n\r\n"));
     assert_eq!(answer_to("HEAD /sse/a/ana HTTP/1.1\r\nhost: x\r\n\r\n").await, format!("{HEAD}\r\n"));
