@@ -1,0 +1,22 @@
+// The client of tower-sse.
+
+export { type Address, type AskOptions, ask, attach, type Outcome, type Run } from "./ask.js";
+export { type ConnectOptions, connect } from "./connect.js";
+export type { Limits } from "./connection.js";
+export { type ErrorCode, type Problem, StreamError } from "./errors.js";
+export type { RequestOptions } from "./request.js";
+export type { Outputs, Schema, Schemas } from "./schema.js";
+export type { CursorStorage, LoadContext, Loaded, Stream, StreamOptions } from "./stream.js";
+export { text } from "./text.js";
+export type {
+  AppEvent,
+  Closed,
+  CloseReason,
+  EventMap,
+  Gap,
+  GapEvent,
+  LoadEvent,
+  NamedEvent,
+  State,
+  StreamEvent,
+} from "./types.js";
