@@ -1,5 +1,6 @@
 //! What a person in front of a browser gets: the example's page, and the plain `EventSource`.
 
+mod agent;
 mod driver;
 mod engine;
 mod engines;
