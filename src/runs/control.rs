@@ -1,6 +1,7 @@
 //! What a node keeps for its talk with the others, which is in `talk`.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,13 +12,15 @@ use std::{
 use tokio::{sync::Notify, task::AbortHandle};
 
 use super::lease::Peers;
-use crate::sync::Mutex;
+use crate::{sync::Mutex, wire::name::ChannelName};
 
 /// A node's part in it.
 pub(super) struct Control {
     pub(super) peers: Mutex<Peers>,
     /// Somebody else is watched.
     pub(super) changed: Arc<Notify>,
+    /// The runs that are watched for a while although nobody here depends on them.
+    pub(super) asked_about: Mutex<HashSet<ChannelName>>,
     lease_millis: AtomicU64,
     /// The tasks that listen and say that this node is alive. Locked while they are started.
     pub(super) tasks: tokio::sync::Mutex<Vec<AbortHandle>>,
@@ -26,7 +29,13 @@ pub(super) struct Control {
 impl Default for Control {
     fn default() -> Self {
         let lease_millis = AtomicU64::new(10_000);
-        Self { peers: Mutex::default(), changed: Arc::default(), lease_millis, tasks: tokio::sync::Mutex::default() }
+        Self {
+            peers: Mutex::default(),
+            changed: Arc::default(),
+            asked_about: Mutex::default(),
+            lease_millis,
+            tasks: tokio::sync::Mutex::default(),
+        }
     }
 }
 

@@ -38,7 +38,11 @@ pub(super) async fn status(local: &Arc<Local>, run: &ChannelName) -> Result<Opti
             Ok(info.last_event.as_ref().map(outcome).map(Status::Ended))
         }
         ChannelState::Open => {
-            let since = head(local, run).await?.map_or(SystemTime::UNIX_EPOCH, |head| head.since);
+            let head = head(local, run).await?;
+            if let Some(head) = &head {
+                local.watch_for_a_while(head.node, run, head.fence).await;
+            }
+            let since = head.map_or(SystemTime::UNIX_EPOCH, |head| head.since);
             let readers = channel.presence().await?.iter().map(|(_, connections)| connections).sum();
             Ok(Some(Status::Running { since, readers }))
         }

@@ -22,6 +22,7 @@ use super::{
     names::NODES,
     outcome::Outcome,
     race::{Either, race},
+    status,
 };
 use crate::{
     hub::{Delivery, Grant, OpenOptions, Subscription},
@@ -81,11 +82,36 @@ impl Local {
         Ok(Some(Watch { local: Arc::downgrade(self), node, run: run.clone() }))
     }
 
+    /// Watches the node of a run that somebody has asked about, for as long as it takes to notice that the node is gone. If
+    /// it is, whoever asks again finds that the run has ended.
+    pub(super) async fn watch_for_a_while(self: &Arc<Self>, node: u64, run: &ChannelName, fence: u64) {
+        // If the store does not answer, nobody notices anything.
+        let Ok(Some(watch)) = self.watch(node, run, fence).await else { return };
+        {
+            let mut asked_about = lock(&self.control.asked_about);
+            if asked_about.len() >= MOST_ASKED_ABOUT || !asked_about.insert(run.clone()) {
+                return;
+            }
+        }
+        let time = self.control.lease() + TELLING;
+        tokio::spawn(async move {
+            sleep(time).await;
+            if let Some(local) = watch.local.upgrade() {
+                lock(&local.control.asked_about).remove(&watch.run);
+            }
+        });
+    }
+
     /// Asks the producer of a run to stop, on whichever node it is.
-    pub(super) async fn stop(&self, run: &ChannelName) -> Result<(), RunError> {
+    pub(super) async fn stop(self: &Arc<Self>, run: &ChannelName) -> Result<(), RunError> {
         match self.get(run) {
             Some(active) => active.ask(Why::Stop),
-            None if self.publisher.is_shared() => self.tell(format!("stop {run}")).await?,
+            None if self.publisher.is_shared() => {
+                self.tell(format!("stop {run}")).await?;
+                if let Ok(Some(head)) = status::head(self, run).await {
+                    self.watch_for_a_while(head.node, run, head.fence).await;
+                }
+            }
             None => {}
         }
         Ok(())
@@ -160,6 +186,12 @@ async fn beat(local: Weak<Local>, mut count: watch::Receiver<usize>) {
         sleep(if told.is_ok() { lease / 3 } else { (lease / 10).min(AGAIN) }).await;
     }
 }
+
+/// How long after a lease it is noticed at the latest that it is over.
+const TELLING: Duration = Duration::from_secs(2);
+
+/// So many runs are watched at once because somebody has asked about them.
+const MOST_ASKED_ABOUT: usize = 1_000;
 
 /// How soon a node tries again to say that it is alive.
 const AGAIN: Duration = Duration::from_millis(500);

@@ -106,12 +106,14 @@ const SOON: Duration = Duration::from_millis(10);
 
 async fn wait(local: &Arc<Local>, conflict: Conflict, last: &Record, deadline: Instant) -> Result<(), RunError> {
     let busy = || RunError::from(Kind::Busy(names::run_in(&last.run).to_owned()));
-    // Whoever asks again once the lease is over finds out whether it is lost.
+    if conflict == Conflict::Reject {
+        // If its node is gone, the thread is free once the lease is over.
+        local.watch_for_a_while(last.node, &last.run, last.fence).await;
+        return Err(busy());
+    }
     let _watch = local.watch(last.node, &last.run, last.fence).await?;
-    match conflict {
-        Conflict::Reject => return Err(busy()),
-        Conflict::Interrupt => local.stop(&last.run).await?,
-        Conflict::Enqueue => {}
+    if conflict == Conflict::Interrupt {
+        local.stop(&last.run).await?;
     }
     match timeout_at(deadline, status::ended(local, &last.run)).await {
         Ok(Ok(Ended::Yes(_))) => Ok(()),

@@ -10,6 +10,8 @@ macro_rules! all_runs {
             runs::a_thread_that_two_nodes_find_free_is_taken_by_one,
             runs::a_run_interrupts_or_waits_for_one_on_another_node,
             runs::a_node_that_is_cut_off_is_lost_and_its_writers_are_fenced_off,
+            runs::a_thread_whose_node_is_gone_is_free_for_whoever_tries_again,
+            runs::a_run_whose_node_is_gone_ends_although_somebody_only_asks_about_it,
             runs::nobody_is_lost_while_the_store_is_away,
             runs::an_outcome_is_written_once_the_store_is_back,
             runs::a_start_whose_acknowledgement_is_lost_is_one_run,

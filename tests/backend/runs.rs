@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use tokio::{sync::mpsc, time::Instant};
 use tower_sse::{
-    ChannelName, EncodedEvent, Event, Output, Publisher, PublisherBuilder,
+    ChannelName, ChannelState, EncodedEvent, Event, Output, Publisher, PublisherBuilder,
     runs::{Conflict, Delta, Dialect, New, Outcome, Plain, Runs, Status, Writer},
 };
 
@@ -158,6 +158,35 @@ pub async fn a_node_that_is_cut_off_is_lost_and_its_writers_are_fenced_off(store
         assert_eq!(attached().await.data(), ["begun", r#"{"outcome":"lost"}"#]);
     }
     assert!(is_running(&one, "2").await);
+}
+
+pub async fn a_thread_whose_node_is_gone_is_free_for_whoever_tries_again(store: impl Shared) {
+    let [(one, faults), (other, _)] = [node(&store), node(&store)];
+    one.spawn(New::run().id("1").thread("chat"), obeys).await.unwrap();
+    faults.go_away(true);
+    let refused = other.spawn(New::run().id("2").thread("chat"), obeys).await.unwrap_err();
+    assert_eq!(refused.active(), Some("1"));
+    // Nobody reads the run, or waits for it.
+    until(async || other.spawn(New::run().id("2").thread("chat"), obeys).await.is_ok()).await;
+    assert_eq!(other.status("1").await.unwrap(), Some(Status::Ended(Outcome::Lost)));
+}
+
+pub async fn a_run_whose_node_is_gone_ends_although_somebody_only_asks_about_it(store: impl Shared) {
+    let [(one, faults), (other, _)] = [node(&store), node(&store)];
+    for id in ["1", "2"] {
+        one.spawn(New::run().id(id), obeys).await.unwrap();
+    }
+    faults.go_away(true);
+    other.stop("1").await.unwrap();
+    assert!(is_running(&other, "2").await);
+    let is_over = async |run: &str| {
+        let info = other.publisher().channel(format!("run/{run}")).info().await.unwrap();
+        info.state == ChannelState::Finished
+    };
+    until(async || is_over("1").await && is_over("2").await).await;
+    for id in ["1", "2"] {
+        assert_eq!(other.status(id).await.unwrap(), Some(Status::Ended(Outcome::Lost)));
+    }
 }
 
 pub async fn nobody_is_lost_while_the_store_is_away(store: impl Shared) {
