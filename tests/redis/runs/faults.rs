@@ -1,0 +1,72 @@
+//! Kills and stops nodes, and Redis, and repairs them.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+
+use crate::{Cluster, LEASE, TELLING, common::Random, ledger::Kind};
+
+/// Breaks one node after the other. These come first, so that a short run has each of them.
+pub async fn of_nodes(cluster: Arc<Cluster>, mut random: Random) {
+    let mut due = vec![Fault::Kill, Fault::Stop(LEASE + TELLING)];
+    due.rotate_left(random.below(2) as usize);
+    while !cluster.is_over() || !due.is_empty() {
+        let pause = if due.is_empty() { 2_500 } else { 700 };
+        sleep(Duration::from_millis(pause / 4 + random.below(pause))).await;
+        let fault = due.pop().unwrap_or_else(|| match random.below(5) {
+            0..=1 => Fault::Kill,
+            2..=3 => Fault::Stop(LEASE + TELLING),
+            _ => Fault::Stop(Duration::ZERO),
+        });
+        fault.make(&cluster, &mut random).await;
+    }
+}
+
+enum Fault {
+    Kill,
+    /// For at least this long. If that is longer than the lease, its runs are lost.
+    Stop(Duration),
+}
+
+impl Fault {
+    async fn make(self, cluster: &Cluster, random: &mut Random) {
+        let node = cluster.any(random);
+        match self {
+            Self::Kill => {
+                let fault = cluster.ledger().begin(Kind::Kill, node.process());
+                node.kill();
+                sleep(Duration::from_millis(random.below(3_000))).await;
+                node.start();
+                cluster.ledger().end(fault);
+            }
+            Self::Stop(time) => {
+                let fault = cluster.ledger().begin(Kind::Stop, node.process());
+                node.stop(true);
+                sleep(time + Duration::from_millis(random.below(1_500))).await;
+                node.stop(false);
+                cluster.ledger().end(fault);
+            }
+        }
+    }
+}
+
+/// Kills Redis now and then, and starts it again with all that it had acknowledged.
+pub async fn of_redis(cluster: Arc<Cluster>, mut random: Random) {
+    let mut begun = false;
+    while !cluster.is_over() || !begun {
+        // Often enough, and long enough apart for runs to be lost meanwhile.
+        let pause = 1_000 + random.below(if begun { 25_000 } else { 8_000 });
+        for _ in 0..pause / 100 {
+            if begun && cluster.is_over() {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        begun = true;
+        let fault = cluster.ledger().begin(Kind::Redis, (0, 0));
+        cluster.redis.lock().unwrap().kill();
+        sleep(Duration::from_millis(random.below(2_500))).await;
+        cluster.redis.lock().unwrap().run();
+        cluster.ledger().end(fault);
+    }
+}

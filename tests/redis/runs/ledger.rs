@@ -1,0 +1,117 @@
+//! What happened: what clients asked for, what producers said, and which faults there were.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+#[derive(Default)]
+pub struct Ledger {
+    pub runs: HashMap<String, Run>,
+    /// In the order in which they were asked for.
+    pub ids: Vec<String>,
+    pub faults: Vec<Fault>,
+    pub stalls: Vec<Stall>,
+    /// How starts were answered, by status; 0 is no answer.
+    pub answers: HashMap<u16, usize>,
+    pub stops: usize,
+}
+
+/// A run that somebody asked for.
+pub struct Run {
+    pub thread: Option<u64>,
+    pub parts: u64,
+    pub end: &'static str,
+    /// It was to stop, or another run of its thread may have interrupted it.
+    pub may_stop: bool,
+    /// How many starts of it were answered with it.
+    pub started: usize,
+    pub attempts: Vec<Attempt>,
+}
+
+/// What a producer has said.
+pub struct Attempt {
+    pub name: String,
+    pub process: Process,
+    pub begun: Instant,
+    pub acknowledged: Vec<u64>,
+    /// How it ended, by itself.
+    pub end: Option<String>,
+    /// It was dropped before its end, or refused. Then: what its writer got when it tried once more, and what the channel said to the fence.
+    pub late: Option<(String, String)>,
+}
+
+/// A node's process: the number of the node, and how often it had been started.
+pub type Process = (usize, usize);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Kill,
+    Stop,
+    Redis,
+}
+
+pub struct Fault {
+    pub kind: Kind,
+    /// The process; no matter for Redis.
+    pub process: Process,
+    pub from: Instant,
+    /// When it was over; a killed process does not come back.
+    pub to: Option<Instant>,
+}
+
+/// A process, or that of the test, did not get on for this long.
+pub struct Stall {
+    pub process: Option<Process>,
+    pub at: Instant,
+    pub time: Duration,
+}
+
+impl Ledger {
+    pub fn stalled(&mut self, process: Option<Process>, time: Duration) {
+        self.stalls.push(Stall { process, at: Instant::now(), time });
+    }
+
+    pub fn begin(&mut self, kind: Kind, process: Process) -> usize {
+        self.faults.push(Fault { kind, process, from: Instant::now(), to: None });
+        self.faults.len() - 1
+    }
+
+    pub fn end(&mut self, fault: usize) {
+        self.faults[fault].to = Some(Instant::now());
+    }
+
+    pub fn is_over(&self, id: &str) -> bool {
+        let ended = |attempt: &Attempt| attempt.end.is_some() || attempt.late.is_some();
+        self.runs.get(id).is_some_and(|run| run.attempts.iter().any(ended))
+    }
+
+    /// Takes note of what a process says.
+    pub fn hear(&mut self, process: Process, line: &str) {
+        let words: Vec<_> = line.split(' ').collect();
+        match words[..] {
+            ["stalled", millis] => {
+                self.stalled(Some(process), Duration::from_millis(millis.parse().unwrap()));
+            }
+            ["began", id, name] => {
+                let (name, begun) = (name.to_owned(), Instant::now());
+                let attempt = Attempt { name, process, begun, acknowledged: Vec::new(), end: None, late: None };
+                self.runs.get_mut(id).expect("a run that was asked for").attempts.push(attempt);
+            }
+            ["acknowledged", id, name, from, to] => {
+                let numbers: std::ops::Range<u64> = from.parse().unwrap()..to.parse().unwrap();
+                self.attempt(id, name).acknowledged.extend(numbers);
+            }
+            ["ended", id, name, how] => self.attempt(id, name).end = Some(how.to_owned()),
+            ["late", id, name, writer, channel] => {
+                self.attempt(id, name).late = Some((writer.to_owned(), channel.to_owned()));
+            }
+            _ => {}
+        }
+    }
+
+    fn attempt(&mut self, id: &str, name: &str) -> &mut Attempt {
+        let attempts = &mut self.runs.get_mut(id).expect("a run that was asked for").attempts;
+        attempts.iter_mut().find(|attempt| attempt.name == name).expect("it has begun")
+    }
+}
