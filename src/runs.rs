@@ -66,6 +66,7 @@
 //! | [`ChatCompletions`] | OpenAI | `[DONE]` | error object | error object | `Last-Event-ID` | 404 |
 //! | [`Responses`] | OpenAI | `response.completed` | `response.incomplete`, `error` | `response.failed`, `error` | `starting_after` | 404 |
 //! | [`Anthropic`] | Anthropic | `message_stop` | `error` | `error` | `Last-Event-ID` | 404 |
+//! | [`AgUi`] | AG-UI | `RUN_FINISHED` | `RUN_ERROR` | `RUN_ERROR` | `Last-Event-ID` | 404 |
 //! | [`Plain`] | `EventSource` | `run.outcome` | `run.outcome` | `run.outcome` | `Last-Event-ID` | 404 |
 //!
 //! Of these clients, only `EventSource` sends a `Last-Event-ID` by itself. Except with [`Plain`], an answer that is cut breaks off,
@@ -108,7 +109,7 @@ mod thread;
 mod writer;
 
 pub use self::{
-    dialect::{AiSdk, Anthropic, ChatCompletions, Completion, Delta, Dialect, ModelResponse, Plain, Responses},
+    dialect::{AgUi, AiSdk, Anthropic, ChatCompletions, Completion, Delta, Dialect, ModelResponse, Plain, Responses},
     error::RunError,
     handle::Runs,
     new::New,

@@ -67,8 +67,8 @@ pub(super) async fn seek<D: Dialect>(
     loop {
         let page = channel.read(next, PAGE).await?;
         for event in &page.events {
-            // The client gets the outcome at any rate, in the way of its protocol.
-            if Outcome::of(event).is_some() || !(is_reserved(event) || dialect.has(event)) {
+            let is_asked = !is_reserved(event) || Outcome::of(event).is_some();
+            if is_asked && !dialect.has(event) {
                 return Ok(last);
             }
             last = Some(event.id());

@@ -1,10 +1,12 @@
 //! What the clients of a protocol expect of a run.
 
+mod ag_ui;
 mod ai_sdk;
 mod anthropic;
 mod named;
 mod open_ai;
 mod plain;
+mod position;
 mod responses;
 mod splice;
 
@@ -13,6 +15,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, StatusCode, request::Parts};
 
 pub use self::{
+    ag_ui::AgUi,
     ai_sdk::AiSdk,
     anthropic::Anthropic,
     open_ai::{ChatCompletions, Completion},
@@ -124,7 +127,8 @@ pub trait Dialect: Clone + Send + Sync + 'static {
     }
 
     /// Returns whether the client has an event. It is asked with the events from the beginning of the run on, as far as they are
-    /// held, until it returns `false`: the answer begins with that event.
+    /// held, until it returns `false`: the answer begins with that event. The last one that it is asked with is the
+    /// [outcome](Outcome::of).
     fn has(&mut self, event: &EncodedEvent) -> bool {
         let _ = event;
         false

@@ -50,7 +50,7 @@ impl Got {
 
     /// The events as their names and their data, which is JSON.
     pub fn events(&self) -> Vec<(&str, Value)> {
-        let blocks = self.text.split_inclusive("\n\n").filter(|block| block.contains("\ndata: "));
+        let blocks = self.text.split_inclusive("\n\n").filter(|block| !field(block, "data: ").is_empty());
         blocks.map(|block| (field(block, "event: "), serde_json::from_str(field(block, "data: ")).unwrap())).collect()
     }
 

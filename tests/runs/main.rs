@@ -1,5 +1,6 @@
 //! Runs in one process: one writer, one outcome, whole answers. What several nodes do is in `tests/backend/runs.rs`.
 
+mod ag_ui;
 mod answers;
 mod anthropic;
 mod helpers;

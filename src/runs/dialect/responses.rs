@@ -94,7 +94,9 @@ impl Dialect for Responses {
     }
 
     fn has(&mut self, event: &EncodedEvent) -> bool {
-        let has = number(event).is_none_or(|number| self.after.is_some_and(|after| number <= after));
+        // The outcome has no number of its own: what is told of it is told by `outcome`.
+        let has = Outcome::of(event).is_none()
+            && number(event).is_none_or(|number| self.after.is_some_and(|after| number <= after));
         if has {
             self.seen.see(event);
         }
