@@ -60,7 +60,10 @@ async fn a_run_that_is_not_there_is_a_404_and_one_whose_head_is_gone_a_410() {
     let runs = Runs::new(publisher, Anthropic);
     assert_eq!(runs.attach("1", &get()).await.status(), 404);
     let events = (0..100).map(|_| Anthropic::text_delta(0, "x".repeat(100)));
-    let producer = async move |run: Writer| Ok(drop(run.send_all(events).await?));
+    let producer = async move |run: Writer| {
+        run.send_all(events).await?;
+        Ok(())
+    };
     runs.spawn(New::run().id("1"), producer).await.unwrap();
     runs.ended("1").await.unwrap();
     assert_eq!(runs.attach("1", &get()).await.status(), 410);

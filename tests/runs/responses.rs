@@ -133,7 +133,8 @@ async fn a_reader_that_goes_on_in_the_middle_of_the_run_gets_the_rest_live() {
     let response = runs.start(New::run().id("1"), async move |run| {
         run.send_all(first).await?;
         tokio::time::sleep(SECOND).await;
-        Ok(drop(run.send_all(rest).await?))
+        run.send_all(rest).await?;
+        Ok(())
     });
     drop(response.await);
     tokio::task::yield_now().await;
@@ -167,7 +168,8 @@ async fn a_response_that_is_not_streamed_is_its_object_at_the_end_or_at_once() {
     let runs = new_runs();
     let producer = async |run: Writer| {
         tokio::time::sleep(SECOND).await;
-        Ok(drop(run.send_all(complete()).await?))
+        run.send_all(complete()).await?;
+        Ok(())
     };
     let at_once = runs.create(New::run().id("1"), &json!({ "background": true }), producer).await;
     let (status, object) = json_of(at_once).await;

@@ -61,12 +61,11 @@ impl Dialect for Responses {
         if self.seen.end.is_some() {
             return;
         }
-        let mut number = self.seen.next;
-        for event in self.seen.ending(outcome, names::run_in(source.channel())) {
+        let events = self.seen.ending(outcome, names::run_in(source.channel()));
+        for (number, event) in (self.seen.next..).zip(events) {
             if self.after.is_none_or(|after| number > after) {
                 out.replace(source, numbered(number, &event));
             }
-            number += 1;
         }
     }
 
