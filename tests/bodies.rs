@@ -162,6 +162,44 @@ async fn a_mapped_event_takes_the_id_of_its_source() {
     assert_eq!(drain(&mut stream).await, (sent, Now::Waits));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_prefix_is_put_before_each_id_and_nothing_else() {
+    struct Prefixes;
+
+    impl Transform for Prefixes {
+        fn begin(&mut self, out: &mut Output) {
+            out.prefix_ids(CustomId::from_static("a."));
+        }
+
+        fn events(&mut self, events: &[EncodedEvent], out: &mut Output) {
+            for event in events {
+                out.pass(event);
+                if event.data() == "2" {
+                    out.replace(event, Event::text("twice\nid: 7"));
+                    out.send(Event::text("no id"));
+                }
+            }
+        }
+    }
+
+    for shows_channel in [false, true] {
+        let publisher = Publisher::new();
+        let body = SseBody::new(open(&publisher, &[A]).await).transform(Prefixes).show_channel(shows_channel);
+        let mut stream = Box::pin(body);
+        assert_eq!(next(&mut stream).await, Now::Sends(PREAMBLE.into()));
+        let one = publish(&publisher, &A, Event::text("1").id(CustomId::from_static("id-1"))).await;
+        let two = send(&publisher, &A, "2").await;
+        publish(&publisher, &A, Event::text("3").ephemeral()).await;
+        let (sent, _) = drain(&mut stream).await;
+        let name = if shows_channel { format!("event: {A}:message\n") } else { String::new() };
+        let expected = format!(
+            "{name}data: 1\nid: a.{one}\n\n{name}data: 2\n\n{name}data: twice\ndata: id: 7\nid: a.{two}\n\ndata: no id\n\n\
+             {name}data: 3\n\n",
+        );
+        assert_eq!(sent, expected);
+    }
+}
+
 /// A connection that breaks between two events that stand for one must not lose the second.
 #[tokio::test(start_paused = true)]
 async fn only_the_last_event_made_of_a_source_has_its_id() {

@@ -9,6 +9,7 @@ use crate::wire::{
     encode::{write_lines, write_with_channel},
     encoded::EncodedEvent,
     event::Event,
+    name::CustomId,
 };
 
 /// Where a [`Transform`](crate::Transform) puts what the client is to get.
@@ -32,6 +33,7 @@ pub struct Output {
     notice: Option<Bytes>,
     control: Control,
     shows_channel: bool,
+    id_prefix: Option<CustomId>,
 }
 
 /// What was sent.
@@ -65,13 +67,16 @@ impl Output {
         if has_id {
             self.use_source(event);
         }
-        let len = match self.shows_channel {
-            true => {
+        let len = match (self.shows_channel, self.id_prefix.is_some() && has_id) {
+            (false, false) => self.append(event.as_bytes()),
+            (shows_channel, _) => {
                 let out = self.copy();
-                write_with_channel(out, event.channel(), event.as_bytes());
-                out.len()
+                match shows_channel {
+                    true => write_with_channel(out, event.channel(), event.as_bytes()),
+                    false => out.extend_from_slice(event.as_bytes()),
+                }
+                self.prefix_id(has_id)
             }
-            false => self.append(event.as_bytes()),
         };
         if has_id && event.offset() < self.reached {
             strip_id(self.copy(), len);
@@ -96,7 +101,7 @@ impl Output {
             out.push(b'\n');
         }
         out.push(b'\n');
-        let len = out.len();
+        let len = self.prefix_id(id.is_some());
         if id.is_some() {
             (self.last, self.reached) = (Some((source.offset(), len)), source.offset());
         }
@@ -108,6 +113,30 @@ impl Output {
         let out = self.copy();
         write_lines(out, &event, None);
         out.push(b'\n');
+    }
+
+    /// Puts a text before each id from now on, for a protocol whose ids have to name their stream. Whoever takes such an id
+    /// back has to take the text off again, before it is the id of a subscription. By default there is none.
+    ///
+    /// An event that is [passed](Self::pass) is copied then. The ids of notices stay as they are.
+    ///
+    /// ```
+    /// use tower_sse::{CustomId, EncodedEvent, Output, Transform};
+    ///
+    /// struct Named(CustomId);
+    ///
+    /// impl Transform for Named {
+    ///     fn begin(&mut self, out: &mut Output) {
+    ///         out.prefix_ids(self.0.clone()); // Such as `chat-7.`.
+    ///     }
+    ///
+    ///     fn events(&mut self, events: &[EncodedEvent], out: &mut Output) {
+    ///         events.iter().for_each(|event| out.pass(event));
+    ///     }
+    /// }
+    /// ```
+    pub fn prefix_ids(&mut self, prefix: CustomId) {
+        self.id_prefix = Some(prefix);
     }
 
     /// Sends what a body without a transform sends at this point: the `gap` event in [`gap`](crate::Transform::gap), the
@@ -190,6 +219,18 @@ impl Output {
             }
         }
         bytes.len()
+    }
+
+    /// Puts the prefix before the id of the event that was copied last, if it has one. Returns where the event ends.
+    fn prefix_id(&mut self, has_id: bool) -> usize {
+        let prefix = self.id_prefix.clone().filter(|_| has_id);
+        let out = self.copy();
+        if let Some(prefix) = prefix {
+            let line = memchr::memrchr(b'\n', &out[..out.len() - 2]).map_or(0, |before| before + 1);
+            let at = line + b"id: ".len();
+            out.splice(at..at, prefix.as_str().bytes());
+        }
+        out.len()
     }
 
     /// The bytes to write to.
