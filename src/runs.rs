@@ -67,9 +67,10 @@
 //! | [`Responses`] | OpenAI | `response.completed` | `response.incomplete`, `error` | `response.failed`, `error` | `starting_after` | 404 |
 //! | [`Anthropic`] | Anthropic | `message_stop` | `error` | `error` | `Last-Event-ID` | 404 |
 //! | [`AgUi`] | AG-UI | `RUN_FINISHED` | `RUN_ERROR` | `RUN_ERROR` | `Last-Event-ID` | 404 |
+//! | [`Mcp`] | MCP | the result | error response | error response | `Last-Event-ID` | 410 |
 //! | [`Plain`] | `EventSource` | `run.outcome` | `run.outcome` | `run.outcome` | `Last-Event-ID` | 404 |
 //!
-//! Of these clients, only `EventSource` sends a `Last-Event-ID` by itself. Except with [`Plain`], an answer that is cut breaks off,
+//! Of these clients, only `EventSource` and those of MCP send a `Last-Event-ID` by itself. Except with [`Plain`], an answer that is cut breaks off,
 //! so that the client reports an error. If the beginning of the run is gone, the answer is a 410.
 //!
 //! # What it costs
@@ -109,7 +110,9 @@ mod thread;
 mod writer;
 
 pub use self::{
-    dialect::{AgUi, AiSdk, Anthropic, ChatCompletions, Completion, Delta, Dialect, ModelResponse, Plain, Responses},
+    dialect::{
+        AgUi, AiSdk, Anthropic, ChatCompletions, Completion, Delta, Dialect, Mcp, ModelResponse, Plain, Responses,
+    },
     error::RunError,
     handle::Runs,
     new::New,

@@ -19,7 +19,7 @@ use crate::{
     wire::{
         cursor::EventId,
         encoded::EncodedEvent,
-        name::ChannelName,
+        name::{ChannelName, CustomId},
         notice::{EndReason, Gap},
     },
 };
@@ -44,7 +44,9 @@ pub(super) async fn run<D: Dialect>(
     };
     let (is_strict, mut headers) = (dialect.is_strict(), HeaderMap::new());
     dialect.headers(&mut headers);
-    let body = SseBody::new(subscription).transform(Spoken { dialect, told: false, _watch: watch });
+    let body = dialect.body(SseBody::new(subscription));
+    let prefix = dialect.id_prefix(names::run_in(run));
+    let body = body.transform(Spoken { dialect, prefix, told: false, _watch: watch });
     let body = if is_strict { body.strict() } else { body };
     let mut response = body.into_response();
     if response.status() == StatusCode::OK {
@@ -124,6 +126,8 @@ pub(super) fn refused(local: &Local, error: &RunError) -> Response<SseBody> {
 /// A run in its dialect.
 struct Spoken<D> {
     dialect: D,
+    /// What is put before each id.
+    prefix: Option<CustomId>,
     /// The reader was told how the run ended.
     told: bool,
     /// Held as long as the body.
@@ -132,6 +136,9 @@ struct Spoken<D> {
 
 impl<D: Dialect> Transform for Spoken<D> {
     fn begin(&mut self, out: &mut Output) {
+        if let Some(prefix) = self.prefix.take() {
+            out.prefix_ids(prefix);
+        }
         self.dialect.begin(out);
     }
 

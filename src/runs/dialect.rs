@@ -3,6 +3,7 @@
 mod ag_ui;
 mod ai_sdk;
 mod anthropic;
+mod mcp;
 mod named;
 mod open_ai;
 mod plain;
@@ -18,14 +19,15 @@ pub use self::{
     ag_ui::AgUi,
     ai_sdk::AiSdk,
     anthropic::Anthropic,
+    mcp::Mcp,
     open_ai::{ChatCompletions, Completion},
     plain::Plain,
     responses::{ModelResponse, Responses},
 };
 use super::outcome::Outcome;
 use crate::{
-    serve::{Output, last_event_id},
-    wire::{encoded::EncodedEvent, notice::Gap},
+    serve::{Output, SseBody, last_event_id},
+    wire::{encoded::EncodedEvent, name::CustomId, notice::Gap},
 };
 
 /// What the clients of one protocol expect of a run: of its events, its end, and the answers around it.
@@ -105,6 +107,19 @@ pub trait Dialect: Clone + Send + Sync + 'static {
     /// Adds headers to a stream: by default, none.
     fn headers(&self, headers: &mut HeaderMap) {
         let _ = headers;
+    }
+
+    /// Sets what the body of an answer is besides, such as its [`retry`](SseBody::retry) or its
+    /// [`keep_alive`](SseBody::keep_alive). By default it is left as it is.
+    fn body(&self, body: SseBody) -> SseBody {
+        body
+    }
+
+    /// Returns what is put before each id of an answer with the run that has this id, for clients that bring back nothing but
+    /// the id. [`last_event_id`](Self::last_event_id) has to take it off again. By default nothing is.
+    fn id_prefix(&self, run: &str) -> Option<CustomId> {
+        let _ = run;
+        None
     }
 
     /// The status of an answer if there is no such run: 404 by default.

@@ -237,6 +237,10 @@ impl<D: Dialect> Runs<D> {
         answer::run(&self.local, dialect, run, last_event_id.as_deref()).await
     }
 
+    pub(super) fn spoken(&self) -> &D {
+        &self.dialect
+    }
+
     /// Answers with why there is no run.
     pub(super) fn refused(&self, error: &RunError) -> Response<SseBody> {
         answer::refused(&self.local, error)

@@ -68,7 +68,12 @@ pub(crate) fn come_back(after: Duration) -> Response<SseBody> {
 
 /// A 204: "a client can be told to stop reconnecting using the HTTP 204 No Content response code" (HTML, 9.2.1).
 pub(crate) fn stop() -> Response<SseBody> {
-    not_stored(StatusCode::NO_CONTENT, SseBody::whole(None))
+    empty(StatusCode::NO_CONTENT)
+}
+
+/// An answer without a body.
+pub(crate) fn empty(status: StatusCode) -> Response<SseBody> {
+    not_stored(status, SseBody::whole(None))
 }
 
 /// A status that says that a request may succeed after a time, with that time in whole seconds.
