@@ -71,8 +71,9 @@ fn word(report: &Report) -> String {
         (Outcome::Stopped, _) => "stopped".to_owned(),
         (Outcome::Nothing, _) => "nothing".to_owned(),
         (Outcome::Silence, _) => "SILENCE".to_owned(),
-        (Outcome::Error(_), Some(status)) => format!("error {status}"),
-        (Outcome::Error(_), None) => "error".to_owned(),
+        (Outcome::Error(_), Some(status)) if status >= 400 => format!("error {status}"),
+        // Some name the status of an answer that began well.
+        (Outcome::Error(_), _) => "error".to_owned(),
     }
 }
 

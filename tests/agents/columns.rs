@@ -11,7 +11,7 @@ use crate::{
     node::Settings,
     nodes::{Mode, Nodes, World},
     process::Process,
-    protocols::{self, Script, Step::*},
+    protocols::{Script, Served, Step::*},
     rows::Row,
 };
 
@@ -88,7 +88,14 @@ impl Column {
             Stop => {
                 let script = world.script(&[Half, Wait]);
                 let reader = read(world, &world.nodes, row, &script).await;
-                Cell::new([reader.report_after(there.stop(&script.run)).await]).says(&["stopped"])
+                let stop = async {
+                    if !row.stops {
+                        return there.stop(&script.run).await;
+                    }
+                    let stopped = world.send(row, Request { act: "stop", ..world.to(row, there, &script) }).await;
+                    assert_eq!(stopped.report().await.outcome, Outcome::Complete);
+                };
+                Cell::new([reader.report_after(stop).await]).says(&["stopped"])
             }
             Fails => {
                 let both = [Fail, Panic].map(async |end| {
@@ -128,8 +135,11 @@ impl Column {
             After => {
                 let script = world.script(&[Half, Rest]);
                 let first = world.ask(row, here, &script).await.report().await;
-                let second = resume(world, row, there, &script, &first).await.report().await;
-                Cell::new([first.clone(), go_on(&first, second)])
+                let after = first.position.clone();
+                let request = Request { act: "attach", after, ..world.to(row, there, &script) };
+                let second = world.send(row, request).await.report().await;
+                let goes_on = first.position.is_some();
+                Cell::new([first.clone(), if goes_on { go_on(&first, second) } else { second }])
             }
         }
     }
@@ -149,7 +159,7 @@ async fn cut(world: &World, row: Row) -> Cell {
     let sample = world.script(&[Half, Rest, Wait]);
     here.start_run(row.protocol, &sample).await;
     here.until_reached(&sample.run).await;
-    let bytes = here.measure(row.protocol, &protocols::again(row.protocol, &sample)).await - HEAD;
+    let bytes = here.measure(row.protocol, &Served::of(row.protocol).again(&sample)).await - HEAD;
     here.open(&sample.run).await;
     let cells = (0..PLACES).map(async |n| {
         let place = 1 + n * bytes / PLACES;
@@ -160,7 +170,7 @@ async fn cut(world: &World, row: Row) -> Cell {
     Cell::all(join_all(cells).await)
 }
 
-async fn cut_at(world: &World, row: Row, fault: Fault, again: bool) -> Cell {
+async fn cut_at(world: &World, row: Row, fault: Fault, same_page: bool) -> Cell {
     let (here, there) = (world.nodes.here(), world.nodes.there());
     let network = Network::to(here.port, vec![fault], false).await;
     let script = world.script(&[Half, Rest, Wait]);
@@ -173,26 +183,38 @@ async fn cut_at(world: &World, row: Row, fault: Fault, again: bool) -> Cell {
     }
     let first = asked.report().await;
     here.until_read_by(&script.run, 0).await;
-    let asked = world.send(row, Request { act: "attach", again, ..world.to(row, there, &script) }).await;
-    let second = asked.report_after(here.open(&script.run)).await;
-    Cell::new([first, second]).complete()
+    Cell::new(again(world, row, (here, there), &script, first, same_page).await).complete()
 }
 
 async fn deploy_of_reader(world: &World, row: Row) -> Cell {
     let (nodes, script) = (world.start(Settings::default()), world.script(&[Half, Wait, Rest]));
     let reader = read(world, &nodes, row, &script).await;
     let first = reader.report_after(nodes.there().deploy()).await;
-    let again = resume(world, row, nodes.here(), &script, &first).await;
-    // One that goes on may have nothing to get before the rest.
-    let second = match first.position {
-        Some(_) => {
-            nodes.here().open(&script.run).await;
-            again.report().await
-        }
-        None => again.report_after(nodes.here().open(&script.run)).await,
-    };
-    let second = go_on(&first, second);
-    Cell::new([first, second]).complete()
+    Cell::new(again(world, row, (nodes.here(), nodes.here()), &script, first, true).await).complete()
+}
+
+/// Has a client ask again, on the page that asked or on a new one, for a run whose producer waits at the first of the nodes.
+async fn again(
+    world: &World,
+    row: Row,
+    (from, to): (&Process, &Process),
+    script: &Script,
+    first: Report,
+    same_page: bool,
+) -> [Report; 2] {
+    // Some go on after what they have, and others begin again.
+    let after = first.position.clone().filter(|_| same_page);
+    let goes_on = after.is_some();
+    let request = Request { act: "attach", again: same_page, after, ..world.to(row, to, script) };
+    let asked = world.send(row, request).await;
+    if goes_on {
+        // There may be nothing new before the producer goes on.
+        from.open(&script.run).await;
+        let second = go_on(&first, asked.report().await);
+        return [first, second];
+    }
+    let second = asked.report_after(from.open(&script.run)).await;
+    [first, second]
 }
 
 async fn too_many_readers(world: &World, row: Row) -> Cell {
@@ -202,7 +224,7 @@ async fn too_many_readers(world: &World, row: Row) -> Cell {
     let script = world.script(&[Half, Rest, Wait]);
     nodes.here().start_run(row.protocol, &script).await;
     nodes.here().until_reached(&script.run).await;
-    let reader = nodes.there().reader(row.protocol, &protocols::again(row.protocol, &script)).await;
+    let reader = nodes.there().reader(row.protocol, &Served::of(row.protocol).again(&script)).await;
     let asked = world.attach(row, nodes.there(), &script).await;
     if !row.reconnects {
         return Cell::new([asked.report().await]);
@@ -227,15 +249,9 @@ async fn twice(world: &World, row: Row) -> Cell {
     Cell::new([refused, running.await]).complete()
 }
 
-/// Has a client go on after what it has, if it can, and otherwise begin again.
-async fn resume(world: &World, row: Row, node: &Process, script: &Script, first: &Report) -> Asked {
-    let after = first.position.clone();
-    world.send(row, Request { act: "attach", after, ..world.to(row, node, script) }).await
-}
-
 /// What a client has that went on.
 fn go_on(first: &Report, mut second: Report) -> Report {
-    if first.position.is_some() && second.outcome != Outcome::Nothing {
+    if second.outcome != Outcome::Nothing {
         second.text.insert_str(0, &first.text);
     }
     second

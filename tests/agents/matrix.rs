@@ -27,6 +27,8 @@ mod table;
 
 use std::{env, io::Write as _, sync::Arc};
 
+use futures_util::future::join_all;
+
 use self::{
     client::{Program, Registry},
     columns::{COLUMNS, Column},
@@ -48,12 +50,12 @@ async fn every_answer_is_complete_or_an_error_that_the_client_reports() {
         let is_used = installed.iter().any(|row| row.registry == registry);
         is_used.then(|| Program::start(registry).expect("it is installed"))
     }));
-    let mut tables = Vec::new();
-    for mode in [Mode::One, Mode::Two] {
-        let Some(world) = World::new(mode, programs.clone()).await else { continue };
-        tables.push(fill(&Arc::new(world), &installed).await);
-    }
-    let faults: Vec<String> = tables.iter().flat_map(Table::faults).collect();
+    let tables = [Mode::One, Mode::Two].map(async |mode| {
+        let world = World::new(mode, programs.clone()).await?;
+        Some(fill(&Arc::new(world), &installed).await)
+    });
+    let tables = join_all(tables).await;
+    let faults: Vec<String> = tables.iter().flatten().flat_map(Table::faults).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
@@ -65,7 +67,7 @@ async fn fill(world: &Arc<World>, rows: &[Row]) -> Table {
             let world = world.clone();
             tokio::spawn(async move { column.cell(&world, row).await })
         });
-        let cells = futures_util::future::join_all(cells).await;
+        let cells = join_all(cells).await;
         table.add(column, cells.into_iter().map(Result::unwrap).collect());
     }
     table

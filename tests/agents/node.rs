@@ -26,7 +26,7 @@ use tower_sse::{
     runs::{Plain, Runs},
 };
 
-use crate::protocols;
+use crate::protocols::{PROTOCOLS, Script, Served};
 
 /// How soon a silent node is taken for dead.
 const LEASE: Duration = Duration::from_secs(1);
@@ -108,7 +108,8 @@ async fn run(settings: &Settings) {
         .route("/stop/{run}", post(stop))
         .route("/readers/{run}", get(readers))
         .route("/deploy", post(deploy));
-    let router = Router::new().nest("/control", control.with_state(app.clone())).merge(protocols::routes(&app));
+    let router = Router::new().nest("/control", control.with_state(app.clone()));
+    let router = PROTOCOLS.iter().fold(router, |router, served| router.merge((served.routes)(&app)));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     println!("\nlistening on {}", listener.local_addr().unwrap().port());
     let shut_down = async move {
@@ -123,12 +124,8 @@ async fn run(settings: &Settings) {
 }
 
 /// Starts a run that nobody reads yet.
-async fn start(
-    State(app): State<App>,
-    Path(protocol): Path<String>,
-    Json(script): Json<protocols::Script>,
-) -> StatusCode {
-    match protocols::start(&app, &protocol, script).await {
+async fn start(State(app): State<App>, Path(protocol): Path<String>, Json(script): Json<Script>) -> StatusCode {
+    match (Served::of(&protocol).start)(app, script).await {
         Ok(_) => StatusCode::CREATED,
         Err(error) => panic!("{error:?}"),
     }

@@ -6,11 +6,15 @@ use axum::{
     http::{Response, request::Parts},
     routing::{get, post},
 };
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tower_sse::{
     Event, SseBody,
-    runs::{AiSdk, ChatCompletions, Completion, Dialect, New, Plain, ProducerError, RunError, Runs, Writer},
+    runs::{
+        AiSdk, Anthropic, ChatCompletions, Completion, Dialect, ModelResponse, New, Plain, ProducerError, Responses,
+        RunError, Runs, Writer,
+    },
 };
 
 use crate::node::{App, Gate};
@@ -57,26 +61,43 @@ pub enum Step {
 }
 
 /// A protocol, as an application serves it.
-pub trait Protocol: Dialect {
+pub trait Protocol: Dialect + Default {
     /// Under which all of its paths are.
     const NAME: &'static str;
     /// Where its clients ask, and where they ask for a run that exists.
     const ASK: &'static str;
     const AGAIN: &'static str;
+    /// What they add to that for a stream.
+    const QUERY: &'static str = "";
 
-    fn new() -> Self;
+    /// What makes the events of an answer.
+    type Answer: Answer;
 
     /// The user's prompt.
     fn prompt(request: &Value) -> &str;
 
-    /// The events before the answer's text, of a part of it, and after it.
-    fn begin(&self, run: &str) -> Vec<Event>;
-    fn token(&self, run: &str, text: &str) -> Event;
-    fn end(&self, run: &str) -> Vec<Event>;
+    /// What its clients can ask for besides.
+    fn more() -> Router<App> {
+        Router::new()
+    }
 
     /// Answers with a run by what stands in the path.
     fn attach(runs: &Runs<Self>, id: &str, parts: &Parts) -> impl Future<Output = Response<SseBody>> + Send {
         runs.attach(id, parts)
+    }
+}
+
+/// What makes the events of an answer.
+pub trait Answer: Send {
+    fn new(run: &str) -> Self;
+
+    /// The events before the text, of a part of it, and after it.
+    fn begin(&mut self) -> Vec<Event> {
+        Vec::new()
+    }
+    fn token(&mut self, text: &str) -> Event;
+    fn end(&mut self) -> Vec<Event> {
+        Vec::new()
     }
 }
 
@@ -85,28 +106,34 @@ impl Protocol for AiSdk {
     const ASK: &'static str = "/api/chat";
     const AGAIN: &'static str = "/api/chat/{thread}/stream";
 
-    fn new() -> Self {
-        Self
-    }
+    type Answer = UiMessage;
 
     fn prompt(request: &Value) -> &str {
         request["messages"][0]["parts"][0]["text"].as_str().unwrap()
     }
 
-    fn begin(&self, run: &str) -> Vec<Event> {
-        vec![Self::start(run), Self::text_start("1")]
-    }
-
-    fn token(&self, _: &str, text: &str) -> Event {
-        Self::text_delta("1", text)
-    }
-
-    fn end(&self, _: &str) -> Vec<Event> {
-        vec![Self::text_end("1")]
-    }
-
     fn attach(runs: &Runs<Self>, id: &str, parts: &Parts) -> impl Future<Output = Response<SseBody>> + Send {
         runs.attach_thread(id, parts)
+    }
+}
+
+pub struct UiMessage(String);
+
+impl Answer for UiMessage {
+    fn new(run: &str) -> Self {
+        Self(run.to_owned())
+    }
+
+    fn begin(&mut self) -> Vec<Event> {
+        vec![AiSdk::start(&self.0), AiSdk::text_start("1")]
+    }
+
+    fn token(&mut self, text: &str) -> Event {
+        AiSdk::text_delta("1", text)
+    }
+
+    fn end(&mut self) -> Vec<Event> {
+        vec![AiSdk::text_end("1")]
     }
 }
 
@@ -115,24 +142,97 @@ impl Protocol for ChatCompletions {
     const ASK: &'static str = "/v1/chat/completions";
     const AGAIN: &'static str = "/v1/runs/{run}";
 
-    fn new() -> Self {
-        Self
-    }
+    type Answer = Completion;
 
     fn prompt(request: &Value) -> &str {
         request["messages"][0]["content"].as_str().unwrap()
     }
+}
 
-    fn begin(&self, _: &str) -> Vec<Event> {
-        Vec::new()
+impl Answer for Completion {
+    fn new(run: &str) -> Self {
+        Self::new(run, "any")
     }
 
-    fn token(&self, run: &str, text: &str) -> Event {
-        Completion::new(run, "any").delta(text)
+    fn token(&mut self, text: &str) -> Event {
+        self.delta(text)
     }
 
-    fn end(&self, run: &str) -> Vec<Event> {
-        vec![Completion::new(run, "any").finish("stop")]
+    fn end(&mut self) -> Vec<Event> {
+        vec![self.finish("stop")]
+    }
+}
+
+impl Protocol for Responses {
+    const NAME: &'static str = "responses";
+    const ASK: &'static str = "/v1/responses";
+    const AGAIN: &'static str = "/v1/responses/{run}";
+    const QUERY: &'static str = "?stream=true";
+
+    type Answer = ModelResponse;
+
+    fn prompt(request: &Value) -> &str {
+        request["input"].as_str().unwrap()
+    }
+
+    fn attach(runs: &Runs<Self>, id: &str, parts: &Parts) -> impl Future<Output = Response<SseBody>> + Send {
+        runs.retrieve(id, parts)
+    }
+
+    fn more() -> Router<App> {
+        let cancel =
+            async |State(app): State<App>, Path(id): Path<String>| app.runs.dialect(Self::default()).cancel(&id).await;
+        Router::new().route("/v1/responses/{run}/cancel", post(cancel))
+    }
+}
+
+impl Answer for ModelResponse {
+    fn new(run: &str) -> Self {
+        Self::new(run, "any")
+    }
+
+    fn begin(&mut self) -> Vec<Event> {
+        [vec![self.created()], self.text_start().into()].concat()
+    }
+
+    fn token(&mut self, text: &str) -> Event {
+        self.text_delta(text)
+    }
+
+    fn end(&mut self) -> Vec<Event> {
+        [self.text_end().into(), vec![self.completed()]].concat()
+    }
+}
+
+impl Protocol for Anthropic {
+    const NAME: &'static str = "messages";
+    const ASK: &'static str = "/v1/messages";
+    const AGAIN: &'static str = "/v1/runs/{run}";
+
+    type Answer = Message;
+
+    fn prompt(request: &Value) -> &str {
+        request["messages"][0]["content"].as_str().unwrap()
+    }
+}
+
+pub struct Message(String);
+
+impl Answer for Message {
+    fn new(run: &str) -> Self {
+        Self(run.to_owned())
+    }
+
+    fn begin(&mut self) -> Vec<Event> {
+        vec![Anthropic::start(&self.0, "any"), Anthropic::text_start(0)]
+    }
+
+    fn token(&mut self, text: &str) -> Event {
+        Anthropic::text_delta(0, text)
+    }
+
+    fn end(&mut self) -> Vec<Event> {
+        vec![Anthropic::block_stop(0), Anthropic::finish("end_turn", 9)]
     }
 }
 
@@ -141,71 +241,82 @@ impl Protocol for Plain {
     const ASK: &'static str = "/runs/{run}";
     const AGAIN: &'static str = "/runs/{run}";
 
-    fn new() -> Self {
-        Self
-    }
+    type Answer = Texts;
 
     fn prompt(request: &Value) -> &str {
         request["prompt"].as_str().unwrap()
     }
+}
 
-    fn begin(&self, _: &str) -> Vec<Event> {
-        Vec::new()
+/// Each part of the text is JSON, because the standard normalises the line endings of a plain text.
+pub struct Texts;
+
+impl Answer for Texts {
+    fn new(_: &str) -> Self {
+        Self
     }
 
-    /// As JSON, because the standard normalises the line endings of a plain text.
-    fn token(&self, _: &str, text: &str) -> Event {
+    fn token(&mut self, text: &str) -> Event {
         Event::json(text).unwrap()
     }
+}
 
-    fn end(&self, _: &str) -> Vec<Event> {
-        Vec::new()
+/// All of them.
+pub const PROTOCOLS: [Served; 5] = [
+    Served::new::<AiSdk>(),
+    Served::new::<ChatCompletions>(),
+    Served::new::<Responses>(),
+    Served::new::<Anthropic>(),
+    Served::new::<Plain>(),
+];
+
+/// A protocol, as a node serves it.
+#[derive(Clone, Copy)]
+pub struct Served {
+    pub name: &'static str,
+    again: [&'static str; 2],
+    /// Answers its clients.
+    pub routes: fn(&App) -> Router,
+    /// Starts a run that nobody reads yet.
+    pub start: fn(App, Script) -> BoxFuture<'static, Result<String, RunError>>,
+}
+
+impl Served {
+    const fn new<P: Protocol>() -> Self {
+        Self {
+            name: P::NAME,
+            again: [P::AGAIN, P::QUERY],
+            routes: |app| {
+                let router =
+                    Router::new().route(P::ASK, post(ask::<P>)).route(P::AGAIN, get(attach::<P>)).merge(P::more());
+                Router::new().nest(&format!("/{}", P::NAME), router.with_state(app.clone()))
+            },
+            start: |app, script| {
+                let runs = app.runs.clone();
+                let started = async move { runs.spawn(script.to_run(), |run| answer::<P>(app, script, run)).await };
+                Box::pin(started)
+            },
+        }
     }
-}
 
-pub fn routes(app: &App) -> Router {
-    Router::new().merge(of::<AiSdk>(app)).merge(of::<ChatCompletions>(app)).merge(of::<Plain>(app))
-}
-
-/// Starts a run of a protocol.
-pub async fn start(app: &App, protocol: &str, script: Script) -> Result<String, RunError> {
-    match protocol {
-        AiSdk::NAME => spawn::<AiSdk>(app.clone(), script).await,
-        ChatCompletions::NAME => spawn::<ChatCompletions>(app.clone(), script).await,
-        Plain::NAME => spawn::<Plain>(app.clone(), script).await,
-        other => panic!("{other}"),
+    pub fn of(name: &str) -> Self {
+        PROTOCOLS.into_iter().find(|served| served.name == name).expect("it is one of them")
     }
-}
 
-/// The path under which a client asks for a run that exists.
-pub fn again(protocol: &str, script: &Script) -> String {
-    let path = match protocol {
-        AiSdk::NAME => AiSdk::AGAIN,
-        ChatCompletions::NAME => ChatCompletions::AGAIN,
-        Plain::NAME => Plain::AGAIN,
-        other => panic!("{other}"),
-    };
-    path.replace("{run}", &script.run).replace("{thread}", &script.thread)
-}
-
-fn of<P: Protocol>(app: &App) -> Router {
-    let router = Router::new().route(P::ASK, post(ask::<P>)).route(P::AGAIN, get(attach::<P>));
-    Router::new().nest(&format!("/{}", P::NAME), router.with_state(app.clone()))
+    /// The path under which a client asks for a run that exists.
+    pub fn again(self, script: &Script) -> String {
+        self.again.concat().replace("{run}", &script.run).replace("{thread}", &script.thread)
+    }
 }
 
 async fn ask<P: Protocol>(State(app): State<App>, Json(request): Json<Value>) -> Response<SseBody> {
     let script: Script = serde_json::from_str(P::prompt(&request)).unwrap();
-    let runs = app.runs.dialect(P::new());
+    let runs = app.runs.dialect(P::default());
     runs.start(script.to_run(), move |run| answer::<P>(app, script, run)).await
 }
 
-async fn spawn<P: Protocol>(app: App, script: Script) -> Result<String, RunError> {
-    let runs = app.runs.clone();
-    runs.spawn(script.to_run(), move |run| answer::<P>(app, script, run)).await
-}
-
 async fn attach<P: Protocol>(State(app): State<App>, Path(id): Path<String>, parts: Parts) -> Response<SseBody> {
-    P::attach(&app.runs.dialect(P::new()), &id, &parts).await
+    P::attach(&app.runs.dialect(P::default()), &id, &parts).await
 }
 
 impl Script {
@@ -216,25 +327,25 @@ impl Script {
 
 /// Does what the script says.
 async fn answer<P: Protocol>(app: App, script: Script, run: Writer) -> Result<(), ProducerError> {
-    let protocol = P::new();
-    run.send_all(protocol.begin(run.id())).await?;
+    let mut answer = P::Answer::new(run.id());
+    run.send_all(answer.begin()).await?;
     for step in script.steps {
         match step {
-            Step::Half => say(&protocol, &run, &TOKENS[..TOKENS.len() / 2]).await?,
-            Step::Rest => say(&protocol, &run, &TOKENS[TOKENS.len() / 2..]).await?,
-            Step::Much => say(&protocol, &run, &[&*"much".repeat(256); 40]).await?,
+            Step::Half => say(&mut answer, &run, &TOKENS[..TOKENS.len() / 2]).await?,
+            Step::Rest => say(&mut answer, &run, &TOKENS[TOKENS.len() / 2..]).await?,
+            Step::Much => say(&mut answer, &run, &[&*"much".repeat(256); 40]).await?,
             Step::Wait => wait(&app, &run).await,
             Step::Fail => return Err(SECRET.into()),
             Step::Panic => panic!("{SECRET}"),
         }
     }
-    run.send_all(protocol.end(run.id())).await?;
+    run.send_all(answer.end()).await?;
     Ok(())
 }
 
-async fn say<P: Protocol>(protocol: &P, run: &Writer, tokens: &[&str]) -> Result<(), RunError> {
+async fn say(answer: &mut impl Answer, run: &Writer, tokens: &[&str]) -> Result<(), RunError> {
     for token in tokens {
-        run.send(protocol.token(run.id(), token)).await?;
+        run.send(answer.token(token)).await?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The rows of the matrix: the clients, each in the version that is pinned.
 
 use crate::{client::Registry, protocols::Protocol};
-use tower_sse::runs::{AiSdk, ChatCompletions, Plain};
+use tower_sse::runs::{AiSdk, Anthropic, ChatCompletions, Plain, Responses};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
@@ -13,14 +13,20 @@ pub struct Row {
     pub protocol: &'static str,
     /// Goes on after a connection that was cut, and says nothing of it.
     pub reconnects: bool,
+    /// Can stop a run by itself.
+    pub stops: bool,
 }
 
-pub const ROWS: [Row; 6] = [
+pub const ROWS: [Row; 10] = [
     Row::npm("ai5", "ai", AiSdk::NAME),
     Row::npm("ai6", "ai", AiSdk::NAME),
     Row::npm("ai", "ai", AiSdk::NAME),
     Row::npm("openai", "openai", ChatCompletions::NAME),
     Row::pypi("openai", "openai_client", ChatCompletions::NAME),
+    Row { stops: true, ..Row::npm("openai", "responses", Responses::NAME) },
+    Row { stops: true, ..Row::pypi("openai", "responses_client", Responses::NAME) },
+    Row::npm("@anthropic-ai/sdk", "anthropic", Anthropic::NAME),
+    Row::pypi("anthropic", "anthropic_client", Anthropic::NAME),
     Row { reconnects: true, ..Row::npm("eventsource", "eventsource", Plain::NAME) },
 ];
 
@@ -29,11 +35,11 @@ const PYPI: &str = include_str!("../clients/python/requirements.txt");
 
 impl Row {
     const fn npm(package: &'static str, file: &'static str, protocol: &'static str) -> Self {
-        Self { registry: Registry::Npm, package, file, protocol, reconnects: false }
+        Self { registry: Registry::Npm, package, file, protocol, reconnects: false, stops: false }
     }
 
     const fn pypi(package: &'static str, file: &'static str, protocol: &'static str) -> Self {
-        Self { registry: Registry::PyPi, package, file, protocol, reconnects: false }
+        Self { registry: Registry::PyPi, package, file, protocol, reconnects: false, stops: false }
     }
 
     pub fn is_installed(self) -> bool {

@@ -1,8 +1,9 @@
 // The clients of npm: `node npm.mjs <modules>`. Reads requests, a line of JSON each, and prints a report for each: the text that
 // the client got, and what it says of the end. Each client is a file in `npm/` that uses the package as its documentation says.
 //
-// A request is `{ n, package, file, act, url, direct, run, thread, prompt, after }`. `act` is `ask`, which sends the prompt, or `attach`,
-// which asks for a run that exists. `direct` is the server without the faults of the network that `url` has.
+// A request is `{ n, package, file, act, url, direct, run, thread, prompt, after, again }`. `act` is `ask`, which sends the prompt,
+// `attach`, which asks for a run that exists, on the page that asked if `again`, or `stop`, if the protocol has it. `direct` is the
+// server without the faults of the network that `url` has.
 //
 // A report is `{ n, text, outcome, status, position }`. The outcome is `complete`, `stopped` or `nothing`, or `{ error }`. Before it,
 // there is a line `{ n, began: true }` once the client has something of the text.

@@ -45,8 +45,11 @@ export async function open(load, request) {
       return chat.follow(chat.sendMessage({ text: prompt }), got);
     },
     // On a new page, or on the one that asked.
-    async attach({ thread, again }, got) {
+    async attach({ thread, url, again }, got) {
       const chat = again ? chats.get(thread) : await newChat(load, request);
+      chats.set(thread, chat);
+      // What is a load balancer for a page is another address here.
+      chat.transport.api = `${url}/api/chat`;
       return chat.follow(chat.resumeStream(), got);
     },
   };
