@@ -195,3 +195,21 @@ async fn a_body_says_goodbye_to_a_revoked_reader_and_when_to_retry_to_one_that_c
         assert_eq!(text.contains("\"reason\":\"revoked\""), last.starts_with("event"));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_whose_grant_expires_is_told_when_to_come_back_and_misses_nothing() {
+    use http_body_util::BodyExt as _;
+    let publisher = Publisher::builder().reconnect(Duration::from_secs(2), Duration::from_secs(2)).build();
+    let grant = || grant(&["a"], "ana").expires_in(Duration::from_secs(60));
+    let body = SseBody::<tower_sse::NoBody>::from(open(&publisher, grant()));
+    let collected = tokio::spawn(body.collect());
+    tokio::task::yield_now().await;
+    let read = send(&publisher, "a", "read");
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let bytes = collected.await.unwrap().unwrap().to_bytes();
+    let text = std::str::from_utf8(&bytes).unwrap();
+    assert!(text.ends_with(&format!("data: read\nid: {read}\n\nretry: 2000\n")), "{text}");
+    send(&publisher, "a", "missed");
+    let mut back = resume(&publisher, &["a"], "ana", read);
+    assert_eq!((back.resumed(), texts(&mut back)), (Resumed::Exact, vec!["missed".to_owned()]));
+}

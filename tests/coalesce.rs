@@ -162,7 +162,7 @@ async fn a_grant_expires_in_time() {
     let grant = grant(&["a"], "").expires_in(5 * MS);
     let subscription = tower_sse::Subscription::open(&publisher, grant).await.unwrap();
     let mut reader = read(SseBody::new(subscription).retry(None).coalesce(10 * MS));
-    assert_eq!(settle(&mut reader).await, chunks([(0, &[":"]), (5, &["end"])]));
+    assert_eq!(settle(&mut reader).await, chunks([(0, &[":"]), (5, &["retry"]), (5, &["end"])]));
 }
 
 #[tokio::test(start_paused = true)]

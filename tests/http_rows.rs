@@ -891,8 +891,9 @@ async fn a_grant_that_expires_ends_the_stream() {
     }));
     let start = Instant::now();
     let mut stream = open(&layer, get("/sse/a")).await;
-    let end = timeout(60 * SECOND, stream.frame()).await.expect("the end");
-    assert!(end.is_none());
+    let retry = timeout(60 * SECOND, stream.frame()).await.expect("the end").unwrap().unwrap();
+    assert!(retry.into_data().unwrap().starts_with(b"retry: "));
+    assert!(stream.frame().await.is_none());
     assert!(start.elapsed() >= 5 * SECOND && start.elapsed() < 6 * SECOND);
     assert_eq!(publisher.connections(), 0);
 }

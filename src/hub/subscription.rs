@@ -212,7 +212,7 @@ impl Subscription {
     /// Returns the last bytes for a reader that ended for `reason`, if there is something to tell it.
     fn farewell(&self, reason: EndReason) -> Option<Bytes> {
         match reason {
-            EndReason::Shutdown | EndReason::Reauthorize => {
+            EndReason::Shutdown | EndReason::Reauthorize | EndReason::Expired => {
                 let mut retry = Vec::new();
                 write_retry(&mut retry, self.hub().reconnect_after());
                 Some(retry.into())
