@@ -14,11 +14,17 @@ mod bearer;
 mod decide;
 mod denied;
 mod function;
+#[cfg(feature = "jwt")]
+mod jwt;
+#[cfg(feature = "jwt")]
+mod pattern;
 mod recheck;
 mod request;
 mod token;
 
 pub(crate) use self::decide::{Decide, Refusal};
+#[cfg(feature = "jwt")]
+pub use self::jwt::{Jwt, JwtFuture, JwtKeys, Links, jwt};
 pub use self::{
     allow_all::AllowAll,
     authorizer::Authorizer,

@@ -1,12 +1,18 @@
 //! Every error of the crate: opaque structs with a private kind, `is_*` predicates, and the cause in `source()`.
 
 mod backend;
+#[cfg(feature = "jwt")]
+mod jwt;
 mod open;
 mod publish;
 mod route;
 mod serialize;
 mod text;
 
+#[cfg(feature = "jwt")]
+pub use self::jwt::JwtError;
+#[cfg(feature = "jwt")]
+pub(crate) use self::jwt::JwtErrorKind;
 pub use self::{
     backend::BackendError, open::OpenError, publish::PublishError, route::RouteError, serialize::SerializeError,
     text::InvalidText,

@@ -110,6 +110,7 @@
 //!
 //! | feature | adds |
 //! | --- | --- |
+//! | `jwt` | `jwt`, an [`Authorizer`] for JSON Web Tokens, and `Links`, which signs short-lived links to channels |
 //! | `redis` | `Redis`, a [`Backend`](backend::Backend) that keeps the log in Redis or Valkey, so that several nodes share a hub |
 //! | `redis-tls` | TLS connections to Redis; implies `redis` |
 //! | `runs` | the module `runs`: answers of agents that outlive their readers, in the protocols of their clients |
@@ -167,7 +168,6 @@ mod wire;
 /// The guide's examples, as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
-#[doc = include_str!("../docs/guide/authorize.md")]
 #[doc = include_str!("../docs/guide/axum.md")]
 #[doc = include_str!("../docs/guide/bodies.md")]
 #[doc = include_str!("../docs/guide/deploy.md")]
@@ -175,6 +175,11 @@ mod wire;
 #[doc = include_str!("../docs/guide/read.md")]
 #[doc = include_str!("../docs/guide/shutdown.md")]
 struct Guides;
+
+/// The guide's examples that need tokens, as tests.
+#[cfg(all(doctest, feature = "jwt"))]
+#[doc = include_str!("../docs/guide/authorize.md")]
+struct JwtGuide;
 
 /// The guide's examples that need Redis, as tests.
 #[cfg(all(doctest, feature = "redis"))]
@@ -216,4 +221,10 @@ pub use crate::{
         name::{ChannelName, ClientId, Comment, ConnectionId, CustomId, EventName, IdempotencyKey},
         notice::{EndReason, Gap, GapReason},
     },
+};
+#[cfg(feature = "jwt")]
+#[cfg_attr(docsrs, doc(cfg(feature = "jwt")))]
+pub use crate::{
+    authorize::{Jwt, JwtFuture, JwtKeys, Links, jwt},
+    error::JwtError,
 };

@@ -18,7 +18,7 @@ pub(crate) struct TokenSource {
 }
 
 /// The longest token, in bytes. Servers limit a whole head to a few times this.
-const MAX_LEN: usize = 8 * 1024;
+pub(crate) const MAX_LEN: usize = 8 * 1024;
 
 impl TokenSource {
     pub(crate) fn query_parameter(self, name: Arc<str>) -> Self {

@@ -63,6 +63,18 @@ impl Grant {
         self.expires_in(time.duration_since(SystemTime::now()).unwrap_or_default())
     }
 
+    /// Ends the stream at this time, unless it ends before.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn at_most_until(self, time: SystemTime) -> Self {
+        let earlier = self.expires;
+        let mut grant = self.expires_at(time);
+        grant.expires = match (earlier, grant.expires) {
+            (Some(earlier), Some(until)) => Some(earlier.min(until)),
+            (earlier, until) => earlier.or(until),
+        };
+        grant
+    }
+
     /// Keeps only the channels for which `allow` returns `true`.
     pub fn only(mut self, mut allow: impl FnMut(&ChannelName) -> bool) -> Self {
         self.channels.retain(|channel| allow(channel));

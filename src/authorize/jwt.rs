@@ -1,0 +1,274 @@
+//! An authorizer for JSON Web Tokens, with the keys, the claims and the time checked.
+//!
+//! | file | what it decides |
+//! | --- | --- |
+//! | `keys`, `key_set`, `fetch` | which keys there are, what each is for, and when they are fetched |
+//! | `crypto` | whether a signature is right |
+//! | `verify` | whether a token is valid |
+//! | `claims` | what a valid token allows |
+
+mod claims;
+mod crypto;
+mod fetch;
+mod key_set;
+mod keys;
+mod links;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tower_service::Service;
+
+use self::verify::{Checked, Expected};
+pub use self::{keys::JwtKeys, links::Links};
+use super::{authorizer::BoxError, denied::Denied, request::AuthorizeRequest, token::TokenSource};
+use crate::hub::Grant;
+
+/// Makes an [`Authorizer`](crate::Authorizer) for JSON Web Tokens ([RFC 7519](https://www.rfc-editor.org/rfc/rfc7519)) that
+/// were signed with one of `keys`.
+///
+/// The token comes from the header `Authorization: Bearer <token>`, and from a [query parameter](Jwt::query_parameter) or a
+/// [cookie](Jwt::cookie) if you name one. A token is valid if a key that may have signed it has signed it, if its `exp` is
+/// in the future and its `nbf`, if it has one, is not, and if it has the [issuer](Jwt::issuer) and the
+/// [audience](Jwt::audience) that you ask for. The stream ends when the token expires.
+///
+/// By default, these claims of a token decide what it allows. [`claims`](Jwt::claims) replaces that.
+///
+/// | claim | meaning |
+/// | --- | --- |
+/// | `channels` | an array of the channels that may be read |
+/// | `mercure`, an object with `subscribe` | the same, as [Mercure](https://mercure.rocks/spec) has it |
+/// | `client`, or `sub` if there is none | the client of the stream |
+///
+/// Each entry of such an array is the name of a channel, `*` for all channels, or a template: in `room/{id}`, `{id}` stands
+/// for one or more characters other than `:/?#[]@!$&'()*+,;={}`. Other expressions of URI templates have no meaning, and
+/// match nothing. A token that names no channel allows nothing.
+///
+/// ```
+/// use tower_sse::{JwtKeys, Publisher, SseLayer, jwt};
+///
+/// let keys = JwtKeys::secret("a secret that only your servers know")?;
+/// let authorizer = jwt(keys).audience(["chat"]).cookie("__Host-session");
+/// let layer = SseLayer::new(Publisher::new()).authorizer(authorizer).route("/sse/{channel}")?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// What is wrong with a request decides about the answer:
+///
+/// | the request | the answer |
+/// | --- | --- |
+/// | has no token, or one that is not valid | 401 |
+/// | has a valid token that allows no requested channel | 403 |
+/// | has a token whose key can't be had now: see [`JwtKeys::fetched`] | as for any error: the client comes back later |
+pub fn jwt(keys: JwtKeys) -> Jwt {
+    let mapping = Arc::new(|claims: Value, request: &AuthorizeRequest| claims::grant(&claims, request));
+    Jwt { rules: Arc::new(Rules { keys, expected: Expected::default(), mapping }), source: TokenSource::default() }
+}
+
+/// The [`Authorizer`](crate::Authorizer) returned by [`jwt`].
+#[derive(Clone)]
+pub struct Jwt {
+    rules: Arc<Rules>,
+    source: TokenSource,
+}
+
+type Mapping = dyn Fn(Value, &AuthorizeRequest) -> Result<Grant, Denied> + Send + Sync;
+
+#[derive(Clone)]
+struct Rules {
+    keys: JwtKeys,
+    expected: Expected,
+    mapping: Arc<Mapping>,
+}
+
+impl Jwt {
+    /// Accepts only tokens whose `iss` is one of these. By default, any issuer whose key you accept will do.
+    pub fn issuer<S: Into<String>>(mut self, issuers: impl IntoIterator<Item = S>) -> Self {
+        self.expected().issuers = Some(issuers.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Accepts only tokens whose `aud` has one of these. By default, only tokens without an `aud` are accepted, because one
+    /// with it is for somebody else ([RFC 7519, 4.1.3](https://www.rfc-editor.org/rfc/rfc7519#section-4.1.3)).
+    pub fn audience<S: Into<String>>(mut self, audiences: impl IntoIterator<Item = S>) -> Self {
+        self.expected().audiences = Some(audiences.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Sets how far the issuer's clock may differ: a token is accepted for this long after its `exp`, and before its `nbf`.
+    /// The default is 10 seconds, and the most is 5 minutes.
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.expected().leeway = leeway.min(Duration::from_secs(300));
+        self
+    }
+
+    /// Accepts tokens without an `exp`, too. Their streams do not end by themselves, and whoever has such a token can read
+    /// until you replace the key. By default, such tokens are refused.
+    pub fn allow_without_expiry(mut self) -> Self {
+        self.expected().needs_expiry = false;
+        self
+    }
+
+    /// Sets what a valid token allows. `map` gets the token's claims as a type of yours. A token without the claims that the
+    /// type needs is denied. The grant ends with the token, whatever `map` returns.
+    ///
+    /// ```
+    /// use serde::Deserialize;
+    /// use tower_sse::{AuthorizeRequest, ClientId, Denied, JwtKeys, jwt};
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Claims {
+    ///     sub: String,
+    ///     teams: Vec<String>,
+    /// }
+    ///
+    /// let keys = JwtKeys::secret("a secret that only your servers know")?;
+    /// let authorizer = jwt(keys).claims(|claims: Claims, request: &AuthorizeRequest| {
+    ///     let client = ClientId::try_from(claims.sub).map_err(|_| Denied::forbidden())?;
+    ///     let grant = request.grant().only(|channel| claims.teams.iter().any(|team| channel.as_str() == team));
+    ///     Ok(grant.client(client))
+    /// });
+    /// # fn check<A: tower_sse::Authorizer>(_: A) {}
+    /// # check(authorizer);
+    /// # Ok::<_, tower_sse::JwtError>(())
+    /// ```
+    pub fn claims<C, F>(mut self, map: F) -> Self
+    where
+        C: DeserializeOwned,
+        F: Fn(C, &AuthorizeRequest) -> Result<Grant, Denied> + Send + Sync + 'static,
+    {
+        self.rules_mut().mapping = Arc::new(move |claims, request: &AuthorizeRequest| {
+            let claims = serde_json::from_value(claims).map_err(|_| claims::incomplete())?;
+            map(claims, request)
+        });
+        self
+    }
+
+    /// Also takes the token from the query parameter `name`: see
+    /// [`Bearer::query_parameter`](crate::Bearer::query_parameter). Off by default.
+    pub fn query_parameter(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.source = self.source.query_parameter(name.into());
+        self
+    }
+
+    /// Also takes the token from the cookie `name`: see [`Bearer::cookie`](crate::Bearer::cookie). Off by default.
+    pub fn cookie(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.source = self.source.cookie(name.into());
+        self
+    }
+
+    fn expected(&mut self) -> &mut Expected {
+        &mut self.rules_mut().expected
+    }
+
+    fn rules_mut(&mut self) -> &mut Rules {
+        Arc::make_mut(&mut self.rules)
+    }
+}
+
+impl Rules {
+    fn grant(&self, claims: Value, request: &AuthorizeRequest) -> Result<Grant, BoxError> {
+        let until = self.expected.end(&claims);
+        let grant = (self.mapping)(claims, request)?;
+        Ok(match until {
+            Some(until) => grant.at_most_until(until),
+            None => grant,
+        })
+    }
+
+    async fn wait(self: Arc<Self>, token: String, request: AuthorizeRequest) -> Result<Grant, BoxError> {
+        self.keys.refreshed().await?;
+        match self.expected.check(&token, &self.keys) {
+            Checked::Valid(claims) => self.grant(claims, &request),
+            Checked::UnknownKey(id) => {
+                id.iter().for_each(|id| self.keys.set_absent(id));
+                Err(verify::invalid("the token's key is not known").into())
+            }
+            Checked::Invalid(denied) => Err(denied.into()),
+        }
+    }
+}
+
+impl Service<AuthorizeRequest> for Jwt {
+    type Response = Grant;
+    type Error = BoxError;
+    type Future = JwtFuture;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: AuthorizeRequest) -> JwtFuture {
+        let rules = &self.rules;
+        let Some(token) = self.source.token(request.method(), request.uri(), request.headers()) else {
+            return JwtFuture::ready(Err(Denied::unauthorized().into()));
+        };
+        JwtFuture::ready(match rules.expected.check(&token, &rules.keys) {
+            Checked::Valid(claims) => rules.grant(claims, &request),
+            Checked::Invalid(denied) => Err(denied.into()),
+            Checked::UnknownKey(id) if rules.keys.may_bring(id.as_deref()) => {
+                return JwtFuture { state: State::Waiting(Box::pin(rules.clone().wait(token, request))) };
+            }
+            Checked::UnknownKey(_) => Err(verify::invalid("the token's key is not known").into()),
+        })
+    }
+}
+
+impl fmt::Debug for Jwt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Rules { keys, expected, .. } = &*self.rules;
+        f.debug_struct("Jwt")
+            .field("keys", keys)
+            .field("expected", expected)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The response future of [`Jwt`]. It is ready at once, unless the token's key has to be fetched.
+#[must_use = "futures do nothing unless you `.await` or poll them"]
+pub struct JwtFuture {
+    state: State,
+}
+
+enum State {
+    /// `None` once it was returned.
+    Ready(Option<Result<Grant, BoxError>>),
+    Waiting(Pin<Box<dyn Future<Output = Result<Grant, BoxError>> + Send>>),
+}
+
+impl JwtFuture {
+    fn ready(decided: Result<Grant, BoxError>) -> Self {
+        Self { state: State::Ready(Some(decided)) }
+    }
+}
+
+impl Future for JwtFuture {
+    type Output = Result<Grant, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.state {
+            State::Ready(decided) => {
+                Poll::Ready(decided.take().unwrap_or_else(|| Err("polled after it was ready".into())))
+            }
+            State::Waiting(waiting) => waiting.as_mut().poll(cx),
+        }
+    }
+}
+
+impl fmt::Debug for JwtFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waits = matches!(self.state, State::Waiting(_));
+        f.debug_struct("JwtFuture").field("waits_for_keys", &waits).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,36 @@
+//! What a valid token allows, if the application does not say so itself.
+
+use serde_json::Value;
+
+use crate::{
+    authorize::{denied::Denied, pattern, request::AuthorizeRequest},
+    hub::Grant,
+    wire::name::{ChannelName, ClientId},
+};
+
+/// The channels of the request that the token names, for the token's client.
+pub(super) fn grant(claims: &Value, request: &AuthorizeRequest) -> Result<Grant, Denied> {
+    let client = client(claims)?;
+    let lists = [claims.get("channels"), claims.get("mercure").and_then(|mercure| mercure.get("subscribe"))];
+    Ok(request.grant().only(|channel| lists.iter().flatten().any(|list| names(list, channel))).client(client))
+}
+
+/// Whether a list of patterns names the channel. Anything else names nothing.
+fn names(list: &Value, channel: &ChannelName) -> bool {
+    let patterns = list.as_array().into_iter().flatten().filter_map(Value::as_str);
+    patterns.into_iter().any(|pattern| pattern::matches(pattern, channel))
+}
+
+/// A client that no connection can have is not the same as none.
+pub(super) fn client(claims: &Value) -> Result<Option<ClientId>, Denied> {
+    match claims.get("client").or_else(|| claims.get("sub")) {
+        None => Ok(None),
+        Some(Value::String(client)) => ClientId::try_from(client).map(Some).map_err(|_| incomplete()),
+        Some(_) => Err(incomplete()),
+    }
+}
+
+/// The denial of a valid token whose claims can't be understood.
+pub(super) fn incomplete() -> Denied {
+    Denied::forbidden().detail("the token's claims are not those that are expected")
+}
