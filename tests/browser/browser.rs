@@ -1,6 +1,7 @@
 //! What a person in front of a browser gets: the example's page, and the plain `EventSource`.
 
 mod agent;
+mod ai_sdk;
 mod driver;
 mod engine;
 mod engines;
