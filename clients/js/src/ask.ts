@@ -44,16 +44,15 @@ export interface AskOptions extends RequestOptions, Partial<Limits>, Pick<Stream
 export class Run<E extends EventMap = Record<string, string>> implements AsyncIterable<StreamEvent<E>> {
   /** The events. The outcome is not one of them. */
   readonly stream: Stream<E>;
-  /** How the run ended. Rejects if the client can't get to its end, or was closed before. */
-  readonly outcome: Promise<Outcome>;
   /** The run's id, once the server has told it. Keep it to attach to the run again. */
   readonly id: Promise<string>;
 
+  readonly #outcome: Promise<Outcome>;
   readonly #stop: (id: string) => Promise<void>;
 
   constructor(stream: Stream<E>, outcome: Promise<Outcome>, id: Promise<string>, stop: (id: string) => Promise<void>) {
     this.stream = stream;
-    this.outcome = outcome;
+    this.#outcome = outcome;
     this.id = id;
     this.#stop = stop;
     // Whoever does not ask for them does not want to hear of their failure.
@@ -63,6 +62,15 @@ export class Run<E extends EventMap = Record<string, string>> implements AsyncIt
 
   [Symbol.asyncIterator](): AsyncIterator<StreamEvent<E>, undefined> {
     return this.stream[Symbol.asyncIterator]();
+  }
+
+  /**
+   * How the run ended. Rejects if the client can't get to its end, or was closed before. To ask for it is to read the run: if you
+   * want the events, too, begin to read them first.
+   */
+  get outcome(): Promise<Outcome> {
+    this.stream.flow();
+    return this.#outcome;
   }
 
   /** Asks the server to stop the run. Its outcome tells when it has ended. */

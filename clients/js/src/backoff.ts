@@ -21,5 +21,5 @@ export function backoff(failures: number, retry: number, max: number, random: nu
 export function retryAfter(value: string | null, now: number): number | undefined {
   if (value === null) return undefined;
   const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now;
-  return Number.isNaN(ms) ? undefined : Math.min(Math.max(ms, 0), LONGEST);
+  return Number.isNaN(ms) ? undefined : Math.min(Math.max(ms, SHORTEST), LONGEST);
 }

@@ -137,6 +137,11 @@ export class Stream<E extends EventMap = Record<string, string>, S = never>
     this.#finish({ name: "closed", reason: "local", error: undefined });
   }
 
+  /** Reads on, even if nobody listens. By default the stream waits for the first loop or listener. */
+  flow(): void {
+    this.#begin();
+  }
+
   /** Ends a wait for the next attempt, unless the server asked for it. */
   retry(): void {
     this.#source?.signal("visible");

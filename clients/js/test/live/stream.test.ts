@@ -40,7 +40,7 @@ function read(url: string, options: ConnectOptions = {}) {
     try {
       for await (const event of stream) {
         if (event.type === "gap") got.gaps.push((event.data as unknown as { reason: string }).reason);
-        else got.data.push(event.data);
+        else got.data.push(event.data as string);
       }
       got.done = true;
     } catch (error) {

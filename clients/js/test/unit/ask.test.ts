@@ -176,6 +176,12 @@ test("a run is stopped by a request, and told so by its outcome", async () => {
   expect(await end).toEqual({ outcome: "stopped" });
 });
 
+test("the outcome can be had without the events", async () => {
+  const run = runIn<EventMap>(world, {}, { url: "/ask", body: "" });
+  (await world.next()).stream(RUN).send(event(1) + outcome({ outcome: "done" }));
+  expect(await run.outcome).toEqual({ outcome: "done" });
+});
+
 test("to close the reading is not to stop the run", async () => {
   const { run, end, ended } = ask();
   const body = (await world.next()).stream(RUN);
