@@ -126,7 +126,7 @@ impl Readers {
     pub(crate) fn insert(&mut self, lane: Option<LaneId>, seat: Arc<Seat>) -> ReaderId {
         let (ticket, generation) = (Ticket::default(), self.generation);
         if seat.connection().is_some() {
-            self.connections.get_or_insert_default().enter(&seat);
+            self.connections.get_or_insert_default().enter(&seat, lane);
         }
         let reader = Reader { lane, before: None, next: None, seat, ticket, generation, ending: None };
         let id = ReaderId::of(self.all.insert(reader));
@@ -205,7 +205,7 @@ impl Readers {
     fn not_live(&mut self, id: ReaderId, lane: Option<LaneId>) {
         self.live -= 1;
         if let (Some(connections), Some(reader)) = (&mut self.connections, self.all.get(id.key())) {
-            connections.not_live(&reader.seat);
+            connections.not_live(&reader.seat, lane);
         }
         if let Some(lane) = lane {
             self.unlink(id, lane);
