@@ -217,6 +217,10 @@ impl Clients {
 
     /// Empties every lane, and sets what it evicted to `marks`. Lanes that have readers keep their places. Returns the
     /// former contents.
+    ///
+    /// This looks at each lane, because the marks of the former log name the clients that the lanes belong to. There
+    /// are at most [`Limits::lanes`](crate::Limits::lanes), and it happens only to a log that lives elsewhere, when that
+    /// log is lost: each of the lanes' readers is then told of a gap, which costs more.
     pub(super) fn restart(&mut self, marks: Marks) -> Vec<Lane> {
         let before = std::mem::replace(&mut self.marks, marks);
         let (mut held, mut void) = (Vec::new(), Vec::new());
