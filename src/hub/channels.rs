@@ -215,11 +215,17 @@ fn reauthorize(shared: &Shared, client: &ClientId) -> usize {
     if shared.look().log.lane_of(client).is_none() {
         return 0;
     }
-    let sent_back = end_client(shared, client, EndReason::Reauthorize, |seat| !seat.has_open_access());
-    let mut state = shared.change();
-    let Some(lane) = state.log.lane_of(client) else { return sent_back };
-    let (called, wakeups) = state.readers.call(lane);
-    drop(state);
-    drop(wakeups);
-    sent_back + called
+    let mut all = end_client(shared, client, EndReason::Reauthorize, |seat| !seat.has_open_access());
+    let mut from = None;
+    loop {
+        let mut state = shared.change();
+        let Some(lane) = state.log.lane_of(client) else { return all };
+        let (called, wakeups) = state.readers.call(lane, &mut from);
+        drop(state);
+        drop(wakeups);
+        all += called;
+        if from.is_none() {
+            return all;
+        }
+    }
 }

@@ -2,11 +2,15 @@
 
 mod connections;
 mod id;
+mod waking;
 
-use std::sync::Arc;
+use std::{sync::Arc, task::Waker};
 
-use self::connections::Connections;
 pub(crate) use self::id::ReaderId;
+use self::{
+    connections::Connections,
+    waking::{CROWD, Crowds},
+};
 use super::{
     seats::Seat,
     wait::{Ticket, Waiters, Wakeups},
@@ -34,7 +38,8 @@ pub(crate) struct Readers {
     looked: u16,
     /// Why all readers were ended, the last time.
     all_ended: Option<EndReason>,
-    pub(crate) waiters: Waiters,
+    /// The parked readers, without those of crowds.
+    waiters: Waiters,
 }
 
 /// The clients that have readers.
@@ -45,6 +50,10 @@ struct Clients {
     by_lane: ByNumber<LaneId, Client>,
     /// Lists each client once, so that the clients can be visited a slice at a time.
     listed: Vec<LaneId>,
+    /// How many of the clients are crowds.
+    many: u32,
+    /// `None` if no crowd has parked yet.
+    crowds: Option<Box<Crowds>>,
 }
 
 struct Client {
@@ -144,12 +153,16 @@ impl Readers {
         clients.live += 1;
         let client = clients.client_mut(lane);
         client.live += 1;
-        let next = client.first.replace(id);
+        let (next, is_new_crowd) = (client.first.replace(id), client.live == CROWD + 1);
+        clients.many += u32::from(is_new_crowd);
         if let Some(reader) = self.all.get_mut(id.key()) {
             reader.next = next;
         }
         if let Some(next) = next.and_then(|next| self.all.get_mut(next.key())) {
             next.before = Some(id);
+        }
+        if is_new_crowd {
+            self.gather(lane);
         }
     }
 
@@ -170,11 +183,13 @@ impl Readers {
         if before.is_none() {
             client.first = next;
         }
+        clients.many -= u32::from(client.live == CROWD);
     }
 
     /// Removes a reader. Returns the waker that it had parked, which must be dropped, not woken, after the lock is
     /// released.
-    pub(crate) fn remove(&mut self, id: ReaderId) -> Option<std::task::Waker> {
+    pub(crate) fn remove(&mut self, id: ReaderId) -> Option<Waker> {
+        let waker = self.unpark(id);
         let reader = self.all.get(id.key())?;
         let (lane, ended) = (reader.lane, reader.ending.is_some());
         // Readers that were ended together with all others are no longer counted anywhere.
@@ -186,7 +201,7 @@ impl Readers {
                 self.gone(lane, ended);
             }
         }
-        let mut reader = self.all.remove(id.key())?;
+        let reader = self.all.remove(id.key())?;
         if let Some(connections) = &mut self.connections
             && reader.seat.connection().is_some()
             && connections.leave(&reader.seat)
@@ -196,7 +211,6 @@ impl Readers {
         if self.all.len() == 0 {
             self.numbers = 0;
         }
-        let waker = self.waiters.take(&mut reader.ticket);
         // The set may have room for all readers that were ever there.
         self.waiters.give_back(self.all.len());
         waker
@@ -228,36 +242,18 @@ impl Readers {
         reader.ending.or_else(with_all)
     }
 
-    pub(crate) fn park(&mut self, id: ReaderId, waker: &std::task::Waker) -> Option<std::task::Waker> {
-        self.waiters.park(&mut self.all.get_mut(id.key())?.ticket, waker)
-    }
-
-    pub(crate) fn wake_all(&mut self) -> Wakeups {
-        Wakeups::of_all(self.waiters.take_all())
-    }
-
-    pub(crate) fn wake_lane(&mut self, lane: LaneId) -> Wakeups {
-        let mut wakeups = Wakeups::default();
-        let mut next = self.client(lane).and_then(|client| client.first);
-        while let Some(reader) = next.and_then(|id| self.all.get_mut(id.key())) {
-            wakeups.add(self.waiters.take(&mut reader.ticket));
-            next = reader.next;
-        }
-        wakeups
-    }
-
     /// Ends all readers at once, no matter how many there are. Returns how many of them had not been ended before.
     /// Unless the hub shuts down, in which case the readers read on, the caller then has to [give
     /// back](Self::end_seats) their seats.
     pub(crate) fn end_all(&mut self, reason: EndReason) -> (usize, Wakeups) {
-        let ended = std::mem::take(&mut self.live) as usize;
+        let (ended, wakeups) = (std::mem::take(&mut self.live) as usize, self.wake_all());
         self.clients = None;
         if let Some(connections) = &mut self.connections {
             connections.none_live();
         }
         self.generation = self.generation.wrapping_add(1);
         self.all_ended = Some(reason);
-        (ended, self.wake_all())
+        (ended, wakeups)
     }
 
     /// Gives back the seats of a slice of the readers that were ended together with all others, starting at the number
@@ -282,21 +278,6 @@ impl Readers {
         self.end_lane(lane, from, EndReason::Replaced, |other| other.is_older_than(&seat)).1
     }
 
-    /// Calls the live readers of a client whose access can be decided anew, so that they have it decided. Returns how
-    /// many there are.
-    pub(crate) fn call(&mut self, lane: LaneId) -> (usize, Wakeups) {
-        let (mut called, mut wakeups) = (0, Wakeups::default());
-        let mut next = self.client(lane).and_then(|client| client.first);
-        while let Some(reader) = next.and_then(|id| self.all.get_mut(id.key())) {
-            next = reader.next;
-            if reader.seat.call() {
-                called += 1;
-                wakeups.add(self.waiters.take(&mut reader.ticket));
-            }
-        }
-        (called, wakeups)
-    }
-
     /// Looks at a slice of the live readers of a client, starting at `from`, and ends those for which `concerns`
     /// returns `true`. Returns how many it has ended. Sets `from` to the place to continue at, if there are more.
     pub(crate) fn end_lane(
@@ -307,21 +288,26 @@ impl Readers {
         concerns: impl Fn(&Seat) -> bool,
     ) -> (usize, Wakeups) {
         let (mut ended, mut wakeups) = (0, Wakeups::default());
+        for id in self.slice_of(lane, from) {
+            let Some(reader) = self.all.get(id.key()).filter(|reader| concerns(&reader.seat)) else { continue };
+            reader.seat.end(reason);
+            wakeups.add(self.unpark(id));
+            self.end_one(id, reason);
+            ended += 1;
+        }
+        (ended, wakeups)
+    }
+
+    /// Returns a slice of the live readers of a client, newest first, starting at `from`. Sets `from` to the place to
+    /// continue at, if there are more.
+    fn slice_of(&self, lane: LaneId, from: &mut Option<ReaderId>) -> Vec<ReaderId> {
         // The reader at that place may have left. In that case start again.
         let start = from.take().filter(|id| self.is_live_in(*id, lane));
-        let mut next = start.or_else(|| self.client(lane)?.first);
-        for _ in 0..SLICE {
-            let Some((id, reader)) = next.and_then(|id| Some((id, self.all.get_mut(id.key())?))) else { break };
-            next = reader.next;
-            if concerns(&reader.seat) {
-                reader.seat.end(reason);
-                wakeups.add(self.waiters.take(&mut reader.ticket));
-                self.end_one(id, reason);
-                ended += 1;
-            }
-        }
-        *from = next;
-        (ended, wakeups)
+        let first = start.or_else(|| self.client(lane)?.first);
+        let mut all = std::iter::successors(first, |id| self.all.get(id.key())?.next);
+        let slice = all.by_ref().take(SLICE).collect();
+        *from = all.next();
+        slice
     }
 
     /// Returns whether a reader is live and belongs to the client of `lane`.
@@ -365,7 +351,8 @@ impl Readers {
 
 impl Clients {
     fn footprint(&self) -> usize {
-        size_of::<Self>() + self.by_lane.footprint() + self.listed.footprint()
+        let crowds = self.crowds.as_ref().map_or(0, |crowds| crowds.footprint());
+        size_of::<Self>() + self.by_lane.footprint() + self.listed.footprint() + crowds
     }
 
     fn client_mut(&mut self, lane: LaneId) -> &mut Client {
@@ -387,6 +374,8 @@ impl Clients {
         }
         let place = client.place;
         self.by_lane.remove(&lane);
+        // Its readers are gone, so nobody is parked in its set.
+        self.crowds.as_mut().and_then(|crowds| crowds.remove(lane));
         self.listed.swap_remove(place);
         self.listed.give_back();
         if let Some(moved) = self.listed.get(place).and_then(|moved| self.by_lane.get_mut(moved)) {

@@ -10,9 +10,12 @@
 
 use std::task::Waker;
 
-use crate::footprint::Slab;
+use crate::{
+    footprint::{ByNumber, Slab},
+    log::LaneId,
+};
 
-/// The parked readers of a channel.
+/// The parked readers of a channel, or those of one client.
 pub(crate) struct Waiters {
     parked: Slab<Waker>,
     generation: u64,
@@ -29,15 +32,24 @@ pub(crate) struct Ticket {
 /// Wakers to wake once no lock is held any more. Dropping it wakes them.
 #[derive(Default)]
 #[must_use = "the readers are woken when it is dropped, which must not happen under a lock"]
-pub(crate) struct Wakeups(Slab<Waker>);
+pub(crate) struct Wakeups {
+    wakers: Slab<Waker>,
+    /// The parked readers of clients that have many, each client's in a set of its own.
+    crowds: Option<Box<ByNumber<LaneId, Waiters>>>,
+}
 
 impl Default for Waiters {
     fn default() -> Self {
-        Self { parked: Slab::default(), generation: 1 }
+        Self::of(1)
     }
 }
 
 impl Waiters {
+    /// Creates an empty set of this generation.
+    pub(crate) fn of(generation: u64) -> Self {
+        Self { parked: Slab::default(), generation }
+    }
+
     /// Returns how many readers are parked.
     #[cfg(all(test, loom))]
     pub(crate) fn len(&self) -> usize {
@@ -52,8 +64,13 @@ impl Waiters {
         {
             return (!parked.will_wake(waker)).then(|| std::mem::replace(parked, waker.clone()));
         }
-        *ticket = Ticket { generation: self.generation, key: self.parked.insert(waker.clone()) };
+        self.put(ticket, waker.clone());
         None
+    }
+
+    /// Parks a waker at a new place.
+    pub(crate) fn put(&mut self, ticket: &mut Ticket, waker: Waker) {
+        *ticket = Ticket { generation: self.generation, key: self.parked.insert(waker) };
     }
 
     /// Takes out the waker of one reader, if the reader is parked.
@@ -81,15 +98,27 @@ impl Waiters {
     }
 }
 
+impl Ticket {
+    /// Returns the generation of the set that the ticket has a place in. The set may be gone.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
 impl Wakeups {
-    pub(crate) fn of_all(all: Slab<Waker>) -> Self {
-        Self(all)
+    pub(crate) fn of_all(wakers: Slab<Waker>) -> Self {
+        Self { wakers, crowds: None }
     }
 
     pub(crate) fn add(&mut self, waker: Option<Waker>) {
         if let Some(waker) = waker {
-            self.0.insert(waker);
+            self.wakers.insert(waker);
         }
+    }
+
+    /// Adds the parked readers of clients that have many.
+    pub(crate) fn add_crowds(&mut self, crowds: ByNumber<LaneId, Waiters>) {
+        self.crowds = (!crowds.is_empty()).then(|| Box::new(crowds));
     }
 }
 
@@ -98,10 +127,15 @@ const INLINE: usize = 64;
 
 impl Drop for Wakeups {
     fn drop(&mut self) {
+        if let Some(crowds) = self.crowds.take() {
+            let of_crowds = crowds.into_entries().flat_map(|(_, crowd)| crowd.parked.into_values());
+            // A crowd alone is more than the publisher wakes itself.
+            return wake_many(usize::MAX, std::mem::take(&mut self.wakers).into_values().chain(of_crowds));
+        }
         // Most channels have one reader or none.
-        let first = self.0.remove(0);
-        if self.0.len() > 0 {
-            wake_many(self.0.len(), std::mem::take(&mut self.0).into_values());
+        let first = self.wakers.remove(0);
+        if self.wakers.len() > 0 {
+            wake_many(self.wakers.len(), std::mem::take(&mut self.wakers).into_values());
         }
         wake_each(first);
     }
