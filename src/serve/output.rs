@@ -165,6 +165,11 @@ impl Output {
         self.control = Control::BreakOff(error.into());
     }
 
+    /// Whether nothing was sent.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self.sent, Sent::Nothing)
+    }
+
     pub(super) fn show_channel(&mut self, show: bool) {
         self.shows_channel = show;
     }

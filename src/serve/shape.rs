@@ -47,6 +47,8 @@ pub(super) struct Shape {
     filter: Option<Box<Mutex<Keep>>>,
     transform: Box<Mutex<dyn Transform>>,
     output: Output,
+    /// What comes after that which the transform has kept back: a gap or the end.
+    turn: Option<Box<Turn>>,
     strict: bool,
     began: bool,
 }
@@ -57,6 +59,7 @@ impl Default for Shape {
             filter: None,
             transform: Box::new(Mutex::new(Pass)),
             output: Output::default(),
+            turn: None,
             strict: false,
             began: false,
         }
@@ -100,10 +103,26 @@ impl Shape {
 
     pub(super) fn poll(&mut self, subscription: &mut Subscription, cx: &mut Context<'_>) -> Poll<Next> {
         loop {
-            let next = match ready!(subscription.poll_run(cx)) {
-                Turn::Run(run) => self.events(run),
-                Turn::Gap(gap) => self.gap(gap),
-                Turn::End(reason, notice) => self.end(reason, notice),
+            let turn = match self.turn.take() {
+                Some(turn) => Poll::Ready(*turn),
+                None => subscription.poll_run(cx),
+            };
+            let next = match turn {
+                Poll::Ready(Turn::Run(run)) => self.events(run),
+                turn => {
+                    let kept_back = self.level();
+                    if !kept_back.bytes.is_empty() || kept_back.over.is_some() {
+                        if let Poll::Ready(turn) = turn {
+                            self.turn = Some(Box::new(turn));
+                        }
+                        return Poll::Ready(kept_back);
+                    }
+                    match ready!(turn) {
+                        Turn::Run(run) => self.events(run),
+                        Turn::Gap(gap) => self.gap(gap),
+                        Turn::End(reason, notice) => self.end(reason, notice),
+                    }
+                }
             };
             // Nothing is left of what was read, if all of it was filtered out.
             if !next.bytes.is_empty() || next.over.is_some() {
@@ -122,6 +141,11 @@ impl Shape {
         if !run.as_slice().is_empty() {
             inner(&mut self.transform).events(run.as_slice(), &mut self.output);
         }
+        self.next(None)
+    }
+
+    fn level(&mut self) -> Next {
+        inner(&mut self.transform).level(&mut self.output);
         self.next(None)
     }
 

@@ -57,6 +57,12 @@ pub trait Transform: Send + 'static {
     /// Called with the events that can be read now, in order: at least one, and at most about as many as make 32 KiB.
     fn events(&mut self, events: &[EncodedEvent], out: &mut Output);
 
+    /// Called when there is nothing more to read for now, and before [`gap`](Self::gap) and [`end`](Self::end), for what the
+    /// transform has kept back. It is called again until it sends nothing. By default it sends nothing.
+    fn level(&mut self, out: &mut Output) {
+        let _ = out;
+    }
+
     /// Called when events before the next one may be lost. By default the body sends the `gap` event.
     ///
     /// A [strict](crate::SseBody::strict) body breaks off after this, unless it calls [`Output::go_on`]. This is not
