@@ -79,6 +79,10 @@
 //! with a thread two. A run that is idle costs nothing: nothing polls, and a node says that it is alive for all of its runs
 //! together.
 //!
+//! A late reader gets what is held in few events, merged by the [rule](Dialect::delta) of the dialect. A node keeps the merged
+//! form of the 32 runs that were joined last, at most about 256 KiB of each, on top of what the hub counts. A reader that has
+//! caught up gets every event by itself.
+//!
 //! # Channels
 //!
 //! The run `7` is the channel `run/7`, and can be read like any other. Its first event is named `run.started`, and its last one
@@ -93,6 +97,7 @@ mod error;
 mod finish;
 mod handle;
 mod head;
+mod late;
 mod lease;
 mod local;
 mod merge;

@@ -1,5 +1,7 @@
 //! A run whose producer is in this process.
 
+use std::sync::OnceLock;
+
 use tokio::sync::watch;
 
 use super::{
@@ -13,7 +15,7 @@ use super::{
 use crate::{
     publisher::{Channel, Publisher},
     sync::{AtomicBool, Ordering},
-    wire::name::ChannelName,
+    wire::{cursor::Cursor, name::ChannelName},
 };
 
 /// Why a run is to end before its producer returns.
@@ -40,6 +42,8 @@ pub(super) struct Active {
     pub(super) name: ChannelName,
     /// With the run's fence.
     pub(super) channel: Channel,
+    /// The position of the run's first event.
+    pub(super) first: OnceLock<Cursor>,
     /// How tokens are merged before they are sent, if they are.
     pub(super) roll_up: Option<RollUp>,
     /// `why` may say why the run is to end. Read first, because it costs less.
@@ -51,7 +55,14 @@ impl Active {
     pub(super) fn new(publisher: &Publisher, name: ChannelName, settings: &Settings, rule: Rule) -> Self {
         let channel = publisher.channel(name.clone()).fence(FIRST);
         let roll_up = settings.roll_up.map(|window| RollUp::new(publisher, channel.clone(), rule, window));
-        Self { name, channel, roll_up, asked: AtomicBool::new(false), why: watch::Sender::new(None) }
+        Self {
+            name,
+            channel,
+            first: OnceLock::new(),
+            roll_up,
+            asked: AtomicBool::new(false),
+            why: watch::Sender::new(None),
+        }
     }
 
     /// Asks the producer to end. The first reason counts.

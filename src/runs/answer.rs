@@ -7,17 +7,22 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use super::{
     dialect::Dialect,
     error::{Kind, RunError},
+    head::Head,
+    late::{Digest, Late},
     local::Local,
+    merge::Rule,
     names::{self, RESERVED},
     outcome::Outcome,
     status,
     talk::Watch,
 };
 use crate::{
-    hub::{Grant, OpenOptions, Start},
+    error::OpenError,
+    hub::{Grant, OpenOptions, Resumed, Start, Subscription},
     serve::{Output, SseBody, Transform, response},
+    sync::Mutex,
     wire::{
-        cursor::EventId,
+        cursor::{Cursor, EventId},
         encoded::EncodedEvent,
         name::{ChannelName, CustomId},
         notice::{EndReason, Gap},
@@ -31,22 +36,24 @@ pub(super) async fn run<D: Dialect>(
     run: &ChannelName,
     last_event_id: Option<&[u8]>,
 ) -> Response<SseBody> {
-    let options = OpenOptions::new().existing(true).start(Start::Whole);
-    let subscription = match options.open(&local.publisher, Grant::new([run.clone()]), last_event_id).await {
-        Ok(subscription) => subscription,
+    let begun = begun(local, run).await;
+    let first = begun.as_ref().ok().and_then(|begun| begun.first);
+    let opened = open(local, run, first.map(|first| local.digests.of::<D>(run, first)), last_event_id).await;
+    let (subscription, late) = match opened {
+        Ok((subscription, late)) => (subscription, late.unwrap_or_else(|| Late::alone(Rule::of::<D>()))),
         Err(error) if error.is_absent() => return absent(&dialect),
         Err(error) if dialect.is_strict() => return SseBody::refused_strictly(&local.publisher, &error),
         Err(error) => return SseBody::refused(&local.publisher, &error),
     };
-    let watch = match watch(local, run).await {
-        Ok(watch) => watch,
+    let watch = match begun {
+        Ok(begun) => begun.watch,
         Err(error) => return refused(local, &error),
     };
     let (is_strict, mut headers) = (dialect.is_strict(), HeaderMap::new());
     dialect.headers(&mut headers);
     let body = dialect.body(SseBody::new(subscription));
     let prefix = dialect.id_prefix(names::run_in(run));
-    let body = body.transform(Spoken { dialect, prefix, told: false, _watch: watch });
+    let body = body.transform(Spoken { dialect, prefix, told: false, late: Some(late), _watch: watch });
     let body = if is_strict { body.strict() } else { body };
     let mut response = body.into_response();
     if response.status() == StatusCode::OK {
@@ -88,15 +95,57 @@ const PAGE: usize = 512;
 /// The header that names the run, so that a client can attach to it again.
 const RUN_ID: HeaderName = HeaderName::from_static("x-run-id");
 
-/// Notices when the run's node dies, as long as the answer lasts.
+/// What is known of a run before it is read.
+struct Begun {
+    /// Its first event.
+    first: Option<Cursor>,
+    watch: Option<Watch>,
+}
+
+async fn begun(local: &Arc<Local>, run: &ChannelName) -> Result<Begun, RunError> {
+    if let Some(active) = local.get(run) {
+        return Ok(Begun { first: active.first.get().copied(), watch: None });
+    }
+    let first = status::first(local, run).await?;
+    let watch = match first.as_ref().and_then(Head::of) {
+        Some(head) => local.watch(head.node, run, head.fence).await?,
+        None => None,
+    };
+    Ok(Begun { first: first.map(|first| first.cursor()), watch })
+}
+
+/// Notices when the run's node dies, as long as what is returned is held.
 pub(super) async fn watch(local: &Arc<Local>, run: &ChannelName) -> Result<Option<Watch>, RunError> {
-    if !local.publisher.is_shared() || local.get(run).is_some() {
+    if !local.publisher.is_shared() {
         return Ok(None);
     }
-    match status::head(local, run).await? {
-        Some(head) => local.watch(head.node, run, head.fence).await,
-        None => Ok(None),
+    Ok(begun(local, run).await?.watch)
+}
+
+/// Opens a run: after what is merged of it already, if the reader begins with that.
+async fn open(
+    local: &Local,
+    run: &ChannelName,
+    digest: Option<Arc<Mutex<Digest>>>,
+    last_event_id: Option<&[u8]>,
+) -> Result<(Subscription, Option<Late>), OpenError> {
+    if let Some((late, seen)) = digest.and_then(|digest| Late::with(digest, last_event_id)) {
+        let seen = seen.map(|seen| EventId::from(seen).to_string());
+        match subscribe(local, run, seen.as_ref().map(String::as_bytes)).await {
+            Ok(subscription) if !matches!(subscription.resumed(), Resumed::Gap(_)) => {
+                return Ok((subscription, Some(late)));
+            }
+            Err(error) if error.is_absent() => return Err(error),
+            // What is merged is not what the channel holds.
+            _ => local.digests.forget(run),
+        }
     }
+    Ok((subscribe(local, run, last_event_id).await?, None))
+}
+
+async fn subscribe(local: &Local, run: &ChannelName, last_event_id: Option<&[u8]>) -> Result<Subscription, OpenError> {
+    let options = OpenOptions::new().existing(true).start(Start::Whole);
+    options.open(&local.publisher, Grant::new([run.clone()]), last_event_id).await
 }
 
 /// There is no such run.
@@ -130,19 +179,29 @@ struct Spoken<D> {
     prefix: Option<CustomId>,
     /// The reader was told how the run ended.
     told: bool,
+    /// Until the reader has caught up.
+    late: Option<Late>,
     /// Held as long as the body.
     _watch: Option<Watch>,
 }
 
-impl<D: Dialect> Transform for Spoken<D> {
-    fn begin(&mut self, out: &mut Output) {
-        if let Some(prefix) = self.prefix.take() {
-            out.prefix_ids(prefix);
+impl<D: Dialect> Spoken<D> {
+    /// Sends some of what a late reader has missed, if it is one.
+    fn catch_up(&mut self, is_level: bool, out: &mut Output) {
+        while out.is_empty()
+            && let Some(late) = &mut self.late
+        {
+            let (events, has_caught_up) = late.next(is_level);
+            if has_caught_up {
+                self.late = None;
+            } else if events.is_empty() {
+                return;
+            }
+            self.speak(&events, out);
         }
-        self.dialect.begin(out);
     }
 
-    fn events(&mut self, events: &[EncodedEvent], out: &mut Output) {
+    fn speak(&mut self, events: &[EncodedEvent], out: &mut Output) {
         for part in events.chunk_by(|a, b| !is_reserved(a) && !is_reserved(b)) {
             match part {
                 [event] if is_reserved(event) => {
@@ -155,8 +214,32 @@ impl<D: Dialect> Transform for Spoken<D> {
             }
         }
     }
+}
+
+impl<D: Dialect> Transform for Spoken<D> {
+    fn begin(&mut self, out: &mut Output) {
+        if let Some(prefix) = self.prefix.take() {
+            out.prefix_ids(prefix);
+        }
+        self.dialect.begin(out);
+    }
+
+    fn events(&mut self, events: &[EncodedEvent], out: &mut Output) {
+        match &mut self.late {
+            None => self.speak(events, out),
+            Some(late) => {
+                late.read(events, |event| Outcome::of(event).is_some());
+                self.catch_up(false, out);
+            }
+        }
+    }
+
+    fn level(&mut self, out: &mut Output) {
+        self.catch_up(true, out);
+    }
 
     fn gap(&mut self, gap: &Gap, out: &mut Output) {
+        self.late = None;
         self.dialect.gap(gap, out);
     }
 

@@ -12,6 +12,7 @@ use super::{
     active::{Active, Why},
     control::Control,
     error::{Kind, RunError},
+    late::Digests,
     names,
 };
 use crate::{
@@ -33,6 +34,8 @@ pub(super) struct Local {
     count: watch::Sender<usize>,
     draining: AtomicBool,
     pub(super) control: Control,
+    /// What is merged for readers that come late.
+    pub(super) digests: Digests,
 }
 
 impl Local {
@@ -50,6 +53,7 @@ impl Local {
             count: watch::Sender::new(0),
             draining: AtomicBool::new(false),
             control: Control::default(),
+            digests: Digests::default(),
         }
     }
 

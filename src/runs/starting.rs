@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error::PublishError,
-    hub::ChannelState,
+    hub::{ChannelState, Sent},
     random,
     wire::name::{ChannelName, IdempotencyKey},
 };
@@ -97,7 +97,7 @@ async fn append(local: &Local, active: &Active) -> Result<(), RunError> {
     for _ in 1..ATTEMPTS {
         match active.channel.send_if(None, event.clone()).await {
             Err(error) if error.is_unavailable() => sleep(PAUSE).await,
-            sent => return checked(sent),
+            sent => return checked(active, sent),
         }
     }
     let sent = active.channel.send_if(None, event).await;
@@ -105,15 +105,18 @@ async fn append(local: &Local, active: &Active) -> Result<(), RunError> {
         // It may have happened: the run has no producer then.
         let _ = active.channel.finish_detached(Outcome::Lost.to_event());
     }
-    checked(sent)
+    checked(active, sent)
 }
 
 const ATTEMPTS: usize = 3;
 const PAUSE: Duration = Duration::from_millis(200);
 
-fn checked<T>(sent: Result<T, PublishError>) -> Result<(), RunError> {
+fn checked(active: &Active, sent: Result<Sent, PublishError>) -> Result<(), RunError> {
     match sent {
-        Ok(_) => Ok(()),
+        Ok(sent) => {
+            let _ = active.first.set(sent.cursor);
+            Ok(())
+        }
         Err(error) if error.is_conflict() || error.is_finished() || error.is_fenced() => Err(Kind::Started.into()),
         Err(error) => Err(error.into()),
     }

@@ -7,7 +7,7 @@ use futures_core::Stream as _;
 use super::{error::RunError, head::Head, local::Local, outcome::Outcome};
 use crate::{
     hub::{ChannelState, Grant, OpenOptions, Start},
-    wire::name::ChannelName,
+    wire::{encoded::EncodedEvent, name::ChannelName},
 };
 
 /// How a run is, from [`Runs::status`](super::Runs::status).
@@ -51,8 +51,13 @@ pub(super) async fn status(local: &Arc<Local>, run: &ChannelName) -> Result<Opti
 
 /// What is known of a run from its beginning, if that is still held.
 pub(super) async fn head(local: &Arc<Local>, run: &ChannelName) -> Result<Option<Head>, RunError> {
-    let page = local.publisher.channel(run.clone()).read(None, 1).await?;
-    Ok(page.events.first().and_then(Head::of))
+    Ok(first(local, run).await?.as_ref().and_then(Head::of))
+}
+
+/// The first event of a run that is held.
+pub(super) async fn first(local: &Arc<Local>, run: &ChannelName) -> Result<Option<EncodedEvent>, RunError> {
+    let mut page = local.publisher.channel(run.clone()).read(None, 1).await?;
+    Ok(page.events.pop())
 }
 
 /// What became of a run.

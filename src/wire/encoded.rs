@@ -41,6 +41,11 @@ impl EncodedEvent {
         Self { channel, epoch, sealed }
     }
 
+    #[cfg(feature = "runs")]
+    pub(crate) fn cursor(&self) -> Cursor {
+        Cursor { epoch: self.epoch, offset: self.offset() }
+    }
+
     /// Returns an event with other bytes at the same position.
     #[cfg(feature = "runs")]
     pub(crate) fn with_bytes(&self, bytes: Bytes) -> Self {

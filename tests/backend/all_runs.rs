@@ -15,6 +15,7 @@ macro_rules! all_runs {
             runs::nobody_is_lost_while_the_store_is_away,
             runs::an_outcome_is_written_once_the_store_is_back,
             runs::a_start_whose_acknowledgement_is_lost_is_one_run,
+            runs::a_late_reader_on_any_node_gets_few_events_and_goes_on_after_any,
             runs::a_token_that_was_held_and_could_not_be_sent_is_told,
         }
     };

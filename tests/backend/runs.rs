@@ -278,3 +278,32 @@ impl Dialect for Tokens {
         Some(Delta::new("", data))
     }
 }
+
+pub async fn a_late_reader_on_any_node_gets_few_events_and_goes_on_after_any(store: impl Shared) {
+    let [(one, _), (other, _)] = [node(&store), node(&store)];
+    let (one, other) = (one.dialect(Tokens), other.dialect(Tokens));
+    let texts: Vec<_> = (0..1_000).map(|n| format!("{n} ")).collect();
+    let sends = texts.clone();
+    let producer = async move |run: Writer| {
+        run.send_all(sends.iter().map(Event::text)).await?;
+        Ok(())
+    };
+    one.spawn(New::run().id("1"), producer).await.unwrap();
+    assert_eq!(tokio::time::timeout(STUCK, other.ended("1")).await.unwrap().unwrap(), Some(Outcome::Done));
+    for node in [&other, &one, &other] {
+        let got = read(node.attach("1", &get()).await).await;
+        let (data, ids) = (got.data(), got.ids());
+        assert!(data.len() < 10, "{}", data.len());
+        assert_eq!(data[..data.len() - 1].concat(), texts.concat());
+        for (n, id) in ids[..ids.len() - 1].iter().enumerate() {
+            let rest = read(node.attach("1", &after(id)).await).await;
+            assert_eq!(rest.data().concat(), data[n + 1..].concat());
+        }
+        // After a token in the middle of an event.
+        let held = node.publisher().channel("run/1").read(None, 1_000).await.unwrap();
+        for at in [1, 2, 500, 999] {
+            let rest = read(node.attach("1", &after(&held.events[at].id().to_string())).await).await;
+            assert_eq!(rest.data()[..rest.data().len() - 1].concat(), texts[at..].concat(), "{at}");
+        }
+    }
+}

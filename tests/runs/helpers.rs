@@ -139,7 +139,31 @@ pub const TOKENS: [&str; 11] =
 pub const ENDS: [Outcome; 5] =
     [Outcome::Stopped, Outcome::Failed(None), Outcome::Lost, Outcome::Drained, Outcome::Failed(Some(String::new()))];
 
-/// What the reader of the run `1` gets, whose producer sends these events and then ends in this way.
+/// Some milliseconds, after which a reader has caught up with what was there.
+pub async fn moment() {
+    tokio::time::sleep(Duration::from_millis(5)).await;
+}
+
+/// The shapes of events, and the texts of those that follow each other and have the same shape, put together.
+pub fn joined(data: &[&str]) -> Vec<(Value, String)> {
+    let mut joined: Vec<(Value, String)> = Vec::new();
+    for data in data {
+        let mut shape: Value = serde_json::from_str(data).unwrap_or_else(|_| Value::from(*data));
+        if let Some(members) = shape.as_object_mut() {
+            members.remove("sequence_number");
+        }
+        let at = ["/delta/text", "/delta"].into_iter().find(|at| shape.pointer(at).is_some_and(Value::is_string));
+        let text = at.and_then(|at| shape.pointer_mut(at)).map(|text| text.take().as_str().unwrap().to_owned());
+        match (joined.last_mut(), text) {
+            (Some((last, whole)), Some(text)) if *last == shape => *whole += &text,
+            (_, text) => joined.push((shape, text.unwrap_or_default())),
+        }
+    }
+    joined
+}
+
+/// What the reader of the run `1` gets, whose producer sends these events and then ends in this way. The reader gets each of
+/// them as it is sent.
 pub async fn told<D: Dialect>(runs: &Runs<D>, outcome: &Outcome, events: Vec<Event>) -> Got {
     let ends = outcome.clone();
     let explained = runs.clone().explain(move |_| match &ends {
@@ -148,6 +172,7 @@ pub async fn told<D: Dialect>(runs: &Runs<D>, outcome: &Outcome, events: Vec<Eve
     });
     let (is_done, fails) = (outcome.is_done(), matches!(outcome, Outcome::Failed(_)));
     let response = explained.start(New::run().id("1"), async move |run| {
+        moment().await;
         run.send_all(events).await?;
         match (is_done, fails) {
             (true, _) => Ok(()),
@@ -158,8 +183,9 @@ pub async fn told<D: Dialect>(runs: &Runs<D>, outcome: &Outcome, events: Vec<Eve
             }
         }
     });
-    let response = response.await;
-    tokio::task::yield_now().await;
+    let reads = tokio::spawn(read(response.await));
+    moment().await;
+    moment().await;
     match outcome {
         Outcome::Stopped => runs.stop("1").await.unwrap(),
         Outcome::Drained => assert_eq!(runs.drain(SECOND).await, 1),
@@ -170,7 +196,7 @@ pub async fn told<D: Dialect>(runs: &Runs<D>, outcome: &Outcome, events: Vec<Eve
         }
         _ => {}
     }
-    let got = read(response).await;
+    let got = reads.await.unwrap();
     assert!(!got.broken_off && !got.text.contains("secret"), "{}", got.text);
     got
 }

@@ -4,6 +4,7 @@ mod ag_ui;
 mod answers;
 mod anthropic;
 mod helpers;
+mod late;
 mod mcp;
 mod outcomes;
 mod responses;

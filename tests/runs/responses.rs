@@ -115,11 +115,12 @@ async fn a_reader_goes_on_after_any_number() {
             let mut parts = query(&format!("stream=true&starting_after={n}"));
             parts.headers.insert("last-event-id", whole.ids().last().unwrap().parse().unwrap());
             let got = read(runs.retrieve("1", &parts).await).await;
-            assert_eq!(got.data(), whole.data()[n + 1..], "{outcome:?} {n}");
+            assert_eq!(joined(&got.data()), joined(&whole.data()[n + 1..]), "{outcome:?} {n}");
+            assert_eq!(numbers(&got).last(), numbers(&whole)[n + 1..].last());
         }
         for odd in ["starting_after=-1", "starting_after=", "starting_after=x", "starting_after=99999999999999999999"] {
             let got = read(runs.retrieve("1", &query(&format!("stream=true&{odd}"))).await).await;
-            assert_eq!(got.data(), whole.data(), "{odd}");
+            assert_eq!(joined(&got.data()), joined(&whole.data()), "{odd}");
         }
         let got = read(runs.retrieve("1", &query("stream=true&starting_after=1000")).await).await;
         assert!(got.data().is_empty(), "{}", got.text);
@@ -139,7 +140,8 @@ async fn a_reader_that_goes_on_in_the_middle_of_the_run_gets_the_rest_live() {
     drop(response.await);
     tokio::task::yield_now().await;
     let got = read(runs.retrieve("1", &query("starting_after=9&stream=true")).await).await;
-    assert_eq!(numbers(&got), (10..18).collect::<Vec<_>>());
+    assert_eq!(numbers(&got), (13..18).collect::<Vec<_>>());
+    assert_eq!(got.events()[0].1["delta"], TOKENS[7..].concat());
 }
 
 #[tokio::test(start_paused = true)]
@@ -159,8 +161,8 @@ async fn a_reader_whose_position_is_held_goes_on_although_the_head_is_gone() {
     assert_eq!(runs.retrieve("1", &query("stream=true")).await.status(), 410);
     assert_eq!(runs.retrieve("1", &query("stream=true&starting_after=20")).await.status(), 410);
     let got = read(runs.retrieve("1", &query("stream=true&starting_after=97")).await).await;
-    assert_eq!(numbers(&got), (98..103).collect::<Vec<_>>());
-    assert_eq!(got.events()[3].1["response"]["id"], "1");
+    assert_eq!(numbers(&got), [100, 101, 102]);
+    assert_eq!(got.events()[1].1["response"]["id"], "1");
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,7 +183,7 @@ async fn a_response_that_is_not_streamed_is_its_object_at_the_end_or_at_once() {
     );
     assert_eq!(runs.create(New::run().id("2"), &json!({ "background": true }), producer).await.status(), 409);
     let streamed = runs.create(New::run().id("3"), &json!({ "stream": true, "background": true }), producer).await;
-    assert_eq!(numbers(&read(streamed).await).len(), 18);
+    assert_eq!(numbers(&read(streamed).await).last(), Some(&17));
     let (status, error) = json_of(runs.retrieve("none", &query("")).await).await;
     assert_eq!((status, &error["error"]["param"]), (404, &json!("response_id")));
     assert_eq!(runs.retrieve("none", &query("stream=true&starting_after=1")).await.status(), 404);
@@ -211,6 +213,7 @@ async fn a_response_is_cancelled_and_can_be_retrieved() {
 async fn merged_deltas_have_the_number_of_the_last_one() {
     let runs = new_runs().roll_up(SECOND);
     let producer = async |run: Writer| {
+        moment().await;
         for event in complete() {
             run.send(event).await?;
         }
