@@ -18,6 +18,8 @@ mod function;
 mod jwt;
 #[cfg(feature = "jwt")]
 mod pattern;
+#[cfg(feature = "publish")]
+mod permit;
 mod recheck;
 mod request;
 mod token;
@@ -25,6 +27,8 @@ mod token;
 pub(crate) use self::decide::{Decide, Refusal};
 #[cfg(feature = "jwt")]
 pub use self::jwt::{Jwt, JwtFuture, JwtKeys, Links, jwt};
+#[cfg(feature = "publish")]
+pub use self::permit::{PublishAuthorizer, PublishGrant, PublishRequest, publish_authorizer_fn};
 pub use self::{
     allow_all::AllowAll,
     authorizer::Authorizer,
@@ -33,3 +37,5 @@ pub use self::{
     function::{AuthorizerFn, authorizer_fn},
     request::AuthorizeRequest,
 };
+#[cfg(feature = "publish")]
+pub(crate) use self::{authorizer::BoxError, decide::Asking};

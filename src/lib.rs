@@ -111,6 +111,7 @@
 //! | feature | adds |
 //! | --- | --- |
 //! | `jwt` | `jwt`, an [`Authorizer`] for JSON Web Tokens, and `Links`, which signs short-lived links to channels |
+//! | `publish` | `PublishService`, which publishes what it is sent over HTTP |
 //! | `redis` | `Redis`, a [`Backend`](backend::Backend) that keeps the log in Redis or Valkey, so that several nodes share a hub |
 //! | `redis-tls` | TLS connections to Redis; implies `redis` |
 //! | `runs` | the module `runs`: answers of agents that outlive their readers, in the protocols of their clients |
@@ -171,10 +172,14 @@ mod wire;
 #[doc = include_str!("../docs/guide/axum.md")]
 #[doc = include_str!("../docs/guide/bodies.md")]
 #[doc = include_str!("../docs/guide/deploy.md")]
-#[doc = include_str!("../docs/guide/publish.md")]
 #[doc = include_str!("../docs/guide/read.md")]
 #[doc = include_str!("../docs/guide/shutdown.md")]
 struct Guides;
+
+/// The guide's examples that publish, also over HTTP, as tests.
+#[cfg(all(doctest, feature = "publish"))]
+#[doc = include_str!("../docs/guide/publish.md")]
+struct PublishGuide;
 
 /// The guide's examples that need tokens, as tests.
 #[cfg(all(doctest, feature = "jwt"))]
@@ -227,4 +232,10 @@ pub use crate::{
 pub use crate::{
     authorize::{Jwt, JwtFuture, JwtKeys, Links, jwt},
     error::JwtError,
+};
+#[cfg(feature = "publish")]
+#[cfg_attr(docsrs, doc(cfg(feature = "publish")))]
+pub use crate::{
+    authorize::{PublishAuthorizer, PublishGrant, PublishRequest, publish_authorizer_fn},
+    serve::{PublishFuture, PublishService},
 };

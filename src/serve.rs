@@ -11,6 +11,7 @@
 //! | `stream`, `preamble`, `retry`, `webkit` | what is sent, and how it begins |
 //! | `transform`, `output`, `shape`, `incomplete` | what is sent instead of the events as they are, and how a strict stream ends |
 //! | `keep_alive`, `idle`, `coalesce`, `close` | when it is sent, and what is sent while the stream is idle |
+//! | `publish` | what a request to publish asks for, and what becomes of it |
 //! | `layer`, `config`, `service`, `future`, `body`, `not_found` | the tower and http-body types around them |
 
 mod accept;
@@ -29,6 +30,8 @@ mod layer;
 mod not_found;
 mod output;
 mod preamble;
+#[cfg(feature = "publish")]
+mod publish;
 pub(crate) mod response;
 mod retry;
 mod route;
@@ -38,6 +41,8 @@ mod stream;
 mod transform;
 mod webkit;
 
+#[cfg(feature = "publish")]
+pub use self::publish::{PublishFuture, PublishService};
 pub use self::{
     ask::last_event_id,
     body::{NoBody, SseBody},

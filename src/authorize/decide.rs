@@ -10,6 +10,8 @@ use std::{
 
 use pin_project_lite::pin_project;
 
+use tower_service::Service;
+
 use super::{
     authorizer::{Authorizer, BoxError},
     denied::Denied,
@@ -27,20 +29,28 @@ pub(crate) enum Refusal {
 }
 
 pin_project! {
-    /// One question to a clone of an authorizer. Whatever happens in it, an error or a panic, it ends in a grant within
-    /// what was asked or in a refusal.
+    /// One question to a clone of an authorizer about a stream. It ends in a grant within what was asked or in a refusal.
     pub(crate) struct Decide<A: Authorizer> {
         asked: Arc<[ChannelName]>,
         #[pin]
-        state: State<A, A::Future>,
+        asking: Asking<A, AuthorizeRequest>,
+    }
+}
+
+pin_project! {
+    /// One question to a clone of a service. Whatever happens in it, an error or a panic, it ends in an answer or in a
+    /// refusal.
+    pub(crate) struct Asking<A: Service<R>, R> {
+        #[pin]
+        state: State<A, A::Future, R>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<A, F> {
+    enum State<A, F, R> {
         /// The clone is not ready yet.
-        Readying { authorizer: A, request: Option<AuthorizeRequest> },
+        Readying { authorizer: A, request: Option<R> },
         Calling { #[pin] future: F },
         /// The authorizer has answered, or could not even be cloned.
         Over,
@@ -49,18 +59,36 @@ pin_project! {
 
 impl<A: Authorizer> Decide<A> {
     pub(crate) fn new(authorizer: &A, request: AuthorizeRequest) -> Self {
-        let asked = request.shared_channels();
+        Self { asked: request.shared_channels(), asking: Asking::new(authorizer, request) }
+    }
+}
+
+impl<A: Service<R> + Clone, R> Asking<A, R> {
+    pub(crate) fn new(authorizer: &A, request: R) -> Self {
         // Unwind safety: after a panic, nothing looks at the clone again, and the original belongs to the application.
         let state = match catch_unwind(AssertUnwindSafe(|| authorizer.clone())) {
             Ok(authorizer) => State::Readying { authorizer, request: Some(request) },
             Err(_) => State::Over,
         };
-        Self { asked, state }
+        Self { state }
     }
 }
 
 impl<A: Authorizer> Future for Decide<A> {
     type Output = Result<Grant, Refusal>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        this.asking.poll(cx).map(|answer| answer.and_then(|grant| narrow(grant, this.asked)))
+    }
+}
+
+impl<A, R> Future for Asking<A, R>
+where
+    A: Service<R>,
+    A::Error: Into<BoxError>,
+{
+    type Output = Result<A::Response, Refusal>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let state = self.as_mut().project().state;
@@ -70,12 +98,16 @@ impl<A: Authorizer> Future for Decide<A> {
             Err(_) => Err("the authorizer panicked".into()),
         };
         self.as_mut().project().state.set(State::Over);
-        Poll::Ready(judge(answer, &self.asked))
+        Poll::Ready(answer.map_err(|error| judge(&*error)))
     }
 }
 
-impl<A: Authorizer> State<A, A::Future> {
-    fn poll_answer(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Grant, BoxError>> {
+impl<A, R> State<A, A::Future, R>
+where
+    A: Service<R>,
+    A::Error: Into<BoxError>,
+{
+    fn poll_answer(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<A::Response, BoxError>> {
         loop {
             let future = match self.as_mut().project() {
                 StateProj::Readying { authorizer, request } => {
@@ -96,22 +128,22 @@ fn no_answer() -> BoxError {
     "the authorizer gave no answer".into()
 }
 
-/// A grant may narrow what was asked, but never widen it. An error that is not a [`Denied`] is a failure.
-fn judge(answer: Result<Grant, BoxError>, asked: &[ChannelName]) -> Result<Grant, Refusal> {
-    match answer {
-        Ok(grant) => {
-            // A set, because a query can name thousands of channels.
-            let asked: HashSet<&ChannelName> = asked.iter().collect();
-            let grant = grant.only(|channel| asked.contains(channel));
-            if grant.channels().is_empty() { Err(Refusal::Denied(Denied::forbidden())) } else { Ok(grant) }
+/// A grant may narrow what was asked, but never widen it.
+fn narrow(grant: Grant, asked: &[ChannelName]) -> Result<Grant, Refusal> {
+    // A set, because a query can name thousands of channels.
+    let asked: HashSet<&ChannelName> = asked.iter().collect();
+    let grant = grant.only(|channel| asked.contains(channel));
+    if grant.channels().is_empty() { Err(Refusal::Denied(Denied::forbidden())) } else { Ok(grant) }
+}
+
+/// An error that is not a [`Denied`] is a failure.
+fn judge(error: &(dyn std::error::Error + 'static)) -> Refusal {
+    match Denied::find(error) {
+        Some(denied) => Refusal::Denied(denied.clone()),
+        None => {
+            debug!("an authorizer failed", error = error);
+            Refusal::Failed
         }
-        Err(error) => Err(match Denied::find(&*error) {
-            Some(denied) => Refusal::Denied(denied.clone()),
-            None => {
-                debug!("an authorizer failed", error = error);
-                Refusal::Failed
-            }
-        }),
     }
 }
 

@@ -56,7 +56,7 @@ where
 /// The [`Authorizer`](crate::Authorizer) returned by [`authorizer_fn`].
 #[derive(Clone, Copy)]
 pub struct AuthorizerFn<F> {
-    function: F,
+    pub(super) function: F,
 }
 
 impl<F, Fut, E> Service<AuthorizeRequest> for AuthorizerFn<F>

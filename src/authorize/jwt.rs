@@ -13,6 +13,8 @@ mod fetch;
 mod key_set;
 mod keys;
 mod links;
+#[cfg(feature = "publish")]
+mod publish;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -49,6 +51,7 @@ use crate::hub::Grant;
 /// | `channels` | an array of the channels that may be read |
 /// | `mercure`, an object with `subscribe` | the same, as [Mercure](https://mercure.rocks/spec) has it |
 /// | `client`, or `sub` if there is none | the client of the stream |
+/// | `publish`, or `publish` in `mercure` | an array of the channels that may be published to over HTTP, with the feature `publish` |
 ///
 /// Each entry of such an array is the name of a channel, `*` for all channels, or a template: in `room/{id}`, `{id}` stands
 /// for one or more characters other than `:/?#[]@!$&'()*+,;={}`. Other expressions of URI templates have no meaning, and
@@ -186,10 +189,30 @@ impl Rules {
         })
     }
 
-    async fn wait(self: Arc<Self>, token: String, request: AuthorizeRequest) -> Result<Grant, BoxError> {
+    /// Decides by a token. `map` says what its claims allow.
+    fn decide<G, F>(self: Arc<Self>, token: String, map: F) -> JwtFuture<G>
+    where
+        G: Send + 'static,
+        F: FnOnce(&Self, Value) -> Result<G, BoxError> + Send + 'static,
+    {
+        JwtFuture::ready(match self.expected.check(&token, &self.keys) {
+            Checked::Valid(claims) => map(&self, claims),
+            Checked::Invalid(denied) => Err(denied.into()),
+            Checked::UnknownKey(id) if self.keys.may_bring(id.as_deref()) => {
+                return JwtFuture { state: State::Waiting(Box::pin(self.wait(token, map))) };
+            }
+            Checked::UnknownKey(_) => Err(verify::invalid("the token's key is not known").into()),
+        })
+    }
+
+    async fn wait<G>(
+        self: Arc<Self>,
+        token: String,
+        map: impl FnOnce(&Self, Value) -> Result<G, BoxError>,
+    ) -> Result<G, BoxError> {
         self.keys.refreshed().await?;
         match self.expected.check(&token, &self.keys) {
-            Checked::Valid(claims) => self.grant(claims, &request),
+            Checked::Valid(claims) => map(&self, claims),
             Checked::UnknownKey(id) => {
                 id.iter().for_each(|id| self.keys.set_absent(id));
                 Err(verify::invalid("the token's key is not known").into())
@@ -209,18 +232,10 @@ impl Service<AuthorizeRequest> for Jwt {
     }
 
     fn call(&mut self, request: AuthorizeRequest) -> JwtFuture {
-        let rules = &self.rules;
         let Some(token) = self.source.token(request.method(), request.uri(), request.headers()) else {
             return JwtFuture::ready(Err(Denied::unauthorized().into()));
         };
-        JwtFuture::ready(match rules.expected.check(&token, &rules.keys) {
-            Checked::Valid(claims) => rules.grant(claims, &request),
-            Checked::Invalid(denied) => Err(denied.into()),
-            Checked::UnknownKey(id) if rules.keys.may_bring(id.as_deref()) => {
-                return JwtFuture { state: State::Waiting(Box::pin(rules.clone().wait(token, request))) };
-            }
-            Checked::UnknownKey(_) => Err(verify::invalid("the token's key is not known").into()),
-        })
+        self.rules.clone().decide(token, move |rules, claims| rules.grant(claims, &request))
     }
 }
 
@@ -235,26 +250,30 @@ impl fmt::Debug for Jwt {
     }
 }
 
-/// The response future of [`Jwt`]. It is ready at once, unless the token's key has to be fetched.
+/// The response future of [`Jwt`]. `G` is what it decides about. It is ready at once, unless the token's key has to be
+/// fetched.
 #[must_use = "futures do nothing unless you `.await` or poll them"]
-pub struct JwtFuture {
-    state: State,
+pub struct JwtFuture<G = Grant> {
+    state: State<G>,
 }
 
-enum State {
+enum State<G> {
     /// `None` once it was returned.
-    Ready(Option<Result<Grant, BoxError>>),
-    Waiting(Pin<Box<dyn Future<Output = Result<Grant, BoxError>> + Send>>),
+    Ready(Option<Result<G, BoxError>>),
+    Waiting(Pin<Box<dyn Future<Output = Result<G, BoxError>> + Send>>),
 }
 
-impl JwtFuture {
-    fn ready(decided: Result<Grant, BoxError>) -> Self {
+impl<G> JwtFuture<G> {
+    fn ready(decided: Result<G, BoxError>) -> Self {
         Self { state: State::Ready(Some(decided)) }
     }
 }
 
-impl Future for JwtFuture {
-    type Output = Result<Grant, BoxError>;
+/// Nothing in it is pinned in place.
+impl<G> Unpin for JwtFuture<G> {}
+
+impl<G> Future for JwtFuture<G> {
+    type Output = Result<G, BoxError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.state {
@@ -266,7 +285,7 @@ impl Future for JwtFuture {
     }
 }
 
-impl fmt::Debug for JwtFuture {
+impl<G> fmt::Debug for JwtFuture<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let waits = matches!(self.state, State::Waiting(_));
         f.debug_struct("JwtFuture").field("waits_for_keys", &waits).finish_non_exhaustive()

@@ -122,7 +122,7 @@ fn read_connection(query: Option<&str>) -> Result<Option<ConnectionId>, InvalidT
 
 /// Reads the channels, but stops at the first one over the limit, so that no request makes anybody look at thousands of
 /// them.
-fn read_channels(
+pub(crate) fn read_channels(
     route: &Route,
     max: usize,
     params: &Params<'_, '_>,

@@ -79,9 +79,13 @@ pub(crate) fn empty(status: StatusCode) -> Response<SseBody> {
 /// A status that says that a request may succeed after a time, with that time in whole seconds.
 pub(crate) fn try_again(status: StatusCode, after: Duration, detail: &str) -> Response<SseBody> {
     let mut response = problem(status, Some(detail));
-    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-    response.headers_mut().insert(RETRY_AFTER, seconds.max(1).into());
+    response.headers_mut().insert(RETRY_AFTER, retry_after(after));
     response
+}
+
+pub(crate) fn retry_after(after: Duration) -> HeaderValue {
+    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    seconds.max(1).into()
 }
 
 /// A 410: what comes after the request's last event id is gone, at least in part.
@@ -109,7 +113,7 @@ pub(crate) fn problem(status: StatusCode, detail: Option<&str>) -> Response<SseB
 }
 
 /// A problem with more members.
-fn problem_with(status: StatusCode, detail: Option<&str>, mut body: Value) -> Response<SseBody> {
+pub(crate) fn problem_with(status: StatusCode, detail: Option<&str>, mut body: Value) -> Response<SseBody> {
     body["type"] = "about:blank".into();
     body["title"] = status.canonical_reason().into();
     body["status"] = status.as_u16().into();
@@ -122,8 +126,13 @@ fn problem_with(status: StatusCode, detail: Option<&str>, mut body: Value) -> Re
 }
 
 pub(crate) fn denied(denied: &Denied) -> Response<SseBody> {
+    denied_with(denied, json!({}))
+}
+
+/// A denial with more members.
+pub(crate) fn denied_with(denied: &Denied, members: Value) -> Response<SseBody> {
     let (status, challenge, detail) = denied.parts();
-    let mut response = problem(status, detail);
+    let mut response = problem_with(status, detail, members);
     if let Some(challenge) = challenge {
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge.clone());
     }
@@ -136,7 +145,7 @@ pub(crate) fn head(response: Response<SseBody>) -> Response<SseBody> {
     response.map(|_| SseBody::rest(None))
 }
 
-fn not_stored(status: StatusCode, body: SseBody) -> Response<SseBody> {
+pub(crate) fn not_stored(status: StatusCode, body: SseBody) -> Response<SseBody> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

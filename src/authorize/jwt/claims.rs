@@ -16,7 +16,7 @@ pub(super) fn grant(claims: &Value, request: &AuthorizeRequest) -> Result<Grant,
 }
 
 /// Whether a list of patterns names the channel. Anything else names nothing.
-fn names(list: &Value, channel: &ChannelName) -> bool {
+pub(super) fn names(list: &Value, channel: &ChannelName) -> bool {
     let patterns = list.as_array().into_iter().flatten().filter_map(Value::as_str);
     patterns.into_iter().any(|pattern| pattern::matches(pattern, channel))
 }

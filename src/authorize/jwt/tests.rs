@@ -653,3 +653,28 @@ async fn the_secret_of_links_can_be_rotated_and_a_link_has_a_longest_length() {
     assert_granted(decide(&both.authorizer(), &longest).await);
     assert!(!format!("{both:?}").contains(OTHER));
 }
+
+// Publishing
+
+#[cfg(feature = "publish")]
+#[tokio::test]
+async fn a_token_allows_to_publish_to_the_channels_it_names_for_that_and_to_no_others() {
+    use crate::authorize::{Asking, PublishRequest};
+
+    let decide = async |authorizer: &Jwt, token: &str| {
+        let request = http::Request::post("/").header("authorization", format!("Bearer {token}"));
+        let parts = request.body(()).unwrap().into_parts().0;
+        let request = PublishRequest::new(parts, ["a", "c"].map(ChannelName::from_static));
+        let grant = Asking::new(authorizer, request).await;
+        grant.map(|grant| grant.channels().iter().map(ToString::to_string).collect::<Vec<_>>()).ok()
+    };
+    let token = |changes| hs256(&claims(changes));
+    assert_eq!(decide(&by_secret(), &token(json!({ "publish": ["c"] }))).await.unwrap(), ["c"]);
+    assert_eq!(decide(&by_secret(), &token(json!({ "mercure": { "publish": ["*"] } }))).await.unwrap(), ["a", "c"]);
+    for reads_only in [json!({}), json!({ "mercure": { "subscribe": ["*"] } }), json!({ "publish": "*" })] {
+        assert_eq!(decide(&by_secret(), &token(reads_only)).await.unwrap(), [""; 0]);
+    }
+    assert!(decide(&by_secret(), &token(json!({ "publish": ["*"], "exp": now() - 60 }))).await.is_none());
+    let link = links().sign(&link(&["a", "c"]), 60 * SECOND).unwrap();
+    assert_eq!(decide(&links().authorizer(), &link).await.unwrap(), [""; 0], "a link is for reading");
+}

@@ -1,0 +1,152 @@
+//! What the head of a request to publish asks for.
+
+use std::sync::Arc;
+
+use http::{
+    HeaderMap, Method,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+    request::Parts,
+};
+
+use super::answer::{self, Refused};
+use crate::{
+    error::InvalidText,
+    serve::{
+        ask::{Rejection, read_channels},
+        route::Routes,
+    },
+    wire::{
+        name::{ChannelName, ClientId, CustomId, EventName, IdempotencyKey},
+        percent,
+    },
+};
+
+pub(super) struct Ask {
+    /// At least one, without duplicates.
+    pub(super) channels: Arc<[ChannelName]>,
+    pub(super) wish: Wish,
+}
+
+pub(super) enum Wish {
+    Publish(How),
+    Close,
+}
+
+/// How the events are to be published.
+pub(super) struct How {
+    pub(super) format: Format,
+    pub(super) key: Option<IdempotencyKey>,
+    pub(super) finish: bool,
+}
+
+pub(super) enum Format {
+    /// One event, of which the query has all but the data.
+    Text {
+        name: Option<EventName>,
+        to: Option<ClientId>,
+        id: Option<CustomId>,
+    },
+    Json,
+    Lines,
+    /// There is no body.
+    Nothing,
+}
+
+impl Ask {
+    pub(super) fn read(routes: &Routes, max_channels: usize, parts: &Parts) -> Result<Self, Refused> {
+        let query = parts.uri.query();
+        let (route, params) = routes.at(parts.uri.path()).ok_or_else(answer::not_found)?;
+        let channels = |route, params| read_channels(route, max_channels, params, query).map_err(rejected);
+        let wish = match parts.method {
+            Method::POST => Wish::Publish(How::read(query, &parts.headers)?),
+            Method::DELETE => Wish::Close,
+            _ => return Err(answer::wrong_method()),
+        };
+        Ok(Self { channels: channels(route, &params)?, wish })
+    }
+}
+
+impl How {
+    fn read(query: Option<&str>, headers: &HeaderMap) -> Result<Self, Refused> {
+        let finish = match parameter(query, "finish")?.as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => return Err(answer::malformed("`finish` is neither `true` nor `false`")),
+        };
+        Ok(Self { format: Format::read(query, headers)?, key: key(headers)?, finish })
+    }
+}
+
+impl Format {
+    fn read(query: Option<&str>, headers: &HeaderMap) -> Result<Self, Refused> {
+        if headers.get_all(CONTENT_ENCODING).iter().any(|encoding| encoding != "identity") {
+            return Err(answer::unsupported("the body is encoded"));
+        }
+        let mut types = headers.get_all(CONTENT_TYPE).iter();
+        let (first, None) = (types.next(), types.next()) else {
+            return Err(answer::unsupported("there are several content types"));
+        };
+        let Some(first) = first else { return Ok(Self::Nothing) };
+        match kind(first.to_str().unwrap_or_default()).as_deref() {
+            Some("text/plain") => {
+                Ok(Self::Text { name: named(query, "event")?, to: named(query, "to")?, id: named(query, "id")? })
+            }
+            Some("application/json") => Ok(Self::Json),
+            Some("application/x-ndjson") => Ok(Self::Lines),
+            _ => {
+                let expected = "the body is neither text/plain nor application/json nor application/x-ndjson, in UTF-8";
+                Err(answer::unsupported(expected))
+            }
+        }
+    }
+}
+
+/// The media type without its parameters, in lower case, or `None` if it has a charset other than UTF-8.
+fn kind(content_type: &str) -> Option<String> {
+    let mut parts = content_type.split(';').map(str::trim);
+    let kind = parts.next()?.to_ascii_lowercase();
+    let is_utf8 = |charset: &str| charset.trim_matches('"').eq_ignore_ascii_case("utf-8");
+    let mut parameters = parts.filter_map(|part| part.split_once('='));
+    parameters.all(|(name, value)| !name.eq_ignore_ascii_case("charset") || is_utf8(value)).then_some(kind)
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Refused> {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    match (keys.next(), keys.next()) {
+        (None, _) => Ok(None),
+        (Some(key), None) => {
+            let key = std::str::from_utf8(key.as_bytes()).map_err(|_| answer::malformed("the key is not UTF-8"))?;
+            IdempotencyKey::try_from(key).map(Some).map_err(|error| answer::invalid(&error))
+        }
+        (Some(_), Some(_)) => Err(answer::malformed("there are several idempotency keys")),
+    }
+}
+
+/// A parameter of the query, which may occur once.
+fn parameter(query: Option<&str>, name: &'static str) -> Result<Option<String>, Refused> {
+    let mut values = percent::query_values(query, name);
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(raw), None) => {
+            let value = percent::decode_value(name, raw).map_err(|error| answer::invalid(&error))?;
+            Ok(Some(value.into_owned()))
+        }
+        (Some(_), Some(_)) => Err(answer::malformed("a parameter of the query occurs twice")),
+    }
+}
+
+fn named<N>(query: Option<&str>, name: &'static str) -> Result<Option<N>, Refused>
+where
+    N: TryFrom<String, Error = InvalidText>,
+{
+    let value = parameter(query, name)?;
+    value.map(N::try_from).transpose().map_err(|error| answer::invalid(&error))
+}
+
+fn rejected(rejection: Rejection) -> Refused {
+    match rejection {
+        Rejection::Name(error) => answer::invalid(&error),
+        Rejection::TooManyChannels => answer::bad("too-many-channels", "the request names too many channels"),
+        _ => answer::bad("no-channel", "the request names no channel"),
+    }
+}

@@ -1,0 +1,136 @@
+//! Makes events of a request's body, if they are allowed.
+
+use serde_json::{Map, Value};
+
+use super::{
+    answer::{self, Refused},
+    ask::{Format, How},
+};
+use crate::{
+    authorize::PublishGrant,
+    error::InvalidText,
+    hub::Batch,
+    wire::{
+        event::Event,
+        name::{ClientId, CustomId, EventName, IdempotencyKey},
+    },
+};
+
+/// An event that was sent, not yet encoded.
+struct Draft {
+    data: Data,
+    name: Option<EventName>,
+    to: Option<ClientId>,
+    id: Option<CustomId>,
+}
+
+enum Data {
+    Text(String),
+    Json(Value),
+}
+
+pub(super) fn read(how: &How, body: &[u8], grant: &PublishGrant) -> Result<Batch, Refused> {
+    let drafts = drafts(&how.format, body)?;
+    if drafts.is_empty() && !how.finish {
+        return Err(answer::bad("no-event", "the request has no event"));
+    }
+    if how.finish && !grant.allows_finish() {
+        return Err(answer::not_granted("finish-not-granted"));
+    }
+    let count = drafts.len();
+    let mut batch = if how.finish { Batch::new().finish() } else { Batch::new() };
+    for (at, draft) in drafts.into_iter().enumerate() {
+        let key = how.key.as_ref().map(|key| key_of(key, at, count)).transpose()?;
+        batch = draft.add_to(batch, key, grant)?;
+    }
+    Ok(batch)
+}
+
+fn drafts(format: &Format, body: &[u8]) -> Result<Vec<Draft>, Refused> {
+    match format {
+        Format::Text { name, to, id } => {
+            let text = std::str::from_utf8(body).map_err(|_| answer::malformed("the body is not UTF-8"))?;
+            let data = Data::Text(text.to_owned());
+            Ok(vec![Draft { data, name: name.clone(), to: to.clone(), id: id.clone() }])
+        }
+        Format::Json => match json(body)? {
+            Value::Array(events) => events.into_iter().map(Draft::read).collect(),
+            event => Ok(vec![Draft::read(event)?]),
+        },
+        Format::Lines => {
+            let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+            lines.map(|line| Draft::read(json(line)?)).collect()
+        }
+        Format::Nothing if body.is_empty() => Ok(Vec::new()),
+        Format::Nothing => Err(answer::unsupported("the body has no content type")),
+    }
+}
+
+fn json(text: &[u8]) -> Result<Value, Refused> {
+    serde_json::from_slice(text).map_err(|error| answer::malformed(&format!("the body is not JSON: {error}")))
+}
+
+/// The key of one event of several.
+fn key_of(key: &IdempotencyKey, at: usize, count: usize) -> Result<IdempotencyKey, Refused> {
+    match count {
+        1 => Ok(key.clone()),
+        _ => IdempotencyKey::try_from(format!("{key}/{at}")).map_err(|error| answer::invalid(&error)),
+    }
+}
+
+impl Draft {
+    fn read(event: Value) -> Result<Self, Refused> {
+        let Value::Object(mut event) = event else { return Err(answer::malformed("an event is not a JSON object")) };
+        let data = event.remove("data").ok_or_else(|| answer::malformed("an event has no `data`"))?;
+        let draft = Self {
+            data: if let Value::String(text) = data { Data::Text(text) } else { Data::Json(data) },
+            name: member(&mut event, "event")?,
+            to: member(&mut event, "to")?,
+            id: member(&mut event, "id")?,
+        };
+        match event.keys().next() {
+            // It may be a member that changes who gets the event, misspelt.
+            Some(_) => Err(answer::malformed("an event has a member other than `data`, `event`, `to` and `id`")),
+            None => Ok(draft),
+        }
+    }
+
+    fn add_to(self, batch: Batch, key: Option<IdempotencyKey>, grant: &PublishGrant) -> Result<Batch, Refused> {
+        if !grant.allows_name(self.name.as_ref()) {
+            return Err(answer::not_granted("event-not-granted"));
+        }
+        let text = match self.data {
+            Data::Text(text) => text,
+            Data::Json(value) => value.to_string(),
+        };
+        if text.len() > grant.limit() {
+            return Err(answer::too_large("an event has more bytes than the grant allows"));
+        }
+        let mut event = Event::text(text);
+        if let Some(name) = self.name {
+            event = event.name(name);
+        }
+        if let Some(id) = self.id {
+            event = event.id(id);
+        }
+        if let Some(key) = key {
+            event = event.idempotency_key(key);
+        }
+        Ok(match self.to {
+            Some(client) => batch.event_to(client, event),
+            None => batch.event(event),
+        })
+    }
+}
+
+/// A member that is a string, if there is one.
+fn member<N>(event: &mut Map<String, Value>, name: &str) -> Result<Option<N>, Refused>
+where
+    N: TryFrom<String, Error = InvalidText>,
+{
+    match event.remove(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => N::try_from(text).map(Some).map_err(|error| answer::invalid(&error)),
+        Some(_) => Err(answer::malformed(&format!("`{name}` is not a string"))),
+    }
+}
