@@ -45,6 +45,13 @@ impl Cell {
         self
     }
 
+    /// Requires something else, too, that the table does not show.
+    pub fn and(mut self, other: Self) -> Self {
+        self.faults.extend(other.faults);
+        self.reports.extend(other.reports);
+        self
+    }
+
     /// Several of the same kind. Whatever happened in any of them is in the cell.
     pub fn all(cells: Vec<Self>) -> Self {
         let mut all = Self::new([]);

@@ -18,6 +18,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Column {
     Exact,
+    Merged,
     Late,
     Cut,
     Stop,
@@ -34,11 +35,11 @@ pub enum Column {
 
 use Column::*;
 
-pub const COLUMNS: [Column; 13] =
-    [Exact, Late, Cut, Stop, Fails, Deploy, DeployOfReader, Killed, Evicted, Runs, Readers, Twice, After];
+pub const COLUMNS: [Column; 14] =
+    [Exact, Merged, Late, Cut, Stop, Fails, Deploy, DeployOfReader, Killed, Evicted, Runs, Readers, Twice, After];
 
 /// At how many places the connection is cut.
-const PLACES: usize = 24;
+const PLACES: usize = 16;
 /// How much shorter a client's answer may be than the one that was measured, by its head.
 const HEAD: usize = 64;
 
@@ -47,6 +48,7 @@ impl Column {
     pub fn title(self) -> &'static str {
         match self {
             Exact => "exact text",
+            Merged => "tokens merged",
             Late => "a late page",
             Cut => "cut, and again",
             Stop => "stopped",
@@ -77,6 +79,17 @@ impl Column {
                 let asked = world.ask(row, here, &world.script(&[Half, Rest])).await;
                 Cell::new([asked.report().await]).complete()
             }
+            Merged => {
+                let (nodes, script) = (&world.merging, world.script(&[Half, Wait, Rest]));
+                let page = world.ask(row, nodes.here(), &script).await;
+                let other = async {
+                    let other = world.attach(row, nodes.there(), &script).await;
+                    other.report_after(nodes.here().open(&script.run)).await
+                };
+                nodes.here().until_reached(&script.run).await;
+                let (page, other) = tokio::join!(page.report(), other);
+                Cell::all(vec![Cell::new([page]).complete(), Cell::new([other]).complete()])
+            }
             Late => {
                 let script = world.script(&[Half, Wait, Rest]);
                 here.start_run(row.protocol, &script).await;
@@ -95,28 +108,41 @@ impl Column {
                     let stopped = world.send(row, Request { act: "stop", ..world.to(row, there, &script) }).await;
                     assert_eq!(stopped.report().await.outcome, Outcome::Complete);
                 };
-                Cell::new([reader.report_after(stop).await]).says(&["stopped"])
+                let cell = Cell::new([reader.report_after(stop).await]).says(&["stopped"]);
+                cell.and(asks_anew(world, row, there, &script).await)
             }
             Fails => {
                 let both = [Fail, Panic].map(async |end| {
                     let script = world.script(&[Half, Wait, end]);
                     let reader = read(world, &world.nodes, row, &script).await;
-                    Cell::new([reader.report_after(here.open(&script.run)).await]).says(&["failed"])
+                    let cell = Cell::new([reader.report_after(here.open(&script.run)).await]).says(&["failed"]);
+                    cell.and(asks_anew(world, row, there, &script).await)
                 });
                 Cell::all(join_all(both).await)
             }
             Deploy => {
                 let (nodes, script) = (world.start(Settings::default()), world.script(&[Half, Wait]));
                 let reader = read(world, &nodes, row, &script).await;
-                Cell::new([reader.report_after(nodes.here().deploy()).await]).says(&["was shut down", "drained"])
+                let cell = Cell::new([reader.report_after(nodes.here().deploy()).await]);
+                let cell = cell.says(&["was shut down", "drained"]);
+                match world.mode {
+                    Mode::One => cell,
+                    Mode::Two => cell.and(asks_anew(world, row, nodes.there(), &script).await),
+                }
             }
             DeployOfReader => deploy_of_reader(world, row).await,
             Killed => {
                 let (nodes, script) = (world.start(Settings::default()), world.script(&[Half, Wait]));
                 let reader = read(world, &nodes, row, &script).await;
                 let cell = Cell::new([reader.report_after(async { nodes.here().kill() }).await]);
-                // If nobody else is left to say it, the connection fails.
-                if world.mode == Mode::Two { cell.says(&["is gone", "lost"]) } else { cell }
+                match world.mode {
+                    // Nobody is left to say it. The connection fails.
+                    Mode::One => cell,
+                    Mode::Two => {
+                        let cell = cell.says(&["is gone", "lost"]);
+                        cell.and(asks_anew(world, row, nodes.there(), &script).await)
+                    }
+                }
             }
             Evicted => {
                 let (nodes, script) = (&world.small, world.script(&[Half, Much, Wait]));
@@ -152,6 +178,12 @@ async fn read(world: &World, nodes: &Nodes, row: Row, script: &Script) -> Asked 
     }
     nodes.here().start_run(row.protocol, script).await;
     world.attach(row, nodes.there(), script).await
+}
+
+/// The thread of a run that has ended is free: the answer to a new question is complete.
+async fn asks_anew(world: &World, row: Row, node: &Process, ended: &Script) -> Cell {
+    let script = Script { thread: ended.thread.clone(), ..world.script(&[Half, Rest]) };
+    Cell::new([world.ask(row, node, &script).await.report().await]).complete()
 }
 
 async fn cut(world: &World, row: Row) -> Cell {

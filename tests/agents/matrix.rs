@@ -12,6 +12,7 @@
 mod cells;
 mod client;
 mod columns;
+mod lines;
 #[path = "../clients/network.rs"]
 #[allow(dead_code)]
 mod network;
@@ -25,9 +26,10 @@ mod redis;
 mod rows;
 mod table;
 
-use std::{env, io::Write as _, sync::Arc};
+use std::{env, io::Write as _, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use self::{
     client::{Program, Registry},
@@ -36,6 +38,9 @@ use self::{
     rows::{ROWS, Row},
     table::Table,
 };
+
+/// A cell that takes this long has failed. It does not measure anything.
+const STUCK: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_is_complete_or_an_error_that_the_client_reports() {
@@ -65,7 +70,10 @@ async fn fill(world: &Arc<World>, rows: &[Row]) -> Table {
     for column in COLUMNS.into_iter().filter(|column| column.is_selected(world.mode)) {
         let cells = rows.iter().map(|&row| {
             let world = world.clone();
-            tokio::spawn(async move { column.cell(&world, row).await })
+            tokio::spawn(async move {
+                let cell = timeout(STUCK, column.cell(&world, row)).await;
+                cell.unwrap_or_else(|_| panic!("{:?} {column:?} {row:?} hangs", world.mode))
+            })
         });
         let cells = join_all(cells).await;
         table.add(column, cells.into_iter().map(Result::unwrap).collect());

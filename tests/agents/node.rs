@@ -31,10 +31,15 @@ use crate::protocols::{PROTOCOLS, Script, Served};
 /// How soon a silent node is taken for dead.
 const LEASE: Duration = Duration::from_secs(1);
 
+/// How long a call to the store may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Settings {
     /// The store, and what all of its keys begin with.
     pub redis: Option<(String, String)>,
+    /// For how many milliseconds tokens are merged.
+    pub roll_up: u64,
     /// How much of a run is held.
     pub bytes: usize,
     pub max_runs: usize,
@@ -43,7 +48,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { redis: None, bytes: 4 << 20, max_runs: 10_000, max_readers: 10_000 }
+        Self { redis: None, roll_up: 0, bytes: 4 << 20, max_runs: 10_000, max_readers: 10_000 }
     }
 }
 
@@ -69,12 +74,17 @@ impl App {
         let publisher = Publisher::builder()
             .retention(Retention::new().bytes(settings.bytes))
             .limits(Limits::new().subscriptions(settings.max_readers))
-            .reconnect(Duration::from_millis(50), Duration::from_millis(100));
+            .reconnect(Duration::from_millis(50), Duration::from_millis(100))
+            // A machine that is busy with other tests fails no run.
+            .timeout(PATIENCE);
         let publisher = match &settings.redis {
             None => publisher,
-            Some((url, prefix)) => publisher.backend(Redis::builder(url).prefix(prefix).build().unwrap()),
+            Some((url, prefix)) => {
+                publisher.backend(Redis::builder(url).prefix(prefix).timeout(PATIENCE).build().unwrap())
+            }
         };
         let runs = Runs::new(publisher.build(), Plain).lease(LEASE).max_runs(settings.max_runs);
+        let runs = runs.roll_up(Duration::from_millis(settings.roll_up));
         Self { runs, gates: Arc::default(), deployed: Arc::default() }
     }
 

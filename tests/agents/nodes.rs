@@ -52,6 +52,8 @@ pub struct World {
     pub mode: Mode,
     /// Without a limit that matters.
     pub nodes: Nodes,
+    /// That merge tokens.
+    pub merging: Nodes,
     /// That hold less than the answers that are sent through them.
     pub small: Nodes,
     /// At whose limit of runs a run is.
@@ -69,9 +71,11 @@ impl World {
         if mode == Mode::Two && !redis::is_installed() {
             return None;
         }
-        let redis = (mode == Mode::Two).then(redis::Server::start);
+        // Nothing of it outlives the test.
+        let redis = (mode == Mode::Two).then(|| redis::Server::start_with(&["--appendonly", "no"]));
         let start = |settings| start(redis.as_ref(), settings);
         let nodes = start(Settings::default());
+        let merging = start(Settings { roll_up: 5, ..Settings::default() });
         let small = start(Settings { bytes: FEW, ..Settings::default() });
         let full = start(Settings { max_runs: 1, ..Settings::default() });
         for (n, node) in [full.here(), full.there()].into_iter().take(if full.b.is_some() { 2 } else { 1 }).enumerate()
@@ -79,7 +83,7 @@ impl World {
             let holder = Script { run: format!("holder-{n}"), thread: format!("holder-{n}"), steps: vec![Step::Wait] };
             node.start_run("plain", &holder).await;
         }
-        Some(Self { mode, nodes, small, full, redis, programs })
+        Some(Self { mode, nodes, merging, small, full, redis, programs })
     }
 
     /// Nodes for one cell, which may end them.
@@ -130,6 +134,7 @@ impl World {
 fn start(redis: Option<&redis::Server>, settings: Settings) -> Nodes {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let n = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let settings = Settings { redis: redis.map(|redis| (redis.url(), format!("{n}/"))), ..settings };
+    let store = redis.map(|redis| (redis.url(), format!("{n}/")));
+    let settings = Settings { redis: store, ..settings };
     Nodes { a: Process::start(&settings), b: redis.map(|_| Process::start(&settings)) }
 }

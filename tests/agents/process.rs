@@ -18,6 +18,7 @@ use tokio::{
 use crate::{
     node::Settings,
     protocols::{Script, TOKENS},
+    selected,
 };
 
 /// A node that runs until this is dropped.
@@ -33,8 +34,8 @@ impl Process {
             .env("TOWER_SSE_AGENTS_NODE", serde_json::to_string(settings).unwrap())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Of producers that panic, as they should.
-            .stderr(Stdio::null())
+            // Of producers that fail, as they should.
+            .stderr(if selected().is_some() { Stdio::inherit() } else { Stdio::null() })
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

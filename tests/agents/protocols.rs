@@ -327,6 +327,11 @@ impl Script {
 
 /// Does what the script says.
 async fn answer<P: Protocol>(app: App, script: Script, run: Writer) -> Result<(), ProducerError> {
+    let id = run.id().to_owned();
+    act::<P>(app, script, run).await.inspect_err(|error| eprintln!("{id}: {error:?}"))
+}
+
+async fn act<P: Protocol>(app: App, script: Script, run: Writer) -> Result<(), ProducerError> {
     let mut answer = P::Answer::new(run.id());
     run.send_all(answer.begin()).await?;
     for step in script.steps {
