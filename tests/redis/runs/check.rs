@@ -116,7 +116,7 @@ fn check_run(ledger: &Ledger, held: &Held, count: &mut Count, wrong: &mut Wrong)
     wrong.mixed += usize::from(is_mixed);
     wrong.unfenced += unfenced;
     for attempt in &run.attempts {
-        check_attempt(attempt, held, told, count, wrong);
+        check_attempt(run, attempt, held, told, count, wrong);
     }
     if !is_founded(ledger, run, told, events.len()) {
         wrong.unfounded += 1;
@@ -125,7 +125,7 @@ fn check_run(ledger: &Ledger, held: &Held, count: &mut Count, wrong: &mut Wrong)
     }
 }
 
-fn check_attempt(attempt: &Attempt, held: &Held, told: &Told, count: &mut Count, wrong: &mut Wrong) {
+fn check_attempt(run: &Run, attempt: &Attempt, held: &Held, told: &Told, count: &mut Count, wrong: &mut Wrong) {
     let texts: HashSet<_> = held.seen.events.iter().map(|(_, text)| &text[..]).collect();
     let name = &attempt.name;
     let lost = attempt.acknowledged.iter().filter(|n| !texts.contains(&format!("{name} {n}")[..])).count();
@@ -138,7 +138,10 @@ fn check_attempt(attempt: &Attempt, held: &Held, told: &Told, count: &mut Count,
         return;
     };
     let is_refused = match &told.outcome[..] {
-        "lost" => ["fenced", "over"].contains(&&writer[..]) && channel == "fenced",
+        // It may have heard of a stop before it found out.
+        "lost" => {
+            channel == "fenced" && (writer == "fenced" || writer == "over" || writer == "stopped" && run.may_stop)
+        }
         _ => writer != "written" && channel != "written",
     };
     count.fenced += usize::from(channel == "fenced");
@@ -160,16 +163,18 @@ fn is_founded(ledger: &Ledger, run: &Run, told: &Told, events: usize) -> bool {
     }
 }
 
-/// Whether a process was killed, stopped or stalled since the run had begun, or shortly before, as its signs of life are some time
-/// apart.
+/// Whether a process was killed, or did not get on for a lease, since the run had begun or shortly before, as its signs of life are
+/// some time apart.
 fn was_away(ledger: &Ledger, attempt: &Attempt, by: Instant) -> bool {
     let since = attempt.begun - LEASE;
     let is_fault = |fault: &&Fault| fault.kind != Kind::Redis && fault.process == attempt.process && fault.from < by;
     let faults = ledger.faults.iter().filter(is_fault);
-    let was_away = |fault: &Fault| fault.kind == Kind::Kill || fault.to.is_none_or(|to| to > since);
-    let stalled = ledger.stalls.iter().any(|stall| {
-        stall.process == Some(attempt.process) && stall.at > since && stall.at < by && stall.time > LEASE / 2
-    });
+    let lasted = |fault: &Fault, to| to > since && to - fault.from > LEASE;
+    let was_away = |fault: &Fault| fault.kind == Kind::Kill || fault.to.is_none_or(|to| lasted(fault, to));
+    let stalled = ledger
+        .stalls
+        .iter()
+        .any(|stall| stall.process == Some(attempt.process) && stall.at > since && stall.at < by && stall.time > LEASE);
     faults.into_iter().any(was_away) || stalled
 }
 

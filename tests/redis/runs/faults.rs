@@ -11,8 +11,8 @@ pub async fn of_nodes(cluster: Arc<Cluster>, mut random: Random) {
     let mut due = vec![Fault::Kill, Fault::Stop(LEASE + TELLING)];
     due.rotate_left(random.below(2) as usize);
     while !cluster.is_over() || !due.is_empty() {
-        let pause = if due.is_empty() { 2_500 } else { 700 };
-        sleep(Duration::from_millis(pause / 4 + random.below(pause))).await;
+        let (least, more) = if due.is_empty() { (600, 2_500) } else { (1_200, 600) };
+        sleep(Duration::from_millis(least + random.below(more))).await;
         let fault = due.pop().unwrap_or_else(|| match random.below(5) {
             0..=1 => Fault::Kill,
             2..=3 => Fault::Stop(LEASE + TELLING),
@@ -30,7 +30,13 @@ enum Fault {
 
 impl Fault {
     async fn make(self, cluster: &Cluster, random: &mut Random) {
-        let node = cluster.any(random);
+        let node = match random.below(3) {
+            0 => cluster.any(random),
+            // The one with the most runs.
+            _ => {
+                cluster.nodes.iter().max_by_key(|node| cluster.ledger().active(node.process())).expect("there are some")
+            }
+        };
         match self {
             Self::Kill => {
                 let fault = cluster.ledger().begin(Kind::Kill, node.process());

@@ -86,6 +86,12 @@ impl Ledger {
         self.runs.get(id).is_some_and(|run| run.attempts.iter().any(ended))
     }
 
+    /// How many producers of a process go on.
+    pub fn active(&self, process: Process) -> usize {
+        let attempts = self.ids.iter().rev().take(200).flat_map(|id| &self.runs[id].attempts);
+        attempts.filter(|attempt| attempt.process == process && attempt.end.is_none() && attempt.late.is_none()).count()
+    }
+
     /// Takes note of what a process says.
     pub fn hear(&mut self, process: Process, line: &str) {
         let words: Vec<_> = line.split(' ').collect();
@@ -96,22 +102,25 @@ impl Ledger {
             ["began", id, name] => {
                 let (name, begun) = (name.to_owned(), Instant::now());
                 let attempt = Attempt { name, process, begun, acknowledged: Vec::new(), end: None, late: None };
-                self.runs.get_mut(id).expect("a run that was asked for").attempts.push(attempt);
+                self.runs.entry(id.to_owned()).and_modify(|run| run.attempts.push(attempt));
             }
             ["acknowledged", id, name, from, to] => {
                 let numbers: std::ops::Range<u64> = from.parse().unwrap()..to.parse().unwrap();
-                self.attempt(id, name).acknowledged.extend(numbers);
+                self.with(id, name, |attempt| attempt.acknowledged.extend(numbers));
             }
-            ["ended", id, name, how] => self.attempt(id, name).end = Some(how.to_owned()),
+            ["ended", id, name, how] => self.with(id, name, |attempt| attempt.end = Some(how.to_owned())),
             ["late", id, name, writer, channel] => {
-                self.attempt(id, name).late = Some((writer.to_owned(), channel.to_owned()));
+                self.with(id, name, |attempt| attempt.late = Some((writer.to_owned(), channel.to_owned())));
             }
             _ => {}
         }
     }
 
-    fn attempt(&mut self, id: &str, name: &str) -> &mut Attempt {
-        let attempts = &mut self.runs.get_mut(id).expect("a run that was asked for").attempts;
-        attempts.iter_mut().find(|attempt| attempt.name == name).expect("it has begun")
+    /// Changes what is known of a producer. Once the test is over, nothing is.
+    fn with(&mut self, id: &str, name: &str, change: impl FnOnce(&mut Attempt)) {
+        let mut attempts = self.runs.get_mut(id).into_iter().flat_map(|run| &mut run.attempts);
+        if let Some(attempt) = attempts.find(|attempt| attempt.name == name) {
+            change(attempt);
+        }
     }
 }

@@ -47,7 +47,7 @@ pub const LEASE: Duration = Duration::from_millis(1_500);
 pub const TELLING: Duration = Duration::from_secs(2);
 
 const NODES: usize = 3;
-const STARTERS: u64 = 10;
+const STARTERS: u64 = 20;
 const READERS: u64 = 8;
 /// How many of the runs are read at the end at once.
 const AT_ONCE: usize = 16;

@@ -10,7 +10,7 @@ use crate::{Cluster, common::Random, http::request};
 
 /// A node that does not answer for longer is stopped.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A reader that is still not told how its run ended has lost it.
+/// A reader that has got nothing for that long, and not been told how its run ended, has lost it.
 const STUCK: Duration = Duration::from_secs(40);
 
 /// What a reader got.
@@ -43,6 +43,8 @@ pub struct Reader<'a> {
     cluster: &'a Cluster,
     seen: Seen,
     last_id: Option<String>,
+    /// When it got something.
+    got: Instant,
 }
 
 /// Reads some of the runs, one after the other.
@@ -67,8 +69,7 @@ pub async fn read_some(cluster: Arc<Cluster>, mut random: Random) -> Vec<Seen> {
 /// Reads all that is held of a run, if there is one.
 pub async fn read_whole(cluster: &Cluster, random: &mut Random, id: &str) -> Seen {
     let mut reader = Reader::new(cluster, id);
-    let begun = Instant::now();
-    while reader.seen.outcome.is_none() && begun.elapsed() < STUCK {
+    while reader.seen.outcome.is_none() && reader.got.elapsed() < STUCK {
         if reader.connect(random, false).await == Some(404) && cluster.ledger().runs[id].started == 0 {
             break;
         }
@@ -81,18 +82,17 @@ impl<'a> Reader<'a> {
     pub fn new(cluster: &'a Cluster, id: &str) -> Self {
         let (run, events) = (id.to_owned(), Vec::new());
         let seen = Seen { run, events, gaps: 0, outcome: None, has_left: false, is_stuck: false, connections: 0 };
-        Self { cluster, seen, last_id: None }
+        Self { cluster, seen, last_id: None, got: Instant::now() }
     }
 
     /// Goes on until the run has ended, or until it has had enough.
     pub async fn go_on(mut self, random: &mut Random) -> Seen {
-        let begun = Instant::now();
         while self.seen.outcome.is_none() {
             if random.below(12) == 0 {
                 self.seen.has_left = true;
                 break;
             }
-            if begun.elapsed() > STUCK {
+            if self.got.elapsed() > STUCK {
                 self.seen.is_stuck = true;
                 break;
             }
@@ -121,9 +121,13 @@ impl<'a> Reader<'a> {
 
     /// Reads an answer until it is time to move on.
     pub async fn take_all(&mut self, random: &mut Random, node: usize, answer: Response<Incoming>) {
-        let most = if random.below(3) == 0 { 300 } else { 6_000 };
-        let leave = Instant::now() + Duration::from_millis(random.below(most));
-        self.take_until(leave, node, answer).await;
+        // Some stay until they are told that the run is lost.
+        let time = match random.below(3) {
+            0 => random.below(300),
+            1 => random.below(6_000),
+            _ => 20_000,
+        };
+        self.take_until(Instant::now() + Duration::from_millis(time), node, answer).await;
     }
 
     async fn take_until(&mut self, leave: Instant, node: usize, answer: Response<Incoming>) {
@@ -156,7 +160,7 @@ impl<'a> Reader<'a> {
             Some(_) => {}
         }
         if !id.is_empty() {
-            self.last_id = Some(id);
+            (self.last_id, self.got) = (Some(id), Instant::now());
         }
     }
 }

@@ -67,9 +67,9 @@ fn plan(cluster: &Cluster, random: &mut Random, id: &str) -> String {
         0 => ("fails", 1 + random.below(20)),
         1 => ("panics", 1 + random.below(20)),
         2..=3 => ("done", ENDLESS),
-        _ => ("done", 1 + random.below(60)),
+        _ => ("done", 1 + random.below(150)),
     };
-    let (batch, pause) = (1 + random.below(4), random.below(60) + if parts == ENDLESS { 40 } else { 0 });
+    let (batch, pause) = (1 + random.below(4), random.below(80) + if parts == ENDLESS { 40 } else { 0 });
     let may_stop = thread.is_some() && conflict == "interrupt";
     let mut ledger = cluster.ledger();
     ledger.ids.push(id.to_owned());
@@ -85,7 +85,7 @@ pub async fn stop(cluster: Arc<Cluster>, mut random: Random) {
         let id = {
             let ledger = cluster.ledger();
             let active = |id: &&String| !ledger.is_over(id);
-            let recent: Vec<_> = ledger.ids.iter().rev().take(30).filter(active).cloned().collect();
+            let recent: Vec<_> = ledger.ids.iter().rev().take(300).filter(active).cloned().collect();
             match recent.len() {
                 0 => continue,
                 count => recent[random.below(count as u64) as usize].clone(),
