@@ -169,7 +169,11 @@ fn was_away(ledger: &Ledger, attempt: &Attempt, by: Instant) -> bool {
     let since = attempt.begun - LEASE;
     let is_fault = |fault: &&Fault| fault.kind != Kind::Redis && fault.process == attempt.process && fault.from < by;
     let faults = ledger.faults.iter().filter(is_fault);
-    let lasted = |fault: &Fault, to| to > since && to - fault.from > LEASE;
+    let lasted = |fault: &Fault, to: Instant| {
+        // A node that was cut off takes some time to be back.
+        let least = if fault.kind == Kind::CutOff { LEASE / 3 } else { LEASE };
+        to + RETURN > since && to - fault.from > least
+    };
     let was_away = |fault: &Fault| fault.kind == Kind::Kill || fault.to.is_none_or(|to| lasted(fault, to));
     let stalled = ledger
         .stalls
@@ -207,6 +211,7 @@ fn check_time(ledger: &Ledger, run: &Run, told: &Told, id: &str, count: &mut Cou
     let overlaps = |fault: &Fault, after| fault.from < told.at && fault.to.is_none_or(|to| to + after > begun);
     let is_away = |fault: &Fault| match fault.kind {
         Kind::Redis => overlaps(fault, RETURN),
+        Kind::CutOff => fault.process.0 == told.node && overlaps(fault, RETURN),
         _ => fault.process.0 == told.node && overlaps(fault, Duration::ZERO),
     };
     if ledger.faults.iter().any(is_away) {

@@ -1,22 +1,24 @@
-//! Kills and stops nodes, and Redis, and repairs them.
+//! Kills and stops nodes, cuts them off, does the same to Redis, and repairs everything.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use crate::{Cluster, LEASE, TELLING, common::Random, ledger::Kind};
+use crate::{Cluster, LEASE, TELLING, common::Random, ledger::Kind, proxy::Mode};
 
 /// Breaks one node after the other. These come first, so that a short run has each of them.
 pub async fn of_nodes(cluster: Arc<Cluster>, mut random: Random) {
-    let mut due = vec![Fault::Kill, Fault::Stop(LEASE + TELLING)];
-    due.rotate_left(random.below(2) as usize);
+    let mut due = vec![Fault::Kill, Fault::Stop(LEASE + TELLING), Fault::CutOff(Mode::Cut)];
+    due.rotate_left(random.below(3) as usize);
     while !cluster.is_over() || !due.is_empty() {
         let (least, more) = if due.is_empty() { (600, 2_500) } else { (1_200, 600) };
         sleep(Duration::from_millis(least + random.below(more))).await;
-        let fault = due.pop().unwrap_or_else(|| match random.below(5) {
+        let fault = due.pop().unwrap_or_else(|| match random.below(7) {
             0..=1 => Fault::Kill,
             2..=3 => Fault::Stop(LEASE + TELLING),
-            _ => Fault::Stop(Duration::ZERO),
+            4 => Fault::Stop(Duration::ZERO),
+            5 => Fault::CutOff(Mode::Cut),
+            _ => Fault::CutOff(Mode::Stall),
         });
         fault.make(&cluster, &mut random).await;
     }
@@ -26,6 +28,7 @@ enum Fault {
     Kill,
     /// For at least this long. If that is longer than the lease, its runs are lost.
     Stop(Duration),
+    CutOff(Mode),
 }
 
 impl Fault {
@@ -52,11 +55,18 @@ impl Fault {
                 node.stop(false);
                 cluster.ledger().end(fault);
             }
+            Self::CutOff(mode) => {
+                let fault = cluster.ledger().begin(Kind::CutOff, node.process());
+                node.proxy.set(mode);
+                sleep(Duration::from_millis(random.below(5_000))).await;
+                node.proxy.set(Mode::Pass);
+                cluster.ledger().end(fault);
+            }
         }
     }
 }
 
-/// Kills Redis now and then, and starts it again with all that it had acknowledged.
+/// Kills Redis now and then, and starts it again with all that it had acknowledged, or lets it hang.
 pub async fn of_redis(cluster: Arc<Cluster>, mut random: Random) {
     let mut begun = false;
     while !cluster.is_over() || !begun {
@@ -70,9 +80,16 @@ pub async fn of_redis(cluster: Arc<Cluster>, mut random: Random) {
         }
         begun = true;
         let fault = cluster.ledger().begin(Kind::Redis, (0, 0));
-        cluster.redis.lock().unwrap().kill();
+        let hangs = random.below(3) == 0;
+        match hangs {
+            true => cluster.redis.lock().unwrap().hang(true),
+            false => cluster.redis.lock().unwrap().kill(),
+        }
         sleep(Duration::from_millis(random.below(2_500))).await;
-        cluster.redis.lock().unwrap().run();
+        match hangs {
+            true => cluster.redis.lock().unwrap().hang(false),
+            false => cluster.redis.lock().unwrap().run(),
+        }
         cluster.ledger().end(fault);
     }
 }

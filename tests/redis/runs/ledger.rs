@@ -48,6 +48,7 @@ pub type Process = (usize, usize);
 pub enum Kind {
     Kill,
     Stop,
+    CutOff,
     Redis,
 }
 

@@ -1,5 +1,6 @@
-//! Runs on three nodes, which are processes of their own, with one Redis, under faults: nodes are killed, or stopped for longer
-//! than the lease so that it runs out under a live writer, and Redis is killed and restarted with its data. Meanwhile clients
+//! Runs on three nodes, which are processes of their own, with one Redis, under faults: nodes are killed, or stopped or cut off
+//! from Redis for longer than the lease so that it runs out under a live writer, and Redis hangs, or is killed and restarted with
+//! its data. Meanwhile clients
 //! start runs, some of them twice and many in threads, and stop them on any node, and readers join, leave, move between nodes and
 //! resume.
 //!
@@ -18,6 +19,8 @@
 mod common;
 #[path = "../cluster/http.rs"]
 mod http;
+#[path = "../cluster/proxy.rs"]
+mod proxy;
 #[path = "../server.rs"]
 mod server;
 
@@ -91,7 +94,7 @@ async fn faults_leave_each_run_one_writer_and_one_outcome() {
     let seed = given("RUNS_SEED").unwrap_or(u64::from(now.subsec_nanos()) | 1);
     let time = Duration::from_secs(given("RUNS_SECONDS").unwrap_or(12));
     println!("seed {seed}, {time:?}");
-    let cluster = Arc::new(start(seed));
+    let cluster = Arc::new(start(seed).await);
     let watch = tokio::spawn(notice_stalls(cluster.clone()));
     let seen = run(&cluster, time).await;
     let held = read_all(&cluster).await;
@@ -100,9 +103,11 @@ async fn faults_leave_each_run_one_writer_and_one_outcome() {
     check::check(&ledger, &seen, &held, seed);
 }
 
-fn start(seed: u64) -> Cluster {
-    let (redis, ledger) = (Server::start(), Arc::new(Mutex::new(Ledger::default())));
-    let nodes = (0..NODES).map(|number| Node::new(number, redis.url(), ledger.clone())).collect();
+async fn start(seed: u64) -> Cluster {
+    let (redis, ledger, mut nodes) = (Server::start(), Arc::new(Mutex::new(Ledger::default())), Vec::new());
+    for number in 0..NODES {
+        nodes.push(Node::new(number, redis.port(), ledger.clone()).await);
+    }
     Cluster { seed, nodes, redis: Mutex::new(redis), ledger, over: AtomicBool::new(false) }
 }
 

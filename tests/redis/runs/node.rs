@@ -26,11 +26,13 @@ use crate::{
     LEASE,
     ledger::{Ledger, Process},
     producer::{self, Plan},
+    proxy::Proxy,
 };
 
 pub struct Node {
     pub number: usize,
-    redis: String,
+    /// The proxy between it and Redis.
+    pub proxy: Proxy,
     child: Mutex<Option<Child>>,
     started: AtomicUsize,
     port: AtomicU16,
@@ -38,9 +40,10 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn new(number: usize, redis: String, ledger: Arc<Mutex<Ledger>>) -> Self {
+    pub async fn new(number: usize, redis: u16, ledger: Arc<Mutex<Ledger>>) -> Self {
+        let proxy = Proxy::start(redis).await;
         let (child, started, port) = (Mutex::new(None), AtomicUsize::new(0), AtomicU16::new(0));
-        let node = Self { number, redis, child, started, port, ledger };
+        let node = Self { number, proxy, child, started, port, ledger };
         node.start();
         node
     }
@@ -57,7 +60,7 @@ impl Node {
     pub fn start(&self) {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["node::node_process", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
-            .env("RUNS_NODE_REDIS", &self.redis)
+            .env("RUNS_NODE_REDIS", format!("redis://127.0.0.1:{}", self.proxy.port))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

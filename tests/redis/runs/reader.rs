@@ -23,7 +23,7 @@ pub struct Seen {
     pub outcome: Option<Told>,
     /// It left before it was told the outcome.
     pub has_left: bool,
-    /// It waited too long for the end.
+    /// It waited too long for the end, or was told that there is nothing more.
     pub is_stuck: bool,
     pub connections: usize,
 }
@@ -70,7 +70,9 @@ pub async fn read_some(cluster: Arc<Cluster>, mut random: Random) -> Vec<Seen> {
 pub async fn read_whole(cluster: &Cluster, random: &mut Random, id: &str) -> Seen {
     let mut reader = Reader::new(cluster, id);
     while reader.seen.outcome.is_none() && reader.got.elapsed() < STUCK {
-        if reader.connect(random, false).await == Some(404) && cluster.ledger().runs[id].started == 0 {
+        let status = reader.connect(random, false).await;
+        // It has ended without an outcome, or there never was one.
+        if status == Some(204) || status == Some(404) && cluster.ledger().runs[id].started == 0 {
             break;
         }
         sleep(Duration::from_millis(20)).await;
@@ -96,7 +98,11 @@ impl<'a> Reader<'a> {
                 self.seen.is_stuck = true;
                 break;
             }
-            self.connect(random, true).await;
+            // Nothing is left, and it was told no outcome.
+            if self.connect(random, true).await == Some(204) {
+                self.seen.is_stuck = true;
+                break;
+            }
             sleep(Duration::from_millis(random.below(50))).await;
         }
         self.seen
