@@ -7,6 +7,7 @@ use tokio::{sync::oneshot, time::sleep};
 use super::{
     active::Active,
     error::{Kind, RunError},
+    finish::finish,
     head::Head,
     local::Local,
     merge::Rule,
@@ -19,8 +20,12 @@ use super::{
 use crate::{
     error::PublishError,
     hub::{ChannelState, Sent},
+    publisher::Channel,
     random,
-    wire::name::{ChannelName, IdempotencyKey},
+    wire::{
+        event::Event,
+        name::{ChannelName, IdempotencyKey},
+    },
 };
 
 /// Begins a run. The caller owes it an outcome. Gives up while it waits for another run, if nobody waits for `begun` any more.
@@ -100,16 +105,30 @@ async fn append(local: &Local, active: &Active) -> Result<(), RunError> {
             sent => return checked(active, sent),
         }
     }
-    let sent = active.channel.send_if(None, event).await;
+    let sent = active.channel.send_if(None, event.clone()).await;
     if sent.as_ref().is_err_and(|error| error.is_unavailable()) {
-        // It may have happened: the run has no producer then.
-        let _ = active.channel.finish_detached(Outcome::Lost.to_event());
+        tokio::spawn(give_up(active.channel.clone(), event));
     }
     checked(active, sent)
 }
 
+/// Ends a run that has no producer, if it has begun all the same. If another start of its id was first, that one's producer has
+/// it.
+async fn give_up(channel: Channel, first: Event) {
+    let mut pause = PAUSE;
+    loop {
+        match channel.send_if(None, first.clone()).await {
+            Ok(_) => return finish(&channel, None, &Outcome::Lost).await,
+            Err(error) if error.is_unavailable() => sleep(pause).await,
+            Err(_) => return,
+        }
+        pause = (2 * pause).min(LONGEST_PAUSE);
+    }
+}
+
 const ATTEMPTS: usize = 3;
 const PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 fn checked(active: &Active, sent: Result<Sent, PublishError>) -> Result<(), RunError> {
     match sent {

@@ -16,6 +16,8 @@ macro_rules! all_runs {
             runs::an_outcome_is_written_once_the_store_is_back,
             runs::a_start_whose_acknowledgement_is_lost_is_one_run,
             runs::a_late_reader_on_any_node_gets_few_events_and_goes_on_after_any,
+            runs::a_start_that_fails_while_the_store_is_away_ends_nobody_elses_run,
+            runs::a_start_of_which_no_acknowledgement_arrives_leaves_no_run_without_a_producer,
             runs::a_token_that_was_held_and_could_not_be_sent_is_told,
         }
     };

@@ -1,6 +1,9 @@
 //! Runs on several nodes that share a store, when nodes are cut off from it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use tokio::{sync::mpsc, time::Instant};
@@ -224,12 +227,37 @@ pub async fn an_outcome_is_written_once_the_store_is_back(store: impl Shared) {
     until(async || one.active() == 0).await;
 }
 
+pub async fn a_start_that_fails_while_the_store_is_away_ends_nobody_elses_run(store: impl Shared) {
+    let [(one, _), (other, faults)] = [node(&store), node(&store)];
+    one.spawn(New::run().id("1"), obeys).await.unwrap();
+    // So that this node takes part.
+    other.spawn(New::run().id("2"), obeys).await.unwrap();
+    faults.go_away(true);
+    let error = other.spawn(New::run().id("1"), obeys).await.unwrap_err();
+    assert!(!error.is_conflict(), "it does not know of the other one");
+    faults.go_away(false);
+    until(async || other.stop("2").await.is_ok()).await;
+    assert_eq!(ended(&other, "2").await, Some(Outcome::Stopped));
+    tokio::time::sleep(3 * SECOND).await;
+    assert!(is_running(&one, "1").await);
+}
+
+pub async fn a_start_of_which_no_acknowledgement_arrives_leaves_no_run_without_a_producer(store: impl Shared) {
+    let [(one, faults), (other, _)] = [node(&store), node(&store)];
+    faults.lose_answers.store(usize::MAX, SeqCst);
+    let error = one.spawn(New::run().id("1"), obeys).await.unwrap_err();
+    assert!(!error.is_conflict());
+    faults.lose_answers.store(0, SeqCst);
+    assert_eq!(ended(&other, "1").await, Some(Outcome::Lost));
+    assert_eq!(one.active(), 0);
+}
+
 pub async fn a_start_whose_acknowledgement_is_lost_is_one_run(store: impl Shared) {
     let (runs, faults) = node(&store);
     // So that the next answer is that of the start.
     runs.spawn(New::run().id("0"), async |_| Ok(())).await.unwrap();
     assert_eq!(ended(&runs, "0").await, Some(Outcome::Done));
-    faults.lose_answers.store(1, std::sync::atomic::Ordering::SeqCst);
+    faults.lose_answers.store(1, SeqCst);
     runs.spawn(New::run().id("1"), async |run| says(run, &["a"]).await).await.unwrap();
     assert_eq!(ended(&runs, "1").await, Some(Outcome::Done));
 }
