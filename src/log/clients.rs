@@ -220,7 +220,7 @@ impl Clients {
     ///
     /// This looks at each lane, because the marks of the former log name the clients that the lanes belong to. There
     /// are at most [`Limits::lanes`](crate::Limits::lanes), and it happens only to a log that lives elsewhere, when that
-    /// log is lost: each of the lanes' readers is then told of a gap, which costs more.
+    /// log is lost.
     pub(super) fn restart(&mut self, marks: Marks) -> Vec<Lane> {
         let before = std::mem::replace(&mut self.marks, marks);
         let (mut held, mut void) = (Vec::new(), Vec::new());
