@@ -160,7 +160,8 @@ export function runIn<E extends EventMap>(
 
   // A server may let a request wait until another run has ended.
   const limits = { ...LIMITS, connectTimeout: 60_000, ...options };
-  const stream = new Stream<E>(env, options, limits, "", (cursor, sink) => {
+  const { json: isJson, schemas, lastEventId } = options;
+  const stream = new Stream<E>(env, { json: isJson, schemas, lastEventId }, limits, "", (cursor, sink) => {
     const connection: Connection = new Connection(
       {
         ...env,

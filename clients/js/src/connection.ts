@@ -49,10 +49,15 @@ export const DEAD = 2.5;
 const APART = 1000;
 
 /** What follows an attempt. */
-type Next =
-  | { close: CloseReason; error?: StreamError }
-  /** `ms`: what the server asked for. `now`: no failure, go on at once. */
-  | { error?: StreamError; ms?: number | undefined; now?: boolean };
+interface Next {
+  /** The stream is closed. */
+  close?: CloseReason;
+  error?: StreamError;
+  /** What the server asked for. */
+  ms?: number | undefined;
+  /** No failure: go on at once. */
+  now?: boolean;
+}
 
 export class Connection {
   /** The id to resume from. */
@@ -137,7 +142,7 @@ export class Connection {
         this.#silent = false;
       }
       if (this.#stopped) return;
-      if ("close" in next) {
+      if (next.close) {
         this.#stopped = true;
         return this.#wiring.state({ name: "closed", reason: next.close, error: next.error });
       }
@@ -151,9 +156,11 @@ export class Connection {
     if (cause instanceof StreamError) {
       return cause.code === "token" ? { error: cause } : { close: "error", error: cause };
     }
-    const silent = this.#cut === "silent";
-    const message = silent ? "nothing was heard, not even a keep-alive" : "there was no answer, or it broke off";
-    return { error: new StreamError(silent ? "silent" : "network", message, { cause }) };
+    return {
+      error: this.#cut
+        ? new StreamError("silent", "nothing was heard, not even a keep-alive", { cause })
+        : new StreamError("network", "there was no answer, or it broke off", { cause }),
+    };
   }
 
   async #wait(asked: number | undefined, error: StreamError | undefined): Promise<void> {
@@ -259,15 +266,14 @@ export class Connection {
   /** Reads the server's greeting, such as `1;keep-alive=15000;strict`. Another server, or a proxy, sends none. */
   #greet(greeting: string | null): boolean {
     if (greeting === null) return false;
-    const [version, ...parameters] = greeting.split(";").map((part) => part.trim());
+    const [version, ...parameters] = greeting.split(/ *; */);
     if (version !== String(VERSION)) {
       throw new StreamError(
         "version",
-        `the server speaks version ${version} of the protocol, and this package version ${VERSION}: update the older one`,
+        `the server speaks version ${version}, and this package version ${VERSION}: update the older one`,
       );
     }
-    const keepAlive = parameters.find((parameter) => parameter.startsWith("keep-alive="));
-    this.keepAlive = Number(keepAlive?.slice(11) ?? 0);
+    this.keepAlive = Number(/;keep-alive=(\d+)/.exec(greeting)?.[1] ?? 0);
     return parameters.includes("strict");
   }
 
@@ -300,29 +306,29 @@ export class Connection {
       return new StreamError(code, message, { status, problem, retryAfter: ms });
     };
     if (status === 401 || status === 403) {
-      if (this.#refused) return { close: "error", error: error("denied", "sign in, or return another `token`") };
+      if (this.#refused) throw error("denied", "sign in, or return another `token`");
       this.#refused = true;
       return { now: true };
     }
-    if (status === 410 && typeof problem?.last_event_id === "string") return this.#skipGap(problem);
-    if (status === 409 || status === 429 || status === 408 || status === 425 || status >= 500) {
+    if (status === 410 && typeof problem?.last_event_id === "string")
+      return this.#skipGap(problem, problem.last_event_id);
+    if (status >= 500 || [408, 409, 425, 429].includes(status)) {
       return { ms, error: error("unavailable", "the client tries again") };
     }
     if (status === 200) {
       const hint = `its type is ${type || "not stated"}, and not text/event-stream; is the URL that of a stream?`;
       const wrong = error("not-a-stream", hint);
       // Where there was a stream before, this may be a page for maintenance, or for signing in to a network.
-      return this.#known ? { error: wrong } : { close: "error", error: wrong };
+      if (this.#known) return { error: wrong };
+      throw wrong;
     }
-    return { close: "error", error: error("refused", "the request needs to be mended") };
+    throw error("refused", "the request needs to be mended");
   }
 
   /** A strict stream says in the status that events are missing. */
-  #skipGap(problem: Problem): Next {
-    const { reason, requested, first, last_event_id: id } = problem;
-    const frame = { type: "gap", data: JSON.stringify({ reason, requested, first }), id: id as string };
-    this.cursor = frame.id;
-    void this.#wiring.frame(frame);
+  #skipGap({ reason, requested, first }: Problem, id: string): Next {
+    this.cursor = id;
+    void this.#wiring.frame({ type: "gap", data: JSON.stringify({ reason, requested, first }), id });
     const again = this.#gone;
     this.#gone = true;
     return again ? {} : { now: true };

@@ -39,7 +39,7 @@ export async function request(
       token = await tokens({ refused });
     } catch (cause) {
       if (cause instanceof StreamError) throw cause;
-      throw new StreamError("token", "the option `token` failed, and is called again", { cause });
+      throw new StreamError("token", failed("token"), { cause });
     }
   }
   if (token !== undefined) {
@@ -55,12 +55,18 @@ export async function request(
   return { url: url.href, init: { ...init, headers } };
 }
 
+/** What to say of an option that is called again later. */
+export function failed(option: string): string {
+  return `the option \`${option}\` failed, and is called again`;
+}
+
 export function resolve(env: Environment, address: string | URL): URL {
   try {
     return new URL(address, env.base);
   } catch (cause) {
-    const hint = env.base ? "" : "; there is no page here, so it has to be absolute";
-    throw new StreamError("refused", `"${address}" is no URL${hint}`, { cause });
+    throw new StreamError("refused", `"${address}" is no URL, or it has to be absolute, as there is no page`, {
+      cause,
+    });
   }
 }
 

@@ -4,6 +4,7 @@ import { backoff, RETRY } from "./backoff.js";
 import { json, type Limits } from "./connection.js";
 import type { Environment, Signal } from "./environment.js";
 import { StreamError } from "./errors.js";
+import { failed } from "./request.js";
 import { type Reading, read } from "./schema.js";
 import type { Closed, EventMap, Frame, Gap, GapEvent, LoadEvent, NamedEvent, State, StreamEvent } from "./types.js";
 
@@ -283,7 +284,7 @@ export class Stream<E extends EventMap = Record<string, string>, S = never>
     try {
       this.#options.storage?.setItem(this.#key, id);
     } catch (error) {
-      this.#env.log("can't keep the position", error);
+      this.#env.log("storage", error);
     }
   }
 
@@ -291,7 +292,7 @@ export class Stream<E extends EventMap = Record<string, string>, S = never>
     try {
       return this.#options.storage?.getItem(this.#key);
     } catch (error) {
-      this.#env.log("can't read the position", error);
+      this.#env.log("storage", error);
       return undefined;
     }
   }
@@ -309,10 +310,7 @@ export class Stream<E extends EventMap = Record<string, string>, S = never>
         );
         return this.#connect();
       } catch (cause) {
-        const error =
-          cause instanceof StreamError
-            ? cause
-            : new StreamError("load", "the option `load` failed, and is called again", { cause });
+        const error = cause instanceof StreamError ? cause : new StreamError("load", failed("load"), { cause });
         if (signal.aborted) return;
         if (error !== cause) await this.#wait(backoff(failures, RETRY, this.#maxWait, this.#env.random()), error);
         else return this.#last({ name: "closed", reason: "error", error });
