@@ -23,6 +23,8 @@ export class FaultProxy {
   fault: (request: IncomingMessage, number: number) => Fault | undefined = () => undefined;
   /** The requests for streams so far, by method, path and last id. */
   readonly seen: { method: string; path: string; id: string | undefined; at: number }[] = [];
+  /** Pages that the proxy answers with itself. */
+  readonly pages = new Map<string, string>();
   readonly #server: Server;
   readonly #open = new Set<ServerResponse>();
 
@@ -62,6 +64,11 @@ export class FaultProxy {
 
   #serve(incoming: IncomingMessage, response: ServerResponse): void {
     const { headers, method = "GET", url = "/" } = incoming;
+    const page = this.pages.get(url.split("?")[0]!);
+    if (page) {
+      response.writeHead(200, { "content-type": "text/html", "cache-control": "no-cache" }).end(page);
+      return;
+    }
     const id = headers["last-event-id"] as string | undefined;
     this.seen.push({ method, path: url, id, at: performance.now() });
     const fault = this.fault(incoming, this.seen.length);

@@ -1,4 +1,4 @@
-// Random faults for a while, with a checker. `SECONDS` is how long (5), `SEED` which faults.
+// Random faults for a while, with a checker. `SECONDS_OF_FAULTS` is for how long (5), `SEED` which faults.
 
 import { expect, test } from "vitest";
 import { connect } from "../../dist/index.js";
@@ -7,7 +7,7 @@ import { type Fault, FaultProxy } from "./proxy.js";
 import { Server } from "./server.js";
 import { until } from "./until.js";
 
-const SECONDS = Number(process.env.SECONDS ?? 5);
+const SECONDS = Number(process.env.SECONDS_OF_FAULTS ?? 5);
 const SEED = Number(process.env.SEED ?? Date.now() % 1e6);
 const READERS = 8;
 
