@@ -171,6 +171,7 @@ mod wire;
 #[doc = include_str!("../README.md")]
 #[doc = include_str!("../docs/guide/axum.md")]
 #[doc = include_str!("../docs/guide/bodies.md")]
+#[doc = include_str!("../docs/guide/browser.md")]
 #[doc = include_str!("../docs/guide/deploy.md")]
 #[doc = include_str!("../docs/guide/read.md")]
 #[doc = include_str!("../docs/guide/shutdown.md")]

@@ -25,9 +25,9 @@ pub fn routes(publisher: Publisher) -> Router {
 #[derive(Deserialize)]
 struct Asking {
     id: Option<String>,
-    /// How many numbers, how many milliseconds apart, and whether the producer fails after them.
-    count: u32,
-    pause: u64,
+    /// How many numbers (4), how many milliseconds apart (5), and whether the producer fails after them.
+    count: Option<u32>,
+    pause: Option<u64>,
     #[serde(default)]
     fail: bool,
 }
@@ -38,8 +38,8 @@ async fn ask(State(runs): State<Runs>, Query(asking): Query<Asking>, prompt: Str
         new = new.id(id);
     }
     runs.start(new, async move |run| {
-        for number in 0..asking.count {
-            tokio::time::sleep(Duration::from_millis(asking.pause)).await;
+        for number in 0..asking.count.unwrap_or(4) {
+            tokio::time::sleep(Duration::from_millis(asking.pause.unwrap_or(5))).await;
             run.send(Event::text(format!("{prompt}{number} "))).await?;
         }
         if asking.fail { Err("no".into()) } else { Ok(()) }
