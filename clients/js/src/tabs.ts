@@ -66,7 +66,8 @@ export class Shared implements Source {
   constructor(env: Environment, tabs: Tabs, name: string, wiring: Wiring, limits: Limits, cursor: string) {
     this.#env = env;
     this.#tabs = tabs;
-    this.#name = `tower-sse:${name}`;
+    // Tabs with another version of these messages have a leader of their own.
+    this.#name = `tower-sse-1:${name}`;
     this.#wiring = wiring;
     this.#limits = limits;
     this.#cursor = cursor;
@@ -232,8 +233,11 @@ export class Shared implements Source {
   }
 
   #receive(message: Message): void {
-    if (message.kind === "hello") this.#tellState();
-    else if (message.kind === "signal") {
+    if (message.kind === "hello") {
+      this.#tellState();
+      // The timers of a leader in the background may be late. Whoever asks can't wait for them.
+      if (this.#mine) this.#connection?.signal("visible");
+    } else if (message.kind === "signal") {
       if (this.#mine) this.#connection?.signal(message.signal);
     } else if (!this.#mine && message.term >= this.#term) this.#hear(message);
   }
@@ -243,7 +247,8 @@ export class Shared implements Source {
     if (message.kind === "state") this.#learn(message);
     // A tab that has not heard where the leader is can't use what it tells.
     if (message.term !== this.#term) return;
-    this.#expect(this.#keepAlive > 0 ? this.#keepAlive * DEAD : QUIET);
+    if (this.#leader.name === "waiting") this.#expect(this.#leader.ms + ANSWER);
+    else this.#expect(this.#keepAlive > 0 ? this.#keepAlive * DEAD : QUIET);
     if (message.kind === "beat") this.#beaten = true;
     if (message.kind !== "frame") return;
     this.#seq += 1;

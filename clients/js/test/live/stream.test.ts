@@ -150,7 +150,7 @@ test("a token that expires is renewed, and nothing is lost", async () => {
   }
   await until(() => got.data.length === 40);
   expect([got.data, got.gaps, got.error]).toEqual([numbers(40), [], undefined]);
-  expect(tokens).toBeGreaterThan(5);
+  expect(tokens).toBeGreaterThan(2);
   got.stream.close();
 });
 
@@ -252,7 +252,7 @@ test("a page that is loaded again goes on where it was", async () => {
     for await (const event of stream) {
       seen.push(event.data as string);
       left -= 1;
-      if (left === 0) break;
+      if (left === 0 || seen.length === 100) break;
     }
   }
   expect(seen).toEqual(numbers(100));

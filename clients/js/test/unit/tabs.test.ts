@@ -114,6 +114,8 @@ class Tab implements Environment {
   readonly bodies = new Set<AbortController>();
   now = (): number => Date.now();
   frozen = false;
+  /** The least time that a timer takes, as in the background. */
+  throttled = 0;
   dead = false;
   #held: (() => void)[] = [];
 
@@ -161,7 +163,7 @@ class Tab implements Environment {
 
   after = (ms: number, run: () => void): (() => void) => {
     let live = true;
-    const timer = setTimeout(() => this.#run(() => live && run()), ms);
+    const timer = setTimeout(() => this.#run(() => live && run()), Math.max(ms, this.throttled));
     return () => {
       live = false;
       clearTimeout(timer);
@@ -443,6 +445,20 @@ test("a tab that becomes visible hurries the leader", async () => {
   other.tab.signal("visible");
   await pass(50);
   expect(server.requests).toBe(requests + 1);
+});
+
+test("a leader in the background, whose timers are late, does not keep the others waiting", async () => {
+  const [leader, other] = [open(), open()];
+  await pass(100);
+  server.publish("0");
+  await pass(100);
+  leader.tab.throttled = 60_000;
+  leader.tab.cut();
+  await pass(100);
+  server.publish("1");
+  expect(other.stream.state).toMatchObject({ name: "waiting" });
+  await pass(5000);
+  expect([other.got, other.stream.state.name, server.open]).toEqual([["0", "1"], "open", 1]);
 });
 
 test("a tab whose position the server does not replay from is told of the gap by itself", async () => {
