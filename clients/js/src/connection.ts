@@ -22,8 +22,8 @@ export interface Wiring {
   /** Takes an event. No more is read until the returned promise is resolved. */
   frame(frame: Frame): void | Promise<void>;
   state(state: State): void;
-  /** A comment came; this is the how-manieth of this answer. */
-  beat?(count: number): void;
+  /** A keep-alive came: the server has sent everything. */
+  beat?(): void;
   /** An answer is a stream. */
   answered?(response: Response): void;
   /** Whether a clean end of this answer is the end of the stream. By default, the server says so. */
@@ -215,6 +215,7 @@ export class Connection {
     const frames: Frame[] = [];
     let told = false;
     let comments = 0;
+    let quiet = 0;
     const feed = parser({
       frame: (frame) => frames.push(frame),
       id: (id) => frames.push({ type: "cursor", data: "", id }),
@@ -224,9 +225,10 @@ export class Connection {
       },
       comment: () => {
         comments += 1;
-        // The first one is part of the preamble. Others come after an interval each.
-        if (comments > 1) this.#failures = 0;
-        this.#wiring.beat?.(comments);
+        // The preamble has one or two. A keep-alive comes after an interval in which nothing came.
+        if (comments < 2 || quiet < this.keepAlive / 2) return;
+        this.#failures = 0;
+        this.#wiring.beat?.();
       },
     });
     this.#hear();
@@ -236,6 +238,7 @@ export class Connection {
       for (;;) {
         const { done, value } = await reader.read();
         if (done) break;
+        quiet = this.#env.now() - this.#heard;
         this.#hear();
         feed(value);
         for (const frame of frames.splice(0)) {

@@ -62,8 +62,9 @@ export function environment(given: typeof globalThis.fetch | undefined): Environ
     watch: document ? watchPage : () => () => {},
     base: document?.baseURI ?? location?.href,
     origin: location?.origin,
-    // Without it, a browser may write the stream into its cache. Some runtimes know no caches, and refuse the word.
-    init: document ? { cache: "no-cache" } : {},
+    // Without it, Firefox lets a request wait until the answer to another one for the same URL is in its cache: until that stream
+    // ends. Some runtimes know no caches, and refuse the word.
+    init: document ? { cache: "no-store" } : {},
     tabs: navigator?.locks && globalThis.BroadcastChannel && location ? tabs(navigator.locks) : undefined,
     log: logger(),
   };

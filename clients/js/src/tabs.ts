@@ -160,9 +160,8 @@ export class Shared implements Source {
         this.#tellState();
         this.#show(state);
       },
-      beat: (count) => {
-        // The first comment is part of the preamble, and says nothing.
-        if (connection !== this.#connection || count < 2) return;
+      beat: () => {
+        if (connection !== this.#connection) return;
         if (this.#mine) this.#tell({ kind: "beat" });
         else this.#level();
       },

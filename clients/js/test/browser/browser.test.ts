@@ -198,6 +198,32 @@ describe.each(engines.filter(installed))("%s", (engine) => {
     },
   );
 
+  test("a leader that is loaded again, and a follower too, go on where they were", async () => {
+    const name = channel();
+    const tabs: string[] = [];
+    for (let n = 0; n < 3; n += 1) {
+      tabs.push(await browser.tab());
+      await browser.open("about:blank");
+      await visit({ path: `/all/${name}`, share: "1", storage: "1" });
+    }
+    await server.publish(name, "#", { count: 10 });
+    for (const [n, tab] of tabs.entries()) {
+      await browser.go(tab);
+      await has(10 + n * 50);
+      const publishing = server.publish(name, "#", { count: 50, first: 10 + n * 50 });
+      await browser.reload();
+      await publishing;
+      await until(() => browser.run("return window.ready === true"));
+    }
+    for (const tab of tabs) {
+      await browser.go(tab);
+      await has(160);
+      expect([await got(), await gaps()]).toEqual([numbers(160), []]);
+    }
+    await connections(1);
+    await leave(tabs);
+  });
+
   test.runIf(engine === "chromium")("a leader that crashes or is frozen is replaced", async () => {
     for (const fault of ["crash", "freeze"]) {
       const name = channel();
@@ -244,7 +270,7 @@ describe.each(engines.filter(installed))("%s", (engine) => {
       let calm = false;
       proxy.fault = ({ url = "" }) => {
         if (calm || !url.startsWith("/all/")) return undefined;
-        const after = Math.floor(random() ** 3 * 4000);
+        const after = Math.floor(random() ** 3 * 100_000);
         const kinds: Fault[] = [
           { kind: "cut", after },
           { kind: "end", after },

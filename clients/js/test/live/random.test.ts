@@ -21,7 +21,7 @@ test(
     let calm = false;
     proxy.fault = () => {
       if (calm) return undefined;
-      const after = Math.floor(random() ** 3 * 4000);
+      const after = Math.floor(random() ** 3 * 100_000);
       const kinds: Fault[] = [
         { kind: "cut", after },
         { kind: "cut", after },
