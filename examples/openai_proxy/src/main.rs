@@ -79,14 +79,14 @@ async fn relay(answer: Body, run: Writer) -> Result<(), ProducerError> {
         };
         let event = match event {
             Ok(Some(Ok(event))) => event,
-            Ok(Some(Err(_)) | None) => return Err(Failed::new("the upstream broke off")),
-            Err(_) => return Err(Failed::new("the upstream does not go on")),
+            Ok(Some(Err(_)) | None) => return Err(failed("the upstream broke off")),
+            Err(_) => return Err(failed("the upstream does not go on")),
         };
         if event.data == "[DONE]" {
             return Ok(());
         }
         if let Some(message) = error_in(&event.data) {
-            return Err(Failed::new(message));
+            return Err(failed(message));
         }
         run.send(Event::text(&*event.data)).await?;
     }
@@ -102,10 +102,8 @@ fn error_in(data: &str) -> Option<String> {
 #[derive(Debug)]
 struct Failed(String);
 
-impl Failed {
-    fn new(message: impl Into<String>) -> ProducerError {
-        Box::new(Self(message.into()))
-    }
+fn failed(message: impl Into<String>) -> ProducerError {
+    Box::new(Failed(message.into()))
 }
 
 impl fmt::Display for Failed {
