@@ -2,7 +2,7 @@
 
 use std::{pin::pin, time::Duration};
 
-use futures_util::future::{join_all, select};
+use futures_util::future::{Either, join_all, select};
 
 use crate::{
     cells::Cell,
@@ -212,6 +212,20 @@ async fn cut_at(world: &World, row: Row, fault: Fault, same_page: bool) -> Cell 
         network.spent().await;
         here.open(&script.run).await;
         return Cell::new([asked.report().await]).complete();
+    }
+    if row.resumes {
+        // Unless the client gives up before.
+        let first = match select(pin!(network.spent()), pin!(asked.report())).await {
+            Either::Left(((), report)) => {
+                here.open(&script.run).await;
+                report.await
+            }
+            Either::Right((report, _)) => report,
+        };
+        if first.outcome == Outcome::Complete {
+            return Cell::new([first]);
+        }
+        return Cell::new(again(world, row, (here, there), &script, first, same_page).await).complete();
     }
     let first = asked.report().await;
     here.until_read_by(&script.run, 0).await;

@@ -1,5 +1,7 @@
 //! The protocols that a node serves: what their clients send, what the model's answer is in their words, and where they ask.
 
+pub mod mcp;
+
 use axum::{
     Json, Router,
     extract::{Path, State},
@@ -12,8 +14,8 @@ use serde_json::Value;
 use tower_sse::{
     Event, SseBody,
     runs::{
-        AiSdk, Anthropic, ChatCompletions, Completion, Dialect, ModelResponse, New, Plain, ProducerError, Responses,
-        RunError, Runs, Writer,
+        AgUi, AiSdk, Anthropic, ChatCompletions, Completion, Dialect, ModelResponse, New, Plain, ProducerError,
+        Responses, RunError, Runs, Writer,
     },
 };
 
@@ -236,6 +238,38 @@ impl Answer for Message {
     }
 }
 
+impl Protocol for AgUi {
+    const NAME: &'static str = "ag-ui";
+    const ASK: &'static str = "/agent";
+    const AGAIN: &'static str = "/runs/{run}";
+
+    type Answer = UiText;
+
+    fn prompt(request: &Value) -> &str {
+        request["messages"][0]["content"].as_str().unwrap()
+    }
+}
+
+pub struct UiText(String);
+
+impl Answer for UiText {
+    fn new(run: &str) -> Self {
+        Self(run.to_owned())
+    }
+
+    fn begin(&mut self) -> Vec<Event> {
+        vec![AgUi::run_started("any", &self.0), AgUi::text_start("1")]
+    }
+
+    fn token(&mut self, text: &str) -> Event {
+        AgUi::text_content("1", text)
+    }
+
+    fn end(&mut self) -> Vec<Event> {
+        vec![AgUi::text_end("1")]
+    }
+}
+
 impl Protocol for Plain {
     const NAME: &'static str = "plain";
     const ASK: &'static str = "/runs/{run}";
@@ -262,11 +296,13 @@ impl Answer for Texts {
 }
 
 /// All of them.
-pub const PROTOCOLS: [Served; 5] = [
+pub const PROTOCOLS: [Served; 7] = [
     Served::new::<AiSdk>(),
     Served::new::<ChatCompletions>(),
     Served::new::<Responses>(),
     Served::new::<Anthropic>(),
+    Served::new::<AgUi>(),
+    mcp::SERVED,
     Served::new::<Plain>(),
 ];
 
@@ -325,26 +361,31 @@ impl Script {
     }
 }
 
-/// Does what the script says.
+/// Makes an answer of what the script says.
 async fn answer<P: Protocol>(app: App, script: Script, run: Writer) -> Result<(), ProducerError> {
-    let id = run.id().to_owned();
-    act::<P>(app, script, run).await.inspect_err(|error| eprintln!("{id}: {error:?}"))
-}
-
-async fn act<P: Protocol>(app: App, script: Script, run: Writer) -> Result<(), ProducerError> {
     let mut answer = P::Answer::new(run.id());
     run.send_all(answer.begin()).await?;
-    for step in script.steps {
+    act(&app, script.steps, &mut answer, &run).await?;
+    run.send_all(answer.end()).await?;
+    Ok(())
+}
+
+/// Does what the script says.
+async fn act(app: &App, steps: Vec<Step>, answer: &mut impl Answer, run: &Writer) -> Result<(), ProducerError> {
+    take(app, steps, answer, run).await.inspect_err(|error| eprintln!("{}: {error:?}", run.id()))
+}
+
+async fn take(app: &App, steps: Vec<Step>, answer: &mut impl Answer, run: &Writer) -> Result<(), ProducerError> {
+    for step in steps {
         match step {
-            Step::Half => say(&mut answer, &run, &TOKENS[..TOKENS.len() / 2]).await?,
-            Step::Rest => say(&mut answer, &run, &TOKENS[TOKENS.len() / 2..]).await?,
-            Step::Much => say(&mut answer, &run, &[&*"much".repeat(256); 40]).await?,
-            Step::Wait => wait(&app, &run).await,
+            Step::Half => say(answer, run, &TOKENS[..TOKENS.len() / 2]).await?,
+            Step::Rest => say(answer, run, &TOKENS[TOKENS.len() / 2..]).await?,
+            Step::Much => say(answer, run, &[&*"much".repeat(256); 40]).await?,
+            Step::Wait => wait(app, run).await,
             Step::Fail => return Err(SECRET.into()),
             Step::Panic => panic!("{SECRET}"),
         }
     }
-    run.send_all(answer.end()).await?;
     Ok(())
 }
 

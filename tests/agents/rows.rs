@@ -1,7 +1,10 @@
 //! The rows of the matrix: the clients, each in the version that is pinned.
 
-use crate::{client::Registry, protocols::Protocol};
-use tower_sse::runs::{AiSdk, Anthropic, ChatCompletions, Plain, Responses};
+use crate::{
+    client::Registry,
+    protocols::{Protocol, mcp},
+};
+use tower_sse::runs::{AgUi, AiSdk, Anthropic, ChatCompletions, Plain, Responses};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
@@ -13,11 +16,13 @@ pub struct Row {
     pub protocol: &'static str,
     /// Goes on after a connection that was cut, and says nothing of it.
     pub reconnects: bool,
+    /// Goes on after a connection that was cut, if it has got an id before that.
+    pub resumes: bool,
     /// Can stop a run by itself.
     pub stops: bool,
 }
 
-pub const ROWS: [Row; 10] = [
+pub const ROWS: [Row; 12] = [
     Row::npm("ai5", "ai", AiSdk::NAME),
     Row::npm("ai6", "ai", AiSdk::NAME),
     Row::npm("ai", "ai", AiSdk::NAME),
@@ -27,6 +32,8 @@ pub const ROWS: [Row; 10] = [
     Row { stops: true, ..Row::pypi("openai", "responses_client", Responses::NAME) },
     Row::npm("@anthropic-ai/sdk", "anthropic", Anthropic::NAME),
     Row::pypi("anthropic", "anthropic_client", Anthropic::NAME),
+    Row::npm("@ag-ui/client", "ag_ui", AgUi::NAME),
+    Row { resumes: true, ..Row::npm("@modelcontextprotocol/sdk", "mcp", mcp::NAME) },
     Row { reconnects: true, ..Row::npm("eventsource", "eventsource", Plain::NAME) },
 ];
 
@@ -35,11 +42,11 @@ const PYPI: &str = include_str!("../clients/python/requirements.txt");
 
 impl Row {
     const fn npm(package: &'static str, file: &'static str, protocol: &'static str) -> Self {
-        Self { registry: Registry::Npm, package, file, protocol, reconnects: false, stops: false }
+        Self { registry: Registry::Npm, package, file, protocol, reconnects: false, resumes: false, stops: false }
     }
 
     const fn pypi(package: &'static str, file: &'static str, protocol: &'static str) -> Self {
-        Self { registry: Registry::PyPi, package, file, protocol, reconnects: false, stops: false }
+        Self { registry: Registry::PyPi, package, file, protocol, reconnects: false, resumes: false, stops: false }
     }
 
     pub fn is_installed(self) -> bool {
