@@ -58,6 +58,9 @@
 //! its runs as lost, under a higher fence: if the old producer wakes up, nothing that it sends gets in. While the store does
 //! not answer, nobody is lost. A run that nobody reads or asks for stays as it is until somebody does.
 //!
+//! A run has one writer at a time. If its node is drained, the run can be [handed over](Runs::on_drain) to another node, which
+//! writes under a higher fence.
+//!
 //! # Dialects
 //!
 //! | dialect | clients | done | stopped | failed, lost, drained | goes on after | no such run |
@@ -92,10 +95,13 @@
 mod active;
 mod answer;
 mod control;
+mod deploy;
 mod dialect;
 mod error;
 mod finish;
+mod follow;
 mod handle;
+mod handover;
 mod head;
 mod late;
 mod lease;
@@ -122,7 +128,7 @@ pub use self::{
     handle::Runs,
     new::New,
     outcome::Outcome,
-    settings::{Conflict, ProducerError},
+    settings::{Conflict, OnDrain, ProducerError},
     status::Status,
     writer::Writer,
 };

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::{
     error::{Kind, RunError},
-    head::FIRST,
+    head::Attempt,
     merge::Rule,
     outcome::Outcome,
     roll_up::RollUp,
@@ -23,6 +23,8 @@ use crate::{
 pub(super) enum Why {
     Stop,
     Drain,
+    /// Another node is to go on with it.
+    HandOver,
     /// Another node has ended it.
     Gone,
 }
@@ -31,7 +33,8 @@ impl Why {
     pub(super) fn outcome(self) -> Outcome {
         match self {
             Self::Stop => Outcome::Stopped,
-            Self::Drain => Outcome::Drained,
+            // If it can't be handed over.
+            Self::Drain | Self::HandOver => Outcome::Drained,
             Self::Gone => Outcome::Lost,
         }
     }
@@ -40,6 +43,7 @@ impl Why {
 /// What the producer, its writers and the node share of a run.
 pub(super) struct Active {
     pub(super) name: ChannelName,
+    pub(super) attempt: Attempt,
     /// With the run's fence.
     pub(super) channel: Channel,
     /// The position of the run's first event.
@@ -52,11 +56,18 @@ pub(super) struct Active {
 }
 
 impl Active {
-    pub(super) fn new(publisher: &Publisher, name: ChannelName, settings: &Settings, rule: Rule) -> Self {
-        let channel = publisher.channel(name.clone()).fence(FIRST);
+    pub(super) fn new(
+        publisher: &Publisher,
+        name: ChannelName,
+        attempt: Attempt,
+        settings: &Settings,
+        rule: Rule,
+    ) -> Self {
+        let channel = publisher.channel(name.clone()).fence(attempt.fence);
         let roll_up = settings.roll_up.map(|window| RollUp::new(publisher, channel.clone(), rule, window));
         Self {
             name,
+            attempt,
             channel,
             first: OnceLock::new(),
             roll_up,
@@ -95,7 +106,7 @@ impl Active {
         match self.asked.load(Ordering::Acquire).then(|| self.why()).flatten() {
             None => Ok(()),
             Some(Why::Gone) => Err(Kind::Ended.into()),
-            Some(Why::Stop | Why::Drain) => Err(Kind::Stopped.into()),
+            Some(Why::Stop | Why::Drain | Why::HandOver) => Err(Kind::Stopped.into()),
         }
     }
 }

@@ -160,7 +160,9 @@ pub(super) fn absent<D: Dialect>(dialect: &D) -> Response<SseBody> {
 pub(super) fn refused(local: &Local, error: &RunError) -> Response<SseBody> {
     let status = match &error.0 {
         Kind::Invalid(_) => StatusCode::BAD_REQUEST,
-        Kind::Started | Kind::Busy(_) => return response::problem(StatusCode::CONFLICT, Some(&error.to_string())),
+        Kind::Started | Kind::NotHandedOver | Kind::Busy(_) => {
+            return response::problem(StatusCode::CONFLICT, Some(&error.to_string()));
+        }
         _ => {
             return response::try_again(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -186,6 +188,15 @@ struct Spoken<D> {
 }
 
 impl<D: Dialect> Spoken<D> {
+    fn speak_reserved(&mut self, event: &EncodedEvent, out: &mut Output) {
+        if let Some(outcome) = Outcome::of(event) {
+            self.told = true;
+            self.dialect.outcome(&outcome, event, out);
+        } else if let Some(head) = Head::of_next(event) {
+            self.dialect.attempt(head.attempt, event, out);
+        }
+    }
+
     /// Sends some of what a late reader has missed, if it is one.
     fn catch_up(&mut self, is_level: bool, out: &mut Output) {
         while out.is_empty()
@@ -204,12 +215,7 @@ impl<D: Dialect> Spoken<D> {
     fn speak(&mut self, events: &[EncodedEvent], out: &mut Output) {
         for part in events.chunk_by(|a, b| !is_reserved(a) && !is_reserved(b)) {
             match part {
-                [event] if is_reserved(event) => {
-                    if let Some(outcome) = Outcome::of(event) {
-                        self.told = true;
-                        self.dialect.outcome(&outcome, event, out);
-                    }
-                }
+                [event] if is_reserved(event) => self.speak_reserved(event, out),
                 part => self.dialect.events(part, out),
             }
         }

@@ -21,6 +21,8 @@ pub(super) struct Control {
     pub(super) changed: Arc<Notify>,
     /// The runs that are watched for a while although nobody here depends on them.
     pub(super) asked_about: Mutex<HashSet<ChannelName>>,
+    /// The runs that have moved to another node since they are watched, with the fence of their producer there.
+    pub(super) follows: Mutex<HashSet<(ChannelName, u64)>>,
     lease_millis: AtomicU64,
     /// The tasks that listen and say that this node is alive. Locked while they are started.
     pub(super) tasks: tokio::sync::Mutex<Vec<AbortHandle>>,
@@ -33,6 +35,7 @@ impl Default for Control {
             peers: Mutex::default(),
             changed: Arc::default(),
             asked_about: Mutex::default(),
+            follows: Mutex::default(),
             lease_millis,
             tasks: tokio::sync::Mutex::default(),
         }

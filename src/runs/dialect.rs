@@ -68,6 +68,13 @@ pub trait Dialect: Clone + Send + Sync + 'static {
         events.iter().for_each(|event| out.pass(event));
     }
 
+    /// Tells the client that another node [goes on](super::Runs::take_over) with the run: `attempt` counts its producers, and is 2
+    /// for the second one. By default it is not told, and the events of the producers follow each other. `source` is the event
+    /// with which the producer begins.
+    fn attempt(&mut self, attempt: u64, source: &EncodedEvent, out: &mut Output) {
+        let _ = (attempt, source, out);
+    }
+
     /// The rule by which events become one: returns the part of a text that an event adds. Events that follow each other, have
     /// the same name, and add to the same text are merged: for readers that come late, and before they are sent, if
     /// [`Runs::roll_up`](super::Runs::roll_up) is on. All others stay as they are. By default no event is merged.

@@ -14,6 +14,8 @@ pub(super) enum Kind {
     Invalid(InvalidText),
     /// The run was started before.
     Started,
+    /// The run does not wait for a producer.
+    NotHandedOver,
     /// Another run of the thread is active: this one.
     Busy(String),
     Draining,
@@ -30,9 +32,10 @@ pub(super) enum Kind {
 }
 
 impl RunError {
-    /// Returns `true` if the run was started before, or another run of its thread is active. Over HTTP, it is a 409.
+    /// Returns `true` if the run was started before, another run of its thread is active, or the run does not wait for another
+    /// node to [take it over](super::Runs::take_over). Over HTTP, it is a 409.
     pub fn is_conflict(&self) -> bool {
-        matches!(self.0, Kind::Started | Kind::Busy(_))
+        matches!(self.0, Kind::Started | Kind::NotHandedOver | Kind::Busy(_))
     }
 
     /// Returns the id of the run that is active in the thread, if that is the [conflict](Self::is_conflict).
@@ -106,6 +109,7 @@ impl fmt::Display for RunError {
         f.write_str(match &self.0 {
             Kind::Invalid(_) => "the id of the run or of its thread is not valid",
             Kind::Started => "the run was started before",
+            Kind::NotHandedOver => "the run does not wait for another producer",
             Kind::Busy(_) => "another run of the thread is active",
             Kind::Draining => "the server starts no more runs",
             Kind::TooManyRuns => "the server has reached its limit of runs",

@@ -12,8 +12,9 @@ pub(super) fn ending(rest: Option<&Event>, outcome: &Outcome) -> Batch {
     rest.cloned().into_iter().chain([outcome.to_event()]).collect::<Batch>().finish()
 }
 
-/// Ends a run, as soon as its store answers. It is no failure if somebody else was first.
-pub(super) async fn finish(channel: &Channel, mut rest: Option<&Event>, outcome: &Outcome) {
+/// Ends a run, as soon as its store answers. It is no failure if somebody else was first. Returns whether the run is somebody
+/// else's, who has a higher fence.
+pub(super) async fn finish(channel: &Channel, mut rest: Option<&Event>, outcome: &Outcome) -> bool {
     let (mut pause, failed) = (FIRST_PAUSE, Outcome::Failed(None));
     let mut outcome = outcome;
     while let Err(error) = channel.send_all(ending(rest, outcome)).await {
@@ -25,10 +26,11 @@ pub(super) async fn finish(channel: &Channel, mut rest: Option<&Event>, outcome:
             outcome = if outcome.is_done() { &failed } else { outcome };
         } else {
             debug!("the outcome of a run was not written", outcome = outcome, error = error);
-            return;
+            return error.is_fenced();
         }
     }
+    false
 }
 
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(2);

@@ -9,13 +9,14 @@ use super::{
     answer,
     dialect::{Dialect, Plain},
     error::RunError,
+    handover,
     local::Local,
     merge::Rule,
     names,
     new::New,
     outcome::Outcome,
     settings::{Conflict, ProducerError, Settings},
-    starting::begin,
+    starting::{Beginning, begin},
     status::{self, Ended, Status},
     thread,
     writer::Writer,
@@ -28,8 +29,8 @@ use crate::{publisher::Publisher, serve::SseBody, wire::name::ChannelName};
 /// See the [module's documentation](super) for an example.
 #[derive(Clone)]
 pub struct Runs<D = Plain> {
-    local: Arc<Local>,
-    settings: Arc<Settings>,
+    pub(super) local: Arc<Local>,
+    pub(super) settings: Arc<Settings>,
     dialect: D,
 }
 
@@ -145,7 +146,7 @@ impl<D: Dialect> Runs<D> {
         F: FnOnce(Writer) -> P + Send + 'static,
         P: Future<Output = Result<(), ProducerError>> + Send,
     {
-        match self.begin(new, producer).await {
+        match self.begin_first(new, producer).await {
             Ok(run) => answer::run(&self.local, self.dialect.clone(), &run, None).await,
             Err(error) => answer::refused(&self.local, &error),
         }
@@ -166,23 +167,36 @@ impl<D: Dialect> Runs<D> {
         F: FnOnce(Writer) -> P + Send + 'static,
         P: Future<Output = Result<(), ProducerError>> + Send,
     {
-        let run = self.begin(new, producer).await?;
+        let run = self.begin_first(new, producer).await?;
         Ok(names::run_in(&run).to_owned())
     }
 
-    async fn begin<F, P>(&self, new: New, producer: F) -> Result<ChannelName, RunError>
+    async fn begin_first<F, P>(&self, new: New, producer: F) -> Result<ChannelName, RunError>
     where
         F: FnOnce(Writer) -> P + Send + 'static,
         P: Future<Output = Result<(), ProducerError>> + Send,
     {
         let run = names::of_run(&new.id)?;
         let thread = new.thread.as_deref().map(names::of_thread).transpose()?;
+        self.begin(run, Beginning::First(thread), producer).await
+    }
+
+    pub(super) async fn begin<F, P>(
+        &self,
+        run: ChannelName,
+        beginning: Beginning,
+        producer: F,
+    ) -> Result<ChannelName, RunError>
+    where
+        F: FnOnce(Writer) -> P + Send + 'static,
+        P: Future<Output = Result<(), ProducerError>> + Send,
+    {
         let (local, settings, name) = (self.local.clone(), self.settings.clone(), run.clone());
         let (begun, told) = oneshot::channel();
         // A task, so that a client that goes away does not leave a run without a producer.
         tokio::spawn(async move {
             let mut begun = begun;
-            match begin(&local, &settings, Rule::of::<D>(), &name, thread.as_ref(), &mut begun).await {
+            match begin(&local, &settings, Rule::of::<D>(), &name, beginning, &mut begun).await {
                 Err(error) => drop(begun.send(Err(error))),
                 Ok(duty) => {
                     let writer = Writer::new(duty.run.clone());
@@ -258,7 +272,7 @@ impl<D: Dialect> Runs<D> {
     /// Returns an error if a remote backend fails. In process, it never fails.
     pub async fn stop(&self, run: &str) -> Result<(), RunError> {
         match names::of_run(run) {
-            Ok(run) => self.local.stop(&run).await,
+            Ok(run) => handover::stop(&self.local, &run).await,
             Err(_) => Ok(()),
         }
     }
@@ -271,7 +285,7 @@ impl<D: Dialect> Runs<D> {
     pub async fn stop_thread(&self, thread: &str) -> Result<(), RunError> {
         let Ok(thread) = names::of_thread(thread) else { return Ok(()) };
         match thread::active(&self.local, &thread).await? {
-            Some(active) => self.local.stop(&active.run).await,
+            Some(active) => handover::stop(&self.local, &active.run).await,
             None => Ok(()),
         }
     }
@@ -301,15 +315,6 @@ impl<D: Dialect> Runs<D> {
             Ended::Yes(outcome) => Ok(Some(outcome)),
             Ended::Absent => Ok(None),
         }
-    }
-
-    /// Gets this node ready to go: starts no more runs, gives those that are active the time to end, and then ends the others
-    /// as [drained](Outcome::Drained). Returns how many those were.
-    ///
-    /// Call it before [`Publisher::shutdown`], so that readers are told in their protocol. It takes as long as `grace`, and a
-    /// few seconds more if a remote backend does not answer.
-    pub async fn drain(&self, grace: Duration) -> usize {
-        self.local.drain(grace).await
     }
 
     /// Returns how many runs are active in this process.

@@ -17,34 +17,63 @@ pub(super) struct Head {
     pub(super) node: u64,
     /// The producer's.
     pub(super) fence: u64,
+    /// Which producer it is, counted from 1.
+    pub(super) attempt: u64,
     /// When it began, by that node's clock.
     pub(super) since: SystemTime,
+}
+
+/// Which of a run's producers one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Attempt {
+    /// Counted from 1.
+    pub(super) number: u64,
+    pub(super) fence: u64,
+}
+
+impl Attempt {
+    pub(super) const FIRST: Self = Self { number: 1, fence: FIRST };
 }
 
 /// The fence of a run's first producer.
 pub(super) const FIRST: u64 = 1;
 
 const NAME: EventName = EventName::from_static("run.started");
+/// The name for any but the first producer.
+const NEXT: EventName = EventName::from_static("run.attempt");
 
 impl Head {
-    pub(super) fn new(node: u64) -> Self {
-        Self { node, fence: FIRST, since: SystemTime::now() }
+    pub(super) fn new(node: u64, attempt: Attempt) -> Self {
+        Self { node, fence: attempt.fence, attempt: attempt.number, since: SystemTime::now() }
     }
 
     pub(super) fn to_event(&self) -> Event {
         let since = self.since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let since = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        let data = json!({ "node": self.node, "fence": self.fence, "since": since });
-        Event::text(data.to_string()).name(NAME)
+        let data = json!({ "node": self.node, "fence": self.fence, "attempt": self.attempt, "since": since });
+        Event::text(data.to_string()).name(if self.attempt == 1 { NAME } else { NEXT })
     }
 
+    /// Reads the first event of a run.
     pub(super) fn of(event: &EncodedEvent) -> Option<Self> {
-        if event.name()? != NAME.as_str() {
-            return None;
-        }
+        (event.name()? == NAME.as_str()).then(|| Self::read(event))?
+    }
+
+    /// Reads the event with which another producer goes on with a run.
+    pub(super) fn of_next(event: &EncodedEvent) -> Option<Self> {
+        (event.name()? == NEXT.as_str()).then(|| Self::read(event))?
+    }
+
+    /// Reads the event with which any producer begins.
+    pub(super) fn of_any(event: &EncodedEvent) -> Option<Self> {
+        Self::of(event).or_else(|| Self::of_next(event))
+    }
+
+    fn read(event: &EncodedEvent) -> Option<Self> {
         let data: Value = serde_json::from_str(&event.data()).ok()?;
         let since = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(data["since"].as_u64()?))?;
-        Some(Self { node: data["node"].as_u64()?, fence: data["fence"].as_u64()?, since })
+        let (node, fence) = (data["node"].as_u64()?, data["fence"].as_u64()?);
+        Some(Self { node, fence, attempt: data["attempt"].as_u64()?, since })
     }
 }
 

@@ -101,7 +101,7 @@ impl Local {
     }
 
     /// Refuses new runs, waits for the others to end, and then ends them. Returns how many those were.
-    pub(super) async fn drain(&self, grace: Duration) -> usize {
+    pub(super) async fn drain(&self, grace: Duration, why: Why) -> usize {
         {
             let _runs = lock(&self.runs);
             self.draining.store(true, Ordering::Release);
@@ -111,7 +111,7 @@ impl Local {
             return 0;
         }
         let left: Vec<_> = lock(&self.runs).values().cloned().collect();
-        left.iter().for_each(|run| run.ask(Why::Drain));
+        left.iter().for_each(|run| run.ask(why));
         // Their outcomes are written as soon as the store answers, but not for ever.
         let _ = timeout(WRITING, count.wait_for(|count| *count == 0)).await;
         left.len()

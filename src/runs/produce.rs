@@ -10,18 +10,24 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{
     active::{Active, Why},
-    finish::{ending, finish},
+    finish::{FIRST_PAUSE, LONGEST_PAUSE, ending, finish},
+    handover::{HandedOver, Waiting},
     local::Local,
     outcome::Outcome,
     race::{Either, race},
     settings::{ProducerError, Settings},
     thread::Turn,
 };
-use crate::{trace::debug, wire::event::Event};
+use crate::{
+    hub::Batch,
+    random,
+    trace::debug,
+    wire::{event::Event, name::IdempotencyKey},
+};
 
 /// The duty to write the outcome of a run. If it is dropped before the producer has ended, the run is lost.
 pub(super) struct Duty {
@@ -53,7 +59,33 @@ impl Duty {
                 outcome = failure(&self.run, &settings, &error.into());
             }
         }
-        self.write(outcome).await;
+        match self.run.why() {
+            Some(Why::HandOver) => self.hand_over(&settings).await,
+            _ => self.write(outcome).await,
+        }
+    }
+
+    /// Leaves the run to another node, as soon as the store answers. If it refuses, the run ends.
+    async fn hand_over(mut self, settings: &Settings) {
+        self.owed = Some(Outcome::Drained);
+        let place = self.turn.as_ref().and_then(Turn::place);
+        let event = HandedOver::new(self.run.attempt, settings.take_over_within, place);
+        let channel = self.run.channel.fence(event.fence);
+        // With keys, so that nothing is in twice if an answer was lost.
+        let batch: Batch = self.rest.clone().into_iter().chain([event.to_event()]).map(once).collect();
+        let mut pause = FIRST_PAUSE;
+        let at = loop {
+            match channel.send_all(batch.clone()).await {
+                Ok(sent) => break sent.last().map(|sent| sent.cursor),
+                Err(error) if error.is_unavailable() || error.is_limit() => sleep(pause).await,
+                Err(_) => break None,
+            }
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        };
+        let Some(at) = at else { return self.write(Outcome::Drained).await };
+        self.owed = None;
+        self.local.remove(&self.run);
+        tokio::spawn(Waiting { event, at }.lapse(self.local.clone(), self.run.name.clone()));
     }
 
     /// Writes the outcome in the same step as the end of the channel.
@@ -75,6 +107,15 @@ impl Drop for Duty {
             let _ = self.run.channel.write_detached(ending(rest.as_ref(), outcome));
             self.local.remove(&self.run);
         }
+    }
+}
+
+/// An event that is sent once, however often that is tried.
+fn once(event: Event) -> Event {
+    match IdempotencyKey::try_from(format!("run.handed_over/{:x}", random::bits())) {
+        Ok(key) => event.idempotency_key(key),
+        // It is a valid key.
+        Err(_) => event,
     }
 }
 

@@ -4,7 +4,7 @@ use std::{future::poll_fn, pin::pin, sync::Arc, time::SystemTime};
 
 use futures_core::Stream as _;
 
-use super::{error::RunError, head::Head, local::Local, outcome::Outcome};
+use super::{error::RunError, handover::Waiting, head::Head, local::Local, outcome::Outcome};
 use crate::{
     hub::{ChannelState, Grant, OpenOptions, Start},
     wire::{encoded::EncodedEvent, name::ChannelName},
@@ -22,6 +22,8 @@ pub enum Status {
         /// How many connections read it, on all nodes.
         readers: usize,
     },
+    /// Its node was [drained](super::Runs::drain), and it waits for another one to [take it over](super::Runs::take_over).
+    HandedOver,
     /// It has ended.
     Ended(Outcome),
 }
@@ -30,6 +32,13 @@ pub enum Status {
 pub(super) async fn status(local: &Arc<Local>, run: &ChannelName) -> Result<Option<Status>, RunError> {
     let channel = local.publisher.channel(run.clone());
     let info = channel.info().await?;
+    if let Some(waiting) = Waiting::of(&info) {
+        if !waiting.is_over() {
+            return Ok(Some(Status::HandedOver));
+        }
+        waiting.end(local, run, &Outcome::Drained).await?;
+        return Ok(Some(Status::Ended(Outcome::Drained)));
+    }
     match info.state {
         ChannelState::Absent => Ok(None),
         // Without the last event, nothing is held any more. If that is no outcome, somebody has ended the channel by other means.
@@ -81,7 +90,7 @@ pub(super) async fn ended(local: &Arc<Local>, run: &ChannelName) -> Result<Ended
     }
     match status(local, run).await? {
         Some(Status::Ended(outcome)) => Ok(Ended::Yes(outcome)),
-        Some(Status::Running { .. }) => Err(super::error::Kind::Draining.into()),
+        Some(Status::Running { .. } | Status::HandedOver) => Err(super::error::Kind::Draining.into()),
         None => Ok(Ended::Absent),
     }
 }

@@ -18,6 +18,7 @@ use super::{
     active::Why,
     error::RunError,
     finish::finish,
+    handover::Waiting,
     local::Local,
     names::NODES,
     outcome::Outcome,
@@ -140,7 +141,17 @@ impl Local {
 
     async fn lose(self: Arc<Self>, run: ChannelName, fence: u64) {
         let channel = self.publisher.channel(run.clone()).fence(fence.saturating_add(1));
-        finish(&channel, None, &Outcome::Lost).await;
+        let mut waiting = Waiting::find(&self, &run).await;
+        while waiting.is_err() {
+            sleep(AGAIN).await;
+            waiting = Waiting::find(&self, &run).await;
+        }
+        if let Ok(Some(waiting)) = waiting {
+            return waiting.lapse(self, run).await;
+        }
+        if finish(&channel, None, &Outcome::Lost).await {
+            return self.follow(run).await;
+        }
         // If it does not arrive, the old writer notices when it sends something.
         let _ = self.tell(format!("lost {run}")).await;
     }

@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     error::{Kind, RunError},
+    handover::{self, Waiting},
     head::{FIRST, Record},
     local::Local,
     names,
@@ -27,6 +28,17 @@ pub(super) struct Turn {
 }
 
 impl Turn {
+    /// The place of a run that had it on another node.
+    pub(super) fn taken_over(local: &Local, run: &ChannelName, fence: u64, thread: ChannelName, at: Cursor) -> Self {
+        let record = Record { run: run.clone(), node: local.number, fence, ended: false };
+        Self { channel: local.publisher.channel(thread), record, at }
+    }
+
+    /// The thread, and where the place is written down.
+    pub(super) fn place(&self) -> Option<(ChannelName, Cursor)> {
+        Some((self.channel.name().ok()?.clone(), self.at))
+    }
+
     /// Writes down that the run has ended, unless another one has begun. If that fails, whoever comes finds out by the run
     /// itself.
     pub(super) async fn end(self) {
@@ -78,7 +90,12 @@ pub(super) async fn active(local: &Arc<Local>, thread: &ChannelName) -> Result<O
 
 async fn is_active(local: &Arc<Local>, last: &Record) -> Result<bool, RunError> {
     let channel = local.publisher.channel(last.run.clone());
-    match channel.info().await?.state {
+    let info = channel.info().await?;
+    if let Some(waiting) = Waiting::of(&info).filter(Waiting::is_over) {
+        waiting.end(local, &last.run, &Outcome::Drained).await?;
+        return Ok(channel.info().await?.state == ChannelState::Open);
+    }
+    match info.state {
         ChannelState::Finished => return Ok(false),
         ChannelState::Open => return Ok(true),
         _ => {}
@@ -113,7 +130,7 @@ async fn wait(local: &Arc<Local>, conflict: Conflict, last: &Record, deadline: I
     }
     let _watch = local.watch(last.node, &last.run, last.fence).await?;
     if conflict == Conflict::Interrupt {
-        local.stop(&last.run).await?;
+        handover::stop(local, &last.run).await?;
     }
     match timeout_at(deadline, status::ended(local, &last.run)).await {
         Ok(Ok(Ended::Yes(_))) => Ok(()),

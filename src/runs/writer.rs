@@ -38,6 +38,11 @@ impl Writer {
         names::run_in(&self.0.name)
     }
 
+    /// Returns which producer of the run this is: 1, or more if the run was [taken over](super::Runs::take_over).
+    pub fn attempt(&self) -> u64 {
+        self.0.attempt.number
+    }
+
     /// Sends an event to everyone who reads the run, now or later. It never waits for a reader.
     ///
     /// With [`Runs::roll_up`](super::Runs::roll_up), it returns `None` for an event that waits until it is sent with others.

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use tokio::{sync::mpsc, time::Instant};
 use tower_sse::{
     ChannelName, ChannelState, EncodedEvent, Event, Output, Publisher, PublisherBuilder,
-    runs::{Conflict, Delta, Dialect, New, Outcome, Plain, Runs, Status, Writer},
+    runs::{Conflict, Delta, Dialect, New, OnDrain, Outcome, Plain, Runs, Status, Writer},
 };
 
 use crate::{
@@ -334,4 +334,38 @@ pub async fn a_late_reader_on_any_node_gets_few_events_and_goes_on_after_any(sto
             assert_eq!(rest.data()[..rest.data().len() - 1].concat(), texts[at..].concat(), "{at}");
         }
     }
+}
+
+pub async fn a_run_that_was_handed_over_is_lost_only_with_its_new_node(store: impl Shared) {
+    let [(one, first), (other, second), (third, _)] = [node(&store), node(&store), node(&store)];
+    let one = one.on_drain(OnDrain::HandOver);
+    one.spawn(New::run().id("1").thread("chat"), obeys).await.unwrap();
+    let stays = third.attach("1", &get()).await;
+    assert_eq!(one.drain(Duration::from_millis(10)).await, 1);
+    first.go_away(true);
+    let tries = join_all([&other, &third].map(|node| node.take_over("1", obeys))).await;
+    assert_eq!(tries.iter().filter(|taken| taken.is_ok()).count(), 1);
+    // So that the third one is left.
+    if tries[0].is_err() {
+        third.stop("1").await.unwrap();
+        let data = read(stays).await;
+        assert_eq!(data.data(), ["begun", r#"{"attempt":2}"#, "begun", r#"{"outcome":"stopped"}"#]);
+        return;
+    }
+    // Longer than it takes to find out that its first node is gone.
+    tokio::time::sleep(4 * LEASE + 2 * SECOND).await;
+    assert!(is_running(&third, "1").await);
+    second.go_away(true);
+    assert_eq!(read(stays).await.data(), ["begun", r#"{"attempt":2}"#, "begun", r#"{"outcome":"lost"}"#]);
+    third.spawn(New::run().id("2").thread("chat"), obeys).await.unwrap();
+}
+
+pub async fn a_run_that_was_handed_over_ends_in_time_although_its_node_is_gone(store: impl Shared) {
+    let [(one, faults), (other, _)] = [node(&store), node(&store)];
+    let one = one.on_drain(OnDrain::HandOver).take_over_within(2 * SECOND);
+    one.spawn(New::run().id("1"), obeys).await.unwrap();
+    let stays = other.attach("1", &get()).await;
+    assert_eq!(one.drain(Duration::from_millis(10)).await, 1);
+    faults.go_away(true);
+    assert_eq!(read(stays).await.data(), ["begun", r#"{"outcome":"drained"}"#]);
 }

@@ -3,6 +3,7 @@
 mod ag_ui;
 mod answers;
 mod anthropic;
+mod handover;
 mod helpers;
 mod late;
 mod mcp;
