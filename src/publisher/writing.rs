@@ -267,6 +267,11 @@ impl Channel {
                 consume_budget().await;
                 self.count(hub.publish(name, target, event, last))
             }
+            (Ok(name), None) => {
+                consume_budget().await;
+                let batch = Batch { events: vec![(target.cloned(), event)], last, ..Batch::new() };
+                self.count(hub.write(name, batch, self.fence)).and_then(the_one)
+            }
             // Boxed, because otherwise every in-process publish would have a future of this size.
             (Ok(name), Some(remote)) if is_ephemeral => {
                 self.count(Box::pin(remote.pass(hub, name, target, event)).await)

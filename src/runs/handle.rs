@@ -196,7 +196,8 @@ impl<D: Dialect> Runs<D> {
         // A task, so that a client that goes away does not leave a run without a producer.
         tokio::spawn(async move {
             let mut begun = begun;
-            match begin(&local, &settings, Rule::of::<D>(), &name, beginning, &mut begun).await {
+            // Boxed, as the ends are, so that a run that goes on does not carry them.
+            match Box::pin(begin(&local, &settings, Rule::of::<D>(), &name, beginning, &mut begun)).await {
                 Err(error) => drop(begun.send(Err(error))),
                 Ok(duty) => {
                     let writer = Writer::new(duty.run.clone());

@@ -60,8 +60,8 @@ impl Duty {
             }
         }
         match self.run.why() {
-            Some(Why::HandOver) => self.hand_over(&settings).await,
-            _ => self.write(outcome).await,
+            Some(Why::HandOver) => Box::pin(self.hand_over(&settings)).await,
+            _ => Box::pin(self.write(outcome)).await,
         }
     }
 
@@ -126,7 +126,7 @@ where
 {
     let sends = async {
         if let Some(roll_up) = &run.roll_up {
-            roll_up.run(|| run.ask(Why::Gone)).await;
+            Box::pin(roll_up.run(|| run.ask(Why::Gone))).await;
         }
         std::future::pending::<Infallible>().await
     };
@@ -171,7 +171,7 @@ fn failure(run: &Active, settings: &Settings, error: &ProducerError) -> Outcome 
 /// Waits until the producer is asked to end, or until nobody has read the run for as long as the settings say.
 async fn asked(run: &Active, settings: &Settings) -> Why {
     let Some(unread) = settings.unread else { return run.asked().await };
-    match race(run.asked(), run.channel.unread(unread)).await {
+    match race(run.asked(), Box::pin(run.channel.unread(unread))).await {
         Either::Left(why) => why,
         Either::Right(()) => {
             run.ask(Why::Stop);
