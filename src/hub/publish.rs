@@ -38,9 +38,10 @@ impl Hub {
         target: Option<&ClientId>,
         event: Event,
         last: bool,
+        fence: Option<u64>,
     ) -> Result<Sent, PublishError> {
         let now = now();
-        let published = self.try_publish(name, target, event, last, now);
+        let published = self.try_publish(name, target, event, last, fence, now);
         self.maintain(now);
         published
     }
@@ -51,6 +52,7 @@ impl Hub {
         target: Option<&ClientId>,
         event: Event,
         last: bool,
+        fence: Option<u64>,
         now: Instant,
     ) -> Result<Sent, PublishError> {
         if self.is_shutting_down() {
@@ -68,13 +70,17 @@ impl Hub {
             if let Some(key) = &key
                 && let Some(first) = self.memory.repeated(&state.log, name, key, now)
             {
-                return Ok((first, 0, true));
+                return Ok::<_, PublishErrorKind>((first, 0, true));
+            }
+            if let Some(seen) = state.log.fence().filter(|seen| fence.is_some_and(|fence| fence < *seen)) {
+                return Err(PublishErrorKind::Fenced { seen });
             }
             let (first, reached) = self.append(state, target, draft, last, now, &mut wakeups)?;
+            fence.into_iter().for_each(|fence| state.log.raise_fence(fence));
             if let Some(key) = key {
                 self.memory.remember(&mut state.log, &shared.name, key, first.clone(), now);
             }
-            Ok::<_, PublishErrorKind>((first, reached, false))
+            Ok((first, reached, false))
         });
         drop(wakeups);
         let (first, reached, repeated) = appended.ok_or(PublishErrorKind::TooManyChannels)??;

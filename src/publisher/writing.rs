@@ -262,15 +262,10 @@ impl Channel {
         let is_ephemeral = event.is_ephemeral() && !last;
         let Handle { hub, remote } = &*self.handle;
         match (&self.name, remote) {
-            (Ok(name), None) if self.fence.is_none() || is_ephemeral => {
+            (Ok(name), None) => {
                 // Yield before publishing, so that nothing was published if the caller drops the future here.
                 consume_budget().await;
-                self.count(hub.publish(name, target, event, last))
-            }
-            (Ok(name), None) => {
-                consume_budget().await;
-                let batch = Batch { events: vec![(target.cloned(), event)], last, ..Batch::new() };
-                self.count(hub.write(name, batch, self.fence)).and_then(the_one)
+                self.count(hub.publish(name, target, event, last, self.fence))
             }
             // Boxed, because otherwise every in-process publish would have a future of this size.
             (Ok(name), Some(remote)) if is_ephemeral => {
