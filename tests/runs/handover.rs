@@ -108,7 +108,8 @@ async fn a_run_that_nobody_takes_over_in_time_ends_as_drained() {
     one.drain(SECOND).await;
     let begun = Instant::now();
     assert_eq!(read(response).await.data(), ["begun", r#"{"outcome":"drained"}"#]);
-    assert_eq!(begun.elapsed().as_secs(), 30);
+    // The end is at a time of the clock, which goes on while the test runs.
+    assert!((28..=30).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     assert_eq!(other.status("1").await.unwrap(), Some(Status::Ended(Outcome::Drained)));
     assert!(other.take_over("1", hangs).await.unwrap_err().is_conflict());
     other.spawn(New::run().thread("chat"), hangs).await.unwrap();
