@@ -686,6 +686,16 @@ test("a cursor that the server announces is no event, and is resumed from", asyn
   expect([asks(await world.next()), read.data]).toEqual(["e-5", []]);
 });
 
+test("what makes WebKit's own client drop a partial event changes nothing", async () => {
+  const stream = connect({ lastEventId: "e-5" });
+  const read = reads(stream);
+  const body = await world.open(":\nevent: -\nid: e-5\n\nretry: 1000\n:\n");
+  expect([read.data, stream.cursor, stream.state.name]).toEqual([[], "e-5", "open"]);
+  body.send(event(6));
+  await settle();
+  expect(read.data).toEqual(["6"]);
+});
+
 test("the name of an event may have the channel", async () => {
   const read = reads(connect({ channels: true }));
   (await world.open()).send("event: a%3Ab:x:y\ndata: 1\n\nevent: ping\ndata: 2\n\n");
