@@ -8,7 +8,7 @@ use crate::route;
 
 pub fn streams(
     publisher: &Publisher,
-) -> Result<SseLayer<impl Authorizer<Future: Send> + Clone + Send + Sync + 'static>, RouteError> {
+) -> Result<SseLayer<impl Authorizer<Future: Send> + Send + Sync + 'static>, RouteError> {
     let check = bearer(|token: String, request: AuthorizeRequest| async move {
         let expires = token.parse().ok().map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
         match expires.filter(|expires| *expires > SystemTime::now()) {
