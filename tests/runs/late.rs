@@ -61,9 +61,10 @@ fn spoken(sent: &[Sent]) -> Vec<(String, String)> {
     for (data, _) in sent {
         let mut part: Value = serde_json::from_str(data).unwrap_or_else(|_| json!(data));
         let text = part.get_mut("delta").map_or(String::new(), |text| text.take().as_str().unwrap().to_owned());
+        let shape = part.to_string();
         match spoken.last_mut() {
-            Some((of, whole)) if *of == part.to_string() && !text.is_empty() => *whole += &text,
-            _ => spoken.push((part.to_string(), text)),
+            Some((of, whole)) if !text.is_empty() && *of == shape => *whole += &text,
+            _ => spoken.push((shape, text)),
         }
     }
     spoken
@@ -130,7 +131,7 @@ async fn cut_anywhere(seed: u64, runs: Runs<AiSdk>) {
                 *reading = Some(body(runs.attach("1", &parts).await));
             }
             _ => {
-                for _ in 0..random.below(if seed % 2 == 0 { 12 } else { 400 }) {
+                for _ in 0..random.below(if seed.is_multiple_of(2) { 12 } else { 400 }) {
                     let token = ["a", "\n\ndata: x", " ", "\u{1f600}", "\"\\", "[DONE]", "\u{2028}"][random.below(7)];
                     let event = match random.below(30) {
                         0 => AiSdk::text_start("2"),
