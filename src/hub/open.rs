@@ -111,10 +111,9 @@ impl OpenOptions {
         let whole = positions.whole_up_to(&hub).min(last);
         let is_absent = self.existing && positions.any_absent();
         let fresh = if id.is_none() { self.fresh(positions, last) } else { None };
+        let is_cut = self.start == Start::Whole && id.is_none() && positions.have_lost_beginning();
         let (cursor, reason) = match &id {
-            None if self.start == Start::Whole && positions.have_lost_beginning() => {
-                (Offset::START, Some(GapReason::Evicted))
-            }
+            None if is_cut => (Offset::START, Some(GapReason::Evicted)),
             None => (fresh.unwrap_or_else(|| go_on_before(positions.first_after(Offset::START), whole)), None),
             Some(id) => resume(positions, id.as_ref(), at(last), missed),
         };
