@@ -65,7 +65,6 @@ export class Browser {
       env: { ...process.env, HOME: profile, TMPDIR: profile },
       stdio: ["ignore", "pipe", "ignore"],
     });
-    process.once("exit", () => spawnSync("kill", ["-KILL", "--", `-${driver.pid}`]));
     const port = await new Promise<string>((resolve, reject) => {
       const lines = createInterface({ input: driver.stdout! });
       lines.on("line", (line) => {

@@ -1,6 +1,6 @@
 // Random faults for a while, with a checker. `SECONDS_OF_FAULTS` is for how long (5), `SEED` which faults.
 
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { connect } from "../../dist/index.js";
 import { seeded } from "../unit/world.js";
 import { type Fault, FaultProxy } from "./proxy.js";
@@ -16,7 +16,9 @@ test(
   async () => {
     const random = seeded(SEED);
     const server = await Server.start({ KEEP_ALIVE: "200" });
+    onTestFinished(() => server.stop());
     const proxy = await FaultProxy.to(() => server.url);
+    onTestFinished(() => proxy.close());
     const faults: Record<string, number> = {};
     let calm = false;
     proxy.fault = () => {
@@ -63,8 +65,6 @@ test(
     const sum = Object.values(faults).reduce((a, b) => a + b, 0);
     console.log(`seed ${SEED}: ${READERS} readers, ${published} events, ${sum} faults ${JSON.stringify(faults)}`);
     for (const { stream } of readers) stream.close();
-    await proxy.close();
-    await server.stop();
   },
   (SECONDS + 120) * 1000,
 );

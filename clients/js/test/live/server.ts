@@ -14,8 +14,6 @@ export async function start(
   env: Record<string, string> = {},
 ): Promise<[ChildProcess, string]> {
   const process_ = spawn(program, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "inherit"] });
-  // A test that fails may not get to stop it.
-  process.once("exit", () => process_.kill("SIGKILL"));
   const lines = createInterface({ input: process_.stdout! });
   const [line] = await Promise.race([
     once(lines, "line"),

@@ -1,6 +1,6 @@
 // A stream against the real server, over a network that breaks.
 
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { type ConnectOptions, connect, type Stream } from "../../dist/index.js";
 import { hasNginx, Nginx } from "./nginx.js";
 import { FaultProxy } from "./proxy.js";
@@ -107,6 +107,7 @@ test.runIf(hasNginx)("a 502 of nginx is waited out", async () => {
   const application = await FaultProxy.to(() => server.url);
   const { port } = application;
   const nginx = await Nginx.to(application.url);
+  onTestFinished(() => nginx.stop());
   const got = read(`${nginx.url}/all/${name}`, { maxWait: 300 });
   await server.publish(name, "0");
   await until(() => got.data.length === 1);
@@ -117,12 +118,12 @@ test.runIf(hasNginx)("a 502 of nginx is waited out", async () => {
   await until(() => got.data.length === 51);
   expect([got.data, got.gaps]).toEqual([numbers(51), []]);
   got.stream.close();
-  nginx.stop();
   await application.close();
 });
 
 test("a server that is started anew has forgotten the events, and says so", async () => {
   const other = await Server.start();
+  onTestFinished(() => other.stop());
   await other.publish("a", "0");
   const got = read(`${other.url}/all/a`, { maxWait: 300 });
   await until(() => got.data.length === 1);
@@ -132,7 +133,6 @@ test("a server that is started anew has forgotten the events, and says so", asyn
   await until(() => got.data.length === 2);
   expect([got.data, got.gaps]).toEqual([["0", "1"], ["other-epoch"]]);
   got.stream.close();
-  await other.stop();
 });
 
 test("a token that expires is renewed, and nothing is lost", async () => {
