@@ -5,9 +5,10 @@ use std::{collections::HashMap, time::Duration};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use tower_sse::{
-    BackendError, ChannelName, ClientId, CustomId, Event, GapReason, IdempotencyKey, Offset, OpenOptions, Publisher,
-    Redis, Retention, Start,
+    BackendError, ChannelName, ClientId, CustomId, Event, GapReason, Grant, IdempotencyKey, Offset, OpenOptions,
+    Publisher, Redis, Retention, Start,
     backend::{Append, Appended, Backend, Held, NewEvent, Progress},
+    runs::{New, Plain, Runs},
 };
 
 use crate::{
@@ -409,6 +410,46 @@ async fn channels_that_are_opened_or_left_together_take_a_few_commands() {
     drop(readers);
     eventually(async || store.watched().await == Some(1)).await;
     assert!(ran("unsubscribe") <= 6, "{} commands", ran("unsubscribe"));
+}
+
+/// The scripts that Redis ran since the last time. Each takes a round trip.
+fn scripts(store: &RedisStore) -> usize {
+    let ran = store.calls().into_iter().find(|(command, _)| command == "evalsha").map_or(0, |(_, calls)| calls);
+    store.command(&["CONFIG", "RESETSTAT"]);
+    ran
+}
+
+#[tokio::test]
+async fn a_run_takes_one_round_trip_more_than_an_event_and_its_reader_and_its_tokens_none() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let publisher = store.node(defaults);
+    // The node renews its lease from time to time, so it is a long one.
+    let runs = Runs::new(publisher.clone(), Plain).lease(Duration::from_secs(3_600));
+    let _takes_part = runs.start(New::run(), async |run| Ok(run.stopped().await)).await;
+    scripts(&store);
+    publisher.channel(CHANNEL).send(Event::text("1")).await.unwrap();
+    let whole = OpenOptions::new().start(Start::Whole);
+    let _reader = whole.open(&publisher, Grant::new([CHANNEL]), None).await.unwrap();
+    let plain = scripts(&store);
+
+    let (token, mut tokens) = tokio::sync::mpsc::channel(1);
+    let (sent, mut all_sent) = tokio::sync::mpsc::channel(1);
+    let _response = runs
+        .start(New::run(), async move |run| {
+            while let Some(token) = tokens.recv().await {
+                run.send(Event::text(token)).await?;
+                sent.send(()).await?;
+            }
+            Ok(())
+        })
+        .await;
+    let start = scripts(&store);
+    assert!(start <= plain + 1, "{start} scripts, and {plain} for an event and its reader");
+    for n in 0..100 {
+        token.send(n.to_string()).await.unwrap();
+        all_sent.recv().await.unwrap();
+    }
+    assert_eq!(scripts(&store), 100);
 }
 
 #[tokio::test]
