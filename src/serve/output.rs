@@ -165,8 +165,8 @@ impl Output {
         self.control = Control::BreakOff(error.into());
     }
 
-    /// Whether nothing was sent.
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Returns whether nothing was sent since the transform was called.
+    pub fn is_empty(&self) -> bool {
         matches!(self.sent, Sent::Nothing)
     }
 
