@@ -8,7 +8,7 @@ use tower_sse::{
     BackendError, ChannelName, ClientId, CustomId, Event, GapReason, Grant, IdempotencyKey, Offset, OpenOptions,
     Publisher, Redis, Retention, Start,
     backend::{Append, Appended, Backend, Held, NewEvent, Progress},
-    runs::{New, Plain, Runs},
+    runs::{New, Plain, Runs, Writer},
 };
 
 use crate::{
@@ -425,7 +425,11 @@ async fn a_run_takes_one_round_trip_more_than_an_event_and_its_reader_and_its_to
     let publisher = store.node(defaults);
     // The node renews its lease from time to time, so it is a long one.
     let runs = Runs::new(publisher.clone(), Plain).lease(Duration::from_secs(3_600));
-    let _takes_part = runs.start(New::run(), async |run| Ok(run.stopped().await)).await;
+    let until_stopped = async |run: Writer| {
+        run.stopped().await;
+        Ok(())
+    };
+    let _takes_part = runs.start(New::run(), until_stopped).await;
     scripts(&store);
     publisher.channel(CHANNEL).send(Event::text("1")).await.unwrap();
     let whole = OpenOptions::new().start(Start::Whole);
