@@ -134,6 +134,8 @@ describe.each(engines.filter(installed))("%s", (engine) => {
       const conditions = { latency: 0, downloadThroughput: -1, uploadThroughput: -1 };
       await browser.chromium("Network.enable");
       await browser.chromium("Network.emulateNetworkConditions", { offline: true, ...conditions });
+      // It lets connections live that are open.
+      proxy.cut();
       await server.publish(name, "#", { count: 5, first: 5 });
       await until(() => browser.run("return window.stream.state.name !== 'open'"));
       await browser.chromium("Network.emulateNetworkConditions", { offline: false, ...conditions });
