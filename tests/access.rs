@@ -158,6 +158,32 @@ async fn a_new_grant_expires_when_it_says() {
 }
 
 #[test]
+fn a_new_grant_says_how_the_next_decision_is_made() {
+    let publisher = Publisher::new();
+    let mut reader = decided(&publisher, &["a"], || {
+        Ok(grant(&["a"], "ana").recheck(|| async { Err::<Grant, _>(Denied::forbidden()) }))
+    });
+    reauthorize(&publisher, "ana");
+    send(&publisher, "a", 1);
+    assert_eq!(texts(&mut reader), ["1"]);
+    reauthorize(&publisher, "ana");
+    assert_eq!(ended(&mut reader), EndReason::Revoked);
+}
+
+#[test]
+fn all_readers_of_a_client_are_reached_however_many_there_are() {
+    const MANY: usize = 600;
+    let publisher = Publisher::new();
+    let deny = || decided(&publisher, &["a"], || Err(Denied::forbidden()));
+    let mut called: Vec<_> = (0..MANY).map(|_| deny()).collect();
+    assert_eq!(reauthorize(&publisher, "ana"), MANY);
+    assert!(called.iter_mut().all(|reader| ended(reader) == EndReason::Revoked));
+    let mut sent_back: Vec<_> = (0..MANY).map(|_| live(&publisher, &["a"], "ana")).collect();
+    assert_eq!(reauthorize(&publisher, "ana"), MANY);
+    assert!(sent_back.iter_mut().all(|reader| ended(reader) == EndReason::Reauthorize));
+}
+
+#[test]
 fn a_call_during_a_decision_asks_for_another() {
     let (publisher, asked) = (Publisher::new(), Arc::new(AtomicUsize::new(0)));
     let (count, calls) = (asked.clone(), publisher.clone());
