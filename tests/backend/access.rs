@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tower_sse::{Denied, EndReason, Grant, OpenOptions, Publisher};
+use tower_sse::{Denied, EndReason, Grant, OpenOptions, Publisher, backend::Presence};
 
 use crate::{
     common::grant,
@@ -97,7 +97,8 @@ pub async fn a_channel_is_unread_when_nobody_reads_it_on_any_node(store: impl St
         let channel = one.channel("a");
         async move { channel.unread(Duration::from_millis(100)).await }
     });
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Longer than the nodes take to report their connections, which is waited for in any case.
+    tokio::time::sleep(Presence::EVERY + Duration::from_secs(1)).await;
     assert!(!waiting.is_finished());
     let left = tokio::time::Instant::now();
     drop(reader);
