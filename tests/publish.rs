@@ -31,7 +31,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Allows everything.
 fn anything() -> impl PublishAuthorizer<Future: Send> + Send + Sync {
-    allowing(|grant| grant.may_finish().may_close())
+    allowing(|grant| grant.allow_finish().allow_close())
 }
 
 fn allowing(

@@ -27,8 +27,8 @@ pub struct PublishGrant {
     /// `None` if any name will do.
     names: Option<HashSet<EventName>>,
     max_bytes: usize,
-    may_finish: bool,
-    may_close: bool,
+    allow_finish: bool,
+    allow_close: bool,
 }
 
 /// The name under which a browser fires an event that has none.
@@ -39,7 +39,7 @@ impl PublishGrant {
     /// close a channel.
     pub fn new(channels: impl IntoIterator<Item = ChannelName>) -> Self {
         let channels = Grant::new(channels).channels;
-        Self { channels, names: None, max_bytes: usize::MAX, may_finish: false, may_close: false }
+        Self { channels, names: None, max_bytes: usize::MAX, allow_finish: false, allow_close: false }
     }
 
     /// Keeps only the channels for which `allow` returns `true`. A request that names any other channel is denied.
@@ -63,14 +63,14 @@ impl PublishGrant {
     }
 
     /// Allows to [finish](crate::Channel::finish) the channels. Off by default.
-    pub fn may_finish(mut self) -> Self {
-        self.may_finish = true;
+    pub fn allow_finish(mut self) -> Self {
+        self.allow_finish = true;
         self
     }
 
     /// Allows to [close](crate::Channel::close) the channels. Off by default.
-    pub fn may_close(mut self) -> Self {
-        self.may_close = true;
+    pub fn allow_close(mut self) -> Self {
+        self.allow_close = true;
         self
     }
 
@@ -94,11 +94,11 @@ impl PublishGrant {
     }
 
     pub(crate) fn allows_finish(&self) -> bool {
-        self.may_finish
+        self.allow_finish
     }
 
     pub(crate) fn allows_close(&self) -> bool {
-        self.may_close
+        self.allow_close
     }
 }
 

@@ -24,7 +24,7 @@ async fn the_server_answers_as_its_description_says() {
     }
     let authorizer = publish_authorizer_fn(|request: PublishRequest| async move {
         match request.headers().get(AUTHORIZATION) {
-            Some(token) if token == "Bearer a-token" => Ok(request.grant().may_finish().may_close()),
+            Some(token) if token == "Bearer a-token" => Ok(request.grant().allow_finish().allow_close()),
             _ => Err(Denied::unauthorized()),
         }
     });
