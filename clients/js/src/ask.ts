@@ -3,8 +3,8 @@
 import { Connection, json, LIMITS, type Limits } from "./connection.js";
 import { type Environment, environment } from "./environment.js";
 import { StreamError } from "./errors.js";
+import type { Reader } from "./read.js";
 import { type RequestOptions, request, resolve } from "./request.js";
-import type { Outputs, Schemas } from "./schema.js";
 import { Stream, type StreamOptions } from "./stream.js";
 import type { EventMap, StreamEvent } from "./types.js";
 
@@ -23,7 +23,7 @@ export interface Outcome {
 /** The address of something that belongs to a run: a text with `{id}` in it, or a function of the run's id. */
 export type Address = string | ((id: string) => string | URL);
 
-export interface AskOptions extends RequestOptions, Partial<Limits>, Pick<StreamOptions, "json" | "schemas"> {
+export interface AskOptions extends RequestOptions, Partial<Limits>, Pick<StreamOptions, "read"> {
   /**
    * Where the run can be read again, such as `/runs/{id}`: the route whose handler calls `attach`. Without it, an answer that is
    * cut off is an error.
@@ -90,11 +90,11 @@ export class Run<E extends EventMap = Record<string, string>> implements AsyncIt
  *
  * A body that is no `BodyInit` is sent as JSON.
  */
-export function ask<S extends Schemas>(
+export function ask<E extends EventMap>(
   url: string | URL,
   body: unknown,
-  options: AskOptions & { schemas: S },
-): Run<Outputs<S>>;
+  options: AskOptions & { read: Reader<E> },
+): Run<E>;
 export function ask<E extends EventMap = Record<string, string>>(
   url: string | URL,
   body: unknown,
@@ -105,10 +105,10 @@ export function ask<E extends EventMap>(url: string | URL, body: unknown, option
 }
 
 /** Reads a run that exists: from its beginning, or after `lastEventId`. */
-export function attach<S extends Schemas>(
+export function attach<E extends EventMap>(
   id: string,
-  options: AskOptions & { run: Address; lastEventId?: string; schemas: S },
-): Run<Outputs<S>>;
+  options: AskOptions & { run: Address; lastEventId?: string; read: Reader<E> },
+): Run<E>;
 export function attach<E extends EventMap = Record<string, string>>(
   id: string,
   options: AskOptions & { run: Address; lastEventId?: string },
@@ -135,17 +135,14 @@ export function runIn<E extends EventMap>(
   });
   if (id !== undefined) tellId(id);
 
-  const next = (cursor: string, refused: boolean) => {
+  const next = async (cursor: string, refused: boolean) => {
     if (!sent) {
       // The server has not begun anything for a request that it refused.
-      const { headers, body } = encode(start!.body);
-      return request(env, options, start!.url, {
-        cursor: "",
-        refused,
-        method: options.method ?? "POST",
-        headers,
-        body,
-      });
+      const { type, body } = encode(start!.body);
+      const method = options.method ?? "POST";
+      const made = await request(env, options, start!.url, { cursor: "", refused, method, body });
+      if (type) made.init.headers.set("content-type", type);
+      return made;
     }
     if (id === undefined) {
       const message =
@@ -160,8 +157,8 @@ export function runIn<E extends EventMap>(
 
   // A server may let a request wait until another run has ended.
   const limits = { ...LIMITS, connectTimeout: 60_000, ...options };
-  const { json: isJson, schemas, lastEventId } = options;
-  const stream = new Stream<E>(env, { json: isJson, schemas, lastEventId }, limits, "", (cursor, sink) => {
+  const { read, lastEventId } = options;
+  const stream = new Stream<E>(env, { read, lastEventId }, limits, "", (cursor, sink) => {
     const connection: Connection = new Connection(
       {
         ...env,
@@ -177,7 +174,7 @@ export function runIn<E extends EventMap>(
       },
       {
         state: sink.state,
-        request: async (cursor, refused) => next(cursor, refused),
+        request: next,
         answered: (response) => {
           id = response.headers.get("x-run-id") ?? id;
           if (id !== undefined) tellId(id);
@@ -215,8 +212,8 @@ export function runIn<E extends EventMap>(
       cursor: "",
       refused: false,
       method: "POST",
-      headers: { accept: "*/*" },
     });
+    init.headers.set("accept", "*/*");
     const response = await env.fetch(url, init);
     if (!response.ok) throw await refusal(response);
   });
@@ -236,13 +233,13 @@ async function refusal(response: Response): Promise<StreamError> {
 }
 
 /** The body of a request, and its type if `fetch` does not set it. */
-function encode(body: unknown): { headers: HeadersInit; body: BodyInit | null } {
+function encode(body: unknown): { type?: string; body: BodyInit | null } {
   const given =
     body === undefined ||
     body === null ||
     typeof body === "string" ||
     ArrayBuffer.isView(body) ||
     [ArrayBuffer, Blob, FormData, URLSearchParams, ReadableStream].some((type) => body instanceof type);
-  if (given) return { headers: {}, body: (body ?? null) as BodyInit | null };
-  return { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+  if (given) return { body: (body ?? null) as BodyInit | null };
+  return { type: "application/json", body: JSON.stringify(body) };
 }

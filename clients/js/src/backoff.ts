@@ -14,12 +14,16 @@ export const LONGEST = 2 ** 31 - 1;
 export function backoff(failures: number, retry: number, max: number, random: number): number {
   const least = Math.max(retry, SHORTEST);
   const most = Math.max(least * 1.25, failures > 1 ? Math.min(max, least * 2 ** (failures - 1)) : 0);
-  return Math.min(Math.round(least + random * (most - least)), LONGEST);
+  return allowed(Math.round(least + random * (most - least)));
 }
 
 /** Reads a `Retry-After`: seconds, or a date (RFC 9110, 10.2.3). Returns milliseconds. */
 export function retryAfter(value: string | null, now: number): number | undefined {
   if (value === null) return undefined;
   const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now;
-  return Number.isNaN(ms) ? undefined : Math.min(Math.max(ms, SHORTEST), LONGEST);
+  return Number.isNaN(ms) ? undefined : allowed(ms);
+}
+
+function allowed(ms: number): number {
+  return Math.min(Math.max(ms, SHORTEST), LONGEST);
 }

@@ -2,8 +2,8 @@
 
 import { Connection, LIMITS, type Limits, type Wiring } from "./connection.js";
 import { type Environment, environment } from "./environment.js";
+import type { Reader } from "./read.js";
 import { type RequestOptions, request, resolve } from "./request.js";
-import type { Outputs, Schemas } from "./schema.js";
 import { type Source, Stream, type StreamOptions } from "./stream.js";
 import type { EventMap } from "./types.js";
 
@@ -20,12 +20,12 @@ export interface ConnectOptions<S = never> extends RequestOptions, StreamOptions
 /**
  * Connects to a stream of events, and stays connected until it ends or is closed.
  *
- * `E` maps the names of the events to the types of their data, which is text unless the option `json` or `schemas` is set.
+ * `E` maps the names of the events to the types of their data, which is text unless the option `read` is set.
  */
-export function connect<S extends Schemas, L = never>(
+export function connect<E extends EventMap, L = never>(
   url: string | URL,
-  options: ConnectOptions<L> & { schemas: S },
-): Stream<Outputs<S>, L>;
+  options: ConnectOptions<L> & { read: Reader<E> },
+): Stream<E, L>;
 export function connect<E extends EventMap = Record<string, string>, L = never>(
   url: string | URL,
   options?: ConnectOptions<L>,
@@ -47,30 +47,19 @@ export function connectIn<E extends EventMap, L>(
   const stream = new Stream<E, L>(env, options, limits, key, (cursor, sink) => {
     const wiring: Wiring = { ...sink, request: (cursor, refused) => request(env, options, url, { cursor, refused }) };
     const alone = () => new Connection(env, wiring, limits, cursor);
-    const { tabs } = env;
-    if (!share || !tabs) return alone();
+    if (!share) return alone();
     const name = share === true ? key : share;
     // Only who shares loads the code for it. A page that can't load it, as after a deploy, has a connection of its own.
-    return later(import("./tabs.js").then(({ Shared }) => new Shared(env, tabs, name, wiring, limits, cursor), alone));
+    const source: Promise<Source> = import("./tabs.js").then(
+      (tabs) => tabs.share(env, name, wiring, limits, cursor),
+      alone,
+    );
+    return {
+      stop: () => void source.then((source) => source.stop()),
+      signal: (signal) => void source.then((source) => source.signal(signal)),
+    };
   });
   signal?.addEventListener("abort", () => stream.close(), { once: true });
   if (signal?.aborted) stream.close();
   return stream;
-}
-
-/** A source that is not there yet. What is signalled until then has no effect: it begins by connecting. */
-function later(made: Promise<Source>): Source {
-  let source: Source | undefined;
-  let stopped = false;
-  void made.then((made) => {
-    source = made;
-    if (stopped) source.stop();
-  });
-  return {
-    stop: () => {
-      stopped = true;
-      source?.stop();
-    },
-    signal: (signal) => source?.signal(signal),
-  };
 }

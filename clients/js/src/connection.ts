@@ -7,12 +7,12 @@ import { parser } from "./parse.js";
 import type { CloseReason, Frame, State } from "./types.js";
 
 /** The version of the protocol that this package speaks, as servers state it in the header `tower-sse`. */
-export const VERSION = 1;
+const VERSION = "1";
 
 /** A request for the stream. */
 export interface Request {
   url: string;
-  init: RequestInit;
+  init: RequestInit & { headers: Headers };
 }
 
 /** What a connection is connected to. */
@@ -60,14 +60,14 @@ interface Next {
 }
 
 export class Connection {
-  /** The id to resume from. */
-  cursor: string;
   /** The interval of the server's keep-alive. */
   keepAlive: number;
 
   readonly #env: Environment;
   readonly #wiring: Wiring;
   readonly #limits: Limits;
+  /** The id to resume from. */
+  #cursor: string;
   /** Ends the running attempt. */
   #abort = new AbortController();
   /** Ends the running pause. */
@@ -94,7 +94,7 @@ export class Connection {
     this.#env = env;
     this.#wiring = wiring;
     this.#limits = limits;
-    this.cursor = cursor;
+    this.#cursor = cursor;
     this.keepAlive = limits.keepAlive;
     queueMicrotask(() => this.#run());
   }
@@ -117,7 +117,7 @@ export class Connection {
     if (this.#asleep) return;
     if (signal === "offline") {
       this.#offline = true;
-      if (this.#heard > 0) this.#hush();
+      if (this.#heard > 0) this.#turn(true);
     } else if (this.#env.now() - this.#began >= APART) {
       this.#skip?.();
       // The old path may be gone with the old network, and a page that slept may not have been told of an end.
@@ -159,20 +159,20 @@ export class Connection {
     return {
       error: this.#cut
         ? new StreamError("silent", "nothing was heard, not even a keep-alive", { cause })
-        : new StreamError("network", "there was no answer, or it broke off", { cause }),
+        : new StreamError("network", "no answer, or it broke off", { cause }),
     };
   }
 
   async #wait(asked: number | undefined, error: StreamError | undefined): Promise<void> {
-    const { log, now, random } = this.#env;
+    const { now, random } = this.#env;
     const ms = asked ?? backoff(this.#failures, this.#retry, this.#limits.maxWait, random());
     if (asked !== undefined) this.#notBefore = now() + asked;
-    log("waits", ms, error?.message ?? "");
     this.#wiring.state({ name: "waiting", ms, error });
-    await this.#pause(this.#asleep ? LONGEST : ms);
-    while (!this.#stopped && (this.#asleep || now() < this.#notBefore)) {
-      await this.#pause(this.#asleep ? LONGEST : this.#notBefore - now());
-    }
+    let pause = ms;
+    do {
+      await this.#pause(this.#asleep ? LONGEST : pause);
+      pause = this.#notBefore - now();
+    } while (!this.#stopped && (this.#asleep || pause > 0));
   }
 
   async #pause(ms: number): Promise<void> {
@@ -189,9 +189,9 @@ export class Connection {
     const { after, fetch, init, log, now } = this.#env;
     this.#began = now();
     this.#wiring.state({ name: "connecting" });
-    const request = await this.#wiring.request(this.cursor, this.#refused);
+    const request = await this.#wiring.request(this.#cursor, this.#refused);
     signal.throwIfAborted();
-    log("connects", request.url, "after", this.cursor || "nothing");
+    log("connects", request.url, "after", this.#cursor);
     const cancel = after(this.#limits.connectTimeout, () => this.#end("silent"));
     try {
       const response = await fetch(request.url, { ...init, ...request.init, signal });
@@ -270,11 +270,8 @@ export class Connection {
   #greet(greeting: string | null): boolean {
     if (greeting === null) return false;
     const [version, ...parameters] = greeting.split(/ *; */);
-    if (version !== String(VERSION)) {
-      throw new StreamError(
-        "version",
-        `the server speaks version ${version}, and this package version ${VERSION}: update the older one`,
-      );
+    if (version !== VERSION) {
+      throw new StreamError("version", `the server speaks version ${version}, not ${VERSION}: update the older one`);
     }
     this.keepAlive = Number(/;keep-alive=(\d+)/.exec(greeting)?.[1] ?? 0);
     return parameters.includes("strict");
@@ -285,11 +282,11 @@ export class Connection {
     const told = type === "goodbye" ? json(data) : undefined;
     if (typeof told?.reason === "string" && typeof told.last_event_id === "string") {
       // Not the goodbye's own id, which the server answers with a 204 for ever.
-      this.cursor = told.last_event_id;
-      void this.#wiring.frame({ type: "cursor", data: "", id: this.cursor });
+      this.#cursor = told.last_event_id;
+      void this.#wiring.frame({ type: "cursor", data: "", id: this.#cursor });
       return told.reason;
     }
-    this.cursor = id ?? this.cursor;
+    this.#cursor = id ?? this.#cursor;
     this.#failures = 0;
     return undefined;
   }
@@ -319,22 +316,21 @@ export class Connection {
       return { ms, error: error("unavailable", "the client tries again") };
     }
     if (status === 200) {
-      const hint = `its type is ${type || "not stated"}, and not text/event-stream; is the URL that of a stream?`;
-      const wrong = error("not-a-stream", hint);
+      const wrong = error("not-a-stream", `its type is ${type || "unknown"}, and not text/event-stream: check the URL`);
       // Where there was a stream before, this may be a page for maintenance, or for signing in to a network.
       if (this.#known) return { error: wrong };
       throw wrong;
     }
-    throw error("refused", "the request needs to be mended");
+    throw error("refused", "mend the request");
   }
 
   /** A strict stream says in the status that events are missing. */
-  #skipGap({ reason, requested, first }: Problem, id: string): Next {
-    this.cursor = id;
-    void this.#wiring.frame({ type: "gap", data: JSON.stringify({ reason, requested, first }), id });
-    const again = this.#gone;
+  #skipGap(problem: Problem, id: string): Next {
+    this.#cursor = id;
+    void this.#wiring.frame({ type: "gap", data: JSON.stringify(problem, ["reason", "requested", "first"]), id });
+    const now = !this.#gone;
     this.#gone = true;
-    return again ? {} : { now: true };
+    return { now };
   }
 
   #end(cut: "silent" | "page"): void {
@@ -344,36 +340,32 @@ export class Connection {
 
   #hear(): void {
     this.#heard = this.#env.now();
-    if (this.#silent) {
-      this.#silent = false;
-      this.#wiring.state({ name: "open" });
-    }
+    this.#turn(false);
   }
 
-  #hush(): void {
-    if (this.#silent) return;
-    this.#silent = true;
-    this.#wiring.state({ name: "silent" });
+  /** Shows that nothing is heard, or that something is again. */
+  #turn(silent: boolean): void {
+    if (this.#silent === silent) return;
+    this.#silent = silent;
+    this.#wiring.state({ name: silent ? "silent" : "open" });
   }
 
   /** Ends the attempt when nothing was heard for too long. Returns what ends the watch. */
   #watch(): () => void {
-    if (this.keepAlive === 0) return () => {};
     const { after, now } = this.#env;
     this.#heard = now();
-    const check = (): (() => void) => {
+    let cancel = () => {};
+    const check = () => {
       const quiet = now() - this.#heard;
       if (quiet >= this.keepAlive * DEAD) {
         this.#end("silent");
-        return () => {};
+        return;
       }
-      if (quiet >= this.keepAlive * SILENT) this.#hush();
-      const due = quiet >= this.keepAlive * SILENT ? DEAD : SILENT;
-      return after(Math.min(this.keepAlive * due - quiet, LONGEST), () => {
-        cancel = check();
-      });
+      const late = quiet >= this.keepAlive * SILENT;
+      if (late) this.#turn(true);
+      cancel = after(Math.min(this.keepAlive * (late ? DEAD : SILENT) - quiet, LONGEST), check);
     };
-    let cancel = check();
+    if (this.keepAlive > 0) check();
     return () => cancel();
   }
 }
@@ -382,8 +374,7 @@ export class Connection {
 export function json(text: string): Record<string, unknown> | undefined {
   try {
     const value = JSON.parse(text);
-    return typeof value === "object" && value !== null ? value : undefined;
-  } catch {
-    return undefined;
-  }
+    if (typeof value === "object") return value ?? undefined;
+  } catch {}
+  return undefined;
 }

@@ -42,13 +42,14 @@ export interface Environment {
   origin: string | undefined;
   /** What each request has. */
   init: RequestInit;
-  tabs: Tabs | undefined;
+  /** Default: those of the origin. */
+  tabs?: Tabs | undefined;
   log: (...what: unknown[]) => void;
 }
 
 /** Finds out where this runs: in a page, a worker, Node, Deno, Bun, or at the edge. */
 export function environment(given: typeof globalThis.fetch | undefined): Environment {
-  const { document, location, navigator } = globalThis as Partial<typeof globalThis>;
+  const { document, location } = globalThis as Partial<typeof globalThis>;
   const fetch = given ?? globalThis.fetch;
   return {
     // Called as a function: browsers refuse `fetch` as a method of anything but the window.
@@ -65,7 +66,6 @@ export function environment(given: typeof globalThis.fetch | undefined): Environ
     // Without it, Firefox lets a request wait until the answer to another one for the same URL is in its cache: until that stream
     // ends. Some runtimes know no caches, and refuse the word.
     init: document ? { cache: "no-store" } : {},
-    tabs: navigator?.locks && globalThis.BroadcastChannel && location ? tabs(navigator.locks) : undefined,
     log: logger(),
   };
 }
@@ -85,22 +85,9 @@ function watchPage(listener: (signal: Signal) => void): () => void {
   const handler = ({ type }: Event) => {
     if (type !== "visibilitychange" || !document.hidden) listener(SIGNALS[type]!);
   };
-  const names = Object.keys(SIGNALS);
-  for (const name of names) addEventListener(name, handler, true);
-  return () => {
-    for (const name of names) removeEventListener(name, handler, true);
-  };
-}
-
-function tabs(locks: LockManager): Tabs {
-  return {
-    lock: (name, { steal, signal }, held) => locks.request(name, steal ? { steal } : { signal }, held),
-    line: (name, receive) => {
-      const channel = new BroadcastChannel(name);
-      channel.onmessage = (event) => receive(event.data);
-      return { post: (message) => channel.postMessage(message), close: () => channel.close() };
-    },
-  };
+  const abort = new AbortController();
+  for (const name in SIGNALS) addEventListener(name, handler, { capture: true, signal: abort.signal });
+  return () => abort.abort();
 }
 
 /** Logs if `localStorage.debug`, or `DEBUG` where there is no page, names the package, as is the habit of many packages. */

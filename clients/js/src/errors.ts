@@ -50,7 +50,7 @@ export interface ErrorDetails {
 /** An error of a stream or a run. The message says what to do. */
 export class StreamError extends Error {
   override readonly name = "StreamError";
-  readonly code: ErrorCode;
+  declare readonly code: ErrorCode;
   /** The status of the answer, if there was one. */
   declare readonly status: number | undefined;
   /** The server's description, if it sent one. */
@@ -61,9 +61,8 @@ export class StreamError extends Error {
   declare readonly issues: unknown;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
-    const { cause, ...more } = details;
-    super(message, { cause });
-    this.code = code;
-    Object.assign(this, more);
+    super(message, details);
+    // What is a `cause` already, stays hidden as the platform has it.
+    Object.assign(this, details, { code });
   }
 }

@@ -32,14 +32,13 @@ export async function request(
   const { headers: more, token: tokens, tokenParameter } = options;
   const headers = new Headers(typeof more === "function" ? await more() : more);
   headers.set("accept", "text/event-stream");
-  for (const [name, value] of new Headers(init.headers)) headers.set(name, value);
   let token = tokens;
   if (typeof tokens === "function") {
     try {
       token = await tokens({ refused });
     } catch (cause) {
       if (cause instanceof StreamError) throw cause;
-      throw new StreamError("token", failed("token"), { cause });
+      throw new StreamError("token", "`token` failed, and is called again", { cause });
     }
   }
   if (token !== undefined) {
@@ -55,16 +54,11 @@ export async function request(
   return { url: url.href, init: { ...init, headers } };
 }
 
-/** What to say of an option that is called again later. */
-export function failed(option: string): string {
-  return `the option \`${option}\` failed, and is called again`;
-}
-
 export function resolve(env: Environment, address: string | URL): URL {
   try {
     return new URL(address, env.base);
   } catch (cause) {
-    throw new StreamError("refused", `"${address}" is no URL, or it has to be absolute, as there is no page`, {
+    throw new StreamError("refused", `"${address}" is no URL; outside of a page it has to be absolute`, {
       cause,
     });
   }

@@ -1,6 +1,7 @@
 // What is needed of Standard Schema (https://standardschema.dev), so that any library of it fits. Types, mostly.
 
 import { StreamError } from "./errors.js";
+import { parsed, type Reader } from "./read.js";
 
 /** A schema of any library that implements Standard Schema, version 1. */
 export interface Schema<Output = unknown> {
@@ -24,35 +25,14 @@ export type Outputs<S extends Schemas> = {
   [K in keyof S]: NonNullable<S[K]["~standard"]["types"]>["output"];
 };
 
-/** How the data of events is read. */
-export interface Reading {
-  json?: boolean | undefined;
-  schemas?: Schemas | undefined;
-}
-
-/** Reads the data of an event. Returns `undefined` if no schema describes it. */
-export async function read(
-  type: string,
-  text: string,
-  { schemas, json = schemas !== undefined }: Reading,
-): Promise<{ data: unknown } | undefined> {
-  const schema = schemas && (Object.hasOwn(schemas, type) ? schemas[type] : undefined);
-  if (schemas && !schema) return undefined;
-  let data: unknown = text;
-  try {
-    if (json) data = JSON.parse(text);
-  } catch (cause) {
-    throw new StreamError(
-      "invalid",
-      `the data of an event "${type}" is not JSON: unset the option \`json\`, or mend the publisher`,
-      { cause },
-    );
-  }
-  if (!schema) return { data };
-  const result = await schema["~standard"].validate(data);
-  if (!result.issues) return { data: result.value };
-  const said = result.issues.map((issue) => issue.message).join("; ");
-  throw new StreamError("invalid", `the data of an event "${type}" does not fit its schema: ${said}`, {
-    issues: result.issues,
-  });
+/** Makes a value for the option `read` from a schema for each name of an event. Events with other names are left out. */
+export function schemas<S extends Schemas>(schemas: S): Reader<Outputs<S>> {
+  return async (type, text) => {
+    const schema = Object.hasOwn(schemas, type) && schemas[type];
+    if (!schema) return undefined;
+    const { issues, ...result } = await schema["~standard"].validate(parsed(type, text));
+    if (!issues) return { data: (result as { value: unknown }).value };
+    const said = issues.map((issue) => issue.message).join("; ");
+    throw new StreamError("invalid", `the data of an event "${type}" does not fit its schema: ${said}`, { issues });
+  };
 }

@@ -1,11 +1,10 @@
 // What an application holds: events in order, to listeners and loops, with the position of what was dealt with.
 
-import { backoff, RETRY } from "./backoff.js";
 import { json, type Limits } from "./connection.js";
 import type { Environment, Signal } from "./environment.js";
-import { StreamError } from "./errors.js";
-import { failed } from "./request.js";
-import { type Reading, read } from "./schema.js";
+import type { StreamError } from "./errors.js";
+import type { Loader } from "./load.js";
+import type { Reader } from "./read.js";
 import type { Closed, EventMap, Frame, Gap, GapEvent, LoadEvent, NamedEvent, State, StreamEvent } from "./types.js";
 
 /** Where frames come from: a connection, or the tab that has it. */
@@ -26,29 +25,17 @@ export interface CursorStorage {
   setItem(key: string, value: string): void;
 }
 
-/** What `load` is told. */
-export interface LoadContext {
-  /** Why the state is loaded again; `undefined` at first. */
-  gap: Gap | undefined;
-  /** Aborts when the stream is closed. */
-  signal: AbortSignal;
-}
-
-/** A snapshot, and the id to follow from. Take the id before the snapshot, so that nothing is between them. */
-export interface Loaded<S> {
-  state: S;
-  cursor: string;
-}
-
-export interface StreamOptions<S = never> extends Reading {
+export interface StreamOptions<S = never> {
+  /** Reads the data of each event, which is text by default. Made by `json` or `schemas`. */
+  read?: Reader | undefined;
   /** The id to start from. It goes before one in `storage`. */
   lastEventId?: string | undefined;
   /** Keeps the position, so that a page that is loaded again goes on where it was. */
   storage?: CursorStorage | undefined;
   /** The key in `storage`. Default: `tower-sse:` and the URL without its origin. */
   storageKey?: string | undefined;
-  /** Loads a state, and again after each gap; the stream follows from its cursor. */
-  load?: ((context: LoadContext) => Promise<Loaded<S>>) | undefined;
+  /** Loads a state, and again after each gap; the stream follows from its cursor. Made by `snapshot`. */
+  load?: Loader<S> | undefined;
   /** Takes the channel from the names of events, on a route that shows it there (`show_channel`). */
   channels?: boolean | undefined;
 }
@@ -80,7 +67,6 @@ export class Stream<E extends EventMap = Record<string, string>, S = never>
   readonly #maxWait: number;
   readonly #listeners = new Map<string, Set<Listener>>();
   readonly #loops = new Set<Loop<StreamEvent<E, S>>>();
-  readonly #abort = new AbortController();
   readonly #unwatch: () => void;
   #settle!: (closed: Closed) => void;
   #source: Source | undefined;
@@ -115,11 +101,10 @@ export class Stream<E extends EventMap = Record<string, string>, S = never>
     this.closed = new Promise((resolve) => {
       this.#settle = resolve;
     });
-    this.#cursor = options.lastEventId ?? this.#stored() ?? "";
+    this.#cursor = options.lastEventId ?? this.#stored((storage) => storage.getItem(this.#key)) ?? "";
     this.#received = this.#cursor;
     this.#unwatch = env.watch((signal) => this.#source?.signal(signal));
-    if (options.load) void this.#load(undefined);
-    else this.#connect();
+    this.#start(undefined);
   }
 
   /** What the stream does right now. */
@@ -140,7 +125,10 @@ export class Stream<E extends EventMap = Record<string, string>, S = never>
 
   /** Reads on, even if nobody listens. By default the stream waits for the first loop or listener. */
   flow(): void {
-    this.#begin();
+    if (this.#begun) return;
+    this.#begun = true;
+    // Who listens to several names begins with all of them.
+    queueMicrotask(() => this.#pump());
   }
 
   /** Ends a wait for the next attempt, unless the server asked for it. */
@@ -160,14 +148,14 @@ export class Stream<E extends EventMap = Record<string, string>, S = never>
   on(name: string, listener: Listener): () => void {
     const listeners = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, listeners.add(listener));
-    if (name !== "state") this.#begin();
+    if (name !== "state") this.flow();
     return () => listeners.delete(listener);
   }
 
   [Symbol.asyncIterator](): AsyncIterator<StreamEvent<E, S>, undefined> {
     const loop: Loop<StreamEvent<E, S>> = { queue: [], done: this.#seq, wakers: [] };
     this.#loops.add(loop);
-    this.#begin();
+    this.flow();
     return {
       next: async () => {
         for (;;) {
@@ -195,13 +183,32 @@ export class Stream<E extends EventMap = Record<string, string>, S = never>
     };
   }
 
+  /** Loads a state, if there is one to load, and connects. */
+  #start(gap: Gap | undefined): void {
+    const { load } = this.#options;
+    if (!load) {
+      this.#connect();
+      return;
+    }
+    this.#source = load({
+      env: this.#env,
+      gap,
+      maxWait: this.#maxWait,
+      state: (state) => this.#learn(state),
+      loaded: ({ state, cursor }) => {
+        this.#received = cursor;
+        const event = { type: "load", data: state, id: cursor, channel: undefined } as StreamEvent<E, S>;
+        this.#then(() => this.#give(event, cursor));
+        this.#connect();
+      },
+    });
+  }
+
   #connect(): void {
     const source: Source = this.#open(this.#received, {
       frame: (frame) => this.#frame(frame),
       state: (state) => {
-        if (this.#source !== source) return;
-        if (state.name === "closed") this.#last(state);
-        else this.#show(state);
+        if (this.#source === source) this.#learn(state);
       },
     });
     this.#source = source;
@@ -217,8 +224,7 @@ export class Stream<E extends EventMap = Record<string, string>, S = never>
       if (this.#options.load) {
         // What follows the gap is part of the state that is loaded.
         this.#source?.stop();
-        this.#source = undefined;
-        void this.#load(gap);
+        this.#start(gap);
       }
     } else if (frame.type === "cursor" && frame.data === "") {
       this.#then(() => this.#give(undefined, id));
@@ -241,7 +247,8 @@ export class Stream<E extends EventMap = Record<string, string>, S = never>
       type = name.slice(colon + 1);
     }
     try {
-      const event = await read(type, text, this.#options);
+      const { read } = this.#options;
+      const event = read ? await read(type, text) : { data: text };
       this.#give(event && ({ type, data: event.data, id, channel } as StreamEvent<E, S>), id);
     } catch (error) {
       this.#finish({ name: "closed", reason: "error", error: error as StreamError });
@@ -253,17 +260,15 @@ export class Stream<E extends EventMap = Record<string, string>, S = never>
     if (this.#final) return;
     this.#seq += 1;
     this.#unsettled.push({ seq: this.#seq, id });
+    for (const loop of this.#loops) {
+      if (event) loop.queue.push({ value: event, seq: this.#seq });
+      wake(loop);
+    }
     if (event) {
       this.#env.log("gives", event.type, id);
-      for (const loop of this.#loops) {
-        loop.queue.push({ value: event, seq: this.#seq });
-        wake(loop);
-      }
       // An application's event may have any name. The listeners of states are told of states alone.
       if (event.type !== "state" && event.type !== "*") this.#tell(event.type, event);
       this.#tell("*", event);
-    } else {
-      for (const loop of this.#loops) wake(loop);
     }
     this.#acknowledge();
   }
@@ -281,60 +286,18 @@ export class Stream<E extends EventMap = Record<string, string>, S = never>
     while (this.#unsettled[0] && this.#unsettled[0].seq <= least) id = this.#unsettled.shift()!.id;
     if (id === this.#cursor) return;
     this.#cursor = id;
-    try {
-      this.#options.storage?.setItem(this.#key, id);
-    } catch (error) {
-      this.#env.log("storage", error);
-    }
+    this.#stored((storage) => storage.setItem(this.#key, id));
   }
 
-  #stored(): string | null | undefined {
+  /** Uses the storage, which may be full, or not be allowed. */
+  #stored<T>(use: (storage: CursorStorage) => T): T | undefined {
+    const { storage } = this.#options;
     try {
-      return this.#options.storage?.getItem(this.#key);
+      return storage && use(storage);
     } catch (error) {
       this.#env.log("storage", error);
       return undefined;
     }
-  }
-
-  async #load(gap: Gap | undefined): Promise<void> {
-    const { signal } = this.#abort;
-    this.#show({ name: "connecting" });
-    for (let failures = 1; !signal.aborted; failures += 1) {
-      try {
-        const { state, cursor } = await this.#options.load!({ gap, signal });
-        if (signal.aborted) return;
-        this.#received = cursor;
-        this.#then(() =>
-          this.#give({ type: "load", data: state, id: cursor, channel: undefined } as StreamEvent<E, S>, cursor),
-        );
-        return this.#connect();
-      } catch (cause) {
-        const error = cause instanceof StreamError ? cause : new StreamError("load", failed("load"), { cause });
-        if (signal.aborted) return;
-        if (error !== cause) await this.#wait(backoff(failures, RETRY, this.#maxWait, this.#env.random()), error);
-        else return this.#last({ name: "closed", reason: "error", error });
-      }
-    }
-  }
-
-  async #wait(ms: number, error: StreamError): Promise<void> {
-    this.#show({ name: "waiting", ms, error });
-    await new Promise<void>((resolve) => {
-      const cancel = this.#env.after(ms, resolve);
-      const end = () => {
-        cancel();
-        resolve();
-      };
-      this.#source = { stop: end, signal: (signal) => (signal === "visible" || signal === "online") && end() };
-    });
-  }
-
-  #begin(): void {
-    if (this.#begun) return;
-    this.#begun = true;
-    // Who listens to several names begins with all of them.
-    queueMicrotask(() => this.#pump());
   }
 
   #then(step: () => void | Promise<void>): void {
@@ -360,16 +323,17 @@ export class Stream<E extends EventMap = Record<string, string>, S = never>
     this.#pumping = false;
   }
 
-  /** Ends the stream after what was received, or at once if that is nothing. */
-  #last(closed: Closed): void {
-    if (this.#steps.length === 0 && !this.#pumping) this.#finish(closed);
-    else this.#then(() => this.#finish(closed));
+  /** Shows a state. The final one comes after what was received. */
+  #learn(state: State): void {
+    if (state.name !== "closed") this.#show(state);
+    else if (this.#steps.length === 0 && !this.#pumping) this.#finish(state);
+    else this.#then(() => this.#finish(state));
   }
 
   #show(state: State): void {
     if (this.#final) return;
     this.#state = state;
-    this.#env.log("is", state.name);
+    this.#env.log(state);
     this.#tell("state", state);
   }
 
@@ -378,7 +342,6 @@ export class Stream<E extends EventMap = Record<string, string>, S = never>
     this.#show(closed);
     this.#final = closed;
     this.#source?.stop();
-    this.#abort.abort();
     this.#unwatch();
     this.#drained?.();
     for (const loop of this.#loops) wake(loop);

@@ -30,7 +30,7 @@ const QUIET = 60_000;
 /** How many ids are remembered to tell events apart that come a second time. */
 const SEEN = 256;
 
-export class Shared implements Source {
+class Shared implements Source {
   readonly #env: Environment;
   readonly #tabs: Tabs;
   readonly #name: string;
@@ -324,4 +324,25 @@ export class Shared implements Source {
 
 function revive({ code, message, ...details }: StreamError): StreamError {
   return new StreamError(code, message, details);
+}
+
+/** A connection that tabs share, or one of this tab's own where they can't. */
+export function share(env: Environment, name: string, wiring: Wiring, limits: Limits, cursor: string): Source {
+  const tabs = env.tabs ?? tabsOfOrigin();
+  return tabs ? new Shared(env, tabs, name, wiring, limits, cursor) : new Connection(env, wiring, limits, cursor);
+}
+
+/** The tabs of the page's origin, where there are locks and channels. */
+export function tabsOfOrigin(): Tabs | undefined {
+  const { location, navigator } = globalThis as Partial<typeof globalThis>;
+  const locks = navigator?.locks;
+  if (!locks || !globalThis.BroadcastChannel || !location) return undefined;
+  return {
+    lock: (name, { steal, signal }, held) => locks.request(name, steal ? { steal } : { signal }, held),
+    line: (name, receive) => {
+      const channel = new BroadcastChannel(name);
+      channel.onmessage = (event) => receive(event.data);
+      return { post: (message) => channel.postMessage(message), close: () => channel.close() };
+    },
+  };
 }

@@ -1,7 +1,7 @@
 // A stream against the real server, over a network that breaks.
 
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
-import { type ConnectOptions, connect, type Stream } from "../../dist/index.js";
+import { type ConnectOptions, connect, type Stream, snapshot } from "../../dist/index.js";
 import { hasNginx, Nginx } from "./nginx.js";
 import { FaultProxy } from "./proxy.js";
 import { Server } from "./server.js";
@@ -263,7 +263,7 @@ test("a state is followed from its cursor", async () => {
   let state = 0;
   let cursor = await server.publish(name, "0");
   const load = async () => ({ state, cursor });
-  const stream = connect<Record<string, string>, number>(`${server.url}/all/${name}`, { load });
+  const stream = connect<Record<string, string>, number>(`${server.url}/all/${name}`, { load: snapshot(load) });
   const seen: [string, unknown][] = [];
   stream.on("*", ({ type, data }) => seen.push([type, data]));
   await until(() => seen.length === 1);

@@ -1,8 +1,12 @@
 // A stream on a network that breaks, in virtual time.
 
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { z } from "zod";
 import { type ConnectOptions, connectIn } from "../../src/connect.js";
 import { StreamError } from "../../src/errors.js";
+import { snapshot } from "../../src/load.js";
+import { json } from "../../src/read.js";
+import { schemas } from "../../src/schema.js";
 import type { Stream } from "../../src/stream.js";
 import type { EventMap, State, StreamEvent } from "../../src/types.js";
 import { type Asked, pass, settle, World } from "./world.js";
@@ -653,7 +657,7 @@ test("a state is loaded, then followed, and loaded again after a gap", async () 
     .mockRejectedValueOnce(new TypeError("offline"))
     .mockResolvedValueOnce({ state: { n: 1 }, cursor: "e-1" })
     .mockResolvedValueOnce({ state: { n: 9 }, cursor: "e-9" });
-  const stream = connectIn<Record<string, string>, { n: number }>(world, "/sse/a", { load });
+  const stream = connectIn<Record<string, string>, { n: number }>(world, "/sse/a", { load: snapshot(load) });
   const read = reads(stream);
   await pass(1000);
   const first = await world.next();
@@ -674,6 +678,43 @@ test("a state is loaded, then followed, and loaded again after a gap", async () 
   ]);
   expect(load.mock.calls.map(([{ gap }]) => gap)).toEqual([undefined, undefined, gap]);
   expect(stream.cursor).toBe("e-10");
+});
+
+test("a stream that is closed while it loads never connects", async () => {
+  const load = vi.fn().mockRejectedValueOnce(new TypeError("offline"));
+  let loaded!: (loaded: { state: string; cursor: string }) => void;
+  load.mockReturnValueOnce(
+    new Promise((resolve) => {
+      loaded = resolve;
+    }),
+  );
+  const stream = connectIn(world, "/sse/a", { load: snapshot(load) });
+  await settle();
+  expect(stream.state).toMatchObject({ name: "waiting", error: { code: "load" } });
+  stream.retry();
+  await settle();
+  const { signal } = load.mock.calls[1]![0];
+  expect([load.mock.calls.length, signal.aborted]).toEqual([2, false]);
+  stream.close();
+  loaded({ state: "", cursor: "e-1" });
+  await pass(1e6);
+  expect([signal.aborted, load.mock.calls.length, world.asked.length, vi.getTimerCount()]).toEqual([true, 2, 0, 0]);
+});
+
+test("an error of `load` that is a `StreamError` ends the stream", async () => {
+  const error = new StreamError("denied", "sign in");
+  const stream = connectIn(world, "/sse/a", { load: snapshot(() => Promise.reject(error)) });
+  await settle();
+  expect(await stream.closed).toEqual({ name: "closed", reason: "error", error });
+});
+
+test("schemas say which events there are, and data that does not fit ends the stream", async () => {
+  const read = reads(connect({ read: schemas({ n: z.object({ n: z.number() }) }) }));
+  const body = await world.open('event: n\ndata: {"n": 1}\n\nevent: toString\ndata: 2\n\ndata: 3\n\n');
+  expect(read.data).toEqual([{ n: 1 }]);
+  body.send('event: n\ndata: {"n": "1"}\n\n');
+  await settle();
+  expect(read.error).toMatchObject({ code: "invalid", issues: [{ path: ["n"] }] });
 });
 
 test("a cursor that the server announces is no event, and is resumed from", async () => {
@@ -707,7 +748,7 @@ test("the name of an event may have the channel", async () => {
 });
 
 test("data may be JSON", async () => {
-  const read = reads(connect({ json: true }));
+  const read = reads(connect({ read: json() }));
   (await world.open()).send(`data: {"a":[1]}\n\nevent: x\ndata: nonsense\n\n`);
   await settle();
   expect(read.data).toEqual([{ a: [1] }]);

@@ -2,6 +2,7 @@
 
 import { afterEach, expect, test, vi } from "vitest";
 import { environment, type Signal } from "../../src/environment.js";
+import { tabsOfOrigin } from "../../src/tabs.js";
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -48,5 +49,5 @@ test("a page whose storage is forbidden has a stream all the same", () => {
 });
 
 test("without locks, tabs share nothing", () => {
-  expect(environment(undefined).tabs).toBeUndefined();
+  expect(tabsOfOrigin()).toBeUndefined();
 });
