@@ -71,14 +71,14 @@ test("tokens, reloads and tabs", async () => {
   await until(() => kept.size === 1);
 });
 
-test("a state, and its changes", async () => {
+test("load a state, then follow its changes", async () => {
   const cursor = await server.publish("board", "0");
   await server.publish("board", "1");
   proxy.pages.set("/state", JSON.stringify({ state: "from zero", cursor }));
   const seen: unknown[] = [];
   const page = (path: string) => fetch(proxy.url + path);
   const note = (what: unknown) => seen.push(what);
-  const done = recipe("A state, and its changes", { render: note, change: note, fetch: page });
+  const done = recipe("Load a state, then follow its changes", { render: note, change: note, fetch: page });
   await until(() => seen.length === 2);
   expect(seen).toEqual(["from zero", "1"]);
   await server.end("board", "finish");
