@@ -313,7 +313,7 @@ export class Connection {
     if (status === 410 && typeof problem?.last_event_id === "string")
       return this.#skipGap(problem, problem.last_event_id);
     if (status >= 500 || [408, 409, 425, 429].includes(status)) {
-      return { ms, error: error("unavailable", "the client tries again") };
+      return { ms, error: error("unavailable", "trying again") };
     }
     if (status === 200) {
       const wrong = error("not-a-stream", `its type is ${type || "unknown"}, and not text/event-stream: check the URL`);

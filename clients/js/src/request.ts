@@ -58,7 +58,7 @@ export function resolve(env: Environment, address: string | URL): URL {
   try {
     return new URL(address, env.base);
   } catch (cause) {
-    throw new StreamError("refused", `"${address}" is no URL; outside of a page it has to be absolute`, {
+    throw new StreamError("refused", `"${address}" is not a URL, or not absolute outside a page`, {
       cause,
     });
   }

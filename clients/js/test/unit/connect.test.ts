@@ -773,6 +773,6 @@ test("what a listener throws is its own affair", async () => {
 
 test("a relative URL without a page is an error that says so", () => {
   expect(() => connectIn(Object.assign(new World(), { base: undefined }), "/sse/a", {})).toThrow(
-    /it has to be absolute/,
+    /not absolute outside a page/,
   );
 });
