@@ -22,6 +22,8 @@ mod pattern;
 mod permit;
 mod recheck;
 mod request;
+#[cfg(all(feature = "jwt", feature = "publish"))]
+mod reserved;
 mod token;
 
 pub(crate) use self::decide::{Decide, Refusal};
@@ -29,6 +31,8 @@ pub(crate) use self::decide::{Decide, Refusal};
 pub use self::jwt::{Jwt, JwtFuture, JwtKeys, Links, jwt};
 #[cfg(feature = "publish")]
 pub use self::permit::{PublishAuthorizer, PublishGrant, PublishRequest, publish_authorizer_fn};
+#[cfg(all(test, feature = "jwt", feature = "publish", feature = "runs"))]
+pub(crate) use self::reserved::is_reserved;
 pub use self::{
     allow_all::AllowAll,
     authorizer::Authorizer,

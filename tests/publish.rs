@@ -206,6 +206,16 @@ async fn nothing_is_published_without_the_right_to() {
 }
 
 #[tokio::test]
+async fn no_event_that_nodes_act_upon_can_be_published() {
+    let publisher = Publisher::new();
+    let record = r#"[{"data":"x"},{"data":"{}","event":"run.record"}]"#;
+    assert_eq!(refused(&publisher, anything(), post("/channels/a", JSON, record)).await, is(400, "reserved-name"));
+    let outcome = post("/channels/a?event=run.outcome", "text/plain", "x");
+    assert_eq!(refused(&publisher, anything(), outcome).await, is(400, "reserved-name"));
+    published(&publisher, post("/channels/a?event=running", "text/plain", "x")).await;
+}
+
+#[tokio::test]
 async fn an_authorizer_that_denies_fails_or_panics_lets_nobody_publish_and_no_body_be_read() {
     let publisher = Publisher::new();
     let reads = Arc::new(AtomicUsize::new(0));

@@ -1,5 +1,7 @@
 //! Which channels a token names: a name, every channel, or a template.
 
+#[cfg(feature = "publish")]
+use super::reserved;
 use crate::wire::name::ChannelName;
 
 /// Whether `pattern` matches the channel: it is the channel's name, it is `*`, or it is a template that can expand to the
@@ -11,6 +13,13 @@ use crate::wire::name::ChannelName;
 pub(crate) fn matches(pattern: &str, channel: &ChannelName) -> bool {
     let name = channel.as_str();
     pattern == "*" || pattern == name || parts(pattern).is_some_and(|parts| expands_to(&parts, name))
+}
+
+/// Whether `pattern` allows to publish to the channel. It has to [match](matches), and only the exact name matches a channel
+/// in which the crate itself writes: an event there may tell a node what to do.
+#[cfg(feature = "publish")]
+pub(crate) fn allows_to_publish(pattern: &str, channel: &ChannelName) -> bool {
+    pattern == channel.as_str() || (!reserved::is_reserved(channel) && matches(pattern, channel))
 }
 
 enum Part<'a> {
@@ -111,6 +120,23 @@ mod tests {
         ] {
             assert!(!matches(pattern, name), "{pattern} {name}");
         }
+    }
+
+    #[cfg(feature = "publish")]
+    #[test]
+    fn only_the_exact_name_of_a_channel_of_runs_allows_to_publish_to_it() {
+        let allows = |pattern: &str, name: &str| allows_to_publish(pattern, &ChannelName::try_from(name).unwrap());
+        for name in ["runs", "run/1", "run/a/b", "thread/1"] {
+            for pattern in ["*", "{a}", "run/{id}", "run/{a}/{b}", "thread/{id}", "r{x}", "{a}/{b}"] {
+                assert!(!allows(pattern, name), "{pattern} {name}");
+            }
+            assert!(allows(name, name), "{name}");
+            assert!(matches("*", &ChannelName::try_from(name).unwrap()), "it can be read: {name}");
+        }
+        for name in ["runs/1", "run", "running", "thread", "threads", "a/run/1"] {
+            assert!(allows("*", name), "{name}");
+        }
+        assert!(allows("room/{id}", "room/1") && !allows("room/{id}", "hall/1"));
     }
 
     #[test]

@@ -120,7 +120,8 @@ impl PublishRequest {
         Self(AuthorizeRequest::of(parts, channels, None))
     }
 
-    /// Returns a grant for all channels of the request.
+    /// Returns a grant for all channels of the request. If your application has runs, narrow it with
+    /// [`PublishGrant::only`], so that no client writes to their channels: `runs`, `run/..` and `thread/..`.
     pub fn grant(&self) -> PublishGrant {
         PublishGrant::new(self.channels().iter().cloned())
     }

@@ -52,6 +52,14 @@ fn of(prefix: &str, id: &str) -> Result<ChannelName, InvalidText> {
 mod tests {
     use super::*;
 
+    #[cfg(all(feature = "jwt", feature = "publish"))]
+    #[test]
+    fn no_wildcard_allows_to_publish_to_a_channel_of_runs() {
+        for channel in [NODES, of_run("a").unwrap(), of_thread("a").unwrap()] {
+            assert!(crate::authorize::is_reserved(&channel), "{channel}");
+        }
+    }
+
     #[test]
     fn an_id_makes_one_channel_and_can_be_read_back() {
         let channel = of_run("a/b").unwrap();

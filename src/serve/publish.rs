@@ -99,7 +99,7 @@ use crate::{
 ///
 /// | status | `reason` |
 /// | --- | --- |
-/// | 400 | `malformed`: the body is not what it should be. `invalid-name`: a name or id that the format can't carry. `no-channel`, `too-many-channels`, `no-event` |
+/// | 400 | `malformed`: the body is not what it should be. `invalid-name`: a name or id that the format can't carry. `reserved-name`: an event's name that begins with `run.`. `no-channel`, `too-many-channels`, `no-event` |
 /// | 401, 403, 404 | `denied`: by the authorizer |
 /// | 403 | `channel-not-granted`, `event-not-granted`, `finish-not-granted`, `close-not-granted` |
 /// | 404, 405 | none: another path, another method |

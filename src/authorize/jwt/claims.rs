@@ -5,20 +5,22 @@ use serde_json::Value;
 use crate::{
     authorize::{denied::Denied, pattern, request::AuthorizeRequest},
     hub::Grant,
-    wire::name::{ChannelName, ClientId},
+    wire::name::ClientId,
 };
 
 /// The channels of the request that the token names, for the token's client.
 pub(super) fn grant(claims: &Value, request: &AuthorizeRequest) -> Result<Grant, Denied> {
     let client = client(claims)?;
     let lists = [claims.get("channels"), claims.get("mercure").and_then(|mercure| mercure.get("subscribe"))];
-    Ok(request.grant().only(|channel| lists.iter().flatten().any(|list| names(list, channel))).client(client))
+    Ok(request
+        .grant()
+        .only(|channel| lists.iter().flatten().any(|list| any(list, |pattern| pattern::matches(pattern, channel))))
+        .client(client))
 }
 
-/// Whether a list of patterns names the channel. Anything else names nothing.
-pub(super) fn names(list: &Value, channel: &ChannelName) -> bool {
-    let patterns = list.as_array().into_iter().flatten().filter_map(Value::as_str);
-    patterns.into_iter().any(|pattern| pattern::matches(pattern, channel))
+/// Whether a list has a pattern that `allows` the channel in question. Anything but a list has none.
+pub(super) fn any(list: &Value, allows: impl Fn(&str) -> bool) -> bool {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).any(allows)
 }
 
 /// A client that no connection can have is not the same as none.

@@ -9,11 +9,13 @@ use super::{Jwt, JwtFuture, claims};
 use crate::authorize::{
     authorizer::BoxError,
     denied::Denied,
+    pattern,
     permit::{PublishGrant, PublishRequest},
 };
 
 /// A token allows to publish to the channels that its claims `publish` and `mercure.publish` name: arrays like those for
-/// reading.
+/// reading. In these, `*` and templates leave out the channels of runs: `runs`, `run/..` and `thread/..`. A token has to name
+/// such a channel exactly.
 impl Service<PublishRequest> for Jwt {
     type Response = PublishGrant;
     type Error = BoxError;
@@ -33,5 +35,7 @@ impl Service<PublishRequest> for Jwt {
 
 fn grant(claims: &Value, request: &PublishRequest) -> Result<PublishGrant, BoxError> {
     let lists = [claims.get("publish"), claims.get("mercure").and_then(|mercure| mercure.get("publish"))];
-    Ok(request.grant().only(|channel| lists.iter().flatten().any(|list| claims::names(list, channel))))
+    Ok(request.grant().only(|channel| {
+        lists.iter().flatten().any(|list| claims::any(list, |entry| pattern::allows_to_publish(entry, channel)))
+    }))
 }

@@ -16,6 +16,9 @@ use crate::{
     },
 };
 
+/// The names of the events with which nodes keep account of runs begin with this. Only the crate publishes these.
+const RESERVED: &str = "run.";
+
 /// An event that was sent, not yet encoded.
 struct Draft {
     data: Data,
@@ -96,6 +99,9 @@ impl Draft {
     }
 
     fn add_to(self, batch: Batch, key: Option<IdempotencyKey>, grant: &PublishGrant) -> Result<Batch, Refused> {
+        if self.name.as_ref().is_some_and(|name| name.as_str().starts_with(RESERVED)) {
+            return Err(answer::bad("reserved-name", "the names of events that begin with `run.` are reserved"));
+        }
         if !grant.allows_name(self.name.as_ref()) {
             return Err(answer::not_granted("event-not-granted"));
         }
