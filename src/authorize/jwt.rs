@@ -195,10 +195,12 @@ impl Rules {
         G: Send + 'static,
         F: FnOnce(&Self, Value) -> Result<G, BoxError> + Send + 'static,
     {
+        // Asked before the check, which then tries these keys or later ones.
+        let fresh = self.keys.are_fresh();
         JwtFuture::ready(match self.expected.check(&token, &self.keys) {
             Checked::Valid(claims) => map(&self, claims),
             Checked::Invalid(denied) => Err(denied.into()),
-            Checked::UnknownKey(id) if self.keys.may_bring(id.as_deref()) => {
+            Checked::UnknownKey(id) if self.keys.may_bring(id.as_deref(), fresh) => {
                 return JwtFuture { state: State::Waiting(Box::pin(self.wait(token, map))) };
             }
             Checked::UnknownKey(_) => Err(verify::invalid("the token's key is not known").into()),

@@ -83,6 +83,11 @@ impl Source {
         });
     }
 
+    /// Whether the last fetch has succeeded, and it is too early for another one.
+    pub(super) fn is_fresh(&self, pace: Pace) -> bool {
+        self.look(|state| !state.is_running && state.has_succeeded && state.is_early(pace))
+    }
+
     /// Begins to fetch the keys again if they are old. Does not wait for it.
     pub(super) fn keep_fresh(self: &Arc<Self>, pace: Pace) {
         let is_old = |state: &State| state.fetched_at.is_some_and(|at| at.elapsed() >= pace.refresh_after);
@@ -105,8 +110,7 @@ impl Source {
     fn begin(self: &Arc<Self>, pace: Pace) -> Option<watch::Receiver<u64>> {
         let runtime = Handle::try_current().ok()?;
         let (over, begins) = self.look(|state| {
-            let is_early = state.begun_at.is_some_and(|at| at.elapsed() < pace.interval);
-            let begins = !state.is_running && !is_early;
+            let begins = !state.is_running && !state.is_early(pace);
             if begins {
                 (state.is_running, state.begun_at) = (true, Some(Instant::now()));
             }
@@ -128,6 +132,11 @@ impl Source {
 }
 
 impl State {
+    /// Whether the last fetch began too short a time ago for another one.
+    fn is_early(&self, pace: Pace) -> bool {
+        self.begun_at.is_some_and(|at| at.elapsed() < pace.interval)
+    }
+
     fn take(&mut self, keys: Arc<KeySet>) {
         self.absent.clear();
         // A token that was signed with a key that is gone now is not one that was signed with a new key.

@@ -68,14 +68,15 @@ impl JwtKeys {
     ///
     /// The first request fetches the keys, and waits for them. Then they are fetched again:
     ///
-    /// - when a token names a key that is not among them. The request waits. However many such tokens come, a fetch begins
-    ///   at most every [10 seconds](Self::fetch_at_most_every);
+    /// - when a token names a key that is not among them, or names none and was signed with none of them. The request
+    ///   waits. However many such tokens come, a fetch begins at most every [10 seconds](Self::fetch_at_most_every);
     /// - when a request finds them older than [5 minutes](Self::refresh_after). The request does not wait.
     ///
     /// A fetch that fails or takes longer than 10 seconds changes nothing: the keys at hand stay in use, and a request that
     /// waits for it is told to come back later, as with any error of an authorizer. So is a token that names an unknown
     /// key within 10 seconds of a fetch, unless it is known that there is no such key: an
-    /// earlier request has found that, or the last fetch has removed it.
+    /// earlier request has found that, or the last fetch has removed it. A token that names no key is refused at once
+    /// within 10 seconds of a fetch that succeeded, if none of the keys has signed it.
     ///
     /// Your future runs in a task of the tokio runtime. Limit the size of what it reads.
     ///
@@ -146,9 +147,16 @@ impl JwtKeys {
         self.source.keys()
     }
 
-    /// Whether a fetch may bring a key that is missing, such as the one with this id.
-    pub(super) fn may_bring(&self, id: Option<&str>) -> bool {
-        self.pace.is_some() && !id.is_some_and(|id| self.source.is_absent(id))
+    /// Whether the keys were fetched so recently that they can't be fetched again yet.
+    pub(super) fn are_fresh(&self) -> bool {
+        self.pace.is_some_and(|pace| self.source.is_fresh(pace))
+    }
+
+    /// Whether a fetch may bring a key that is missing: the one with this id, or one for a token that names none. `fresh`
+    /// says whether the keys that were tried [are](Self::are_fresh).
+    pub(super) fn may_bring(&self, id: Option<&str>, fresh: bool) -> bool {
+        let may_exist = id.map_or(!fresh, |id| !self.source.is_absent(id));
+        self.pace.is_some() && may_exist
     }
 
     /// Waits until the keys were fetched again.

@@ -448,6 +448,30 @@ async fn a_storm_of_unknown_key_ids_has_the_keys_fetched_once_in_an_interval() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_without_a_key_id_that_no_key_has_signed_is_refused_at_once_if_the_keys_are_fresh() {
+    let (issuer, mine, other) = (Issuer::default(), ec("1", "P-256"), ec("2", "P-256"));
+    let [by_other, by_nobody] =
+        [&other, &ec("3", "P-256")].map(|pair| pair.token("ES256", None, &claims(json!({ "exp": now() + 3600 }))));
+    let authorizer = jwt(issuer.keys());
+    issuer.publish(&[&mine.jwk]);
+    for _ in 0..3 {
+        assert_unauthorized(&authorizer, &by_other).await;
+        assert_eq!(issuer.asked(), 1);
+    }
+    tokio::time::advance(10 * SECOND).await;
+    issuer.publish(&[&mine.jwk, &other.jwk]);
+    assert_granted(decide(&authorizer, &by_other).await);
+    assert_unauthorized(&authorizer, &by_nobody).await;
+    assert_eq!(issuer.asked(), 2);
+    // A fetch that fails says nothing about which keys there are.
+    *issuer.document.lock().unwrap() = None;
+    tokio::time::advance(10 * SECOND).await;
+    for _ in 0..2 {
+        assert_eq!((decide(&authorizer, &by_nobody).await.unwrap_err(), issuer.asked()), (None, 3));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn garbage_does_not_have_the_keys_fetched() {
     let issuer = Issuer::default();
     let authorizer = jwt(issuer.keys());
