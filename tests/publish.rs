@@ -21,8 +21,10 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_sse::{
-    ChannelName, ClientId, Denied, EventName, Limits, PublishAuthorizer, PublishGrant, PublishRequest, PublishService,
-    Publisher, SseBody, publish_authorizer_fn,
+    BackendError, ChannelName, ClientId, Denied, Epoch, EventName, Limits, Offset, PublishAuthorizer, PublishGrant,
+    PublishRequest, PublishService, Publisher, Retention, SseBody,
+    backend::{Append, Appended, Backend, BackendFuture, Heads, Held, Messages, Requests},
+    publish_authorizer_fn,
 };
 
 const JSON: &str = "application/json";
@@ -174,6 +176,50 @@ async fn a_channel_can_be_finished_and_closed() {
     assert_eq!(answer(&publisher, anything(), request).await.status(), 204);
     assert!(matches!(common::poll(&mut reader), std::task::Poll::Ready(None)));
     assert_eq!(reader.end_reason(), Some(tower_sse::EndReason::Closed));
+}
+
+/// A store that can close any channel but `b`, and nothing else.
+struct Closes;
+
+fn fails<T>() -> BackendFuture<'static, T> {
+    Box::pin(async { Err(BackendError::new("it is away")) })
+}
+
+impl Backend for Closes {
+    fn append(&self, _: Append) -> BackendFuture<'_, Appended> {
+        fails()
+    }
+
+    fn read(&self, _: ChannelName, _: Offset, _: Retention) -> BackendFuture<'_, Held> {
+        fails()
+    }
+
+    fn heads(&self, _: Vec<ChannelName>) -> BackendFuture<'_, Heads> {
+        fails()
+    }
+
+    fn close(&self, channel: ChannelName) -> BackendFuture<'_, ()> {
+        if channel == "b" { fails() } else { Box::pin(async { Ok(()) }) }
+    }
+
+    fn renew(&self, _: Epoch) -> BackendFuture<'_, Epoch> {
+        fails()
+    }
+
+    fn feed(&self, _: Requests, _: Messages) -> BackendFuture<'_, ()> {
+        fails()
+    }
+}
+
+#[tokio::test]
+async fn a_close_of_several_channels_that_fails_halfway_says_which_are_closed() {
+    let publisher = Publisher::builder().backend(Closes).build();
+    let delete = |uri| Request::delete(uri).body(Full::default()).unwrap();
+    let halfway = delete("/many?channel=a&channel=b&channel=c");
+    let (status, problem) = body(answer(&publisher, anything(), halfway).await).await;
+    assert_eq!((status.as_u16(), &problem["reason"]), (503, &json!("unavailable")));
+    assert_eq!((&problem["channel"], &problem["closed"]), (&json!("b"), &json!(["a"])));
+    assert_eq!(answer(&publisher, anything(), delete("/many?channel=a&channel=c")).await.status(), 204);
 }
 
 // Who may

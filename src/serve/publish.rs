@@ -83,7 +83,8 @@ use crate::{
 /// - With `?finish=true`, the channel is [finished](crate::Channel::finish) in the same step. The body may then be empty.
 /// - With the header `Idempotency-Key`, the request can be repeated: events that were published before are not published
 ///   again, and the answer is the same with `repeated`. See [`Event::idempotency_key`](crate::Event::idempotency_key).
-/// - `DELETE` [closes](crate::Channel::close) the channel.
+/// - `DELETE` [closes](crate::Channel::close) the channel, or one channel after another. If one fails, the answer lists
+///   those before it as `closed`.
 ///
 /// # Answers
 ///
@@ -213,9 +214,9 @@ impl Config {
         if !grant.allows_close() {
             return Err(answer::not_granted("close-not-granted"));
         }
-        for channel in &*ask.channels {
+        for (at, channel) in ask.channels.iter().enumerate() {
             let closed = self.publisher.channel(channel).close().await;
-            closed.map_err(|_| answer::unavailable(&self.publisher))?;
+            closed.map_err(|_| answer::not_closed(&self.publisher, channel, &ask.channels[..at]))?;
         }
         Ok(answer::closed())
     }

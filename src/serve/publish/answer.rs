@@ -100,8 +100,10 @@ pub(super) fn refused(publisher: &Publisher, refusal: &Refusal) -> Refused {
     }
 }
 
-pub(super) fn unavailable(publisher: &Publisher) -> Refused {
-    later(publisher, "the backend is not available", json!({ "reason": "unavailable" }))
+/// Says which channel may not be closed, and which ones are.
+pub(super) fn not_closed(publisher: &Publisher, channel: &ChannelName, before: &[ChannelName]) -> Refused {
+    let members = json!({ "reason": "unavailable", "channel": channel.as_str(), "closed": names(before) });
+    later(publisher, "the backend is not available", members)
 }
 
 /// Says why a channel did not get the events, and which ones have got them.
@@ -121,12 +123,15 @@ pub(super) fn not_published(
         _ if error.is_shutting_down() => (StatusCode::SERVICE_UNAVAILABLE, "shutting-down"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
     };
-    let published: Vec<_> = before.iter().map(ChannelName::as_str).collect();
-    let members = json!({ "reason": reason, "channel": channel.as_str(), "published": published });
+    let members = json!({ "reason": reason, "channel": channel.as_str(), "published": names(before) });
     match status {
         StatusCode::SERVICE_UNAVAILABLE => later(publisher, &error.to_string(), members),
         _ => Box::new(problem_with(status, Some(&error.to_string()), members)),
     }
+}
+
+fn names(channels: &[ChannelName]) -> Vec<&str> {
+    channels.iter().map(ChannelName::as_str).collect()
 }
 
 fn later(publisher: &Publisher, detail: &str, members: Value) -> Refused {
