@@ -127,6 +127,22 @@ async fn json_is_an_event_or_several_and_lines_are_several() {
 }
 
 #[tokio::test]
+async fn data_that_is_json_arrives_as_it_was_written() {
+    let publisher = Publisher::new();
+    let written = ["12345678901234567890123", "1.10", "1e999", r#"{"b":1, "a":[ ],"b":"\u00e9"}"#, "null", "[[7]]"];
+    for (n, data) in written.iter().enumerate() {
+        let event = format!(r#"{{"data":{data}}}"#);
+        let kinds = [(JSON, format!(" [ {event} ]")), (JSON, format!("\n{event}\n")), (LINES, event)];
+        for (kind, body) in kinds {
+            published(&publisher, post(&format!("/channels/{n}"), kind, body)).await;
+        }
+        assert_eq!(self::data(&publisher, &n.to_string()), [*data; 3]);
+    }
+    published(&publisher, post("/channels/text", JSON, r#" {"data" : "\u00e9\"" }"#)).await;
+    assert_eq!(data(&publisher, "text"), ["é\""]);
+}
+
+#[tokio::test]
 async fn several_channels_get_all_events_each() {
     let publisher = Publisher::new();
     let uri = "/many?channel=a&channel=b&channel=a";

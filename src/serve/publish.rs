@@ -68,7 +68,8 @@ use crate::{
 /// | `application/json` | an event, or an array of events |
 /// | `application/x-ndjson` | an event in each line |
 ///
-/// An event in JSON is an object. A string as `data` is the event's data as it is; any other value is its data as JSON:
+/// An event in JSON is an object. A string as `data` is the event's data as it is; any other value is its data as JSON, as
+/// it was written:
 ///
 /// | member | meaning |
 /// | --- | --- |

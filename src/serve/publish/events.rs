@@ -1,6 +1,9 @@
 //! Makes events of a request's body, if they are allowed.
 
-use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::{
     answer::{self, Refused},
@@ -21,16 +24,14 @@ const RESERVED: &str = "run.";
 
 /// An event that was sent, not yet encoded.
 struct Draft {
-    data: Data,
+    data: String,
     name: Option<EventName>,
     to: Option<ClientId>,
     id: Option<CustomId>,
 }
 
-enum Data {
-    Text(String),
-    Json(Value),
-}
+/// The members of an event in JSON, each as it was written.
+type Members<'a> = BTreeMap<String, &'a RawValue>;
 
 pub(super) fn read(how: &How, body: &[u8], grant: &PublishGrant) -> Result<Batch, Refused> {
     let drafts = drafts(&how.format, body)?;
@@ -53,13 +54,12 @@ fn drafts(format: &Format, body: &[u8]) -> Result<Vec<Draft>, Refused> {
     match format {
         Format::Text { name, to, id } => {
             let text = std::str::from_utf8(body).map_err(|_| answer::malformed("the body is not UTF-8"))?;
-            let data = Data::Text(text.to_owned());
-            Ok(vec![Draft { data, name: name.clone(), to: to.clone(), id: id.clone() }])
+            Ok(vec![Draft { data: text.to_owned(), name: name.clone(), to: to.clone(), id: id.clone() }])
         }
-        Format::Json => match json(body)? {
-            Value::Array(events) => events.into_iter().map(Draft::read).collect(),
-            event => Ok(vec![Draft::read(event)?]),
-        },
+        Format::Json if body.trim_ascii_start().starts_with(b"[") => {
+            json::<Vec<&RawValue>>(body)?.into_iter().map(Draft::read).collect()
+        }
+        Format::Json => Ok(vec![Draft::read(json(body)?)?]),
         Format::Lines => {
             let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
             lines.map(|line| Draft::read(json(line)?)).collect()
@@ -69,7 +69,7 @@ fn drafts(format: &Format, body: &[u8]) -> Result<Vec<Draft>, Refused> {
     }
 }
 
-fn json(text: &[u8]) -> Result<Value, Refused> {
+fn json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Refused> {
     serde_json::from_slice(text).map_err(|error| answer::malformed(&format!("the body is not JSON: {error}")))
 }
 
@@ -82,11 +82,14 @@ fn key_of(key: &IdempotencyKey, at: usize, count: usize) -> Result<IdempotencyKe
 }
 
 impl Draft {
-    fn read(event: Value) -> Result<Self, Refused> {
-        let Value::Object(mut event) = event else { return Err(answer::malformed("an event is not a JSON object")) };
+    fn read(event: &RawValue) -> Result<Self, Refused> {
+        if !event.get().starts_with('{') {
+            return Err(answer::malformed("an event is not a JSON object"));
+        }
+        let mut event: Members<'_> = json(event.get().as_bytes())?;
         let data = event.remove("data").ok_or_else(|| answer::malformed("an event has no `data`"))?;
         let draft = Self {
-            data: if let Value::String(text) = data { Data::Text(text) } else { Data::Json(data) },
+            data: string(data)?.unwrap_or_else(|| data.get().to_owned()),
             name: member(&mut event, "event")?,
             to: member(&mut event, "to")?,
             id: member(&mut event, "id")?,
@@ -105,14 +108,10 @@ impl Draft {
         if !grant.allows_name(self.name.as_ref()) {
             return Err(answer::not_granted("event-not-granted"));
         }
-        let text = match self.data {
-            Data::Text(text) => text,
-            Data::Json(value) => value.to_string(),
-        };
-        if text.len() > grant.limit() {
+        if self.data.len() > grant.limit() {
             return Err(answer::too_large("an event has more bytes than the grant allows"));
         }
-        let mut event = Event::text(text);
+        let mut event = Event::text(self.data);
         if let Some(name) = self.name {
             event = event.name(name);
         }
@@ -130,13 +129,17 @@ impl Draft {
 }
 
 /// A member that is a string, if there is one.
-fn member<N>(event: &mut Map<String, Value>, name: &str) -> Result<Option<N>, Refused>
+fn member<N>(event: &mut Members<'_>, name: &str) -> Result<Option<N>, Refused>
 where
     N: TryFrom<String, Error = InvalidText>,
 {
-    match event.remove(name) {
-        None => Ok(None),
-        Some(Value::String(text)) => N::try_from(text).map(Some).map_err(|error| answer::invalid(&error)),
-        Some(_) => Err(answer::malformed(&format!("`{name}` is not a string"))),
-    }
+    let Some(value) = event.remove(name) else { return Ok(None) };
+    let text = string(value)?.ok_or_else(|| answer::malformed(&format!("`{name}` is not a string")))?;
+    N::try_from(text).map(Some).map_err(|error| answer::invalid(&error))
+}
+
+/// The text of a value that is a string.
+fn string(value: &RawValue) -> Result<Option<String>, Refused> {
+    let is_string = value.get().starts_with('"');
+    is_string.then(|| json(value.get().as_bytes())).transpose()
 }
