@@ -38,9 +38,9 @@ pub(super) async fn run<D: Dialect>(
 ) -> Response<SseBody> {
     let begun = begun(local, run).await;
     let first = begun.as_ref().ok().and_then(|begun| begun.first);
-    let opened = open(local, run, first.map(|first| local.digests.of::<D>(run, first)), last_event_id).await;
-    let (subscription, late) = match opened {
-        Ok((subscription, late)) => (subscription, late.unwrap_or_else(|| Late::alone(Rule::of::<D>()))),
+    let digest = first.map(|first| local.digests.of::<D>(run, first));
+    let (body, late) = match open(local, &dialect, run, digest, last_event_id).await {
+        Ok((body, late)) => (body, late.unwrap_or_else(|| Late::alone(Rule::of::<D>()))),
         Err(error) if error.is_absent() => return absent(&dialect),
         Err(error) if dialect.is_strict() => return SseBody::refused_strictly(&local.publisher, &error),
         Err(error) => return SseBody::refused(&local.publisher, &error),
@@ -51,7 +51,6 @@ pub(super) async fn run<D: Dialect>(
     };
     let (is_strict, mut headers) = (dialect.is_strict(), HeaderMap::new());
     dialect.headers(&mut headers);
-    let body = dialect.body(SseBody::new(subscription));
     let prefix = dialect.id_prefix(names::run_in(run));
     let body = body.transform(Spoken { dialect, prefix, told: false, late: Some(late), _watch: watch });
     let body = if is_strict { body.strict() } else { body };
@@ -123,24 +122,30 @@ pub(super) async fn watch(local: &Arc<Local>, run: &ChannelName) -> Result<Optio
 }
 
 /// Opens a run: after what is merged of it already, if the reader begins with that.
-async fn open(
+async fn open<D: Dialect>(
     local: &Local,
+    dialect: &D,
     run: &ChannelName,
     digest: Option<Arc<Mutex<Digest>>>,
     last_event_id: Option<&[u8]>,
-) -> Result<(Subscription, Option<Late>), OpenError> {
+) -> Result<(SseBody, Option<Late>), OpenError> {
+    let body = |subscription| dialect.body(SseBody::new(subscription));
     if let Some((late, seen)) = digest.and_then(|digest| Late::with(digest, last_event_id)) {
         let seen = seen.map(|seen| EventId::from(seen).to_string());
         match subscribe(local, run, seen.as_ref().map(String::as_bytes)).await {
             Ok(subscription) if !matches!(subscription.resumed(), Resumed::Gap(_)) => {
-                return Ok((subscription, Some(late)));
+                let body = body(subscription);
+                // What this reader may not have, the others' digest has.
+                if !body.is_filtered() {
+                    return Ok((body, Some(late)));
+                }
             }
             Err(error) if error.is_absent() => return Err(error),
             // What is merged is not what the channel holds.
             _ => local.digests.forget(run),
         }
     }
-    Ok((subscribe(local, run, last_event_id).await?, None))
+    Ok((body(subscribe(local, run, last_event_id).await?), None))
 }
 
 async fn subscribe(local: &Local, run: &ChannelName, last_event_id: Option<&[u8]>) -> Result<Subscription, OpenError> {

@@ -5,7 +5,13 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::outcome::Outcome;
-use crate::{hub::Batch, publisher::Channel, trace::debug, wire::event::Event};
+use crate::{
+    hub::Batch,
+    publisher::Channel,
+    random,
+    trace::debug,
+    wire::{event::Event, name::IdempotencyKey},
+};
 
 /// The end of a run: what the writer has left to be sent, and the outcome, in one step.
 pub(super) fn ending(rest: Option<&Event>, outcome: &Outcome) -> Batch {
@@ -34,3 +40,12 @@ pub(super) async fn finish(channel: &Channel, mut rest: Option<&Event>, outcome:
 
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// An event that is sent once, however often that is tried.
+pub(super) fn once(event: Event) -> Event {
+    match IdempotencyKey::try_from(format!("run.once/{:x}", random::bits())) {
+        Ok(key) => event.idempotency_key(key),
+        // It is a valid key.
+        Err(_) => event,
+    }
+}

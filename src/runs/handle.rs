@@ -107,8 +107,9 @@ impl<D: Dialect> Runs<D> {
     /// Nothing is reordered: before any other event, what is held is sent. It is also sent before the outcome, however the run
     /// ends. If the process dies, it is lost.
     ///
-    /// [`Writer::send`] returns before an event that is held was sent. If that fails later, the next `send` returns the error. If
-    /// there is none, the run has [failed](Outcome::Failed), although its producer returned `Ok`.
+    /// [`Writer::send`] returns before an event that is held was sent. If the store does not answer, sending is tried again until
+    /// it does. If the event is refused, the next `send` returns the error. If there is none, the run has
+    /// [failed](Outcome::Failed), although its producer returned `Ok`.
     ///
     /// ```
     /// use std::time::Duration;

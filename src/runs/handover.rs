@@ -43,8 +43,10 @@ const NAME: EventName = EventName::from_static("run.handed_over");
 
 impl HandedOver {
     pub(super) fn new(attempt: Attempt, within: Duration, turn: Option<(ChannelName, Cursor)>) -> Self {
-        let until = SystemTime::now().checked_add(within).unwrap_or(SystemTime::UNIX_EPOCH);
-        Self { attempt: attempt.number, fence: attempt.fence.saturating_add(1), until, turn }
+        // The longest that every system's clock can express.
+        let until = SystemTime::now() + within.min(Duration::from_secs(10 * 365 * 24 * 3_600));
+        // A node that took the producer for lost would end the run with the next fence. It comes too late.
+        Self { attempt: attempt.number, fence: attempt.fence.saturating_add(2), until, turn }
     }
 
     pub(super) fn to_event(&self) -> Event {

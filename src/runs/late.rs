@@ -28,6 +28,8 @@ const CHUNK: usize = 32 << 10;
 
 /// How many bytes are kept of a run, and of how many runs.
 const KEPT: usize = 256 << 10;
+/// About what a piece takes besides its bytes.
+const PIECE: usize = size_of::<EncodedEvent>() + 64;
 const RUNS: usize = 32;
 
 /// After how many events it has to have proved its worth.
@@ -95,7 +97,7 @@ impl Digest {
     }
 
     fn add(&mut self, piece: EncodedEvent) {
-        self.bytes += piece.as_bytes().len();
+        self.bytes += piece.as_bytes().len() + PIECE;
         self.made += 1;
         self.pieces.push(piece);
     }

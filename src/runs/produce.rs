@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     active::{Active, Why},
-    finish::{FIRST_PAUSE, LONGEST_PAUSE, ending, finish},
+    finish::{FIRST_PAUSE, LONGEST_PAUSE, ending, finish, once},
     handover::{HandedOver, Waiting},
     local::Local,
     outcome::Outcome,
@@ -22,12 +22,7 @@ use super::{
     settings::{ProducerError, Settings},
     thread::Turn,
 };
-use crate::{
-    hub::Batch,
-    random,
-    trace::debug,
-    wire::{event::Event, name::IdempotencyKey},
-};
+use crate::{hub::Batch, trace::debug, wire::event::Event};
 
 /// The duty to write the outcome of a run. If it is dropped before the producer has ended, the run is lost.
 pub(super) struct Duty {
@@ -51,17 +46,17 @@ impl Duty {
     where
         F: Future<Output = Result<(), ProducerError>>,
     {
-        let mut outcome = drive(&self.run, &settings, producer).await;
+        let mut end = drive(&self.run, &settings, producer).await;
         if let Some(roll_up) = &self.run.roll_up {
             let (rest, failed) = roll_up.close().await;
             self.rest = rest;
-            if let Some(error) = failed.filter(|_| outcome.is_done()) {
-                outcome = failure(&self.run, &settings, &error.into());
+            if let (End::Outcome(Outcome::Done), Some(error)) = (&end, failed) {
+                end = End::Outcome(failure(&self.run, &settings, &error.into()));
             }
         }
-        match self.run.why() {
-            Some(Why::HandOver) => Box::pin(self.hand_over(&settings)).await,
-            _ => Box::pin(self.write(outcome)).await,
+        match end {
+            End::HandOver => Box::pin(self.hand_over(&settings)).await,
+            End::Outcome(outcome) => Box::pin(self.write(outcome)).await,
         }
     }
 
@@ -72,12 +67,16 @@ impl Duty {
         let event = HandedOver::new(self.run.attempt, settings.take_over_within, place);
         let channel = self.run.channel.fence(event.fence);
         // With keys, so that nothing is in twice if an answer was lost.
-        let batch: Batch = self.rest.clone().into_iter().chain([event.to_event()]).map(once).collect();
+        let end = once(event.to_event());
+        let mut batch: Batch = self.rest.clone().map(once).into_iter().chain([end.clone()]).collect();
         let mut pause = FIRST_PAUSE;
         let at = loop {
             match channel.send_all(batch.clone()).await {
                 Ok(sent) => break sent.last().map(|sent| sent.cursor),
                 Err(error) if error.is_unavailable() || error.is_limit() => sleep(pause).await,
+                Err(error) if error.is_finished() || error.is_fenced() => break None,
+                // What was left is refused.
+                Err(_) if self.rest.take().is_some() => batch = end.clone().into(),
                 Err(_) => break None,
             }
             pause = (2 * pause).min(LONGEST_PAUSE);
@@ -110,17 +109,20 @@ impl Drop for Duty {
     }
 }
 
-/// An event that is sent once, however often that is tried.
-fn once(event: Event) -> Event {
-    match IdempotencyKey::try_from(format!("run.handed_over/{:x}", random::bits())) {
-        Ok(key) => event.idempotency_key(key),
-        // It is a valid key.
-        Err(_) => event,
+/// How a producer has ended. It is decided once: what a drain asks for afterwards comes too late.
+enum End {
+    Outcome(Outcome),
+    HandOver,
+}
+
+impl End {
+    fn asked(why: Why) -> Self {
+        if why == Why::HandOver { Self::HandOver } else { Self::Outcome(why.outcome()) }
     }
 }
 
 /// Drives the producer to its end, and sends meanwhile what its writers have left to be sent.
-async fn drive<F>(run: &Active, settings: &Settings, producer: F) -> Outcome
+async fn drive<F>(run: &Active, settings: &Settings, producer: F) -> End
 where
     F: Future<Output = Result<(), ProducerError>>,
 {
@@ -131,13 +133,13 @@ where
         std::future::pending::<Infallible>().await
     };
     match race(produced(run, settings, producer), sends).await {
-        Either::Left(outcome) => outcome,
+        Either::Left(end) => end,
         Either::Right(never) => match never {},
     }
 }
 
 /// Drives the producer until it returns, or until it was asked to end and its grace is over.
-async fn produced<F>(run: &Active, settings: &Settings, producer: F) -> Outcome
+async fn produced<F>(run: &Active, settings: &Settings, producer: F) -> End
 where
     F: Future<Output = Result<(), ProducerError>>,
 {
@@ -149,18 +151,18 @@ where
                 // Whatever it returns, it was stopped.
                 let _ = timeout(settings.grace, producer).await;
             }
-            return why.outcome();
+            return End::asked(why);
         }
     };
-    match (run.why(), result) {
-        (Some(why), _) => why.outcome(),
+    End::Outcome(match (run.why(), result) {
+        (Some(why), _) => return End::asked(why),
         (None, Ok(Ok(()))) => Outcome::Done,
         (None, Ok(Err(error))) => failure(run, settings, &error),
         (None, Err(_)) => {
             debug!("the producer of a run panicked", run = run.name);
             Outcome::Failed(None)
         }
-    }
+    })
 }
 
 fn failure(run: &Active, settings: &Settings, error: &ProducerError) -> Outcome {

@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Mutex, Notify, OwnedMutexGuard},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
     error::{Kind, RunError},
+    finish::{FIRST_PAUSE, LONGEST_PAUSE, once},
     merge::{Belongs, Merged, Rule},
 };
 use crate::{
@@ -18,8 +19,7 @@ use crate::{
     wire::{event::Event, parts::Parts},
 };
 
-/// The longest text that is merged, as far as the hub's limit of an event allows: a JSON string of it is at most six times as
-/// long.
+/// The longest text that is merged, as far as the hub's limit of an event allows: on the wire it is at most seven times as long.
 const LONGEST: usize = 4 << 10;
 
 pub(super) struct RollUp {
@@ -30,6 +30,8 @@ pub(super) struct RollUp {
     window: Duration,
     /// How many bytes of text are merged at most.
     limit: usize,
+    /// How long an event may be that is held.
+    longest: usize,
     /// Locked while something is sent, so that nothing overtakes it.
     state: Arc<Mutex<State>>,
     /// Something is held.
@@ -66,9 +68,10 @@ enum Fate {
 
 impl RollUp {
     pub(super) fn new(publisher: &Publisher, channel: Channel, rule: Rule, window: Duration) -> Self {
-        let limit = LONGEST.min(publisher.limits().event_bytes / 8);
+        let longest = publisher.limits().event_bytes / 4;
+        let limit = LONGEST.min(longest / 4);
         let (is_shared, state) = (publisher.is_shared(), Arc::default());
-        Self { channel, is_shared, rule, window, limit, state, holds: Notify::new() }
+        Self { channel, is_shared, rule, window, limit, longest, state, holds: Notify::new() }
     }
 
     /// Sends an event, or holds it: then it returns `None`.
@@ -128,7 +131,9 @@ impl RollUp {
     }
 
     fn decide(&self, state: &mut State, event: Event) -> Fate {
-        let Some(parts) = Parts::of(&event) else { return Fate::Sent(event) };
+        let Some(parts) = Parts::of(&event).filter(|parts| parts.data.len() <= self.longest) else {
+            return Fate::Sent(event);
+        };
         if let Some(held) = &mut state.held {
             return match held.merged.add(&parts, self.limit) {
                 Belongs::Never => Fate::Sent(event),
@@ -165,7 +170,7 @@ impl RollUp {
         if state.held.is_none() {
             return state;
         }
-        let flushed = flush(self.channel.clone(), state);
+        let flushed = flush(self.channel.clone(), self.is_shared, state);
         if !self.is_shared {
             return flushed.await;
         }
@@ -206,10 +211,21 @@ impl Held {
     }
 }
 
-/// Sends what is held. In process, it is sent when it is not held any more, also if this is dropped in between.
-async fn flush(channel: Channel, mut state: Guard) -> Guard {
+/// Sends what is held, as soon as the store answers: its senders were told that it is accepted. In process, it is sent when it is
+/// not held any more, also if this is dropped in between.
+async fn flush(channel: Channel, is_shared: bool, mut state: Guard) -> Guard {
     if let Some(held) = &state.held {
-        let sent = channel.send(held.event()).await;
+        let event = held.event();
+        // In process the answer never gets lost.
+        let event = if is_shared { once(event) } else { event };
+        let mut pause = FIRST_PAUSE;
+        let sent = loop {
+            match channel.send(event.clone()).await {
+                Err(error) if error.is_unavailable() => sleep(pause).await,
+                sent => break sent,
+            }
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        };
         state.held = None;
         state.failed = sent.err().map(Into::into);
     }

@@ -256,6 +256,12 @@ impl SseBody {
         }
     }
 
+    /// Whether some of what the subscription reads does not get here.
+    #[cfg(feature = "runs")]
+    pub(crate) fn is_filtered(&self) -> bool {
+        matches!(&self.kind, Kind::Stream { stream } if stream.is_filtered())
+    }
+
     /// What the stream says about itself. A body that is not a stream has nothing to say.
     pub(crate) fn greeting(&self) -> Greeting {
         match &self.kind {

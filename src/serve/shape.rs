@@ -77,6 +77,11 @@ impl Shape {
         });
     }
 
+    #[cfg(feature = "runs")]
+    pub(super) fn is_filtered(&self) -> bool {
+        self.filter.is_some()
+    }
+
     pub(super) fn set_transform(&mut self, transform: impl Transform) {
         self.transform = Box::new(Mutex::new(transform));
     }

@@ -91,6 +91,12 @@ impl EventStream {
         self.subscription.untold_gap().filter(|_| shape.is_strict())
     }
 
+    /// Whether some of what the subscription reads is left out.
+    #[cfg(feature = "runs")]
+    pub(crate) fn is_filtered(&self) -> bool {
+        self.special.as_deref().and_then(|special| special.shape.as_deref()).is_some_and(Shape::is_filtered)
+    }
+
     /// What the stream says about itself before it begins. An answer that does not last may end before it is complete.
     pub(crate) fn greeting(&self) -> Greeting {
         let special = self.special.as_deref();

@@ -20,7 +20,7 @@ macro_rules! all_runs {
             runs::a_start_of_which_no_acknowledgement_arrives_leaves_no_run_without_a_producer,
             runs::a_run_that_was_handed_over_is_lost_only_with_its_new_node,
             runs::a_run_that_was_handed_over_ends_in_time_although_its_node_is_gone,
-            runs::a_token_that_was_held_and_could_not_be_sent_is_told,
+            runs::a_token_that_was_held_while_the_store_was_away_is_sent_once,
         }
     };
 }

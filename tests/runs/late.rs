@@ -294,3 +294,53 @@ async fn a_dialect_that_merges_nothing_passes_every_event() {
         assert_eq!(now(&mut reader).await.len(), 2_000);
     }
 }
+
+/// Only an admin gets what is secret.
+#[derive(Clone)]
+struct Filtered {
+    is_admin: bool,
+}
+
+impl Dialect for Filtered {
+    fn outcome(&mut self, _: &Outcome, source: &EncodedEvent, out: &mut Output) {
+        out.pass(source);
+    }
+
+    fn body(&self, body: SseBody) -> SseBody {
+        let is_admin = self.is_admin;
+        body.filter(move |event| is_admin || event.name() != Some("secret"))
+    }
+
+    fn delta<'a>(name: Option<&str>, data: &'a str) -> Option<Delta<'a>> {
+        Some(Delta::new(name.unwrap_or_default().to_owned(), data))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_merged_for_one_reader_is_not_given_to_another_from_whom_it_is_kept() {
+    let admins = Runs::new(Publisher::new(), Filtered { is_admin: true });
+    let others = admins.dialect(Filtered { is_admin: false });
+    let writer = writes(&admins).await;
+    for _ in 0..2 {
+        writer.send_all([Event::text("a"), Event::text("hidden").name("secret".try_into().unwrap())]).await.unwrap();
+    }
+    for _ in 0..2 {
+        let all = now(&mut body(admins.attach("1", &get()).await)).await;
+        assert_eq!(all.iter().map(|(data, _)| data.as_str()).collect::<Vec<_>>(), ["a", "hidden", "a", "hidden"]);
+        let some = now(&mut body(others.attach("1", &get()).await)).await;
+        assert_eq!(some.iter().map(|(data, _)| data.as_str()).collect::<Vec<_>>(), ["aa"]);
+    }
+}
+
+#[test]
+fn a_chunk_that_adds_more_than_one_text_is_not_merged() {
+    let chunk = |choices: Value| json!({ "id": "1", "choices": choices }).to_string();
+    let merges = |chunk: String| ChatCompletions::delta(None, &chunk).is_some();
+    let call = |call: Value| chunk(json!([{ "index": 0, "delta": { "tool_calls": [call] }, "finish_reason": null }]));
+    assert!(merges(chunk(json!([{ "index": 0, "delta": { "role": "assistant", "content": "a" } }]))));
+    assert!(merges(call(json!({ "index": 0, "function": { "arguments": "{" } }))));
+    assert!(!merges(chunk(json!([{ "index": 0, "delta": { "content": "", "reasoning": "ha" } }]))));
+    assert!(!merges(chunk(json!([{ "index": 0, "delta": { "content": "a" } }, { "delta": { "content": "b" } }]))));
+    assert!(!merges(call(json!({ "index": 0, "id": "7", "function": { "name": "f", "arguments": "" } }))));
+    assert!(!merges(chunk(json!([]))));
+}

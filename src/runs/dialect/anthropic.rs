@@ -87,14 +87,20 @@ impl Dialect for Anthropic {
 
     /// Merges the deltas of one text, of one thought, and of the input of one tool.
     fn delta<'a>(name: Option<&str>, data: &'a str) -> Option<Delta<'a>> {
-        let is_delta = name == Some("content_block_delta");
-        TEXTS.iter().filter(|_| is_delta).find_map(|path| splice::delta(data, path, &[]))
+        if name != Some("content_block_delta") {
+            return None;
+        }
+        splice::delta(data, text_of(data)?, &[])
     }
 
     fn with_text<'a>(data: &'a str, text: &str) -> Cow<'a, str> {
-        let path = TEXTS.iter().find(|path| splice::string(data, path).is_some());
-        path.map_or(data.into(), |path| splice::with_text(data, path, text))
+        text_of(data).map_or(data.into(), |path| splice::with_text(data, path, text))
     }
+}
+
+/// Where the text of a delta is, if it has nothing else.
+fn text_of(data: &str) -> Option<&'static [&'static str]> {
+    TEXTS.into_iter().find(|path| splice::has_only(data, &["delta"], &["type", path[1]]))
 }
 
 /// Where the text of a delta can be.

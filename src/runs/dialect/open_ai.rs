@@ -34,20 +34,34 @@ impl Dialect for ChatCompletions {
         out.replace(source, Event::text(end));
     }
 
-    /// Merges chunks of equal shape whose content goes on, or the arguments of a tool call.
+    /// Merges chunks of equal shape with a single choice that adds nothing but content, or nothing but arguments of a tool call.
     fn delta<'a>(_name: Option<&str>, data: &'a str) -> Option<Delta<'a>> {
-        TEXTS.iter().find_map(|path| splice::delta(data, path, &[]))
+        splice::delta(data, text_of(data)?, &[])
     }
 
     fn with_text<'a>(data: &'a str, text: &str) -> Cow<'a, str> {
-        let path = TEXTS.iter().find(|path| splice::string(data, path).is_some());
-        path.map_or(data.into(), |path| splice::with_text(data, path, text))
+        text_of(data).map_or(data.into(), |path| splice::with_text(data, path, text))
     }
 }
 
-/// Where the text of a chunk can be.
-const TEXTS: [&[&str]; 2] =
-    [&["choices", "0", "delta", "content"], &["choices", "0", "delta", "tool_calls", "0", "function", "arguments"]];
+/// Where the text of a chunk is, if it has one and nothing beside it that adds to the answer.
+fn text_of(data: &str) -> Option<&'static [&'static str]> {
+    const DELTA: [&str; 3] = ["choices", "0", "delta"];
+    const CALL: [&str; 5] = ["choices", "0", "delta", "tool_calls", "0"];
+    let only = |path: &[&str], members: &[&str]| splice::has_only(data, path, members);
+    if !only(&["choices"], &["0"]) {
+        None
+    } else if only(&DELTA, &["role", "content"]) {
+        Some(&["choices", "0", "delta", "content"])
+    } else {
+        // The first chunk of a call, which has its name, stays as it is.
+        let is_call = only(&DELTA, &["role", "tool_calls"])
+            && only(&CALL[..4], &["0"])
+            && only(&CALL, &["index", "function"])
+            && only(&["choices", "0", "delta", "tool_calls", "0", "function"], &["arguments"]);
+        is_call.then_some(&["choices", "0", "delta", "tool_calls", "0", "function", "arguments"])
+    }
+}
 
 /// Makes the chunks of a chat completion.
 ///

@@ -194,13 +194,9 @@ fn member(event: &EncodedEvent, name: &str) -> Value {
     serde_json::from_str::<Value>(&event.data()).map(|mut data| data[name].take()).unwrap_or_default()
 }
 
-/// The `sequence_number` of an event. A [`ModelResponse`] puts it first. In a text of the event, its quotes would be escaped.
+/// The `sequence_number` of an event. A [`ModelResponse`] puts it first, where it is found at once.
 fn number(event: &EncodedEvent) -> Option<u64> {
-    const KEY: &[u8] = b"\"sequence_number\":";
-    let bytes = event.as_bytes();
-    let value = bytes[memchr::memmem::find(bytes, KEY)? + KEY.len()..].trim_ascii_start();
-    let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    std::str::from_utf8(&value[..digits]).ok()?.parse().ok()
+    splice::value(&event.data(), &["sequence_number"])?.parse().ok()
 }
 
 fn starting_after(parts: &Parts) -> Option<u64> {

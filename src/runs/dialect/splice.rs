@@ -39,6 +39,38 @@ pub(super) fn string<'a>(json: &'a str, path: &[&str]) -> Option<&'a str> {
     string_at(json, path).map(|found| &json[found])
 }
 
+/// Returns the value at `path`, as it stands in the JSON.
+pub(super) fn value<'a>(json: &'a str, path: &[&str]) -> Option<&'a str> {
+    value_at(json, path).map(|found| &json[found])
+}
+
+/// Whether the object or array at `path` has no members but these. An array's first one is `0`, and it can have no other.
+pub(super) fn has_only(json: &str, path: &[&str], members: &[&str]) -> bool {
+    let bytes = json.as_bytes();
+    value_at(json, path).and_then(|value| only(bytes, value.start, members)).is_some()
+}
+
+fn only(bytes: &[u8], at: usize, members: &[&str]) -> Option<()> {
+    let mut at = at + 1;
+    if bytes.get(at - 1)? == &b'[' {
+        at = skip_space(bytes, skip_value(bytes, skip_space(bytes, at))?);
+        return (members == ["0"] && bytes.get(at)? == &b']').then_some(());
+    }
+    loop {
+        at = skip_space(bytes, at);
+        let end = skip_string(bytes, at)?;
+        members.iter().find(|member| member.as_bytes() == &bytes[at + 1..end - 1])?;
+        let colon = skip_space(bytes, end);
+        let value = skip_space(bytes, (bytes.get(colon)? == &b':').then_some(colon + 1)?);
+        at = skip_space(bytes, skip_value(bytes, value)?);
+        match bytes.get(at)? {
+            b',' => at += 1,
+            b'}' => return Some(()),
+            _ => return None,
+        }
+    }
+}
+
 /// Returns where the string at `path` is, without its quotes. A step of the path is the key of an object, or `0` for the
 /// first element of an array.
 fn string_at(json: &str, path: &[&str]) -> Option<Range<usize>> {
@@ -132,6 +164,16 @@ mod tests {
         assert_eq!(text(&["s"]), Some(""));
         for path in [&["a"][..], &["n"], &["none"], &["a", "1"], &["s", "0"], &["a", "0", "none"], &[]] {
             assert_eq!(text(path), None, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn an_object_or_an_array_has_only_the_members_that_are_named() {
+        let json = r#"{ "a" : [ { "b" : 1 , "c" : "}" } ] , "d" : [ 1 , 2 ], "e": [] }"#;
+        assert!(has_only(json, &["a"], &["0"]) && has_only(json, &["a", "0"], &["c", "b", "x"]));
+        assert!(has_only(json, &[], &["a", "d", "e"]) && !has_only(json, &[], &["a", "e"]));
+        for (path, members) in [(&["a", "0"][..], &["b"][..]), (&["d"], &["0"]), (&["e"], &["0"]), (&["x"], &["0"])] {
+            assert!(!has_only(json, path, members), "{path:?}");
         }
     }
 
