@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     error::RunError,
@@ -115,6 +115,23 @@ impl Waiting {
         match channel.send_all(end).await {
             Err(error) if !(error.is_conflict() || error.is_finished() || error.is_fenced()) => Err(error),
             _ => Ok(()),
+        }
+    }
+
+    /// Waits until another producer has come, and looks for it this often. Ends the run if none comes in time.
+    pub(super) async fn pass(&self, local: &Local, run: &ChannelName, every: Duration) {
+        let due = Instant::now() + self.event.left();
+        while Instant::now() < due {
+            sleep_until(due.min(Instant::now() + every)).await;
+            match Self::find(local, run).await {
+                Ok(Some(waiting)) if waiting.at == self.at => {}
+                Ok(_) => return,
+                // The store does not answer.
+                Err(_) => {}
+            }
+        }
+        if self.end(local, run, &Outcome::Drained).await.is_err() {
+            sleep(LONGEST_PAUSE).await;
         }
     }
 

@@ -139,15 +139,19 @@ impl Local {
         }
     }
 
+    /// Ends a run of a node that is gone, unless its producer has handed it over: then the next producer is watched instead.
+    ///
+    /// `fence` is that of the producer that was watched. The producer itself hands over under the next higher one, and whoever
+    /// takes over writes under one that is higher still, so that this can't end the run of another producer.
     async fn lose(self: Arc<Self>, run: ChannelName, fence: u64) {
         let channel = self.publisher.channel(run.clone()).fence(fence.saturating_add(1));
-        let mut waiting = Waiting::find(&self, &run).await;
-        while waiting.is_err() {
-            sleep(AGAIN).await;
-            waiting = Waiting::find(&self, &run).await;
-        }
-        if let Ok(Some(waiting)) = waiting {
-            return waiting.lapse(self, run).await;
+        loop {
+            match Waiting::find(&self, &run).await {
+                // Another producer may come at any time, and its node may be gone soon after.
+                Ok(Some(waiting)) => waiting.pass(&self, &run, self.control.lease()).await,
+                Ok(None) => break,
+                Err(_) => sleep(AGAIN).await,
+            }
         }
         if finish(&channel, None, &Outcome::Lost).await {
             return self.follow(run).await;

@@ -19,6 +19,7 @@ macro_rules! all_runs {
             runs::a_start_that_fails_while_the_store_is_away_ends_nobody_elses_run,
             runs::a_start_of_which_no_acknowledgement_arrives_leaves_no_run_without_a_producer,
             runs::a_run_that_was_handed_over_is_lost_only_with_its_new_node,
+            runs::a_run_that_waits_when_its_node_is_noticed_to_be_gone_is_lost_with_the_next_one,
             runs::a_run_that_was_handed_over_ends_in_time_although_its_node_is_gone,
             runs::a_token_that_was_held_while_the_store_was_away_is_sent_once,
         }

@@ -359,6 +359,27 @@ pub async fn a_run_that_was_handed_over_is_lost_only_with_its_new_node(store: im
     third.spawn(New::run().id("2").thread("chat"), obeys).await.unwrap();
 }
 
+/// A watch of the first node turns into one of the second, although the first is gone before the second has the run. What is
+/// left of the first watch ends nobody's run.
+pub async fn a_run_that_waits_when_its_node_is_noticed_to_be_gone_is_lost_with_the_next_one(store: impl Shared) {
+    let [(one, first), (other, second), (third, _)] = [node(&store), node(&store), node(&store)];
+    let one = one.on_drain(OnDrain::HandOver).take_over_within(600 * SECOND);
+    one.spawn(New::run().id("1"), obeys).await.unwrap();
+    let stays = third.attach("1", &get()).await;
+    assert_eq!(one.drain(Duration::from_millis(10)).await, 1);
+    first.go_away(true);
+    // Longer than it takes to notice that.
+    tokio::time::sleep(LEASE + 2 * SECOND).await;
+    assert_eq!(third.status("1").await.unwrap(), Some(Status::HandedOver));
+    other.take_over("1", obeys).await.unwrap();
+    tokio::time::sleep(2 * LEASE + 2 * SECOND).await;
+    let info = third.publisher().channel("run/1").info().await.unwrap();
+    assert_eq!(info.state, ChannelState::Open, "its producer is alive");
+    second.go_away(true);
+    let told = tokio::time::timeout(STUCK, read(stays)).await.expect("its reader is told");
+    assert_eq!(told.data(), ["begun", r#"{"attempt":2}"#, "begun", r#"{"outcome":"lost"}"#]);
+}
+
 pub async fn a_run_that_was_handed_over_ends_in_time_although_its_node_is_gone(store: impl Shared) {
     let [(one, faults), (other, _)] = [node(&store), node(&store)];
     let one = one.on_drain(OnDrain::HandOver).take_over_within(2 * SECOND);
