@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    Held, LEASE, TELLING,
+    Held, LEASE, TELLING, WITHIN,
     ledger::{Attempt, Fault, Kind, Ledger, Run},
     reader::{Seen, Told},
 };
@@ -21,7 +21,7 @@ const RETURN: Duration = Duration::from_secs(3);
 struct Wrong {
     /// Runs that have begun and have no outcome, and those of which somebody was told another one.
     outcomes: usize,
-    /// Runs with a second producer.
+    /// Runs with a second producer that has not taken over from the first, or with two winners of one take-over.
     producers: usize,
     /// Runs in which the events of producers are mixed, out of order, repeated or left out.
     mixed: usize,
@@ -35,7 +35,7 @@ struct Wrong {
     overlaps: usize,
     /// Outcomes that nothing has led to.
     unfounded: usize,
-    /// Readers that were told too late that a run was lost.
+    /// Readers that were told too late that a run was lost, or that nobody has taken it over.
     late: usize,
     /// Writers of lost runs that were not refused.
     unfenced: usize,
@@ -51,6 +51,10 @@ struct Count {
     complete: usize,
     connections: usize,
     threads: usize,
+    /// Take-overs that succeeded.
+    taken: usize,
+    /// Readers of runs that nobody took over, whose time was judged.
+    lapsed: usize,
     /// Writers that woke up after their run was lost, or found out by a refusal.
     fenced: usize,
     /// Readers that were told that a run was lost, and how long that took at most.
@@ -66,8 +70,11 @@ pub fn check(ledger: &Ledger, seen: &[Seen], held: &[Held], seed: u64) {
     let mut faults: HashMap<Kind, usize> = HashMap::new();
     ledger.faults.iter().for_each(|fault| *faults.entry(fault.kind).or_default() += 1);
     let stalls = ledger.stalls.len();
-    let Ledger { answers, stops, .. } = ledger;
-    println!("{} runs asked for, {answers:?} answers, {stops} stops, faults {faults:?}, {stalls} stalls", held.len());
+    let Ledger { answers, stops, take_overs, .. } = ledger;
+    println!(
+        "{} runs asked for, {answers:?} answers, {take_overs:?} take-overs, {stops} stops, faults {faults:?}, {stalls} stalls",
+        held.len()
+    );
     println!("{count:?}");
     assert_eq!(wrong, Wrong::default(), "seed {seed}");
 }
@@ -79,6 +86,9 @@ fn examine(ledger: &Ledger, seen: &[Seen], held: &[Held], count: &mut Count, wro
     let by_id: HashMap<_, _> = held.iter().map(|held| (&held.seen.run[..], held)).collect();
     for seen in seen {
         check_reader(seen, &by_id[&seen.run[..]].seen, count, wrong);
+        if let Some(told) = seen.outcome.as_ref().filter(|told| told.outcome == "drained") {
+            check_lapse(ledger, &ledger.runs[&seen.run], told, &seen.run, count, wrong);
+        }
         if let Some(told) = seen.outcome.as_ref().filter(|told| told.outcome == "lost") {
             check_time(ledger, &ledger.runs[&seen.run], told, &seen.run, count, wrong);
         }
@@ -91,7 +101,13 @@ fn check_run(ledger: &Ledger, held: &Held, count: &mut Count, wrong: &mut Wrong)
     count.refused_starts += usize::from(run.started == 0);
     count.events += events.len();
     wrong.gaps += held.seen.gaps;
-    wrong.producers += usize::from(run.attempts.len() > 1);
+    let numbers: HashSet<_> = run.attempts.iter().map(|attempt| attempt.number).collect();
+    let is_each = (1..=run.attempts.len() as u64).all(|number| numbers.contains(&number));
+    count.taken += run.taken;
+    if !is_each || run.taken > run.attempts.len().saturating_sub(1) {
+        wrong.producers += 1;
+        println!("producers: {id} {numbers:?} of {}, {} taken over", run.attempts.len(), run.taken);
+    }
     let Some(told) = &held.seen.outcome else {
         let is_nothing = run.started == 0 && run.attempts.is_empty() && held.status.iter().all(|is| is == "none");
         if !is_nothing {
@@ -107,9 +123,7 @@ fn check_run(ledger: &Ledger, held: &Held, count: &mut Count, wrong: &mut Wrong)
     }
     let is_late = |text: &str| text == "late" || text.ends_with(" 1000000");
     let unfenced = events.iter().filter(|(_, text)| is_late(text)).count();
-    let name = run.attempts.first().map_or("", |attempt| &attempt.name);
-    let parts = events.iter().filter(|(_, text)| !is_late(text)).enumerate();
-    let is_mixed = parts.into_iter().any(|(n, (_, text))| *text != format!("{name} {n}"));
+    let is_mixed = is_mixed(run, events.iter().map(|(_, text)| &text[..]).filter(|text| !is_late(text)));
     if is_mixed || unfenced > 0 {
         println!("mixed: {id} {events:?}");
     }
@@ -118,11 +132,27 @@ fn check_run(ledger: &Ledger, held: &Held, count: &mut Count, wrong: &mut Wrong)
     for attempt in &run.attempts {
         check_attempt(run, attempt, held, told, count, wrong);
     }
-    if !is_founded(ledger, run, told, events.len()) {
+    if !is_founded(ledger, run, told, events) {
         wrong.unfounded += 1;
-        let says = run.attempts.first().map(|attempt| (attempt.process, &attempt.end, &attempt.late));
+        let says: Vec<_> =
+            run.attempts.iter().map(|attempt| (attempt.number, attempt.process, &attempt.end, &attempt.late)).collect();
         println!("unfounded: {id} is {} with {} of {} events, {says:?}", told.outcome, events.len(), run.parts);
     }
+}
+
+/// Whether the events are not those of one producer after the other, each from its first one.
+fn is_mixed<'a>(run: &Run, texts: impl Iterator<Item = &'a str>) -> bool {
+    let mut attempts: Vec<_> = run.attempts.iter().collect();
+    attempts.sort_by_key(|attempt| attempt.number);
+    let (mut attempts, mut name, mut n) = (attempts.into_iter(), "", 0);
+    for text in texts {
+        if text != format!("{name} {n}") {
+            let Some(next) = attempts.find(|attempt| text == format!("{} 0", attempt.name)) else { return true };
+            (name, n) = (&next.name, 0);
+        }
+        n += 1;
+    }
+    false
 }
 
 fn check_attempt(run: &Run, attempt: &Attempt, held: &Held, told: &Told, count: &mut Count, wrong: &mut Wrong) {
@@ -140,7 +170,9 @@ fn check_attempt(run: &Run, attempt: &Attempt, held: &Held, told: &Told, count: 
     let is_refused = match &told.outcome[..] {
         // It may have heard of a stop before it found out.
         "lost" => {
-            channel == "fenced" && (writer == "fenced" || writer == "over" || writer == "stopped" && run.may_stop)
+            let is_last = run.last().is_some_and(|last| last.number == attempt.number);
+            let may_stop = run.may_stop || !is_last;
+            channel == "fenced" && (writer == "fenced" || writer == "over" || writer == "stopped" && may_stop)
         }
         _ => writer != "written" && channel != "written",
     };
@@ -152,15 +184,27 @@ fn check_attempt(run: &Run, attempt: &Attempt, held: &Held, told: &Told, count: 
 }
 
 /// Whether something has led to the outcome.
-fn is_founded(ledger: &Ledger, run: &Run, told: &Told, events: usize) -> bool {
-    let ended = |how: &str| run.attempts.iter().any(|attempt| attempt.end.as_deref() == Some(how));
+fn is_founded(ledger: &Ledger, run: &Run, told: &Told, events: &[(String, String)]) -> bool {
+    let last = run.last();
+    let ended = |how: &str| last.is_some_and(|attempt| attempt.end.as_deref() == Some(how));
+    let own = |attempt: &Attempt| {
+        let prefix = format!("{} ", attempt.name);
+        events.iter().filter(|(_, text)| text.starts_with(&prefix)).count() as u64
+    };
     match &told.outcome[..] {
-        "done" => ended("done") && events as u64 == run.parts,
+        "done" => ended("done") && last.is_some_and(|last| own(last) == run.parts),
         "failed" => ended("fails") || ended("panics"),
         "stopped" => run.may_stop,
-        "lost" => run.attempts.iter().all(|attempt| was_away(ledger, attempt, told.at)),
+        // A take-over that fails may have begun, without a producer.
+        "lost" => run.unclear > 0 || last.is_none_or(|attempt| was_away(ledger, attempt, told.at)),
+        "drained" => last.is_none_or(|attempt| drained(ledger, attempt).is_some()),
         _ => false,
     }
+}
+
+/// How the process of a producer was drained.
+fn drained<'a>(ledger: &'a Ledger, attempt: &Attempt) -> Option<&'a Fault> {
+    ledger.faults.iter().find(|fault| fault.kind == Kind::Drain && fault.process == attempt.process)
 }
 
 /// Whether a process was killed, or did not get on for a lease, since the run had begun or shortly before, as its signs of life are
@@ -174,7 +218,20 @@ fn was_away(ledger: &Ledger, attempt: &Attempt, by: Instant) -> bool {
         let least = if fault.kind == Kind::CutOff { LEASE / 3 } else { LEASE };
         to + RETURN > since && to - fault.from > least
     };
-    let was_away = |fault: &Fault| fault.kind == Kind::Kill || fault.to.is_none_or(|to| lasted(fault, to));
+    // A node that could not write while it was drained has handed nothing over.
+    let kept_from = |drain: &Fault| {
+        let by = drain.to.unwrap_or(by);
+        let overlaps = |fault: &&Fault| fault.from < by && fault.to.is_none_or(|to| to + RETURN > drain.from);
+        let is_away = |fault: &&Fault| {
+            fault.kind == Kind::Redis || fault.kind == Kind::CutOff && fault.process == attempt.process
+        };
+        ledger.faults.iter().filter(is_away).any(|fault| overlaps(&fault))
+    };
+    let was_away = |fault: &Fault| match fault.kind {
+        Kind::Kill => true,
+        Kind::Drain => kept_from(fault),
+        _ => fault.to.is_none_or(|to| lasted(fault, to)),
+    };
     let stalled = ledger
         .stalls
         .iter()
@@ -203,7 +260,7 @@ fn check_reader(seen: &Seen, held: &Seen, count: &mut Count, wrong: &mut Wrong) 
 
 /// A reader on a living node is told in time that a run is lost.
 fn check_time(ledger: &Ledger, run: &Run, told: &Told, id: &str, count: &mut Count, wrong: &mut Wrong) {
-    let Some(attempt) = run.attempts.first().filter(|attempt| attempt.process.0 != told.node) else { return };
+    let Some(attempt) = run.last().filter(|attempt| attempt.process.0 != told.node) else { return };
     let is_cause =
         |fault: &&Fault| fault.kind != Kind::Redis && fault.process == attempt.process && fault.from < told.at;
     let Some(cause) = ledger.faults.iter().rfind(is_cause) else { return };
@@ -224,9 +281,37 @@ fn check_time(ledger: &Ledger, run: &Run, told: &Told, id: &str, count: &mut Cou
         meanwhile.filter(|stall| stall.process.is_none_or(|of| of.0 == told.node)).map(|stall| stall.time).sum();
     count.judged += 1;
     count.longest = count.longest.max(took);
-    if took > LEASE + TELLING + SLACK + stalls {
+    // Who has watched the first node looks for the next producer once in a lease, and then watches its node.
+    let moved = if run.attempts.len() > 1 { 2 * LEASE + TELLING } else { Duration::ZERO };
+    if took > LEASE + TELLING + moved + SLACK + stalls {
         wrong.late += 1;
         println!("late: {id} took {took:?}, stalled for {stalls:?}");
+    }
+}
+
+/// A reader on a living node is told in time that nobody has taken a run over.
+fn check_lapse(ledger: &Ledger, run: &Run, told: &Told, id: &str, count: &mut Count, wrong: &mut Wrong) {
+    let Some(drain) = run.last().and_then(|attempt| drained(ledger, attempt)) else { return };
+    let Some(ended) = drain.to else { return };
+    let begun = ended.max(told.since);
+    let is_away = |fault: &&Fault| {
+        let is_here = fault.kind == Kind::Redis || fault.process.0 == told.node;
+        is_here && fault.from < told.at && fault.to.is_none_or(|to| to + RETURN > drain.from)
+    };
+    if ledger.faults.iter().any(|fault| is_away(&fault)) {
+        count.excused += 1;
+        return;
+    }
+    let stalls: Duration = ledger
+        .stalls
+        .iter()
+        .filter(|stall| stall.at > begun && stall.at < told.at + SLACK)
+        .map(|stall| stall.time)
+        .sum();
+    count.lapsed += 1;
+    if told.at - begun > WITHIN.max(LEASE + TELLING) + SLACK + stalls {
+        wrong.late += 1;
+        println!("late: {id} was told as drained after {:?}, stalled for {stalls:?}", told.at - begun);
     }
 }
 
@@ -262,13 +347,14 @@ mod tests {
 
     fn attempt(name: &str, end: Option<&str>, acknowledged: u64) -> Attempt {
         let (name, begun, end) = (name.to_owned(), Instant::now(), end.map(str::to_owned));
-        Attempt { name, process: (0, 1), begun, acknowledged: (0..acknowledged).collect(), end, late: None }
+        Attempt { number: 1, name, process: (0, 1), begun, acknowledged: (0..acknowledged).collect(), end, late: None }
     }
 
     /// A run of a thread, with these events, whose first event has this offset.
     fn case(ledger: &mut Ledger, id: &str, attempt: Attempt, offset: u64, texts: &[&str], outcome: &str) -> Held {
         let (attempts, parts) = (vec![attempt], 2);
-        let run = Run { thread: Some(1), parts, end: "done", may_stop: false, started: 1, attempts };
+        let run =
+            Run { thread: Some(1), parts, end: "done", may_stop: false, started: 1, taken: 0, unclear: 0, attempts };
         ledger.runs.insert(id.to_owned(), run);
         let place = |n: usize| format!("00000000000a-{}", offset + n as u64);
         let events: Vec<_> = texts.iter().enumerate().map(|(n, text)| (place(n), text.to_string())).collect();
@@ -315,6 +401,36 @@ mod tests {
         assert_eq!(one(late("fenced", "fenced"), all, "lost"), unfounded());
         assert_eq!(one(late("fenced", "over"), all, "lost").unfenced, 1);
         assert_eq!(one(late("written", "fenced"), &["a 0", "a 1", "a 1000000"], "lost").unfenced, 2);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_run_that_was_taken_over_is_found() {
+        let run = |numbers: [u64; 2], texts: &[&str], outcome: &str, is_drained: bool| {
+            let mut ledger = Ledger::default();
+            let held = case(&mut ledger, "1", attempt("a", Some("stopped"), 1), 1, texts, outcome);
+            let end = Some("done").filter(|_| outcome == "done");
+            let mut attempts =
+                vec![attempt("a", Some("stopped"), 1), Attempt { process: (1, 1), ..attempt("b", end, 2) }];
+            attempts.iter_mut().zip(numbers).for_each(|(attempt, number)| attempt.number = number);
+            let run = ledger.runs.get_mut("1").unwrap();
+            (run.attempts, run.taken) = (attempts, 1);
+            let now = Instant::now();
+            if is_drained {
+                ledger.faults.push(Fault { kind: Kind::Drain, process: (1, 1), from: now, to: Some(now) });
+            }
+            wrong(&ledger, &[], &[held])
+        };
+        let (none, all) = (Wrong::default(), &["a 0", "b 0", "b 1"][..]);
+        assert_eq!(run([1, 2], all, "done", false), none);
+        assert_eq!(run([2, 2], all, "done", false).producers, 1);
+        assert_eq!(run([1, 3], all, "done", false).producers, 1);
+        assert_eq!(run([1, 2], &["b 0", "b 1"], "done", false), Wrong { lost: 1, ..Wrong::default() });
+        for texts in [["b 0", "a 0", "b 1"], ["a 0", "b 1", "b 0"], ["b 0", "b 1", "a 0"]] {
+            assert_eq!(run([1, 2], &texts, "done", false), Wrong { mixed: 1, ..Wrong::default() });
+        }
+        assert_eq!(run([1, 2], all, "drained", true), none);
+        assert_eq!(run([1, 2], all, "drained", false).unfounded, 1);
+        assert_eq!(run([1, 2], all, "lost", true).unfounded, 1);
     }
 
     #[test]

@@ -4,20 +4,21 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use crate::{Cluster, LEASE, TELLING, common::Random, ledger::Kind, proxy::Mode};
+use crate::{Cluster, LEASE, TELLING, common::Random, ledger::Kind, proxy::Mode, starter};
 
 /// Breaks one node after the other. These come first, so that a short run has each of them.
 pub async fn of_nodes(cluster: Arc<Cluster>, mut random: Random) {
-    let mut due = vec![Fault::Kill, Fault::Stop(LEASE + TELLING), Fault::CutOff(Mode::Cut)];
-    due.rotate_left(random.below(3) as usize);
+    let mut due = vec![Fault::Kill, Fault::Drain, Fault::Stop(LEASE + TELLING), Fault::CutOff(Mode::Cut)];
+    due.rotate_left(random.below(4) as usize);
     while !cluster.is_over() || !due.is_empty() {
         let (least, more) = if due.is_empty() { (600, 2_500) } else { (1_200, 600) };
         sleep(Duration::from_millis(least + random.below(more))).await;
-        let fault = due.pop().unwrap_or_else(|| match random.below(7) {
+        let fault = due.pop().unwrap_or_else(|| match random.below(9) {
             0..=1 => Fault::Kill,
             2..=3 => Fault::Stop(LEASE + TELLING),
             4 => Fault::Stop(Duration::ZERO),
             5 => Fault::CutOff(Mode::Cut),
+            6..=7 => Fault::Drain,
             _ => Fault::CutOff(Mode::Stall),
         });
         fault.make(&cluster, &mut random).await;
@@ -26,6 +27,8 @@ pub async fn of_nodes(cluster: Arc<Cluster>, mut random: Random) {
 
 enum Fault {
     Kill,
+    /// Its runs are handed over, and another process takes its place.
+    Drain,
     /// For at least this long. If that is longer than the lease, its runs are lost.
     Stop(Duration),
     CutOff(Mode),
@@ -36,9 +39,11 @@ impl Fault {
         let node = match random.below(3) {
             0 => cluster.any(random),
             // The one with the most runs.
-            _ => {
-                cluster.nodes.iter().max_by_key(|node| cluster.ledger().active(node.process())).expect("there are some")
-            }
+            _ => cluster
+                .nodes
+                .iter()
+                .max_by_key(|node| cluster.ledger().active(node.process()).len())
+                .expect("there are some"),
         };
         match self {
             Self::Kill => {
@@ -47,6 +52,18 @@ impl Fault {
                 sleep(Duration::from_millis(random.below(3_000))).await;
                 node.start();
                 cluster.ledger().end(fault);
+            }
+            Self::Drain => {
+                let ids = cluster.ledger().active(node.process());
+                let fault = cluster.ledger().begin(Kind::Drain, node.process());
+                let restarts = random.below(3_000);
+                let restart = async {
+                    node.drain().await;
+                    cluster.ledger().end(fault);
+                    sleep(Duration::from_millis(restarts)).await;
+                    node.start();
+                };
+                tokio::join!(restart, starter::take_over(cluster, random, node, ids));
             }
             Self::Stop(time) => {
                 let fault = cluster.ledger().begin(Kind::Stop, node.process());

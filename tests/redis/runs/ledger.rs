@@ -15,6 +15,8 @@ pub struct Ledger {
     /// How starts were answered, by status; 0 is no answer.
     pub answers: HashMap<u16, usize>,
     pub stops: usize,
+    /// How take-overs were answered, by status; 0 is no answer.
+    pub take_overs: HashMap<u16, usize>,
 }
 
 /// A run that somebody asked for.
@@ -26,11 +28,17 @@ pub struct Run {
     pub may_stop: bool,
     /// How many starts of it were answered with it.
     pub started: usize,
+    /// How many take-overs of it were answered with success.
+    pub taken: usize,
+    /// How many take-overs of it may have succeeded all the same.
+    pub unclear: usize,
     pub attempts: Vec<Attempt>,
 }
 
 /// What a producer has said.
 pub struct Attempt {
+    /// Counted by the run, from 1.
+    pub number: u64,
     pub name: String,
     pub process: Process,
     pub begun: Instant,
@@ -49,6 +57,7 @@ pub enum Kind {
     Kill,
     Stop,
     CutOff,
+    Drain,
     Redis,
 }
 
@@ -68,6 +77,13 @@ pub struct Stall {
     pub time: Duration,
 }
 
+impl Run {
+    /// The producer that began last.
+    pub fn last(&self) -> Option<&Attempt> {
+        self.attempts.iter().max_by_key(|attempt| attempt.number)
+    }
+}
+
 impl Ledger {
     pub fn stalled(&mut self, process: Option<Process>, time: Duration) {
         self.stalls.push(Stall { process, at: Instant::now(), time });
@@ -84,13 +100,14 @@ impl Ledger {
 
     pub fn is_over(&self, id: &str) -> bool {
         let ended = |attempt: &Attempt| attempt.end.is_some() || attempt.late.is_some();
-        self.runs.get(id).is_some_and(|run| run.attempts.iter().any(ended))
+        self.runs.get(id).is_some_and(|run| run.last().is_some_and(ended))
     }
 
-    /// How many producers of a process go on.
-    pub fn active(&self, process: Process) -> usize {
-        let attempts = self.ids.iter().rev().take(200).flat_map(|id| &self.runs[id].attempts);
-        attempts.filter(|attempt| attempt.process == process && attempt.end.is_none() && attempt.late.is_none()).count()
+    /// The runs whose producers go on in a process.
+    pub fn active(&self, process: Process) -> Vec<String> {
+        let goes_on = |attempt: &Attempt| attempt.process == process && attempt.end.is_none() && attempt.late.is_none();
+        let ids = self.ids.iter().rev().take(200);
+        ids.filter(|id| self.runs[*id].attempts.iter().any(goes_on)).cloned().collect()
     }
 
     /// Takes note of what a process says.
@@ -100,9 +117,9 @@ impl Ledger {
             ["stalled", millis] => {
                 self.stalled(Some(process), Duration::from_millis(millis.parse().unwrap()));
             }
-            ["began", id, name] => {
-                let (name, begun) = (name.to_owned(), Instant::now());
-                let attempt = Attempt { name, process, begun, acknowledged: Vec::new(), end: None, late: None };
+            ["began", id, name, number] => {
+                let (name, number, begun) = (name.to_owned(), number.parse().unwrap(), Instant::now());
+                let attempt = Attempt { number, name, process, begun, acknowledged: Vec::new(), end: None, late: None };
                 self.runs.entry(id.to_owned()).and_modify(|run| run.attempts.push(attempt));
             }
             ["acknowledged", id, name, from, to] => {

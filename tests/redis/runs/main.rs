@@ -1,8 +1,8 @@
 //! Runs on three nodes, which are processes of their own, with one Redis, under faults: nodes are killed, or stopped or cut off
 //! from Redis for longer than the lease so that it runs out under a live writer, and Redis hangs, or is killed and restarted with
-//! its data. Meanwhile clients
-//! start runs, some of them twice and many in threads, and stop them on any node, and readers join, leave, move between nodes and
-//! resume.
+//! its data. Nodes are drained, too, and hand their runs over: the others take over most of them, several at once. Meanwhile
+//! clients start runs, some of them twice and many in threads, and stop them on any node, and readers join, leave, move between
+//! nodes and resume.
 //!
 //! Each producer numbers its events and names itself in them, and says which of them were acknowledged. A checker then compares
 //! what each reader got with what is held of the run in the end.
@@ -48,6 +48,8 @@ use self::{common::Random, ledger::Ledger, node::Node, reader::Seen, server::Ser
 pub const LEASE: Duration = Duration::from_millis(1_500);
 /// How long after the lease readers are told at the latest.
 pub const TELLING: Duration = Duration::from_secs(2);
+/// How long a run that was handed over waits for another node.
+pub const WITHIN: Duration = Duration::from_secs(4);
 
 const NODES: usize = 3;
 const STARTERS: u64 = 20;

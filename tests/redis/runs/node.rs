@@ -19,11 +19,12 @@ use axum::{
 };
 use tower_sse::{
     Publisher, Redis, SseBody,
-    runs::{Conflict, New, Plain, RunError, Runs, Status},
+    runs::{Conflict, New, OnDrain, Plain, RunError, Runs, Status},
 };
 
 use crate::{
-    LEASE,
+    LEASE, WITHIN,
+    http::post as ask,
     ledger::{Ledger, Process},
     producer::{self, Plan},
     proxy::Proxy,
@@ -85,6 +86,13 @@ impl Node {
         }
     }
 
+    /// Like a deploy: the process hands its runs over, and exits.
+    pub async fn drain(&self) {
+        let _ = ask(self.port(), "/drain", String::new()).await;
+        // It has exited, unless it did not answer.
+        self.kill();
+    }
+
     /// Stops the process, or lets it go on. Meanwhile its connections stay open.
     pub fn stop(&self, stops: bool) {
         let Some(pid) = self.child.lock().unwrap().as_ref().map(Child::id) else { return };
@@ -118,12 +126,16 @@ async fn serve(redis: &str) {
         .lease(LEASE)
         .grace(Duration::from_millis(300))
         .patience(Duration::from_secs(4))
+        .on_drain(OnDrain::HandOver)
+        .take_over_within(WITHIN)
         // Longer than the test takes.
         .keep(Duration::from_secs(3_600));
     let app = Router::new()
         .route("/start", post(start))
         .route("/runs/{id}", get(attach))
         .route("/stop", post(stop))
+        .route("/take_over", post(take_over))
+        .route("/drain", post(drain))
         .route("/status", post(status))
         .with_state(runs);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -146,6 +158,20 @@ async fn start(State(runs): State<Runs>, Query(asked): Asked) -> Response<SseBod
     };
     let plan = Plan::new(runs.publisher().clone(), &asked);
     runs.conflict(conflict).start(new, async move |run| plan.produce(run).await).await
+}
+
+async fn take_over(State(runs): State<Runs>, Query(asked): Asked) -> Answer {
+    let plan = Plan::new(runs.publisher().clone(), &asked);
+    match runs.take_over(&asked["id"], async move |run| plan.produce(run).await).await {
+        Ok(()) => Ok(String::new()),
+        Err(error) if error.is_conflict() => Err((StatusCode::CONFLICT, error.to_string())),
+        Err(error) => Err(unavailable(error)),
+    }
+}
+
+async fn drain(State(runs): State<Runs>) -> Answer {
+    let count = runs.drain(Duration::from_millis(200)).await;
+    Ok(count.to_string())
 }
 
 async fn attach(State(runs): State<Runs>, Path(id): Path<String>, parts: Parts) -> Response<SseBody> {

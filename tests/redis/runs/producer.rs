@@ -49,7 +49,7 @@ impl Plan {
     pub async fn produce(self, run: Writer) -> Result<(), ProducerError> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let (id, name) = (&self.id, format!("{}.{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
-        println!("began {id} {name}");
+        println!("began {id} {name} {}", run.attempt());
         let publisher = self.publisher.clone();
         let mut dropped = Dropped { publisher, id: id.clone(), name: name.clone(), run: Some(run.clone()) };
         let mut sent = 0;
@@ -121,7 +121,8 @@ impl Drop for Dropped {
                 Ok(()) => "written",
                 Err(error) => word(&error),
             };
-            let channel = publisher.channel(format!("run/{id}")).fence(1);
+            // A hand-over takes one fence, and the next producer takes another.
+            let channel = publisher.channel(format!("run/{id}")).fence(2 * run.attempt() - 1);
             while !channel.info().await.is_ok_and(|info| info.state == ChannelState::Finished) {
                 sleep(AGAIN).await;
             }

@@ -73,7 +73,10 @@ fn plan(cluster: &Cluster, random: &mut Random, id: &str) -> String {
     let may_stop = thread.is_some() && conflict == "interrupt";
     let mut ledger = cluster.ledger();
     ledger.ids.push(id.to_owned());
-    ledger.runs.insert(id.to_owned(), Run { thread, parts, end, may_stop, started: 0, attempts: Vec::new() });
+    ledger.runs.insert(
+        id.to_owned(),
+        Run { thread, parts, end, may_stop, started: 0, taken: 0, unclear: 0, attempts: Vec::new() },
+    );
     let thread = thread.map(|thread| format!("&thread={thread}")).unwrap_or_default();
     format!("/start?id={id}&parts={parts}&batch={batch}&pause={pause}&end={end}&conflict={conflict}{thread}")
 }
@@ -113,6 +116,38 @@ pub async fn stop_all(cluster: &Cluster) {
     for id in ids {
         stop_on(cluster, &cluster.nodes[0], &id).await;
     }
+}
+
+/// Takes over most of the runs that a node hands over, on one or more of the other nodes at once.
+pub async fn take_over(cluster: &Cluster, random: &mut Random, from: &Node, ids: Vec<String>) {
+    let others: Vec<_> = cluster.nodes.iter().filter(|node| node.number != from.number).collect();
+    let mut tries = Vec::new();
+    for id in ids {
+        let (delay, first, several) = (random.below(1_500), random.below(2) as usize, random.below(2) == 0);
+        if random.below(4) == 0 {
+            continue;
+        }
+        let parts = cluster.ledger().runs[&id].parts;
+        let (batch, pause) = (1 + random.below(4), 20 + random.below(60));
+        let uri = format!("/take_over?id={id}&parts={parts}&batch={batch}&pause={pause}&end=done");
+        for node in [others[first], others[1 - first], others[first]].into_iter().take(if several { 3 } else { 1 }) {
+            let (id, uri) = (id.clone(), uri.clone());
+            tries.push(async move {
+                sleep(Duration::from_millis(delay)).await;
+                let answer = timeout(STARTING, post(node.port(), &uri, String::new())).await.ok().flatten();
+                let mut ledger = cluster.ledger();
+                let status = answer.map_or(0, |(status, _)| status);
+                *ledger.take_overs.entry(status).or_default() += 1;
+                let run = ledger.runs.get_mut(&id).unwrap();
+                match status {
+                    200 => run.taken += 1,
+                    409 => {}
+                    _ => run.unclear += 1,
+                }
+            });
+        }
+    }
+    join_all(tries).await;
 }
 
 /// Asks a node until it answers.
