@@ -99,6 +99,23 @@ async fn a_run_is_taken_over_by_one_node_and_only_if_it_was_handed_over() {
     assert!(third.take_over("1", hangs).await.unwrap_err().is_conflict(), "it has ended");
 }
 
+/// A node that has watched the first producer takes it for lost under the next higher fence, however late.
+#[tokio::test(start_paused = true)]
+async fn whoever_takes_the_first_producer_for_lost_can_not_end_the_run_of_the_second() {
+    let [one, other, _] = nodes();
+    one.spawn(New::run().id("1"), hangs).await.unwrap();
+    moment().await;
+    one.drain(SECOND).await;
+    other.take_over("1", hangs).await.unwrap();
+    let lost = || Event::text(r#"{"outcome":"lost"}"#).name(tower_sse::EventName::from_static("run.outcome"));
+    let channel = |fence| one.publisher().channel("run/1").fence(fence);
+    assert!(channel(2).finish(lost()).await.unwrap_err().is_fenced());
+    assert!(is_running(&other, "1").await);
+    // That of whoever takes the second one for lost.
+    channel(4).finish(lost()).await.unwrap();
+    assert_eq!(ended(&other, "1").await, Some(Outcome::Lost));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_run_that_nobody_takes_over_in_time_ends_as_drained() {
     let [one, other, _] = nodes();
