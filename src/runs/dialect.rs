@@ -105,7 +105,8 @@ pub trait Dialect: Clone + Send + Sync + 'static {
         out.notice();
     }
 
-    /// Whether the client is no `EventSource`, so that the end of an answer has to mean that it is complete. By default it is.
+    /// Returns `true` if the client is not an `EventSource`, so that the end of an answer has to mean that it is complete. The
+    /// default is `true`.
     /// See [`SseBody::strict`](crate::SseBody::strict).
     fn is_strict(&self) -> bool {
         true
@@ -122,8 +123,8 @@ pub trait Dialect: Clone + Send + Sync + 'static {
         body
     }
 
-    /// Returns what is put before each id of an answer with the run that has this id, for clients that bring back nothing but
-    /// the id. [`last_event_id`](Self::last_event_id) has to take it off again. By default nothing is.
+    /// Returns a prefix for each id in an answer with this run, for clients that send back nothing but the id.
+    /// [`last_event_id`](Self::last_event_id) has to remove it again. By default there is none.
     fn id_prefix(&self, run: &str) -> Option<CustomId> {
         let _ = run;
         None

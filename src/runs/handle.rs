@@ -83,7 +83,7 @@ impl<D: Dialect> Runs<D> {
         self
     }
 
-    /// Sets after which silence the producers of a node are [lost](Outcome::Lost) to the other nodes, which then tell their
+    /// Sets how long a node may be silent before the other nodes take its producers for [lost](Outcome::Lost) and tell their
     /// readers. The default is 10 seconds, and the least is 100 milliseconds. It is a setting of the node: it counts for all
     /// handles to the same runs, and has to be set before the first run. Give all nodes the same.
     ///
@@ -122,8 +122,8 @@ impl<D: Dialect> Runs<D> {
         self
     }
 
-    /// Sets what readers may be told of the error that a producer returned. By default that is nothing but that the run
-    /// failed, because errors tend to say what is nobody's business.
+    /// Sets what readers may be told of the error that a producer returned. By default they are only told that the
+    /// run failed, because errors tend to have details that readers should not see.
     pub fn explain(mut self, explain: impl Fn(&ProducerError) -> Option<String> + Send + Sync + 'static) -> Self {
         Arc::make_mut(&mut self.settings).explain = Arc::new(explain);
         self
@@ -222,7 +222,7 @@ impl<D: Dialect> Runs<D> {
     /// [says](Dialect::absent). If events that the client needs are no longer held, it is a 410, or a `gap` event for an
     /// `EventSource`.
     ///
-    /// Whoever knows an id can read the run: decide before this call whether the client may.
+    /// Anyone who knows an id can read the run: decide before this call whether the client may.
     pub async fn attach(&self, run: &str, parts: &Parts) -> Response<SseBody> {
         match names::of_run(run) {
             Ok(run) => self.answer(&run, parts).await,
@@ -292,7 +292,7 @@ impl<D: Dialect> Runs<D> {
         }
     }
 
-    /// Returns how a run is, on whichever node it is; `None` if there is no such run, or if it is no longer held.
+    /// Returns the status of a run, on whichever node it is, or `None` if there is no such run or it is no longer held.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! How a run is, and waiting for its end.
+//! The status of a run, and waiting for its end.
 
 use std::{future::poll_fn, pin::pin, sync::Arc, time::SystemTime};
 
@@ -10,7 +10,7 @@ use crate::{
     wire::{encoded::EncodedEvent, name::ChannelName},
 };
 
-/// How a run is, from [`Runs::status`](super::Runs::status).
+/// The status of a run, from [`Runs::status`](super::Runs::status).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Status {
@@ -28,7 +28,7 @@ pub enum Status {
     Ended(Outcome),
 }
 
-/// Returns how a run is; `None` if there is none, or if it is no longer held.
+/// Returns the status of a run, or `None` if there is no such run or it is no longer held.
 pub(super) async fn status(local: &Arc<Local>, run: &ChannelName) -> Result<Option<Status>, RunError> {
     let channel = local.publisher.channel(run.clone());
     let info = channel.info().await?;

@@ -50,9 +50,10 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// Returns an error if an event that has waited could not be sent (then this one is not sent either), if the run is to [stop](RunError::is_stopped) or [has ended](RunError::is_ended), if another node
-    /// has [taken it for lost](RunError::is_fenced), if the event's name is [reserved](RunError::is_reserved), or for what
-    /// [`Channel::send`](crate::Channel::send) returns an error for.
+    /// Returns an error if the run is to [stop](RunError::is_stopped) or [has ended](RunError::is_ended), if another node has
+    /// [taken it for lost](RunError::is_fenced), if the event's name is [reserved](RunError::is_reserved), or if
+    /// [`Channel::send`](crate::Channel::send) fails. With `roll_up`, it also returns the error with which an earlier event
+    /// could not be sent; then this one is not sent either.
     pub async fn send(&self, event: Event) -> Result<Option<Sent>, RunError> {
         self.check(&event)?;
         match &self.0.roll_up {

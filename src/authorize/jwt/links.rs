@@ -27,8 +27,8 @@ const AUDIENCE: &str = "tower-sse link";
 /// grants nothing else, whatever else the URL names, and it ends the stream when it expires. The token is a JSON Web Token
 /// that is signed with HS256.
 ///
-/// **Whoever has a link can use it**, as often as they like and in several places, until it expires. Links can't be taken
-/// back one by one. So sign them for minutes, and have the page get a new one when its stream ends with a 401.
+/// **Anyone who has a link can use it**, any number of times and in several places, until it expires. You can't revoke
+/// a single link. So sign links for minutes, and have the page get a new one when its stream ends with a 401.
 ///
 /// ```
 /// use std::time::Duration;

@@ -17,7 +17,7 @@ impl Mcp {
         response::in_json(StatusCode::OK, &json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }))
     }
 
-    /// Answers a request with an error, as JSON. The code is one of JSON-RPC, such as -32601 for a method that there is not.
+    /// Answers a request with an error, as JSON. The code is one of JSON-RPC, such as -32601 for a method that does not exist.
     pub fn refuse(request: &Value, code: i32, message: &str) -> Response<SseBody> {
         let error = json!({ "code": code, "message": message });
         response::in_json(StatusCode::OK, &json!({ "jsonrpc": "2.0", "id": request["id"], "error": error }))
@@ -63,7 +63,7 @@ impl Runs<Mcp> {
     /// Answers a `GET`, with which a client goes on after an event: with the run that the event was of. Without a
     /// `Last-Event-ID` it is a 405, since there is no stream besides those of calls.
     ///
-    /// Whoever knows an id can read the run. To decide whether the client may, see [`Mcp::run_of`].
+    /// Anyone who knows an id can read the run. To decide whether the client may, see [`Mcp::run_of`].
     pub async fn resume(&self, parts: &Parts) -> Response<SseBody> {
         match Mcp::run_of(parts) {
             Some(run) => self.attach(&run, parts).await,

@@ -40,7 +40,7 @@ impl Runs<Responses> {
     /// Answers `GET /responses/{id}`: with the run if the query has `stream=true`, after the event with the number
     /// `starting_after`, and otherwise with the response object as it is now.
     ///
-    /// Whoever knows an id can read the response: decide before this call whether the client may.
+    /// Anyone who knows an id can read the response: decide before this call whether the client may.
     pub async fn retrieve(&self, id: &str, parts: &Parts) -> Response<SseBody> {
         match percent::query_values(parts.uri.query(), "stream").any(|stream| stream == "true") {
             true => self.attach(id, parts).await,
