@@ -10,17 +10,21 @@ const question = { model: "any", messages: [{ role: "user", content: "?" }], str
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const tell = (value) => process.stdout.write(JSON.stringify(value) + "\n");
 
-/** Reads an answer to its end, or the first `chunks` of it. Tells what it has after `tells` of them. */
-async function read(asked, { chunks, tells } = {}) {
+/**
+ * Reads an answer to its end, or until its text is `length` long. Tells once that its text is `tells` long. Tokens that are there
+ * already may come as one chunk.
+ */
+async function read(asked, { length = Infinity, tells = Infinity } = {}) {
   let text = "";
-  let count = 0;
   try {
     const stream = await asked;
     for await (const chunk of stream) {
       text += chunk.choices[0]?.delta?.content ?? "";
-      count += 1;
-      if (count === tells) tell({ so_far: text });
-      if (count === chunks) {
+      if (text.length >= tells) {
+        tell({ so_far: text });
+        tells = Infinity;
+      }
+      if (text.length >= length) {
         stream.controller.abort();
         break;
       }
@@ -34,7 +38,7 @@ async function read(asked, { chunks, tells } = {}) {
 const cases = {
   async leave() {
     const { data, response } = await client.chat.completions.create(question).withResponse();
-    tell(await read(data, { chunks: 2 }));
+    tell(await read(data, { length: 9 }));
     await lines.next();
     const run = response.headers.get("x-run-id");
     tell(await read(client.get(`/runs/${run}`, { stream: true })));
@@ -43,12 +47,12 @@ const cases = {
   // Loses its answer before it could learn the id of the run.
   async repeat() {
     const once = { headers: { "x-run-id": "chosen" } };
-    tell(await read(client.chat.completions.create(question, once), { chunks: 1 }));
+    tell(await read(client.chat.completions.create(question, once), { length: 1 }));
     tell(await read(client.chat.completions.create(question, once)));
   },
 
   async ask() {
-    tell(await read(client.chat.completions.create(question), { tells: 6 }));
+    tell(await read(client.chat.completions.create(question), { tells: 23 }));
   },
 
   async cancel() {
