@@ -7,22 +7,24 @@
 //! This is the backend of a resumable `useChat`:
 //!
 //! ```
-//! use axum::{Json, Router, extract::{Path, State}, http::{Response, request::Parts}, routing::{get, post}};
+//! use axum::{Json, Router, extract::{Path, State}, http::{Response, StatusCode, request::Parts}, routing::{get, post}};
 //! use serde_json::Value;
 //! use tower_sse::{Publisher, SseBody, runs::{AiSdk, New, Runs}};
 //!
 //! # fn ask_the_model(_: &Value) -> Vec<String> { Vec::new() }
-//! async fn chat(State(runs): State<Runs<AiSdk>>, Json(request): Json<Value>) -> Response<SseBody> {
-//!     let answer = New::run().thread(request["id"].as_str().unwrap_or_default());
-//!     runs.start(answer, async move |run| {
+//! type Answer = Result<Response<SseBody>, StatusCode>;
+//!
+//! async fn chat(State(runs): State<Runs<AiSdk>>, Json(request): Json<Value>) -> Answer {
+//!     let chat = request["id"].as_str().ok_or(StatusCode::BAD_REQUEST)?;
+//!     let answer = runs.start(New::run().thread(chat), async move |run| {
 //!         run.send_all([AiSdk::start(run.id()), AiSdk::text_start("1")]).await?;
 //!         for token in ask_the_model(&request["messages"]) {
 //!             run.send(AiSdk::text_delta("1", token)).await?;
 //!         }
 //!         run.send(AiSdk::text_end("1")).await?;
 //!         Ok(())
-//!     })
-//!     .await
+//!     });
+//!     Ok(answer.await)
 //! }
 //!
 //! async fn resume(State(runs): State<Runs<AiSdk>>, Path(chat): Path<String>, parts: Parts) -> Response<SseBody> {

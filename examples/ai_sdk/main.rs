@@ -26,8 +26,8 @@ use tower_sse::{
 
 // --- the protocol --------------------------------------------------------------------------------------------------------
 
-async fn chat(State(app): State<App>, Json(request): Json<Value>) -> Response<SseBody> {
-    let chat = request["id"].as_str().unwrap_or_default();
+async fn chat(State(app): State<App>, Json(request): Json<Value>) -> Result<Response<SseBody>, StatusCode> {
+    let chat = request["id"].as_str().ok_or(StatusCode::BAD_REQUEST)?;
     let answer = New::run().thread(chat);
     app.store(chat, &request["messages"], answer.run_id());
     let mut tokens = model::answer(&last_text(&request["messages"]));
@@ -39,7 +39,7 @@ async fn chat(State(app): State<App>, Json(request): Json<Value>) -> Response<Ss
         run.send(AiSdk::text_end("1")).await?;
         Ok(())
     });
-    producer.await
+    Ok(producer.await)
 }
 
 async fn resume(State(app): State<App>, Path(chat): Path<String>, parts: Parts) -> Response<SseBody> {
