@@ -17,7 +17,7 @@ use super::{
     outcome::Outcome,
     settings::{Conflict, ProducerError, Settings},
     starting::{Beginning, begin},
-    status::{self, Ended, Status},
+    status::{self, Status},
     thread,
     writer::Writer,
 };
@@ -40,8 +40,9 @@ impl<D: Dialect> Runs<D> {
         Self { local: Arc::new(Local::new(publisher)), settings: Arc::default(), dialect }
     }
 
-    /// Returns a handle to the same runs for the clients of another protocol. It has the same settings, which can be changed
-    /// apart.
+    /// Returns a handle to the same runs for the clients of another protocol. It begins with the settings of this one. A setter
+    /// then changes only the handle that it is called on, but for [`keep`](Self::keep) and [`lease`](Self::lease), which all
+    /// handles share.
     pub fn dialect<E: Dialect>(&self, dialect: E) -> Runs<E> {
         Runs { local: self.local.clone(), settings: self.settings.clone(), dialect }
     }
@@ -313,10 +314,7 @@ impl<D: Dialect> Runs<D> {
     pub async fn ended(&self, run: &str) -> Result<Option<Outcome>, RunError> {
         let Ok(run) = names::of_run(run) else { return Ok(None) };
         let _watch = answer::watch(&self.local, &run).await?;
-        match status::ended(&self.local, &run).await? {
-            Ended::Yes(outcome) => Ok(Some(outcome)),
-            Ended::Absent => Ok(None),
-        }
+        status::ended(&self.local, &run).await
     }
 
     /// Returns how many runs are active in this process.

@@ -26,10 +26,11 @@ const TEXT: usize = 2 << 10;
 /// About how many bytes a reader gets in one go.
 const CHUNK: usize = 32 << 10;
 
-/// How many bytes are kept of a run, and of how many runs.
-const KEPT: usize = 256 << 10;
 /// About what a piece takes besides its bytes.
 const PIECE: usize = size_of::<EncodedEvent>() + 64;
+
+/// How many bytes are kept of a run, and of how many runs.
+const KEPT: usize = 256 << 10;
 const RUNS: usize = 32;
 
 /// After how many events it has to have proved its worth.

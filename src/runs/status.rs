@@ -4,7 +4,13 @@ use std::{future::poll_fn, pin::pin, sync::Arc, time::SystemTime};
 
 use futures_core::Stream as _;
 
-use super::{error::RunError, handover::Waiting, head::Head, local::Local, outcome::Outcome};
+use super::{
+    error::{Kind, RunError},
+    handover::Waiting,
+    head::Head,
+    local::Local,
+    outcome::Outcome,
+};
 use crate::{
     hub::{ChannelState, Grant, OpenOptions, Start},
     wire::{encoded::EncodedEvent, name::ChannelName},
@@ -69,15 +75,9 @@ pub(super) async fn first(local: &Arc<Local>, run: &ChannelName) -> Result<Optio
     Ok(page.events.pop())
 }
 
-/// What became of a run.
-pub(super) enum Ended {
-    Yes(Outcome),
-    /// There is no such run, or it is no longer held.
-    Absent,
-}
-
-/// Waits until a run has ended. If its node dies, that is noticed as long as somebody watches it.
-pub(super) async fn ended(local: &Arc<Local>, run: &ChannelName) -> Result<Ended, RunError> {
+/// Waits until a run has ended, and returns how, or `None` if there is no such run or it is no longer held. If its node dies,
+/// that is noticed as long as somebody watches it.
+pub(super) async fn ended(local: &Arc<Local>, run: &ChannelName) -> Result<Option<Outcome>, RunError> {
     let options = OpenOptions::new().existing(true).start(Start::Last(1));
     match options.open(&local.publisher, Grant::new([run.clone()]), None).await {
         Ok(subscription) => {
@@ -85,12 +85,13 @@ pub(super) async fn ended(local: &Arc<Local>, run: &ChannelName) -> Result<Ended
             while poll_fn(|cx| subscription.as_mut().poll_next(cx)).await.is_some() {}
         }
         Err(error) if error.is_over() => {}
-        Err(error) if error.is_absent() => return Ok(Ended::Absent),
+        Err(error) if error.is_absent() => return Ok(None),
         Err(error) => return Err(error.into()),
     }
     match status(local, run).await? {
-        Some(Status::Ended(outcome)) => Ok(Ended::Yes(outcome)),
-        Some(Status::Running { .. } | Status::HandedOver) => Err(super::error::Kind::Draining.into()),
-        None => Ok(Ended::Absent),
+        Some(Status::Ended(outcome)) => Ok(Some(outcome)),
+        // Nothing else ends the subscription of a run that goes on: the hub shuts down.
+        Some(Status::Running { .. } | Status::HandedOver) => Err(Kind::Draining.into()),
+        None => Ok(None),
     }
 }

@@ -141,8 +141,8 @@ impl Local {
 
     /// Ends a run of a node that is gone, unless its producer has handed it over: then the next producer is watched instead.
     ///
-    /// `fence` is that of the producer that was watched. The producer itself hands over under the next higher one, and whoever
-    /// takes over writes under one that is higher still, so that this can't end the run of another producer.
+    /// `fence` is that of the producer that was watched, and this writes with the next one. A hand-over has a higher one, and the
+    /// producer that takes over has one that is higher still, so this ends neither a run that waits nor that of another producer.
     async fn lose(self: Arc<Self>, run: ChannelName, fence: u64) {
         let channel = self.publisher.channel(run.clone()).fence(fence.saturating_add(1));
         loop {

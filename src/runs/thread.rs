@@ -12,7 +12,7 @@ use super::{
     names,
     outcome::Outcome,
     settings::{Conflict, Settings},
-    status::{self, Ended},
+    status,
 };
 use crate::{
     hub::{Batch, ChannelState},
@@ -133,9 +133,9 @@ async fn wait(local: &Arc<Local>, conflict: Conflict, last: &Record, deadline: I
         handover::stop(local, &last.run).await?;
     }
     match timeout_at(deadline, status::ended(local, &last.run)).await {
-        Ok(Ok(Ended::Yes(_))) => Ok(()),
+        Ok(Ok(Some(_))) => Ok(()),
         // It is about to begin.
-        Ok(Ok(Ended::Absent)) => {
+        Ok(Ok(None)) => {
             sleep(SOON).await;
             Ok(())
         }

@@ -22,6 +22,7 @@ macro_rules! all_runs {
             runs::a_run_that_waits_when_its_node_is_noticed_to_be_gone_is_lost_with_the_next_one,
             runs::a_run_that_was_handed_over_ends_in_time_although_its_node_is_gone,
             runs::a_token_that_was_held_while_the_store_was_away_is_sent_once,
+            runs::a_run_whose_producer_is_done_is_not_handed_over_while_its_last_token_waits_for_the_store,
         }
     };
 }

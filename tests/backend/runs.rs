@@ -262,7 +262,7 @@ pub async fn a_start_whose_acknowledgement_is_lost_is_one_run(store: impl Shared
     assert_eq!(ended(&runs, "1").await, Some(Outcome::Done));
 }
 
-/// The error of an append that nobody waits for is told with the next one, or with the outcome.
+/// The writer was told that the token is accepted, so nobody would send it again.
 pub async fn a_token_that_was_held_while_the_store_was_away_is_sent_once(store: impl Shared) {
     let (node, faults) = node(&store);
     let runs = node.dialect(Tokens).roll_up(Duration::from_millis(20));
@@ -290,6 +290,34 @@ pub async fn a_token_that_was_held_while_the_store_was_away_is_sent_once(store: 
         let text = read(runs.attach(id, &get()).await).await.data()[..].concat();
         assert_eq!(text, format!("{}{}", if id == "next" { "abc" } else { "ab" }, r#"{"outcome":"done"}"#));
     }
+}
+
+pub async fn a_run_whose_producer_is_done_is_not_handed_over_while_its_last_token_waits_for_the_store(
+    store: impl Shared,
+) {
+    let (node, faults) = node(&store);
+    let runs = node.dialect(Tokens).roll_up(Duration::from_millis(20)).on_drain(OnDrain::HandOver);
+    let (ask, mut asked) = mpsc::unbounded_channel();
+    let producer = async move |run: Writer| {
+        run.send(Event::text("a")).await?;
+        assert!(run.send(Event::text("b")).await?.is_none());
+        ask.send(())?;
+        // The window ends while the store is away.
+        tokio::time::sleep(SECOND / 5).await;
+        Ok(())
+    };
+    runs.spawn(New::run().id("1"), producer).await.unwrap();
+    asked.recv().await.unwrap();
+    faults.go_away(true);
+    // The producer has returned once nothing can be received from it any more.
+    assert!(asked.recv().await.is_none());
+    let (drained, ()) = tokio::join!(runs.drain(Duration::ZERO), async {
+        tokio::time::sleep(SECOND / 5).await;
+        faults.go_away(false);
+    });
+    assert_eq!(drained, 1);
+    let ended = tokio::time::timeout(STUCK, runs.ended("1")).await.unwrap().unwrap();
+    assert_eq!(ended, Some(Outcome::Done));
 }
 
 /// All events are parts of one text.

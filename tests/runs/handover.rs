@@ -112,8 +112,19 @@ async fn whoever_takes_the_first_producer_for_lost_can_not_end_the_run_of_the_se
     assert!(channel(2).finish(lost()).await.unwrap_err().is_fenced());
     assert!(is_running(&other, "1").await);
     // That of whoever takes the second one for lost.
-    channel(4).finish(lost()).await.unwrap();
+    channel(5).finish(lost()).await.unwrap();
     assert_eq!(ended(&other, "1").await, Some(Outcome::Lost));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_takes_a_node_for_lost_can_not_end_a_run_that_it_has_handed_over() {
+    let [one, other, _] = nodes();
+    one.spawn(New::run().id("1"), hangs).await.unwrap();
+    moment().await;
+    one.drain(SECOND).await;
+    let channel = one.publisher().channel("run/1").fence(2);
+    assert!(channel.finish(Event::text("lost")).await.unwrap_err().is_fenced());
+    assert_eq!(other.status("1").await.unwrap(), Some(Status::HandedOver));
 }
 
 #[tokio::test(start_paused = true)]

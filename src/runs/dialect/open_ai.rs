@@ -46,20 +46,20 @@ impl Dialect for ChatCompletions {
 
 /// Where the text of a chunk is, if it has one and nothing beside it that adds to the answer.
 fn text_of(data: &str) -> Option<&'static [&'static str]> {
-    const DELTA: [&str; 3] = ["choices", "0", "delta"];
-    const CALL: [&str; 5] = ["choices", "0", "delta", "tool_calls", "0"];
+    const CONTENT: &[&str] = &["choices", "0", "delta", "content"];
+    const ARGUMENTS: &[&str] = &["choices", "0", "delta", "tool_calls", "0", "function", "arguments"];
     let only = |path: &[&str], members: &[&str]| splice::has_only(data, path, members);
-    if !only(&["choices"], &["0"]) {
+    if !splice::has_one(data, &CONTENT[..1]) {
         None
-    } else if only(&DELTA, &["role", "content"]) {
-        Some(&["choices", "0", "delta", "content"])
+    } else if only(&CONTENT[..3], &["role", "content"]) {
+        Some(CONTENT)
     } else {
         // The first chunk of a call, which has its name, stays as it is.
-        let is_call = only(&DELTA, &["role", "tool_calls"])
-            && only(&CALL[..4], &["0"])
-            && only(&CALL, &["index", "function"])
-            && only(&["choices", "0", "delta", "tool_calls", "0", "function"], &["arguments"]);
-        is_call.then_some(&["choices", "0", "delta", "tool_calls", "0", "function", "arguments"])
+        let is_call = only(&ARGUMENTS[..3], &["role", "tool_calls"])
+            && splice::has_one(data, &ARGUMENTS[..4])
+            && only(&ARGUMENTS[..5], &["index", "function"])
+            && only(&ARGUMENTS[..6], &["arguments"]);
+        is_call.then_some(ARGUMENTS)
     }
 }
 

@@ -44,31 +44,29 @@ pub(super) fn value<'a>(json: &'a str, path: &[&str]) -> Option<&'a str> {
     value_at(json, path).map(|found| &json[found])
 }
 
-/// Whether the object or array at `path` has no members but these. An array's first one is `0`, and it can have no other.
+/// Whether the object at `path` has members, and none but these.
 pub(super) fn has_only(json: &str, path: &[&str], members: &[&str]) -> bool {
     let bytes = json.as_bytes();
-    value_at(json, path).and_then(|value| only(bytes, value.start, members)).is_some()
+    let Some(object) = value_at(json, path).filter(|object| bytes[object.start] == b'{') else { return false };
+    let mut at = object.start + 1;
+    while let Some((key, _, end)) = member(bytes, at)
+        && members.iter().any(|member| member.as_bytes() == key)
+    {
+        if bytes[end] == b'}' {
+            return true;
+        }
+        at = end + 1;
+    }
+    false
 }
 
-fn only(bytes: &[u8], at: usize, members: &[&str]) -> Option<()> {
-    let mut at = at + 1;
-    if bytes.get(at - 1)? == &b'[' {
-        at = skip_space(bytes, skip_value(bytes, skip_space(bytes, at))?);
-        return (members == ["0"] && bytes.get(at)? == &b']').then_some(());
-    }
-    loop {
-        at = skip_space(bytes, at);
-        let end = skip_string(bytes, at)?;
-        members.iter().find(|member| member.as_bytes() == &bytes[at + 1..end - 1])?;
-        let colon = skip_space(bytes, end);
-        let value = skip_space(bytes, (bytes.get(colon)? == &b':').then_some(colon + 1)?);
-        at = skip_space(bytes, skip_value(bytes, value)?);
-        match bytes.get(at)? {
-            b',' => at += 1,
-            b'}' => return Some(()),
-            _ => return None,
-        }
-    }
+/// Whether the array at `path` has one element.
+pub(super) fn has_one(json: &str, path: &[&str]) -> bool {
+    let bytes = json.as_bytes();
+    let end = |at| skip_value(bytes, skip_space(bytes, at));
+    value_at(json, path).is_some_and(|value| {
+        bytes[value.start] == b'[' && end(value.start + 1).is_some_and(|end| skip_space(bytes, end) + 1 == value.end)
+    })
 }
 
 /// Returns where the string at `path` is, without its quotes. A step of the path is the key of an object, or `0` for the
@@ -81,7 +79,7 @@ fn string_at(json: &str, path: &[&str]) -> Option<Range<usize>> {
 fn value_at(json: &str, path: &[&str]) -> Option<Range<usize>> {
     let bytes = json.as_bytes();
     let at = path.iter().try_fold(skip_space(bytes, 0), |at, step| match bytes.get(at)? {
-        b'{' => member(bytes, at + 1, step.as_bytes()),
+        b'{' => find(bytes, at + 1, step.as_bytes()),
         b'[' if *step == "0" => Some(skip_space(bytes, at + 1)),
         _ => None,
     })?;
@@ -89,18 +87,24 @@ fn value_at(json: &str, path: &[&str]) -> Option<Range<usize>> {
 }
 
 /// Returns where the value of a key is. `at` is right after the object's brace.
-fn member(bytes: &[u8], mut at: usize, key: &[u8]) -> Option<usize> {
+fn find(bytes: &[u8], mut at: usize, wanted: &[u8]) -> Option<usize> {
     loop {
-        at = skip_space(bytes, at);
-        let end = skip_string(bytes, at)?;
-        let colon = skip_space(bytes, end);
-        let value = skip_space(bytes, (bytes.get(colon)? == &b':').then_some(colon + 1)?);
-        if &bytes[at + 1..end - 1] == key {
+        let (key, value, end) = member(bytes, at)?;
+        if key == wanted {
             return Some(value);
         }
-        at = skip_space(bytes, skip_value(bytes, value)?);
-        at = (bytes.get(at)? == &b',').then_some(at + 1)?;
+        at = (bytes[end] == b',').then_some(end + 1)?;
     }
+}
+
+/// Returns a member of an object: its key, where its value is, and where the comma or the brace after it is.
+fn member(bytes: &[u8], at: usize) -> Option<(&[u8], usize, usize)> {
+    let at = skip_space(bytes, at);
+    let end = skip_string(bytes, at)?;
+    let colon = skip_space(bytes, end);
+    let value = skip_space(bytes, (bytes.get(colon)? == &b':').then_some(colon + 1)?);
+    let after = skip_space(bytes, skip_value(bytes, value)?);
+    matches!(bytes.get(after)?, b',' | b'}').then_some((&bytes[at + 1..end - 1], value, after))
 }
 
 fn skip_space(bytes: &[u8], at: usize) -> usize {
@@ -168,13 +172,20 @@ mod tests {
     }
 
     #[test]
-    fn an_object_or_an_array_has_only_the_members_that_are_named() {
-        let json = r#"{ "a" : [ { "b" : 1 , "c" : "}" } ] , "d" : [ 1 , 2 ], "e": [] }"#;
-        assert!(has_only(json, &["a"], &["0"]) && has_only(json, &["a", "0"], &["c", "b", "x"]));
-        assert!(has_only(json, &[], &["a", "d", "e"]) && !has_only(json, &[], &["a", "e"]));
-        for (path, members) in [(&["a", "0"][..], &["b"][..]), (&["d"], &["0"]), (&["e"], &["0"]), (&["x"], &["0"])] {
-            assert!(!has_only(json, path, members), "{path:?}");
-        }
+    fn an_object_has_only_the_members_that_are_named() {
+        let json = r#"{ "a" : [ { "b" : 1 , "c" : "}" } ] , "d" : {} }"#;
+        let only = |path: &[&str], members: &[&str]| has_only(json, path, members);
+        assert!(only(&["a", "0"], &["c", "b", "x"]) && only(&[], &["a", "d"]));
+        assert!(!only(&["a", "0"], &["b"]) && !only(&[], &["a"]) && !only(&["a"], &["0"]) && !only(&["x"], &["x"]));
+        assert!(!only(&["d"], &[]) && !has_only(r#"{"a":1 "b":2}"#, &[], &["a"]));
+    }
+
+    #[test]
+    fn an_array_has_one_element() {
+        let json = r#"{ "one" : [ { "a" : [ 1 , 2 ] } ] , "two" : [1,2], "none": [ ], "number": 1 }"#;
+        let one = |path: &[&str]| has_one(json, path);
+        assert!(one(&["one"]) && has_one("[[]]", &[]));
+        assert!(!one(&["two"]) && !one(&["none"]) && !one(&["number"]) && !one(&["x"]) && !one(&["one", "0", "a"]));
     }
 
     #[test]

@@ -118,7 +118,6 @@ pub(super) fn not_published(
         _ if error.is_too_large() => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
         _ if error.is_finished() => (StatusCode::CONFLICT, "finished"),
         _ if error.is_duplicate_id() => (StatusCode::CONFLICT, "duplicate-id"),
-        _ if error.is_fenced() => (StatusCode::CONFLICT, "fenced"),
         _ if error.is_limit() => (StatusCode::SERVICE_UNAVAILABLE, "limit"),
         _ if error.is_shutting_down() => (StatusCode::SERVICE_UNAVAILABLE, "shutting-down"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
