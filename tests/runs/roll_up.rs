@@ -202,6 +202,23 @@ async fn a_merged_event_is_no_larger_than_the_limit_of_events_allows() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_that_is_long_without_its_text_is_not_held() {
+    let publisher = Publisher::builder().limits(tower_sse::Limits::new().event_bytes(2_000)).build();
+    let runs = Runs::new(publisher, AiSdk).roll_up(WINDOW);
+    let producer = async |run: Writer| {
+        let metadata = json!({ "provider": "x".repeat(1_800) });
+        for _ in 0..20 {
+            let part = json!({ "type": "text-delta", "id": "1", "delta": "0123456789", "providerMetadata": metadata });
+            assert!(run.send(AiSdk::part(&part)).await?.is_some());
+        }
+        Ok(())
+    };
+    runs.spawn(New::run().id("1"), producer).await.unwrap();
+    assert_eq!(runs.ended("1").await.unwrap(), Some(Outcome::Done));
+    assert_eq!(texts(&held(&runs).await).concat(), "0123456789".repeat(20) + "done");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_producer_that_sends_a_thousand_tokens_a_second_makes_26_appends_of_them() {
     let runs = Runs::new(Publisher::new(), ChatCompletions).roll_up(WINDOW);
     let producer = async |run: Writer| {
