@@ -18,11 +18,11 @@ use crate::{
     authorize::jwt::{JwtKeys, jwt},
 };
 
-/// An issuer whose key set can be changed, and that counts how often it was asked.
+/// An issuer with a key set that a test can change. It counts how often it was asked.
 #[derive(Clone, Default)]
 struct Issuer {
     asked: Arc<AtomicUsize>,
-    /// `None` if it can't be reached.
+    /// `None` if the issuer can't be reached.
     document: Arc<Mutex<Option<Vec<u8>>>>,
 }
 
@@ -49,7 +49,7 @@ impl Issuer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_storm_of_unknown_key_ids_has_the_keys_fetched_once_in_an_interval() {
+async fn a_storm_of_unknown_key_ids_causes_one_fetch_per_interval() {
     let (issuer, pair) = (Issuer::default(), ec("1", "P-256"));
     issuer.publish(&[&pair.jwk]);
     let authorizer = jwt(issuer.keys());
@@ -63,17 +63,17 @@ async fn a_storm_of_unknown_key_ids_has_the_keys_fetched_once_in_an_interval() {
         );
         assert_eq!(issuer.asked(), round);
         let late = decide(&authorizer, &pair.token("ES256", Some(&format!("late {round}")), &claims(json!({})))).await;
-        assert_eq!((late.unwrap_err(), issuer.asked()), (None, round), "it may be a new key: the client comes back");
+        assert_eq!((late.unwrap_err(), issuer.asked()), (None, round), "the key may be new: the client retries");
         let again = join_all(storm.iter().map(|token| decide(&authorizer, token))).await;
         let known = again.iter().filter(|decided| matches!(decided, Err(Some(_)))).count();
-        assert_eq!((known, issuer.asked()), (256, round), "so many ids are remembered as unknown");
+        assert_eq!((known, issuer.asked()), (256, round), "the number of ids that are remembered as unknown");
         assert_granted(decide(&authorizer, &pair.token("ES256", Some("1"), &claims(json!({})))).await);
         tokio::time::advance(10 * SECOND).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_without_a_key_id_that_no_key_has_signed_is_refused_at_once_if_the_keys_are_fresh() {
+async fn fresh_keys_refuse_a_token_without_a_key_id_at_once_if_none_of_them_signed_it() {
     let (issuer, mine, other) = (Issuer::default(), ec("1", "P-256"), ec("2", "P-256"));
     let [by_other, by_nobody] =
         [&other, &ec("3", "P-256")].map(|pair| pair.token("ES256", None, &claims(json!({ "exp": now() + 3600 }))));
@@ -97,7 +97,7 @@ async fn a_token_without_a_key_id_that_no_key_has_signed_is_refused_at_once_if_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn garbage_does_not_have_the_keys_fetched() {
+async fn garbage_causes_no_fetch() {
     let issuer = Issuer::default();
     let authorizer = jwt(issuer.keys());
     assert_unauthorized(&authorizer, "a.b.c").await;
@@ -107,7 +107,7 @@ async fn garbage_does_not_have_the_keys_fetched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_key_is_fetched_when_a_token_names_it_and_a_removed_one_goes_with_the_next_fetch() {
+async fn a_new_key_is_fetched_when_a_token_names_it_and_a_removed_key_goes_with_the_next_fetch() {
     let (issuer, old, new) = (Issuer::default(), ec("old", "P-256"), ec("new", "P-256"));
     let authorizer = jwt(issuer.keys());
     let [by_old, by_new] = [(&old, "old"), (&new, "new")]
@@ -119,7 +119,7 @@ async fn a_new_key_is_fetched_when_a_token_names_it_and_a_removed_one_goes_with_
     assert_granted(decide(&authorizer, &by_old).await);
     assert_granted(decide(&authorizer, &by_new).await);
     assert_unauthorized(&authorizer, &by_old).await;
-    // Not only because a token names a key that is not there.
+    // A fetch also happens without a token that names a missing key.
     issuer.publish(&[&old.jwk]);
     tokio::time::advance(300 * SECOND).await;
     assert_granted(decide(&authorizer, &by_new).await);
@@ -130,7 +130,7 @@ async fn a_new_key_is_fetched_when_a_token_names_it_and_a_removed_one_goes_with_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fetch_that_fails_leaves_the_old_keys_and_is_no_denial() {
+async fn a_failed_fetch_keeps_the_old_keys_and_denies_nobody() {
     let (issuer, pair) = (Issuer::default(), ec("1", "P-256"));
     let authorizer = jwt(issuer.keys());
     let [known, unknown] = ["1", "2"].map(|id| pair.token("ES256", Some(id), &claims(json!({ "exp": now() + 3600 }))));
@@ -148,7 +148,7 @@ async fn a_fetch_that_fails_leaves_the_old_keys_and_is_no_denial() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fetch_that_hangs_or_panics_is_no_denial_and_the_next_one_runs() {
+async fn a_fetch_that_hangs_or_panics_denies_nobody_and_the_next_one_runs() {
     let (asked, pair) = (Arc::new(AtomicUsize::new(0)), ec("1", "P-256"));
     let (count, document) = (asked.clone(), set(&[&pair.jwk]));
     let authorizer = jwt(JwtKeys::fetched(move || {
@@ -184,7 +184,7 @@ async fn a_client_that_hangs_up_does_not_cancel_the_fetch_for_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_rotated_out_ends_no_stream_and_its_reader_comes_back_with_a_new_token_and_misses_nothing() {
+async fn rotating_a_key_out_ends_no_stream_and_a_reader_with_a_new_token_misses_nothing() {
     let (publisher, keys) = (Publisher::new(), JwtKeys::secret(SECRET).unwrap());
     let authorizer = jwt(keys.clone());
     let token = hs256(&claims(json!({ "exp": now() + 60 })));
@@ -203,7 +203,7 @@ async fn a_key_that_is_rotated_out_ends_no_stream_and_its_reader_comes_back_with
     let read = std::str::from_utf8(&bytes).unwrap();
     assert!(read.contains("data: 1\n") && read.contains("data: 2\n"), "{read}");
     let (_, end) = read.rsplit_once("\n\n").unwrap();
-    assert!(end.contains("retry: "), "it is told when to come back: {read}");
+    assert!(end.contains("retry: "), "the reader is told when to reconnect: {read}");
 
     chat.send(Event::text("3")).await.unwrap();
     let last = read.rsplit_once("id: ").unwrap().1.lines().next().unwrap();

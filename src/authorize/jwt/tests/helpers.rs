@@ -40,7 +40,7 @@ pub(super) fn b64(bytes: impl AsRef<[u8]>) -> String {
     digits.collect()
 }
 
-/// A token with any header and claims, signed in any way.
+/// A token with this header and these claims, signed by `sign`.
 pub(super) fn forge(header: &Value, claims: &Value, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> String {
     let message = format!("{}.{}", b64(header.to_string()), b64(claims.to_string()));
     let signature = sign(message.as_bytes());
@@ -55,7 +55,7 @@ pub(super) fn hs256(claims: &Value) -> String {
     forge(&json!({ "alg": "HS256", "typ": "JWT" }), claims, with_secret(SECRET))
 }
 
-/// Claims that are good for a minute, with these changes.
+/// Claims that are valid for a minute, with these changes.
 pub(super) fn claims(changes: Value) -> Value {
     let mut claims = json!({ "exp": now() + 60, "channels": ["a", "b"], "client": "ana" });
     for (name, value) in changes.as_object().unwrap() {
@@ -99,7 +99,7 @@ pub(super) async fn assert_unauthorized(authorizer: &Jwt, token: &str) {
     assert_eq!(decide(authorizer, token).await.unwrap_err(), UNAUTHORIZED, "{token}");
 }
 
-/// A pair of keys: the public one as a JWK, and a signer for an algorithm.
+/// A key pair: the public key as a JWK, and a signer for any algorithm of its type.
 pub(super) struct Pair {
     pub(super) jwk: Value,
     pub(super) sign: Box<Sign>,

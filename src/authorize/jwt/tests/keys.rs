@@ -7,7 +7,7 @@ use super::helpers::*;
 use crate::authorize::jwt::JwtKeys;
 
 #[tokio::test]
-async fn a_public_key_is_never_a_secret() {
+async fn a_public_key_is_never_used_as_a_secret() {
     let pair = rsa("1");
     let keys = by_jwks(&[&pair.jwk]);
     let der = RsaKeyPair::from_pkcs8(RSA).unwrap().public_key().as_ref().to_vec();
@@ -21,7 +21,7 @@ async fn a_public_key_is_never_a_secret() {
 }
 
 #[tokio::test]
-async fn a_key_is_for_the_algorithms_of_its_type_and_only_for_its_own_if_it_names_one() {
+async fn a_key_verifies_the_algorithms_of_its_type_or_only_the_one_that_it_names() {
     let (rsa, p256, p384, ed) = (rsa("r"), ec("p256", "P-256"), ec("p384", "P-384"), ed("ed"));
     let keys = by_jwks(&[&rsa.jwk, &p256.jwk, &p384.jwk, &ed.jwk]);
     for algorithm in ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"] {
@@ -49,7 +49,7 @@ async fn a_key_that_the_token_brings_itself_is_not_used() {
 }
 
 #[test]
-fn keys_that_are_not_safe_or_of_no_use_are_errors() {
+fn unsafe_and_unusable_keys_are_errors() {
     assert!(JwtKeys::secret("short").unwrap_err().is_short_secret());
     assert!(JwtKeys::secrets::<&str>([]).unwrap_err().is_key_set());
     let (mut encrypts, mut signs) = (rsa("1").jwk, rsa("1").jwk);

@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_link_grants_its_channels_and_its_client_for_its_time() {
+async fn a_link_grants_its_channels_to_its_client_until_it_expires() {
     let token = links().sign(&link(&["a", "b"]), 60 * SECOND).unwrap();
     let parts = http::Request::get(format!("/?token={token}")).body(()).unwrap().into_parts().0;
     let request = AuthorizeRequest::new(parts, ["a", "c"].map(ChannelName::from_static), None);
@@ -39,7 +39,7 @@ async fn a_forged_link_is_refused() {
         [parts[0], &b64(wider.to_string()), parts[2]].join("."),
         [&b64(json!({ "alg": "none" }).to_string()), &*b64(wider.to_string()), ""].join("."),
         Links::new(OTHER).unwrap().sign(&link(&["a"]), 60 * SECOND).unwrap(),
-        // Tokens for something else with the same secret.
+        // Tokens for another purpose, signed with the same secret.
         hs256(&claims(json!({}))),
         hs256(&claims(json!({ "aud": "chat" }))),
     ] {
@@ -63,13 +63,13 @@ async fn a_link_can_be_replayed_until_it_expires_and_not_after() {
 }
 
 #[tokio::test]
-async fn a_name_in_a_link_is_no_pattern() {
+async fn a_channel_name_in_a_link_is_not_a_pattern() {
     let token = links().sign(&link(&["*", "{x}"]), 60 * SECOND).unwrap();
     assert_eq!(decide(&links().authorizer(), &token).await.unwrap_err(), FORBIDDEN);
 }
 
 #[tokio::test]
-async fn the_secret_of_links_can_be_rotated_and_a_link_has_a_longest_length() {
+async fn a_link_secret_can_be_rotated_and_a_link_has_a_maximum_length() {
     let old = links().sign(&link(&["a"]), 60 * SECOND).unwrap();
     let new = Links::new(OTHER).unwrap();
     assert_unauthorized(&new.authorizer(), &old).await;

@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_token_allows_to_publish_to_the_channels_it_names_for_that_and_to_no_others() {
+async fn a_token_allows_publishing_only_to_the_channels_that_it_names_for_it() {
     let decide_on = async |authorizer: &Jwt, token: &str, channels: Vec<ChannelName>| {
         let request = http::Request::post("/").header("authorization", format!("Bearer {token}"));
         let parts = request.body(()).unwrap().into_parts().0;

@@ -13,14 +13,14 @@ use crate::{
 #[tokio::test]
 async fn a_valid_token_grants_the_channels_it_names_for_its_client_until_it_expires() {
     let grant = granted(decide(&by_secret(), &hs256(&claims(json!({})))).await);
-    assert_eq!(grant.channels(), ["a"].map(ChannelName::from_static), "those that were asked for, too");
+    assert_eq!(grant.channels(), ["a"].map(ChannelName::from_static), "only those that were also asked for");
     assert_eq!(grant.client_id().unwrap(), &"ana", "and not the one in the URL");
     let left = grant.expires.unwrap() - tokio::time::Instant::now();
-    assert!(left > 65 * SECOND && left <= 70 * SECOND, "its time and the leeway: {left:?}");
+    assert!(left > 65 * SECOND && left <= 70 * SECOND, "until its expiry and the leeway: {left:?}");
 }
 
 #[tokio::test]
-async fn the_claims_of_mercure_are_understood_and_a_token_that_names_nothing_grants_nothing() {
+async fn mercure_claims_are_understood_and_a_token_that_names_no_channel_grants_none() {
     let channels = async |changes: Value| match decide(&by_secret(), &hs256(&claims(changes))).await {
         Ok(grant) => Ok(grant.channels().iter().map(ToString::to_string).collect::<Vec<_>>()),
         Err(status) => Err(status),
@@ -37,7 +37,7 @@ async fn the_claims_of_mercure_are_understood_and_a_token_that_names_nothing_gra
 }
 
 #[tokio::test]
-async fn a_client_that_no_connection_can_have_is_denied() {
+async fn a_token_with_an_invalid_client_id_is_denied() {
     let client = async |changes: Value| decide(&by_secret(), &hs256(&claims(changes))).await.map(|grant| grant.client);
     assert_eq!(client(json!({ "client": "bo", "sub": "ana" })).await.unwrap().unwrap(), "bo");
     for bad in [json!(7), json!(""), json!("a\nb"), json!(null), json!("x".repeat(256))] {
@@ -48,7 +48,7 @@ async fn a_client_that_no_connection_can_have_is_denied() {
 }
 
 #[tokio::test]
-async fn a_mapping_of_your_own_narrows_and_the_token_still_limits_the_time() {
+async fn a_custom_claims_mapping_narrows_the_grant_and_the_token_still_limits_its_time() {
     let teams = by_secret().claims(|claims: HashMap<String, Value>, request: &AuthorizeRequest| {
         let grant = request.grant().only(|channel| claims.get("team").is_some_and(|team| team == channel.as_str()));
         Ok(grant.expires_in(3600 * SECOND))
@@ -61,7 +61,7 @@ async fn a_mapping_of_your_own_narrows_and_the_token_still_limits_the_time() {
 }
 
 #[tokio::test]
-async fn a_token_without_a_signature_is_refused_whatever_it_calls_that() {
+async fn a_token_without_a_signature_is_refused_whatever_algorithm_it_names() {
     for algorithm in ["none", "None", "NONE", "nOnE", "", "HS0", "HS256"] {
         let header = json!({ "alg": algorithm, "typ": "JWT" });
         assert_unauthorized(&by_secret(), &forge(&header, &claims(json!({})), |_| Vec::new())).await;
@@ -71,7 +71,7 @@ async fn a_token_without_a_signature_is_refused_whatever_it_calls_that() {
 }
 
 #[tokio::test]
-async fn an_extension_that_must_be_understood_and_is_not_is_refused() {
+async fn a_token_with_a_critical_extension_is_refused() {
     for extension in [json!({ "crit": ["exp"] }), json!({ "crit": [] }), json!({ "b64": false, "crit": ["b64"] })] {
         let mut header = json!({ "alg": "HS256" });
         header.as_object_mut().unwrap().extend(extension.as_object().unwrap().clone());
@@ -96,7 +96,7 @@ async fn a_token_is_valid_from_its_nbf_to_its_exp_give_or_take_the_leeway() {
 }
 
 #[tokio::test]
-async fn an_odd_time_is_refused_or_far_away_and_never_a_panic() {
+async fn a_token_with_an_odd_time_is_refused_or_lasts_long_and_never_panics() {
     for exp in
         [json!(null), json!("9999999999"), json!(-1), json!([9999999999u64]), json!({}), json!(1e300), json!(-1e300)]
     {
@@ -130,7 +130,7 @@ async fn a_token_for_another_audience_or_from_another_issuer_is_refused() {
     for iss in [json!("https://login.example.evil"), json!(null), json!(7), json!("")] {
         assert!(!changed(&picky, json!({ "aud": "chat", "iss": iss })).await, "{iss}");
     }
-    assert!(!changed(&by_secret(), json!({ "aud": "chat" })).await, "nobody said that chat is who is asked");
+    assert!(!changed(&by_secret(), json!({ "aud": "chat" })).await, "no audience is configured, so none matches");
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn a_token_for_another_channel_is_forbidden_whatever_the_url_says() {
 }
 
 #[tokio::test]
-async fn no_bytes_in_place_of_a_token_are_anything_but_unauthorized() {
+async fn a_malformed_token_is_unauthorized() {
     let token = hs256(&claims(json!({})));
     let parts: Vec<_> = token.split('.').collect();
     let mut bad = vec![
