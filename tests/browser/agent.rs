@@ -1,14 +1,9 @@
 //! The page of the example `agent`: an answer outlives the page, its end shows in every tab, and nothing ends in silence.
 
 use fantoccini::{Locator, key::Key};
-use http_body_util::BodyExt as _;
-use hyper::Request;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::{
-    driver::Browser,
-    example::{Example, request},
-};
+use crate::{driver::Browser, example::Example};
 
 /// The state of the last answer, and its text.
 const LAST: &str = "(() => {
@@ -28,30 +23,16 @@ fn killed_and_started_again(agent: Example) -> Example {
     Example::start("agent", &[("TOKEN_MS", "5"), ("PORT", &port)])
 }
 
-async fn ask(browser: &Browser, prompt: &str) {
-    browser.fill("prompt", prompt).await;
-    browser.enter("prompt").await;
-}
-
-async fn click(browser: &Browser, selector: &str) {
-    browser.client.find(Locator::Css(selector)).await.unwrap().click().await.unwrap();
-}
-
-/// Waits until the last answer has a state and that length, and returns its text.
+/// Waits until the last answer has this state and at least this length, and returns its text.
 async fn until(browser: &Browser, state: &str, length: usize) -> String {
-    let seen = format!("((last) => last?.state === '{state}' && last.text.length >= {length} && last)({LAST})");
-    let Value::String(text) = browser.until(&seen).await["text"].take() else { panic!("a text") };
-    text
+    browser.until_answer(LAST, state, length).await
 }
 
 /// The text of the page's last answer as the server has it.
 async fn held(browser: &Browser, agent: &Example) -> String {
     let run = browser.run("return [...document.querySelectorAll('.answer')].at(-1).dataset.run", vec![]).await;
-    let response = request(Request::get(agent.url(&format!("/runs/{}", run.as_str().unwrap()))), String::new()).await;
-    assert_eq!(response.status(), 200);
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    let tokens = std::str::from_utf8(&body).unwrap().split("\n\n").filter(|event| !event.starts_with("event: "));
-    tokens.map(data).collect()
+    let body = agent.get(&format!("/runs/{}", run.as_str().unwrap())).await;
+    body.split("\n\n").filter(|event| !event.starts_with("event: ")).map(data).collect()
 }
 
 /// The data of an event.
@@ -65,7 +46,7 @@ async fn an_answer_arrives_whole_and_a_failure_says_why() {
     let Some(browser) = Browser::start().await else { return };
     let agent = agent("2");
     browser.open(&agent.url("/")).await;
-    ask(&browser, "<img src=x onerror=alert(1)> & “why”?").await;
+    browser.ask("<img src=x onerror=alert(1)> & “why”?").await;
     let text = until(&browser, "done", 100).await;
     assert!(text.starts_with("You asked: “<img src=x onerror=alert(1)> & “why”?”"), "{text}");
     assert_eq!(text, held(&browser, &agent).await);
@@ -74,13 +55,13 @@ async fn an_answer_arrives_whole_and_a_failure_says_why() {
     // Whoever can't see it is told.
     assert_eq!(browser.texts("#status").await, [format!("Answer: {text}")]);
 
-    ask(&browser, "Fail, please").await;
+    browser.ask("Fail, please").await;
     let half = until(&browser, "failed", 10).await;
     assert_eq!(half, held(&browser, &agent).await);
     assert_eq!(browser.texts(".notice p").await, ["The model is overloaded. (You asked it to be.)"]);
 
     // The keyboard alone: Escape stops.
-    ask(&browser, "Something long").await;
+    browser.ask("Something long").await;
     until(&browser, "streaming", 1).await;
     let prompt = browser.client.find(Locator::Id("prompt")).await.unwrap();
     prompt.send_keys(&char::from(Key::Escape).to_string()).await.unwrap();
@@ -91,28 +72,24 @@ async fn an_answer_arrives_whole_and_a_failure_says_why() {
 async fn a_second_tab_follows_an_answer_and_stops_it_in_both() {
     let Some(browser) = Browser::start().await else { return };
     let agent = agent("5");
-    let first = browser.client.window().await.unwrap();
     browser.open(&agent.url("/")).await;
-    ask(&browser, "A long story").await;
+    browser.ask("A long story").await;
     until(&browser, "streaming", 50).await;
-    let chat = browser.client.current_url().await.unwrap();
 
-    let second = browser.client.new_window(false).await.unwrap().handle;
-    browser.client.switch_to_window(second.clone()).await.unwrap();
-    browser.open(chat.as_str()).await;
+    let [first, second] = browser.second_tab().await;
     let there = until(&browser, "streaming", 100).await;
     assert!(there.starts_with("A long story, then."), "{there}");
-    click(&browser, "#stop").await;
+    browser.click("#stop").await;
     let there = until(&browser, "stopped", 100).await;
-    browser.client.switch_to_window(first).await.unwrap();
+    browser.go_to(&first).await;
     let here = until(&browser, "stopped", 100).await;
     assert_eq!(here, there);
     assert_eq!(here, held(&browser, &agent).await);
 
     // A question of one tab is a question of both.
-    ask(&browser, "And now?").await;
+    browser.ask("And now?").await;
     let here = until(&browser, "done", 100).await;
-    browser.client.switch_to_window(second).await.unwrap();
+    browser.go_to(&second).await;
     assert_eq!(until(&browser, "done", 100).await, here);
     assert_eq!(browser.texts(".asked").await, ["A long story", "And now?"]);
 }
@@ -122,16 +99,8 @@ async fn a_page_that_is_reloaded_in_mid_answer_loses_nothing() {
     let Some(browser) = Browser::start().await else { return };
     let agent = agent("20");
     browser.open(&agent.url("/")).await;
-    ask(&browser, "Are you still there?").await;
-    let mut before = String::new();
-    for length in [100, 250, 400] {
-        let text = until(&browser, "streaming", length).await;
-        assert!(text.starts_with(&before), "{text:?} does not begin with {before:?}");
-        before = text;
-        browser.client.refresh().await.unwrap();
-    }
-    let text = until(&browser, "done", 100).await;
-    assert!(text.starts_with(&before));
+    browser.ask("Are you still there?").await;
+    let text = browser.until_answer_over_reloads(LAST, "done", 100).await;
     assert_eq!(text, held(&browser, &agent).await);
     assert_eq!(browser.texts(".asked").await, ["Are you still there?"]);
     assert_eq!(browser.texts(".notice").await, [""; 0]);
@@ -142,7 +111,7 @@ async fn a_page_tells_that_a_killed_server_has_lost_the_answer() {
     let Some(browser) = Browser::start().await else { return };
     let agent = agent("5");
     browser.open(&agent.url("/")).await;
-    ask(&browser, "A long story").await;
+    browser.ask("A long story").await;
     until(&browser, "streaming", 20).await;
     let agent = killed_and_started_again(agent);
     let half = until(&browser, "gone", 20).await;
@@ -157,11 +126,11 @@ async fn a_page_tells_that_a_killed_server_has_lost_the_answer() {
     assert!(told.len() == 1 && told[0].contains("does not have this chat"), "{told:?}");
 
     // The chat goes on all the same.
-    ask(&browser, "A long story").await;
+    browser.ask("A long story").await;
     until(&browser, "streaming", 20).await;
     let _agent = killed_and_started_again(agent);
     until(&browser, "gone", 20).await;
-    click(&browser, ".again").await;
+    browser.click(".again").await;
     until(&browser, "streaming", 20).await;
     assert_eq!(browser.texts(".asked").await, ["A long story"; 2]);
 }
@@ -172,7 +141,7 @@ async fn a_page_tells_that_a_deploy_cut_the_answer_short() {
     let Some(browser) = Browser::start().await else { return };
     let mut agent = agent("5");
     browser.open(&agent.url("/")).await;
-    ask(&browser, "A long story").await;
+    browser.ask("A long story").await;
     until(&browser, "streaming", 20).await;
     let pid = agent.process.id().to_string();
     assert!(std::process::Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
@@ -188,7 +157,7 @@ async fn a_question_that_the_server_does_not_take_stays_in_its_field() {
     let agent = agent("5");
     browser.open(&agent.url("/")).await;
     drop(agent);
-    ask(&browser, "Anybody there?").await;
+    browser.ask("Anybody there?").await;
     browser.until("document.getElementById('report').textContent").await;
     let value = browser.run("return document.getElementById('prompt').value", vec![]).await;
     assert_eq!(value, json!("Anybody there?"));

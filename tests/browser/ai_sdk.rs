@@ -2,22 +2,16 @@
 
 use std::{env, fs, io::Write as _, path::Path};
 
-use fantoccini::Locator;
-use http_body_util::BodyExt as _;
-use hyper::Request;
 use serde_json::Value;
 
-use crate::{
-    driver::Browser,
-    example::{Example, request},
-};
+use crate::{driver::Browser, example::Example};
 
-/// The hook's status, the text of the last answer, and how many messages there are.
+/// The hook's status, and the text of the last message if it is an answer.
 const LAST: &str = "(() => {
-    const status = document.querySelector('main')?.dataset.status;
-    const articles = [...document.querySelectorAll('article')];
-    const text = [...articles.at(-1)?.querySelectorAll('p') ?? []].map((p) => p.textContent).join('');
-    return { status, text, answered: articles.at(-1)?.className === 'assistant', messages: articles.length };
+    const state = document.querySelector('main')?.dataset.status;
+    const message = [...document.querySelectorAll('article')].at(-1);
+    const parts = message?.className === 'assistant' ? [...message.querySelectorAll('p')] : [];
+    return { state, text: parts.map((p) => p.textContent).join('') };
 })()";
 
 /// Starts the browser and the example, if both are there. `pace` is the time from one token to the next, in milliseconds.
@@ -37,32 +31,17 @@ async fn start(pace: &str) -> Option<(Browser, Example)> {
     Some((browser, example))
 }
 
-async fn ask(browser: &Browser, prompt: &str) {
-    browser.fill("prompt", prompt).await;
-    browser.enter("prompt").await;
-}
-
-async fn click(browser: &Browser, selector: &str) {
-    browser.client.find(Locator::Css(selector)).await.unwrap().click().await.unwrap();
-}
-
-/// Waits until the hook has a status and an answer of that length, and returns the answer.
+/// Waits until the hook has this status and an answer of at least this length, and returns the answer.
 async fn until(browser: &Browser, status: &str, length: usize) -> String {
-    let seen = format!(
-        "((last) => last.status === '{status}' && last.answered && last.text.length >= {length} && last)({LAST})"
-    );
-    let Value::String(text) = browser.until(&seen).await["text"].take() else { panic!("a text") };
-    text
+    browser.until_answer(LAST, status, length).await
 }
 
 /// The text of the chat's last answer as the server has it.
 async fn held(browser: &Browser, example: &Example) -> String {
     let url = browser.client.current_url().await.unwrap();
     let (_, chat) = url.query_pairs().find(|(name, _)| name == "chat").unwrap();
-    let response = request(Request::get(example.url(&format!("/api/chat/{chat}/stream"))), String::new()).await;
-    assert_eq!(response.status(), 200);
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    let parts = std::str::from_utf8(&body).unwrap().lines().filter_map(|line| line.strip_prefix("data: {"));
+    let body = example.get(&format!("/api/chat/{chat}/stream")).await;
+    let parts = body.lines().filter_map(|line| line.strip_prefix("data: {"));
     let deltas = parts.map(|part| serde_json::from_str::<Value>(&format!("{{{part}")).unwrap()["delta"].take());
     deltas.filter_map(|delta| delta.as_str().map(str::to_owned)).collect()
 }
@@ -74,18 +53,18 @@ async fn messages(browser: &Browser) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn use_chat_gets_the_exact_text_and_shows_the_models_error() {
     let Some((browser, example)) = start("2").await else { return };
-    ask(&browser, "“<b>” & why?").await;
+    browser.ask("“<b>” & why?").await;
     let text = until(&browser, "ready", 100).await;
     assert!(text.starts_with("You asked: ““<b>” & why?”"), "{text}");
     assert_eq!(text, held(&browser, &example).await);
 
-    ask(&browser, "Fail, please").await;
+    browser.ask("Fail, please").await;
     let half = until(&browser, "error", 20).await;
     assert_eq!(half, held(&browser, &example).await);
     assert_eq!(browser.texts(".error span").await, ["The model is overloaded. (You asked it to be.)"]);
     // Another try is another run of the chat.
-    click(&browser, ".error button").await;
-    browser.until(&format!("{LAST}.status !== 'error'")).await;
+    browser.click(".error button").await;
+    browser.until(&format!("{LAST}.state !== 'error'")).await;
     assert_eq!(until(&browser, "error", 20).await, half);
     assert_eq!(messages(&browser).await, 4);
 }
@@ -93,16 +72,8 @@ async fn use_chat_gets_the_exact_text_and_shows_the_models_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn use_chat_resumes_the_answer_of_its_chat_when_the_page_is_reloaded() {
     let Some((browser, example)) = start("20").await else { return };
-    ask(&browser, "Are you still there?").await;
-    let mut before = String::new();
-    for length in [100, 250, 400] {
-        let text = until(&browser, "streaming", length).await;
-        assert!(text.starts_with(&before), "{text:?} does not begin with {before:?}");
-        before = text;
-        browser.client.refresh().await.unwrap();
-    }
-    let text = until(&browser, "ready", 500).await;
-    assert!(text.starts_with(&before));
+    browser.ask("Are you still there?").await;
+    let text = browser.until_answer_over_reloads(LAST, "ready", 500).await;
     assert_eq!(text, held(&browser, &example).await);
     assert_eq!(messages(&browser).await, 2);
 
@@ -115,24 +86,20 @@ async fn use_chat_resumes_the_answer_of_its_chat_when_the_page_is_reloaded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn use_chat_in_a_second_tab_follows_an_answer_and_a_stop_ends_it_in_both() {
     let Some((browser, example)) = start("5").await else { return };
-    let first = browser.client.window().await.unwrap();
-    ask(&browser, "A long story").await;
+    browser.ask("A long story").await;
     until(&browser, "streaming", 100).await;
-    let chat = browser.client.current_url().await.unwrap();
 
-    let second = browser.client.new_window(false).await.unwrap().handle;
-    browser.client.switch_to_window(second).await.unwrap();
-    browser.open(chat.as_str()).await;
+    let [first, _] = browser.second_tab().await;
     until(&browser, "streaming", 200).await;
-    click(&browser, "#stop").await;
+    browser.click("#stop").await;
     let there = until(&browser, "ready", 200).await;
-    browser.client.switch_to_window(first).await.unwrap();
+    browser.go_to(&first).await;
     let here = until(&browser, "ready", 200).await;
     assert_eq!(here, there);
     assert_eq!(here, held(&browser, &example).await);
     assert_eq!(browser.texts(".error").await, [""; 0]);
 
-    ask(&browser, "And now?").await;
+    browser.ask("And now?").await;
     let text = until(&browser, "ready", 500).await;
     assert!(text.starts_with("You asked: “And now?”"), "{text}");
     assert_eq!(messages(&browser).await, 4);

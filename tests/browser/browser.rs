@@ -2,6 +2,7 @@
 
 mod agent;
 mod ai_sdk;
+mod conversation;
 mod driver;
 mod engine;
 mod engines;

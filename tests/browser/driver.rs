@@ -90,6 +90,11 @@ impl Browser {
         bounded(id, field.send_keys(&char::from(Key::Enter).to_string())).await;
     }
 
+    pub async fn click(&self, selector: &str) {
+        let element = bounded(selector, self.client.find(Locator::Css(selector))).await;
+        bounded(selector, element.click()).await;
+    }
+
     /// The text of each element that a selector finds.
     pub async fn texts(&self, selector: &str) -> Vec<String> {
         let script = "return [...document.querySelectorAll(arguments[0])].map((element) => element.textContent)";

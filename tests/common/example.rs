@@ -50,6 +50,14 @@ impl Example {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
+    /// Gets a path, which has to succeed, and returns the body's text.
+    pub async fn get(&self, path: &str) -> String {
+        let response = request(Request::get(self.url(path)), String::new()).await;
+        assert_eq!(response.status(), 200, "{path}");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(body.into()).unwrap()
+    }
+
     pub async fn post(&self, path: &str, body: impl Into<String>) -> (u16, Value) {
         let response = request(Request::post(self.url(path)), body.into()).await;
         let status = response.status().as_u16();
