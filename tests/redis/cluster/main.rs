@@ -18,6 +18,8 @@
 
 #[path = "../../common/mod.rs"]
 mod common;
+#[path = "../../common/node_process.rs"]
+mod node_process;
 #[path = "../server.rs"]
 mod server;
 

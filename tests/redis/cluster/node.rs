@@ -3,8 +3,7 @@
 use std::{
     collections::HashMap,
     error::Error,
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
+    process::Stdio,
     sync::{
         Mutex,
         atomic::{AtomicU16, Ordering},
@@ -24,12 +23,17 @@ use tower_sse::{
     Route, SseLayer,
 };
 
-use crate::{common::Random, pages, proxy::Proxy};
+use crate::{
+    common::Random,
+    node_process::{self, NodeProcess},
+    pages,
+    proxy::Proxy,
+};
 
 pub struct Nodes(Vec<Node>);
 
 pub struct Node {
-    child: Mutex<Option<Child>>,
+    process: Mutex<Option<NodeProcess>>,
     port: AtomicU16,
     /// Whether it insists on a server that evicts keys.
     evicts: bool,
@@ -42,7 +46,7 @@ impl Nodes {
         let mut nodes = Vec::new();
         for _ in 0..count {
             let proxy = Proxy::start(to).await;
-            let node = Node { child: Mutex::new(None), port: AtomicU16::new(0), evicts, proxy };
+            let node = Node { process: Mutex::new(None), port: AtomicU16::new(0), evicts, proxy };
             node.start();
             nodes.push(node);
         }
@@ -63,35 +67,17 @@ impl Node {
         self.port.load(Ordering::SeqCst)
     }
 
-    /// Starts a process that runs until it is killed, or until this process is gone and its standard input ends.
     pub fn start(&self) {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["node::node_process", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
-            .env("CLUSTER_NODE_EVICTS", if self.evicts { "1" } else { "" })
-            .env("CLUSTER_NODE_REDIS", format!("redis://127.0.0.1:{}", self.proxy.port))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let port = lines.find_map(|line| line.ok()?.split_once("listening on ")?.1.parse().ok()).unwrap();
-        // The rest of its output is not needed, but has to be read.
-        std::thread::spawn(move || lines.for_each(drop));
-        self.port.store(port, Ordering::SeqCst);
-        *self.child.lock().unwrap() = Some(child);
+        let redis = format!("redis://127.0.0.1:{}", self.proxy.port);
+        let evicts = if self.evicts { "1" } else { "" };
+        let variables = [("CLUSTER_NODE_EVICTS", evicts.to_owned()), ("CLUSTER_NODE_REDIS", redis)];
+        let process = NodeProcess::start("node::node_process", &variables, Stdio::inherit(), drop);
+        self.port.store(process.port, Ordering::SeqCst);
+        *self.process.lock().unwrap() = Some(process);
     }
 
     pub fn kill(&self) {
-        if let Some(mut child) = self.child.lock().unwrap().take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.kill();
+        self.process.lock().unwrap().take();
     }
 }
 
@@ -99,11 +85,7 @@ impl Drop for Node {
 #[ignore = "the nodes of the other tests"]
 fn node_process() {
     let Ok(redis) = std::env::var("CLUSTER_NODE_REDIS") else { return };
-    std::thread::spawn(|| {
-        let _ = std::io::stdin().lines().last();
-        std::process::exit(0);
-    });
-    tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().unwrap().block_on(serve(&redis));
+    node_process::run(serve(&redis));
 }
 
 async fn serve(redis: &str) {
@@ -120,8 +102,7 @@ async fn serve(redis: &str) {
         Route::new("/events/{client_id}").announce_cursor(true).keep_alive(KeepAlive::every(Duration::from_secs(1)));
     let sse = SseLayer::new(publisher.clone()).route(route).unwrap();
     let app = Router::new().route("/publish", post(publish)).merge(pages::routes()).with_state(publisher).layer(sse);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    println!("\nlistening on {}", listener.local_addr().unwrap().port());
+    let listener = node_process::listen().await;
     axum::serve(listener.tap_io(|tcp| _ = tcp.set_nodelay(true)), app).await.unwrap();
 }
 

@@ -19,6 +19,8 @@
 mod common;
 #[path = "../cluster/http.rs"]
 mod http;
+#[path = "../../common/node_process.rs"]
+mod node_process;
 #[path = "../cluster/proxy.rs"]
 mod proxy;
 #[path = "../server.rs"]

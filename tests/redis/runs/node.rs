@@ -2,8 +2,7 @@
 
 use std::{
     collections::HashMap,
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU16, AtomicUsize, Ordering},
@@ -26,6 +25,7 @@ use crate::{
     LEASE, WITHIN,
     http::post as ask,
     ledger::{Ledger, Process},
+    node_process::{self, NodeProcess},
     producer::{self, Plan},
     proxy::Proxy,
 };
@@ -34,7 +34,7 @@ pub struct Node {
     pub number: usize,
     /// The proxy between it and Redis.
     pub proxy: Proxy,
-    child: Mutex<Option<Child>>,
+    process: Mutex<Option<NodeProcess>>,
     started: AtomicUsize,
     port: AtomicU16,
     ledger: Arc<Mutex<Ledger>>,
@@ -43,8 +43,8 @@ pub struct Node {
 impl Node {
     pub async fn new(number: usize, redis: u16, ledger: Arc<Mutex<Ledger>>) -> Self {
         let proxy = Proxy::start(redis).await;
-        let (child, started, port) = (Mutex::new(None), AtomicUsize::new(0), AtomicU16::new(0));
-        let node = Self { number, proxy, child, started, port, ledger };
+        let (process, started, port) = (Mutex::new(None), AtomicUsize::new(0), AtomicU16::new(0));
+        let node = Self { number, proxy, process, started, port, ledger };
         node.start();
         node
     }
@@ -57,33 +57,20 @@ impl Node {
         (self.number, self.started.load(Ordering::SeqCst))
     }
 
-    /// Starts a process that runs until it is killed, or until this process is gone and its standard input ends.
+    /// Starts a process, which tells the ledger what it does.
     pub fn start(&self) {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["node::node_process", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
-            .env("RUNS_NODE_REDIS", format!("redis://127.0.0.1:{}", self.proxy.port))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let process = (self.number, self.started.fetch_add(1, Ordering::SeqCst) + 1);
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let port = lines.find_map(|line| line.ok()?.strip_prefix("listening on ")?.parse().ok()).unwrap();
-        self.port.store(port, Ordering::SeqCst);
-        *self.child.lock().unwrap() = Some(child);
+        let redis = format!("redis://127.0.0.1:{}", self.proxy.port);
+        let number = (self.number, self.started.fetch_add(1, Ordering::SeqCst) + 1);
         let ledger = self.ledger.clone();
-        // What a process has said before it is killed is still in the pipe.
-        std::thread::spawn(move || {
-            lines.map_while(Result::ok).for_each(|line| ledger.lock().unwrap().hear(process, &line))
-        });
+        let hear = move |line: String| ledger.lock().unwrap().hear(number, &line);
+        let process = NodeProcess::start("node::node_process", &[("RUNS_NODE_REDIS", redis)], Stdio::inherit(), hear);
+        self.port.store(process.port, Ordering::SeqCst);
+        *self.process.lock().unwrap() = Some(process);
     }
 
     /// Like `kill -9`.
     pub fn kill(&self) {
-        if let Some(mut child) = self.child.lock().unwrap().take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.process.lock().unwrap().take();
     }
 
     /// Like a deploy: the process hands its runs over, and exits.
@@ -95,15 +82,9 @@ impl Node {
 
     /// Stops the process, or lets it go on. Meanwhile its connections stay open.
     pub fn stop(&self, stops: bool) {
-        let Some(pid) = self.child.lock().unwrap().as_ref().map(Child::id) else { return };
+        let Some(pid) = self.process.lock().unwrap().as_ref().map(NodeProcess::id) else { return };
         let signal = if stops { "-STOP" } else { "-CONT" };
         assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 
@@ -111,12 +92,8 @@ impl Drop for Node {
 #[ignore = "the nodes of the other tests"]
 fn node_process() {
     let Ok(redis) = std::env::var("RUNS_NODE_REDIS") else { return };
-    std::thread::spawn(|| {
-        let _ = std::io::stdin().lines().last();
-        std::process::exit(0);
-    });
     std::thread::spawn(producer::notice_stalls);
-    tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().unwrap().block_on(serve(&redis));
+    node_process::run(serve(&redis));
 }
 
 async fn serve(redis: &str) {
@@ -138,8 +115,7 @@ async fn serve(redis: &str) {
         .route("/drain", post(drain))
         .route("/status", post(status))
         .with_state(runs);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    println!("\nlistening on {}", listener.local_addr().unwrap().port());
+    let listener = node_process::listen().await;
     axum::serve(listener, app).await.unwrap();
 }
 
