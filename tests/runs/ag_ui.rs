@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use tower_sse::{
-    Event, Publisher, Retention,
-    runs::{AgUi, New, Outcome, Runs, Writer},
+    Event, Publisher,
+    runs::{AgUi, Outcome, Runs},
 };
 
 use crate::helpers::*;
@@ -80,15 +80,8 @@ async fn contents_of_one_message_are_merged() {
         let data = json!({ "type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": text, "timestamp": at });
         AgUi::event(&data)
     };
-    let events = [timed("a", 1), timed("b", 2), timed("\n", 3), AgUi::text_content("n", "c")];
-    let producer = async move |run: Writer| {
-        moment().await;
-        for event in events {
-            run.send(event).await?;
-        }
-        Ok(())
-    };
-    let got = read(runs.start(New::run().id("1"), producer).await).await;
+    let events = vec![timed("a", 1), timed("b", 2), timed("\n", 3), AgUi::text_content("n", "c")];
+    let got = told_singly(&runs, events).await;
     let deltas: Vec<Value> = got.events().iter().map(|(_, data)| data["delta"].clone()).collect();
     assert_eq!(deltas[..3], ["a", "b\n", "c"]);
     assert_eq!(got.events()[1].1["timestamp"], 3);
@@ -96,14 +89,6 @@ async fn contents_of_one_message_are_merged() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_head_is_gone_is_a_410() {
-    let publisher = Publisher::builder().retention(Retention::new().bytes(2_000)).build();
-    let runs = Runs::new(publisher, AgUi::default());
-    let events = (0..100).map(|_| AgUi::text_content("m", "x".repeat(100)));
-    let producer = async move |run: Writer| {
-        run.send_all(events).await?;
-        Ok(())
-    };
-    runs.spawn(New::run().id("1"), producer).await.unwrap();
-    runs.ended("1").await.unwrap();
+    let runs = without_a_head(AgUi::default(), AgUi::text_content("m", "x".repeat(100))).await;
     assert_eq!(runs.attach("1", &get()).await.status(), 410);
 }

@@ -170,16 +170,7 @@ async fn a_strict_answer_breaks_off_if_the_run_is_ended_by_other_means() {
 
 #[tokio::test(start_paused = true)]
 async fn a_strict_answer_whose_beginning_is_gone_is_a_410() {
-    let publisher = Publisher::builder().retention(tower_sse::Retention::new().bytes(2_000)).build();
-    let runs = Runs::new(publisher, Plain);
-    let producer = async |run: tower_sse::runs::Writer| {
-        for n in 0..100 {
-            run.send(Event::text(format!("{n}: {}", "x".repeat(100)))).await?;
-        }
-        Ok(())
-    };
-    runs.spawn(New::run().id("1"), producer).await.unwrap();
-    ended(&runs, "1").await;
+    let runs = without_a_head(Plain, Event::text("x".repeat(100))).await;
     assert_eq!(runs.dialect(AiSdk).attach("1", &get()).await.status(), 410);
     let got = read(runs.attach("1", &get()).await).await;
     assert!(got.text.contains("event: gap\n"), "{}", got.text);

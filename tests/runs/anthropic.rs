@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use tower_sse::{
-    Event, Publisher, Retention,
-    runs::{Anthropic, New, Outcome, Runs, Writer},
+    Event, Publisher,
+    runs::{Anthropic, Outcome, Runs},
 };
 
 use crate::helpers::*;
@@ -57,16 +57,8 @@ async fn a_reader_gets_all_of_it_or_what_follows_its_last_event() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_is_not_there_is_a_404_and_one_whose_head_is_gone_a_410() {
-    let publisher = Publisher::builder().retention(Retention::new().bytes(2_000)).build();
-    let runs = Runs::new(publisher, Anthropic);
-    assert_eq!(runs.attach("1", &get()).await.status(), 404);
-    let events = (0..100).map(|_| Anthropic::text_delta(0, "x".repeat(100)));
-    let producer = async move |run: Writer| {
-        run.send_all(events).await?;
-        Ok(())
-    };
-    runs.spawn(New::run().id("1"), producer).await.unwrap();
-    runs.ended("1").await.unwrap();
+    let runs = without_a_head(Anthropic, Anthropic::text_delta(0, "x".repeat(100))).await;
+    assert_eq!(runs.attach("none", &get()).await.status(), 404);
     assert_eq!(runs.attach("1", &get()).await.status(), 410);
 }
 
@@ -79,14 +71,7 @@ async fn deltas_of_one_block_are_merged() {
     };
     let mut events = message();
     events.splice(13.., [input("{\"a\""), input(":1}"), Anthropic::block_stop(1)]);
-    let producer = async move |run: Writer| {
-        moment().await;
-        for event in events {
-            run.send(event).await?;
-        }
-        Ok(())
-    };
-    let got = read(runs.start(New::run().id("1"), producer).await).await;
+    let got = told_singly(&runs, events).await;
     let deltas: Vec<_> = got.events().into_iter().filter(|(name, _)| *name == "content_block_delta").collect();
     let [(_, first), (_, rest), (_, input)] = &deltas[..] else { panic!("{}", got.text) };
     assert_eq!((&first["delta"]["text"], &rest["delta"]["text"]), (&json!(TOKENS[0]), &json!(TOKENS[1..].concat())));

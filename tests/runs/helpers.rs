@@ -13,7 +13,7 @@ use http::{Request, Response, request::Parts};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tower_sse::{
-    Event, Publisher, SseBody,
+    Event, Publisher, Retention, SseBody,
     runs::{Dialect, New, Outcome, Plain, ProducerError, Runs, Status, Writer},
 };
 
@@ -97,7 +97,7 @@ pub async fn obeys(run: Writer) -> Result<(), ProducerError> {
     Ok(())
 }
 
-pub async fn ended(runs: &Runs, run: &str) -> Option<Outcome> {
+pub async fn ended<D: Dialect>(runs: &Runs<D>, run: &str) -> Option<Outcome> {
     tokio::time::timeout(STUCK, runs.ended(run)).await.expect("it ends").unwrap()
 }
 
@@ -199,4 +199,29 @@ pub async fn told<D: Dialect>(runs: &Runs<D>, outcome: &Outcome, events: Vec<Eve
     let got = reads.await.unwrap();
     assert!(!got.broken_off && !got.text.contains("secret"), "{}", got.text);
     got
+}
+
+/// What the reader of the run `1` gets, whose producer sends these events one after the other.
+pub async fn told_singly<D: Dialect>(runs: &Runs<D>, events: Vec<Event>) -> Got {
+    let producer = async move |run: Writer| {
+        moment().await;
+        for event in events {
+            run.send(event).await?;
+        }
+        Ok(())
+    };
+    read(runs.start(New::run().id("1"), producer).await).await
+}
+
+/// Runs of which the run `1` has ended. It was so long that its head is no longer held.
+pub async fn without_a_head<D: Dialect>(dialect: D, event: Event) -> Runs<D> {
+    let publisher = Publisher::builder().retention(Retention::new().bytes(2_000)).build();
+    let runs = Runs::new(publisher, dialect);
+    let producer = async move |run: Writer| {
+        run.send_all(vec![event; 100]).await?;
+        Ok(())
+    };
+    runs.spawn(New::run().id("1"), producer).await.unwrap();
+    ended(&runs, "1").await;
+    runs
 }

@@ -212,14 +212,7 @@ async fn a_response_is_cancelled_and_can_be_retrieved() {
 #[tokio::test(start_paused = true)]
 async fn merged_deltas_have_the_number_of_the_last_one() {
     let runs = new_runs().roll_up(SECOND);
-    let producer = async |run: Writer| {
-        moment().await;
-        for event in complete() {
-            run.send(event).await?;
-        }
-        Ok(())
-    };
-    let got = read(runs.start(New::run().id("1"), producer).await).await;
+    let got = told_singly(&runs, complete()).await;
     assert_eq!(numbers(&got), [0, 1, 2, 3, 13, 14, 15, 16, 17]);
     assert_eq!(got.events()[4].1["delta"], TOKENS[1..].concat());
     let rest = read(runs.retrieve("1", &query("stream=true&starting_after=13")).await).await;
