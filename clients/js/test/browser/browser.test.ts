@@ -1,8 +1,8 @@
 // The client in browsers, against the real server, over a network that breaks.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Fault, FaultProxy } from "../live/proxy.js";
-import { Server } from "../live/server.js";
+import { proxy, server, useNetwork } from "../live/network.js";
+import type { Fault } from "../live/proxy.js";
 import { until } from "../live/until.js";
 import { seeded } from "../unit/world.js";
 import { Browser, type Engine, installed } from "./driver.js";
@@ -20,15 +20,12 @@ for (const engine of engines) {
 const numbers = (to: number, from = 0) => Array.from({ length: to - from }, (_, n) => String(from + n));
 
 describe.each(engines.filter(installed))("%s", (engine) => {
-  let server: Server;
-  let proxy: FaultProxy;
+  useNetwork({ KEEP_ALIVE: "500" });
   let browser: Browser;
   let home: string;
   let count = 0;
 
   beforeAll(async () => {
-    server = await Server.start({ KEEP_ALIVE: "500" });
-    proxy = await FaultProxy.to(() => server.url);
     proxy.pages.set("/page", PAGE);
     proxy.pages.set("/elsewhere", "<!doctype html><title>elsewhere</title>");
     browser = await Browser.start(engine);
@@ -36,8 +33,6 @@ describe.each(engines.filter(installed))("%s", (engine) => {
   });
   afterAll(async () => {
     await browser?.stop();
-    await proxy?.close();
-    await server?.stop();
   });
 
   function channel(): string {

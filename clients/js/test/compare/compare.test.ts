@@ -5,8 +5,8 @@ import { createEventSource } from "eventsource-client";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ask, connect } from "../../dist/index.js";
 import { Browser, type Engine, installed } from "../browser/driver.js";
-import { type Fault, FaultProxy } from "../live/proxy.js";
-import { Server } from "../live/server.js";
+import { proxy, server, useNetwork } from "../live/network.js";
+import type { Fault } from "../live/proxy.js";
 import { until } from "../live/until.js";
 
 interface Reader {
@@ -136,18 +136,15 @@ async function fetchEventSource(): Promise<Client> {
   };
 }
 
-let server: Server;
-let proxy: FaultProxy;
 const table = new Map<string, Map<string, string>>();
 const engines = (["chromium", "firefox"] as Engine[]).filter(installed);
 let count = 0;
 
-beforeAll(async () => {
-  server = await Server.start({ KEEP_ALIVE: "500" });
-  proxy = await FaultProxy.to(() => server.url);
+useNetwork({ KEEP_ALIVE: "500" });
+beforeAll(() => {
   proxy.pages.set("/native", NATIVE);
 });
-afterAll(async () => {
+afterAll(() => {
   const clients = [...table.keys()];
   const rows = [...table.get(clients[0]!)!.keys()];
   const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
@@ -158,8 +155,6 @@ afterAll(async () => {
       ...rows.map((row) => line([row, ...clients.map((client) => table.get(client)!.get(row) ?? "–")])),
     ].join("\n"),
   );
-  await proxy.close();
-  await server.stop();
 });
 
 function channel(): string {

@@ -5,25 +5,18 @@ import { transform } from "esbuild";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import * as client from "../../dist/index.js";
-import { FaultProxy } from "./proxy.js";
-import { Server } from "./server.js";
+import { proxy, server, useNetwork } from "./network.js";
 import { until } from "./until.js";
 
 const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
 
-let server: Server;
-let proxy: FaultProxy;
-
-beforeAll(async () => {
-  server = await Server.start();
-  proxy = await FaultProxy.to(() => server.url);
+useNetwork();
+beforeAll(() => {
   // What relative URLs are relative to.
   Object.assign(globalThis, { location: new URL(proxy.url) });
 });
-afterAll(async () => {
+afterAll(() => {
   Object.assign(globalThis, { location: undefined });
-  await proxy.close();
-  await server.stop();
 });
 
 /** Runs the first block of code below a heading, with what it takes for granted. */

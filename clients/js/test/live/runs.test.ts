@@ -1,22 +1,11 @@
 // Runs against the real server, over a network that breaks.
 
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { type AskOptions, ask, attach, type StreamError, text } from "../../dist/index.js";
-import { FaultProxy } from "./proxy.js";
-import { Server } from "./server.js";
+import { proxy, useNetwork } from "./network.js";
 import { until } from "./until.js";
 
-let server: Server;
-let proxy: FaultProxy;
-
-beforeAll(async () => {
-  server = await Server.start();
-  proxy = await FaultProxy.to(() => server.url);
-});
-afterAll(async () => {
-  await proxy.close();
-  await server.stop();
-});
+useNetwork();
 
 const options = (): AskOptions => ({ run: `${proxy.url}/runs/{id}`, stopAt: `${proxy.url}/runs/{id}/stop` });
 

@@ -4,9 +4,8 @@ import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { FaultProxy } from "./proxy.js";
-import { Server } from "./server.js";
+import { expect, test } from "vitest";
+import { proxy, server, useNetwork } from "./network.js";
 
 const modules = new URL("../../node_modules/.bin", import.meta.url).pathname;
 const find = (name: string) =>
@@ -18,16 +17,7 @@ const runtimes = [
 ] as const;
 const script = new URL("runtime.mjs", import.meta.url).pathname;
 
-let server: Server;
-let proxy: FaultProxy;
-beforeAll(async () => {
-  server = await Server.start();
-  proxy = await FaultProxy.to(() => server.url);
-});
-afterAll(async () => {
-  await proxy.close();
-  await server.stop();
-});
+useNetwork();
 
 test.each(runtimes.filter(([, program]) => program))("%s", async (name, program, args) => {
   await server.publish(name, "#", { count: 3 });

@@ -1,24 +1,15 @@
 // A stream against the real server, over a network that breaks.
 
-import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { type ConnectOptions, connect, type Stream, snapshot } from "../../dist/index.js";
+import { proxy, server, useNetwork } from "./network.js";
 import { hasNginx, Nginx } from "./nginx.js";
 import { FaultProxy } from "./proxy.js";
 import { Server } from "./server.js";
 import { until } from "./until.js";
 
-let server: Server;
-let proxy: FaultProxy;
+useNetwork({ KEEP_ALIVE: "400" });
 let count = 0;
-
-beforeAll(async () => {
-  server = await Server.start({ KEEP_ALIVE: "400" });
-  proxy = await FaultProxy.to(() => server.url);
-});
-afterAll(async () => {
-  await proxy.close();
-  await server.stop();
-});
 
 /** A channel of its own for each test. */
 function channel(): string {

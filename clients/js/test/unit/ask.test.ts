@@ -1,23 +1,15 @@
 // Runs: a POST that is sent once, and read to its end.
 
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { type AskOptions, runIn } from "../../src/ask.js";
 import { text } from "../../src/text.js";
 import type { EventMap } from "../../src/types.js";
-import { type Asked, pass, settle, World } from "./world.js";
+import { type Asked, event, pass, renewWorld, settle, useWorld, world } from "./world.js";
 
 const RUN = { headers: { "x-run-id": "r 1", "tower-sse": "1;keep-alive=15000" } };
-const event = (n: number | string) => `data: ${n}\nid: e-${n}\n\n`;
 const outcome = (data: object) => `event: run.outcome\ndata: ${JSON.stringify(data)}\nid: e-9\n\n`;
 
-let world: World;
-beforeEach(() => {
-  vi.useFakeTimers();
-  world = new World();
-});
-afterEach(() => {
-  vi.useRealTimers();
-});
+useWorld();
 
 function ask(options: AskOptions = {}, body: unknown = { prompt: "hi" }) {
   const run = runIn<EventMap>(
@@ -73,7 +65,7 @@ test("bodies that fetch knows go as they are", async () => {
 test("a cut after any byte resumes at the run's address, and the request is sent once", async () => {
   const whole = `retry: 1000\n:\n${event(1)}${event(2)}${outcome({ outcome: "failed", message: "no" })}`;
   for (let at = 0; at <= whole.length; at += 1) {
-    world = new World();
+    renewWorld();
     const { data, end } = ask();
     const body = (await world.next()).stream(RUN);
     body.send(whole.slice(0, at));

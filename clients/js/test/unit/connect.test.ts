@@ -1,6 +1,6 @@
 // A stream on a network that breaks, in virtual time.
 
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { z } from "zod";
 import { type ConnectOptions, connectIn } from "../../src/connect.js";
 import { StreamError } from "../../src/errors.js";
@@ -9,24 +9,16 @@ import { json } from "../../src/read.js";
 import { schemas } from "../../src/schema.js";
 import type { Stream } from "../../src/stream.js";
 import type { EventMap, State, StreamEvent } from "../../src/types.js";
-import { type Asked, pass, settle, World } from "./world.js";
+import { type Asked, event, pass, renewWorld, settle, useWorld, World, world } from "./world.js";
 
 const HELLO = "retry: 1000\n:\n";
-const event = (n: number | string) => `data: ${n}\nid: e-${n}\n\n`;
 const problem = (status: number, members: object, headers: Record<string, string> = {}) =>
   new Response(JSON.stringify(members), {
     status,
     headers: { "content-type": "application/problem+json", ...headers },
   });
 
-let world: World;
-beforeEach(() => {
-  vi.useFakeTimers();
-  world = new World();
-});
-afterEach(() => {
-  vi.useRealTimers();
-});
+useWorld();
 
 function connect<E extends EventMap = Record<string, string>>(options: ConnectOptions = {}): Stream<E> {
   return connectIn<E, never>(world, "/sse/a", options);
@@ -112,7 +104,7 @@ test("a cut after any byte resumes after the last whole event", async () => {
   ends[1]! -= 1;
   for (let at = 0; at <= bytes.length; at += 1) {
     for (const end of ["cut", "end"] as const) {
-      world = new World();
+      renewWorld();
       const stream = connect();
       const read = reads(stream);
       const body = await world.open("");
@@ -461,7 +453,7 @@ test("a stream that makes progress waits no longer each time", async () => {
 
 test("the page ends a wait when it becomes visible or the network returns, at most once a second", async () => {
   for (const signal of ["visible", "online"] as const) {
-    world = new World();
+    renewWorld();
     const stream = connect();
     reads(stream);
     (await world.open("retry: 60000\n")).cut();

@@ -1,19 +1,12 @@
 // @vitest-environment happy-dom
 
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { effectScope } from "vue";
 import { channel } from "../../examples/svelte.js";
 import { useChannel } from "../../examples/vue.js";
-import { settle, World } from "./world.js";
+import { settle, useWorld, world } from "./world.js";
 
-let world: World;
-beforeEach(() => {
-  vi.useFakeTimers();
-  world = new World();
-});
-afterEach(() => {
-  vi.useRealTimers();
-});
+useWorld();
 
 const URL_ = "https://app.example/sse/lobby";
 const reduce = (all: string[], event: { type: string; data: unknown }) =>

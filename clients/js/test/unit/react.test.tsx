@@ -3,27 +3,23 @@
 import { act, StrictMode, useState } from "react";
 import { createRoot, type Root } from "react-dom/client";
 import { renderToString } from "react-dom/server";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { useChannel, useRun, useStream } from "../../src/react.js";
-import { pass, World } from "./world.js";
+import { event, pass, useWorld, world } from "./world.js";
 
-const event = (n: number | string) => `data: ${n}\nid: e-${n}\n\n`;
 const URL_ = "https://app.example/sse/a";
 
-let world: World;
+useWorld();
 let root: Root;
 let page: HTMLElement;
 beforeEach(() => {
-  vi.useFakeTimers();
   storage.clear();
   (globalThis as { IS_REACT_ACT_ENVIRONMENT?: boolean }).IS_REACT_ACT_ENVIRONMENT = true;
-  world = new World();
   page = document.createElement("div");
   root = createRoot(page);
 });
 afterEach(async () => {
   await act(() => root.unmount());
-  vi.useRealTimers();
 });
 
 const render = (element: React.ReactNode) => later(() => root.render(element));

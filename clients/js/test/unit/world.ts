@@ -1,6 +1,6 @@
 // A world for streams: a server with a log, a network that breaks, a page, and tabs, in the time of Vitest's fake timers.
 
-import { vi } from "vitest";
+import { afterEach, beforeEach, vi } from "vitest";
 import type { Environment, Signal, Tabs } from "../../src/environment.js";
 
 /** Lets everything that is due now happen. */
@@ -120,6 +120,27 @@ export class World implements Environment {
     return body;
   }
 }
+
+export let world: World;
+
+/** Gives each test of a file fake timers and a new `world`. */
+export function useWorld(): void {
+  beforeEach(() => {
+    vi.useFakeTimers();
+    renewWorld();
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+}
+
+/** Begins again with a new `world` within a test. */
+export function renewWorld(): void {
+  world = new World();
+}
+
+/** An event of a stream. Its id has the number, too. */
+export const event = (n: number | string): string => `data: ${n}\nid: e-${n}\n\n`;
 
 /** A small random number generator, so that a failing case can be repeated. */
 export function seeded(seed: number): () => number {
