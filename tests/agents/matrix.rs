@@ -17,6 +17,8 @@ mod lines;
 #[allow(dead_code)]
 mod network;
 mod node;
+#[path = "../common/node_process.rs"]
+mod node_process;
 mod nodes;
 mod process;
 mod protocols;

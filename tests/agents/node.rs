@@ -4,7 +4,6 @@
 use std::{
     collections::HashMap,
     env,
-    net::Ipv4Addr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -17,16 +16,16 @@ use axum::{
     serve::ListenerExt as _,
 };
 use serde::{Deserialize, Serialize};
-use tokio::{
-    net::TcpListener,
-    sync::{Notify, watch},
-};
+use tokio::sync::{Notify, watch};
 use tower_sse::{
     Limits, Publisher, Redis, Retention,
     runs::{Plain, Runs},
 };
 
-use crate::protocols::{PROTOCOLS, Script, Served};
+use crate::{
+    node_process,
+    protocols::{PROTOCOLS, Script, Served},
+};
 
 /// How soon a silent node is taken for dead.
 const LEASE: Duration = Duration::from_secs(1);
@@ -100,13 +99,7 @@ impl App {
 fn serve() {
     let Ok(settings) = env::var("TOWER_SSE_AGENTS_NODE") else { return };
     let settings: Settings = serde_json::from_str(&settings).unwrap();
-    // It goes when the test goes.
-    std::thread::spawn(|| {
-        let _ = std::io::stdin().lines().last();
-        std::process::exit(0);
-    });
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().unwrap();
-    runtime.block_on(run(&settings));
+    node_process::run(run(&settings));
 }
 
 async fn run(settings: &Settings) {
@@ -120,8 +113,7 @@ async fn run(settings: &Settings) {
         .route("/deploy", post(deploy));
     let router = Router::new().nest("/control", control.with_state(app.clone()));
     let router = PROTOCOLS.iter().fold(router, |router, served| router.merge((served.routes)(&app)));
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    println!("\nlistening on {}", listener.local_addr().unwrap().port());
+    let listener = node_process::listen().await;
     let shut_down = async move {
         app.deployed.notified().await;
         app.runs.drain(Duration::ZERO).await;

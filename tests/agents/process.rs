@@ -1,13 +1,6 @@
 //! A node's process, from outside.
 
-use std::{
-    env,
-    io::{BufRead as _, BufReader},
-    net::Ipv4Addr,
-    process::{Child, Command, Stdio},
-    sync::Mutex,
-    time::Duration,
-};
+use std::{net::Ipv4Addr, process::Stdio, sync::Mutex, time::Duration};
 
 use serde::Serialize;
 use tokio::{
@@ -17,6 +10,7 @@ use tokio::{
 
 use crate::{
     node::Settings,
+    node_process::NodeProcess,
     protocols::{Script, TOKENS},
     selected,
 };
@@ -24,32 +18,21 @@ use crate::{
 /// A node that runs until this is dropped.
 pub struct Process {
     pub port: u16,
-    child: Mutex<Child>,
+    node: Mutex<NodeProcess>,
 }
 
 impl Process {
     pub fn start(settings: &Settings) -> Self {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "node::serve", "--nocapture"])
-            .env("TOWER_SSE_AGENTS_NODE", serde_json::to_string(settings).unwrap())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            // Of producers that fail, as they should.
-            .stderr(if selected().is_some() { Stdio::inherit() } else { Stdio::null() })
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let port = lines.find_map(|line| line.ok()?.strip_prefix("listening on ")?.parse().ok()).unwrap();
-        // The rest of its output is not needed, but has to be read.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { port, child: Mutex::new(child) }
+        let variables = [("TOWER_SSE_AGENTS_NODE", serde_json::to_string(settings).unwrap())];
+        // Producers that fail on purpose panic or log, which is noise unless you look at one column.
+        let stderr = if selected().is_some() { Stdio::inherit() } else { Stdio::null() };
+        let node = NodeProcess::start("node::serve", &variables, stderr, drop);
+        Self { port: node.port, node: Mutex::new(node) }
     }
 
     /// Like `kill -9`.
     pub fn kill(&self) {
-        let mut child = self.child.lock().unwrap();
-        _ = child.kill();
-        _ = child.wait();
+        self.node.lock().unwrap().kill();
     }
 
     /// The address of a protocol.
@@ -80,8 +63,8 @@ impl Process {
     pub async fn deploy(&self) {
         let answer = self.request("POST", "/control/deploy", &(), "").await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        while self.child.lock().unwrap().try_wait().unwrap().is_none() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        while !self.node.lock().unwrap().has_exited() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
@@ -132,11 +115,5 @@ impl Process {
             }
         }
         (String::from_utf8(got).unwrap(), server)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
