@@ -1,6 +1,6 @@
 //! The columns of the matrix: what happens to an answer.
 
-use std::{pin::pin, time::Duration};
+use std::pin::pin;
 
 use futures_util::future::{Either, join_all, select};
 
@@ -275,8 +275,8 @@ async fn too_many_readers(world: &World, row: Row) -> Cell {
     if !row.reconnects {
         return Cell::new([asked.report().await]);
     }
-    // It goes on until there is room.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // The client retries until there is room. With the second refusal it has come back once.
+    nodes.there().until_refused(2).await;
     drop(reader);
     nodes.here().open(&script.run).await;
     Cell::new([asked.report().await]).complete()

@@ -110,6 +110,7 @@ async fn run(settings: &Settings) {
         .route("/open/{run}", post(open))
         .route("/stop/{run}", post(stop))
         .route("/readers/{run}", get(readers))
+        .route("/refusals", get(refusals))
         .route("/deploy", post(deploy));
     let router = Router::new().nest("/control", control.with_state(app.clone()));
     let router = PROTOCOLS.iter().fold(router, |router, served| router.merge((served.routes)(&app)));
@@ -151,7 +152,12 @@ async fn readers(State(app): State<App>, Path(run): Path<String>) -> String {
     app.runs.publisher().channel(format!("run/{run}")).connections().to_string()
 }
 
-/// What SIGTERM is for other servers.
+/// Answers with how many readers this node has refused because it had too many.
+async fn refusals(State(app): State<App>) -> String {
+    app.runs.publisher().stats().limited.to_string()
+}
+
+/// Shuts the node down, as SIGTERM does with other servers.
 async fn deploy(State(app): State<App>) {
     app.deployed.notify_one();
 }

@@ -15,6 +15,9 @@ use crate::{
     selected,
 };
 
+/// How often to look whether something has happened. How long that may take is limited by the cell.
+const POLL: Duration = Duration::from_millis(2);
+
 /// A node that runs until this is dropped.
 pub struct Process {
     pub port: u16,
@@ -47,31 +50,37 @@ impl Process {
 
     /// Waits until the producer of a run waits.
     pub async fn until_reached(&self, run: &str) {
-        self.control("GET", "reached", run).await;
+        self.control("GET", &format!("reached/{run}")).await;
     }
 
     /// Lets the producer of a run go on, now or once it waits.
     pub async fn open(&self, run: &str) {
-        self.control("POST", "open", run).await;
+        self.control("POST", &format!("open/{run}")).await;
     }
 
     pub async fn stop(&self, run: &str) {
-        self.control("POST", "stop", run).await;
+        self.control("POST", &format!("stop/{run}")).await;
     }
 
     /// Has the node shut down, and waits for its end.
     pub async fn deploy(&self) {
-        let answer = self.request("POST", "/control/deploy", &(), "").await;
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        self.control("POST", "deploy").await;
         while !self.node.lock().unwrap().has_exited() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::time::sleep(POLL).await;
         }
     }
 
     /// Waits until so many connections read a run on this node.
     pub async fn until_read_by(&self, run: &str, readers: usize) {
-        while self.control("GET", "readers", run).await.parse() != Ok(readers) {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+        while self.control("GET", &format!("readers/{run}")).await.parse() != Ok(readers) {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until the node has refused this many readers because it had too many.
+    pub async fn until_refused(&self, readers: u64) {
+        while self.control("GET", "refusals").await.parse::<u64>().unwrap() < readers {
+            tokio::time::sleep(POLL).await;
         }
     }
 
@@ -87,10 +96,10 @@ impl Process {
         self.exchange("GET", &format!("/{protocol}{path}"), &(), last).await.1
     }
 
-    async fn control(&self, method: &str, verb: &str, run: &str) -> String {
-        let answer = self.request(method, &format!("/control/{verb}/{run}"), &(), "").await;
+    async fn control(&self, method: &str, what: &str) -> String {
+        let answer = self.request(method, &format!("/control/{what}"), &(), "").await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-        assert!(head.starts_with("HTTP/1.1 200"), "{verb} {run}: {answer}");
+        assert!(head.starts_with("HTTP/1.1 200"), "{what}: {answer}");
         body.to_owned()
     }
 
