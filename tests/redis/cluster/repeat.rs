@@ -1,4 +1,4 @@
-//! Tells how a reader came to get an event again.
+//! Tells how a reader came to get an event again, or a gap although nothing was lost.
 
 use crate::{
     check::Ledger,
@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// So many gaps and faults are told at most, the latest of each.
-const MOST: usize = 8;
+const MOST: usize = 12;
 
 pub struct Repeat {
     /// The places in what the reader got.
@@ -32,11 +32,6 @@ impl Repeat {
         let gaps: Vec<_> = gaps.collect();
         let gaps = &gaps[gaps.len().saturating_sub(MOST)..];
         let upto = gaps.last().map_or(u64::MAX, |(begun, _)| *begun);
-        let faults: Vec<_> = ledger.faults.iter().filter(|fault| fault.begun.0 <= upto).collect();
-        let faults: Vec<_> = faults[faults.len().saturating_sub(MOST)..]
-            .iter()
-            .map(|fault| format!("{} at {}..{}", fault.name, fault.begun.0, fault.begun.1))
-            .collect();
         let gaps: Vec<_> = gaps.iter().map(|(_, gap)| gap.as_str()).collect();
         format!(
             "\nrepeated: {text} of channel {} as {first} and {again} at {} of channels {:?}, {} events later; gaps between: {}; \
@@ -46,7 +41,35 @@ impl Repeat {
             reader.channels,
             between.iter().filter(|got| matches!(got, Got::Event { .. })).count() - 1,
             gaps.join(", "),
-            faults.join(", "),
+            faults_before(ledger, upto),
         )
     }
+}
+
+/// Tells of a gap, which is at this place of what the reader got.
+pub fn tell_gap(ledger: &Ledger, reader: &Seen, place: usize) -> String {
+    let Got::Gap { id, reason, begun, node } = &reader.got[place] else { unreachable!("only a gap is a false alarm") };
+    let around = &reader.got[place.saturating_sub(MOST)..reader.got.len().min(place + MOST)];
+    let around: Vec<_> = around
+        .iter()
+        .map(|got| match got {
+            Got::Gap { id, reason, node, .. } => format!("{id} {reason} on node {node}"),
+            Got::Event { id, text } => format!("{id} {text}"),
+            Got::Passed { text } => format!("passed {text}"),
+        })
+        .collect();
+    format!(
+        "\nfalse alarm: {id} {reason} on node {node} at {begun}, to {} of channels {:?}; around it: {}; faults before: {}",
+        reader.client,
+        reader.channels,
+        around.join(", "),
+        faults_before(ledger, *begun),
+    )
+}
+
+/// The latest faults that began before so many publishes had.
+fn faults_before(ledger: &Ledger, begun: u64) -> String {
+    let faults: Vec<_> = ledger.faults.iter().filter(|fault| fault.begun.0 <= begun).collect();
+    let faults = faults[faults.len().saturating_sub(MOST)..].iter();
+    faults.map(|fault| format!("{} at {}..{}", fault.name, fault.begun.0, fault.begun.1)).collect::<Vec<_>>().join(", ")
 }
