@@ -283,6 +283,8 @@ struct Chunk {
     only: Option<Batch>,
     /// Copies of all batches, once there are several.
     bytes: Vec<u8>,
+    /// The number of events in all batches.
+    count: usize,
     last: Offset,
 }
 
@@ -297,6 +299,7 @@ impl Chunk {
 
     fn add(&mut self, batch: Batch) {
         self.last = batch.last();
+        self.count += batch.count();
         if self.is_empty() {
             self.only = Some(batch);
             return;
@@ -308,7 +311,7 @@ impl Chunk {
     }
 
     fn into_batch(self) -> Option<Batch> {
-        let many = |bytes: Vec<u8>| Batch::Many { bytes: bytes.into(), last: self.last };
+        let many = |bytes: Vec<u8>| Batch::Many { bytes: bytes.into(), count: self.count, last: self.last };
         self.only.or_else(|| (!self.bytes.is_empty()).then(|| many(self.bytes)))
     }
 }

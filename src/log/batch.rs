@@ -28,7 +28,7 @@ pub(crate) enum Batch {
     /// One event, shared with the log and with every other reader.
     One(Sealed),
     /// Several events, one after the other, up to and including the offset `last`.
-    Many { bytes: Bytes, last: Offset },
+    Many { bytes: Bytes, count: usize, last: Offset },
     /// Several events one by one, at least one. Their bytes lie in `chunk`, one after the other.
     Each { chunk: Bytes, events: Vec<Sealed> },
 }
@@ -38,7 +38,7 @@ impl Batch {
     pub(super) fn of_bytes(bytes: Bytes, count: usize, last: Offset) -> Batch {
         match count {
             1 => Batch::One(Sealed::new(last, bytes)),
-            _ => Batch::Many { bytes, last },
+            _ => Batch::Many { bytes, count, last },
         }
     }
 
@@ -69,6 +69,15 @@ impl Batch {
 
     pub(crate) fn len(&self) -> usize {
         self.pieces().map(Bytes::len).sum()
+    }
+
+    /// Returns the number of events.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Batch::One(_) => 1,
+            Batch::Many { count, .. } => *count,
+            Batch::Each { events, .. } => events.len(),
+        }
     }
 
     pub(crate) fn last(&self) -> Offset {

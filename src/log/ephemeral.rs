@@ -147,7 +147,7 @@ impl Ephemeral {
         let bytes = Bytes::from(bytes);
         let batch = match limit.each {
             true => Batch::Each { events: split(&bytes, &ends, cursor), chunk: bytes },
-            false => Batch::Many { bytes, last: cursor },
+            false => Batch::Many { bytes, count: ends.len(), last: cursor },
         };
         (Some(batch), next)
     }

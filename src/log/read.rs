@@ -139,7 +139,7 @@ impl Log {
         match other {
             Some(other) if other < end && reach(self).is_some_and(|last| last > other) => {
                 match self.merge(Some(own), after, end, limit)? {
-                    Batch::Many { bytes, last } if limit.each => Some(self.split(Some(own), after, bytes, last)),
+                    Batch::Many { bytes, last, .. } if limit.each => Some(self.split(Some(own), after, bytes, last)),
                     batch => Some(batch),
                 }
             }
@@ -231,7 +231,7 @@ mod tests {
 
     fn chunk(log: &mut Log, view: View<'_>, after: u64) -> (Bytes, Offset) {
         match log.read(view, Offset::new(after), Limit::CHUNK) {
-            Some(Batch::Many { bytes, last }) => {
+            Some(Batch::Many { bytes, last, .. }) => {
                 assert!(bytes.len() <= Limit::CHUNK.bytes, "only one event may be larger");
                 (bytes, last)
             }
