@@ -27,6 +27,7 @@
 //! | `coverage`, `early`, `seam` | a hub whose log lives elsewhere |
 //! | `page`, `info` | what a channel holds, without a subscription |
 //! | `vigil`, `unread` | waiting until nobody reads a channel |
+//! | `life`, `watch` | the record of a stream, and who is told of it |
 //! | `recheck` | deciding anew whether a reader may go on |
 //! | `batch`, `grant`, `limits`, `options`, `sent` | public values |
 
@@ -39,6 +40,7 @@ pub(crate) mod engine;
 pub(crate) mod grant;
 pub(crate) mod info;
 pub(crate) mod ledger;
+pub(crate) mod life;
 pub(crate) mod limits;
 pub(crate) mod merge;
 pub(crate) mod open;
@@ -62,20 +64,23 @@ pub(crate) mod sweep;
 mod unread;
 mod vigil;
 pub(crate) mod wait;
+pub(crate) mod watch;
 pub(crate) mod write;
 
 pub use self::{
     batch::Batch,
     grant::Grant,
     info::{ChannelState, Info},
+    life::{Closed, Ending, Opened, Resumed},
     limits::Limits,
     options::{Duplicates, OpenOptions, Start},
     page::Page,
     sent::Sent,
-    subscription::{Delivery, Resumed, Subscription},
+    subscription::{Delivery, Subscription},
 };
 pub(crate) use self::{
     engine::{Hub, HubSettings},
     open::open,
     subscription::{Run, Turn},
+    watch::Watch,
 };

@@ -173,6 +173,7 @@ mod wire;
 #[doc = include_str!("../docs/guide/bodies.md")]
 #[doc = include_str!("../docs/guide/browser.md")]
 #[doc = include_str!("../docs/guide/deploy.md")]
+#[doc = include_str!("../docs/guide/operate.md")]
 #[doc = include_str!("../docs/guide/read.md")]
 #[doc = include_str!("../docs/guide/shutdown.md")]
 struct Guides;
@@ -210,8 +211,8 @@ pub use crate::{
     },
     error::{BackendError, InvalidText, OpenError, PublishError, RouteError, SerializeError},
     hub::{
-        Batch, ChannelState, Delivery, Duplicates, Grant, Info, Limits, OpenOptions, Page, Resumed, Sent, Start,
-        Subscription,
+        Batch, ChannelState, Closed, Delivery, Duplicates, Ending, Grant, Info, Limits, OpenOptions, Opened, Page,
+        Resumed, Sent, Start, Subscription,
     },
     log::Retention,
     observe::Stats,

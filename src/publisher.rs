@@ -153,6 +153,10 @@ impl Publisher {
         &self.handle.hub.settings.limits
     }
 
+    pub(crate) fn watch(&self) -> &hub::Watch {
+        &self.handle.hub.settings.watch
+    }
+
     pub(crate) fn reconnect_after(&self) -> Duration {
         self.handle.hub.reconnect_after()
     }

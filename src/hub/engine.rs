@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{due::Due, ledger::Ledger, limits::Limits, registry::Registry, seam::Elsewhere, seats::Seats};
+use super::{
+    due::Due, ledger::Ledger, limits::Limits, registry::Registry, seam::Elsewhere, seats::Seats, watch::Watch,
+};
 use crate::{
     backend::memory::Memory,
     footprint::Tally,
@@ -26,6 +28,19 @@ pub(crate) struct HubSettings {
     pub(crate) retention: Box<dyn Fn(&ChannelName) -> Retention + Send + Sync>,
     /// Readers that are sent away reconnect after a random time between these.
     pub(crate) reconnect: (Duration, Duration),
+    /// Who is told of streams.
+    pub(crate) watch: Watch,
+}
+
+impl Default for HubSettings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            retention: Box::new(|_| Retention::default()),
+            reconnect: (Duration::from_secs(1), Duration::from_secs(5)),
+            watch: Watch::default(),
+        }
+    }
 }
 
 /// Changes how much some channels hold, starting from the settings.

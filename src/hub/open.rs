@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     engine::{Hub, now},
     grant::Grant,
+    life::Life,
     options::{Duplicates, OpenOptions, Start},
     position::Position,
     positions::{Positions, go_on_before},
@@ -78,7 +79,7 @@ impl OpenOptions {
         }
         // Read this before the channels are entered, so that nothing published in between is skipped.
         let last = hub.cursor(hub.memory.last());
-        let mut subscription = Subscription::new(hub.clone(), seat.clone(), expires);
+        let mut subscription = Subscription::new(hub.clone(), seat.clone(), expires, self.record(hub));
         if let Some(recheck) = recheck {
             subscription.set_recheck(recheck);
         }
@@ -154,12 +155,17 @@ impl OpenOptions {
 
     /// Lets a subscription that has its places stay. Call this only once nothing can refuse the subscription, because
     /// otherwise the older ones have to stay.
-    pub(crate) fn settle(&self, subscription: &Subscription, resumes: bool) {
+    pub(crate) fn settle(&self, subscription: &mut Subscription, resumes: bool) {
         subscription.settle(self.duplicates == Duplicates::Replace);
         let counters = &subscription.hub().counters;
         counters.opened.add(1);
         counters.resumed.add(resumes.into());
         counters.gaps.add(subscription.untold_gap().is_some().into());
+    }
+
+    /// Begins a record for those who watch, unless the crate reads for itself.
+    fn record(&self, hub: &Hub) -> Option<Box<Life>> {
+        if self.is_own { None } else { hub.settings.watch.record(self.asked) }
     }
 
     /// Takes a place in one channel.

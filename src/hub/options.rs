@@ -1,5 +1,7 @@
 //! How a subscription is opened: where a new reader starts, what a second connection of a client means, and limits.
 
+use tokio::time::Instant;
+
 use crate::wire::name::ConnectionId;
 
 /// Where a reader without a last event id starts.
@@ -64,6 +66,10 @@ pub struct OpenOptions {
     /// Only finds out what opening would give: the subscription replaces nobody, is not counted, and is meant to be
     /// dropped.
     pub(crate) probe: bool,
+    /// When somebody asked for the stream, if that was before it is opened.
+    pub(crate) asked: Option<Instant>,
+    /// The crate reads for itself, so nobody is told of the subscription.
+    pub(crate) is_own: bool,
 }
 
 impl Default for OpenOptions {
@@ -76,6 +82,8 @@ impl Default for OpenOptions {
             connection: None,
             existing: false,
             probe: false,
+            asked: None,
+            is_own: false,
         }
     }
 }
@@ -152,6 +160,12 @@ impl OpenOptions {
     pub fn existing(mut self, existing: bool) -> Self {
         self.existing = existing;
         self
+    }
+
+    /// Returns the same options, for a subscription with which the crate reads for itself.
+    #[cfg(feature = "runs")]
+    pub(crate) fn own(self) -> Self {
+        Self { is_own: true, ..self }
     }
 
     /// Returns the same options with `probe` set.

@@ -2,6 +2,7 @@
 
 mod access;
 mod anew;
+mod life;
 mod run;
 
 use std::{
@@ -17,6 +18,7 @@ use tokio::{task::coop::poll_proceed, time::Instant};
 
 use super::{
     engine::Hub,
+    life::{Ending, Life, Resumed},
     merge::Left,
     position::{Found, Position},
     positions::{Positions, go_on_before},
@@ -44,19 +46,6 @@ pub enum Delivery {
     Event(EncodedEvent),
     /// Events before the next one may have been lost.
     Gap(Gap),
-}
-
-/// What a [`Subscription`] found when it was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Resumed {
-    /// The reader had no last event id. It starts where the options [say](crate::OpenOptions::start).
-    Fresh,
-    /// The reader continues after its last event id and has missed nothing.
-    Exact,
-    /// The reader may have missed events, and gets a [`Gap`] first. A reader without an id gets one only if it asked
-    /// for the [whole](crate::Start::Whole) channel.
-    Gap(GapReason),
 }
 
 /// The live position of one reader on one or more channels: a [`Stream`] of the events published to them, in publish
@@ -107,6 +96,8 @@ pub struct Subscription {
     /// The waker that is parked in the channels that have nothing to read.
     parked_as: Option<Waker>,
     end: Option<EndReason>,
+    /// The record for those who watch. `None` if nobody does.
+    life: Option<Box<Life>>,
 }
 
 impl Subscription {
@@ -169,6 +160,7 @@ impl Subscription {
 
     fn deliver(&mut self, batch: Batch) -> Bytes {
         self.cursor = batch.last();
+        self.delivered(batch.count());
         match batch {
             Batch::One(event) => event.into_bytes(),
             Batch::Many { bytes, .. } => bytes,
@@ -194,6 +186,7 @@ impl Subscription {
         let counters = &self.hub().counters;
         counters.gaps.add(1);
         counters.lagged.add(1);
+        self.life.iter_mut().for_each(|life| life.misses());
         debug!("a reader lagged", cursor = self.cursor);
         Gap::new(GapReason::Lagged, None, first, self.cursor())
     }
@@ -245,6 +238,7 @@ impl Subscription {
         }
         let found = self.poll_positions(cx, limit);
         if found.is_pending() {
+            self.life.iter_mut().for_each(|life| life.catches_up());
             // This comes after the reader has parked, so that the events it waits for wake it.
             self.hub().elsewhere.iter().for_each(|elsewhere| elsewhere.waits());
             if self.seat.is_called() {
@@ -299,7 +293,7 @@ impl Subscription {
 /// Methods that `open` uses.
 impl Subscription {
     /// Creates a reader that has no place yet. The places it gets are given back when it is dropped.
-    pub(crate) fn new(hub: Arc<Hub>, seat: Arc<Seat>, expires: Option<Instant>) -> Self {
+    pub(crate) fn new(hub: Arc<Hub>, seat: Arc<Seat>, expires: Option<Instant>, life: Option<Box<Life>>) -> Self {
         Self {
             hub,
             seat,
@@ -311,6 +305,7 @@ impl Subscription {
             expires: expires.map_or(Expiry::Never, Expiry::At),
             parked_as: None,
             end: None,
+            life,
         }
     }
 
@@ -320,11 +315,12 @@ impl Subscription {
 
     /// Marks the subscription as accepted: nothing refuses it any more. If `replace` is set, the older connections of
     /// its client end. If two arrive at once, the newer one stays, on every channel.
-    pub(crate) fn settle(&self, replace: bool) {
+    pub(crate) fn settle(&mut self, replace: bool) {
         self.seat.settle();
         if replace {
             self.positions.replace();
         }
+        self.begin_life();
     }
 
     pub(crate) fn start_at(&mut self, cursor: Cursor, resumes: bool, gap: Option<Gap>) {
@@ -350,6 +346,8 @@ impl Stream for Subscription {
         match ready!(self.poll_found(cx, Limit::ONE)) {
             Found::Batch(Batch::One(event)) => {
                 self.cursor = event.offset();
+                self.delivered(1);
+                self.sent(event.as_bytes().len());
                 Poll::Ready(Some(Delivery::Event(self.positions.seen(event, self.epoch))))
             }
             Found::Lagged => Poll::Ready(Some(Delivery::Gap(self.lag()))),
@@ -366,6 +364,7 @@ impl Stream for Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.leave();
+        self.close_life();
     }
 }
 

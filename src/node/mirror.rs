@@ -388,6 +388,7 @@ mod tests {
                 limits: Limits::new(),
                 retention: Box::new(|_| Retention::new()),
                 reconnect: (Duration::ZERO, Duration::ZERO),
+                ..HubSettings::default()
             };
             let hub = Hub::new(settings, None);
             let log = Coverage::log(Retention::new(), now());

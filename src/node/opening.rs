@@ -265,6 +265,7 @@ mod tests {
             limits: Limits::new(),
             retention: Box::new(|_| Retention::new()),
             reconnect: (Duration::ZERO, Duration::ZERO),
+            ..HubSettings::default()
         };
         let (hub, remote) = Remote::connect(settings, Arc::new(Silent), Duration::from_secs(9), false);
         let (sender, commands) = mpsc::unbounded_channel();

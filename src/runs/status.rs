@@ -78,7 +78,7 @@ pub(super) async fn first(local: &Arc<Local>, run: &ChannelName) -> Result<Optio
 /// Waits until a run has ended, and returns how, or `None` if there is no such run or it is no longer held. If its node dies,
 /// that is noticed as long as somebody watches it.
 pub(super) async fn ended(local: &Arc<Local>, run: &ChannelName) -> Result<Option<Outcome>, RunError> {
-    let options = OpenOptions::new().existing(true).start(Start::Last(1));
+    let options = OpenOptions::new().existing(true).start(Start::Last(1)).own();
     match options.open(&local.publisher, Grant::new([run.clone()]), None).await {
         Ok(subscription) => {
             let mut subscription = pin!(subscription);

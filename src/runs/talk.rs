@@ -58,7 +58,7 @@ impl Local {
             return Ok(());
         }
         tasks.drain(..).for_each(|task| task.abort());
-        let subscription = OpenOptions::new().open(&self.publisher, Grant::new([NODES]), None).await?;
+        let subscription = OpenOptions::new().own().open(&self.publisher, Grant::new([NODES]), None).await?;
         let changed = self.control.changed.clone();
         let listens = tokio::spawn(listen(Arc::downgrade(self), subscription, changed));
         let beats = tokio::spawn(beat(Arc::downgrade(self), self.count()));

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     authorize::{Denied, Refusal},
     error::OpenError,
-    hub::{Grant, Subscription},
+    hub::{Grant, OpenOptions, Subscription},
     publisher::{Opening, Publisher},
     trace::debug,
 };
@@ -81,7 +81,7 @@ pub(crate) fn decided(publisher: &Publisher, ask: &Ask, verdict: Result<Grant, R
         Err(refusal) => Decided::Answer(for_method(ask.head, refused(publisher, &refusal, ask.route.strict))),
         Ok(grant) => {
             let id = ask.last_event_id.as_deref();
-            let mut options = ask.route.options.clone();
+            let mut options = OpenOptions { asked: ask.asked, ..ask.route.options.clone() };
             if ask.connection.is_some() {
                 options = options.connection(ask.connection.clone());
             }
@@ -121,11 +121,11 @@ fn greeting(route: &Route) -> Greeting {
     Greeting { keep_alive: route.keep_alive.interval(), strict: route.strict && route.close_after.is_none() }
 }
 
-fn body(ask: &Ask, subscription: Subscription) -> SseBody {
+fn body(ask: &Ask, mut subscription: Subscription) -> SseBody {
     let route = &*ask.route;
     if route.strict {
         // So far it was a probe.
-        route.options.settle(&subscription, ask.last_event_id.is_some());
+        route.options.settle(&mut subscription, ask.last_event_id.is_some());
     }
     let mut body = SseBody::new(subscription).keep_alive(route.keep_alive.clone()).retry(route.retry);
     if route.show_channel {

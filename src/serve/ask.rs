@@ -9,6 +9,7 @@ use http::{
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 use matchit::Params;
+use tokio::time::Instant;
 
 use super::{
     accept::accepts_event_stream,
@@ -38,6 +39,8 @@ pub(crate) struct Ask {
     pub(crate) repair: bool,
     /// Whether only the headers are wanted.
     pub(crate) head: bool,
+    /// When the request came, if somebody wants to know.
+    pub(crate) asked: Option<Instant>,
 }
 
 /// Why a request for a stream is not valid.
@@ -95,7 +98,7 @@ impl Ask {
         }
         let connection = read_connection(uri.query())?;
         let (last_event_id, repair) = (last_event_id(headers, uri), route.webkit_repair.applies(headers));
-        Ok(Self { route: route.clone(), channels, client, connection, last_event_id, repair, head })
+        Ok(Self { route: route.clone(), channels, client, connection, last_event_id, repair, head, asked: None })
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     stream::EventStream, transform::Transform, webkit::WebKitRepair,
 };
 use crate::{
-    hub::Subscription,
+    hub::{Ending, Subscription},
     wire::{encoded::EncodedEvent, event::Event, notice::Gap},
 };
 
@@ -254,6 +254,11 @@ impl SseBody {
             Kind::Stream { stream } => stream.fatal_gap(),
             _ => None,
         }
+    }
+
+    /// Ends the stream before it begins.
+    pub(crate) fn end(self, ending: Ending) {
+        drop(self.set(|stream| stream.end(ending)));
     }
 
     /// Whether some of what the subscription reads does not get here.

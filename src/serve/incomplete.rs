@@ -2,7 +2,10 @@
 
 use std::{error::Error, fmt};
 
-use crate::wire::notice::{EndReason, Gap};
+use crate::{
+    hub::Ending,
+    wire::notice::{EndReason, Gap},
+};
 
 /// A [strict](crate::SseBody::strict) body broke off: the client did not get everything.
 ///
@@ -25,6 +28,13 @@ impl Incomplete {
 
     pub(super) fn end(reason: EndReason) -> Self {
         Self(Why::End(reason))
+    }
+
+    pub(super) fn ending(&self) -> Ending {
+        match &self.0 {
+            Why::Gap(gap) => Ending::Gap(gap.reason),
+            Why::End(reason) => Ending::Ended(*reason),
+        }
     }
 
     /// Returns the gap, if events may have been lost before the client got them.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     authorize::Denied,
-    hub::Subscription,
+    hub::{Ending, Subscription},
     wire::{cursor::Offset, encode::write_retry, notice::Gap},
 };
 
@@ -31,7 +31,11 @@ impl SseBody {
     /// is still held.
     pub fn into_response(self) -> Response<Self> {
         match self.fatal_gap() {
-            Some(gap) => gone(gap),
+            Some(gap) => {
+                let (response, ending) = (gone(gap), Ending::Gap(gap.reason));
+                self.end(ending);
+                response
+            }
             None => {
                 let greeting = self.greeting();
                 stream(self, greeting, false)

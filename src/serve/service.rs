@@ -6,6 +6,7 @@ use std::{
 };
 
 use http::{Method, Request, Response};
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{answer, ask::Ask, body::SseBody, config::Config, future::SseFuture};
@@ -85,7 +86,8 @@ where
                 let head = request.method() == Method::HEAD;
                 SseFuture::answered(answer::rejected(publisher, &rejection, head))
             }
-            Some(Ok(ask)) => {
+            Some(Ok(mut ask)) => {
+                ask.asked = publisher.watch().is_on().then(Instant::now);
                 let (parts, _body) = request.into_parts();
                 SseFuture::asking(self.config.clone(), &self.authorizer, ask, parts)
             }

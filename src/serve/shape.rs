@@ -16,7 +16,7 @@ use super::{
     transform::{Pass, Transform},
 };
 use crate::{
-    hub::{Run, Subscription, Turn},
+    hub::{Ending, Run, Subscription, Turn},
     trace::debug,
     wire::{
         encoded::EncodedEvent,
@@ -36,7 +36,21 @@ pub(super) struct Next {
 #[derive(Debug)]
 pub(super) enum Over {
     Complete,
+    /// Its time is over.
+    Elapsed,
     BrokenOff(Box<dyn Error + Send + Sync>),
+}
+
+impl Over {
+    pub(super) fn ending(&self) -> Ending {
+        match self {
+            Self::Complete => Ending::Completed,
+            Self::Elapsed => Ending::Elapsed,
+            Self::BrokenOff(error) => {
+                error.downcast_ref().map_or(Ending::BrokenOff, |incomplete: &Incomplete| incomplete.ending())
+            }
+        }
+    }
 }
 
 type Keep = dyn FnMut(&EncodedEvent) -> bool + Send;
@@ -113,7 +127,7 @@ impl Shape {
                 None => subscription.poll_run(cx),
             };
             let next = match turn {
-                Poll::Ready(Turn::Run(run)) => self.events(run),
+                Poll::Ready(Turn::Run(run)) => self.events(run, subscription),
                 turn => {
                     let kept_back = self.level();
                     if !kept_back.bytes.is_empty() || kept_back.over.is_some() {
@@ -123,7 +137,7 @@ impl Shape {
                         return Poll::Ready(kept_back);
                     }
                     match ready!(turn) {
-                        Turn::Run(run) => self.events(run),
+                        Turn::Run(run) => self.events(run, subscription),
                         Turn::Gap(gap) => self.gap(gap),
                         Turn::End(reason, notice) => self.end(reason, notice),
                     }
@@ -136,10 +150,11 @@ impl Shape {
         }
     }
 
-    fn events(&mut self, mut run: Run) -> Next {
+    fn events(&mut self, mut run: Run, subscription: &mut Subscription) -> Next {
         if let Some(filter) = &mut self.filter {
             run.retain(inner(filter));
         }
+        subscription.delivered(run.as_slice().len());
         if let Run::Many { chunk, .. } = &run {
             self.output.set_chunk(chunk);
         }

@@ -19,7 +19,10 @@ use super::{
     preamble::Preamble,
     shape::{Next, Over, Shape},
 };
-use crate::{hub::Subscription, wire::notice::Gap};
+use crate::{
+    hub::{Ending, Subscription},
+    wire::notice::Gap,
+};
 
 pin_project! {
     #[derive(Debug)]
@@ -91,6 +94,11 @@ impl EventStream {
         self.subscription.untold_gap().filter(|_| shape.is_strict())
     }
 
+    /// Notes how the stream ends before it begins.
+    pub(crate) fn end(self: Pin<&mut Self>, ending: Ending) {
+        self.project().subscription.ends(ending);
+    }
+
     /// Whether some of what the subscription reads is left out.
     #[cfg(feature = "runs")]
     pub(crate) fn is_filtered(&self) -> bool {
@@ -107,11 +115,19 @@ impl EventStream {
 
     /// Returns the next bytes. `None` or an error is the end, after which the stream is not polled again.
     pub(crate) fn poll_chunk(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        let chunk = ready!(self.as_mut().poll_next_chunk(cx));
+        if let Some(Ok(bytes)) = &chunk {
+            self.project().subscription.sent(bytes.len());
+        }
+        Poll::Ready(chunk)
+    }
+
+    fn poll_next_chunk(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
         let this = self.as_mut().project();
         let Some(preamble) = this.preamble.take() else { return self.poll_delivery(cx) };
         let Next { bytes, over } = first(this.subscription, &preamble, this.special.as_deref_mut(), cx);
         if let Some(special) = this.special {
-            special.over = over;
+            special.end(over, this.subscription);
             special.close.iter_mut().for_each(Close::begin);
         }
         Poll::Ready(Some(Ok(bytes)))
@@ -129,11 +145,14 @@ impl EventStream {
             Poll::Ready(next) => {
                 this.idle.sent();
                 match special {
-                    Some(special) => special.poll_sent(next, cx),
+                    Some(special) => special.poll_sent(next, this.subscription, cx),
                     None => Poll::Ready(next.over.is_none().then_some(Ok(next.bytes))),
                 }
             }
-            Poll::Pending if special.is_some_and(|special| special.is_due(cx)) => Poll::Ready(None),
+            Poll::Pending if special.is_some_and(|special| special.is_due(cx)) => {
+                this.subscription.ends(Ending::Elapsed);
+                Poll::Ready(None)
+            }
             // The subscription, the coalescer and the end's timer have registered the waker.
             Poll::Pending => {
                 ready!(this.idle.poll(cx));
@@ -149,8 +168,20 @@ impl Special {
         self.close.as_mut().is_some_and(|close| close.poll(cx).is_ready())
     }
 
-    fn poll_sent(&mut self, Next { bytes, over }: Next, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
-        self.over = over.or_else(|| self.is_due(cx).then_some(Over::Complete));
+    /// Sets how the stream ends, if it does.
+    fn end(&mut self, over: Option<Over>, subscription: &mut Subscription) {
+        over.iter().for_each(|over| subscription.ends(over.ending()));
+        self.over = over;
+    }
+
+    fn poll_sent(
+        &mut self,
+        Next { bytes, over }: Next,
+        subscription: &mut Subscription,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Chunk>> {
+        let over = over.or_else(|| self.is_due(cx).then_some(Over::Elapsed));
+        self.end(over, subscription);
         if bytes.is_empty() { self.poll_over(cx) } else { Poll::Ready(Some(Ok(bytes))) }
     }
 
@@ -165,7 +196,7 @@ impl Special {
         }
         Poll::Ready(match self.over.take() {
             Some(Over::BrokenOff(error)) => Some(Err(error)),
-            Some(Over::Complete) | None => None,
+            Some(Over::Complete | Over::Elapsed) | None => None,
         })
     }
 }
@@ -242,6 +273,6 @@ mod tests {
     fn an_idle_stream_costs_some_hundreds_of_bytes() {
         // The 16 bytes of a body and the header of its box come on top.
         let size = size_of::<EventStream>();
-        assert!(size <= 288, "{size}");
+        assert!(size <= 296, "{size}");
     }
 }

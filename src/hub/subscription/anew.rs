@@ -78,6 +78,7 @@ impl Subscription {
         self.positions.begin_anew();
         let first = self.skip_to_held(place.offset);
         self.hub().counters.gaps.add(1);
+        self.life.iter_mut().for_each(|life| life.misses());
         debug!("a reader's epoch is over", cursor = self.cursor());
         Gap::new(GapReason::OtherEpoch, None, first, self.cursor())
     }

@@ -315,6 +315,7 @@ mod tests {
             limits: Limits::new(),
             retention: Box::new(|_| Retention::new()),
             reconnect: Default::default(),
+            ..HubSettings::default()
         };
         let hub = Arc::new(Hub::new(settings, None));
         for n in 0..2_000 {

@@ -120,6 +120,7 @@ mod tests {
             limits: Limits::new(),
             retention: Box::new(|_| Retention::new()),
             reconnect: (Duration::ZERO, Duration::ZERO),
+            ..HubSettings::default()
         };
         Hub::new(settings, None)
     }

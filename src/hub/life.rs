@@ -1,0 +1,210 @@
+//! The record of a stream's life: how it began, what it was sent, and how it ended.
+//!
+//! Only hubs that somebody [watches](super::watch) keep records. The counts are plain numbers in the subscription, so
+//! that nothing is shared between streams, and whoever watches is told twice: when the stream opens and when it ends.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::wire::{
+    cursor::{Cursor, Offset},
+    name::{ChannelName, ClientId},
+    notice::{EndReason, GapReason},
+};
+
+/// What a [`Subscription`](crate::Subscription) found when it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resumed {
+    /// The reader had no last event id. It starts where the options [say](crate::OpenOptions::start).
+    Fresh,
+    /// The reader continues after its last event id and has missed nothing.
+    Exact,
+    /// The reader may have missed events, and gets a [`Gap`](crate::Gap) first. A reader without an id gets one only if
+    /// it asked for the [whole](crate::Start::Whole) channel.
+    Gap(GapReason),
+}
+
+/// A stream that was opened, as the hook of [`PublisherBuilder::on_open`](crate::PublisherBuilder::on_open) sees it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Opened {
+    /// The channels that the stream reads.
+    pub channels: Vec<ChannelName>,
+    /// The client that the connection is bound to by its [`Grant`](crate::Grant).
+    pub client: Option<ClientId>,
+    /// How it began: fresh, resumed without a loss, or with a gap.
+    pub resumed: Resumed,
+    /// The position after which the stream starts.
+    pub cursor: Cursor,
+    /// How long the opening took: from the request, if the layer answers it, and so with the time that the authorizer
+    /// took; otherwise from the call to [`OpenOptions::open`](crate::OpenOptions::open).
+    pub took: Duration,
+}
+
+/// A stream that has ended, as the hook of [`PublisherBuilder::on_close`](crate::PublisherBuilder::on_close) sees it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Closed {
+    /// How the stream began.
+    pub opened: Opened,
+    /// Why it ended.
+    pub ending: Ending,
+    /// How long it was open.
+    pub duration: Duration,
+    /// How long the reader waited for its first bytes: [`Opened::took`], and the time until the server took them from
+    /// the body. `None` if the server took none.
+    pub first_byte: Option<Duration>,
+    /// The events that were delivered. What a [filter](crate::SseBody::filter) leaves out does not count. What a
+    /// [transform](crate::SseBody::transform) is given counts, whatever the transform makes of it.
+    pub events: u64,
+    /// How many of these events were there before the reader had caught up for the first time: what it had missed, or
+    /// the history with which it started. If it is sent in one chunk with later events, these count as well.
+    pub replayed: u64,
+    /// The bytes that the server took from the body, with keep-alives, but without what HTTP adds. For a
+    /// [`Subscription`](crate::Subscription) that is read without a body, the bytes of the events.
+    pub bytes: u64,
+    /// The [gaps](crate::Gap) that the reader was to be told of, including that with which the stream began.
+    pub gaps: u64,
+    /// The position up to which everything was delivered, or was lost and reported.
+    pub cursor: Cursor,
+}
+
+/// Why a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Ending {
+    /// Its subscription ended. A [strict](crate::SseBody::strict) body broke off, unless the reason is
+    /// [`EndReason::Finished`].
+    Ended(EndReason),
+    /// It was dropped before its end. Usually, the client has gone away.
+    Left,
+    /// It was [closed](crate::SseBody::close_after) after its time, and the client polls on.
+    Elapsed,
+    /// A [strict](crate::SseBody::strict) body broke off because events may have been lost.
+    Gap(GapReason),
+    /// A [transform](crate::Output::finish) finished the body.
+    Completed,
+    /// A [transform](crate::Output::break_off) broke the body off.
+    BrokenOff,
+}
+
+impl Ending {
+    /// Returns a text for logs and the labels of metrics: that of the [`EndReason`] or the [`GapReason`], or `left`,
+    /// `elapsed`, `completed` or `broken-off`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ended(reason) => reason.as_str(),
+            Self::Left => "left",
+            Self::Elapsed => "elapsed",
+            Self::Gap(reason) => reason.as_str(),
+            Self::Completed => "completed",
+            Self::BrokenOff => "broken-off",
+        }
+    }
+}
+
+/// The record of one stream.
+pub(crate) struct Life {
+    /// When somebody asked for the stream.
+    asked: Instant,
+    /// How the stream began. `None` until nothing can refuse it any more.
+    began: Option<Began>,
+    first_byte: Option<Duration>,
+    events: u64,
+    bytes: u64,
+    replayed: u64,
+    gaps: u64,
+    /// Whether the reader has once got everything that there was.
+    caught_up: bool,
+    /// How the body says that it ended.
+    ending: Option<Ending>,
+}
+
+struct Began {
+    at: Instant,
+    opened: Opened,
+    /// The last offset that the hub had assigned at that time.
+    last: Offset,
+}
+
+impl Life {
+    pub(super) fn new(asked: Option<Instant>) -> Self {
+        Self {
+            asked: asked.unwrap_or_else(Instant::now),
+            began: None,
+            first_byte: None,
+            events: 0,
+            bytes: 0,
+            replayed: 0,
+            gaps: 0,
+            caught_up: false,
+            ending: None,
+        }
+    }
+
+    /// Notes how the stream begins. `last` is the last offset that the hub has assigned.
+    pub(super) fn begin(
+        &mut self,
+        channels: Vec<ChannelName>,
+        client: Option<ClientId>,
+        resumed: Resumed,
+        cursor: Cursor,
+        last: Offset,
+    ) -> &Opened {
+        let at = Instant::now();
+        self.gaps = matches!(resumed, Resumed::Gap(_)).into();
+        self.caught_up = cursor.offset >= last;
+        let opened = Opened { channels, client, resumed, cursor, took: at.saturating_duration_since(self.asked) };
+        &self.began.insert(Began { at, opened, last }).opened
+    }
+
+    /// Notes that events up to and including `last` were delivered.
+    pub(super) fn delivered(&mut self, events: u64, last: Offset) {
+        self.events += events;
+        if !self.caught_up {
+            self.replayed += events;
+            self.caught_up = self.began.as_ref().is_none_or(|began| last > began.last);
+        }
+    }
+
+    /// Notes that bytes were taken.
+    pub(super) fn sent(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        if self.first_byte.is_none() {
+            self.first_byte = Some(self.asked.elapsed());
+        }
+    }
+
+    /// Notes that there is nothing left to read.
+    pub(super) fn catches_up(&mut self) {
+        self.caught_up = true;
+    }
+
+    pub(super) fn misses(&mut self) {
+        self.gaps += 1;
+    }
+
+    /// Notes how the body ends.
+    pub(super) fn ends(&mut self, ending: Ending) {
+        self.ending = Some(ending);
+    }
+
+    /// Returns the whole record. `end` is the end of the subscription, if it has come. `None` if the stream was refused
+    /// before it began.
+    pub(super) fn over(self, end: Option<EndReason>, cursor: Cursor) -> Option<Closed> {
+        let Began { at, opened, .. } = self.began?;
+        Some(Closed {
+            opened,
+            ending: self.ending.or(end.map(Ending::Ended)).unwrap_or(Ending::Left),
+            duration: at.elapsed(),
+            first_byte: self.first_byte,
+            events: self.events,
+            replayed: self.replayed,
+            bytes: self.bytes,
+            gaps: self.gaps,
+            cursor,
+        })
+    }
+}

@@ -1,0 +1,64 @@
+//! Who is told of streams: the hooks of the application.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use tokio::time::Instant;
+
+use super::life::{Closed, Life, Opened};
+use crate::trace::debug;
+
+type Hook<T> = Box<dyn Fn(&T) + Send + Sync>;
+
+/// Who watches the streams of a hub.
+#[derive(Default)]
+pub(crate) struct Watch {
+    on_open: Vec<Hook<Opened>>,
+    on_close: Vec<Hook<Closed>>,
+}
+
+impl Watch {
+    pub(crate) fn on_open(&mut self, hook: impl Fn(&Opened) + Send + Sync + 'static) {
+        self.on_open.push(Box::new(hook));
+    }
+
+    pub(crate) fn on_close(&mut self, hook: impl Fn(&Closed) + Send + Sync + 'static) {
+        self.on_close.push(Box::new(hook));
+    }
+
+    /// Whether records are kept.
+    pub(crate) fn is_on(&self) -> bool {
+        !self.on_open.is_empty() || !self.on_close.is_empty()
+    }
+
+    /// Begins the record of a stream that somebody asked for at this time, or now. `None` if nobody watches.
+    pub(super) fn record(&self, asked: Option<Instant>) -> Option<Box<Life>> {
+        self.is_on().then(|| Box::new(Life::new(asked)))
+    }
+
+    pub(super) fn opened(&self, opened: &Opened) {
+        call(&self.on_open, opened);
+    }
+
+    pub(super) fn closed(&self, closed: &Closed) {
+        call(&self.on_close, closed);
+    }
+}
+
+/// Calls the application's code. A panic in it must not end a stream, and would abort the process if it came while the
+/// stream is dropped in another panic.
+fn call<T>(hooks: &[Hook<T>], of: &T) {
+    for hook in hooks {
+        if catch_unwind(AssertUnwindSafe(|| hook(of))).is_err() {
+            debug!("a hook panicked");
+        }
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("is_on", &self.is_on()).finish_non_exhaustive()
+    }
+}
