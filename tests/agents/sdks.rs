@@ -1,5 +1,5 @@
-//! The SDKs of LLM vendors, which are no `EventSource`: they take the end of an answer for a complete answer. Whether one
-//! is complete they learn only from a strict body, and why they get none only from a status.
+//! The SDKs of LLM vendors, which are not an `EventSource`: they take the end of an answer for a complete answer. Only a strict
+//! body tells them whether an answer is complete, and only a status tells them why there is none.
 
 #[allow(dead_code)]
 mod client;
@@ -10,7 +10,7 @@ use std::{env, io::Write as _, net::Ipv4Addr, sync::Arc, time::Duration};
 use axum::{Router, extract::State, http::Response, http::Uri, routing::post, serve::ListenerExt};
 use client::{Outcome, Program, Registry, Report, Request};
 use dialect::Dialect;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::timeout};
 use tower_sse::{ChannelName, Event, Grant, OpenOptions, Publisher, SseBody, Start};
 
 /// A test that waits this long has failed. It does not measure anything.
@@ -108,10 +108,14 @@ async fn publish(publisher: &Publisher, from: usize, to: usize) {
     }
 }
 
+/// Waits until the client reads. It is an error if that takes longer than anything here should.
 async fn until_connected(publisher: &Publisher) {
-    while publisher.connections() == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let connected = async {
+        while publisher.connections() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(STUCK, connected).await.expect("the client connects");
 }
 
 fn is_error(report: &Report) -> bool {
