@@ -158,7 +158,7 @@ async fn a_new_grant_expires_when_it_says() {
 }
 
 #[test]
-fn a_new_grant_says_how_the_next_decision_is_made() {
+fn a_new_grant_brings_the_recheck_for_the_next_decision() {
     let publisher = Publisher::new();
     let mut reader = decided(&publisher, &["a"], || {
         Ok(grant(&["a"], "ana").recheck(|| async { Err::<Grant, _>(Denied::forbidden()) }))
@@ -223,7 +223,7 @@ async fn a_body_says_goodbye_to_a_revoked_reader_and_when_to_retry_to_one_that_c
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_whose_grant_expires_is_told_when_to_come_back_and_misses_nothing() {
+async fn a_reader_whose_grant_expires_is_told_when_to_reconnect_and_misses_nothing() {
     use http_body_util::BodyExt as _;
     let publisher = Publisher::builder().reconnect(Duration::from_secs(2), Duration::from_secs(2)).build();
     let grant = || grant(&["a"], "ana").expires_in(Duration::from_secs(60));

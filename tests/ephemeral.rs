@@ -88,7 +88,7 @@ fn it_has_no_id_and_moves_no_cursor() {
 }
 
 #[test]
-fn its_id_is_that_with_which_its_reader_resumes() {
+fn an_ephemeral_event_has_the_id_that_its_reader_resumes_from() {
     let publisher = Publisher::new();
     let mut reader = live(&publisher, &["a", "b"], "");
     let passed = |reader: &mut Subscription, channel| {

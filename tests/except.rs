@@ -54,7 +54,7 @@ fn a_client_that_an_event_excludes_gets_it_on_none_of_its_connections() {
 }
 
 #[test]
-fn a_body_of_several_channels_gets_what_follows_an_event_that_excludes_it_however_large_that_is() {
+fn a_body_of_several_channels_gets_what_follows_an_excluded_event_of_any_size() {
     for channels in [&["a"][..], &["a", "b"]] {
         let publisher = Publisher::new();
         let body = SseBody::new(live(&publisher, channels, "ana")).keep_alive(KeepAlive::off());

@@ -97,7 +97,7 @@ fn data(publisher: &Publisher, channel: &str) -> Vec<String> {
 // What arrives
 
 #[tokio::test]
-async fn text_is_one_event_and_the_query_has_the_rest_of_it() {
+async fn a_text_is_one_event_and_the_query_sets_its_other_fields() {
     let publisher = Publisher::new();
     let mut ana = common::live(&publisher, &["a"], "ana");
     let sent = published(&publisher, post("/channels/a", "text/plain", "two\nlines é")).await;
@@ -113,7 +113,7 @@ async fn text_is_one_event_and_the_query_has_the_rest_of_it() {
 }
 
 #[tokio::test]
-async fn json_is_an_event_or_several_and_lines_are_several() {
+async fn json_holds_one_event_or_several_and_json_lines_hold_several() {
     let publisher = Publisher::new();
     published(&publisher, post("/channels/a%2Fb", JSON, r#"{"data":"text","event":"x"}"#)).await;
     assert_eq!(data(&publisher, "a/b"), ["text"]);
@@ -143,7 +143,7 @@ async fn data_that_is_json_arrives_as_it_was_written() {
 }
 
 #[tokio::test]
-async fn several_channels_get_all_events_each() {
+async fn each_of_several_channels_gets_all_events() {
     let publisher = Publisher::new();
     let uri = "/many?channel=a&channel=b&channel=a";
     let sent = published(&publisher, post(uri, JSON, r#"[{"data":"1"},{"data":"2"}]"#)).await;
@@ -241,7 +241,7 @@ async fn a_close_of_several_channels_that_fails_halfway_says_which_are_closed() 
 // Who may
 
 #[tokio::test]
-async fn nothing_is_published_without_the_right_to() {
+async fn nobody_publishes_without_permission() {
     let publisher = Publisher::new();
     let text = |uri: &str| post(uri, "text/plain", "0123456789");
     let a = ChannelName::from_static("a");
@@ -268,7 +268,7 @@ async fn nothing_is_published_without_the_right_to() {
 }
 
 #[tokio::test]
-async fn no_event_that_nodes_act_upon_can_be_published() {
+async fn events_that_nodes_act_on_cannot_be_published() {
     let publisher = Publisher::new();
     let record = r#"[{"data":"x"},{"data":"{}","event":"run.record"}]"#;
     assert_eq!(refused(&publisher, anything(), post("/channels/a", JSON, record)).await, is(400, "reserved-name"));
@@ -312,7 +312,7 @@ async fn an_authorizer_that_denies_fails_or_panics_lets_nobody_publish_and_no_bo
 // What is not valid
 
 #[tokio::test]
-async fn a_body_that_is_not_what_it_should_be_is_refused_as_a_whole() {
+async fn an_invalid_body_is_refused_as_a_whole() {
     let publisher = Publisher::new();
     for (kind, bad) in [
         (JSON, ""),
@@ -364,7 +364,7 @@ async fn a_body_that_is_not_what_it_should_be_is_refused_as_a_whole() {
 }
 
 #[tokio::test]
-async fn text_in_an_event_stays_inside_of_it() {
+async fn a_text_cannot_break_out_of_its_event() {
     let publisher = Publisher::new();
     let text = "x\r\ndata: y\n\nevent: goodbye\rid: 1\0\u{feff}";
     published(&publisher, post("/channels/a", JSON, json!({ "data": text }).to_string())).await;
@@ -402,7 +402,7 @@ async fn another_type_encoding_method_or_path_is_refused() {
 // Bounds
 
 #[tokio::test]
-async fn a_body_is_read_no_further_than_it_may_go() {
+async fn a_body_is_read_no_further_than_its_limit() {
     let publisher = Publisher::builder().limits(Limits::new().event_bytes(100).batch_events(3)).build();
     let large = post("/channels/a", "text/plain", "x".repeat((1 << 20) + 1));
     assert_eq!(refused(&publisher, anything(), large).await, is(413, "too-large"));

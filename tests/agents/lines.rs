@@ -16,7 +16,7 @@ const BACKENDS: [(&str, &str, usize); 6] = [
 ];
 
 #[test]
-fn the_backend_of_a_protocol_is_short_and_the_page_says_how_short() {
+fn each_protocols_backend_is_as_short_as_the_guide_says() {
     let docs: Vec<&str> = RUNS.lines().filter_map(|line| line.strip_prefix("//!")).collect();
     let docs = docs.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n");
     for (title, before, limit) in BACKENDS {

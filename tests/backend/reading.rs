@@ -135,7 +135,7 @@ async fn read_all(
     (all, gaps)
 }
 
-pub async fn a_gap_is_told_on_one_page_alone(store: impl Store) {
+pub async fn only_one_page_reports_a_gap(store: impl Store) {
     let [one, other] = store.nodes(five_events);
     let first = send(&one, "a", "evicted").await;
     send_to(&one, "a", "ana", "evicted").await;

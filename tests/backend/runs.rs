@@ -163,7 +163,7 @@ pub async fn a_node_that_is_cut_off_is_lost_and_its_writers_are_fenced_off(store
     assert!(is_running(&one, "2").await);
 }
 
-pub async fn a_thread_whose_node_is_gone_is_free_for_whoever_tries_again(store: impl Shared) {
+pub async fn a_thread_whose_node_is_gone_is_free_for_the_next_start(store: impl Shared) {
     let [(one, faults), (other, _)] = [node(&store), node(&store)];
     one.spawn(New::run().id("1").thread("chat"), obeys).await.unwrap();
     faults.go_away(true);
@@ -174,7 +174,7 @@ pub async fn a_thread_whose_node_is_gone_is_free_for_whoever_tries_again(store: 
     assert_eq!(other.status("1").await.unwrap(), Some(Status::Ended(Outcome::Lost)));
 }
 
-pub async fn a_run_whose_node_is_gone_ends_although_somebody_only_asks_about_it(store: impl Shared) {
+pub async fn asking_about_a_run_whose_node_is_gone_ends_it(store: impl Shared) {
     let [(one, faults), (other, _)] = [node(&store), node(&store)];
     for id in ["1", "2"] {
         one.spawn(New::run().id(id), obeys).await.unwrap();
@@ -227,7 +227,7 @@ pub async fn an_outcome_is_written_once_the_store_is_back(store: impl Shared) {
     until(async || one.active() == 0).await;
 }
 
-pub async fn a_start_that_fails_while_the_store_is_away_ends_nobody_elses_run(store: impl Shared) {
+pub async fn a_start_that_fails_while_the_store_is_down_ends_no_other_run(store: impl Shared) {
     let [(one, _), (other, faults)] = [node(&store), node(&store)];
     one.spawn(New::run().id("1"), obeys).await.unwrap();
     // So that this node takes part.
@@ -242,7 +242,7 @@ pub async fn a_start_that_fails_while_the_store_is_away_ends_nobody_elses_run(st
     assert!(is_running(&one, "1").await);
 }
 
-pub async fn a_start_of_which_no_acknowledgement_arrives_leaves_no_run_without_a_producer(store: impl Shared) {
+pub async fn a_start_whose_acknowledgement_is_lost_leaves_no_run_without_a_producer(store: impl Shared) {
     let [(one, faults), (other, _)] = [node(&store), node(&store)];
     faults.lose_answers.store(usize::MAX, SeqCst);
     let error = one.spawn(New::run().id("1"), obeys).await.unwrap_err();
@@ -263,7 +263,7 @@ pub async fn a_start_whose_acknowledgement_is_lost_is_one_run(store: impl Shared
 }
 
 /// The writer was told that the token is accepted, so nobody would send it again.
-pub async fn a_token_that_was_held_while_the_store_was_away_is_sent_once(store: impl Shared) {
+pub async fn a_token_that_is_held_while_the_store_is_down_is_sent_once(store: impl Shared) {
     let (node, faults) = node(&store);
     let runs = node.dialect(Tokens).roll_up(Duration::from_millis(20));
     let (ask, mut asked) = mpsc::unbounded_channel();

@@ -53,7 +53,7 @@ macro_rules! all_cases {
             reading::a_node_that_never_opened_a_channel_reads_all_of_it,
             reading::pages_follow_each_other_to_the_end,
             reading::a_page_says_what_is_missing_before_it_and_nothing_else,
-            reading::a_gap_is_told_on_one_page_alone,
+            reading::only_one_page_reports_a_gap,
             reading::no_page_of_a_channel_that_begins_anew_has_a_gap,
             reading::a_clients_page_says_that_its_own_events_are_gone,
             reading::a_page_of_a_closed_channel_begins_anew,

@@ -42,7 +42,7 @@ fn data(event: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_arrives_whole_and_a_failure_says_why() {
+async fn an_answer_arrives_whole_and_a_failure_shows_its_reason() {
     let Some(browser) = Browser::start().await else { return };
     let agent = agent("2");
     browser.open(&agent.url("/")).await;
@@ -95,7 +95,7 @@ async fn a_second_tab_follows_an_answer_and_stops_it_in_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_is_reloaded_in_mid_answer_loses_nothing() {
+async fn a_page_that_reloads_during_an_answer_loses_nothing() {
     let Some(browser) = Browser::start().await else { return };
     let agent = agent("20");
     browser.open(&agent.url("/")).await;
@@ -107,7 +107,7 @@ async fn a_page_that_is_reloaded_in_mid_answer_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_tells_that_a_killed_server_has_lost_the_answer() {
+async fn a_page_says_that_a_killed_server_lost_the_answer() {
     let Some(browser) = Browser::start().await else { return };
     let agent = agent("5");
     browser.open(&agent.url("/")).await;
@@ -137,7 +137,7 @@ async fn a_page_tells_that_a_killed_server_has_lost_the_answer() {
 
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_tells_that_a_deploy_cut_the_answer_short() {
+async fn a_page_says_that_a_deploy_cut_the_answer_short() {
     let Some(browser) = Browser::start().await else { return };
     let mut agent = agent("5");
     browser.open(&agent.url("/")).await;
@@ -152,7 +152,7 @@ async fn a_page_tells_that_a_deploy_cut_the_answer_short() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_question_that_the_server_does_not_take_stays_in_its_field() {
+async fn a_question_that_the_server_does_not_receive_stays_in_its_field() {
     let Some(browser) = Browser::start().await else { return };
     let agent = agent("5");
     browser.open(&agent.url("/")).await;

@@ -106,7 +106,7 @@ async fn use_chat_in_a_second_tab_follows_an_answer_and_a_stop_ends_it_in_both()
 }
 
 #[test]
-fn the_protocol_takes_at_most_25_lines() {
+fn the_ai_sdk_backend_takes_at_most_25_lines() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/ai_sdk/main.rs");
     let example = fs::read_to_string(path).unwrap();
     let (_, protocol) = example.split_once("// --- the protocol").unwrap();

@@ -149,7 +149,7 @@ async fn held_events_outlive_an_epoch_until_a_later_event_would_hide_a_hole() {
 }
 
 #[tokio::test]
-async fn pages_tell_what_an_epoch_may_have_lost_once_and_never_keep_it_back() {
+async fn pages_report_what_an_epoch_may_have_lost_exactly_once() {
     let Some(store) = RedisStore::begin().await else { return };
     let [one, other] = store.nodes(defaults);
     let first = send(&one, "a", 1).await;

@@ -420,7 +420,7 @@ fn scripts(store: &RedisStore) -> usize {
 }
 
 #[tokio::test]
-async fn a_run_takes_one_round_trip_more_than_an_event_and_its_reader_and_its_tokens_none() {
+async fn a_run_costs_one_round_trip_more_than_the_same_events() {
     let Some(store) = RedisStore::begin().await else { return };
     let publisher = store.node(defaults);
     // The node renews its lease from time to time, so it is a long one.

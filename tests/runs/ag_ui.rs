@@ -24,7 +24,7 @@ fn kinds(got: &Got) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_is_whole_and_ends_with_run_finished() {
+async fn a_run_arrives_whole_and_ends_with_run_finished() {
     let got = told(&new_runs(), &Outcome::Done, message()).await;
     let events = got.events();
     assert!(!got.text.contains("event: "), "AG-UI has no names: {}", got.text);
@@ -46,7 +46,7 @@ async fn any_other_outcome_is_run_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_that_the_producer_has_told_is_not_told_again() {
+async fn an_end_that_the_producer_has_sent_is_not_sent_again() {
     let outcome = json!({ "type": "interrupt", "interrupts": [{ "id": "7", "reason": "input_required" }] });
     let finished = json!({ "type": "RUN_FINISHED", "threadId": "chat", "runId": "1", "outcome": outcome });
     for outcome in ENDS.iter().chain([&Outcome::Done]) {

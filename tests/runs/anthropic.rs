@@ -16,7 +16,7 @@ fn message() -> Vec<Event> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_is_whole_and_ends_with_message_stop() {
+async fn a_message_arrives_whole_and_ends_with_message_stop() {
     let runs = Runs::new(Publisher::new(), Anthropic);
     let got = told(&runs, &Outcome::Done, message()).await;
     let events = got.events();
@@ -45,7 +45,7 @@ async fn any_other_outcome_is_an_error_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_gets_all_of_it_or_what_follows_its_last_event() {
+async fn a_reader_gets_the_whole_message_or_what_follows_its_last_event() {
     let runs = Runs::new(Publisher::new(), Anthropic);
     let whole = told(&runs, &Outcome::Done, message()).await;
     assert_eq!(joined(&read(runs.attach("1", &get()).await).await.data()), joined(&whole.data()));

@@ -101,7 +101,7 @@ async fn a_run_is_taken_over_by_one_node_and_only_if_it_was_handed_over() {
 
 /// A node that has watched the first producer takes it for lost under the next higher fence, however late.
 #[tokio::test(start_paused = true)]
-async fn whoever_takes_the_first_producer_for_lost_can_not_end_the_run_of_the_second() {
+async fn a_watcher_that_declares_the_first_producer_lost_cannot_end_the_run_of_the_second() {
     let [one, other, _] = nodes();
     one.spawn(New::run().id("1"), hangs).await.unwrap();
     moment().await;
@@ -117,7 +117,7 @@ async fn whoever_takes_the_first_producer_for_lost_can_not_end_the_run_of_the_se
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_takes_a_node_for_lost_can_not_end_a_run_that_it_has_handed_over() {
+async fn a_watcher_that_declares_a_node_lost_cannot_end_a_run_that_the_node_handed_over() {
     let [one, other, _] = nodes();
     one.spawn(New::run().id("1"), hangs).await.unwrap();
     moment().await;
@@ -161,7 +161,7 @@ async fn a_run_that_waits_for_a_producer_can_be_stopped_and_interrupted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_writer_holds_is_sent_before_its_run_is_handed_over() {
+async fn a_writer_sends_the_tokens_that_it_holds_before_its_run_is_handed_over() {
     let [one, other, _] = nodes();
     let (one, other) = (one.dialect(AiSdk).roll_up(SECOND), other.dialect(AiSdk));
     let producer = async |run: Writer| {

@@ -220,7 +220,7 @@ impl Dialect for Counts {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_merged_for_one_reader_is_there_for_the_next() {
+async fn merged_events_are_reused_for_the_next_reader() {
     let runs = Runs::new(Publisher::new(), Counts);
     let run = writes(&runs).await;
     for token in tokens(5_000) {
@@ -242,7 +242,7 @@ async fn what_was_merged_for_one_reader_is_there_for_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_is_longer_than_what_is_kept_of_it_is_read_whole_by_all() {
+async fn a_run_longer_than_what_is_kept_merged_is_read_whole_by_every_reader() {
     let runs = Runs::new(Publisher::new(), AiSdk);
     let run = writes(&runs).await;
     let mut text = String::new();
@@ -262,7 +262,7 @@ async fn a_run_that_is_longer_than_what_is_kept_of_it_is_read_whole_by_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_merged_of_a_run_is_not_taken_for_another_run_of_its_id() {
+async fn merged_events_are_not_reused_for_another_run_with_the_same_id() {
     let runs = Runs::new(Publisher::new(), AiSdk);
     for text in ["first", "second"] {
         let producer = async move |run: Writer| {
@@ -317,7 +317,7 @@ impl Dialect for Filtered {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_merged_for_one_reader_is_not_given_to_another_from_whom_it_is_kept() {
+async fn merged_events_never_reach_a_reader_that_may_not_see_them() {
     let admins = Runs::new(Publisher::new(), Filtered { is_admin: true });
     let others = admins.dialect(Filtered { is_admin: false });
     let writer = writes(&admins).await;

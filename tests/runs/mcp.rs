@@ -94,7 +94,7 @@ async fn any_other_outcome_is_an_error_response() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_id_is_all_that_a_client_needs_to_go_on() {
+async fn a_client_resumes_with_nothing_but_an_id() {
     let runs = new_runs();
     let whole = read(calls(&runs, Outcome::Done).await).await;
     let ids = whole.ids();
@@ -111,7 +111,7 @@ async fn an_id_is_all_that_a_client_needs_to_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_is_polled_if_its_answers_close_before_it_ends() {
+async fn a_client_polls_a_call_whose_answers_close_before_its_end() {
     let dialect = Mcp::default().close_after(Duration::from_millis(250)).retry(Duration::from_millis(300));
     let runs = Runs::new(Publisher::new(), dialect);
     let mut got = read(calls(&runs, Outcome::Done).await).await;
@@ -133,7 +133,7 @@ async fn a_call_is_polled_if_its_answers_close_before_it_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn since_the_revision_2026_07_28_closing_cancels_and_nothing_is_resumed() {
+async fn from_revision_2026_07_28_on_closing_cancels_a_call_and_nothing_resumes() {
     let runs = new_runs();
     let tool = async |run, request| works(run, request, Outcome::Done).await;
     let parts = version("2026-07-28");
@@ -153,7 +153,7 @@ async fn since_the_revision_2026_07_28_closing_cancels_and_nothing_is_resumed() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_goes_on_when_its_client_closes_before_that_revision() {
+async fn before_that_revision_a_call_goes_on_when_its_client_closes() {
     let runs = new_runs();
     drop(calls(&runs, Outcome::Done).await);
     tokio::time::sleep(60 * SECOND).await;

@@ -86,7 +86,7 @@ async fn a_run_is_stopped_for_all_of_its_writers_and_readers() {
 
 /// The producer runs on another thread than the one that stops it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_writer_that_has_learned_of_the_stop_sends_nothing_more() {
+async fn a_writer_that_knows_of_the_stop_sends_nothing_more() {
     let runs = runs();
     for _ in 0..2_000 {
         let (told, hears) = tokio::sync::oneshot::channel();

@@ -65,7 +65,7 @@ async fn a_response_is_numbered_and_its_end_has_the_whole_text() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_producer_that_does_not_complete_its_response_is_done_with_its_complete_items() {
+async fn a_response_that_its_producer_leaves_incomplete_ends_with_its_complete_items() {
     let mut events = complete();
     events.pop();
     let got = told(&new_runs(), &Outcome::Done, events).await;
@@ -98,7 +98,7 @@ async fn any_other_outcome_is_a_response_that_failed_and_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_that_the_producer_has_told_is_not_told_again() {
+async fn an_end_that_the_producer_has_sent_is_not_sent_again() {
     for outcome in ENDS {
         let got = told(&new_runs(), &outcome, complete()).await;
         assert_eq!(numbers(&got), (0..18).collect::<Vec<_>>(), "{outcome:?}");

@@ -44,7 +44,7 @@ fn texts(parts: &[String]) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_token_is_sent_at_once_and_others_once_in_a_window() {
+async fn the_first_token_is_sent_at_once_and_later_ones_once_per_window() {
     let runs = rolls_up();
     let producer = async |run: Writer| {
         for n in 0..20 {
@@ -66,7 +66,7 @@ async fn the_first_token_is_sent_at_once_and_others_once_in_a_window() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_overtakes_a_token_that_is_held() {
+async fn no_event_overtakes_a_held_token() {
     let runs = rolls_up();
     let other = EventName::from_static("other");
     let producer = async move |run: Writer| {
@@ -91,7 +91,7 @@ async fn nothing_overtakes_a_token_that_is_held() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_held_goes_before_the_outcome_however_a_run_ends() {
+async fn held_tokens_are_sent_before_the_outcome_however_a_run_ends() {
     for (how, outcome) in ["done", "stopped", "drained", "failed", "failed"].into_iter().enumerate() {
         let runs = rolls_up();
         let producer = async move |run: Writer| {
@@ -118,7 +118,7 @@ async fn what_is_held_goes_before_the_outcome_however_a_run_ends() {
 }
 
 #[test]
-fn what_is_held_goes_before_the_outcome_of_a_run_whose_runtime_is_gone() {
+fn held_tokens_are_sent_before_the_outcome_of_a_run_whose_runtime_is_gone() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let (runs, first) = (rolls_up(), runtime());
     first.block_on(async {
@@ -168,7 +168,7 @@ async fn a_clone_that_sends_after_the_end_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_is_ended_by_other_means_is_noticed_when_the_window_ends() {
+async fn a_writer_notices_that_its_run_was_ended_when_the_window_ends() {
     let runs = rolls_up();
     let (tells, mut told) = tokio::sync::mpsc::unbounded_channel();
     let producer = async move |run: Writer| {

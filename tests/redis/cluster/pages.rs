@@ -357,7 +357,7 @@ fn check_last(index: &Index<'_>, channel: usize, Last { pages, info }: &Last) {
 }
 
 #[test]
-fn what_is_wrong_with_a_page_is_found() {
+fn the_checker_finds_what_is_wrong_with_a_page() {
     let mut ledger = Ledger::default();
     for (offset, client) in [(1, None), (2, Some("ana")), (3, None), (4, None)] {
         ledger.acknowledged.push(Publish {

@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_run_is_found() {
+    fn the_checker_finds_what_is_wrong_with_a_run() {
         let (none, all) = (Wrong::default(), &["a 0", "a 1"][..]);
         assert_eq!(one(attempt("a", Some("done"), 2), all, "done"), none);
         assert_eq!(one(attempt("a", Some("done"), 2), all, ""), Wrong { outcomes: 1, ..none });
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_run_that_was_taken_over_is_found() {
+    fn the_checker_finds_what_is_wrong_with_a_take_over() {
         let run = |numbers: [u64; 2], texts: &[&str], outcome: &str, is_drained: bool| {
             let mut ledger = Ledger::default();
             let held = case(&mut ledger, "1", attempt("a", Some("stopped"), 1), 1, texts, outcome);
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_readers_and_threads_is_found() {
+    fn the_checker_finds_what_is_wrong_with_readers_and_threads() {
         let mut ledger = Ledger::default();
         let mut done = |id, offset| {
             case(
