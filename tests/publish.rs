@@ -75,7 +75,7 @@ async fn published(publisher: &Publisher, request: Request<Full<Bytes>>) -> Valu
     body["events"].clone()
 }
 
-/// The status and the reason of a refusal, of which nothing was published.
+/// The status and the reason of a refusal. Nothing was published.
 async fn refused<A>(publisher: &Publisher, authorizer: A, request: Request<Full<Bytes>>) -> (u16, String)
 where
     A: PublishAuthorizer<Future: Send> + Send + Sync + 'static,
@@ -238,7 +238,7 @@ async fn a_close_of_several_channels_that_fails_halfway_says_which_are_closed() 
     assert_eq!(answer(&publisher, anything(), delete("/many?channel=a&channel=c")).await.status(), 204);
 }
 
-// Who may
+// Who may publish
 
 #[tokio::test]
 async fn nobody_publishes_without_permission() {
@@ -411,7 +411,7 @@ async fn a_body_is_read_no_further_than_its_limit() {
     let batch = post("/channels/a", LINES, "{\"data\":\"x\"}\n".repeat(4));
     assert_eq!(refused(&publisher, anything(), batch).await, is(413, "too-large"));
 
-    // One without an announced size, which never ends.
+    // A body without an announced size that never ends.
     let taken = Arc::new(AtomicUsize::new(0));
     let counted = taken.clone();
     let endless = stream::repeat_with(move || {

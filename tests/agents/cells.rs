@@ -1,4 +1,4 @@
-//! What is in a cell: what a client reported, in one or two words, and whether that may be.
+//! What a cell says: what a client reported, in one or two words, and whether that is allowed.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -10,9 +10,9 @@ use crate::{
 /// What a client made of one answer, or of several in a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
-    /// For each answer, what it was: one thing, or one of several.
+    /// What each answer was. Cells that were put together may have several for one answer.
     words: Vec<BTreeSet<String>>,
-    /// What may not be.
+    /// What is not allowed.
     pub faults: Vec<String>,
     pub reports: Vec<Report>,
 }
@@ -32,7 +32,7 @@ impl Cell {
         self
     }
 
-    /// Requires every error to say so, in one of these ways.
+    /// Requires every error to name its reason, in one of these ways.
     pub fn says(mut self, ways: &[&str]) -> Self {
         for report in &self.reports {
             match &report.outcome {
@@ -45,14 +45,14 @@ impl Cell {
         self
     }
 
-    /// Requires something else, too, that the table does not show.
+    /// Requires something else that the table does not show.
     pub fn and(mut self, other: Self) -> Self {
         self.faults.extend(other.faults);
         self.reports.extend(other.reports);
         self
     }
 
-    /// Several of the same kind. Whatever happened in any of them is in the cell.
+    /// Puts several cells of the same kind together. The result has everything that happened in any of them.
     pub fn all(cells: Vec<Self>) -> Self {
         let mut all = Self::new([]);
         for cell in cells {
@@ -79,7 +79,7 @@ fn word(report: &Report) -> String {
         (Outcome::Nothing, _) => "nothing".to_owned(),
         (Outcome::Silence, _) => "SILENCE".to_owned(),
         (Outcome::Error(_), Some(status)) if status >= 400 => format!("error {status}"),
-        // Some name the status of an answer that began well.
+        // Some clients report the status of an answer that began well.
         (Outcome::Error(_), _) => "error".to_owned(),
     }
 }

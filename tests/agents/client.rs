@@ -1,4 +1,4 @@
-//! The programs that the clients are in: one for npm's, one for PyPI's. All requests of all tests go to the same two.
+//! The programs that run the clients: one for those of npm, one for those of PyPI. All tests share the two.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use tokio::{
     time::timeout,
 };
 
-/// A client that is silent for this long has not noticed something. It does not measure anything.
+/// A client that is silent for this long has missed the end of its answer. This is a limit, not a measurement.
 const SILENT: Duration = Duration::from_secs(40);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,18 +52,18 @@ pub struct Request {
     pub thread: String,
     pub prompt: String,
     pub after: Option<String>,
-    /// On the page that asked.
+    /// Whether to ask on the page that asked before.
     pub again: bool,
 }
 
-/// What a client got, and what it says of the end.
+/// What a client got, and what it reports about the end.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Report {
     pub text: String,
     pub outcome: Outcome,
     #[serde(default)]
     pub status: Option<u16>,
-    /// After which it could go on.
+    /// The position from which the client can resume.
     #[serde(default)]
     pub position: Option<String>,
 }
@@ -73,28 +73,28 @@ pub struct Report {
 pub enum Outcome {
     Complete,
     Stopped,
-    /// There is no answer.
+    /// There is no answer to get.
     Nothing,
     Error(String),
-    /// It says nothing. The client's program has no such report.
+    /// The client reports nothing. Its program never sends this.
     #[serde(skip)]
     Silence,
 }
 
-/// A program with clients.
+/// A program that runs clients.
 pub struct Program {
     input: tokio::sync::Mutex<ChildStdin>,
     waiting: Arc<Mutex<HashMap<u64, Told>>>,
     _child: Child,
 }
 
-/// What to tell of a request.
+/// Where to send the news of a request.
 struct Told {
     began: Option<oneshot::Sender<()>>,
     report: oneshot::Sender<Report>,
 }
 
-/// A client that was sent a request.
+/// A request that a client was sent.
 pub struct Asked {
     began: oneshot::Receiver<()>,
     report: oneshot::Receiver<Report>,
@@ -119,7 +119,7 @@ impl Program {
                 while let Ok(Some(line)) = lines.next_line().await {
                     tell(&mut waiting.lock().unwrap(), serde_json::from_str(&line).unwrap());
                 }
-                // What still waits learns of it.
+                // The program has ended: this wakes all that still wait for it.
                 waiting.lock().unwrap().clear();
             }
         });
@@ -155,7 +155,7 @@ impl Asked {
         }
     }
 
-    /// Has something happen once the client has something of the text.
+    /// Awaits `happens` once the client has received some of the text, and then the report.
     pub async fn report_after(mut self, happens: impl Future<Output = ()>) -> Report {
         // A client that was refused never begins.
         if timeout(SILENT, &mut self.began).await.is_ok_and(|began| began.is_ok()) {
@@ -165,7 +165,7 @@ impl Asked {
     }
 }
 
-/// Where `scripts/install-clients` puts them.
+/// Where `scripts/install-clients` puts the clients.
 fn clients() -> std::path::PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients")
 }

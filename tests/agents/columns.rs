@@ -38,7 +38,7 @@ use Column::*;
 pub const COLUMNS: [Column; 14] =
     [Exact, Merged, Late, Cut, Stop, Fails, Deploy, DeployOfReader, Killed, Evicted, Runs, Readers, Twice, After];
 
-/// At how many places the connection is cut.
+/// The number of places at which the connection is cut.
 const PLACES: usize = 16;
 /// How much shorter a client's answer may be than the one that was measured, by its head.
 const HEAD: usize = 64;
@@ -136,7 +136,7 @@ impl Column {
                 let reader = read(world, &nodes, row, &script).await;
                 let cell = Cell::new([reader.report_after(async { nodes.here().kill() }).await]);
                 match world.mode {
-                    // Nobody is left to say it. The connection fails.
+                    // Nobody is left to name a reason: the connection fails.
                     Mode::One => cell,
                     Mode::Two => {
                         let cell = cell.says(&["is gone", "lost"]);
@@ -180,7 +180,7 @@ async fn read(world: &World, nodes: &Nodes, row: Row, script: &Script) -> Asked 
     world.attach(row, nodes.there(), script).await
 }
 
-/// The thread of a run that has ended is free: the answer to a new question is complete.
+/// Asks again in the thread of a run that has ended. The thread is free, so the answer is complete.
 async fn asks_anew(world: &World, row: Row, node: &Process, ended: &Script) -> Cell {
     let script = Script { thread: ended.thread.clone(), ..world.script(&[Half, Rest]) };
     Cell::new([world.ask(row, node, &script).await.report().await]).complete()
@@ -196,7 +196,7 @@ async fn cut(world: &World, row: Row) -> Cell {
     let cells = (0..PLACES).map(async |n| {
         let place = 1 + n * bytes / PLACES;
         let fault = if n % 2 == 0 { Fault::Cut(place) } else { Fault::Reset(place) };
-        // On the page that asked, or on a new one.
+        // Half of them resume on the page that asked, half on a new one.
         cut_at(world, row, fault, n % 4 < 2).await
     });
     Cell::all(join_all(cells).await)
@@ -214,7 +214,7 @@ async fn cut_at(world: &World, row: Row, fault: Fault, same_page: bool) -> Cell 
         return Cell::new([asked.report().await]).complete();
     }
     if row.resumes {
-        // Unless the client gives up before.
+        // The client may give up before that.
         let first = match select(pin!(network.spent()), pin!(asked.report())).await {
             Either::Left(((), report)) => {
                 here.open(&script.run).await;
@@ -248,13 +248,13 @@ async fn again(
     first: Report,
     same_page: bool,
 ) -> [Report; 2] {
-    // Some go on after what they have, and others begin again.
+    // Some clients resume from their position, and others begin again.
     let after = first.position.clone().filter(|_| same_page);
     let goes_on = after.is_some();
     let request = Request { act: "attach", again: same_page, after, ..world.to(row, to, script) };
     let asked = world.send(row, request).await;
     if goes_on {
-        // There may be nothing new before the producer goes on.
+        // Without the rest of the answer there may be nothing new to read.
         from.open(&script.run).await;
         let second = go_on(&first, asked.report().await);
         return [first, second];
@@ -264,7 +264,7 @@ async fn again(
 }
 
 async fn too_many_readers(world: &World, row: Row) -> Cell {
-    // With two, a node reads what the other one tells it.
+    // With two nodes, one place belongs to the node itself, which reads what the other one tells it.
     let max_readers = if world.mode == Mode::One { 1 } else { 2 };
     let nodes = world.start(Settings { max_readers, ..Settings::default() });
     let script = world.script(&[Half, Rest, Wait]);
@@ -287,7 +287,7 @@ async fn twice(world: &World, row: Row) -> Cell {
     let one = world.script(&[Half, Wait, Rest]);
     let other = Script { thread: one.thread.clone(), ..world.script(&[Half, Wait, Rest]) };
     let both = tokio::join!(world.ask(row, nodes.here(), &one), world.ask(row, nodes.there(), &other));
-    // The one that is refused knows while the other one still waits.
+    // The client that is refused reports while the other one still waits.
     let (one_reports, other_reports) = (pin!(both.0.report()), pin!(both.1.report()));
     let (refused, running) = select(one_reports, other_reports).await.factor_first();
     nodes.here().open(&one.run).await;
@@ -295,7 +295,7 @@ async fn twice(world: &World, row: Row) -> Cell {
     Cell::new([refused, running.await]).complete()
 }
 
-/// What a client has that went on.
+/// What a client has after it resumed.
 fn go_on(first: &Report, mut second: Report) -> Report {
     if second.outcome != Outcome::Nothing {
         second.text.insert_str(0, &first.text);

@@ -1,4 +1,4 @@
-//! MCP's own tests of what a server's streams do: `@modelcontextprotocol/conformance`, from npm.
+//! MCP's own tests of a server's streams: `@modelcontextprotocol/conformance`, from npm.
 
 use std::{
     env, fs,
@@ -23,7 +23,7 @@ use tower_sse::{
     runs::{Mcp, New, Runs},
 };
 
-/// A test that waits this long has failed. It does not measure anything.
+/// A test that waits this long has failed. This is a limit, not a measurement.
 const STUCK: Duration = Duration::from_secs(60);
 
 type App = State<(Runs<Mcp>, Arc<Notify>)>;
@@ -41,7 +41,7 @@ async fn message(State((runs, resumed)): App, parts: Parts, Json(request): Json<
         "tools/list" => Mcp::reply(&request, &json!({ "tools": [] })),
         "tools/call" => {
             let tool = async move |_, _| {
-                // Until the answer was closed in the middle of the call.
+                // The answer has to be closed in the middle of the call first.
                 resumed.notified().await;
                 Ok(json!({ "content": [{ "type": "text", "text": "done" }] }))
             };
@@ -97,7 +97,7 @@ async fn checks(scenario: &str) -> Option<Vec<Value>> {
     Some(checks)
 }
 
-/// That these checks succeeded, and that nothing was even warned of.
+/// Asserts that these checks succeeded, and that none of them warned.
 async fn passes(scenario: &str, expected: &[&str]) {
     let Some(checks) = checks(scenario).await else { return };
     let status = |id: &str| checks.iter().find(|check| check["id"] == id).map(|check| check["status"].clone());

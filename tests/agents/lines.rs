@@ -5,7 +5,7 @@ const GUIDE: &str = include_str!("../../docs/guide/agents.md");
 const RUNS: &str = include_str!("../../src/runs.rs");
 const PAGE: &str = include_str!("../../docs/reliability/agents.md");
 
-/// What the page calls a backend, what stands before its code, and how many lines it may have.
+/// The name of a backend on the page, the text before its code, and the most lines that the code may have.
 const BACKENDS: [(&str, &str, usize); 6] = [
     ("AI SDK", "the backend of a resumable `useChat`:", 25),
     ("Chat completions", "## Chat completions\n", 25),
@@ -23,7 +23,7 @@ fn each_protocols_backend_is_as_short_as_the_guide_says() {
         let (_, section) = docs.split_once(before).or_else(|| GUIDE.split_once(before)).expect(title);
         let (_, code) = section.split_once("```").expect(title);
         let (code, _) = code.split_once("\n```").expect(title);
-        // What rustdoc hides is what the guide has in place of a model. The first line is the language.
+        // Rustdoc hides the lines that stand in for a model. The first line is the language.
         let lines = code.lines().skip(1).filter(|line| !line.trim().is_empty() && !line.starts_with("# ")).count();
         assert!(lines <= limit, "{title}: {lines}");
         assert!(PAGE.contains(&format!("| {title} | {lines} |")), "| {title} | {lines} |");

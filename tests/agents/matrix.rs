@@ -41,7 +41,7 @@ use self::{
     table::Table,
 };
 
-/// A cell that takes this long has failed. It does not measure anything.
+/// A cell that takes this long has failed. This is a limit, not a measurement.
 const STUCK: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +83,7 @@ async fn fill(world: &Arc<World>, rows: &[Row]) -> Table {
     table
 }
 
-/// Whether only this column is asked for.
+/// The only column to run, if one is selected.
 fn selected() -> Option<String> {
     env::var("TOWER_SSE_MATRIX").ok()
 }

@@ -27,7 +27,7 @@ use crate::{
     protocols::{PROTOCOLS, Script, Served},
 };
 
-/// How soon a silent node is taken for dead.
+/// How long a node may be silent before it counts as dead.
 const LEASE: Duration = Duration::from_secs(1);
 
 /// How long a call to the store may take.
@@ -37,9 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Settings {
     /// The store, and what all of its keys begin with.
     pub redis: Option<(String, String)>,
-    /// For how many milliseconds tokens are merged.
+    /// The window in which tokens are merged, in milliseconds.
     pub roll_up: u64,
-    /// How much of a run is held.
+    /// How many bytes of a run are held.
     pub bytes: usize,
     pub max_runs: usize,
     pub max_readers: usize,
@@ -56,7 +56,7 @@ impl Default for Settings {
 pub struct App {
     pub runs: Runs<Plain>,
     gates: Arc<Mutex<HashMap<String, watch::Sender<Gate>>>>,
-    /// The node is to shut down.
+    /// Tells the node to shut down.
     deployed: Arc<Notify>,
 }
 
@@ -74,7 +74,7 @@ impl App {
             .retention(Retention::new().bytes(settings.bytes))
             .limits(Limits::new().subscriptions(settings.max_readers))
             .reconnect(Duration::from_millis(50), Duration::from_millis(100))
-            // A machine that is busy with other tests fails no run.
+            // A run must not fail because the machine is busy with other tests.
             .timeout(PATIENCE);
         let publisher = match &settings.redis {
             None => publisher,

@@ -50,13 +50,13 @@ impl Nodes {
 /// What all columns of a mode share.
 pub struct World {
     pub mode: Mode,
-    /// Without a limit that matters.
+    /// Nodes without a limit that matters.
     pub nodes: Nodes,
-    /// That merge tokens.
+    /// Nodes that merge tokens.
     pub merging: Nodes,
-    /// That hold less than the answers that are sent through them.
+    /// Nodes that hold less than a whole answer.
     pub small: Nodes,
-    /// At whose limit of runs a run is.
+    /// Nodes that have reached their limit of runs.
     pub full: Nodes,
     redis: Option<redis::Server>,
     programs: Arc<[Option<Program>; 2]>,
@@ -71,7 +71,7 @@ impl World {
         if mode == Mode::Two && !redis::is_installed() {
             return None;
         }
-        // Nothing of it outlives the test.
+        // Nothing in this server outlives the test.
         let redis = (mode == Mode::Two).then(|| redis::Server::start_with(&["--appendonly", "no"]));
         let start = |settings| start(redis.as_ref(), settings);
         let nodes = start(Settings::default());
@@ -94,7 +94,7 @@ impl World {
     /// A script with a run of its own.
     pub fn script(&self, steps: &[Step]) -> Script {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        // Of one length, so that all answers are.
+        // All ids have one length, so that all answers have, too.
         let n = 1_000_000 + NUMBER.fetch_add(1, Ordering::Relaxed);
         Script { run: format!("run-{n}"), thread: format!("thread-{n}"), steps: steps.to_vec() }
     }

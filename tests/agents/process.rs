@@ -15,7 +15,7 @@ use crate::{
     selected,
 };
 
-/// How often to look whether something has happened. How long that may take is limited by the cell.
+/// The pause between two looks at whether something has happened. The limit of the cell bounds the wait.
 const POLL: Duration = Duration::from_millis(2);
 
 /// A node that runs until this is dropped.
@@ -33,7 +33,7 @@ impl Process {
         Self { port: node.port, node: Mutex::new(node) }
     }
 
-    /// Like `kill -9`.
+    /// Kills the node, like `kill -9`.
     pub fn kill(&self) {
         self.node.lock().unwrap().kill();
     }
@@ -48,12 +48,12 @@ impl Process {
         assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     }
 
-    /// Waits until the producer of a run waits.
+    /// Waits until the producer of a run has reached its gate.
     pub async fn until_reached(&self, run: &str) {
         self.control("GET", &format!("reached/{run}")).await;
     }
 
-    /// Lets the producer of a run go on, now or once it waits.
+    /// Opens the gate of a run, now or in advance.
     pub async fn open(&self, run: &str) {
         self.control("POST", &format!("open/{run}")).await;
     }
@@ -62,7 +62,7 @@ impl Process {
         self.control("POST", &format!("stop/{run}")).await;
     }
 
-    /// Has the node shut down, and waits for its end.
+    /// Shuts the node down, and waits until its process has exited.
     pub async fn deploy(&self) {
         self.control("POST", "deploy").await;
         while !self.node.lock().unwrap().has_exited() {
@@ -70,7 +70,7 @@ impl Process {
         }
     }
 
-    /// Waits until so many connections read a run on this node.
+    /// Waits until this many connections read a run on this node.
     pub async fn until_read_by(&self, run: &str, readers: usize) {
         while self.control("GET", &format!("readers/{run}")).await.parse() != Ok(readers) {
             tokio::time::sleep(POLL).await;
@@ -107,7 +107,7 @@ impl Process {
         self.exchange(method, path, body, until).await.0
     }
 
-    /// Reads the answer until that text, or to its end if the text is empty.
+    /// Reads the answer up to a text, or to its end if the text is empty.
     async fn exchange(&self, method: &str, path: &str, body: &impl Serialize, until: &str) -> (String, TcpStream) {
         let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.unwrap();
         let body = serde_json::to_string(body).unwrap();

@@ -21,7 +21,7 @@ use tower_sse::{
 
 use crate::node::{App, Gate};
 
-/// What is hard to get through unchanged.
+/// Tokens that are hard to get through unchanged.
 pub const TOKENS: [&str; 12] = [
     "data: x",
     "\n\n",
@@ -54,9 +54,9 @@ pub enum Step {
     Half,
     /// The other half.
     Rest,
-    /// So much that a small node holds no more than this.
+    /// As much as a small node can hold.
     Much,
-    /// Waits until the test says so.
+    /// Waits until the test opens the gate.
     Wait,
     Fail,
     Panic,
@@ -64,9 +64,9 @@ pub enum Step {
 
 /// A protocol, as an application serves it.
 pub trait Protocol: Dialect + Default {
-    /// Under which all of its paths are.
+    /// The prefix of all of its paths.
     const NAME: &'static str;
-    /// Where its clients ask, and where they ask for a run that exists.
+    /// Where its clients ask, and where they attach to a run that exists.
     const ASK: &'static str;
     const AGAIN: &'static str;
     /// What they add to that for a stream.
@@ -295,7 +295,7 @@ impl Answer for Texts {
     }
 }
 
-/// All of them.
+/// All protocols.
 pub const PROTOCOLS: [Served; 7] = [
     Served::new::<AiSdk>(),
     Served::new::<ChatCompletions>(),
@@ -361,7 +361,7 @@ impl Script {
     }
 }
 
-/// Makes an answer of what the script says.
+/// Makes the answer that the script describes.
 async fn answer<P: Protocol>(app: App, script: Script, run: Writer) -> Result<(), ProducerError> {
     let mut answer = P::Answer::new(run.id());
     run.send_all(answer.begin()).await?;

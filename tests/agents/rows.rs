@@ -9,14 +9,14 @@ use tower_sse::runs::{AgUi, AiSdk, Anthropic, ChatCompletions, Plain, Responses}
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
     pub registry: Registry,
-    /// As it is installed, which an alias may be.
+    /// The name that it is installed under, which may be an alias.
     pub package: &'static str,
     /// The file in `clients/npm` or `clients/pypi` that uses it.
     pub file: &'static str,
     pub protocol: &'static str,
-    /// Goes on after a connection that was cut, and says nothing of it.
+    /// Resumes by itself after a cut, without a report.
     pub reconnects: bool,
-    /// Goes on after a connection that was cut, if it has got an id before that.
+    /// Resumes by itself after a cut, if it has received an id before.
     pub resumes: bool,
     /// Can stop a run by itself.
     pub stops: bool,
@@ -59,7 +59,7 @@ impl Row {
             Registry::Npm => {
                 let versions: serde_json::Value = serde_json::from_str(NPM).unwrap();
                 let version = versions["dependencies"][self.package].as_str().unwrap();
-                // Of an alias, what it stands for.
+                // An alias stands for another package.
                 ("npm", version.strip_prefix("npm:").map_or(format!("{}@{version}", self.package), str::to_owned))
             }
             Registry::PyPi => {

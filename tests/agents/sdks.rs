@@ -13,7 +13,7 @@ use dialect::Dialect;
 use tokio::{net::TcpListener, time::timeout};
 use tower_sse::{ChannelName, Event, Grant, OpenOptions, Publisher, SseBody, Start};
 
-/// A test that waits this long has failed. It does not measure anything.
+/// A test that waits this long has failed. This is a limit, not a measurement.
 const STUCK: Duration = Duration::from_secs(60);
 const CHANNEL: ChannelName = ChannelName::from_static("answer");
 /// The length of the answer, and of what is published of it before the shutdown.
@@ -95,7 +95,7 @@ async fn answer(State(server): State<Arc<Server>>, uri: Uri, _prompt: String) ->
 
 fn server(strict: bool) -> Server {
     let options = OpenOptions::new().start(Start::Earliest);
-    // The SDKs come back after a refusal, and give up soon.
+    // The SDKs retry after a refusal, and soon give up.
     let publisher = Publisher::builder().reconnect(Duration::ZERO, Duration::ZERO).build();
     Server { publisher, options, strict }
 }

@@ -22,7 +22,7 @@ impl Table {
         }
     }
 
-    /// What may not be, and what the page says otherwise.
+    /// What is not allowed, and where the page differs.
     pub fn faults(&self) -> Vec<String> {
         let text = self.text();
         println!("\n{} node(s)\n\n{text}", self.mode.name());

@@ -230,7 +230,7 @@ pub async fn an_outcome_is_written_once_the_store_is_back(store: impl Shared) {
 pub async fn a_start_that_fails_while_the_store_is_down_ends_no_other_run(store: impl Shared) {
     let [(one, _), (other, faults)] = [node(&store), node(&store)];
     one.spawn(New::run().id("1"), obeys).await.unwrap();
-    // So that this node takes part.
+    // This makes the node take part.
     other.spawn(New::run().id("2"), obeys).await.unwrap();
     faults.go_away(true);
     let error = other.spawn(New::run().id("1"), obeys).await.unwrap_err();
@@ -273,7 +273,7 @@ pub async fn a_token_that_is_held_while_the_store_is_down_is_sent_once(store: im
             run.send(Event::text("a")).await?;
             assert!(run.send(Event::text("b")).await?.is_none());
             gone.send(())?;
-            // Longer than an append may take.
+            // This is longer than an append may take.
             tokio::time::sleep(2 * SECOND).await;
             if run.id() == "next" {
                 run.send(Event::text("c")).await?;
@@ -372,14 +372,14 @@ pub async fn a_run_that_was_handed_over_is_lost_only_with_its_new_node(store: im
     first.go_away(true);
     let tries = join_all([&other, &third].map(|node| node.take_over("1", obeys))).await;
     assert_eq!(tries.iter().filter(|taken| taken.is_ok()).count(), 1);
-    // So that the third one is left.
+    // This leaves the third node.
     if tries[0].is_err() {
         third.stop("1").await.unwrap();
         let data = read(stays).await;
         assert_eq!(data.data(), ["begun", r#"{"attempt":2}"#, "begun", r#"{"outcome":"stopped"}"#]);
         return;
     }
-    // Longer than it takes to find out that its first node is gone.
+    // This is longer than it takes to notice that the first node is gone.
     tokio::time::sleep(4 * LEASE + 2 * SECOND).await;
     assert!(is_running(&third, "1").await);
     second.go_away(true);
@@ -387,8 +387,8 @@ pub async fn a_run_that_was_handed_over_is_lost_only_with_its_new_node(store: im
     third.spawn(New::run().id("2").thread("chat"), obeys).await.unwrap();
 }
 
-/// A watch of the first node turns into one of the second, although the first is gone before the second has the run. What is
-/// left of the first watch ends nobody's run.
+/// A watch of the first node turns into one of the second, although the first is gone before the second has the run. The first
+/// watch ends no run.
 pub async fn a_run_that_waits_when_its_node_is_noticed_to_be_gone_is_lost_with_the_next_one(store: impl Shared) {
     let [(one, first), (other, second), (third, _)] = [node(&store), node(&store), node(&store)];
     let one = one.on_drain(OnDrain::HandOver).take_over_within(600 * SECOND);
@@ -396,7 +396,7 @@ pub async fn a_run_that_waits_when_its_node_is_noticed_to_be_gone_is_lost_with_t
     let stays = third.attach("1", &get()).await;
     assert_eq!(one.drain(Duration::from_millis(10)).await, 1);
     first.go_away(true);
-    // Longer than it takes to notice that.
+    // This is longer than it takes to notice that.
     tokio::time::sleep(LEASE + 2 * SECOND).await;
     assert_eq!(third.status("1").await.unwrap(), Some(Status::HandedOver));
     other.take_over("1", obeys).await.unwrap();

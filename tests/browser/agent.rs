@@ -16,7 +16,7 @@ fn agent(pace: &str) -> Example {
     Example::start("agent", &[("TOKEN_MS", pace)])
 }
 
-/// Kills the server without a warning, and starts another one in its place.
+/// Kills the server without warning, and starts another one in its place.
 fn killed_and_started_again(agent: Example) -> Example {
     let port = agent.port.to_string();
     drop(agent);
@@ -52,7 +52,7 @@ async fn an_answer_arrives_whole_and_a_failure_shows_its_reason() {
     assert_eq!(text, held(&browser, &agent).await);
     assert_eq!(browser.texts(".asked").await, ["<img src=x onerror=alert(1)> & “why”?"]);
     assert_eq!(browser.texts(".notice").await, [""; 0]);
-    // Whoever can't see it is told.
+    // A screen reader announces the answer.
     assert_eq!(browser.texts("#status").await, [format!("Answer: {text}")]);
 
     browser.ask("Fail, please").await;
@@ -60,7 +60,7 @@ async fn an_answer_arrives_whole_and_a_failure_shows_its_reason() {
     assert_eq!(half, held(&browser, &agent).await);
     assert_eq!(browser.texts(".notice p").await, ["The model is overloaded. (You asked it to be.)"]);
 
-    // The keyboard alone: Escape stops.
+    // Escape stops the answer.
     browser.ask("Something long").await;
     until(&browser, "streaming", 1).await;
     let prompt = browser.client.find(Locator::Id("prompt")).await.unwrap();
@@ -86,7 +86,7 @@ async fn a_second_tab_follows_an_answer_and_stops_it_in_both() {
     assert_eq!(here, there);
     assert_eq!(here, held(&browser, &agent).await);
 
-    // A question of one tab is a question of both.
+    // A question that one tab asks shows in both.
     browser.ask("And now?").await;
     let here = until(&browser, "done", 100).await;
     browser.go_to(&second).await;
@@ -119,13 +119,13 @@ async fn a_page_says_that_a_killed_server_lost_the_answer() {
     let told = browser.texts(".notice p").await;
     assert!(told.len() == 1 && told[0].contains("the answer is lost"), "{told:?}");
 
-    // Who loads the page only now is told as well.
+    // A page that loads after that says so, too.
     browser.client.refresh().await.unwrap();
     browser.until("document.querySelector('.notice')").await;
     let told = browser.texts(".notice p").await;
     assert!(told.len() == 1 && told[0].contains("does not have this chat"), "{told:?}");
 
-    // The chat goes on all the same.
+    // The chat still works.
     browser.ask("A long story").await;
     until(&browser, "streaming", 20).await;
     let _agent = killed_and_started_again(agent);

@@ -62,7 +62,7 @@ async fn use_chat_gets_the_exact_text_and_shows_the_models_error() {
     let half = until(&browser, "error", 20).await;
     assert_eq!(half, held(&browser, &example).await);
     assert_eq!(browser.texts(".error span").await, ["The model is overloaded. (You asked it to be.)"]);
-    // Another try is another run of the chat.
+    // Retrying starts another run of the chat.
     browser.click(".error button").await;
     browser.until(&format!("{LAST}.state !== 'error'")).await;
     assert_eq!(until(&browser, "error", 20).await, half);
@@ -77,7 +77,7 @@ async fn use_chat_resumes_the_answer_of_its_chat_when_the_page_is_reloaded() {
     assert_eq!(text, held(&browser, &example).await);
     assert_eq!(messages(&browser).await, 2);
 
-    // A page that comes after the end has the answer as well, once.
+    // A page that loads after the end shows the answer exactly once.
     browser.client.refresh().await.unwrap();
     assert_eq!(until(&browser, "ready", 500).await, text);
     assert_eq!(messages(&browser).await, 2);

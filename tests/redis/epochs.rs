@@ -173,7 +173,7 @@ async fn pages_report_what_an_epoch_may_have_lost_exactly_once() {
     send(&one, "a", 4).await;
     for (after, gap) in [
         (whole, None),
-        // It is not told yet that there may have been an event after the third, and the third itself is gone.
+        // This reader does not know yet that an event after the third may be lost, and the third itself is gone.
         (fresh, Some(GapReason::Evicted)),
         (part, Some(GapReason::Evicted)),
     ] {

@@ -412,7 +412,7 @@ async fn channels_that_are_opened_or_left_together_take_a_few_commands() {
     assert!(ran("unsubscribe") <= 6, "{} commands", ran("unsubscribe"));
 }
 
-/// The scripts that Redis ran since the last time. Each takes a round trip.
+/// How many scripts Redis ran since the last call. Each takes a round trip.
 fn scripts(store: &RedisStore) -> usize {
     let ran = store.calls().into_iter().find(|(command, _)| command == "evalsha").map_or(0, |(_, calls)| calls);
     store.command(&["CONFIG", "RESETSTAT"]);
@@ -423,7 +423,7 @@ fn scripts(store: &RedisStore) -> usize {
 async fn a_run_costs_one_round_trip_more_than_the_same_events() {
     let Some(store) = RedisStore::begin().await else { return };
     let publisher = store.node(defaults);
-    // The node renews its lease from time to time, so it is a long one.
+    // A long lease, which the node does not renew during the test.
     let runs = Runs::new(publisher.clone(), Plain).lease(Duration::from_secs(3_600));
     let until_stopped = async |run: Writer| {
         run.stopped().await;

@@ -1,4 +1,4 @@
-//! A node that goes hands its runs over to another one. The nodes of these tests share the hub of one process.
+//! A node that drains hands its runs over to another one. The nodes of these tests share the hub of one process.
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
@@ -99,7 +99,7 @@ async fn a_run_is_taken_over_by_one_node_and_only_if_it_was_handed_over() {
     assert!(third.take_over("1", hangs).await.unwrap_err().is_conflict(), "it has ended");
 }
 
-/// A node that has watched the first producer takes it for lost under the next higher fence, however late.
+/// A node that watched the first producer declares it lost under the next higher fence, however late.
 #[tokio::test(start_paused = true)]
 async fn a_watcher_that_declares_the_first_producer_lost_cannot_end_the_run_of_the_second() {
     let [one, other, _] = nodes();
@@ -111,7 +111,7 @@ async fn a_watcher_that_declares_the_first_producer_lost_cannot_end_the_run_of_t
     let channel = |fence| one.publisher().channel("run/1").fence(fence);
     assert!(channel(2).finish(lost()).await.unwrap_err().is_fenced());
     assert!(is_running(&other, "1").await);
-    // That of whoever takes the second one for lost.
+    // A watcher of the second producer uses this fence.
     channel(5).finish(lost()).await.unwrap();
     assert_eq!(ended(&other, "1").await, Some(Outcome::Lost));
 }
@@ -136,7 +136,7 @@ async fn a_run_that_nobody_takes_over_in_time_ends_as_drained() {
     one.drain(SECOND).await;
     let begun = Instant::now();
     assert_eq!(read(response).await.data(), ["begun", r#"{"outcome":"drained"}"#]);
-    // The end is at a time of the clock, which goes on while the test runs.
+    // The deadline is a time of day, and that clock goes on while the test runs.
     assert!((28..=30).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     assert_eq!(other.status("1").await.unwrap(), Some(Status::Ended(Outcome::Drained)));
     assert!(other.take_over("1", hangs).await.unwrap_err().is_conflict());

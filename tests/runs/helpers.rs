@@ -135,16 +135,16 @@ impl Producers {
 pub const TOKENS: [&str; 11] =
     ["data: x", "\n\n", "[DONE]", "\r", "\r\n", "\0", "\u{2028}", "🦀", "\"sequence_number\":7", "\u{feff}", "\\"];
 
-/// Every way in which a run ends that is not done.
+/// Every outcome but done.
 pub const ENDS: [Outcome; 5] =
     [Outcome::Stopped, Outcome::Failed(None), Outcome::Lost, Outcome::Drained, Outcome::Failed(Some(String::new()))];
 
-/// Some milliseconds, after which a reader has caught up with what was there.
+/// Lets some milliseconds pass, after which a reader has caught up.
 pub async fn moment() {
     tokio::time::sleep(Duration::from_millis(5)).await;
 }
 
-/// The shapes of events, and the texts of those that follow each other and have the same shape, put together.
+/// The shapes of events, with the texts of consecutive events of the same shape joined.
 pub fn joined(data: &[&str]) -> Vec<(Value, String)> {
     let mut joined: Vec<(Value, String)> = Vec::new();
     for data in data {
@@ -162,8 +162,8 @@ pub fn joined(data: &[&str]) -> Vec<(Value, String)> {
     joined
 }
 
-/// What the reader of the run `1` gets, whose producer sends these events and then ends in this way. The reader gets each of
-/// them as it is sent.
+/// What the reader of the run `1` gets whose producer sends these events and then ends in this way. The reader gets each event
+/// as it is sent.
 pub async fn told<D: Dialect>(runs: &Runs<D>, outcome: &Outcome, events: Vec<Event>) -> Got {
     let ends = outcome.clone();
     let explained = runs.clone().explain(move |_| match &ends {
@@ -190,7 +190,7 @@ pub async fn told<D: Dialect>(runs: &Runs<D>, outcome: &Outcome, events: Vec<Eve
         Outcome::Stopped => runs.stop("1").await.unwrap(),
         Outcome::Drained => assert_eq!(runs.drain(SECOND).await, 1),
         Outcome::Lost => {
-            // As another node writes it.
+            // Another node would write it like this.
             let lost = Event::text(r#"{"outcome":"lost"}"#).name(tower_sse::EventName::from_static("run.outcome"));
             runs.publisher().channel("run/1").fence(2).finish(lost).await.unwrap();
         }
@@ -201,7 +201,7 @@ pub async fn told<D: Dialect>(runs: &Runs<D>, outcome: &Outcome, events: Vec<Eve
     got
 }
 
-/// What the reader of the run `1` gets, whose producer sends these events one after the other.
+/// What the reader of the run `1` gets whose producer sends these events one by one.
 pub async fn told_singly<D: Dialect>(runs: &Runs<D>, events: Vec<Event>) -> Got {
     let producer = async move |run: Writer| {
         moment().await;

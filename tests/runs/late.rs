@@ -1,4 +1,4 @@
-//! What readers get that come late: all of a run in few events, and after any of them exactly what follows.
+//! What late readers get: the whole run in few events, and after any of these exactly what follows.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -24,7 +24,7 @@ fn events(text: &str) -> Vec<Sent> {
     all.map(|event| (field(event, "data: "), field(event, "id: "))).collect()
 }
 
-/// What can be read of an answer now.
+/// Reads what has arrived of an answer.
 async fn now(body: &mut SseBody) -> Vec<Sent> {
     let mut text = String::new();
     while let Ok(Some(frame)) = tokio::time::timeout(SECOND / 1_000, body.frame()).await {
@@ -38,7 +38,7 @@ fn body(response: Response<SseBody>) -> SseBody {
     response.into_body()
 }
 
-/// Starts the run `1`, which the returned writer writes until it is dropped.
+/// Starts the run `1`. It goes on until the returned writer is dropped.
 async fn writes<D: Dialect>(runs: &Runs<D>) -> Writer {
     let (gives, takes) = tokio::sync::oneshot::channel();
     let producer = async move |run: Writer| {
@@ -51,11 +51,11 @@ async fn writes<D: Dialect>(runs: &Runs<D>) -> Writer {
 }
 
 fn tokens(count: usize) -> Vec<String> {
-    // About as long as those of a model.
+    // They are about as long as those of a model.
     (0..count).map(|n| ["a", " the", " model", "s ", "\"x\"", "\n", " wrote", " \u{1f600}"][n % 8].to_owned()).collect()
 }
 
-/// The texts of the parts that follow each other and belong together, put together.
+/// Joins the texts of consecutive parts that belong together.
 fn spoken(sent: &[Sent]) -> Vec<(String, String)> {
     let mut spoken: Vec<(String, String)> = Vec::new();
     for (data, _) in sent {
@@ -119,7 +119,7 @@ async fn cut_anywhere(seed: u64, runs: Runs<AiSdk>) {
     for _ in 0..random.below(40) + 10 {
         match random.below(4) {
             0 if readers.len() < 4 => readers.push((Vec::new(), Some(body(runs.attach("1", &get()).await)))),
-            // Cut off after any event that was sent.
+            // The reader is cut off after any event that was sent.
             1 if !readers.is_empty() => {
                 let at = random.below(readers.len());
                 let (got, reading) = &mut readers[at];
@@ -202,7 +202,7 @@ async fn a_reader_that_has_caught_up_gets_single_events() {
     assert_eq!(now(&mut reader).await.len(), 3, "also of what was sent at once");
 }
 
-/// Counts how often it is asked.
+/// A dialect that counts how often it is asked for a delta.
 #[derive(Clone)]
 struct Counts;
 
@@ -295,7 +295,7 @@ async fn a_dialect_that_merges_nothing_passes_every_event() {
     }
 }
 
-/// Only an admin gets what is secret.
+/// A dialect that only passes secrets to an admin.
 #[derive(Clone)]
 struct Filtered {
     is_admin: bool,

@@ -23,7 +23,7 @@ fn version(version: &str) -> Parts {
     Request::builder().header("mcp-protocol-version", version).body(()).unwrap().into_parts().0
 }
 
-/// A tool that reports what it does, and then ends as it is told.
+/// A tool that reports its progress, and then ends in the given way.
 async fn works(run: Writer, request: Value, ends: Outcome) -> Result<Value, ProducerError> {
     run.send_all(Mcp::progress(&request, 1, 2)).await?;
     tokio::time::sleep(SECOND).await;
@@ -40,7 +40,7 @@ async fn calls(runs: &Runs<Mcp>, ends: Outcome) -> Response<SseBody> {
     runs.call(new, &version("2025-11-25"), request(), async move |run, request| works(run, request, ends).await).await
 }
 
-/// The data of the events, in order. That of the first one is empty.
+/// The data of the events, in order. The first event has none.
 fn messages(got: &Got) -> Vec<Value> {
     let data = got.data().into_iter().filter(|data| !data.is_empty());
     data.map(|data| serde_json::from_str(data).unwrap()).collect()
@@ -84,10 +84,10 @@ async fn any_other_outcome_is_an_error_response() {
         let got = read(response).await;
         let error = json!({ "code": -32603, "message": outcome.message(), "data": { "outcome": outcome.as_str() } });
         assert_eq!(messages(&got)[2], json!({ "jsonrpc": "2.0", "id": "a b", "error": error }));
-        // The client takes an error for no end, and comes back once more.
+        // A client does not take an error for the end, and reconnects once more.
         let ids = got.ids();
         assert_eq!(runs.resume(&after(ids.last().unwrap())).await.status(), 204, "{outcome:?}");
-        // One that has got no end gets it.
+        // A client without the end gets it.
         let rest = read(runs.resume(&after(ids[ids.len() - 2])).await).await;
         assert_eq!(messages(&rest), messages(&got)[2..]);
     }

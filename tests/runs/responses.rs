@@ -59,7 +59,7 @@ async fn a_response_is_numbered_and_its_end_has_the_whole_text() {
     assert_eq!(last["response"]["output"][0]["content"][0]["text"], TOKENS.concat());
     assert_eq!(last["response"]["output"][0], events[16].1["item"]);
     assert_eq!((&last["response"]["id"], &last["response"]["usage"]["total_tokens"]), (&json!("1"), &json!(9)));
-    // What clients check: the events of an item have its id.
+    // Clients check that the events of an item have its id.
     let item = &events[1].1["item"]["id"];
     assert!(events[2..16].iter().all(|(_, data)| data["item_id"] == *item));
 }
@@ -89,7 +89,7 @@ async fn any_other_outcome_is_a_response_that_failed_and_an_error() {
         };
         assert_eq!((*first, &failed["response"]["status"]), (kind, &json!(status)));
         assert_eq!((&failed["response"]["id"], &failed["response"]["model"]), (&json!("1"), &json!("m")));
-        // The npm client reads the one, PyPI's the other.
+        // The client of npm reads one of them, that of PyPI the other.
         for error in [error, &error["error"]] {
             assert_eq!((&error["message"], &error["code"]), (&json!(outcome.message()), &json!(outcome.as_str())));
         }

@@ -1,4 +1,4 @@
-//! Tokens that follow each other within a window are sent as one.
+//! Consecutive tokens within a window are sent as one.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ where
     page.events.iter().filter(|event| event.name() != Some("run.started")).map(|event| event.data()).collect()
 }
 
-/// The texts of the deltas, and of other parts their type.
+/// The text of each delta, and the type of each other part.
 fn texts(parts: &[String]) -> Vec<String> {
     let text = |part: &String| {
         let part: Value = serde_json::from_str(part).unwrap();
@@ -141,7 +141,7 @@ async fn a_send_that_is_dropped_loses_nothing_that_was_accepted_before_it() {
         run.send(delta("a")).await?;
         for n in 0..1_000 {
             run.send(delta("b")).await?;
-            // Sooner or later the budget of the task is used up here, so that the send waits.
+            // Sooner or later this uses the task's budget up, so that the send waits.
             let _ = futures_util::FutureExt::now_or_never(run.send(AiSdk::text_start(&n.to_string())));
         }
         Ok(())

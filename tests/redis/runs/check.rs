@@ -1,4 +1,4 @@
-//! Compares what each reader got, and what is held in the end, with what producers said.
+//! Compares what each reader got, and what is held in the end, with what the producers reported.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,7 +11,7 @@ use crate::{
     reader::{Seen, Told},
 };
 
-/// What a message between processes may take where nothing stalls.
+/// How long a message between processes may take while nothing stalls.
 const SLACK: Duration = Duration::from_millis(500);
 /// How long after its return Redis counts as away: until all nodes use it again.
 const RETURN: Duration = Duration::from_secs(3);
@@ -19,23 +19,23 @@ const RETURN: Duration = Duration::from_secs(3);
 /// Each of these must be zero.
 #[derive(Debug, Default, PartialEq)]
 struct Wrong {
-    /// Runs that have begun and have no outcome, and those of which somebody was told another one.
+    /// Runs that began and have no outcome, or of which somebody got another outcome.
     outcomes: usize,
-    /// Runs with a second producer that has not taken over from the first, or with two winners of one take-over.
+    /// Runs whose second producer did not take over from the first, or with two winners of one take-over.
     producers: usize,
-    /// Runs in which the events of producers are mixed, out of order, repeated or left out.
+    /// Runs in which events of producers are mixed, out of order, repeated or missing.
     mixed: usize,
     /// Acknowledged events that are not held.
     lost: usize,
-    /// Readers that got something else than what is held.
+    /// Readers that got something other than what is held.
     other: usize,
     gaps: usize,
     stuck: usize,
-    /// Runs that were active in a thread in which another one was.
+    /// Runs that were active in a thread together with another run.
     overlaps: usize,
-    /// Outcomes that nothing has led to.
+    /// Outcomes without a cause.
     unfounded: usize,
-    /// Readers that were told too late that a run was lost, or that nobody has taken it over.
+    /// Readers that learned too late that a run was lost, or that nobody took it over.
     late: usize,
     /// Writers of lost runs that were not refused.
     unfenced: usize,
@@ -55,12 +55,12 @@ struct Count {
     taken: usize,
     /// Readers of runs that nobody took over, whose time was judged.
     lapsed: usize,
-    /// Writers that woke up after their run was lost, or found out by a refusal.
+    /// Writers that woke up after their run was lost, or learned it from a refusal.
     fenced: usize,
-    /// Readers that were told that a run was lost, and how long that took at most.
+    /// Readers that learned that a run was lost, and the longest time that this took.
     judged: usize,
     longest: Duration,
-    /// Readers of lost runs that are not judged, because Redis or their own node was away.
+    /// Readers of lost runs whose time is not judged, because Redis or their own node was down.
     excused: usize,
 }
 
@@ -168,7 +168,7 @@ fn check_attempt(run: &Run, attempt: &Attempt, held: &Held, told: &Told, count: 
         return;
     };
     let is_refused = match &told.outcome[..] {
-        // It may have heard of a stop before it found out.
+        // It may have learned of a stop before it learned of the loss.
         "lost" => {
             let is_last = run.last().is_some_and(|last| last.number == attempt.number);
             let may_stop = run.may_stop || !is_last;
@@ -183,7 +183,7 @@ fn check_attempt(run: &Run, attempt: &Attempt, held: &Held, told: &Told, count: 
     }
 }
 
-/// Whether something has led to the outcome.
+/// Whether the outcome has a cause.
 fn is_founded(ledger: &Ledger, run: &Run, told: &Told, events: &[(String, String)]) -> bool {
     let last = run.last();
     let ended = |how: &str| last.is_some_and(|attempt| attempt.end.as_deref() == Some(how));
@@ -195,7 +195,7 @@ fn is_founded(ledger: &Ledger, run: &Run, told: &Told, events: &[(String, String
         "done" => ended("done") && last.is_some_and(|last| own(last) == run.parts),
         "failed" => ended("fails") || ended("panics"),
         "stopped" => run.may_stop,
-        // A take-over that fails may have begun, without a producer.
+        // A take-over that failed may have begun, without a producer.
         "lost" => run.unclear > 0 || last.is_none_or(|attempt| was_away(ledger, attempt, told.at)),
         "drained" => last.is_none_or(|attempt| drained(ledger, attempt).is_some()),
         _ => false,
@@ -214,11 +214,11 @@ fn was_away(ledger: &Ledger, attempt: &Attempt, by: Instant) -> bool {
     let is_fault = |fault: &&Fault| fault.kind != Kind::Redis && fault.process == attempt.process && fault.from < by;
     let faults = ledger.faults.iter().filter(is_fault);
     let lasted = |fault: &Fault, to: Instant| {
-        // A node that was cut off takes some time to be back.
+        // A node that was cut off takes some time to reconnect.
         let least = if fault.kind == Kind::CutOff { LEASE / 3 } else { LEASE };
         to + RETURN > since && to - fault.from > least
     };
-    // A node that could not write while it was drained has handed nothing over.
+    // A node that could not write while it drained handed nothing over.
     let kept_from = |drain: &Fault| {
         let by = drain.to.unwrap_or(by);
         let overlaps = |fault: &&Fault| fault.from < by && fault.to.is_none_or(|to| to + RETURN > drain.from);
@@ -239,7 +239,7 @@ fn was_away(ledger: &Ledger, attempt: &Attempt, by: Instant) -> bool {
     faults.into_iter().any(was_away) || stalled
 }
 
-/// A reader got what is held, from the beginning; all of it if it was told the outcome.
+/// Checks that a reader got what is held, from the beginning; and all of it if it got the outcome.
 fn check_reader(seen: &Seen, held: &Seen, count: &mut Count, wrong: &mut Wrong) {
     count.readers += 1;
     count.connections += seen.connections;
@@ -258,7 +258,7 @@ fn check_reader(seen: &Seen, held: &Seen, count: &mut Count, wrong: &mut Wrong) 
     }
 }
 
-/// A reader on a living node is told in time that a run is lost.
+/// Checks that a reader on a living node learns in time that a run is lost.
 fn check_time(ledger: &Ledger, run: &Run, told: &Told, id: &str, count: &mut Count, wrong: &mut Wrong) {
     let Some(attempt) = run.last().filter(|attempt| attempt.process.0 != told.node) else { return };
     let is_cause =
@@ -281,7 +281,7 @@ fn check_time(ledger: &Ledger, run: &Run, told: &Told, id: &str, count: &mut Cou
         meanwhile.filter(|stall| stall.process.is_none_or(|of| of.0 == told.node)).map(|stall| stall.time).sum();
     count.judged += 1;
     count.longest = count.longest.max(took);
-    // Who has watched the first node looks for the next producer once in a lease, and then watches its node.
+    // A node that watched the first node looks for the next producer once per lease, and then watches that one's node.
     let moved = if run.attempts.len() > 1 { 2 * LEASE + TELLING } else { Duration::ZERO };
     if took > LEASE + TELLING + moved + SLACK + stalls {
         wrong.late += 1;
@@ -289,7 +289,7 @@ fn check_time(ledger: &Ledger, run: &Run, told: &Told, id: &str, count: &mut Cou
     }
 }
 
-/// A reader on a living node is told in time that nobody has taken a run over.
+/// Checks that a reader on a living node learns in time that nobody took a run over.
 fn check_lapse(ledger: &Ledger, run: &Run, told: &Told, id: &str, count: &mut Count, wrong: &mut Wrong) {
     let Some(drain) = run.last().and_then(|attempt| drained(ledger, attempt)) else { return };
     let Some(ended) = drain.to else { return };
@@ -315,7 +315,7 @@ fn check_lapse(ledger: &Ledger, run: &Run, told: &Told, id: &str, count: &mut Co
     }
 }
 
-/// At most one run of a thread is active, by the order of all events.
+/// Checks by the order of all events that at most one run of a thread is active.
 fn check_threads(ledger: &Ledger, held: &[Held], count: &mut Count, wrong: &mut Wrong) {
     let mut by_thread: HashMap<u64, Vec<(u64, u64, &str)>> = HashMap::new();
     let mut epochs = HashSet::new();

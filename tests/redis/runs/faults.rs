@@ -27,9 +27,9 @@ pub async fn of_nodes(cluster: Arc<Cluster>, mut random: Random) {
 
 enum Fault {
     Kill,
-    /// Its runs are handed over, and another process takes its place.
+    /// The node hands its runs over, and another process takes its place.
     Drain,
-    /// For at least this long. If that is longer than the lease, its runs are lost.
+    /// The fault lasts at least this long. If that is longer than the lease, the node loses its runs.
     Stop(Duration),
     CutOff(Mode),
 }
@@ -38,7 +38,7 @@ impl Fault {
     async fn make(self, cluster: &Cluster, random: &mut Random) {
         let node = match random.below(3) {
             0 => cluster.any(random),
-            // The one with the most runs.
+            // The node with the most runs.
             _ => cluster
                 .nodes
                 .iter()
@@ -87,7 +87,7 @@ impl Fault {
 pub async fn of_redis(cluster: Arc<Cluster>, mut random: Random) {
     let mut begun = false;
     while !cluster.is_over() || !begun {
-        // Often enough, and long enough apart for runs to be lost meanwhile.
+        // The faults are frequent, but far enough apart for runs to be lost in between.
         let pause = 1_000 + random.below(if begun { 25_000 } else { 8_000 });
         for _ in 0..pause / 100 {
             if begun && cluster.is_over() {

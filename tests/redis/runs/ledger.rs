@@ -24,20 +24,20 @@ pub struct Run {
     pub thread: Option<u64>,
     pub parts: u64,
     pub end: &'static str,
-    /// It was to stop, or another run of its thread may have interrupted it.
+    /// Somebody asked it to stop, or another run of its thread may have interrupted it.
     pub may_stop: bool,
-    /// How many starts of it were answered with it.
+    /// How many of its starts succeeded.
     pub started: usize,
-    /// How many take-overs of it were answered with success.
+    /// How many of its take-overs succeeded.
     pub taken: usize,
-    /// How many take-overs of it may have succeeded all the same.
+    /// How many more of its take-overs may have succeeded without an answer.
     pub unclear: usize,
     pub attempts: Vec<Attempt>,
 }
 
-/// What a producer has said.
+/// What a producer has reported.
 pub struct Attempt {
-    /// Counted by the run, from 1.
+    /// The number of the attempt, from 1.
     pub number: u64,
     pub name: String,
     pub process: Process,
@@ -70,7 +70,7 @@ pub struct Fault {
     pub to: Option<Instant>,
 }
 
-/// A process, or that of the test, did not get on for this long.
+/// A process, or that of the test, was stalled for this long.
 pub struct Stall {
     pub process: Option<Process>,
     pub at: Instant,
@@ -110,7 +110,7 @@ impl Ledger {
         ids.filter(|id| self.runs[*id].attempts.iter().any(goes_on)).cloned().collect()
     }
 
-    /// Takes note of what a process says.
+    /// Records what a process reports.
     pub fn hear(&mut self, process: Process, line: &str) {
         let words: Vec<_> = line.split(' ').collect();
         match words[..] {
@@ -134,7 +134,7 @@ impl Ledger {
         }
     }
 
-    /// Changes what is known of a producer. Once the test is over, nothing is.
+    /// Changes what is known about a producer, until the test is over.
     fn with(&mut self, id: &str, name: &str, change: impl FnOnce(&mut Attempt)) {
         let mut attempts = self.runs.get_mut(id).into_iter().flat_map(|run| &mut run.attempts);
         if let Some(attempt) = attempts.find(|attempt| attempt.name == name) {

@@ -48,15 +48,15 @@ use self::{common::Random, ledger::Ledger, node::Node, reader::Seen, server::Ser
 
 /// How long a node may be silent.
 pub const LEASE: Duration = Duration::from_millis(1_500);
-/// How long after the lease readers are told at the latest.
+/// How long after the lease readers learn of a loss, at the latest.
 pub const TELLING: Duration = Duration::from_secs(2);
-/// How long a run that was handed over waits for another node.
+/// How long a run that was handed over waits for another node to take it over.
 pub const WITHIN: Duration = Duration::from_secs(4);
 
 const NODES: usize = 3;
 const STARTERS: u64 = 20;
 const READERS: u64 = 8;
-/// How many of the runs are read at the end at once.
+/// How many runs are read at once at the end.
 const AT_ONCE: usize = 16;
 
 /// What all tasks share.
@@ -115,7 +115,7 @@ async fn start(seed: u64) -> Cluster {
     Cluster { seed, nodes, redis: Mutex::new(redis), ledger, over: AtomicBool::new(false) }
 }
 
-/// Does everything at once for some time, repairs what is broken, and ends what is left. Returns what was read.
+/// Runs everything at once for some time, repairs what is broken, and ends the runs that are left. Returns what was read.
 async fn run(cluster: &Arc<Cluster>, time: Duration) -> Vec<Seen> {
     let spawn = |salt| (cluster.clone(), cluster.random(salt));
     let mut tasks: Vec<JoinHandle<Vec<Seen>>> = Vec::new();
@@ -138,7 +138,7 @@ async fn run(cluster: &Arc<Cluster>, time: Duration) -> Vec<Seen> {
     for task in others {
         task.await.unwrap();
     }
-    // Some go on until somebody stops them.
+    // Some runs go on until somebody stops them.
     starter::stop_all(cluster).await;
     let mut seen = Vec::new();
     for task in tasks {
@@ -147,7 +147,7 @@ async fn run(cluster: &Arc<Cluster>, time: Duration) -> Vec<Seen> {
     seen
 }
 
-/// What is held of a run in the end, and what each node says of it.
+/// What is held of a run in the end, and what each node reports about it.
 pub struct Held {
     pub seen: Seen,
     pub status: Vec<String>,
@@ -174,7 +174,7 @@ async fn read_all(cluster: &Arc<Cluster>) -> Vec<Held> {
     held
 }
 
-/// Notes when this process did not get on: then it is late itself.
+/// Records when this process itself was stalled, which makes the test late.
 async fn notice_stalls(cluster: Arc<Cluster>) {
     loop {
         let begun = std::time::Instant::now();

@@ -73,14 +73,14 @@ impl Node {
         self.process.lock().unwrap().take();
     }
 
-    /// Like a deploy: the process hands its runs over, and exits.
+    /// Hands the runs over and exits, as in a deploy.
     pub async fn drain(&self) {
         let _ = ask(self.port(), "/drain", String::new()).await;
-        // It has exited, unless it did not answer.
+        // The process has exited, unless it did not answer.
         self.kill();
     }
 
-    /// Stops the process, or lets it go on. Meanwhile its connections stay open.
+    /// Stops the process, or lets it go on. Its connections stay open meanwhile.
     pub fn stop(&self, stops: bool) {
         let Some(pid) = self.process.lock().unwrap().as_ref().map(NodeProcess::id) else { return };
         let signal = if stops { "-STOP" } else { "-CONT" };

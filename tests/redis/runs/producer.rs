@@ -1,4 +1,4 @@
-//! A producer, in a node's process. It says what it does in lines that the test reads.
+//! A producer in a node's process. It reports what it does in lines that the test reads.
 
 use std::{
     collections::HashMap,
@@ -12,10 +12,10 @@ use tower_sse::{
     runs::{ProducerError, RunError, Writer},
 };
 
-/// A process says that it did not get on if a short sleep took this long.
+/// A process reports that it was stalled if a short sleep took this long.
 pub const STALL: Duration = Duration::from_millis(250);
 pub const TICK: Duration = Duration::from_millis(50);
-/// How soon to try again while the store is away.
+/// The pause between two tries while the store is down.
 const AGAIN: Duration = Duration::from_millis(30);
 
 pub fn notice_stalls() {
@@ -28,7 +28,7 @@ pub fn notice_stalls() {
     }
 }
 
-/// What a producer is to do.
+/// What a producer does.
 pub struct Plan {
     publisher: Publisher,
     id: String,
@@ -75,7 +75,7 @@ impl Plan {
     }
 }
 
-/// Sends events, and again while the store is away.
+/// Sends events, and retries while the store is down.
 async fn send(run: &Writer, name: &str, numbers: std::ops::Range<u64>) -> Result<(), RunError> {
     let event = |n| {
         let key = IdempotencyKey::try_from(format!("{name}/{n}")).unwrap();
@@ -103,7 +103,7 @@ fn word(error: &RunError) -> &'static str {
     }
 }
 
-/// Notices that the producer is dropped or was refused, and tries to write all the same.
+/// Notices that the producer was dropped or refused, and then tries to write once more.
 struct Dropped {
     publisher: Publisher,
     id: String,

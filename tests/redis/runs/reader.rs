@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::{Cluster, common::Random, http::request};
 
-/// A node that does not answer for longer is stopped.
+/// A node that does not answer for this long is stopped.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A reader that has got nothing for that long, and not been told how its run ended, has lost it.
+/// A reader that gets nothing for this long, and not the outcome either, has lost its run.
 const STUCK: Duration = Duration::from_secs(40);
 
 /// What a reader got.
@@ -21,9 +21,9 @@ pub struct Seen {
     pub events: Vec<(String, String)>,
     pub gaps: usize,
     pub outcome: Option<Told>,
-    /// It left before it was told the outcome.
+    /// The reader left before it got the outcome.
     pub has_left: bool,
-    /// It waited too long for the end, or was told that there is nothing more.
+    /// The reader waited too long for the end, or was told that there is nothing more.
     pub is_stuck: bool,
     pub connections: usize,
 }
@@ -43,7 +43,7 @@ pub struct Reader<'a> {
     cluster: &'a Cluster,
     seen: Seen,
     last_id: Option<String>,
-    /// When it got something.
+    /// When the reader got something.
     got: Instant,
 }
 
@@ -71,7 +71,7 @@ pub async fn read_whole(cluster: &Cluster, random: &mut Random, id: &str) -> See
     let mut reader = Reader::new(cluster, id);
     while reader.seen.outcome.is_none() && reader.got.elapsed() < STUCK {
         let status = reader.connect(random, false).await;
-        // It has ended without an outcome, or there never was one.
+        // The run ended without an outcome, or never existed.
         if status == Some(204) || status == Some(404) && cluster.ledger().runs[id].started == 0 {
             break;
         }
@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
         Self { cluster, seen, last_id: None, got: Instant::now() }
     }
 
-    /// Goes on until the run has ended, or until it has had enough.
+    /// Reads until the run has ended, or until the reader has had enough.
     pub async fn go_on(mut self, random: &mut Random) -> Seen {
         while self.seen.outcome.is_none() {
             if random.below(12) == 0 {
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
                 self.seen.is_stuck = true;
                 break;
             }
-            // Nothing is left, and it was told no outcome.
+            // Nothing is left, and there was no outcome.
             if self.connect(random, true).await == Some(204) {
                 self.seen.is_stuck = true;
                 break;
@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
 
     /// Reads an answer until it is time to move on.
     pub async fn take_all(&mut self, random: &mut Random, node: usize, answer: Response<Incoming>) {
-        // Some stay until they are told that the run is lost.
+        // Some readers stay until they learn that the run is lost.
         let time = match random.below(3) {
             0 => random.below(300),
             1 => random.below(6_000),
@@ -162,7 +162,7 @@ impl<'a> Reader<'a> {
                 let (id, at) = (id.clone(), std::time::Instant::now());
                 self.seen.outcome = Some(Told { outcome, id, at, since, node });
             }
-            // The server tells it to come back.
+            // The server told the reader to reconnect.
             Some(_) => {}
         }
         if !id.is_empty() {

@@ -14,11 +14,11 @@ use crate::{
     reader::{Reader, Seen},
 };
 
-/// So many threads, two of each policy.
+/// The number of threads, two of each policy.
 const THREADS: u64 = 6;
 /// A producer that goes on until it is stopped.
 const ENDLESS: u64 = 100_000;
-/// A node that does not answer for longer is stopped.
+/// A node that does not answer for this long is stopped.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A start may wait for the end of another run.
 const STARTING: Duration = Duration::from_secs(6);
@@ -59,7 +59,7 @@ pub async fn start(cluster: Arc<Cluster>, mut random: Random, number: u64) -> Ve
     seen
 }
 
-/// Plans a run, and returns what asks for it.
+/// Plans a run, and returns the request for it.
 fn plan(cluster: &Cluster, random: &mut Random, id: &str) -> String {
     let thread = (random.below(2) == 0).then(|| random.below(THREADS));
     let conflict = ["reject", "interrupt", "enqueue"][thread.unwrap_or_default() as usize % 3];
@@ -107,7 +107,7 @@ async fn stop_on(cluster: &Cluster, node: &Node, id: &str) {
     let _ = timeout(PATIENCE, post(node.port(), &format!("/stop?id={id}"), String::new())).await;
 }
 
-/// Stops all that has not ended.
+/// Stops all runs that have not ended.
 pub async fn stop_all(cluster: &Cluster) {
     let ids: Vec<_> = {
         let ledger = cluster.ledger();
