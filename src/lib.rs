@@ -216,7 +216,7 @@ pub use crate::{
     },
     log::Retention,
     observe::Stats,
-    publisher::{Channel, Opening, Publisher, PublisherBuilder},
+    publisher::{Channel, Health, Opening, Publisher, PublisherBuilder},
     serve::{
         Incomplete, KeepAlive, NoBody, NotFound, Output, Retry, Route, SseBody, SseFuture, SseLayer, SseService,
         Transform, WebKitRepair, last_event_id,

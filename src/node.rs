@@ -12,6 +12,7 @@
 //! | `level` | a number that grows, and those who wait for it |
 //! | `mirror` | one channel: what becomes of an event of the feed, and of what was read |
 //! | `pass` | ephemeral events, to the store and from its feed |
+//! | `pulse` | whether the feed is alive, and how far the mirrors lag behind |
 //! | `reading` | what a channel holds in the store, without a subscription |
 //! | `told` | what nodes tell each other |
 //! | `driver` | the task: sessions, pauses, channels that nobody reads |
@@ -22,6 +23,7 @@ pub(crate) mod link;
 pub(crate) mod mirror;
 pub(crate) mod opening;
 pub(crate) mod pass;
+pub(crate) mod pulse;
 mod reading;
 pub(crate) mod remote;
 pub(crate) mod told;

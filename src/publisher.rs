@@ -2,6 +2,7 @@
 
 mod access;
 mod builder;
+mod health;
 mod opening;
 mod read;
 #[cfg(feature = "runs")]
@@ -10,13 +11,14 @@ mod writing;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-pub use self::{builder::PublisherBuilder, opening::Opening};
+pub use self::{builder::PublisherBuilder, health::Health, opening::Opening};
 use crate::{
     backend::Connected,
     error::{BackendError, InvalidText},
     hub::{self, Grant, Hub, Limits, OpenOptions, Subscription},
     node::{self, remote::Remote},
     observe::Stats,
+    sync::AtomicBool,
     wire::{
         encoded::EncodedEvent,
         name::{ChannelName, ClientId},
@@ -61,6 +63,8 @@ struct Handle {
     hub: Arc<Hub>,
     /// The hub's connection to a store, if the log lives in one.
     remote: Option<Arc<Remote>>,
+    /// Whether a higher floor has said that the node is on its way out.
+    draining: AtomicBool,
 }
 
 impl Drop for Handle {

@@ -34,6 +34,17 @@ async fn events_published_before_a_shutdown_are_delivered_before_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hub_in_process_is_ready_until_it_shuts_down() {
+    let publisher = Publisher::new();
+    let health = publisher.health().await;
+    assert!(health.is_ready() && health.backend.is_ok() && health.level_lag.is_zero(), "{health:?}");
+    assert!(publisher.shutdown(GRACE).await);
+    let health = publisher.health().await;
+    assert!(health.draining && !health.is_ready(), "{health:?}");
+    assert_eq!(health.to_string(), "not ready: the node is draining");
+}
+
+#[tokio::test(start_paused = true)]
 async fn readers_of_finished_channels_are_told_that_all_is_complete() {
     for channels in [&["a"][..], &["a", "b"]] {
         let publisher = Publisher::new();

@@ -180,7 +180,8 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     /// Returns how far each of these channels is, as of one moment. A node asks for a few hundred channels at a time,
-    /// and reads those that it does not have completely.
+    /// and reads those that it does not have completely. It asks for no channel at all to find out whether the store
+    /// [answers](crate::Publisher::health).
     fn heads(&self, channels: Vec<ChannelName>) -> BackendFuture<'_, Heads>;
 
     /// Forgets a channel's events, and that it was finished. The events then count as evicted. Pushes

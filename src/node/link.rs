@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::level::Level;
+use super::{level::Level, pulse::Pulse};
 use crate::{
     backend::{Backend, Progress},
     error::BackendError,
@@ -31,6 +31,8 @@ pub(crate) struct Link {
     /// The ticket up to which the questions for the hub's last offset are answered.
     pub(crate) answered: Level,
     tickets: AtomicU64,
+    /// How well the driver follows the store.
+    pub(crate) pulse: Pulse,
     /// The number of the last driver that ended together with its runtime.
     ended_driver: AtomicU64,
 }
@@ -46,6 +48,7 @@ impl Link {
             level: Level::default(),
             answered: Level::default(),
             tickets: AtomicU64::new(0),
+            pulse: Pulse::default(),
             ended_driver: AtomicU64::new(0),
         }
     }

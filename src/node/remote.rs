@@ -153,6 +153,11 @@ impl Remote {
         }
     }
 
+    /// Asks the store something small, to find out whether it answers.
+    pub(crate) async fn reach(&self) -> Result<(), BackendError> {
+        self.link.within(self.link.backend.heads(Vec::new())).await.map(drop)
+    }
+
     /// Returns who is connected to a channel on all nodes.
     pub(crate) async fn presence(&self, name: &ChannelName) -> Result<Connected, BackendError> {
         self.link.within(self.link.backend.presence(name.clone())).await

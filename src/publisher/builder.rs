@@ -8,6 +8,7 @@ use crate::{
     hub::{Closed, Hub, HubSettings, Limits, Opened},
     log::Retention,
     node::remote::Remote,
+    sync::AtomicBool,
     wire::name::ChannelName,
 };
 
@@ -181,7 +182,7 @@ impl PublisherBuilder {
                 (hub, Some(remote))
             }
         };
-        Publisher { handle: Arc::new(Handle { hub, remote }) }
+        Publisher { handle: Arc::new(Handle { hub, remote, draining: AtomicBool::new(false) }) }
     }
 }
 

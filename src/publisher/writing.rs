@@ -260,7 +260,7 @@ impl Channel {
     async fn publish(&self, target: Option<&ClientId>, event: Event, last: bool) -> Result<Sent, PublishError> {
         // An ephemeral event is not appended, so it needs no fence.
         let is_ephemeral = event.is_ephemeral() && !last;
-        let Handle { hub, remote } = &*self.handle;
+        let Handle { hub, remote, .. } = &*self.handle;
         match (&self.name, remote) {
             (Ok(name), None) => {
                 // Yield before publishing, so that nothing was published if the caller drops the future here.

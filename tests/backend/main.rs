@@ -16,6 +16,7 @@ mod events;
 mod faults;
 mod faulty;
 mod file;
+mod health;
 #[cfg(feature = "runs")]
 #[path = "../runs/helpers.rs"]
 mod helpers;

@@ -300,3 +300,23 @@ async fn a_user_needs_the_rights_that_are_documented_and_no_others() {
     }
     assert_eq!(store.command(&["ACL", "LOG"]), "", "nothing was refused");
 }
+
+#[tokio::test]
+async fn a_node_is_not_ready_while_redis_is_down_and_is_again_once_it_is_back() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let [node, worker] = store.nodes(|builder| builder.timeout(Duration::from_secs(1)));
+    let mut reader = live(&node, &["a"], "").await;
+    eventually(async || node.health().await.is_ready()).await;
+    store.server.lock().unwrap().kill();
+    eventually(async || !node.health().await.feed_alive).await;
+    let health = node.health().await;
+    assert!(health.backend.is_err() && !health.is_ready(), "{health:?}");
+    // A node without readers has no feed, and finds out by asking.
+    let health = worker.health().await;
+    assert!(health.feed_alive && !health.is_ready(), "{health:?}");
+    store.server.lock().unwrap().run();
+    eventually(async || worker.health().await.is_ready()).await;
+    eventually(async || node.health().await.is_ready()).await;
+    send(&worker, "a", 1).await;
+    assert_eq!(reader.text().await, "1");
+}

@@ -22,6 +22,8 @@ mod faults;
 mod faulty;
 #[path = "../backend/file.rs"]
 mod file;
+#[path = "../backend/health.rs"]
+mod health;
 #[path = "../runs/helpers.rs"]
 mod helpers;
 #[path = "../backend/reader.rs"]

@@ -186,6 +186,10 @@ impl<'a> Session<'a> {
     fn rise(&self, hub: &Hub) {
         if self.duties.watched.are_whole() {
             self.link.rise(hub, self.position);
+            if self.epoch.is_some() {
+                // Whatever was acknowledged before the question that is open may still be on its way.
+                self.link.pulse.is_whole(self.calls.sync_since().unwrap_or_else(Instant::now));
+            }
         }
     }
 

@@ -47,15 +47,18 @@ impl Driver {
                 let Some(command) = self.commands.recv().await else { return };
                 self.duties.obey(command, None);
             }
+            self.link.pulse.begins();
             let session = Session::new(&self.hub, self.link.clone(), &mut self.commands, &mut self.duties);
             match session.run().await {
                 Over::Hub => return,
                 Over::Idle => {
                     failures = 0;
                     self.duties.ticket = 0;
+                    self.link.pulse.rests();
                 }
                 Over::Feed { useful } => {
                     failures = if useful { 0 } else { failures + 1 };
+                    self.link.pulse.is_lost();
                     debug!("the feed of the backend ended", failures = failures);
                     if !self.pause(failures).await {
                         return;
@@ -94,6 +97,7 @@ impl Drop for Driver {
         // The order matters: a reader that finds the hub without a driver must be able to start another one.
         self.commands.close();
         self.link.driver_ended(self.number);
+        self.link.pulse.rests();
         // A driver that was never polled may be dropped where it was started, with a channel locked. If a driver
         // panicked before the store had answered, the next one would probably panic too. In both cases a parked reader
         // starts another driver when it is polled for its keep-alive.

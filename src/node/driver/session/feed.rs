@@ -108,6 +108,7 @@ impl Session<'_> {
             self.enter(hub, level.epoch);
         }
         self.link.learn(level);
+        self.link.pulse.is_fed();
         self.position = self.position.max(level.offset);
         self.rise(hub);
         if let Some(sync) = self.calls.synced() {
