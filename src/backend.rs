@@ -12,6 +12,8 @@ mod contract;
 mod entry;
 mod feed;
 mod heads;
+#[cfg(feature = "metrics")]
+pub(crate) mod measured;
 pub(crate) mod memory;
 mod notice;
 mod progress;

@@ -111,6 +111,7 @@
 //! | feature | adds |
 //! | --- | --- |
 //! | `jwt` | `jwt`, an [`Authorizer`] for JSON Web Tokens, and `Links`, which signs short-lived links to channels |
+//! | `metrics` | metrics of the hub, the backend and runs, by the facade of the `metrics` crate: see `Publisher::record_metrics` |
 //! | `publish` | `PublishService`, which publishes what it is sent over HTTP |
 //! | `redis` | `Redis`, a [`Backend`](backend::Backend) that keeps the log in Redis or Valkey, so that several nodes share a hub |
 //! | `redis-tls` | TLS connections to Redis; implies `redis` |
@@ -140,7 +141,7 @@
 //! channel of such a hub has a `Coverage`, which says how much of the channel's log has arrived. Everything else goes
 //! one way: a node fills the hub's logs from above, and no file of `hub` names `node`.
 //!
-//! Every floor may import `error`, `footprint`, `observe`, `random`, `sync` and `trace`.
+//! Every floor may import `error`, `footprint`, `meter`, `observe`, `random`, `sync` and `trace`.
 //!
 //! `docs/architecture.md` in the repository follows a publish and a reconnect through these files.
 
@@ -154,6 +155,7 @@ mod error;
 mod footprint;
 mod hub;
 mod log;
+mod meter;
 mod node;
 mod observe;
 mod publisher;

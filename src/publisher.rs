@@ -3,6 +3,9 @@
 mod access;
 mod builder;
 mod health;
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+mod metrics;
 mod opening;
 mod read;
 #[cfg(feature = "runs")]
@@ -163,6 +166,11 @@ impl Publisher {
 
     pub(crate) fn reconnect_after(&self) -> Duration {
         self.handle.hub.reconnect_after()
+    }
+
+    #[cfg(feature = "runs")]
+    pub(crate) fn meter(&self) -> &crate::meter::Meter {
+        &self.handle.hub.meter
     }
 
     pub(crate) fn counters(&self) -> &crate::observe::Counters {

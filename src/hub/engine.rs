@@ -12,6 +12,7 @@ use crate::{
     backend::memory::Memory,
     footprint::Tally,
     log::Retention,
+    meter::{Labels, Meter},
     observe::{Counters, Stats},
     random,
     trace::debug,
@@ -30,6 +31,8 @@ pub(crate) struct HubSettings {
     pub(crate) reconnect: (Duration, Duration),
     /// Who is told of streams.
     pub(crate) watch: Watch,
+    /// The labels of the hub's metrics.
+    pub(crate) labels: Labels,
 }
 
 impl Default for HubSettings {
@@ -39,6 +42,7 @@ impl Default for HubSettings {
             retention: Box::new(|_| Retention::default()),
             reconnect: (Duration::from_secs(1), Duration::from_secs(5)),
             watch: Watch::default(),
+            labels: Labels::default(),
         }
     }
 }
@@ -57,6 +61,7 @@ pub(crate) struct Hub {
     pub(crate) elsewhere: Option<Arc<dyn Elsewhere>>,
     pub(crate) registry: Registry,
     pub(crate) counters: Counters,
+    pub(crate) meter: Meter,
     pub(crate) seats: Arc<Seats>,
     pub(crate) due: Due,
 }
@@ -67,6 +72,7 @@ impl Hub {
         let max = settings.limits.hub_bytes;
         let tally = Arc::new(Tally::new(max / 4));
         Self {
+            meter: Meter::new(&settings.labels),
             settings,
             adjust: OnceLock::new(),
             memory: Memory::new(tally.clone(), max),

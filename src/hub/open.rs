@@ -41,11 +41,12 @@ pub(crate) fn open(
 
 /// Counts an opening that a limit refused, and does some upkeep.
 pub(crate) fn opened<T>(hub: &Arc<Hub>, opened: Result<T, OpenError>) -> Result<T, OpenError> {
-    if let Err(error) = &opened
-        && error.is_limit()
-    {
-        hub.counters.limited.add(1);
-        debug!("a subscription was refused", reason = error);
+    if let Err(error) = &opened {
+        hub.meter.not_opened(error);
+        if error.is_limit() {
+            hub.counters.limited.add(1);
+            debug!("a subscription was refused", reason = error);
+        }
     }
     hub.maintain(now());
     opened
@@ -157,10 +158,11 @@ impl OpenOptions {
     /// otherwise the older ones have to stay.
     pub(crate) fn settle(&self, subscription: &mut Subscription, resumes: bool) {
         subscription.settle(self.duplicates == Duplicates::Replace);
-        let counters = &subscription.hub().counters;
-        counters.opened.add(1);
-        counters.resumed.add(resumes.into());
-        counters.gaps.add(subscription.untold_gap().is_some().into());
+        let (hub, gap) = (subscription.hub(), subscription.untold_gap().map(|gap| gap.reason));
+        hub.counters.opened.add(1);
+        hub.counters.resumed.add(resumes.into());
+        hub.counters.gaps.add(gap.is_some().into());
+        hub.meter.opened(resumes, gap);
     }
 
     /// Begins a record for those who watch, unless the crate reads for itself.

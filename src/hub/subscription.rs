@@ -183,9 +183,10 @@ impl Subscription {
     /// Moves on past the events that were lost.
     fn lag(&mut self) -> Gap {
         let first = self.skip_to_held(self.cursor);
-        let counters = &self.hub().counters;
+        let Hub { counters, meter, .. } = &**self.hub();
         counters.gaps.add(1);
         counters.lagged.add(1);
+        meter.gap(GapReason::Lagged);
         self.life.iter_mut().for_each(|life| life.misses());
         debug!("a reader lagged", cursor = self.cursor);
         Gap::new(GapReason::Lagged, None, first, self.cursor())

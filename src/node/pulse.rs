@@ -14,11 +14,14 @@ pub(crate) struct Pulse {
     whole_at: AtomicU64,
     /// Whether the last feed has ended, and no other one has brought a level since.
     lost: AtomicBool,
+    /// How many feeds were lost.
+    losses: AtomicU64,
 }
 
 impl Default for Pulse {
     fn default() -> Self {
-        Self { born: Instant::now(), whole_at: AtomicU64::new(0), lost: AtomicBool::new(false) }
+        let (whole_at, lost, losses) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
+        Self { born: Instant::now(), whole_at, lost, losses }
     }
 }
 
@@ -30,12 +33,7 @@ impl Pulse {
 
     /// The node begins to follow the store, unless it did before.
     pub(super) fn begins(&self) {
-        let _ = self.whole_at.compare_exchange(
-            0,
-            self.millis(Instant::now()),
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
+        let _ = self.whole_at.compare_exchange(0, self.millis(Instant::now()), Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Everything that was acknowledged before `at` is here.
@@ -51,6 +49,7 @@ impl Pulse {
     /// The feed has ended.
     pub(super) fn is_lost(&self) {
         self.lost.store(true, Ordering::Relaxed);
+        self.losses.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The node has nothing to follow any more.
@@ -62,6 +61,12 @@ impl Pulse {
     /// Returns whether the feed is alive, or not needed.
     pub(crate) fn is_feed_alive(&self) -> bool {
         !self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many feeds were lost.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Relaxed)
     }
 
     /// Returns for how long the node may have missed what was acknowledged. Zero if it has nothing to follow.

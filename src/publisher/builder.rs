@@ -7,6 +7,7 @@ use crate::{
     backend::Backend,
     hub::{Closed, Hub, HubSettings, Limits, Opened},
     log::Retention,
+    meter::Labels,
     node::remote::Remote,
     sync::AtomicBool,
     wire::name::ChannelName,
@@ -169,6 +170,17 @@ impl PublisherBuilder {
         self
     }
 
+    /// Sets the label `hub` of all metrics of this hub. By default they have no such label.
+    ///
+    /// Give a name to each hub if a process has several. Otherwise their counters add up, and each gauge shows whichever
+    /// hub was recorded last.
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    pub fn metrics_name(mut self, name: impl Into<String>) -> Self {
+        self.settings.labels = Labels::of_hub(name.into());
+        self
+    }
+
     /// Creates the hub, and returns the first handle to it.
     pub fn build(self) -> Publisher {
         let Self { settings, retention, backend, timeout } = self;
@@ -178,6 +190,8 @@ impl PublisherBuilder {
                 if let Set::Of(retention) = retention {
                     backend.hold(retention);
                 }
+                #[cfg(feature = "metrics")]
+                let backend = crate::backend::measured::Measured::around(backend, &settings.labels);
                 let (hub, remote) = Remote::connect(settings, backend, timeout, !matches!(retention, Set::Nothing));
                 (hub, Some(remote))
             }

@@ -3,10 +3,7 @@
 use std::{fmt, time::Duration};
 
 use super::Publisher;
-use crate::{
-    error::BackendError,
-    sync::Ordering,
-};
+use crate::{error::BackendError, sync::Ordering};
 
 /// How this node is, from [`Publisher::health`].
 ///
@@ -85,7 +82,7 @@ impl Publisher {
     /// # });
     /// ```
     pub async fn health(&self) -> Health {
-        let draining = self.handle.hub.is_shutting_down() || self.handle.draining.load(Ordering::Relaxed);
+        let draining = self.drains();
         match &self.handle.remote {
             None => Health { backend: Ok(()), feed_alive: true, level_lag: Duration::ZERO, draining },
             Some(remote) => {
@@ -94,6 +91,10 @@ impl Publisher {
                 Health { backend, feed_alive: pulse.is_feed_alive(), level_lag: pulse.lag(), draining }
             }
         }
+    }
+
+    pub(super) fn drains(&self) -> bool {
+        self.handle.hub.is_shutting_down() || self.handle.draining.load(Ordering::Relaxed)
     }
 
     /// Says that the node is on its way out, although its hub does not shut down yet.

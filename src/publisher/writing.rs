@@ -8,6 +8,7 @@ use super::{Channel, Handle};
 use crate::{
     error::{BackendError, InvalidText, PublishError, PublishErrorKind},
     hub::{Batch, Sent},
+    meter::Started,
     trace::debug,
     wire::{
         cursor::Cursor,
@@ -51,10 +52,7 @@ impl Channel {
     {
         match client.try_into() {
             Ok(client) => self.publish(Some(&client), event, false).await,
-            Err(error) => {
-                self.handle.hub.counters.publish_refused.add(1);
-                Err(PublishError::from(error.into()))
-            }
+            Err(error) => self.count(self.handle.hub.meter.start(), Err(PublishError::from(error.into()))),
         }
     }
 
@@ -265,11 +263,13 @@ impl Channel {
             (Ok(name), None) => {
                 // Yield before publishing, so that nothing was published if the caller drops the future here.
                 consume_budget().await;
-                self.count(hub.publish(name, target, event, last, self.fence))
+                let started = hub.meter.start();
+                self.count(started, hub.publish(name, target, event, last, self.fence))
             }
             // Boxed, because otherwise every in-process publish would have a future of this size.
             (Ok(name), Some(remote)) if is_ephemeral => {
-                self.count(Box::pin(remote.pass(hub, name, target, event)).await)
+                let started = hub.meter.start();
+                self.count(started, Box::pin(remote.pass(hub, name, target, event)).await)
             }
             _ => Box::pin(self.write_one(target, event, last)).await,
         }
@@ -291,6 +291,7 @@ impl Channel {
             // Yield before publishing, as in `publish`.
             consume_budget().await;
         }
+        let started = self.handle.hub.meter.start();
         let sent = match self.name() {
             Err(error) => Err(error.clone().into()),
             Ok(_) if batch.is_empty() => return Ok(Vec::new()),
@@ -300,18 +301,21 @@ impl Channel {
                 Some(remote) => Box::pin(remote.write(&self.handle.hub, name, batch, self.fence)).await,
             },
         };
-        self.count(sent)
+        self.count(started, sent)
     }
 
-    fn count<T>(&self, sent: Result<T, PublishError>) -> Result<T, PublishError> {
+    fn count<T>(&self, started: Started, sent: Result<T, PublishError>) -> Result<T, PublishError> {
+        let hub = &self.handle.hub;
         if sent.is_err() {
-            self.handle.hub.counters.publish_refused.add(1);
+            hub.counters.publish_refused.add(1);
         }
+        hub.meter.published(started, sent.as_ref().err());
         sent
     }
 
     /// Does the same as [`send_all`](Self::send_all) with a batch that finishes the channel, in code that is not async.
     pub(crate) fn write_detached(&self, batch: Batch) -> Result<(), PublishError> {
+        let started = self.handle.hub.meter.start();
         let written = match (self.name(), &self.handle.remote) {
             (Err(error), _) => Err(error.clone().into()),
             (Ok(name), None) => ended(self.handle.hub.write(name, batch, self.fence)),
@@ -323,7 +327,7 @@ impl Channel {
                 Err(error) => Err(PublishErrorKind::Unavailable(BackendError::new(error)).into()),
             },
         };
-        self.count(written)
+        self.count(started, written)
     }
 
     /// Retries until the backend answers, or gives up. A shutdown of this node does not refuse the write, because

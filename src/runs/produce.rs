@@ -22,7 +22,7 @@ use super::{
     settings::{ProducerError, Settings},
     thread::Turn,
 };
-use crate::{hub::Batch, trace::debug, wire::event::Event};
+use crate::{hub::Batch, meter::Started, trace::debug, wire::event::Event};
 
 /// The duty to write the outcome of a run. If it is dropped before the producer has ended, the run is lost.
 pub(super) struct Duty {
@@ -34,11 +34,13 @@ pub(super) struct Duty {
     owed: Option<Outcome>,
     /// What goes before that, if the writer had not sent it yet.
     rest: Option<Event>,
+    began: Started,
 }
 
 impl Duty {
     pub(super) fn new(local: Arc<Local>, run: Arc<Active>, turn: Option<Turn>) -> Self {
-        Self { local, run, turn, owed: Some(Outcome::Lost), rest: None }
+        let began = local.publisher.meter().run_began();
+        Self { local, run, turn, owed: Some(Outcome::Lost), rest: None, began }
     }
 
     /// Drives the producer to its end, and writes how it ended.
@@ -83,18 +85,24 @@ impl Duty {
         };
         let Some(at) = at else { return self.write(Outcome::Drained).await };
         self.owed = None;
-        self.local.remove(&self.run);
+        self.ended("handed_over");
         tokio::spawn(Waiting { event, at }.lapse(self.local.clone(), self.run.name.clone()));
     }
 
     /// Writes the outcome in the same step as the end of the channel.
     pub(super) async fn write(mut self, outcome: Outcome) {
-        finish(&self.run.channel, self.rest.as_ref(), self.owed.insert(outcome)).await;
+        let word = outcome.as_str();
+        let is_anothers = finish(&self.run.channel, self.rest.as_ref(), self.owed.insert(outcome)).await;
         self.owed = None;
-        self.local.remove(&self.run);
+        self.ended(if is_anothers { Outcome::Lost.as_str() } else { word });
         if let Some(turn) = self.turn.take() {
             turn.end().await;
         }
+    }
+
+    fn ended(&self, outcome: &'static str) {
+        self.local.remove(&self.run);
+        self.local.publisher.meter().run_ended(self.began, outcome);
     }
 }
 
@@ -104,7 +112,7 @@ impl Drop for Duty {
             let rest = self.rest.take().or_else(|| self.run.roll_up.as_ref()?.close_now());
             // If it fails, no outcome can be written from here: over a backend the lease runs out.
             let _ = self.run.channel.write_detached(ending(rest.as_ref(), outcome));
-            self.local.remove(&self.run);
+            self.ended(outcome.as_str());
         }
     }
 }

@@ -1,0 +1,133 @@
+//! What a hub counts anyway, handed over when it is asked for.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use metrics::{Counter, Gauge, Unit};
+
+use super::family::Labels;
+use crate::observe::Stats;
+
+/// How a hub and its node are now.
+pub(crate) struct Now {
+    pub(crate) stats: Stats,
+    pub(crate) draining: bool,
+    /// `None` in process.
+    pub(crate) feed: Option<Feed>,
+}
+
+/// How the feed of a node is.
+pub(crate) struct Feed {
+    pub(crate) alive: bool,
+    pub(crate) lag: Duration,
+    /// How many feeds were lost.
+    pub(crate) lost: u64,
+}
+
+/// A counter that takes over a number which grows elsewhere.
+struct Taken {
+    counter: Counter,
+    /// How much of the number was added.
+    before: AtomicU64,
+}
+
+impl Taken {
+    fn new(counter: Counter) -> Self {
+        Self { counter, before: AtomicU64::new(0) }
+    }
+
+    fn take(&self, number: u64) {
+        // Of two callers at once, the one with the lower number adds nothing.
+        let before = self.before.fetch_max(number, Ordering::Relaxed);
+        self.counter.increment(number.saturating_sub(before));
+    }
+}
+
+/// The metrics that are only brought up to date when somebody asks.
+pub(super) struct Exported {
+    connections: Gauge,
+    lingering: Gauge,
+    channels: Gauge,
+    held: Gauge,
+    draining: Gauge,
+    feed_up: Gauge,
+    lag: Gauge,
+    losses: Taken,
+    published: Taken,
+    ephemeral: Taken,
+    ephemeral_dropped: Taken,
+    evicted: Taken,
+    denied: Taken,
+    failed: Taken,
+    bad: Taken,
+}
+
+impl Exported {
+    pub(super) fn new(labels: &Labels) -> Self {
+        let gauge = |name, description| labels.gauge(name, Unit::Count, description);
+        let taken = |name, description| Taken::new(labels.counter(name, Unit::Count, description));
+        Self {
+            connections: gauge("tower_sse_connections", "Subscriptions that are open on this node."),
+            lingering: gauge(
+                "tower_sse_connections_lingering",
+                "Subscriptions that have ended, but whose readers have not read the end.",
+            ),
+            channels: gauge("tower_sse_channels", "Channels that exist on this node."),
+            held: labels.gauge(
+                "tower_sse_held_bytes",
+                Unit::Bytes,
+                "Memory that the hub takes, as Limits::hub_bytes counts it.",
+            ),
+            draining: gauge("tower_sse_draining", "1 if the node shuts down or drains its runs, and 0 otherwise."),
+            feed_up: gauge("tower_sse_feed_up", "1 if the backend's feed is alive or not needed, and 0 if it is down."),
+            lag: labels.gauge(
+                "tower_sse_level_lag_seconds",
+                Unit::Seconds,
+                "For how long the node is known to have missed what the backend has acknowledged.",
+            ),
+            losses: taken("tower_sse_feed_losses_total", "Feeds that broke and had to be opened again."),
+            published: taken("tower_sse_published_events_total", "Events that were published on this node."),
+            ephemeral: taken("tower_sse_ephemeral_events_total", "Ephemeral events that were published on this node."),
+            ephemeral_dropped: taken(
+                "tower_sse_ephemeral_dropped_total",
+                "Ephemeral events that a reader did not get because it was behind, once for each reader.",
+            ),
+            evicted: taken("tower_sse_evicted_events_total", "Events evicted by retention or by the memory limit."),
+            denied: Taken::new(opens(labels, ("denied", ""))),
+            failed: Taken::new(opens(labels, ("refused", "authorizer_failed"))),
+            bad: Taken::new(opens(labels, ("refused", "bad_request"))),
+        }
+    }
+
+    pub(super) fn take(&self, Now { stats, draining, feed }: &Now) {
+        self.connections.set(stats.subscriptions as f64);
+        self.lingering.set(stats.lingering as f64);
+        self.channels.set(stats.channels as f64);
+        self.held.set(stats.held_bytes as f64);
+        self.draining.set(f64::from(u8::from(*draining)));
+        let Feed { alive, lag, lost } = feed.as_ref().unwrap_or(&Feed::NONE);
+        self.feed_up.set(f64::from(u8::from(*alive)));
+        self.lag.set(lag.as_secs_f64());
+        self.losses.take(*lost);
+        self.published.take(stats.published);
+        self.ephemeral.take(stats.ephemeral);
+        self.ephemeral_dropped.take(stats.ephemeral_dropped);
+        self.evicted.take(stats.evicted);
+        self.denied.take(stats.denied);
+        self.failed.take(stats.authorizer_failed);
+        self.bad.take(stats.bad_requests);
+    }
+}
+
+impl Feed {
+    const NONE: Self = Self { alive: true, lag: Duration::ZERO, lost: 0 };
+}
+
+/// The counter of the openings that came out like this.
+pub(super) fn opens(labels: &Labels, (outcome, reason): (&'static str, &'static str)) -> Counter {
+    let labels = labels.with("outcome", outcome).with("reason", reason);
+    let description = "Requests for a stream, by what became of them.";
+    labels.counter("tower_sse_opens_total", Unit::Count, description)
+}

@@ -1,0 +1,189 @@
+//! What the feature `metrics` records, seen by a recorder of the tests' own.
+
+#[path = "metrics/broken.rs"]
+mod broken;
+mod common;
+#[path = "metrics/recorder.rs"]
+mod recorder;
+
+use std::time::Duration;
+
+use broken::Broken;
+use common::*;
+use metrics::{Unit, with_local_recorder};
+use recorder::Recorder;
+use tower_sse::{Event, OpenOptions, Publisher, PublisherBuilder, Retention};
+
+fn hub(recorder: &Recorder, settings: fn(PublisherBuilder) -> PublisherBuilder) -> Publisher {
+    with_local_recorder(recorder, || settings(Publisher::builder()).build())
+}
+
+#[tokio::test]
+async fn publishes_are_counted_by_what_became_of_them_and_timed() {
+    let recorder = Recorder::default();
+    let publisher = hub(&recorder, |builder| builder);
+    send(&publisher, "a", 1);
+    finish(&publisher, "a", 2);
+    publisher.channel("b").send_all([Event::text("3"), Event::text("4")]).await.unwrap();
+    publisher.channel("a").send(Event::text("late")).await.unwrap_err();
+    publisher.channel("two\nlines").send(Event::text("5")).await.unwrap_err();
+    publisher.channel("b").send_to("", Event::text("6")).await.unwrap_err();
+    let count = |outcome| recorder.counter("tower_sse_publishes_total", &[("outcome", outcome)]);
+    assert_eq!(["ok", "finished", "invalid"].map(count), [3, 1, 2]);
+    assert_eq!(recorder.times("tower_sse_publish_duration_seconds", &[]), 6);
+    publisher.record_metrics();
+    assert_eq!(recorder.counter("tower_sse_published_events_total", &[]), 4);
+    assert_eq!(recorder.gauge("tower_sse_channels", &[]), 2.0);
+}
+
+#[tokio::test]
+async fn openings_are_counted_by_how_they_begin() {
+    let recorder = Recorder::default();
+    let publisher = hub(&recorder, |builder| builder.retention(Retention::new().events(2)));
+    let count =
+        |outcome, reason| recorder.counter("tower_sse_opens_total", &[("outcome", outcome), ("reason", reason)]);
+    let first = send(&publisher, "a", 1);
+    let second = send(&publisher, "a", 2);
+    let mut readers = vec![live(&publisher, &["a"], ""), resume(&publisher, &["a"], "", &second)];
+    assert_eq!([count("fresh", ""), count("resumed", "")], [1, 1]);
+    (3..5).for_each(|n| _ = send(&publisher, "a", n));
+    readers.push(resume(&publisher, &["a"], "", &first));
+    readers.push(resume(&publisher, &["a"], "", "nonsense"));
+    assert_eq!([count("gap", "evicted"), count("gap", "unknown-id")], [1, 1]);
+    // A reader that is overrun gets a gap, but does not open again.
+    (5..8).for_each(|n| _ = send(&publisher, "a", n));
+    assert_eq!(texts(&mut readers[0]), ["gap:lagged", "6", "7"]);
+    let gaps = |reason| recorder.counter("tower_sse_gaps_total", &[("reason", reason)]);
+    assert_eq!(["evicted", "unknown-id", "lagged"].map(gaps), [1, 1, 1]);
+
+    let last = finish(&publisher, "b", 1);
+    assert!(try_resume(&publisher, &["b"], "", last).is_err());
+    let once = OpenOptions::new().max_per_client(1);
+    let open = || ready(once.open(&publisher, grant(&["a"], "ana"), None));
+    readers.push(open().unwrap());
+    assert!(open().is_err());
+    assert_eq!([count("over", ""), count("refused", "client_limit")], [1, 1]);
+
+    publisher.record_metrics();
+    assert_eq!(recorder.gauge("tower_sse_connections", &[]), 5.0);
+    drop(readers);
+    publisher.shutdown(Duration::ZERO).await;
+    publisher.record_metrics();
+    assert_eq!([recorder.gauge("tower_sse_connections", &[]), recorder.gauge("tower_sse_draining", &[])], [0.0, 1.0]);
+    assert!(recorder.counter("tower_sse_evicted_events_total", &[]) > 0);
+}
+
+#[test]
+fn what_the_hub_counts_is_added_once_however_often_it_is_recorded() {
+    let recorder = Recorder::default();
+    let [one, other] = [(); 2].map(|()| hub(&recorder, |builder| builder));
+    for n in 1..=3 {
+        send(&one, "a", n);
+        send(&other, "a", n);
+        (0..n).for_each(|_| [&one, &other].into_iter().for_each(Publisher::record_metrics));
+        assert_eq!(recorder.counter("tower_sse_published_events_total", &[]), 2 * n);
+    }
+}
+
+#[test]
+fn hubs_with_names_have_metrics_of_their_own() {
+    let recorder = Recorder::default();
+    let (one, other) = (
+        hub(&recorder, |builder| builder.metrics_name("one")),
+        hub(&recorder, |builder| builder.metrics_name("other")),
+    );
+    send(&one, "a", 1);
+    send(&one, "a", 2);
+    send(&other, "a", 3);
+    [&one, &other].into_iter().for_each(Publisher::record_metrics);
+    let published = |hub| recorder.counter("tower_sse_published_events_total", &[("hub", hub)]);
+    assert_eq!(["one", "other"].map(published), [2, 1]);
+}
+
+/// <https://prometheus.io/docs/practices/naming/>
+#[test]
+fn names_and_units_are_as_prometheus_wants_them() {
+    let recorder = Recorder::default();
+    let publisher = hub(&recorder, |builder| builder);
+    publisher.record_metrics();
+    let described = recorder.described();
+    for name in recorder.registered() {
+        let (_, kind, unit) = described.iter().find(|(own, ..)| *own == name).expect("it is described");
+        assert!(name.starts_with("tower_sse_"), "{name}");
+        assert_eq!(name.ends_with("_total"), *kind == "counter", "{name}");
+        assert_eq!(name.ends_with("_seconds"), *unit == Some(Unit::Seconds), "{name}");
+        let is_bytes = name.trim_end_matches("_total").ends_with("_bytes");
+        assert_eq!(is_bytes, *unit == Some(Unit::Bytes), "{name}");
+    }
+}
+
+#[test]
+fn no_label_names_a_channel_or_a_client() {
+    let recorder = Recorder::default();
+    let publisher = hub(&recorder, |builder| builder);
+    let before = recorder.registered().len();
+    for n in 0..100 {
+        let (channel, client) = (format!("channel-{n}"), format!("client-{n}"));
+        send_to(&publisher, &channel, &client, n);
+        drop(texts(&mut earliest(&publisher, &[&channel], &client)));
+    }
+    publisher.record_metrics();
+    assert_eq!(recorder.registered().len(), before, "a fixed number of series");
+    let keys = ["outcome", "reason", "call"].map(|label| recorder.values_of(label));
+    assert!(keys.iter().flatten().all(|value| !value.contains("channel-") && !value.contains("client-")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_of_a_backend_are_counted_by_what_became_of_them() {
+    let recorder = Recorder::default();
+    let publisher = hub(&recorder, |builder| builder.backend(Broken));
+    let channel = publisher.channel("a");
+    assert!(channel.send(Event::text("1")).await.unwrap_err().is_unavailable());
+    channel.read(None, 10).await.unwrap_err();
+    channel.close().await.unwrap_err();
+    assert!(!publisher.health().await.is_ready());
+    assert!(channel.presence().await.unwrap().is_empty());
+    let count =
+        |call, outcome| recorder.counter("tower_sse_backend_calls_total", &[("call", call), ("outcome", outcome)]);
+    assert_eq!([count("append", "error"), count("read", "misconfigured"), count("close", "timeout")], [1, 1, 1]);
+    assert_eq!([count("heads", "no_answer"), count("presence", "ok")], [1, 1]);
+    assert_eq!(recorder.times("tower_sse_backend_call_duration_seconds", &[("call", "heads")]), 1);
+    assert_eq!(recorder.counter("tower_sse_publishes_total", &[("outcome", "unavailable")]), 1);
+
+    // A reader waits for the timeout. Meanwhile one feed after another is lost.
+    assert!(OpenOptions::new().open(&publisher, grant(&["a"], ""), None).await.is_err());
+    publisher.record_metrics();
+    assert!(recorder.counter("tower_sse_feed_losses_total", &[]) > 1);
+    assert_eq!(recorder.gauge("tower_sse_feed_up", &[]), 0.0);
+    assert!(recorder.gauge("tower_sse_level_lag_seconds", &[]) > 1.0);
+    let refused = recorder.counter("tower_sse_opens_total", &[("outcome", "refused"), ("reason", "unavailable")]);
+    assert_eq!(refused, 1);
+}
+
+#[cfg(feature = "runs")]
+#[tokio::test(start_paused = true)]
+async fn runs_are_counted_by_how_they_end() {
+    use tower_sse::runs::{New, Plain, Runs};
+
+    let recorder = Recorder::default();
+    let publisher = hub(&recorder, |builder| builder);
+    let runs = Runs::new(publisher.clone(), Plain);
+    let count = |outcome| recorder.counter("tower_sse_runs_total", &[("outcome", outcome)]);
+    let active = || recorder.gauge("tower_sse_runs_active", &[]);
+    let second = Duration::from_secs(1);
+    drop(runs.start(New::run().id("done"), async move |_| Ok(tokio::time::sleep(second).await)).await);
+    assert_eq!(active(), 1.0);
+    runs.ended("done").await.unwrap();
+    drop(runs.start(New::run().id("failed"), async |_| Err("no model".into())).await);
+    runs.ended("failed").await.unwrap();
+    drop(runs.start(New::run().id("stopped"), async |_| std::future::pending().await).await);
+    runs.stop("stopped").await.unwrap();
+    runs.ended("stopped").await.unwrap();
+    drop(runs.start(New::run().id("drained"), async |_| std::future::pending().await).await);
+    runs.drain(second).await;
+    assert_eq!(["done", "failed", "stopped", "drained", "lost"].map(count), [1, 1, 1, 1, 0]);
+    assert_eq!(active(), 0.0);
+    assert_eq!(recorder.times("tower_sse_run_duration_seconds", &[]), 4);
+    publisher.record_metrics();
+    assert_eq!(recorder.gauge("tower_sse_draining", &[]), 1.0);
+}
