@@ -7,7 +7,6 @@ use crate::{
     backend::Backend,
     hub::{Closed, Hub, HubSettings, Limits, Opened},
     log::Retention,
-    meter::Labels,
     node::remote::Remote,
     sync::AtomicBool,
     wire::name::ChannelName,
@@ -177,7 +176,7 @@ impl PublisherBuilder {
     #[cfg(feature = "metrics")]
     #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
     pub fn metrics_name(mut self, name: impl Into<String>) -> Self {
-        self.settings.labels = Labels::of_hub(name.into());
+        self.settings.labels = crate::meter::Labels::of_hub(name.into());
         self
     }
 
