@@ -116,6 +116,7 @@
 //! | `redis` | `Redis`, a [`Backend`](backend::Backend) that keeps the log in Redis or Valkey, so that several nodes share a hub |
 //! | `redis-tls` | TLS connections to Redis; implies `redis` |
 //! | `runs` | the module `runs`: answers of agents that outlive their readers, in the protocols of their clients |
+//! | `server` | the module `server`: a server on hyper whose streams have no HTTP stack behind them, with limits and a graceful shutdown |
 //! | `tracing` | events of the `tracing` crate at level `DEBUG`: a reader is refused, is denied or lags, a backend's feed fails, the hub shuts down |
 //!
 //! # Source map
@@ -125,6 +126,7 @@
 //!
 //! ```text
 //! 8 runs       producers that outlive their readers, and the dialects of their clients
+//! 8 server     connections whose streams have no HTTP stack behind them
 //! 7 serve      HTTP: the layer, its service, routes, response bodies and what may change them
 //! 6 authorize  who may read what
 //! 5 publisher  the handles that applications hold; they call the node if there is one, and the hub otherwise
@@ -164,6 +166,9 @@ mod random;
 #[cfg_attr(docsrs, doc(cfg(feature = "runs")))]
 pub mod runs;
 mod serve;
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+pub mod server;
 mod sync;
 mod trace;
 mod wire;

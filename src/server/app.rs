@@ -1,0 +1,36 @@
+//! What a server can serve.
+
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use super::request::{BoxError, RequestBody};
+
+/// A service that a [`Server`](super::Server) can serve. You do not implement it: every tower service that can be cloned
+/// and sent, and that answers a `Request<RequestBody>` with a `Response`, is one. Among them are an axum `Router`, and an
+/// [`SseService`](crate::SseService) around any of them.
+pub trait App:
+    Service<
+        Request<RequestBody>,
+        Response = Response<Self::Body>,
+        Error: Into<BoxError>,
+        Future: Future<Output = Result<Response<Self::Body>, Self::Error>> + Send + 'static,
+    > + Clone
+    + Send
+    + 'static
+{
+    /// The body of its responses.
+    type Body: Body<Data: Send, Error: Into<BoxError>> + Send + 'static;
+}
+
+impl<S, B> App for S
+where
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Body = B;
+}

@@ -1,0 +1,143 @@
+//! The limits of a server.
+
+use std::{sync::Arc, time::Duration};
+
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::{gate::Gate, handle::Server, settings::Settings, shared::Shared, stats::Counters};
+
+/// The limits of a [`Server`], from [`Server::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_sse::server::Server;
+///
+/// let server = Server::builder().stall(Duration::from_secs(10)).max_connections(20_000).build();
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct Builder {
+    stall: Duration,
+    head_timeout: Duration,
+    max_head_bytes: usize,
+    max_connections: usize,
+    max_streams: u32,
+}
+
+/// The smallest buffer that hyper takes.
+const LEAST_HEAD: usize = 8 << 10;
+
+impl Default for Server {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Server {
+    /// Creates a server with the default limits of [`Builder`].
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Returns a builder to set limits.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            stall: Duration::from_secs(30),
+            head_timeout: Duration::from_secs(30),
+            max_head_bytes: 16 << 10,
+            max_connections: 100_000,
+            max_streams: 100,
+        }
+    }
+}
+
+impl Builder {
+    /// Sets after which time a connection is closed whose peer does not read. The default is 30 seconds.
+    ///
+    /// A connection is closed when a write makes no progress for this time, on every platform. A [TCP
+    /// connection](super::Listener) also gets the option `TCP_USER_TIMEOUT` on Linux, and keep-alive probes, so that a peer
+    /// that has vanished is noticed. Over HTTP/2, a peer that does not answer a ping in this time is gone.
+    ///
+    /// Over TLS, a write makes progress when the TLS library takes it; what the library has buffered has to leave within
+    /// this time as a whole.
+    pub fn stall(mut self, stall: Duration) -> Self {
+        self.stall = stall;
+        self
+    }
+
+    /// Sets how long a client may take to send the head of a request. It also limits how long a connection may be idle
+    /// between two requests. The default is 30 seconds.
+    ///
+    /// It applies to HTTP/1. Over HTTP/2, it limits the time until the first bytes arrive.
+    pub fn head_timeout(mut self, timeout: Duration) -> Self {
+        self.head_timeout = timeout;
+        self
+    }
+
+    /// Sets how long the head of a request may be, in bytes. The answer to a longer one is 431. The default is 16 KiB, and
+    /// the least is 8 KiB.
+    ///
+    /// Over HTTP/1, hyper's buffers for a connection have this size too: what it holds for a slow client, of requests and
+    /// of responses other than streams.
+    pub fn max_head_bytes(mut self, bytes: usize) -> Self {
+        self.max_head_bytes = bytes.max(LEAST_HEAD);
+        self
+    }
+
+    /// Sets how many connections there may be. Those beyond are closed at once, and are [counted](super::Stats::refused).
+    /// The default is 100,000. The system's limit on a process's files may be lower.
+    pub fn max_connections(mut self, max: usize) -> Self {
+        self.max_connections = max;
+        self
+    }
+
+    /// Sets how many requests a client may have open on one connection over HTTP/2, each perhaps with a subscription. The
+    /// default is 100.
+    pub fn max_streams(mut self, max: u32) -> Self {
+        self.max_streams = max;
+        self
+    }
+
+    /// Creates the server.
+    #[must_use]
+    pub fn build(self) -> Server {
+        let settings = Settings {
+            stall: self.stall,
+            head_timeout: self.head_timeout,
+            max_connections: self.max_connections,
+            http1: self.http1(),
+            http2: self.http2(),
+        };
+        Server::of(Arc::new(Shared { settings, counters: Counters::default(), gate: Gate::default() }))
+    }
+
+    fn http1(&self) -> http1::Builder {
+        let mut http1 = http1::Builder::new();
+        http1.timer(TokioTimer::new()).header_read_timeout(self.head_timeout).max_buf_size(self.max_head_bytes);
+        http1
+    }
+
+    fn http2(&self) -> http2::Builder<TokioExecutor> {
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .keep_alive_interval(self.stall / 2)
+            .keep_alive_timeout(self.stall / 2)
+            .max_concurrent_streams(self.max_streams)
+            .max_header_list_size(u32::try_from(self.max_head_bytes).unwrap_or(u32::MAX))
+            .max_send_buf_size(SEND_BUFFER)
+            // WebSockets over HTTP/2 need it, as in axum's server.
+            .enable_connect_protocol();
+        http2
+    }
+}
+
+/// How much of a response hyper holds for a slow client over HTTP/2.
+const SEND_BUFFER: usize = 64 << 10;

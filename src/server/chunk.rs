@@ -1,0 +1,222 @@
+//! A body's bytes on the wire: chunks, and what is left of them when the socket is full.
+
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes};
+
+/// How the end of a body is marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// By a last chunk.
+    Chunked,
+    /// By the end of the connection.
+    Close,
+}
+
+/// What is to be sent next: the head of the response if it was not sent yet, and a chunk.
+#[derive(Debug)]
+pub(super) struct Unsent<D> {
+    head: Bytes,
+    size: Size,
+    data: Option<D>,
+    tail: &'static [u8],
+}
+
+/// The first line of a chunk, which says its size.
+#[derive(Debug)]
+struct Size {
+    line: [u8; Size::MAX],
+    /// Where the rest of the line begins.
+    at: usize,
+}
+
+impl<D: Buf> Unsent<D> {
+    /// The head of a response, with nothing after it.
+    pub(super) fn head(head: Bytes) -> Self {
+        Self { head, size: Size::empty(), data: None, tail: b"" }
+    }
+
+    /// Bytes of the body, which are the last ones if `end` is set.
+    pub(super) fn data(framing: Framing, data: D, end: bool) -> Self {
+        let (size, tail): (_, &[u8]) = match framing {
+            Framing::Chunked if end => (Size::of(data.remaining()), b"\r\n0\r\n\r\n"),
+            Framing::Chunked => (Size::of(data.remaining()), b"\r\n"),
+            Framing::Close => (Size::empty(), b""),
+        };
+        Self { head: Bytes::new(), size, data: Some(data), tail }
+    }
+
+    /// The end of the body.
+    pub(super) fn end(framing: Framing) -> Self {
+        let tail: &[u8] = match framing {
+            Framing::Chunked => b"0\r\n\r\n",
+            Framing::Close => b"",
+        };
+        Self { head: Bytes::new(), size: Size::empty(), data: None, tail }
+    }
+
+    /// Puts a head before it.
+    pub(super) fn after(self, head: Self) -> Self {
+        Self { head: head.head, ..self }
+    }
+}
+
+/// The parts in their order, of which some are empty.
+impl<D: Buf> Buf for Unsent<D> {
+    fn remaining(&self) -> usize {
+        self.head.len() + self.size.rest().len() + self.data.as_ref().map_or(0, Buf::remaining) + self.tail.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        if !self.head.is_empty() {
+            return &self.head;
+        }
+        if !self.size.rest().is_empty() {
+            return self.size.rest();
+        }
+        match &self.data {
+            Some(data) if data.has_remaining() => data.chunk(),
+            _ => self.tail,
+        }
+    }
+
+    fn chunks_vectored<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
+        let mut n = 0;
+        for part in [&self.head, self.size.rest()] {
+            n += put(&mut into[n..], part);
+        }
+        if let Some(data) = &self.data {
+            let from = n;
+            n += data.chunks_vectored(&mut into[n..]);
+            // Not every `Buf` gives all of its parts, even if there is room.
+            if into[from..n].iter().map(|part| part.len()).sum::<usize>() < data.remaining() {
+                return n;
+            }
+        }
+        n + put(&mut into[n..], self.tail)
+    }
+
+    fn advance(&mut self, sent: usize) {
+        let mut left = sent;
+        let mut of = |part: usize| {
+            let taken = left.min(part);
+            left -= taken;
+            taken
+        };
+        self.head.advance(of(self.head.len()));
+        self.size.at += of(self.size.rest().len());
+        if let Some(data) = &mut self.data {
+            data.advance(of(data.remaining()));
+        }
+        self.tail.advance(of(self.tail.len()));
+        assert_eq!(left, 0, "more was sent than there was");
+    }
+}
+
+/// Puts a part in front, if there is one and there is room. Returns how much room it takes.
+fn put<'a>(into: &mut [IoSlice<'a>], part: &'a [u8]) -> usize {
+    match into.first_mut().filter(|_| !part.is_empty()) {
+        Some(first) => {
+            *first = IoSlice::new(part);
+            1
+        }
+        None => 0,
+    }
+}
+
+impl Size {
+    /// The digits of a `usize`, and the end of the line.
+    const MAX: usize = usize::BITS as usize / 4 + 2;
+
+    fn of(mut bytes: usize) -> Self {
+        let (mut line, mut at) = ([0; Self::MAX], Self::MAX - 2);
+        line[at..].copy_from_slice(b"\r\n");
+        loop {
+            at -= 1;
+            line[at] = b"0123456789ABCDEF"[bytes & 15];
+            bytes >>= 4;
+            if bytes == 0 {
+                return Self { line, at };
+            }
+        }
+    }
+
+    fn empty() -> Self {
+        Self { line: [0; Self::MAX], at: Self::MAX }
+    }
+
+    fn rest(&self) -> &[u8] {
+        &self.line[self.at..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All of it, in pieces of `step` bytes.
+    fn bytes(mut unsent: Unsent<Bytes>, step: usize) -> String {
+        let mut sent = Vec::new();
+        while unsent.has_remaining() {
+            let mut slices = [IoSlice::new(&[]); 8];
+            let n = unsent.chunks_vectored(&mut slices);
+            let all = slices[..n].concat();
+            assert_eq!(all.len(), unsent.remaining());
+            assert!(all.starts_with(unsent.chunk()) && !unsent.chunk().is_empty());
+            sent.extend_from_slice(&all[..step.min(all.len())]);
+            unsent.advance(step.min(all.len()));
+        }
+        String::from_utf8(sent).unwrap()
+    }
+
+    #[test]
+    fn a_chunk_has_its_size_in_front_wherever_it_is_split() {
+        for step in 1..40 {
+            let chunk = || Unsent::data(Framing::Chunked, Bytes::from_static(b"seventeen letters"), false);
+            assert_eq!(bytes(chunk(), step), "11\r\nseventeen letters\r\n");
+            assert_eq!(
+                bytes(chunk().after(Unsent::head("head\r\n\r\n".into())), step),
+                "head\r\n\r\n11\r\nseventeen letters\r\n"
+            );
+            let last = Unsent::data(Framing::Chunked, Bytes::from_static(b"last"), true);
+            assert_eq!(bytes(last, step), "4\r\nlast\r\n0\r\n\r\n");
+            assert_eq!(bytes(Unsent::end(Framing::Chunked).after(Unsent::head("head".into())), step), "head0\r\n\r\n");
+            let raw = Unsent::data(Framing::Close, Bytes::from_static(b"raw"), true);
+            assert_eq!(bytes(raw, step), "raw");
+            assert_eq!(bytes(Unsent::end(Framing::Close), step), "");
+        }
+    }
+
+    #[test]
+    fn a_buffer_that_shows_only_its_first_part_is_sent_in_order() {
+        struct OneByOne(Bytes);
+        impl Buf for OneByOne {
+            fn remaining(&self) -> usize {
+                self.0.len()
+            }
+            fn chunk(&self) -> &[u8] {
+                &self.0[..self.0.len().min(1)]
+            }
+            fn advance(&mut self, n: usize) {
+                self.0.advance(n);
+            }
+        }
+        let mut unsent = Unsent::data(Framing::Chunked, OneByOne("abc".into()), false);
+        let mut sent = Vec::new();
+        while unsent.has_remaining() {
+            let mut slices = [IoSlice::new(&[]); 8];
+            let n = unsent.chunks_vectored(&mut slices);
+            let all = slices[..n].concat();
+            sent.extend_from_slice(&all);
+            unsent.advance(all.len());
+        }
+        assert_eq!(sent, b"3\r\nabc\r\n");
+    }
+
+    #[test]
+    fn the_size_of_a_chunk_is_in_hexadecimal() {
+        for bytes in [1, 9, 10, 15, 16, 255, 256, 0xABCD_EF01, usize::MAX] {
+            assert_eq!(Size::of(bytes).rest(), format!("{bytes:X}\r\n").as_bytes());
+        }
+    }
+}

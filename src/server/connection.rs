@@ -1,0 +1,211 @@
+//! A connection, from its first byte to its last: hyper and streams take turns on it.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+};
+
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    app::App,
+    gate::Phase,
+    guarded::Guarded,
+    http1::Http1,
+    shared::Shared,
+    sniff::{Protocol, Sniff, Sniffed},
+    stream::Stream,
+    tap::Tap,
+    tapped::Tapped,
+};
+
+/// A connection that is served, from [`Server::serve_connection`](super::Server::serve_connection). It ends when the
+/// connection does, however that ends.
+#[must_use = "a connection is served only while you poll it; you may spawn it"]
+pub struct Connection<T, S: App> {
+    /// `None` if the server did not take the connection on.
+    seat: Option<Seat>,
+    state: State<T, S>,
+}
+
+/// A place among the connections of a server, which is free again when this is dropped.
+struct Seat {
+    shared: Arc<Shared>,
+    number: u32,
+    /// The waker of the task that last polled the connection.
+    waker: Option<Waker>,
+    /// Whether the connection knows that it should close.
+    told: bool,
+    /// Whether it is counted as a stream.
+    streams: bool,
+}
+
+/// Boxed, so that a stream takes no more than it needs.
+enum State<T, S: App> {
+    Sniff(Box<Sniff<T, S>>),
+    Http1(Box<Http1<T, S>>),
+    Http2(Box<Http2<T, S>>),
+    Stream(Pin<Box<Stream<T, S>>>),
+    Done,
+}
+
+type Http2<T, S> = http2::Connection<TokioIo<Tapped<T, <S as App>::Body>>, Tap<S>, TokioExecutor>;
+
+impl<T, S> Connection<T, S>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: App,
+{
+    pub(super) fn new(shared: Arc<Shared>, io: T, app: S) -> Self {
+        let Some(number) = shared.gate.enter(shared.settings.max_connections) else {
+            shared.counters.refused.add(1);
+            return Self { seat: None, state: State::Done };
+        };
+        shared.counters.accepted.add(1);
+        let state = State::Sniff(Box::new(Sniff::new(Guarded::new(io, shared.clone()), app)));
+        Self { seat: Some(Seat { shared, number, waker: None, told: false, streams: false }), state }
+    }
+
+    /// Asks the connection to close: at once if it is idle, and otherwise once the response that it is sending has ended.
+    /// Poll it until then. A stream does not end because of it: see [`Server::shutdown`](super::Server::shutdown).
+    pub fn graceful_shutdown(mut self: Pin<&mut Self>) {
+        if let Some(seat) = &mut self.seat {
+            seat.told = true;
+        }
+        self.state.close();
+    }
+
+    fn poll_state(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let next = match &mut self.state {
+                State::Sniff(sniff) => ready!(sniff.poll(cx)).map_or(State::Done, State::of),
+                State::Http1(http1) => match ready!(http1.poll(cx)) {
+                    Some(detached) => State::Stream(Box::pin(Stream::new(detached))),
+                    None => State::Done,
+                },
+                State::Http2(http2) => {
+                    let _ = ready!(Pin::new(http2).poll(cx));
+                    State::Done
+                }
+                State::Stream(stream) => match ready!(stream.as_mut().poll(cx)) {
+                    Some(again) => State::Http1(Box::new(Http1::new(again.io, again.app, again.before))),
+                    None => State::Done,
+                },
+                State::Done => return Poll::Ready(()),
+            };
+            self.change(next);
+        }
+    }
+
+    fn change(&mut self, next: State<T, S>) {
+        self.state = next;
+        let Some(seat) = &mut self.seat else { return };
+        seat.count(matches!(self.state, State::Stream(_)));
+        if seat.told {
+            self.state.close();
+        }
+    }
+}
+
+impl<T, S> State<T, S>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: App,
+{
+    /// What follows when the protocol is known.
+    fn of(sniffed: Sniffed<T, S>) -> Self {
+        let Sniffed { protocol, before, io, app } = sniffed;
+        match protocol {
+            Protocol::Http1 => Self::Http1(Box::new(Http1::new(io, app, before))),
+            Protocol::Http2 => {
+                let shared = io.shared().clone();
+                let tapped = TokioIo::new(Tapped::new(io, before, None));
+                let tap = Tap::new(app, shared.clone(), None);
+                Self::Http2(Box::new(shared.settings.http2.serve_connection(tapped, tap)))
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        match self {
+            // Nobody has asked for anything yet.
+            Self::Sniff(_) => *self = Self::Done,
+            Self::Http1(http1) => http1.close(),
+            Self::Http2(http2) => Pin::new(&mut **http2).graceful_shutdown(),
+            Self::Stream(stream) => stream.as_mut().close(),
+            Self::Done => {}
+        }
+    }
+}
+
+/// No part of it is pinned but what is boxed.
+impl<T, S: App> Unpin for Connection<T, S> {}
+
+impl<T, S> Future for Connection<T, S>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: App,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let Some(seat) = &mut this.seat else { return Poll::Ready(()) };
+        // In this order, so that a phase that begins now wakes the task.
+        seat.watch(cx.waker());
+        match seat.shared.gate.phase() {
+            Phase::Closing if !seat.told => {
+                seat.told = true;
+                this.state.close();
+            }
+            Phase::Cut => this.state = State::Done,
+            Phase::Open | Phase::Closing => {}
+        }
+        ready!(this.poll_state(cx));
+        this.seat = None;
+        Poll::Ready(())
+    }
+}
+
+impl Seat {
+    fn watch(&mut self, waker: &Waker) {
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+            self.shared.gate.watch(self.number, waker.clone());
+        }
+    }
+
+    /// Counts whether the connection is a stream now.
+    fn count(&mut self, streams: bool) {
+        match (self.streams, streams) {
+            (false, true) => self.shared.counters.detached.add(1),
+            (true, false) => self.shared.counters.ended.add(1),
+            _ => {}
+        }
+        self.streams = streams;
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.count(false);
+        self.shared.gate.leave(self.number);
+    }
+}
+
+impl<T, S: App> fmt::Debug for Connection<T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Sniff(_) => "new",
+            State::Http1(_) => "http1",
+            State::Http2(_) => "http2",
+            State::Stream(_) => "stream",
+            State::Done => "done",
+        };
+        f.debug_struct("Connection").field("state", &state).finish()
+    }
+}

@@ -1,0 +1,102 @@
+//! Which connections there are, and how they learn that the server shuts down.
+
+use std::task::Waker;
+
+use tokio::sync::Notify;
+
+use crate::{
+    footprint::Slab,
+    sync::{AtomicU8, Mutex, Ordering, lock},
+};
+
+/// What a connection may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Phase {
+    /// Whatever it wants.
+    Open,
+    /// Finish what it has begun.
+    Closing,
+    /// Nothing any more.
+    Cut,
+}
+
+/// The connections of a server.
+#[derive(Default)]
+pub(super) struct Gate {
+    phase: AtomicU8,
+    /// A seat for each connection, with the waker of its task once it was polled.
+    seats: Mutex<Slab<Option<Waker>>>,
+    /// Notified when the last connection leaves.
+    empty: Notify,
+}
+
+/// How many tasks are woken in one go when the server shuts down.
+const SLICE: usize = 1_000;
+
+impl Gate {
+    pub(super) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::SeqCst) {
+            0 => Phase::Open,
+            1 => Phase::Closing,
+            _ => Phase::Cut,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        lock(&self.seats).len()
+    }
+
+    /// Takes a seat, unless there are `max` or the server shuts down.
+    pub(super) fn enter(&self, max: usize) -> Option<u32> {
+        let mut seats = lock(&self.seats);
+        (seats.len() < max && self.phase() == Phase::Open).then(|| seats.insert(None))
+    }
+
+    /// Sets the waker for when the phase changes.
+    pub(super) fn watch(&self, seat: u32, waker: Waker) {
+        if let Some(place) = lock(&self.seats).get_mut(seat) {
+            *place = Some(waker);
+        }
+    }
+
+    /// Frees a seat.
+    pub(super) fn leave(&self, seat: u32) {
+        let (waker, left) = {
+            let mut seats = lock(&self.seats);
+            (seats.remove(seat), seats.len())
+        };
+        drop(waker);
+        if left == 0 {
+            self.empty.notify_waiters();
+        }
+    }
+
+    /// Waits until no connection is left.
+    pub(super) async fn emptied(&self) {
+        loop {
+            // A connection that leaves from here on notifies it.
+            let empty = self.empty.notified();
+            if self.len() == 0 {
+                return;
+            }
+            empty.await;
+        }
+    }
+
+    /// Begins a phase, and tells all connections.
+    pub(super) async fn begin(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::SeqCst);
+        let mut wakers = self.wakers().into_iter();
+        while wakers.len() > 0 {
+            wakers.by_ref().take(SLICE).for_each(Waker::wake);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The wakers of all tasks that have a seat. A connection that takes one later reads the phase first.
+    fn wakers(&self) -> Vec<Waker> {
+        let seats = lock(&self.seats);
+        (0..seats.places()).filter_map(|place| seats.at(place)?.1.clone()).collect()
+    }
+}

@@ -1,0 +1,87 @@
+//! How a response leaves hyper. The service gives its body to the connection's driver, and hyper a body that never yields
+//! anything. hyper then writes the head and waits, and the driver takes the connection from it.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::chunk::Framing;
+use crate::sync::{AtomicBool, Mutex, Ordering, lock};
+
+/// The place where a body changes hands. All of its parties are in the same task, but hyper is between them.
+pub(super) struct Handover<B> {
+    /// Set when a body was left here. From then on, everything that hyper writes is the end of the response's head.
+    left: AtomicBool,
+    /// Set when hyper has nothing more to write.
+    written: AtomicBool,
+    body: Mutex<Option<(B, Framing)>>,
+}
+
+impl<B> Handover<B> {
+    pub(super) fn new() -> Self {
+        Self { left: AtomicBool::new(false), written: AtomicBool::new(false), body: Mutex::new(None) }
+    }
+
+    /// Leaves a body for the driver.
+    pub(super) fn leave(&self, body: B, framing: Framing) {
+        *lock(&self.body) = Some((body, framing));
+        self.left.store(true, Ordering::Release);
+    }
+
+    /// Returns whether a body was left here.
+    pub(super) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
+    }
+
+    /// Notes that hyper has written everything. hyper flushes its I/O only then.
+    pub(super) fn written(&self) {
+        self.written.store(true, Ordering::Release);
+    }
+
+    /// Takes the body, if there is one and hyper has written its head.
+    pub(super) fn take(&self) -> Option<(B, Framing)> {
+        if self.written.load(Ordering::Acquire) { lock(&self.body).take() } else { None }
+    }
+}
+
+pin_project! {
+    /// The body that hyper gets.
+    #[project = CarriedProj]
+    pub(crate) enum Carried<B> {
+        /// A body that hyper sends.
+        ByHyper { #[pin] body: B },
+        /// Stands for one that the driver sends.
+        Detached,
+    }
+}
+
+impl<B: Body> Body for Carried<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        match self.project() {
+            CarriedProj::ByHyper { body } => body.poll_frame(cx),
+            // The driver, which has polled hyper, goes on without it.
+            CarriedProj::Detached => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::ByHyper { body } => body.is_end_stream(),
+            Self::Detached => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::ByHyper { body } => body.size_hint(),
+            Self::Detached => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The accept loop.
+
+use std::{
+    fmt,
+    future::{Pending, pending, poll_fn},
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::sleep;
+
+use super::{app::App, handle::Server, listener::Listener};
+use crate::publisher::Publisher;
+
+/// Serves all connections of a listener, as `axum::serve` does. See [`serve`]. Await it.
+#[must_use = "a server does nothing unless you await it"]
+pub struct Serve<L, S, F = Pending<()>> {
+    server: Server,
+    listener: L,
+    app: S,
+    signal: F,
+    publishers: Vec<Publisher>,
+    grace: Duration,
+}
+
+/// The future of a [`Serve`].
+#[must_use = "futures do nothing unless you `.await` or poll them"]
+pub struct Serving(Pin<Box<dyn Future<Output = io::Result<()>> + Send>>);
+
+/// Serves all connections of a listener with the default [limits](super::Builder). For others, see
+/// [`Server::serve`](super::Server::serve).
+///
+/// Use it in place of `axum::serve`. `app` is any tower service for requests whose body is a
+/// [`RequestBody`](super::RequestBody): an axum `Router`, a service with an [`SseLayer`](crate::SseLayer) around it, or
+/// an [`SseLayer`](crate::SseLayer) alone.
+///
+/// ```no_run
+/// use axum::{Router, routing::get};
+/// use tokio::{net::TcpListener, signal::ctrl_c};
+/// use tower_sse::{Publisher, SseLayer, server};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let publisher = Publisher::new();
+/// let sse = SseLayer::new(publisher.clone()).route("/sse/{channel}")?;
+/// let app = Router::new().route("/", get(|| async { "hello" })).layer(sse);
+/// server::serve(TcpListener::bind("127.0.0.1:8000").await?, app)
+///     .publisher(&publisher)
+///     .with_graceful_shutdown(async { _ = ctrl_c().await })
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It never returns an error, and it returns only after a [graceful shutdown](Serve::with_graceful_shutdown). If
+/// connections can't be accepted for a while, because the process has no more file descriptors, it tries again until they
+/// can. Errors of connections are not reported: they tell of peers that have left.
+pub fn serve<L: Listener, S: App>(listener: L, app: S) -> Serve<L, S> {
+    Server::new().serve(listener, app)
+}
+
+/// How long to wait when a connection could not be accepted.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a graceful shutdown may take by default.
+const GRACE: Duration = Duration::from_secs(10);
+
+impl Server {
+    /// Serves all connections of a listener. See [`serve`].
+    pub fn serve<L: Listener, S: App>(&self, listener: L, app: S) -> Serve<L, S> {
+        Serve { server: self.clone(), listener, app, signal: pending(), publishers: Vec::new(), grace: GRACE }
+    }
+}
+
+impl<L, S, F> Serve<L, S, F> {
+    /// Shuts a publisher down when the server is, so that its readers are told to reconnect, and their streams end. Call
+    /// it for each of your publishers.
+    pub fn publisher(mut self, publisher: &Publisher) -> Self {
+        self.publishers.push(publisher.clone());
+        self
+    }
+
+    /// Sets how long a graceful shutdown may take. What is left then is cut. The default is ten seconds.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Shuts down when `signal` is ready: the server stops accepting, shuts its [publishers](Self::publisher) down, closes
+    /// connections as [`Server::shutdown`] does, and returns when all have ended, or when the [grace](Self::grace) is
+    /// over.
+    pub fn with_graceful_shutdown<G>(self, signal: G) -> Serve<L, S, G>
+    where
+        G: Future<Output = ()> + Send + 'static,
+    {
+        let Self { server, listener, app, publishers, grace, .. } = self;
+        Serve { server, listener, app, signal, publishers, grace }
+    }
+}
+
+impl<L: Listener, S: App, F> Serve<L, S, F>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    async fn run(self) {
+        let Self { server, mut listener, app, signal, publishers, grace } = self;
+        let mut signal = pin!(signal);
+        loop {
+            let accepted = pin!(accept(&server, &mut listener));
+            let Some(io) = unless(accepted, signal.as_mut()).await else { break };
+            tokio::spawn(server.serve_connection(io, app.clone()));
+        }
+        drop((listener, app));
+        stop(&server, publishers, grace).await;
+    }
+}
+
+impl<L: Listener, S: App, F> IntoFuture for Serve<L, S, F>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    type Output = io::Result<()>;
+    type IntoFuture = Serving;
+
+    fn into_future(self) -> Serving {
+        Serving(Box::pin(async move {
+            self.run().await;
+            Ok(())
+        }))
+    }
+}
+
+impl Future for Serving {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+/// Waits for the next connection that can be used.
+async fn accept<L: Listener>(server: &Server, listener: &mut L) -> L::Io {
+    loop {
+        match listener.accept().await {
+            Ok((io, _)) if L::tune(&io, server.shared().settings.stall).is_ok() => return io,
+            // The peer has already left.
+            Ok(_) => {}
+            Err(error) if is_of_peer(&error) => {}
+            Err(_) => {
+                server.shared().counters.accept_errors.add(1);
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether an error tells of the connection that was to be accepted, and not of the listener.
+fn is_of_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Waits for a future, unless the signal comes first.
+async fn unless<A: Future>(
+    mut future: Pin<&mut A>,
+    mut signal: Pin<&mut impl Future<Output = ()>>,
+) -> Option<A::Output> {
+    poll_fn(|cx| match signal.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(None),
+        Poll::Pending => future.as_mut().poll(cx).map(Some),
+    })
+    .await
+}
+
+/// Ends the readers of all publishers and the connections at the same time.
+async fn stop(server: &Server, publishers: Vec<Publisher>, grace: Duration) {
+    let ending: Vec<_> =
+        publishers.into_iter().map(|publisher| tokio::spawn(async move { publisher.shutdown(grace).await })).collect();
+    server.shutdown(grace).await;
+    // The server has waited for as long as they may take.
+    ending.into_iter().for_each(|ending| ending.abort());
+}
+
+impl<L: fmt::Debug, S, F> fmt::Debug for Serve<L, S, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { server, listener, .. } = self;
+        f.debug_struct("Serve").field("server", server).field("listener", listener).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serving").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,237 @@
+//! A response without an HTTP stack behind it: a socket, a body, and what is unsent.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{
+    app::App,
+    chunk::{Framing, Unsent},
+    guarded::Guarded,
+    head::asks_to_close,
+    http1::Detached,
+};
+
+pin_project! {
+    /// A response that has left hyper.
+    pub(super) struct Stream<T, S: App> {
+        // `None` once the stream has ended.
+        parts: Option<Parts<T, S>>,
+        // `None` once the body has ended.
+        #[pin]
+        body: Option<S::Body>,
+        // Boxed, because most streams are idle, and have sent everything.
+        unsent: Option<Box<Unsent<<S::Body as Body>::Data>>>,
+        // What the client has sent after its request. It is for hyper, once the stream has ended.
+        early: Bytes,
+        framing: Framing,
+        then: Then,
+        // Whether something was written since the last flush.
+        unflushed: bool,
+        // Whether the body was polled.
+        begun: bool,
+    }
+}
+
+/// What outlives the stream.
+struct Parts<T, S> {
+    io: Guarded<T>,
+    app: S,
+}
+
+/// What follows when everything was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// The next request.
+    Again,
+    /// The end of the connection.
+    Close,
+    /// The end of the connection, at once, so that the client sees that something is missing.
+    BreakOff,
+}
+
+/// A connection whose stream has ended, and that goes on.
+pub(super) struct Again<T, S> {
+    pub(super) io: Guarded<T>,
+    pub(super) app: S,
+    pub(super) before: Bytes,
+}
+
+/// How many chunks are sent in one poll.
+const CHUNKS: usize = 32;
+
+/// How much of what a client sends during a stream is read in one go. Nothing more is read after that.
+const EARLY: usize = 64;
+
+impl<T, S: App> Stream<T, S> {
+    pub(super) fn new(detached: Detached<T, S>) -> Self {
+        let Detached { io, app, head, body, framing, early } = detached;
+        let then = match framing {
+            Framing::Chunked if !asks_to_close(&head) => Then::Again,
+            Framing::Chunked | Framing::Close => Then::Close,
+        };
+        let unsent = Some(Box::new(Unsent::head(head)));
+        let (parts, body) = (Some(Parts { io, app }), Some(body));
+        Self { parts, body, unsent, early, framing, then, unflushed: true, begun: false }
+    }
+
+    /// Makes the end of the stream the end of the connection.
+    pub(super) fn close(self: Pin<&mut Self>) {
+        let then = self.project().then;
+        if *then == Then::Again {
+            *then = Then::Close;
+        }
+    }
+}
+
+impl<T, S> Stream<T, S>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+    S: App,
+{
+    /// Sends the body. Returns the connection if another request may follow, and `None` if it is over.
+    pub(super) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Again<T, S>>> {
+        if self.as_mut().poll_read(cx).is_err() {
+            return Poll::Ready(None);
+        }
+        if !std::mem::replace(self.as_mut().project().begun, true) {
+            // What the body begins with is sent together with the head.
+            let _ = self.as_mut().poll_body(cx);
+        }
+        for _ in 0..CHUNKS {
+            if ready!(self.as_mut().poll_send(cx)).is_err() {
+                return Poll::Ready(None);
+            }
+            if self.body.is_none() {
+                return self.poll_end(cx);
+            }
+            if self.as_mut().poll_body(cx).is_pending() {
+                return match ready!(self.poll_flush(cx)) {
+                    Ok(()) => Poll::Pending,
+                    Err(_) => Poll::Ready(None),
+                };
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Notices that the client has left: an error. What it sends is kept; after that nothing more is read until the stream
+    /// has ended, as in hyper.
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>) -> io::Result<()> {
+        let this = self.project();
+        let Some(parts) = this.parts.as_mut().filter(|_| this.early.is_empty()) else { return Ok(()) };
+        let mut bytes = [0; EARLY];
+        let mut buf = ReadBuf::new(&mut bytes);
+        match Pin::new(&mut parts.io).poll_read(cx, &mut buf) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                *this.early = Bytes::copy_from_slice(buf.filled());
+                Ok(())
+            }
+            Poll::Ready(Ok(())) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Poll::Ready(Err(error)) => Err(error),
+        }
+    }
+
+    /// Sends what is unsent.
+    fn poll_send(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.project();
+        let (Some(unsent), Some(parts)) = (this.unsent.as_mut(), this.parts.as_mut()) else {
+            return Poll::Ready(Ok(()));
+        };
+        ready!(poll_write(&mut parts.io, cx, &mut **unsent))?;
+        *this.unsent = None;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes the next piece of the body. Pending means that the body has none.
+    fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let Some(mut body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(()) };
+        let data = match ready!(body.as_mut().poll_frame(cx)) {
+            // Trailers are not announced in the head, and nothing follows them.
+            Some(Ok(frame)) => frame.into_data().ok(),
+            Some(Err(_)) => {
+                *this.then = Then::BreakOff;
+                this.body.set(None);
+                return Poll::Ready(());
+            }
+            None => None,
+        };
+        let end = data.is_none() || body.is_end_stream();
+        let next = match data {
+            Some(data) if data.has_remaining() => Unsent::data(*this.framing, data, end),
+            Some(_) if !end => return Poll::Ready(()),
+            Some(_) | None => Unsent::end(*this.framing),
+        };
+        if end {
+            this.body.set(None);
+        }
+        let next = match this.unsent.take() {
+            Some(head) => next.after(*head),
+            None => next,
+        };
+        *this.unsent = Some(Box::new(next));
+        *this.unflushed = true;
+        Poll::Ready(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.project();
+        if let Some(parts) = this.parts.as_mut().filter(|_| *this.unflushed) {
+            ready!(Pin::new(&mut parts.io).poll_flush(cx))?;
+            *this.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends the response: everything was sent.
+    fn poll_end(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Again<T, S>>> {
+        if ready!(self.as_mut().poll_flush(cx)).is_err() {
+            return Poll::Ready(None);
+        }
+        let this = self.project();
+        match this.then {
+            Then::BreakOff => Poll::Ready(None),
+            Then::Close => {
+                if let Some(parts) = this.parts {
+                    let _ = ready!(Pin::new(&mut parts.io).poll_shutdown(cx));
+                }
+                Poll::Ready(None)
+            }
+            Then::Again => {
+                let before = std::mem::take(this.early);
+                Poll::Ready(this.parts.take().map(|Parts { io, app }| Again { io, app, before }))
+            }
+        }
+    }
+}
+
+/// How many pieces of memory are written in one go.
+const SLICES: usize = 16;
+
+/// Writes all of `buf`.
+fn poll_write<T: AsyncWrite + Unpin>(io: &mut T, cx: &mut Context<'_>, buf: &mut impl Buf) -> Poll<io::Result<()>> {
+    while buf.has_remaining() {
+        let written = if io.is_write_vectored() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let n = buf.chunks_vectored(&mut slices);
+            ready!(Pin::new(&mut *io).poll_write_vectored(cx, &slices[..n]))?
+        } else {
+            ready!(Pin::new(&mut *io).poll_write(cx, buf.chunk()))?
+        };
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        buf.advance(written);
+    }
+    Poll::Ready(Ok(()))
+}

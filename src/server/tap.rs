@@ -1,0 +1,163 @@
+//! The service that hyper calls: it runs the application, and decides which of its responses leave hyper.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
+use http_body::Body;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use pin_project_lite::pin_project;
+
+use super::{
+    app::App,
+    chunk::Framing,
+    handover::{Carried, Handover},
+    request::{Progress, RequestBody},
+    shared::Shared,
+};
+
+/// An application, as hyper calls it.
+pub(crate) struct Tap<S: App> {
+    app: S,
+    shared: Arc<Shared>,
+    /// `None` over HTTP/2, where nothing leaves hyper.
+    handover: Option<Arc<Handover<S::Body>>>,
+}
+
+impl<S: App> Tap<S> {
+    pub(super) fn new(app: S, shared: Arc<Shared>, handover: Option<Arc<Handover<S::Body>>>) -> Self {
+        Self { app, shared, handover }
+    }
+
+    pub(super) fn into_app(self) -> S {
+        self.app
+    }
+}
+
+impl<S: App> hyper::service::Service<Request<Incoming>> for Tap<S> {
+    type Response = Response<Carried<S::Body>>;
+    type Error = S::Error;
+    type Future = Answering<S>;
+
+    fn call(&self, request: Request<Incoming>) -> Answering<S> {
+        let (parts, body) = request.into_parts();
+        let (body, progress) = RequestBody::new(body);
+        let handover = self.handover.clone().map(|handover| (handover, Asked::new(&parts, progress)));
+        let (app, request) = (self.app.clone(), Some(Request::from_parts(parts, body)));
+        Answering { step: Step::Readying { app, request }, shared: self.shared.clone(), handover }
+    }
+}
+
+pin_project! {
+    /// The application's answer to a request. A body that can leave hyper is left for the driver.
+    pub(crate) struct Answering<S: App> {
+        #[pin]
+        step: Step<S, S::Future>,
+        shared: Arc<Shared>,
+        handover: Option<(Arc<Handover<S::Body>>, Asked)>,
+    }
+}
+
+pin_project! {
+    #[project = StepProj]
+    enum Step<S, F> {
+        /// The service is not ready yet. `request` is `None` once it was called.
+        Readying { app: S, request: Option<Request<RequestBody>> },
+        Called { #[pin] future: F },
+    }
+}
+
+impl<S: App> Future for Answering<S> {
+    type Output = Result<Response<Carried<S::Body>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let future = match this.step.as_mut().project() {
+                StepProj::Called { future } => {
+                    let response = ready!(future.poll(cx))?;
+                    let handover = this.handover.as_ref().map(|(handover, asked)| (&**handover, asked));
+                    return Poll::Ready(Ok(hand_over(this.shared, handover, response)));
+                }
+                StepProj::Readying { app, request } => {
+                    ready!(app.poll_ready(cx))?;
+                    // hyper polls it no more after an error, and `step` changes right below.
+                    let Some(request) = request.take() else { return Poll::Pending };
+                    app.call(request)
+                }
+            };
+            this.step.set(Step::Called { future });
+        }
+    }
+}
+
+/// Leaves the body of a response for the driver, if it can do without hyper.
+fn hand_over<B: Body>(
+    shared: &Shared,
+    handover: Option<(&Handover<B>, &Asked)>,
+    response: Response<B>,
+) -> Response<Carried<B>> {
+    let (parts, body) = response.into_parts();
+    let Some((handover, asked)) = handover.filter(|_| is_event_stream(&parts.headers)) else {
+        return Response::from_parts(parts, Carried::ByHyper { body });
+    };
+    match asked.framing().filter(|_| has_no_size(&parts, &body)) {
+        Some(framing) => {
+            handover.leave(body, framing);
+            Response::from_parts(parts, Carried::Detached)
+        }
+        None => {
+            // The answer to a HEAD is no stream.
+            shared.counters.by_hyper.add(u64::from(!asked.is_head));
+            Response::from_parts(parts, Carried::ByHyper { body })
+        }
+    }
+}
+
+/// What a request says about the response to it.
+#[derive(Debug)]
+struct Asked {
+    progress: Progress,
+    version: Version,
+    is_head: bool,
+    /// Whether the connection may become one of another protocol.
+    changes: bool,
+}
+
+impl Asked {
+    fn new(parts: &http::request::Parts, progress: Progress) -> Self {
+        let changes = parts.method == Method::CONNECT || parts.extensions.get::<OnUpgrade>().is_some();
+        Self { progress, version: parts.version, is_head: parts.method == Method::HEAD, changes }
+    }
+
+    /// Returns how the end of a body without a size is marked, or `None` if the response has to stay with hyper.
+    fn framing(&self) -> Option<Framing> {
+        match self.version {
+            _ if self.is_head || self.changes || !self.progress.is_read() => None,
+            Version::HTTP_11 => Some(Framing::Chunked),
+            Version::HTTP_10 => Some(Framing::Close),
+            _ => None,
+        }
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return false };
+    let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+}
+
+/// Whether the end of the body is not known from the head of the response.
+fn has_no_size<B: Body>(parts: &http::response::Parts, body: &B) -> bool {
+    let status = parts.status;
+    let has_body = !status.is_informational() && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED;
+    let own_framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::TRAILER];
+    has_body
+        && parts.version == Version::HTTP_11
+        && !own_framing.iter().any(|name| parts.headers.contains_key(name))
+        && !body.is_end_stream()
+        && body.size_hint().exact().is_none()
+}

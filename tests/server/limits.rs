@@ -1,0 +1,85 @@
+//! What the server does not put up with, in virtual time.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tower_sse::server::Server;
+
+use crate::{
+    app::Alive,
+    raw::{Raw, settle},
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_stalls_is_closed_after_the_stall_time() {
+    for target in ["/always", "/always?plain=yes"] {
+        let (server, alive) = (Server::builder().stall(Duration::from_secs(7)).build(), Alive::default());
+        let mut raw = Raw::with_room(&server, &alive, 1000);
+        raw.send(format!("GET {target} HTTP/1.1\r\n\r\n")).await;
+        let begin = Instant::now();
+        raw.task.await.unwrap();
+        assert_eq!(begin.elapsed().as_secs(), 7);
+        assert_eq!((alive.count(), server.stats().stalled, server.stats().connections), (0, 1, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_is_slow_but_reads_stays() {
+    let (server, alive) = (Server::builder().stall(Duration::from_secs(7)).build(), Alive::default());
+    let mut raw = Raw::with_room(&server, &alive, 1000);
+    raw.send("GET /always HTTP/1.1\r\n\r\n").await;
+    for _ in 0..20 {
+        sleep(Duration::from_secs(6)).await;
+        let mut buf = [0; 100];
+        tokio::io::AsyncReadExt::read_exact(&mut raw.io, &mut buf).await.unwrap();
+        settle().await;
+    }
+    assert_eq!((alive.count(), server.stats().stalled), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_nothing_or_half_a_head_is_closed() {
+    for head in ["", "P", "GET /one HTTP/1.1\r\nhost"] {
+        let server = Server::builder().head_timeout(Duration::from_secs(5)).build();
+        let mut raw = Raw::new(&server, &Alive::default());
+        raw.send(head).await;
+        let begin = Instant::now();
+        assert_eq!(raw.rest().await, "");
+        raw.task.await.unwrap();
+        assert_eq!(begin.elapsed().as_secs(), 5, "{head:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_idle_between_requests_is_closed() {
+    let server = Server::builder().head_timeout(Duration::from_secs(5)).build();
+    let mut raw = Raw::new(&server, &Alive::default());
+    raw.send("GET /one HTTP/1.1\r\n\r\n").await;
+    raw.until("0\r\n\r\n").await;
+    let begin = Instant::now();
+    assert_eq!(raw.rest().await, "");
+    assert_eq!(begin.elapsed().as_secs(), 5);
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let server = Server::builder().max_head_bytes(0).build();
+    let mut raw = Raw::new(&server, &Alive::default());
+    raw.send(format!("GET /one HTTP/1.1\r\ncookie: {}\r\n\r\n", "x".repeat(10_000))).await;
+    assert!(raw.rest().await.starts_with("HTTP/1.1 431 "));
+}
+
+#[tokio::test]
+async fn a_connection_too_many_is_closed_at_once() {
+    let (server, alive) = (Server::builder().max_connections(2).build(), Alive::default());
+    let (one, _two) = (Raw::new(&server, &alive), Raw::new(&server, &alive));
+    let mut third = Raw::new(&server, &alive);
+    assert_eq!(third.rest().await, "");
+    let stats = server.stats();
+    assert_eq!((stats.connections, stats.accepted, stats.refused), (2, 2, 1));
+    drop(one.io);
+    one.task.await.unwrap();
+    let mut fourth = Raw::new(&server, &alive);
+    fourth.send("GET /one HTTP/1.1\r\n\r\n").await;
+    fourth.until("0\r\n\r\n").await;
+}

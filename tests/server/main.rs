@@ -1,0 +1,10 @@
+//! The server: what it sends is what hyper sends, and what it does beyond that.
+
+mod app;
+mod raw;
+
+mod bytes;
+mod limits;
+mod requests;
+mod shutdown;
+mod streams;
