@@ -232,7 +232,7 @@ pub use crate::{
         cursor::{Cursor, Epoch, EventId, Offset},
         encoded::EncodedEvent,
         event::Event,
-        name::{ChannelName, ClientId, Comment, ConnectionId, CustomId, EventName, IdempotencyKey},
+        name::{ChannelName, ClientId, Comment, ConnectionId, CustomId, EventName, ForeignId, IdempotencyKey},
         notice::{EndReason, Gap, GapReason},
     },
 };

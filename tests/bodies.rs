@@ -163,6 +163,28 @@ async fn a_mapped_event_takes_the_id_of_its_source() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_foreign_id_takes_the_place_of_the_id_of_the_last_event_of_its_source() {
+    let foreign = |event: &EncodedEvent| ForeignId::try_from(format!("urn:{} é", event.data())).unwrap();
+    let publisher = Publisher::new();
+    let mut stream = Box::pin(SseBody::new(open(&publisher, &[A]).await).transform(
+        move |event: &EncodedEvent, out: &mut Output| {
+            out.prefix_ids(CustomId::from_static("a."));
+            out.replace_as(event, Event::text(event.data()), &foreign(event));
+            if event.data() == "2" {
+                out.replace_as(event, Event::text("again"), &foreign(event));
+            }
+        },
+    ));
+    assert_eq!(next(&mut stream).await, Now::Sends(PREAMBLE.into()));
+    for text in ["1", "2"] {
+        send(&publisher, &A, text).await;
+    }
+    publish(&publisher, &A, Event::text("3").ephemeral()).await;
+    let (sent, _) = drain(&mut stream).await;
+    assert_eq!(sent, "data: 1\nid: urn:1 é\n\ndata: 2\n\ndata: again\nid: urn:2 é\n\ndata: 3\n\n");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_prefix_is_put_before_each_id_and_nothing_else() {
     struct Prefixes;
 

@@ -9,7 +9,7 @@ use crate::wire::{
     encode::{write_lines, write_with_channel},
     encoded::EncodedEvent,
     event::Event,
-    name::CustomId,
+    name::{CustomId, ForeignId},
 };
 
 /// Where a [`Transform`](crate::Transform) puts what the client is to get.
@@ -89,21 +89,56 @@ impl Output {
     /// source has none. An id and an idempotency key of its own are not used.
     pub fn replace(&mut self, source: &EncodedEvent, event: Event) {
         let id = source.id_text().filter(|_| source.offset() >= self.reached);
+        self.put(source, &event, id);
+        let len = self.prefix_id(id.is_some());
+        self.set_reached(source, id.map(|_| len));
+    }
+
+    /// Does the same as [`replace`](Self::replace), but with an id in the form of another protocol. No
+    /// [prefix](Self::prefix_ids) is put before it.
+    ///
+    /// A client that reconnects brings this id. Whoever opens the subscription has to know which of the crate's ids it
+    /// stands for, for example because it is a [`CustomId`] in another spelling. Some characters force a CORS preflight on
+    /// every reconnect of a page from another origin.
+    ///
+    /// ```
+    /// use tower_sse::{EncodedEvent, Event, ForeignId, Output, SseBody, Subscription};
+    ///
+    /// // Whoever reconnects with `urn:events:3fa94c01b2d7-41` resumes after `3fa94c01b2d7-41`.
+    /// fn body(subscription: Subscription) -> SseBody {
+    ///     SseBody::new(subscription).transform(|event: &EncodedEvent, out: &mut Output| {
+    ///         if let Ok(id) = ForeignId::try_from(format!("urn:events:{}", event.id())) {
+    ///             out.replace_as(event, Event::text(event.data()), &id);
+    ///         }
+    ///     })
+    /// }
+    /// ```
+    pub fn replace_as(&mut self, source: &EncodedEvent, event: Event, id: &ForeignId) {
+        let id = source.id_text().filter(|_| source.offset() >= self.reached).map(|_| id.as_str());
+        self.put(source, &event, id);
+        let len = self.copy().len();
+        self.set_reached(source, id.map(|_| len));
+    }
+
+    fn put(&mut self, source: &EncodedEvent, event: &Event, id: Option<&str>) {
         if id.is_some() {
             self.use_source(source);
         }
         let channel = self.shows_channel.then(|| source.channel());
         let out = self.copy();
-        write_lines(out, &event, channel);
+        write_lines(out, event, channel);
         if let Some(id) = id {
             out.extend_from_slice(b"id: ");
             out.extend_from_slice(id.as_bytes());
             out.push(b'\n');
         }
         out.push(b'\n');
-        let len = self.prefix_id(id.is_some());
-        if id.is_some() {
-            (self.last, self.reached) = (Some((source.offset(), len)), source.offset());
+    }
+
+    /// Remembers that the bytes up to `end` have the id of an event that stands for this source.
+    fn set_reached(&mut self, source: &EncodedEvent, end: Option<usize>) {
+        if let Some(end) = end {
+            (self.last, self.reached) = (Some((source.offset(), end)), source.offset());
         }
     }
 

@@ -328,6 +328,18 @@ validated_text! {
     Comment, "comment", 1024, Printable
 }
 
+validated_text! {
+    /// The id of an event in the form of another protocol, such as a URI: 1 to 1,024 bytes of UTF-8 without control
+    /// characters. See [`Output::replace_as`](crate::Output::replace_as).
+    ///
+    /// ```
+    /// use tower_sse::ForeignId;
+    ///
+    /// assert!(ForeignId::try_from("urn:uuid:e1ee88e2-532a-4d6f-ba70-f0f8bd584022").is_ok());
+    /// ```
+    ForeignId, "foreign id", 1024, Printable
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
