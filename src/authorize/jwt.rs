@@ -10,6 +10,7 @@
 mod claims;
 mod crypto;
 mod fetch;
+mod future;
 mod key_set;
 mod keys;
 mod links;
@@ -21,20 +22,25 @@ mod verify;
 
 use std::{
     fmt,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
+use http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tower_service::Service;
 
 use self::verify::{Checked, Expected};
-pub use self::{keys::JwtKeys, links::Links};
-use super::{authorizer::BoxError, denied::Denied, request::AuthorizeRequest, token::TokenSource};
-use crate::hub::Grant;
+pub use self::{future::JwtFuture, keys::JwtKeys, links::Links};
+use super::{
+    authorizer::BoxError,
+    denied::Denied,
+    request::AuthorizeRequest,
+    token::{Found, TokenSource},
+};
+use crate::{hub::Grant, random};
 
 /// Makes an [`Authorizer`](crate::Authorizer) for JSON Web Tokens ([RFC 7519](https://www.rfc-editor.org/rfc/rfc7519)) that
 /// were signed with one of `keys`.
@@ -44,7 +50,8 @@ use crate::hub::Grant;
 /// in the future and its `nbf`, if it has one, is not, and if it has the [issuer](Jwt::issuer) and the
 /// [audience](Jwt::audience) that you ask for. The stream ends when the token expires.
 ///
-/// By default, these claims of a token decide what it allows. [`claims`](Jwt::claims) replaces that.
+/// By default, these claims of a token decide what it allows. [`claims`](Jwt::claims) replaces that for reading, and
+/// `Jwt::publish_claims`, with the feature `publish`, for publishing.
 ///
 /// | claim | meaning |
 /// | --- | --- |
@@ -74,8 +81,15 @@ use crate::hub::Grant;
 /// | has a valid token that allows no requested channel | 403 |
 /// | has a token whose key can't be had now: see [`JwtKeys::fetched`] | as for any error: the client comes back later |
 pub fn jwt(keys: JwtKeys) -> Jwt {
-    let mapping = Arc::new(|claims: Value, request: &AuthorizeRequest| claims::grant(&claims, request));
-    Jwt { rules: Arc::new(Rules { keys, expected: Expected::default(), mapping }), source: TokenSource::default() }
+    let rules = Rules {
+        keys,
+        expected: Expected::default(),
+        mapping: Arc::new(|claims: Value, request: &AuthorizeRequest| claims::grant(&claims, request)),
+        longest: None,
+        #[cfg(feature = "publish")]
+        publishing: publish::Mapping::default(),
+    };
+    Jwt { rules: Arc::new(rules), source: TokenSource::default() }
 }
 
 /// The [`Authorizer`](crate::Authorizer) returned by [`jwt`].
@@ -92,6 +106,10 @@ struct Rules {
     keys: JwtKeys,
     expected: Expected,
     mapping: Arc<Mapping>,
+    /// How long a stream may last, if its token is valid for longer.
+    longest: Option<Duration>,
+    #[cfg(feature = "publish")]
+    publishing: publish::Mapping,
 }
 
 impl Jwt {
@@ -122,7 +140,20 @@ impl Jwt {
         self
     }
 
-    /// Sets what a valid token allows. `map` gets the token's claims as a type of yours. A token without the claims that the
+    /// Ends a stream after this time, even if its token is valid for longer. The client is told to reconnect, resumes where
+    /// it was, and its token is checked again, with the keys that there are by then. So a reader whose key you have
+    /// [replaced](JwtKeys::replace) reads at most this much longer, on every node. The default is that a stream lasts as
+    /// long as its token is valid.
+    ///
+    /// Each stream ends at a random time in the last quarter, so that not all of them reconnect at once. If the keys are
+    /// [fetched](JwtKeys::fetched), a node accepts a key that the issuer has removed until its
+    /// [next fetch](JwtKeys::refresh_after), and this time comes on top.
+    pub fn longest_stream(mut self, time: Duration) -> Self {
+        self.rules_mut().longest = Some(time);
+        self
+    }
+
+    /// Sets what a valid token allows to read. `map` gets the token's claims as a type of yours. A token without the claims that the
     /// type needs is denied. The grant ends with the token, whatever `map` returns.
     ///
     /// ```
@@ -150,11 +181,44 @@ impl Jwt {
         C: DeserializeOwned,
         F: Fn(C, &AuthorizeRequest) -> Result<Grant, Denied> + Send + Sync + 'static,
     {
-        self.rules_mut().mapping = Arc::new(move |claims, request: &AuthorizeRequest| {
-            let claims = serde_json::from_value(claims).map_err(|_| claims::incomplete())?;
-            map(claims, request)
-        });
+        self.rules_mut().mapping =
+            Arc::new(move |claims, request: &AuthorizeRequest| map(claims::read(claims)?, request));
         self
+    }
+
+    /// Checks the token of a request to a handler of your own, and returns its claims as a type of yours. Returns `None` if
+    /// the request has no token.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Denied`] if the token is malformed or not valid (401), or has not the claims that the type needs (403).
+    /// Any other error means that the token's key can't be had now.
+    ///
+    /// ```
+    /// use http::request::Parts;
+    /// use serde::Deserialize;
+    /// use tower_sse::{Denied, Jwt};
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Claims {
+    ///     sub: String,
+    /// }
+    ///
+    /// /// Who sends the request.
+    /// async fn user(tokens: &Jwt, request: &Parts) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+    ///     let claims: Claims = tokens.verify(request).await?.ok_or_else(Denied::unauthorized)?;
+    ///     Ok(claims.sub)
+    /// }
+    /// ```
+    pub fn verify<C>(&self, request: &Parts) -> JwtFuture<Option<C>>
+    where
+        C: DeserializeOwned + Send + 'static,
+    {
+        match self.source.find(&request.method, &request.uri, &request.headers) {
+            None => JwtFuture::ready(Ok(None)),
+            Some(Found::Malformed) => JwtFuture::ready(Err(Denied::unauthorized().into())),
+            Some(Found::Token(token)) => self.rules.clone().decide(token, |_, claims| Ok(Some(claims::read(claims)?))),
+        }
     }
 
     /// Also takes the token from the query parameter `name`: see
@@ -182,11 +246,10 @@ impl Jwt {
 impl Rules {
     fn grant(&self, claims: Value, request: &AuthorizeRequest) -> Result<Grant, BoxError> {
         let until = self.expected.end(&claims);
+        let longest = self.longest.map(|longest| random::between(longest - longest / 4, longest));
+        let checked_again = longest.and_then(|longest| SystemTime::now().checked_add(longest));
         let grant = (self.mapping)(claims, request)?;
-        Ok(match until {
-            Some(until) => grant.at_most_until(until),
-            None => grant,
-        })
+        Ok([until, checked_again].into_iter().flatten().fold(grant, Grant::at_most_until))
     }
 
     /// Decides by a token. `map` says what its claims allow.
@@ -201,7 +264,7 @@ impl Rules {
             Checked::Valid(claims) => map(&self, claims),
             Checked::Invalid(denied) => Err(denied.into()),
             Checked::UnknownKey(id) if self.keys.may_bring(id.as_deref(), fresh) => {
-                return JwtFuture { state: State::Waiting(Box::pin(self.wait(token, map))) };
+                return JwtFuture::waiting(self.wait(token, map));
             }
             Checked::UnknownKey(_) => Err(verify::invalid("the token's key is not known").into()),
         })
@@ -249,47 +312,5 @@ impl fmt::Debug for Jwt {
             .field("expected", expected)
             .field("source", &self.source)
             .finish_non_exhaustive()
-    }
-}
-
-/// The response future of [`Jwt`]. `G` is what it decides about. It is ready at once, unless the token's key has to be
-/// fetched.
-#[must_use = "futures do nothing unless you `.await` or poll them"]
-pub struct JwtFuture<G = Grant> {
-    state: State<G>,
-}
-
-enum State<G> {
-    /// `None` once it was returned.
-    Ready(Option<Result<G, BoxError>>),
-    Waiting(Pin<Box<dyn Future<Output = Result<G, BoxError>> + Send>>),
-}
-
-impl<G> JwtFuture<G> {
-    fn ready(decided: Result<G, BoxError>) -> Self {
-        Self { state: State::Ready(Some(decided)) }
-    }
-}
-
-/// Nothing in it is pinned in place.
-impl<G> Unpin for JwtFuture<G> {}
-
-impl<G> Future for JwtFuture<G> {
-    type Output = Result<G, BoxError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.state {
-            State::Ready(decided) => {
-                Poll::Ready(decided.take().unwrap_or_else(|| Err("polled after it was ready".into())))
-            }
-            State::Waiting(waiting) => waiting.as_mut().poll(cx),
-        }
-    }
-}
-
-impl<G> fmt::Debug for JwtFuture<G> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let waits = matches!(self.state, State::Waiting(_));
-        f.debug_struct("JwtFuture").field("waits_for_keys", &waits).finish_non_exhaustive()
     }
 }

@@ -30,18 +30,22 @@ impl TokenSource {
     }
 
     pub(crate) fn token(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<String> {
-        let found = header_token(headers)
-            .or_else(|| query_token(uri.query(), self.parameter.as_deref()?))
-            .or_else(|| cookie_token(method, uri, headers, self.cookie.as_deref()?))?;
-        match found {
+        match self.find(method, uri, headers)? {
             Found::Token(token) => Some(token),
             Found::Malformed => None,
         }
     }
+
+    /// What the first place has that names a token. `None` if no place does.
+    pub(crate) fn find(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Found> {
+        header_token(headers)
+            .or_else(|| query_token(uri.query(), self.parameter.as_deref()?))
+            .or_else(|| cookie_token(method, uri, headers, self.cookie.as_deref()?))
+    }
 }
 
 /// What one place has. A place that names no token yields no `Found`.
-enum Found {
+pub(crate) enum Found {
     Token(String),
     /// The place names something that is no token, or names several.
     Malformed,

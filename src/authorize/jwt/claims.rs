@@ -1,5 +1,6 @@
 //! What a valid token allows, if the application does not say so itself.
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
@@ -30,6 +31,11 @@ pub(super) fn client(claims: &Value) -> Result<Option<ClientId>, Denied> {
         Some(Value::String(client)) => ClientId::try_from(client).map(Some).map_err(|_| incomplete()),
         Some(_) => Err(incomplete()),
     }
+}
+
+/// The claims as a type of the application.
+pub(super) fn read<C: DeserializeOwned>(claims: Value) -> Result<C, Denied> {
+    serde_json::from_value(claims).map_err(|_| incomplete())
 }
 
 /// The denial of a valid token whose claims can't be understood.

@@ -1,7 +1,11 @@
 //! Tokens that allow to publish over HTTP.
 
-use std::task::{Context, Poll};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tower_service::Service;
 
@@ -12,6 +16,54 @@ use crate::authorize::{
     pattern,
     permit::{PublishGrant, PublishRequest},
 };
+
+/// What the claims of a valid token allow to publish.
+#[derive(Clone)]
+pub(super) struct Mapping(Arc<Map>);
+
+type Map = dyn Fn(Value, &PublishRequest) -> Result<PublishGrant, Denied> + Send + Sync;
+
+impl Default for Mapping {
+    fn default() -> Self {
+        Self(Arc::new(|claims, request| Ok(grant(&claims, request))))
+    }
+}
+
+impl Jwt {
+    /// Sets what a valid token allows to publish over HTTP. `map` gets the token's claims as a type of yours. A token
+    /// without the claims that the type needs is denied. By default, the claims `publish` and `mercure.publish` name the
+    /// channels, also if you set what may be [read](Self::claims).
+    ///
+    /// If your application has runs, don't grant their channels (`runs`, `run/..` and `thread/..`).
+    ///
+    /// ```
+    /// use serde::Deserialize;
+    /// use tower_sse::{EventName, JwtKeys, PublishRequest, jwt};
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Claims {
+    ///     shop: String,
+    /// }
+    ///
+    /// let keys = JwtKeys::secret("a secret that only your servers know")?;
+    /// let authorizer = jwt(keys).publish_claims(|claims: Claims, request: &PublishRequest| {
+    ///     let own = format!("orders/{}", claims.shop);
+    ///     Ok(request.grant().only(|channel| *channel == *own).events([EventName::from_static("paid")]).max_bytes(4096))
+    /// });
+    /// # fn check<A: tower_sse::PublishAuthorizer>(_: A) {}
+    /// # check(authorizer);
+    /// # Ok::<_, tower_sse::JwtError>(())
+    /// ```
+    pub fn publish_claims<C, F>(mut self, map: F) -> Self
+    where
+        C: DeserializeOwned,
+        F: Fn(C, &PublishRequest) -> Result<PublishGrant, Denied> + Send + Sync + 'static,
+    {
+        self.rules_mut().publishing =
+            Mapping(Arc::new(move |claims, request: &PublishRequest| map(claims::read(claims)?, request)));
+        self
+    }
+}
 
 /// A token allows to publish to the channels that its claims `publish` and `mercure.publish` name: arrays like those for
 /// reading. In these, `*` and templates leave out the channels of runs: `runs`, `run/..` and `thread/..`. A token has to name
@@ -29,13 +81,13 @@ impl Service<PublishRequest> for Jwt {
         let Some(token) = self.source.token(request.method(), request.uri(), request.headers()) else {
             return JwtFuture::ready(Err(Denied::unauthorized().into()));
         };
-        self.rules.clone().decide(token, move |_, claims| grant(&claims, &request))
+        self.rules.clone().decide(token, move |rules, claims| Ok((rules.publishing.0)(claims, &request)?))
     }
 }
 
-fn grant(claims: &Value, request: &PublishRequest) -> Result<PublishGrant, BoxError> {
+fn grant(claims: &Value, request: &PublishRequest) -> PublishGrant {
     let lists = [claims.get("publish"), claims.get("mercure").and_then(|mercure| mercure.get("publish"))];
-    Ok(request.grant().only(|channel| {
+    request.grant().only(|channel| {
         lists.iter().flatten().any(|list| claims::any(list, |entry| pattern::allows_to_publish(entry, channel)))
-    }))
+    })
 }

@@ -34,3 +34,25 @@ async fn a_token_allows_publishing_only_to_the_channels_that_it_names_for_it() {
     let link = links().sign(&link(&["a", "c"]), 60 * SECOND).unwrap();
     assert_eq!(decide(&links().authorizer(), &link).await.unwrap(), [""; 0], "a link is for reading");
 }
+
+#[tokio::test]
+async fn a_mapping_of_the_claims_decides_what_may_be_published_and_not_what_may_be_read() {
+    let shops = by_secret().publish_claims(|shop: Shop, request: &PublishRequest| {
+        Ok(request.grant().only(|channel| *channel == *shop.shop).max_bytes(10))
+    });
+    let publish = async |token: &str| {
+        let request = http::Request::post("/").header("authorization", format!("Bearer {token}"));
+        let parts = request.body(()).unwrap().into_parts().0;
+        Asking::new(&shops, PublishRequest::new(parts, ["a", "c"].map(ChannelName::from_static))).await
+    };
+    let token = hs256(&claims(json!({ "shop": "c", "publish": ["*"] })));
+    let grant = publish(&token).await.unwrap();
+    assert_eq!((grant.channels(), grant.limit()), (&["c"].map(ChannelName::from_static)[..], 10));
+    assert_eq!(granted(decide(&shops, &token).await).channels(), ["a"].map(ChannelName::from_static));
+    assert!(publish(&hs256(&claims(json!({ "publish": ["*"] })))).await.is_err(), "it lacks the claim");
+}
+
+#[derive(serde::Deserialize)]
+struct Shop {
+    shop: String,
+}

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::helpers::*;
 use crate::{
     ChannelName,
-    authorize::{AuthorizeRequest, jwt::Jwt},
+    authorize::{AuthorizeRequest, Denied, jwt::Jwt},
 };
 
 #[tokio::test]
@@ -58,6 +58,51 @@ async fn a_custom_claims_mapping_narrows_the_grant_and_the_token_still_limits_it
     assert!(grant.expires.unwrap() - tokio::time::Instant::now() <= 70 * SECOND);
     let typed = by_secret().claims(|(): (), request: &AuthorizeRequest| Ok(request.grant()));
     assert_eq!(decide(&typed, &hs256(&claims(json!({})))).await.unwrap_err(), FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_stream_lasts_no_longer_than_its_token_or_the_longest_stream() {
+    let left = async |longest: Duration, exp: u64| {
+        let token = hs256(&claims(json!({ "exp": exp })));
+        let grant = granted(decide(&by_secret().longest_stream(longest), &token).await);
+        grant.expires.unwrap() - tokio::time::Instant::now()
+    };
+    for _ in 0..100 {
+        let time = left(400 * SECOND, now() + 3600).await;
+        assert!(time > 299 * SECOND && time <= 400 * SECOND, "in the last quarter: {time:?}");
+    }
+    for longest in [3600 * SECOND, Duration::MAX] {
+        let time = left(longest, now() + 60).await;
+        assert!(time > 65 * SECOND && time <= 70 * SECOND, "the token ends before: {time:?}");
+    }
+    let endless = by_secret().allow_without_expiry().longest_stream(60 * SECOND);
+    let grant = granted(decide(&endless, &hs256(&json!({ "channels": ["a"] }))).await);
+    assert!(grant.expires.unwrap() - tokio::time::Instant::now() <= 60 * SECOND);
+}
+
+#[tokio::test]
+async fn a_handler_gets_the_claims_of_a_valid_token_and_learns_that_there_is_none() {
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    struct Claims {
+        client: String,
+    }
+    let tokens = by_secret().cookie("session");
+    let verify = async |header: &'static str, value: String| {
+        let parts = http::Request::post("/").header(header, value).body(()).unwrap().into_parts().0;
+        tokens.verify::<Claims>(&parts).await.map_err(|error| Denied::find(&*error).map(Denied::status))
+    };
+    let valid = hs256(&claims(json!({})));
+    let ana = Claims { client: "ana".into() };
+    assert_eq!(verify("authorization", format!("Bearer {valid}")).await, Ok(Some(ana)));
+    assert_eq!(verify("accept", "*/*".into()).await, Ok(None));
+    assert_eq!(verify("authorization", "Basic YTpi".into()).await, Ok(None), "it is for somebody else");
+    for bad in ["Bearer", "Bearer a b", "Bearer a.b.c", &format!("Bearer {valid}x")] {
+        assert_eq!(verify("authorization", bad.into()).await, Err(UNAUTHORIZED), "{bad}");
+    }
+    let forged = format!("session={valid}");
+    assert_eq!(verify("cookie", forged).await, Err(UNAUTHORIZED), "another site may have made the request");
+    let other = hs256(&claims(json!({ "client": 7 })));
+    assert_eq!(verify("authorization", format!("Bearer {other}")).await, Err(FORBIDDEN));
 }
 
 #[tokio::test]
