@@ -258,6 +258,21 @@ impl Rules {
         G: Send + 'static,
         F: FnOnce(&Self, Value) -> Result<G, BoxError> + Send + 'static,
     {
+        if !self.keys.must_wait() {
+            return self.decide_now(token, map);
+        }
+        JwtFuture::waiting(async move {
+            // If the fetch fails, the keys at hand stay in use.
+            drop(self.keys.refreshed().await);
+            self.decide_now(token, map).await
+        })
+    }
+
+    fn decide_now<G, F>(self: Arc<Self>, token: String, map: F) -> JwtFuture<G>
+    where
+        G: Send + 'static,
+        F: FnOnce(&Self, Value) -> Result<G, BoxError> + Send + 'static,
+    {
         // Asked before the check, which then tries these keys or later ones.
         let fresh = self.keys.are_fresh();
         JwtFuture::ready(match self.expected.check(&token, &self.keys) {

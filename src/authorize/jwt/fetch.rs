@@ -50,6 +50,8 @@ struct State {
     /// When the last fetch began, whether it succeeded or not.
     begun_at: Option<Instant>,
     is_running: bool,
+    /// Whether every request waits for the fetch that runs, because nobody has asked for the keys for a long time.
+    is_awaited: bool,
     has_succeeded: bool,
     /// Key ids that the last set had or that were asked for, and that the current set does not have.
     absent: HashSet<String>,
@@ -88,6 +90,12 @@ impl Source {
         self.look(|state| !state.is_running && state.has_succeeded && state.is_early(pace))
     }
 
+    /// Whether nobody has asked for the keys for so long that they have to be fetched before they are used. It is `false`
+    /// again after one fetch, even if that has failed.
+    pub(super) fn must_wait(&self, pace: Pace) -> bool {
+        self.look(|state| state.is_neglected(pace) || state.is_awaited)
+    }
+
     /// Begins to fetch the keys again if they are old. Does not wait for it.
     pub(super) fn keep_fresh(self: &Arc<Self>, pace: Pace) {
         let is_old = |state: &State| state.fetched_at.is_some_and(|at| at.elapsed() >= pace.refresh_after);
@@ -112,6 +120,7 @@ impl Source {
         let (over, begins) = self.look(|state| {
             let begins = !state.is_running && !state.is_early(pace);
             if begins {
+                state.is_awaited = state.is_neglected(pace);
                 (state.is_running, state.begun_at) = (true, Some(Instant::now()));
             }
             // Subscribed under the lock: the fetch can't be over before.
@@ -135,6 +144,12 @@ impl State {
     /// Whether the last fetch began too short a time ago for another one.
     fn is_early(&self, pace: Pace) -> bool {
         self.begun_at.is_some_and(|at| at.elapsed() < pace.interval)
+    }
+
+    /// Keys that are in use are fetched as soon as they are old, whether that succeeds or not.
+    fn is_neglected(&self, pace: Pace) -> bool {
+        let is_long_ago = |at: Instant| at.elapsed() / 2 >= pace.refresh_after;
+        self.fetched_at.is_some_and(is_long_ago) && self.begun_at.is_some_and(is_long_ago)
     }
 
     fn take(&mut self, keys: Arc<KeySet>) {
@@ -176,7 +191,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         let fetched = self.fetched.take();
         self.source.look(|state| {
-            (state.is_running, state.has_succeeded) = (false, fetched.is_some());
+            (state.is_running, state.is_awaited, state.has_succeeded) = (false, false, fetched.is_some());
             // The old keys stay if the fetch has failed.
             fetched.into_iter().for_each(|keys| state.take(Arc::new(keys)));
         });

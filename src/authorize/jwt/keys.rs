@@ -70,7 +70,8 @@ impl JwtKeys {
     ///
     /// - when a token names a key that is not among them, or names none and was signed with none of them. The request
     ///   waits. However many such tokens come, a fetch begins at most every [10 seconds](Self::fetch_at_most_every);
-    /// - when a request finds them older than [5 minutes](Self::refresh_after). The request does not wait.
+    /// - when a request finds them older than [5 minutes](Self::refresh_after). The request does not wait, unless it is the
+    ///   first one after twice that time: the keys at hand may be long out of date then.
     ///
     /// A fetch that fails or takes longer than 10 seconds changes nothing: the keys at hand stay in use, and a request that
     /// waits for it is told to come back later, as with any error of an authorizer. So is a token that names an unknown
@@ -107,8 +108,8 @@ impl JwtKeys {
         Self { source: Arc::new(source), pace: Some(pace) }
     }
 
-    /// Sets after what time keys that are in use are fetched again. A key that the issuer has removed is accepted this
-    /// long, or longer if fetches fail. The default is 5 minutes. It has no effect on keys that are not fetched.
+    /// Sets after what time keys that are in use are fetched again. A key that the issuer has removed is accepted at most
+    /// twice this long, or longer if fetches fail. The default is 5 minutes. It has no effect on keys that are not fetched.
     pub fn refresh_after(mut self, age: Duration) -> Self {
         self.pace.iter_mut().for_each(|pace| pace.refresh_after = age);
         self
@@ -145,6 +146,11 @@ impl JwtKeys {
     pub(super) fn current(&self) -> Option<Arc<KeySet>> {
         self.pace.iter().for_each(|pace| self.source.keep_fresh(*pace));
         self.source.keys()
+    }
+
+    /// Whether the keys have to be fetched before they are used.
+    pub(super) fn must_wait(&self) -> bool {
+        self.pace.is_some_and(|pace| self.source.must_wait(pace))
     }
 
     /// Whether the keys were fetched so recently that they can't be fetched again yet.

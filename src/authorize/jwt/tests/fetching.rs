@@ -130,6 +130,49 @@ async fn a_new_key_is_fetched_when_a_token_names_it_and_a_removed_key_goes_with_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_removed_key_is_not_accepted_by_a_node_that_nobody_has_asked_for_long() {
+    let (issuer, old, new) = (Issuer::default(), ec("old", "P-256"), ec("new", "P-256"));
+    let authorizer = jwt(issuer.keys());
+    let by_old = old.token("ES256", Some("old"), &claims(json!({ "exp": now() + 3600 })));
+    issuer.publish(&[&old.jwk]);
+    assert_granted(decide(&authorizer, &by_old).await);
+    issuer.publish(&[&new.jwk]);
+    tokio::time::advance(600 * SECOND).await;
+    // However many ask at once, each waits for the same fetch.
+    let decided = join_all((0..100).map(|_| decide(&authorizer, &by_old))).await;
+    assert!(decided.iter().all(|decided| matches!(decided, Err(Some(StatusCode::UNAUTHORIZED)))));
+    assert_eq!(issuer.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_hangs_holds_up_only_the_first_requests_after_a_long_time() {
+    let (asked, pair) = (Arc::new(AtomicUsize::new(0)), ec("1", "P-256"));
+    let (count, document) = (asked.clone(), set(&[&pair.jwk]));
+    let authorizer = jwt(JwtKeys::fetched(move || {
+        let (n, document) = (count.fetch_add(1, SeqCst), document.clone());
+        async move {
+            match n {
+                0 => Ok::<_, io::Error>(document),
+                _ => std::future::pending().await,
+            }
+        }
+    }));
+    let token = pair.token("ES256", Some("1"), &claims(json!({ "exp": now() + 36_000 })));
+    assert_granted(decide(&authorizer, &token).await);
+    tokio::time::advance(3600 * SECOND).await;
+    let begun = tokio::time::Instant::now();
+    assert_granted(decide(&authorizer, &token).await);
+    assert_eq!(begun.elapsed().as_secs(), 10, "it waits for the fetch, as long as that may take");
+    for n in 0..3 {
+        let begun = tokio::time::Instant::now();
+        assert_granted(decide(&authorizer, &token).await);
+        assert!(begun.elapsed() < SECOND, "the old keys stay in use while the issuer hangs: {n}");
+        tokio::time::advance(10 * SECOND).await;
+    }
+    assert!(asked.load(SeqCst) > 2, "it is tried again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_fetch_keeps_the_old_keys_and_denies_nobody() {
     let (issuer, pair) = (Issuer::default(), ec("1", "P-256"));
     let authorizer = jwt(issuer.keys());
