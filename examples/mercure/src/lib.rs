@@ -1,0 +1,110 @@
+//! A hub that speaks the protocol of [Mercure](https://mercure.rocks/spec), version 0.x, as `symfony/mercure` and other
+//! publishers and subscribers do.
+//!
+//! All updates are events of one channel, and each reader is sent those that its topic selectors match. So one id
+//! resumes any set of topics, an update with several topics arrives once, and a selector may match topics that do not
+//! exist yet. The price: each update is looked at for each connected reader. That is fine for thousands of readers, or
+//! for many updates per second, but not for both. If your readers name their topics exactly, a channel for each topic
+//! costs nothing for the readers of other topics: use the layer as it is, and `jwt` understands the claims.
+//!
+//! The optional subscription API and its events are left out.
+
+mod id;
+mod publish;
+mod selector;
+mod subscribe;
+mod update;
+
+use std::{error::Error, time::Duration};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderValue, StatusCode, header::WWW_AUTHENTICATE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::Deserialize;
+use tower_sse::{ChannelName, Denied, Jwt, JwtError, JwtKeys, Publisher, jwt};
+
+/// The channel of all updates.
+const UPDATES: ChannelName = ChannelName::from_static("updates");
+/// The most topics of an update, and the most selectors of a subscriber or a token.
+const MAX_TOPICS: usize = 100;
+
+/// Publishes updates, and sends them to their subscribers.
+#[derive(Clone)]
+pub struct Hub {
+    publisher: Publisher,
+    publishers: Jwt,
+    subscribers: Jwt,
+}
+
+impl Hub {
+    /// Creates a hub that accepts tokens signed with these keys. Clones of `publisher` share its updates, which it also
+    /// shares with other nodes if it has a backend.
+    pub fn new(publisher: Publisher, publisher_key: &str, subscriber_key: &str) -> Result<Self, JwtError> {
+        let tokens = |key: &str| {
+            // "If the presented JWS contains an expiration time in the standard `exp` claim, the connection MUST be
+            // closed by the hub at that time." One without it is valid for as long as the key is.
+            let tokens = jwt(JwtKeys::secret(key)?).allow_without_expiry().leeway(Duration::ZERO);
+            Ok::<_, JwtError>(tokens.query_parameter("authorization").cookie("mercureAuthorization"))
+        };
+        Ok(Self { publisher, publishers: tokens(publisher_key)?, subscribers: tokens(subscriber_key)? })
+    }
+
+    /// Returns the hub's routes: the well-known one.
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/.well-known/mercure", get(subscribe::subscribe).post(publish::publish))
+            .layer(DefaultBodyLimit::max(1 << 20))
+            .with_state(self)
+    }
+}
+
+/// The claims of a token. Others are left to the application.
+#[derive(Default, Deserialize)]
+struct Claims {
+    /// Seconds since 1970.
+    exp: Option<f64>,
+    #[serde(default, alias = "https://mercure.rocks/")]
+    mercure: Selectors,
+}
+
+#[derive(Default, Deserialize)]
+struct Selectors {
+    #[serde(default)]
+    publish: Vec<String>,
+    #[serde(default)]
+    subscribe: Vec<String>,
+}
+
+/// Why a request is refused.
+struct Refused(StatusCode, String);
+
+impl Refused {
+    fn bad(why: impl ToString) -> Self {
+        Self(StatusCode::BAD_REQUEST, why.to_string())
+    }
+}
+
+/// The error of a token.
+impl From<Box<dyn Error + Send + Sync>> for Refused {
+    fn from(error: Box<dyn Error + Send + Sync>) -> Self {
+        match error.downcast_ref::<Denied>() {
+            Some(denied) => Self(denied.status(), denied.to_string()),
+            None => Self(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let mut response = self.1.into_response();
+        *response.status_mut() = self.0;
+        if self.0 == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
