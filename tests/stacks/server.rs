@@ -15,7 +15,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tower::{Layer, Service, service_fn};
 use tower_sse::{
     AuthorizeRequest, ChannelName, Denied, Duplicates, Grant, KeepAlive, OpenOptions, Publisher, Route, SseLayer,
-    Start, authorizer_fn,
+    Start, authorizer_fn, server,
 };
 use warp::Filter;
 
@@ -25,12 +25,18 @@ pub enum Stack {
     Axum,
     Hyper,
     Warp,
+    /// A router of axum on the crate's own server.
+    OwnAxum,
+    /// A service on the crate's own server.
+    Own,
 }
 
 /// A server that runs until it is told to stop.
 pub struct Server {
     pub addr: SocketAddr,
     pub publisher: Publisher,
+    /// The crate's own server, on the stacks that use it.
+    pub server: server::Server,
     stop: oneshot::Sender<()>,
     served: JoinHandle<()>,
 }
@@ -42,6 +48,7 @@ impl Server {
         let (stop, stopped) = oneshot::channel();
         let stopped = async { stopped.await.unwrap_or_default() };
         let layer = layer(publisher.clone());
+        let server = server::Server::new();
         let served = match stack {
             Stack::Axum => {
                 let app = axum::Router::new().route("/echo", axum::routing::any(echo_axum)).layer(layer);
@@ -53,8 +60,13 @@ impl Server {
             }
             Stack::Hyper => tokio::spawn(serve(listener, layer.layer(service_fn(echo_hyper)), stopped)),
             Stack::Warp => tokio::spawn(serve(listener, layer.layer(warp::service(echo_warp())), stopped)),
+            Stack::OwnAxum => {
+                let app = axum::Router::new().route("/echo", axum::routing::any(echo_axum)).layer(layer);
+                tokio::spawn(own(server.clone(), listener, app, stopped))
+            }
+            Stack::Own => tokio::spawn(own(server.clone(), listener, layer.layer(service_fn(echo_hyper)), stopped)),
         };
-        Self { addr, publisher, stop, served }
+        Self { addr, publisher, server, stop, served }
     }
 
     /// Shuts the server down as gracefully as it can, and waits for it.
@@ -128,11 +140,24 @@ where
     connections.shutdown().await;
 }
 
+/// Serves on the crate's own server.
+async fn own(
+    server: server::Server,
+    listener: TcpListener,
+    app: impl server::App,
+    stopped: impl Future<Output = ()> + Send + 'static,
+) {
+    server.serve(listener, app).grace(Duration::from_secs(20)).with_graceful_shutdown(stopped).await.unwrap();
+}
+
 async fn echo_axum(method: http::Method, body: Bytes) -> String {
     format!("{method} {}", String::from_utf8_lossy(&body))
 }
 
-async fn echo_hyper(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn echo_hyper<B>(request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible>
+where
+    B: http_body::Body<Error: std::fmt::Debug>,
+{
     if request.uri().path() != "/echo" {
         let mut response = Response::new(Full::default());
         *response.status_mut() = http::StatusCode::NOT_FOUND;

@@ -1,4 +1,4 @@
-//! One suite over every stack and protocol: axum, raw hyper and warp, over HTTP/1.1 and HTTP/2 on real sockets.
+//! One suite over every stack and protocol: axum, raw hyper, warp, and the crate's own server, over HTTP/1.1 and HTTP/2 on real sockets.
 
 mod client;
 mod server;
@@ -18,8 +18,12 @@ macro_rules! on_every_stack {
 
             async fn test(stack: Stack, protocol: Protocol) {
                 let $server = Server::start(stack, publisher()).await;
+                let own = $server.server.clone();
                 let $client = Client::new($server.addr, protocol);
                 $body
+                let stats = own.stats();
+                assert_eq!(stats.by_hyper, 0, "all streams were detached");
+                assert!(stack == Stack::Own || stack == Stack::OwnAxum || stats.accepted == 0);
             }
 
             on_every_stack!(@one axum_http1 Axum Http1);
@@ -28,6 +32,10 @@ macro_rules! on_every_stack {
             on_every_stack!(@one hyper_http2 Hyper Http2);
             on_every_stack!(@one warp_http1 Warp Http1);
             on_every_stack!(@one warp_http2 Warp Http2);
+            on_every_stack!(@one own_axum_http1 OwnAxum Http1);
+            on_every_stack!(@one own_axum_http2 OwnAxum Http2);
+            on_every_stack!(@one own_http1 Own Http1);
+            on_every_stack!(@one own_http2 Own Http2);
         })*
     };
     (@one $name:ident $stack:ident $protocol:ident) => {
