@@ -1,8 +1,10 @@
 //! What readers get of a run, in the dialects of their clients.
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::{Value, json};
 use tower_sse::{
-    Event, Publisher,
+    Closed, EndReason, Ending, Event, Publisher,
     runs::{AiSdk, ChatCompletions, Completion, Dialect, New, Outcome, Plain, ProducerError, Runs, Status},
 };
 
@@ -174,4 +176,19 @@ async fn a_strict_answer_whose_beginning_is_gone_is_a_410() {
     assert_eq!(runs.dialect(AiSdk).attach("1", &get()).await.status(), 410);
     let got = read(runs.attach("1", &get()).await).await;
     assert!(got.text.contains("event: gap\n"), "{}", got.text);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hooks_are_told_of_answers_and_not_of_what_the_crate_reads_for_itself() {
+    let told: Arc<Mutex<Vec<Closed>>> = Arc::default();
+    let closed = told.clone();
+    let publisher = Publisher::builder().on_close(move |of| closed.lock().unwrap().push(of.clone())).build();
+    let runs = Runs::new(publisher, Plain);
+    runs.spawn(New::run().id("1"), async |run| says(run, &["a", "b"]).await).await.unwrap();
+    ended(&runs, "1").await;
+    assert_eq!(told.lock().unwrap().len(), 0, "nobody has read it but the crate");
+    read(runs.attach("1", &get()).await).await;
+    let told = told.lock().unwrap();
+    assert_eq!((told.len(), told[0].opened.channels[0].as_str(), told[0].events), (1, "run/1", 4));
+    assert_eq!(told[0].ending, Ending::Ended(EndReason::Finished));
 }
