@@ -117,7 +117,7 @@
 //! | `redis-tls` | TLS connections to Redis; implies `redis` |
 //! | `runs` | the module `runs`: answers of agents that outlive their readers, in the protocols of their clients |
 //! | `server` | the module `server`: a server on hyper whose streams have no HTTP stack behind them, with limits and a graceful shutdown |
-//! | `tracing` | events of the `tracing` crate at level `DEBUG`: a reader is refused, is denied or lags, a backend's feed fails, the hub shuts down |
+//! | `tracing` | spans of the `tracing` crate for streams, publishes and calls to a backend; events at level `DEBUG`: a reader is refused, is denied or lags, a backend's feed fails, the hub shuts down |
 //!
 //! # Source map
 //!

@@ -1,18 +1,12 @@
-//! Logging, hidden behind one macro. With the feature `tracing` it emits an event of that crate, without it nothing.
-
-/// `debug!("message", field = value, ..)`.
-#[cfg(feature = "tracing")]
-macro_rules! debug {
-    ($message:literal $(, $field:ident = $value:expr)* $(,)?) => {
-        tracing::debug!(target: "tower_sse", $($field = %$value,)* $message)
-    };
-}
+//! Logging and spans, hidden behind this file. With the feature `tracing` they are those of that crate, without it
+//! nothing.
 
 #[cfg(not(feature = "tracing"))]
-macro_rules! debug {
-    ($message:literal $(, $field:ident = $value:expr)* $(,)?) => {
-        { $(let _ = &$value;)* }
-    };
-}
+mod disabled;
+#[cfg(feature = "tracing")]
+mod enabled;
 
-pub(crate) use debug;
+#[cfg(not(feature = "tracing"))]
+pub(crate) use self::disabled::{Span, debug};
+#[cfg(feature = "tracing")]
+pub(crate) use self::enabled::{Span, debug};

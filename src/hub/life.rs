@@ -3,10 +3,17 @@
 //! Only hubs that somebody [watches](super::watch) keep records. The counts are plain numbers in the subscription, so
 //! that nothing is shared between streams, and whoever watches is told twice: when the stream opens and when it ends.
 
+#[cfg(not(feature = "tracing"))]
+#[path = "life/no_span.rs"]
+mod span;
+#[cfg(feature = "tracing")]
+mod span;
+
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub(crate) use self::span::StreamSpan;
 use crate::wire::{
     cursor::{Cursor, Offset},
     name::{ChannelName, ClientId},
@@ -120,6 +127,7 @@ pub(crate) struct Life {
     caught_up: bool,
     /// How the body says that it ended.
     ending: Option<Ending>,
+    pub(super) span: StreamSpan,
 }
 
 struct Began {
@@ -141,6 +149,7 @@ impl Life {
             gaps: 0,
             caught_up: false,
             ending: None,
+            span: StreamSpan::NONE,
         }
     }
 
@@ -152,12 +161,16 @@ impl Life {
         resumed: Resumed,
         cursor: Cursor,
         last: Offset,
-    ) -> &Opened {
+    ) {
         let at = Instant::now();
         self.gaps = matches!(resumed, Resumed::Gap(_)).into();
         self.caught_up = cursor.offset >= last;
         let opened = Opened { channels, client, resumed, cursor, took: at.saturating_duration_since(self.asked) };
-        &self.began.insert(Began { at, opened, last }).opened
+        self.began = Some(Began { at, opened, last });
+    }
+
+    pub(super) fn opened(&self) -> Option<&Opened> {
+        self.began.as_ref().map(|began| &began.opened)
     }
 
     /// Notes that events up to and including `last` were delivered.
@@ -193,9 +206,9 @@ impl Life {
 
     /// Returns the whole record. `end` is the end of the subscription, if it has come. `None` if the stream was refused
     /// before it began.
-    pub(super) fn over(self, end: Option<EndReason>, cursor: Cursor) -> Option<Closed> {
+    pub(super) fn over(self, end: Option<EndReason>, cursor: Cursor) -> Option<(Closed, StreamSpan)> {
         let Began { at, opened, .. } = self.began?;
-        Some(Closed {
+        let closed = Closed {
             opened,
             ending: self.ending.or(end.map(Ending::Ended)).unwrap_or(Ending::Left),
             duration: at.elapsed(),
@@ -205,6 +218,7 @@ impl Life {
             bytes: self.bytes,
             gaps: self.gaps,
             cursor,
-        })
+        };
+        Some((closed, self.span))
     }
 }

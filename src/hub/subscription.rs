@@ -188,7 +188,7 @@ impl Subscription {
         counters.lagged.add(1);
         meter.gap(GapReason::Lagged);
         self.life.iter_mut().for_each(|life| life.misses());
-        debug!("a reader lagged", cursor = self.cursor);
+        self.in_span(|| debug!("a reader lagged", cursor = self.cursor));
         Gap::new(GapReason::Lagged, None, first, self.cursor())
     }
 

@@ -1,4 +1,4 @@
-//! Who is told of streams: the hooks of the application.
+//! Who is told of streams: the hooks of the application, and whoever listens to their spans.
 
 use std::{
     fmt,
@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::life::{Closed, Life, Opened};
+use super::life::{Closed, Life, Opened, StreamSpan};
 use crate::trace::debug;
 
 type Hook<T> = Box<dyn Fn(&T) + Send + Sync>;
@@ -17,6 +17,8 @@ type Hook<T> = Box<dyn Fn(&T) + Send + Sync>;
 pub(crate) struct Watch {
     on_open: Vec<Hook<Opened>>,
     on_close: Vec<Hook<Closed>>,
+    /// Whether spans name the client.
+    pub(crate) names_clients: bool,
 }
 
 impl Watch {
@@ -30,7 +32,7 @@ impl Watch {
 
     /// Whether records are kept.
     pub(crate) fn is_on(&self) -> bool {
-        !self.on_open.is_empty() || !self.on_close.is_empty()
+        !self.on_open.is_empty() || !self.on_close.is_empty() || StreamSpan::is_on()
     }
 
     /// Begins the record of a stream that somebody asked for at this time, or now. `None` if nobody watches.
@@ -38,12 +40,17 @@ impl Watch {
         self.is_on().then(|| Box::new(Life::new(asked)))
     }
 
-    pub(super) fn opened(&self, opened: &Opened) {
-        call(&self.on_open, opened);
+    /// Tells of a stream whose record has begun. Hooks run in its span.
+    pub(super) fn opened(&self, life: &mut Life) {
+        let Some(opened) = life.opened() else { return };
+        let span = StreamSpan::open(opened, self.names_clients);
+        span.in_scope(|| call(&self.on_open, opened));
+        life.span = span;
     }
 
-    pub(super) fn closed(&self, closed: &Closed) {
-        call(&self.on_close, closed);
+    pub(super) fn closed(&self, closed: &Closed, span: &StreamSpan) {
+        span.close(closed);
+        span.in_scope(|| call(&self.on_close, closed));
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
     log::Retention,
     random,
     sync::{AtomicU64, Mutex, Ordering, lock},
+    trace::Span,
     wire::{
         cursor::{Cursor, Epoch, Offset},
         name::ChannelName,
@@ -61,17 +62,31 @@ impl Link {
         }
     }
 
-    /// Waits for the answer to a call, for at most the timeout.
+    /// Waits for the answer to this call, for at most the timeout.
     pub(crate) async fn within<T>(
         &self,
-        call: impl Future<Output = Result<T, BackendError>>,
+        call: &'static str,
+        answer: impl Future<Output = Result<T, BackendError>>,
     ) -> Result<T, BackendError> {
-        tokio::time::timeout(self.timeout, call).await.unwrap_or_else(|elapsed| Err(BackendError::timed_out(elapsed)))
+        let answer = async {
+            let answer = tokio::time::timeout(self.timeout, answer).await;
+            answer.unwrap_or_else(|elapsed| Err(BackendError::timed_out(elapsed)))
+        };
+        Span::backend(call).around(answer).await
     }
 
     /// Waits for the answer to a read, for as long as the read makes progress. Fails when nothing has arrived within
     /// the timeout.
     pub(crate) async fn while_it_goes_on<T>(
+        &self,
+        call: &'static str,
+        progress: &Progress,
+        read: impl Future<Output = Result<T, BackendError>>,
+    ) -> Result<T, BackendError> {
+        Span::backend(call).around(self.as_it_goes_on(progress, read)).await
+    }
+
+    async fn as_it_goes_on<T>(
         &self,
         progress: &Progress,
         read: impl Future<Output = Result<T, BackendError>>,

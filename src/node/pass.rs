@@ -38,7 +38,7 @@ impl Remote {
         let reached = readers_of(hub, name, target, except.as_ref());
         let (bytes, ..) = draft.into_parts();
         let event = Ephemeral { channel: name.clone(), client: target.cloned(), except, bytes };
-        self.link.within(self.link.backend.pass(event)).await.map_err(PublishErrorKind::Unavailable)?;
+        self.link.within("pass", self.link.backend.pass(event)).await.map_err(PublishErrorKind::Unavailable)?;
         hub.counters.ephemeral.add(1);
         Ok(Sent::new(self.link.known(), None, reached, false))
     }

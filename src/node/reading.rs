@@ -135,7 +135,7 @@ impl Remote {
         let retention = link.retention_of(hub, name);
         let read = async |limit| {
             let read = link.backend.read_some(name.clone(), after, retention, limit, progress.clone());
-            link.while_it_goes_on(&progress, read).await.map(Held::without_damage)
+            link.while_it_goes_on("read", &progress, read).await.map(Held::without_damage)
         };
         // Reads at least one event, which tells how far the channel is.
         let mut held = read(limit.max(1)).await?;
@@ -151,7 +151,7 @@ impl Remote {
         let (link, progress) = (&self.link, Progress::new());
         let about = link.backend.about(name.clone(), link.retention_of(hub, name), progress.clone());
         let About { epoch, head, finished, first, events, bytes, newest } =
-            link.while_it_goes_on(&progress, about).await?;
+            link.while_it_goes_on("about", &progress, about).await?;
         let cursor = |offset| Cursor { epoch, offset };
         let last_event = newest.filter(|entry| entry.is_whole()).map(|entry| entry.seal(epoch).0);
         Ok(Info {

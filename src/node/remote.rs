@@ -142,7 +142,7 @@ impl Remote {
     /// Appends events in the store. Returns their places.
     async fn append(&self, append: Append) -> Result<Vec<Placed>, PublishErrorKind> {
         let count = append.events.len().max(1);
-        let appended = self.link.within(self.link.backend.append(append)).await;
+        let appended = self.link.within("append", self.link.backend.append(append)).await;
         match appended.map_err(PublishErrorKind::Unavailable)? {
             Appended::At(places) if places.len() == count => Ok(places),
             Appended::At(_) => Err(unexpected()),
@@ -155,17 +155,17 @@ impl Remote {
 
     /// Asks the store something small, to find out whether it answers.
     pub(crate) async fn reach(&self) -> Result<(), BackendError> {
-        self.link.within(self.link.backend.heads(Vec::new())).await.map(drop)
+        self.link.within("heads", self.link.backend.heads(Vec::new())).await.map(drop)
     }
 
     /// Returns who is connected to a channel on all nodes.
     pub(crate) async fn presence(&self, name: &ChannelName) -> Result<Connected, BackendError> {
-        self.link.within(self.link.backend.presence(name.clone())).await
+        self.link.within("presence", self.link.backend.presence(name.clone())).await
     }
 
     /// Passes a notice to all other nodes.
     pub(crate) async fn tell(&self, told: &Told) -> Result<(), BackendError> {
-        self.link.within(self.link.backend.tell(told.by(self.link.node))).await
+        self.link.within("tell", self.link.backend.tell(told.by(self.link.node))).await
     }
 
     /// Waits until nobody has been connected to a channel for `after`, on any node, as far as the store has been told.
@@ -191,7 +191,7 @@ impl Remote {
     /// node.
     pub(crate) async fn close(&self, hub: &Hub, name: &ChannelName) -> Result<usize, BackendError> {
         let readers = readers_of(hub, name, None, None);
-        self.link.within(self.link.backend.close(name.clone())).await?;
+        self.link.within("close", self.link.backend.close(name.clone())).await?;
         Ok(readers)
     }
 }

@@ -145,6 +145,15 @@ impl PublisherBuilder {
         self
     }
 
+    /// Sets whether the span of a stream names its client. The default is `false`, since traces are often kept where
+    /// names of people should not be.
+    #[cfg(feature = "tracing")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
+    pub fn trace_clients(mut self, trace: bool) -> Self {
+        self.settings.watch.names_clients = trace;
+        self
+    }
+
     /// Sets where the log lives, for example in `Redis`. The default is in process.
     ///
     /// Hubs with the same backend act as one hub for publishers and readers, no matter how many processes they run in.

@@ -9,7 +9,7 @@ use crate::{
     error::{BackendError, InvalidText, PublishError, PublishErrorKind},
     hub::{Batch, Sent},
     meter::Started,
-    trace::debug,
+    trace::{Span, debug},
     wire::{
         cursor::Cursor,
         event::Event,
@@ -263,13 +263,13 @@ impl Channel {
             (Ok(name), None) => {
                 // Yield before publishing, so that nothing was published if the caller drops the future here.
                 consume_budget().await;
-                let started = hub.meter.start();
-                self.count(started, hub.publish(name, target, event, last, self.fence))
+                let (started, span) = (hub.meter.start(), Span::publish(name, 1));
+                self.count(started, span.scope(|| hub.publish(name, target, event, last, self.fence)))
             }
             // Boxed, because otherwise every in-process publish would have a future of this size.
             (Ok(name), Some(remote)) if is_ephemeral => {
-                let started = hub.meter.start();
-                self.count(started, Box::pin(remote.pass(hub, name, target, event)).await)
+                let (started, span) = (hub.meter.start(), Span::publish(name, 1));
+                self.count(started, Box::pin(span.around(remote.pass(hub, name, target, event))).await)
             }
             _ => Box::pin(self.write_one(target, event, last)).await,
         }
@@ -296,12 +296,21 @@ impl Channel {
             Err(error) => Err(error.clone().into()),
             Ok(_) if batch.is_empty() => return Ok(Vec::new()),
             Ok(name) => match &self.handle.remote {
-                None => self.handle.hub.write(name, batch, self.fence),
+                None => self.write_here(name, batch),
                 Some(_) if is_over => Err(PublishErrorKind::ShuttingDown.into()),
-                Some(remote) => Box::pin(remote.write(&self.handle.hub, name, batch, self.fence)).await,
+                Some(remote) => {
+                    let span = Span::publish(name, batch.events.len());
+                    Box::pin(span.around(remote.write(&self.handle.hub, name, batch, self.fence))).await
+                }
             },
         };
         self.count(started, sent)
+    }
+
+    /// Writes a batch to a log that lives in process.
+    fn write_here(&self, name: &ChannelName, batch: Batch) -> Result<Vec<Sent>, PublishError> {
+        let span = Span::publish(name, batch.events.len());
+        span.scope(|| self.handle.hub.write(name, batch, self.fence))
     }
 
     fn count<T>(&self, started: Started, sent: Result<T, PublishError>) -> Result<T, PublishError> {
@@ -318,7 +327,7 @@ impl Channel {
         let started = self.handle.hub.meter.start();
         let written = match (self.name(), &self.handle.remote) {
             (Err(error), _) => Err(error.clone().into()),
-            (Ok(name), None) => ended(self.handle.hub.write(name, batch, self.fence)),
+            (Ok(name), None) => ended(self.write_here(name, batch)),
             (Ok(_), Some(_)) => match Runtime::try_current() {
                 Ok(runtime) => {
                     runtime.spawn(self.clone().write_in_background(batch));

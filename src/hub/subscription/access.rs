@@ -110,7 +110,7 @@ impl Subscription {
         }
         let channels: HashSet<_> = channels.into_iter().collect();
         self.positions.retain(&self.hub, |channel| channels.contains(channel));
-        debug!("a reader was authorized anew", channels = self.positions.as_slice().len());
+        self.in_span(|| debug!("a reader was authorized anew", channels = self.positions.as_slice().len()));
         if self.positions.as_slice().is_empty() {
             return Some(EndReason::Revoked);
         }

@@ -80,7 +80,7 @@ impl Subscription {
         self.hub().counters.gaps.add(1);
         self.life.iter_mut().for_each(|life| life.misses());
         self.hub().meter.gap(GapReason::OtherEpoch);
-        debug!("a reader's epoch is over", cursor = self.cursor());
+        self.in_span(|| debug!("a reader's epoch is over", cursor = self.cursor()));
         Gap::new(GapReason::OtherEpoch, None, first, self.cursor())
     }
 }

@@ -9,7 +9,8 @@ impl Subscription {
         let channels = self.positions.as_slice().iter().map(|position| position.channel.name.clone()).collect();
         let (client, last) = (self.positions.client(), self.hub.memory.last());
         let cursor = super::Cursor { epoch: self.epoch, offset: self.cursor };
-        self.hub.settings.watch.opened(life.begin(channels, client, self.resumed, cursor, last));
+        life.begin(channels, client, self.resumed, cursor, last);
+        self.hub.settings.watch.opened(life);
     }
 
     /// Notes that these events, up to the cursor, were delivered.
@@ -40,8 +41,16 @@ impl Subscription {
     /// Tells those who watch that the stream is over.
     pub(super) fn close_life(&mut self) {
         let cursor = self.cursor();
-        if let Some(closed) = self.life.take().and_then(|life| life.over(self.end, cursor)) {
-            self.hub.settings.watch.closed(&closed);
+        if let Some((closed, span)) = self.life.take().and_then(|life| life.over(self.end, cursor)) {
+            self.hub.settings.watch.closed(&closed, &span);
+        }
+    }
+
+    /// Does something that belongs to the stream's span, if it has one.
+    pub(super) fn in_span<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &self.life {
+            Some(life) => life.span.in_scope(work),
+            None => work(),
         }
     }
 }

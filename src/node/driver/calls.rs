@@ -203,7 +203,7 @@ impl Calls {
             shared.is_loading(progress.clone());
             self.tasks.spawn(async move {
                 let read = link.backend.read_paged(shared.name.clone(), after, retention, progress.clone());
-                let held = link.while_it_goes_on(&progress, read).await.map(Held::without_damage);
+                let held = link.while_it_goes_on("read", &progress, read).await.map(Held::without_damage);
                 Answer::Read { shared, after, held }
             });
         }
@@ -231,14 +231,14 @@ impl Calls {
                 let channels: Vec<_> = self.to_compare.drain(..HEADS.min(self.to_compare.len())).collect();
                 let names = channels.iter().map(|channel| channel.name.clone()).collect();
                 self.tasks.spawn(async move {
-                    let heads = link.within(link.backend.heads(names)).await;
+                    let heads = link.within("heads", link.backend.heads(names)).await;
                     Answer::Compared { channels, heads }
                 });
             } else {
                 let channels: Vec<_> = self.to_check.drain(..HEADS.min(self.to_check.len())).collect();
                 let names = channels.clone();
                 self.tasks.spawn(async move {
-                    let heads = link.within(link.backend.heads(names)).await;
+                    let heads = link.within("heads", link.backend.heads(names)).await;
                     Answer::Checked { channels, heads }
                 });
             }
@@ -249,7 +249,7 @@ impl Calls {
         let link = self.link.clone();
         self.tasks.spawn(async move {
             // Whether it succeeded or not, the next session asks for everything again.
-            let _ = link.within(link.backend.renew(lost)).await;
+            let _ = link.within("renew", link.backend.renew(lost)).await;
             Answer::Renewed
         });
     }
@@ -269,7 +269,7 @@ impl Calls {
             let present = !channels.is_empty();
             if present || told {
                 // If it failed, the next report says the same.
-                let _ = link.within(link.backend.refresh(Presence::new(link.node, channels))).await;
+                let _ = link.within("refresh", link.backend.refresh(Presence::new(link.node, channels))).await;
             }
             Answer::Refreshed { present }
         });
