@@ -19,7 +19,7 @@ use crate::{
 /// The clients' lanes, the order of the events across all lanes, and what is remembered of lanes that were dropped.
 pub(super) struct Clients {
     lanes: Slab<ClientLane>,
-    /// The bytes that the lanes own.
+    /// The bytes that the lanes take beside their places.
     lanes_footprint: usize,
     /// For each custom id, the lane of the last event that has it. `None` while no client's event has a custom id.
     last_with: Option<Box<IdLanes>>,
@@ -33,24 +33,48 @@ pub(super) struct Clients {
 pub(super) type IdLanes = Table<CustomId, LaneId>;
 
 pub(super) struct ClientLane {
-    lane: Lane,
+    /// `None` as long as the lane has neither held nor evicted an event. Most clients only read.
+    used: Option<Box<Used>>,
     /// The client that the lane belongs to.
     client: KnownId,
     /// The number of readers. A lane with a reader keeps its place.
     readers: u32,
-    /// The bytes that the lane owned after the last change.
+}
+
+/// The lane of a client that has got an event of its own.
+struct Used {
+    lane: Lane,
+    /// The bytes that the lane took after the last change.
     footprint: usize,
 }
 
+/// What every lane is that has neither held nor evicted an event.
+static UNUSED: Lane = Lane::UNUSED;
+
 impl ClientLane {
-    /// Updates the sum over all lanes after a change.
-    fn count(&mut self, all: &mut usize) {
-        let now = self.lane.footprint();
-        *all = *all - std::mem::replace(&mut self.footprint, now) + now;
+    fn new(client: KnownId, evicted: Offset, all: &mut usize) -> Self {
+        let mut new = Self { used: None, client, readers: 0 };
+        if evicted > Offset::START {
+            new.change(all, |lane| *lane = Lane::new(evicted));
+        }
+        new
+    }
+
+    fn lane(&self) -> &Lane {
+        self.used.as_ref().map_or(&UNUSED, |used| &used.lane)
+    }
+
+    /// Changes the lane, and updates the sum of what all lanes take from the allocator.
+    fn change<T>(&mut self, all: &mut usize, work: impl FnOnce(&mut Lane) -> T) -> T {
+        let used = self.used.get_or_insert_with(|| Box::new(Used { lane: Lane::UNUSED, footprint: 0 }));
+        let done = work(&mut used.lane);
+        let now = size_of::<Used>() + used.lane.footprint();
+        *all = *all - std::mem::replace(&mut used.footprint, now) + now;
+        done
     }
 
     pub(super) fn into_lane(self) -> Lane {
-        self.lane
+        self.used.map_or(Lane::UNUSED, |used| used.lane)
     }
 }
 
@@ -82,27 +106,25 @@ impl Clients {
     }
 
     pub(super) fn lane(&self, id: LaneId) -> Option<&Lane> {
-        self.at(id).map(|lane| &lane.lane)
+        self.at(id).map(ClientLane::lane)
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Lane> {
-        (0..self.lanes.places()).filter_map(|place| self.lanes.at(place)).map(|(_, lane)| &lane.lane)
+        (0..self.lanes.places()).filter_map(|place| self.lanes.at(place)).map(|(_, lane)| lane.lane())
     }
 
     fn at(&self, id: LaneId) -> Option<&ClientLane> {
-        self.lanes.get(id.0.checked_sub(1)?)
+        self.lanes.get(id.key()?)
     }
 
     fn at_mut(&mut self, id: LaneId) -> Option<&mut ClientLane> {
-        self.lanes.get_mut(id.0.checked_sub(1)?)
+        self.lanes.get_mut(id.key()?)
     }
 
-    /// Changes a lane, and updates the sum of what the lanes take from the allocator.
+    /// Changes a lane, if it was used.
     pub(super) fn change<T>(&mut self, id: LaneId, work: impl FnOnce(&mut Lane) -> T) -> Option<T> {
-        let lane = self.lanes.get_mut(id.0.checked_sub(1)?)?;
-        let done = work(&mut lane.lane);
-        lane.count(&mut self.lanes_footprint);
-        Some(done)
+        let lane = self.lanes.get_mut(id.key()?)?;
+        lane.used.is_some().then(|| lane.change(&mut self.lanes_footprint, work))
     }
 
     /// Returns a client's lane, and creates it if necessary.
@@ -114,21 +136,19 @@ impl Clients {
             return Err(TooManyLanes);
         }
         let known = self.marks.find(client).unwrap_or_else(|| self.marks.insert(client));
-        let lane = Lane::new(self.marks.mark(known));
-        // A new lane owns nothing.
-        let id = LaneId(self.lanes.insert(ClientLane { lane, client: known, readers: 0, footprint: 0 }) + 1);
+        let lane = ClientLane::new(known, self.marks.mark(known), &mut self.lanes_footprint);
+        let id = LaneId::of_client(self.lanes.insert(lane));
         self.marks.set_lane(known, Some(id));
         Ok(id)
     }
 
     /// Appends an event to a lane. Its offset must be above every earlier one.
     pub(super) fn push(&mut self, id: LaneId, event: &Sealed, custom: Option<CustomId>, at: u64) {
-        let Some(lane) = id.0.checked_sub(1).and_then(|key| self.lanes.get_mut(key)) else { return };
+        let Some(lane) = id.key().and_then(|key| self.lanes.get_mut(key)) else { return };
         if let Some(custom) = &custom {
             self.last_with.get_or_insert_default().insert(custom.clone(), id);
         }
-        lane.lane.push(event, custom, at);
-        lane.count(&mut self.lanes_footprint);
+        lane.change(&mut self.lanes_footprint, |lane| lane.push(event, custom, at));
         self.marks.raise(lane.client, event.offset());
     }
 
@@ -182,11 +202,12 @@ impl Clients {
     /// Drops a lane that has neither an event nor a reader, and keeps the mark of what it evicted.
     pub(super) fn drop_if_idle(&mut self, id: LaneId) {
         let Some(lane) = self.at(id) else { return };
-        if lane.readers > 0 || !lane.lane.is_empty() {
+        if lane.readers > 0 || !lane.lane().is_empty() {
             return;
         }
-        let (client, evicted) = (lane.client, lane.lane.evicted());
-        self.lanes.remove(id.0 - 1);
+        let (client, evicted) = (lane.client, lane.lane().evicted());
+        let dropped = id.key().and_then(|key| self.lanes.remove(key)?.used);
+        self.lanes_footprint -= dropped.map_or(0, |used| used.footprint);
         self.marks.raise(client, evicted);
         self.marks.retire(client);
         if Marks::are_too_many(self.idle()) {
@@ -211,7 +232,8 @@ impl Clients {
     /// Forgets one client's mark, which raises the mark of all others. Returns whether it found one.
     pub(super) fn forget_mark(&mut self) -> bool {
         let lanes = &self.lanes;
-        let is_of = |known, lane: LaneId| lanes.get(lane.0 - 1).is_some_and(|lane| lane.client == known);
+        let is_of =
+            |known, lane: LaneId| lane.key().and_then(|key| lanes.get(key)).is_some_and(|lane| lane.client == known);
         self.marks.forget_one(is_of)
     }
 
@@ -223,7 +245,7 @@ impl Clients {
     /// log is lost.
     pub(super) fn restart(&mut self, marks: Marks) -> Vec<Lane> {
         let before = std::mem::replace(&mut self.marks, marks);
-        let (mut held, mut void) = (Vec::new(), Vec::new());
+        let (mut held, mut void, mut footprint) = (Vec::new(), Vec::new(), 0);
         for place in 0..self.lanes.places() {
             let Some((key, lane)) = self.lanes.at(place) else { continue };
             let Some(client) = before.client(lane.client).filter(|_| lane.readers > 0) else {
@@ -231,16 +253,15 @@ impl Clients {
                 continue;
             };
             let known = self.marks.find(client).unwrap_or_else(|| self.marks.insert(client));
-            self.marks.set_lane(known, Some(LaneId(key + 1)));
+            self.marks.set_lane(known, Some(LaneId::of_client(key)));
             let evicted = self.marks.mark(known);
             if let Some(lane) = self.lanes.get_mut(key) {
-                lane.client = known;
-                lane.footprint = 0;
-                held.push(std::mem::replace(&mut lane.lane, Lane::new(evicted)));
+                let new = ClientLane { readers: lane.readers, ..ClientLane::new(known, evicted, &mut footprint) };
+                held.push(std::mem::replace(lane, new).into_lane());
             }
         }
         held.extend(void.into_iter().filter_map(|key| self.lanes.remove(key)).map(ClientLane::into_lane));
-        (self.lanes_footprint, self.order) = (0, Order::default());
+        (self.lanes_footprint, self.order) = (footprint, Order::default());
         held
     }
 
@@ -282,7 +303,12 @@ mod tests {
     /// A client that comes and goes, after an event of it was evicted.
     fn visit(clients: &mut Clients, n: usize, evicted: u64) {
         let lane = clients.lane_for(&client(n), usize::MAX).unwrap();
-        clients.change(lane, |lane| *lane = Lane::new(Offset::new(evicted)));
+        let footprint = &mut clients.lanes_footprint;
+        clients
+            .lanes
+            .get_mut(lane.key().unwrap())
+            .unwrap()
+            .change(footprint, |lane| *lane = Lane::new(Offset::new(evicted)));
         clients.enter(lane);
         clients.leave(lane);
         assert_eq!(clients.lane_of(&client(n)), None);
@@ -301,7 +327,7 @@ mod tests {
         let lanes: Vec<_> = (0..1_000).map(|n| clients.lane_for(&client(n), usize::MAX).unwrap()).collect();
         lanes.iter().for_each(|lane| clients.enter(*lane));
         let full = clients.footprint();
-        assert!(full > 150_000);
+        assert!(full > 90_000);
         lanes[..999].iter().for_each(|lane| clients.leave(*lane));
         assert_eq!(
             (clients.lane_of(&client(999)), clients.client_of(lanes[999])),

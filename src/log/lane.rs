@@ -10,7 +10,6 @@ use super::{
 use crate::wire::{cursor::Offset, encode::Sealed, name::CustomId};
 
 /// The held events of a lane, and what is known of evicted ones.
-#[derive(Default)]
 pub(super) struct Lane {
     /// `None` if no event is held. Custom ids lie with them.
     runs: Option<Box<Runs>>,
@@ -27,8 +26,18 @@ pub(super) struct Lane {
 }
 
 impl Lane {
+    /// A lane that has neither held nor evicted an event.
+    pub(super) const UNUSED: Self = Self {
+        runs: None,
+        newest: None,
+        last: Offset::START,
+        before_last: Offset::START,
+        evicted: Offset::START,
+        hidden: Offset::START,
+    };
+
     pub(super) fn new(evicted: Offset) -> Self {
-        Self { evicted, ..Self::default() }
+        Self { evicted, ..Self::UNUSED }
     }
 
     pub(super) fn push(&mut self, event: &Sealed, custom: Option<CustomId>, at: u64) {

@@ -1,10 +1,14 @@
 //! What a log remembers of its clients: which of their targeted events were evicted.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, hash_map::RandomState},
+    hash::BuildHasher as _,
+    num::NonZeroU32,
+};
 
 use super::lane_id::LaneId;
 use crate::{
-    footprint::{Slab, Table},
+    footprint::{ByNumber, Slab},
     wire::{cursor::Offset, name::ClientId},
 };
 
@@ -15,8 +19,11 @@ use crate::{
 /// its marks without a look at each lane.
 #[derive(Default)]
 pub(crate) struct Marks {
-    by_client: Table<ClientId, u32>,
     known: Slab<Known>,
+    /// The first of the known clients whose names have this hash. The names themselves are in `known` alone.
+    by_hash: ByNumber<u32, KnownId>,
+    /// Hashes the names, so that nobody can choose names that collide.
+    hasher: RandomState,
     /// The place in `known` where the search for a mark to forget continues.
     hand: usize,
     /// The mark of every client without one of its own.
@@ -31,7 +38,18 @@ pub(crate) struct Marks {
 
 /// A client, by its place in `Marks`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct KnownId(u32);
+pub(super) struct KnownId(NonZeroU32);
+
+impl KnownId {
+    /// Returns the number of the client with this key. It is one higher, so that an `Option` takes no more room.
+    fn of(key: u32) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(key))
+    }
+
+    fn key(self) -> u32 {
+        self.0.get() - 1
+    }
+}
 
 struct Known {
     client: ClientId,
@@ -40,6 +58,8 @@ struct Known {
     mark: Offset,
     /// The client's lane, if that lane still belongs to the client.
     lane: Option<LaneId>,
+    /// The next client whose name has the same hash.
+    next: Option<KnownId>,
 }
 
 impl Marks {
@@ -48,7 +68,7 @@ impl Marks {
     const MAX: usize = if cfg!(miri) { 100 } else { 10_000 };
 
     /// About how many bytes a mark takes from the allocator, with its client's name.
-    pub(super) const EACH: usize = 160;
+    pub(super) const EACH: usize = 112;
 
     /// How many places are searched for a low mark.
     const SAMPLE: usize = 8;
@@ -97,34 +117,57 @@ impl Marks {
     }
 
     pub(super) fn find(&self, client: &ClientId) -> Option<KnownId> {
-        self.by_client.get(client).map(|key| KnownId(*key))
+        self.with_hash(self.hash(client)).find(|id| self.client(*id) == Some(client))
     }
 
     /// Adds a client that was not known.
     pub(super) fn insert(&mut self, client: &ClientId) -> KnownId {
-        let key = self.known.insert(Known { client: client.clone(), mark: Offset::START, lane: None });
-        self.by_client.insert(client.clone(), key);
+        let hash = self.hash(client);
+        let next = self.by_hash.get(&hash).copied();
+        let key = self.known.insert(Known { client: client.clone(), mark: Offset::START, lane: None, next });
+        let id = KnownId::of(key);
+        self.by_hash.insert(hash, id);
         self.names += client.heap();
-        KnownId(key)
+        id
+    }
+
+    /// Removes a client from the known ones with this hash. `next` is the one behind it.
+    fn unlink(&mut self, hash: u32, id: KnownId, next: Option<KnownId>) {
+        let before = self.with_hash(hash).take_while(|other| *other != id).last();
+        match (before.and_then(|before| self.known.get_mut(before.key())), next) {
+            (Some(before), next) => before.next = next,
+            (None, Some(next)) => _ = self.by_hash.insert(hash, next),
+            (None, None) => _ = self.by_hash.remove(&hash),
+        }
+    }
+
+    /// Returns the known clients whose names have this hash.
+    fn with_hash(&self, hash: u32) -> impl Iterator<Item = KnownId> {
+        std::iter::successors(self.by_hash.get(&hash).copied(), |id| self.known.get(id.key())?.next)
+    }
+
+    fn hash(&self, client: &ClientId) -> u32 {
+        // The upper half is enough, and fits.
+        (self.hasher.hash_one(client) >> 32) as u32
     }
 
     pub(super) fn client(&self, id: KnownId) -> Option<&ClientId> {
-        self.known.get(id.0).map(|known| &known.client)
+        self.known.get(id.key()).map(|known| &known.client)
     }
 
     pub(super) fn lane(&self, id: KnownId) -> Option<LaneId> {
-        self.known.get(id.0)?.lane
+        self.known.get(id.key())?.lane
     }
 
     pub(super) fn set_lane(&mut self, id: KnownId, lane: Option<LaneId>) {
-        if let Some(known) = self.known.get_mut(id.0) {
+        if let Some(known) = self.known.get_mut(id.key()) {
             known.lane = lane;
         }
     }
 
     /// Returns a client's mark: everything up to it counts as evicted.
     pub(super) fn mark(&self, id: KnownId) -> Offset {
-        self.known.get(id.0).map_or(self.others, |known| known.mark.max(self.others))
+        self.known.get(id.key()).map_or(self.others, |known| known.mark.max(self.others))
     }
 
     /// Returns the mark of a client, known or not.
@@ -134,7 +177,7 @@ impl Marks {
 
     /// Notes that the client's lane was given this offset, which is the highest so far.
     pub(super) fn raise(&mut self, id: KnownId, offset: Offset) {
-        if let Some(known) = self.known.get_mut(id.0) {
+        if let Some(known) = self.known.get_mut(id.key()) {
             self.marked += usize::from(known.mark == Offset::START && offset > Offset::START);
             known.mark = known.mark.max(offset);
             self.highest = self.highest.max(offset);
@@ -165,7 +208,7 @@ impl Marks {
         for _ in 0..Self::SAMPLE {
             self.hand = if self.hand + 1 < self.known.places() { self.hand + 1 } else { 0 };
             let Some((key, known)) = self.known.at(self.hand) else { continue };
-            let id = KnownId(key);
+            let id = KnownId::of(key);
             if known.lane.is_some_and(|lane| has_lane(id, lane)) {
                 continue;
             }
@@ -184,8 +227,9 @@ impl Marks {
     }
 
     fn remove(&mut self, id: KnownId) {
-        if let Some(known) = self.known.remove(id.0) {
-            self.by_client.remove(&known.client);
+        let Some(known) = self.known.get(id.key()) else { return };
+        self.unlink(self.hash(&known.client), id, known.next);
+        if let Some(known) = self.known.remove(id.key()) {
             self.names -= known.client.heap();
             self.marked -= usize::from(known.mark > Offset::START);
         }
@@ -207,6 +251,6 @@ impl Marks {
 
     /// Returns how many bytes the marks take from the allocator.
     pub(crate) fn footprint(&self) -> usize {
-        self.by_client.footprint() + self.known.footprint() + self.names
+        self.by_hash.footprint() + self.known.footprint() + self.names
     }
 }

@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn events_of_one_lane_in_a_row_are_one_entry() {
-        let [a, b] = [LaneId(0), LaneId(1)];
+        let [a, b] = [0, 1].map(LaneId::numbered);
         let mut order = Order::of(a, 3);
         [a, b, b, a].into_iter().for_each(|lane| order.push(lane));
         assert_eq!(order.rows, [(a, 4), (b, 2), (a, 1)]);
