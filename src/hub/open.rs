@@ -84,6 +84,9 @@ impl OpenOptions {
         if let Some(recheck) = recheck {
             subscription.set_recheck(recheck);
         }
+        if channels.len() > 1 {
+            seat.reads_several();
+        }
         let positions = subscription.positions();
         for channel in &channels {
             positions.add(self.enter(hub, &seat, channel, client.as_ref())?);

@@ -16,7 +16,7 @@ use super::{
     wait::{Ticket, Waiters, Wakeups},
 };
 use crate::{
-    footprint::{ByNumber, Elastic, Slab},
+    footprint::{ByNumber, Slab},
     log::LaneId,
     wire::notice::EndReason,
 };
@@ -34,6 +34,8 @@ pub(crate) struct Readers {
     connections: Option<Box<Connections>>,
     /// Grows each time all readers are ended. A reader of an earlier generation is ended.
     generation: u32,
+    /// Whether a reader of several channels has come since the channel last had no reader.
+    any_of_several: bool,
     /// How many slices were searched for readers that ended on another channel. The count wraps.
     looked: u16,
     /// Why all readers were ended, the last time.
@@ -48,8 +50,8 @@ struct Clients {
     /// How many live readers the clients have.
     live: u32,
     by_lane: ByNumber<LaneId, Client>,
-    /// Lists each client once, so that the clients can be visited a slice at a time.
-    listed: Vec<LaneId>,
+    /// The numbers of these lanes are below this.
+    numbers: u32,
     /// How many of the clients are crowds.
     many: u32,
     /// `None` if no crowd has parked yet.
@@ -62,8 +64,6 @@ struct Client {
     live: u32,
     /// How many readers are ended but not gone yet.
     ended: u32,
-    /// The client's place in the list.
-    place: usize,
 }
 
 struct Reader {
@@ -83,6 +83,10 @@ struct Reader {
 /// at.
 pub(crate) const SLICE: usize = 256;
 
+/// About how many bytes the allocator gives for each channel of a reader of several, for the reader's place in it and
+/// the place's share of the seat.
+const OF_SEVERAL: usize = 80;
+
 impl Readers {
     pub(crate) fn len(&self) -> usize {
         self.all.len()
@@ -92,7 +96,8 @@ impl Readers {
     pub(crate) fn footprint(&self) -> usize {
         let clients = self.clients.as_ref().map_or(0, |clients| clients.footprint());
         let connections = self.connections.as_ref().map_or(0, |connections| connections.footprint());
-        self.all.footprint() + self.all.len() * Seat::FOOTPRINT + clients + connections + self.waiters.footprint()
+        let each = if self.any_of_several { OF_SEVERAL } else { Seat::FOOTPRINT };
+        self.all.footprint() + self.all.len() * each + clients + connections + self.waiters.footprint()
     }
 
     /// Returns how many readers have not been ended.
@@ -119,12 +124,11 @@ impl Readers {
 
     /// Returns a slice of the clients, the one before `end`: where it begins, and the lane and number of live readers
     /// of each client. A caller that visits all slices, from the end on, misses no client that stays. A client that
-    /// comes or goes in the meantime may appear twice.
-    pub(crate) fn clients_before(&self, end: usize) -> (usize, impl Iterator<Item = (LaneId, usize)>) {
-        let listed = self.clients.as_ref().map_or(&[][..], |clients| &clients.listed);
-        let end = end.min(listed.len());
-        let from = end.saturating_sub(SLICE);
-        let lanes = listed[from..end].iter().map(|lane| (*lane, self.of(*lane)));
+    /// comes or goes in the meantime may or may not appear.
+    pub(crate) fn clients_before(&self, end: u32) -> (u32, impl Iterator<Item = (LaneId, usize)>) {
+        let end = end.min(self.clients.as_ref().map_or(0, |clients| clients.numbers));
+        let from = end.saturating_sub(SLICE as u32);
+        let lanes = (from..end).map(LaneId::numbered).map(|lane| (lane, self.of(lane)));
         (from, lanes.filter(|(_, live)| *live > 0))
     }
 
@@ -137,6 +141,7 @@ impl Readers {
         if seat.connection().is_some() {
             self.connections.get_or_insert_default().enter(&seat, lane);
         }
+        self.any_of_several |= seat.is_of_several();
         let reader = Reader { lane, before: None, next: None, seat, ticket, generation, ending: None };
         let id = ReaderId::of(self.all.insert(reader));
         self.numbers = self.numbers.max(id.key().saturating_add(1));
@@ -209,7 +214,7 @@ impl Readers {
             self.connections = None;
         }
         if self.all.len() == 0 {
-            self.numbers = 0;
+            (self.numbers, self.any_of_several) = (0, false);
         }
         // The set may have room for all readers that were ever there.
         self.waiters.give_back(self.all.len());
@@ -230,7 +235,7 @@ impl Readers {
     fn gone(&mut self, lane: LaneId, ended: bool) {
         let Some(clients) = &mut self.clients else { return };
         clients.gone(lane, ended);
-        if clients.listed.is_empty() {
+        if clients.by_lane.is_empty() {
             self.clients = None;
         }
     }
@@ -352,14 +357,13 @@ impl Readers {
 impl Clients {
     fn footprint(&self) -> usize {
         let crowds = self.crowds.as_ref().map_or(0, |crowds| crowds.footprint());
-        size_of::<Self>() + self.by_lane.footprint() + self.listed.footprint() + crowds
+        size_of::<Self>() + self.by_lane.footprint() + crowds
     }
 
     fn client_mut(&mut self, lane: LaneId) -> &mut Client {
         if self.by_lane.get(&lane).is_none() {
-            self.listed.make_room();
-            self.by_lane.insert(lane, Client { first: None, live: 0, ended: 0, place: self.listed.len() });
-            self.listed.push(lane);
+            self.by_lane.insert(lane, Client { first: None, live: 0, ended: 0 });
+            self.numbers = self.numbers.max(lane.number().saturating_add(1));
         }
         self.by_lane.get_mut(&lane).expect("it was inserted right above")
     }
@@ -372,15 +376,9 @@ impl Clients {
         if client.live > 0 || client.ended > 0 {
             return;
         }
-        let place = client.place;
         self.by_lane.remove(&lane);
         // Its readers are gone, so nobody is parked in its set.
         self.crowds.as_mut().and_then(|crowds| crowds.remove(lane));
-        self.listed.swap_remove(place);
-        self.listed.give_back();
-        if let Some(moved) = self.listed.get(place).and_then(|moved| self.by_lane.get_mut(moved)) {
-            moved.place = place;
-        }
     }
 }
 
@@ -400,7 +398,7 @@ mod tests {
     }
 
     fn listed(readers: &Readers) -> Vec<(LaneId, usize)> {
-        readers.clients_before(usize::MAX).1.collect()
+        readers.clients_before(u32::MAX).1.collect()
     }
 
     /// Replaces the older readers of a reader's client. Returns how many slices that took.

@@ -5,12 +5,12 @@
 //! ended subscription *lingers*: it takes memory but no seat. All subscriptions together, lingering ones included, may
 //! be no more than twice the number of seats.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use tokio::sync::Notify;
 
 use crate::{
-    sync::{AtomicBool, AtomicU8, AtomicU64, Mutex, Ordering, lock},
+    sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock},
     wire::{name::ConnectionId, notice::EndReason},
 };
 
@@ -35,22 +35,41 @@ const ONE_OVER: u64 = 1 << 32;
 /// The seat of one subscription, shared by its readers in all channels.
 pub(crate) struct Seat {
     seats: Arc<Seats>,
-    /// Grows from one subscription of the hub to the next. 0 as long as this subscription may still be refused.
-    number: AtomicU64,
-    /// Why the subscription is over, once it is. The first reason counts.
-    ended: OnceLock<EndReason>,
     /// The id that the connection announced. Boxed, because few connections announce one.
     connection: Option<Box<ConnectionId>>,
-    /// Whether the subscription's access can be decided anew, and whether it has to be.
-    access: AtomicU8,
+    /// From the lowest bits on: why the subscription is over, once it is, of which the first reason counts; whether its
+    /// access can be decided anew, and whether it has to be; and a number that grows from one subscription of the hub to
+    /// the next, and is 0 as long as this subscription may still be refused. They share a word because each reader has
+    /// one.
+    word: AtomicU64,
 }
 
-/// The access can't be decided anew.
-const FIXED: u8 = 0;
-/// The access can be decided anew.
-const OPEN: u8 = 1;
-/// The access has to be decided anew.
-const CALLED: u8 = 2;
+/// The bits of the reason: 0 as long as there is none.
+const ENDED: u64 = 0xff;
+/// Set if the access can be decided anew.
+const OPEN: u64 = 0x100;
+/// Set if the access has to be decided anew.
+const CALLED: u64 = 0x200;
+/// Set if the subscription reads several channels.
+const SEVERAL: u64 = 0x400;
+/// Where the number begins. The bits above suffice for a million subscriptions each second, for years.
+const NUMBER: u32 = 16;
+
+const REASONS: [EndReason; 8] = [
+    EndReason::Finished,
+    EndReason::Disconnected,
+    EndReason::Replaced,
+    EndReason::Closed,
+    EndReason::Shutdown,
+    EndReason::Expired,
+    EndReason::Revoked,
+    EndReason::Reauthorize,
+];
+
+/// Returns the bits that stand for a reason.
+fn code_of(reason: EndReason) -> u64 {
+    reason as u64 + 1
+}
 
 impl Seats {
     pub(crate) fn new(max: usize) -> Self {
@@ -78,9 +97,7 @@ impl Seats {
             (taken < self.max && taken + lingering < 2 * self.max).then_some(counts + ONE)
         };
         self.counts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok()?;
-        let (number, ended) = (AtomicU64::new(0), OnceLock::new());
-        let (access, connection) = (AtomicU8::new(FIXED), connection.map(Box::new));
-        Some(Arc::new(Seat { seats: self.clone(), number, ended, connection, access }))
+        Some(Arc::new(Seat { seats: self.clone(), connection: connection.map(Box::new), word: AtomicU64::new(0) }))
     }
 
     /// Returns how many subscriptions are not over, and how many are.
@@ -121,20 +138,26 @@ fn split(counts: u64) -> (u32, u32) {
 }
 
 impl Seat {
-    /// What a seat takes from the allocator, with its reference counts. It counts in each channel.
+    /// What a seat takes from the allocator, with its reference counts.
     pub(crate) const FOOTPRINT: usize = size_of::<Self>() + 2 * size_of::<usize>();
 
     /// Marks the subscription as accepted: nothing refuses it any more.
     pub(crate) fn settle(&self) {
         let mut last = lock(&self.seats.last_number);
         *last += 1;
-        self.number.store(*last, Ordering::Release);
+        let number = *last << NUMBER;
+        let numbered = |word| Some(word & !(u64::MAX << NUMBER) | number);
+        let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, numbered);
     }
 
     /// Returns whether the subscription was accepted before that of `other`.
     pub(crate) fn is_older_than(&self, other: &Seat) -> bool {
-        let number = self.number.load(Ordering::Acquire);
-        number > 0 && number < other.number.load(Ordering::Acquire)
+        let number = self.word() >> NUMBER;
+        number > 0 && number < other.word() >> NUMBER
+    }
+
+    fn word(&self) -> u64 {
+        self.word.load(Ordering::Acquire)
     }
 
     /// Returns the id that the connection announced.
@@ -147,38 +170,49 @@ impl Seat {
         self.connection().map_or(0, |connection| size_of::<ConnectionId>() + connection.heap())
     }
 
+    /// Notes that the subscription reads several channels.
+    pub(crate) fn reads_several(&self) {
+        self.word.fetch_or(SEVERAL, Ordering::AcqRel);
+    }
+
+    pub(crate) fn is_of_several(&self) -> bool {
+        self.word() & SEVERAL > 0
+    }
+
     /// Lets the subscription's access be decided anew from now on.
     pub(crate) fn open_access(&self) {
-        self.access.store(OPEN, Ordering::Release);
+        self.word.fetch_or(OPEN, Ordering::AcqRel);
     }
 
     /// Asks the subscription to have its access decided anew. Returns `false` if that can't be done.
     pub(crate) fn call(&self) -> bool {
-        self.has_open_access() && self.access.swap(CALLED, Ordering::AcqRel) != FIXED
+        self.has_open_access() && self.word.fetch_or(CALLED, Ordering::AcqRel) & OPEN > 0
     }
 
     pub(crate) fn has_open_access(&self) -> bool {
-        self.access.load(Ordering::Acquire) != FIXED
+        self.word() & OPEN > 0
     }
 
     /// Returns whether the subscription was asked to have its access decided anew.
     pub(crate) fn is_called(&self) -> bool {
-        self.access.load(Ordering::Acquire) == CALLED
+        self.word() & CALLED > 0
     }
 
     /// Answers the call for a new decision. Returns whether there was one.
     pub(crate) fn answer_call(&self) -> bool {
-        self.is_called() && self.access.swap(OPEN, Ordering::AcqRel) == CALLED
+        self.is_called() && self.word.fetch_and(!CALLED, Ordering::AcqRel) & CALLED > 0
     }
 
     /// Returns why the subscription is over, if it is.
     pub(crate) fn ended(&self) -> Option<EndReason> {
-        self.ended.get().copied()
+        let code = self.word() & ENDED;
+        if code == 0 { None } else { REASONS.into_iter().find(|reason| code_of(*reason) == code) }
     }
 
     /// Ends the subscription and gives the seat back.
     pub(crate) fn end(&self, reason: EndReason) {
-        if self.ended.set(reason).is_ok() {
+        let end = |word| (word & ENDED == 0).then_some(word | code_of(reason));
+        if self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, end).is_ok() {
             self.seats.counts.fetch_add(ONE_OVER, Ordering::SeqCst);
         }
     }
@@ -186,7 +220,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let gone = if self.ended.get().is_some() { ONE + ONE_OVER } else { ONE };
+        let gone = if self.ended().is_some() { ONE + ONE_OVER } else { ONE };
         let before = self.seats.counts.fetch_sub(gone, Ordering::SeqCst);
         // Either this sees the shutdown, or the shutdown sees this, since both write one number and then read the
         // other.
@@ -214,6 +248,21 @@ mod tests {
         assert_eq!(seats.counts(), (1, 1));
         drop((one, three));
         assert_eq!(seats.counts(), (0, 0));
+    }
+
+    #[test]
+    fn a_seat_is_over_for_the_first_reason_whatever_else_is_known_of_it() {
+        for reason in REASONS {
+            let seat = Arc::new(Seats::new(9)).take().unwrap();
+            assert!(!seat.call() && !seat.answer_call() && seat.ended().is_none());
+            seat.open_access();
+            seat.settle();
+            assert!(seat.call());
+            seat.end(reason);
+            seat.end(EndReason::Finished);
+            assert_eq!(seat.ended(), Some(reason));
+            assert!(seat.is_called() && seat.answer_call() && !seat.is_called() && seat.has_open_access());
+        }
     }
 
     #[test]

@@ -238,7 +238,7 @@ impl Shared {
     /// Looks up the next slice of the connected clients. Returns whether there is more.
     pub(crate) fn look_for_more(&self, present: &mut Present) -> bool {
         let state = self.look();
-        let (from, slice) = state.readers.clients_before(present.end.unwrap_or(usize::MAX));
+        let (from, slice) = state.readers.clients_before(present.end.unwrap_or(u32::MAX));
         present.clients.extend(slice.filter_map(|(lane, live)| Some((state.log.client_of(lane)?.clone(), live))));
         (present.end, present.nameless) = (Some(from), state.readers.nameless());
         from > 0
@@ -258,7 +258,7 @@ pub(crate) struct Present {
     clients: HashMap<ClientId, usize>,
     nameless: usize,
     /// The end of the next slice of clients. `None` if none was looked up yet.
-    end: Option<usize>,
+    end: Option<u32>,
 }
 
 impl Present {
