@@ -10,7 +10,7 @@
 //! | `answer`, `response` | how the authorizer's and the hub's answer becomes an HTTP response |
 //! | `stream`, `preamble`, `retry`, `webkit` | what is sent, and how it begins |
 //! | `transform`, `output`, `shape`, `incomplete` | what is sent instead of the events as they are, and how a strict stream ends |
-//! | `keep_alive`, `idle`, `coalesce`, `close` | when it is sent, and what is sent while the stream is idle |
+//! | `keep_alive`, `idle`, `wheel`, `coalesce`, `close` | when it is sent, and what is sent while the stream is idle |
 //! | `publish` | what a request to publish asks for, and what becomes of it |
 //! | `layer`, `config`, `service`, `future`, `body`, `not_found` | the tower and http-body types around them |
 
@@ -40,6 +40,7 @@ mod shape;
 mod stream;
 mod transform;
 mod webkit;
+mod wheel;
 
 #[cfg(feature = "publish")]
 pub use self::publish::{PublishFuture, PublishService};

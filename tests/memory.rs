@@ -12,6 +12,7 @@ use std::{
 
 use futures_util::{FutureExt as _, Stream as _};
 use http::{Request, Response};
+use http_body::Body as _;
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
@@ -21,7 +22,8 @@ use tokio::{
 };
 use tower::{Layer, service_fn};
 use tower_sse::{
-    ChannelName, ClientId, CustomId, Event, Grant, IdempotencyKey, Publisher, Retention, SseLayer, Subscription,
+    ChannelName, ClientId, CustomId, Event, Grant, IdempotencyKey, Publisher, Retention, SseBody, SseLayer,
+    Subscription,
 };
 
 /// The allocator counts for the whole process, so one test runs at a time.
@@ -223,6 +225,32 @@ fn reader(publisher: &Publisher, channels: impl IntoIterator<Item = usize>, clie
     let mut reader = Subscription::open(publisher, grant).now_or_never().unwrap().unwrap();
     assert!(pin!(&mut reader).poll_next(&mut Context::from_waker(Waker::noop())).is_pending());
     reader
+}
+
+/// What an idle stream takes, of a client that has no other: its body, its places in the channel and in the wheel, and
+/// what is known of the client.
+#[tokio::test]
+async fn an_idle_stream_of_a_client_takes_less_than_half_a_kilobyte() {
+    const STREAMS: usize = 10_000;
+    let _alone = ALONE.lock().await;
+    let publisher = Publisher::new();
+    let open = |n: usize| {
+        let grant = Grant::new([ChannelName::from_static("news")]);
+        let grant = grant.client(Some(ClientId::try_from(format!("user-{n}")).unwrap()));
+        let mut body = SseBody::new(Subscription::open(&publisher, grant).now_or_never().unwrap().unwrap());
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(pin!(&mut body).poll_frame(cx).is_ready());
+        assert!(pin!(&mut body).poll_frame(cx).is_pending());
+        body
+    };
+    let first = open(STREAMS);
+    let mut streams = Vec::with_capacity(STREAMS);
+    let before = counting::allocated();
+    streams.extend((0..STREAMS).map(open));
+    let each = (counting::allocated() - before) / STREAMS;
+    println!("an idle stream takes {each} bytes");
+    assert!(each <= 480, "{each}");
+    drop((first, streams));
 }
 
 /// What is allocated for channels that each once had that many readers at the same time, of which every `nth` stayed.

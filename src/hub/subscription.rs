@@ -88,16 +88,29 @@ pub struct Subscription {
     cursor: Offset,
     /// The epoch that the cursor belongs to.
     epoch: Epoch,
-    /// A gap to deliver before anything else.
-    gap: Option<Box<Gap>>,
+    /// `None` for most readers.
+    aside: Option<Box<Aside>>,
     /// What the subscription found when it was opened.
     resumed: Resumed,
-    expires: Expiry,
     /// The waker that is parked in the channels that have nothing to read.
     parked_as: Option<Waker>,
     end: Option<EndReason>,
+}
+
+/// What only some readers have, and most of those only at the beginning.
+#[derive(Default)]
+struct Aside {
+    /// A gap to deliver before anything else.
+    gap: Option<Gap>,
+    expires: Expiry,
     /// The record for those who watch. `None` if nobody does.
     life: Option<Box<Life>>,
+}
+
+impl Aside {
+    fn has_something(&self) -> bool {
+        self.gap.is_some() || self.life.is_some() || !matches!(self.expires, Expiry::Never)
+    }
 }
 
 impl Subscription {
@@ -134,7 +147,7 @@ impl Subscription {
         if self.end.is_some() {
             return Poll::Ready(None);
         }
-        if let Some(gap) = self.gap.take() {
+        if let Some(gap) = self.take_gap() {
             return Poll::Ready(Some(gap.encode()));
         }
         Poll::Ready(match ready!(self.poll_found(cx, Limit::CHUNK)) {
@@ -151,7 +164,30 @@ impl Subscription {
     /// Returns `true` if the reader has read everything, nothing has arrived since, and the waker of `cx` is the one
     /// that is parked. Also returns `true` once the subscription has ended. Takes no lock.
     pub(crate) fn is_level(&self, cx: &Context<'_>) -> bool {
-        self.gap.is_none() && self.is_parked_as(cx.waker()) && self.positions.are_level()
+        self.untold_gap().is_none() && self.is_parked_as(cx.waker()) && self.positions.are_level()
+    }
+
+    /// Returns the gap that comes before anything else, if there is one.
+    pub(crate) fn untold_gap(&self) -> Option<&Gap> {
+        self.aside.as_ref()?.gap.as_ref()
+    }
+
+    fn take_gap(&mut self) -> Option<Gap> {
+        let aside = self.aside.as_mut()?;
+        let gap = aside.gap.take();
+        self.aside.take_if(|aside| !aside.has_something());
+        gap
+    }
+
+    /// Notes the waker with which the reader is polled from now on. Returns whether it is another one than before.
+    pub(crate) fn note_waker(&mut self, waker: &Waker) -> bool {
+        if self.is_parked_as(waker) {
+            return false;
+        }
+        self.parked_as = Some(waker.clone());
+        // What is parked is the other one.
+        self.positions.as_mut_slice().iter_mut().for_each(Position::look_again);
+        true
     }
 
     fn is_parked_as(&self, waker: &Waker) -> bool {
@@ -187,7 +223,7 @@ impl Subscription {
         counters.gaps.add(1);
         counters.lagged.add(1);
         meter.gap(GapReason::Lagged);
-        self.life.iter_mut().for_each(|life| life.misses());
+        self.life().into_iter().for_each(Life::misses);
         self.in_span(|| debug!("a reader lagged", cursor = self.cursor));
         Gap::new(GapReason::Lagged, None, first, self.cursor())
     }
@@ -220,7 +256,7 @@ impl Subscription {
     fn poll_found(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
         // This comes first because it may change when the subscription expires.
         let access = self.poll_access(cx);
-        if self.expires.poll(cx).is_ready() {
+        if self.poll_expiry(cx).is_ready() {
             return Poll::Ready(Found::End(EndReason::Expired));
         }
         // A subscription that ended on one of its channels ends on all of them, even if there are events left to read.
@@ -233,13 +269,10 @@ impl Subscription {
         // Takes part in tokio's cooperative scheduling, as tokio's own channels do, so that a reader that always finds
         // something still lets the other tasks of its thread run.
         let budget = ready!(poll_proceed(cx));
-        if !self.is_parked_as(cx.waker()) {
-            self.parked_as = Some(cx.waker().clone());
-            self.positions.as_mut_slice().iter_mut().for_each(Position::look_again);
-        }
+        self.note_waker(cx.waker());
         let found = self.poll_positions(cx, limit);
         if found.is_pending() {
-            self.life.iter_mut().for_each(|life| life.catches_up());
+            self.life().into_iter().for_each(Life::catches_up);
             // This comes after the reader has parked, so that the events it waits for wake it.
             self.hub().elsewhere.iter().for_each(|elsewhere| elsewhere.waits());
             if self.seat.is_called() {
@@ -295,18 +328,18 @@ impl Subscription {
 impl Subscription {
     /// Creates a reader that has no place yet. The places it gets are given back when it is dropped.
     pub(crate) fn new(hub: Arc<Hub>, seat: Arc<Seat>, expires: Option<Instant>, life: Option<Box<Life>>) -> Self {
+        let expires = expires.map_or(Expiry::Never, Expiry::At);
+        let aside = Some(Aside { gap: None, expires, life }).filter(Aside::has_something).map(Box::new);
         Self {
             hub,
             seat,
             positions: Positions::None,
             cursor: Offset::START,
             epoch: Epoch::from_bits(0),
-            gap: None,
+            aside,
             resumed: Resumed::Fresh,
-            expires: expires.map_or(Expiry::Never, Expiry::At),
             parked_as: None,
             end: None,
-            life,
         }
     }
 
@@ -330,7 +363,10 @@ impl Subscription {
             None if resumes => Resumed::Exact,
             None => Resumed::Fresh,
         };
-        (self.epoch, self.cursor, self.gap) = (cursor.epoch, cursor.offset, gap.map(Box::new));
+        (self.epoch, self.cursor) = (cursor.epoch, cursor.offset);
+        if gap.is_some() {
+            self.aside.get_or_insert_default().gap = gap;
+        }
     }
 }
 
@@ -341,8 +377,8 @@ impl Stream for Subscription {
         if self.end.is_some() {
             return Poll::Ready(None);
         }
-        if let Some(gap) = self.gap.take() {
-            return Poll::Ready(Some(Delivery::Gap(*gap)));
+        if let Some(gap) = self.take_gap() {
+            return Poll::Ready(Some(Delivery::Gap(gap)));
         }
         match ready!(self.poll_found(cx, Limit::ONE)) {
             Found::Batch(Batch::One(event)) => {

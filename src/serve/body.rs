@@ -75,7 +75,7 @@ pin_project! {
         /// The inner service's body.
         Inner { #[pin] body: B },
         /// Boxed, like the short answers, so that a body that passes through does not take the size of a stream.
-        Stream { stream: Pin<Box<EventStream>> },
+        Stream { stream: Box<EventStream> },
         /// A stream that ends after these bytes, if any. It announces no size, like the stream it stands for.
         Rest { bytes: Option<Box<Bytes>> },
         /// An answer whose size is known.
@@ -93,7 +93,7 @@ impl SseBody {
     /// The setters below change the stream before it is first polled. They have no effect on a body that is not a
     /// stream.
     pub fn new(subscription: Subscription) -> Self {
-        Self { kind: Kind::Stream { stream: Box::pin(EventStream::new(subscription)) } }
+        Self { kind: Kind::Stream { stream: Box::new(EventStream::new(subscription)) } }
     }
 
     /// Sets what is sent while the stream is idle. The default is a bare comment every 15 seconds.
@@ -295,9 +295,9 @@ impl SseBody {
     }
 
     /// Changes a stream's settings before it is polled. A body that is not a stream has none.
-    fn set(mut self, change: impl FnOnce(Pin<&mut EventStream>)) -> Self {
+    fn set(mut self, change: impl FnOnce(&mut EventStream)) -> Self {
         if let Kind::Stream { stream } = &mut self.kind {
-            change(stream.as_mut());
+            change(stream);
         }
         self
     }
@@ -337,7 +337,7 @@ where
                 return body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)));
             }
             KindProj::Stream { stream } => {
-                let chunk = ready!(stream.as_mut().poll_chunk(cx));
+                let chunk = ready!(stream.poll_chunk(cx));
                 if !matches!(chunk, Some(Ok(_))) {
                     // Frees the subscription at once, however long the server keeps the body.
                     kind.set(Kind::Rest { bytes: None });

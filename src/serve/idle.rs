@@ -1,78 +1,125 @@
 //! Tells when nothing was sent for an interval.
 //!
 //! Re-arming a timer at each event costs a good part of what delivering the event costs. This timer is armed late
-//! instead: it fires at the time for which it was once armed, and only then checks whether something was sent since.
+//! instead: it fires at the time for which it was once armed, and only then checks whether something was sent since. It
+//! is a place in the [`Wheel`] that all streams of a runtime share.
 
 use std::{
     num::NonZeroU64,
-    pin::Pin,
-    task::{Context, Poll, ready},
+    sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
-use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
-
-pin_project! {
-    #[derive(Debug)]
-    pub(crate) struct Idle {
-        interval: Option<Interval>,
-        // Since when there has been nothing to send; `None` if something was sent since the last poll.
-        since: Option<Instant>,
-        // Created at the first poll, because only then is the runtime certain to be there.
-        #[pin]
-        sleep: Option<Sleep>,
-    }
-}
+use super::wheel::{Place, Wheel};
 
 /// An interval in nanoseconds. Half a millennium fits in half the size of a `Duration`.
-#[derive(Debug, Clone, Copy)]
-struct Interval(NonZeroU64);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Interval(NonZeroU64);
+
+/// The resolution of the runtime's timer.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+#[derive(Debug)]
+pub(crate) struct Idle {
+    /// `None` until the first poll, because only then is the runtime certain to be there.
+    wheel: Option<Arc<Wheel>>,
+    /// The tick at which the stream is woken. 0 before the first one, and void once the wheel has taken it.
+    tick: u64,
+    /// The stream's key at that tick, or [`NONE`].
+    key: u32,
+    /// How long before that tick there was nothing to send any more, in the [units](Interval::unit) of the interval:
+    /// a whole time would take twice the room. [`SENT`] if something was sent since the last poll.
+    since: u32,
+}
+
+/// Something was sent.
+const SENT: u32 = u32::MAX;
+
+/// The stream has no place in the wheel.
+const NONE: u32 = u32::MAX;
 
 impl Interval {
     /// Returns `None` for a duration of zero.
-    fn of(duration: Duration) -> Option<Self> {
-        NonZeroU64::new(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)).map(Self)
+    pub(crate) fn of(duration: Duration) -> Option<Self> {
+        let nanos = u64::try_from(duration.max(SHORTEST).as_nanos()).unwrap_or(u64::MAX);
+        NonZeroU64::new(nanos).filter(|_| !duration.is_zero()).map(Self)
     }
 
-    fn duration(self) -> Duration {
+    pub(crate) fn duration(self) -> Duration {
         Duration::from_nanos(self.0.get())
+    }
+
+    /// Returns the exponent of a unit that is less than a millionth of the interval, and so large that a few intervals
+    /// fit a `u32`. It is a nanosecond for short intervals.
+    fn unit(self) -> u32 {
+        (u64::BITS - self.0.leading_zeros()).saturating_sub(28)
+    }
+
+    /// Returns a time of up to a few intervals in units.
+    fn in_units(self, time: i128) -> u32 {
+        u32::try_from(time >> self.unit()).unwrap_or(SENT - 1)
     }
 }
 
 impl Idle {
-    pub(crate) fn new(interval: Option<Duration>) -> Self {
-        Self { interval: interval.and_then(Interval::of), since: None, sleep: None }
-    }
-
-    pub(crate) fn interval(&self) -> Option<Duration> {
-        self.interval.map(Interval::duration)
+    pub(crate) fn new() -> Self {
+        Self { wheel: None, tick: 0, key: NONE, since: SENT }
     }
 
     /// Notes that something was sent. It reads no clock; the next poll does.
-    pub(crate) fn sent(self: Pin<&mut Self>) {
-        *self.project().since = None;
+    pub(crate) fn sent(&mut self) {
+        self.since = SENT;
     }
 
-    /// Called when there is nothing to send: ready once for each interval in which nothing was sent.
-    pub(crate) fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        let Some(interval) = *this.interval else { return Poll::Pending };
-        let since = *this.since.get_or_insert_with(Instant::now);
-        // A time that the clock can't represent never comes.
-        let Some(due) = since.checked_add(interval.duration()) else { return Poll::Pending };
-        if this.sleep.is_none() {
-            this.sleep.set(Some(sleep_until(due)));
+    /// Notes that the next poll comes from another task than the last one.
+    pub(crate) fn moved(&mut self) {
+        let key = std::mem::replace(&mut self.key, NONE);
+        if let Some(wheel) = self.wheel.as_ref().filter(|_| key != NONE) {
+            wheel.disarm(Place { tick: self.tick, key });
         }
-        let Some(mut sleep) = this.sleep.as_pin_mut() else { return Poll::Pending };
-        loop {
-            ready!(sleep.as_mut().poll(cx));
-            if sleep.deadline() >= due {
-                *this.since = None;
-                return Poll::Ready(());
+    }
+
+    /// Called when there is nothing to send: ready once for each interval in which nothing was sent. It is late by up to
+    /// a [tick](super::wheel).
+    pub(crate) fn poll(&mut self, interval: Interval, cx: &mut Context<'_>) -> Poll<()> {
+        let wheel = self.wheel.get_or_insert_with(Wheel::current);
+        if self.key != NONE && wheel.will_take(self.tick) {
+            if self.since == SENT {
+                // If the tick is over, the wheel is about to wake the stream.
+                self.since = self.tick.checked_sub(wheel.now()).map_or(SENT, |left| interval.in_units(left.into()));
             }
-            sleep.as_mut().reset(due);
+            return Poll::Pending;
         }
+        let was_sent = self.since == SENT;
+        let mut now = i128::from(wheel.now());
+        let mut since =
+            if was_sent { now } else { i128::from(self.tick) - (i128::from(self.since) << interval.unit()) };
+        if wheel.is_over() {
+            // The stream has moved here from a runtime that is gone.
+            *wheel = Wheel::current();
+            let waited = now - since;
+            now = wheel.now().into();
+            since = now - waited;
+        }
+        let due = since + i128::from(interval.0.get());
+        (self.key, self.since) = (NONE, SENT);
+        if due <= now && !was_sent {
+            return Poll::Ready(());
+        }
+        // A time that the clock can't represent never comes.
+        let due = u64::try_from(due).ok();
+        if let Some(place) = due.and_then(|due| wheel.arm(due, interval.0.get(), cx.waker())) {
+            self.since = interval.in_units(i128::from(place.tick) - since);
+            (self.tick, self.key) = (place.tick, place.key);
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        self.moved();
     }
 }
 
@@ -80,53 +127,108 @@ impl Idle {
 mod tests {
     use std::{future::poll_fn, pin::pin};
 
-    use tokio::time::{advance, timeout};
+    use tokio::{
+        runtime::Builder,
+        time::{Instant, advance, sleep, timeout},
+    };
 
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const MS: Duration = Duration::from_millis(1);
+    /// By how much a timer with an interval of 15 seconds is late at most. The runtime's timer rounds up to a millisecond.
+    const LATE: Duration = Duration::from_millis(257);
+
+    fn interval(duration: Duration) -> Interval {
+        Interval::of(duration).unwrap()
+    }
+
+    /// Waits until nothing was sent for an interval.
+    async fn idle_for(idle: &mut Idle, duration: Duration) {
+        poll_fn(|cx| idle.poll(interval(duration), cx)).await;
+    }
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_timer_is_ready_once_per_interval() {
-        let start = Instant::now();
-        let mut idle = pin!(Idle::new(Some(15 * SECOND)));
-        for n in 1..=4 {
-            poll_fn(|cx| idle.as_mut().poll(cx)).await;
-            // The runtime's timer rounds up to a millisecond.
-            let late = start.elapsed() - n * 15 * SECOND;
-            assert!(late <= n * Duration::from_millis(1), "{late:?}");
+        let mut idle = Idle::new();
+        for _ in 0..4 {
+            let start = Instant::now();
+            idle_for(&mut idle, 15 * SECOND).await;
+            let late = start.elapsed() - 15 * SECOND;
+            assert!(late <= LATE, "{late:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn sending_postpones_the_idle_timer_by_exactly_one_interval() {
-        let mut idle = pin!(Idle::new(Some(15 * SECOND)));
+    async fn an_idle_timer_is_late_by_no_more_than_a_sixteenth_of_its_interval() {
+        sleep(Duration::from_micros(1_234_567)).await;
+        for millis in [1, 2, 15, 16, 31, 32, 33, 100, 999, 1_000, 4_095, 4_096, 60_000, 3_600_000] {
+            let (start, wanted) = (Instant::now(), millis * MS);
+            idle_for(&mut Idle::new(), wanted).await;
+            let late = start.elapsed() - wanted;
+            assert!(late <= (wanted / 16).clamp(MS, 256 * MS) + MS, "{late:?} after {wanted:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sending_postpones_the_idle_timer_by_one_interval() {
+        let mut idle = Idle::new();
         for _ in 0..20 {
-            assert!(timeout(10 * SECOND, poll_fn(|cx| idle.as_mut().poll(cx))).await.is_err());
-            idle.as_mut().sent();
+            assert!(timeout(10 * SECOND, idle_for(&mut idle, 15 * SECOND)).await.is_err());
+            idle.sent();
         }
         let last = Instant::now();
-        poll_fn(|cx| idle.as_mut().poll(cx)).await;
+        idle_for(&mut idle, 15 * SECOND).await;
         let waited = last.elapsed();
-        assert!(waited >= 15 * SECOND && waited < 15 * SECOND + Duration::from_millis(2), "{waited:?}");
+        assert!(waited >= 15 * SECOND && waited < 15 * SECOND + LATE, "{waited:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_interval_that_is_off_or_beyond_the_clock_never_ends() {
-        for interval in [None, Some(Duration::MAX)] {
-            let mut idle = pin!(Idle::new(interval));
-            assert!(timeout(1_000_000 * SECOND, poll_fn(|cx| idle.as_mut().poll(cx))).await.is_err());
-        }
+    async fn an_interval_beyond_the_clock_never_ends() {
+        assert_eq!(Interval::of(Duration::ZERO), None);
+        assert!(timeout(1_000_000 * SECOND, idle_for(&mut Idle::new(), Duration::MAX)).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_shortest_interval_does_not_spin() {
-        let mut idle = pin!(Idle::new(Some(Duration::from_nanos(1))));
-        let start = Instant::now();
+        let (mut idle, start) = (Idle::new(), Instant::now());
         for _ in 0..10 {
-            poll_fn(|cx| idle.as_mut().poll(cx)).await;
+            idle_for(&mut idle, Duration::from_nanos(1)).await;
             advance(Duration::from_micros(10)).await;
         }
-        assert!(start.elapsed() >= Duration::from_millis(5));
+        assert!(start.elapsed() >= 5 * MS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_has_moved_wakes_the_task_that_polls_it_last() {
+        let mut idle = Idle::new();
+        let first = tokio::spawn(async move {
+            assert!(timeout(SECOND, idle_for(&mut idle, 15 * SECOND)).await.is_err());
+            idle
+        });
+        let mut idle = first.await.unwrap();
+        idle.moved();
+        let start = Instant::now();
+        tokio::spawn(async move { idle_for(&mut idle, 15 * SECOND).await }).await.unwrap();
+        assert!(start.elapsed() <= 14 * SECOND + LATE);
+    }
+
+    #[test]
+    fn a_timer_goes_on_where_it_is_polled_when_its_runtime_is_gone() {
+        let runtime = || Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let (first, second) = (runtime(), runtime());
+        let mut idle = Idle::new();
+        first.block_on(async {
+            assert!(timeout(10 * SECOND, idle_for(&mut idle, 15 * SECOND)).await.is_err());
+        });
+        second.block_on(async {
+            let (start, mut idle) = (Instant::now(), pin!(&mut idle));
+            idle.moved();
+            assert!(timeout(SECOND, poll_fn(|cx| idle.poll(interval(15 * SECOND), cx))).await.is_err());
+            // The stream has a place on the first runtime's wheel, whose end wakes it.
+            std::thread::spawn(|| drop(first)).join().unwrap();
+            poll_fn(|cx| idle.poll(interval(15 * SECOND), cx)).await;
+            assert!(start.elapsed() <= 15 * SECOND + LATE);
+        });
     }
 }

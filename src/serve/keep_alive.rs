@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
+use super::idle::Interval;
 use crate::wire::{
     encode::{write_comment, write_empty_event},
     name::{Comment, EventName},
@@ -31,20 +32,22 @@ use crate::wire::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a keep-alive does nothing until it is set on a route or a body"]
 pub struct KeepAlive {
-    /// `None` means never. It is never zero.
-    interval: Option<Duration>,
     comment: Option<Comment>,
     event: Option<EventName>,
-    /// The bytes of the comment and the event.
-    line: Line,
+    /// The interval, and the bytes of the comment and the event.
+    pulse: Pulse,
 }
 
 impl KeepAlive {
     /// Sends a bare comment after each `interval` in which nothing else was sent. An `interval` of zero turns
-    /// keep-alives off. The resolution is that of the runtime's timer, one millisecond.
+    /// keep-alives off, and the shortest is one millisecond.
+    ///
+    /// One timer serves the idle streams of a runtime. A keep-alive may therefore be late by up to a sixteenth of the
+    /// interval, though by no more than 256 milliseconds, or by a millisecond if the interval is shorter than 32. Clients
+    /// should wait for longer than one interval before they take a stream for dead.
     pub fn every(interval: Duration) -> Self {
-        let interval = Some(interval).filter(|interval| !interval.is_zero());
-        Self { interval, comment: None, event: None, line: Line::default() }
+        let pulse = Pulse(Some(Arc::new(Beat { interval: Interval::of(interval), line: Bytes::from_static(BARE) })));
+        Self { comment: None, event: None, pulse }
     }
 
     /// Turns keep-alives off, for streams that don't go through proxies. The server may then not notice for a long time
@@ -98,33 +101,59 @@ impl KeepAlive {
         if let Some(name) = &self.event {
             write_empty_event(&mut line, name);
         }
-        self.line = Line(Some(Arc::new(line.into())));
+        self.pulse = Pulse(Some(Arc::new(Beat { interval: self.pulse.interval(), line: line.into() })));
         self
     }
 
     pub(crate) fn interval(&self) -> Option<Duration> {
-        self.interval
+        self.pulse.interval().map(Interval::duration)
     }
 
-    pub(crate) fn into_line(self) -> Line {
-        self.line
+    pub(crate) fn into_pulse(self) -> Pulse {
+        self.pulse
     }
 }
 
 /// A bare comment after 15 seconds.
 impl Default for KeepAlive {
     fn default() -> Self {
-        Self::every(Duration::from_secs(15))
+        Self { comment: None, event: None, pulse: Pulse::default() }
     }
 }
 
-/// The bytes of a keep-alive: whole lines, shared by all streams that send them; a bare comment by default. It is a
-/// pointer because each stream holds one.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Line(Option<Arc<Bytes>>);
+/// What keeps a stream alive, shared by all streams with the same [`KeepAlive`]. It is a pointer because each stream holds
+/// one. `None` is the default.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pulse(Option<Arc<Beat>>);
 
-impl Line {
-    pub(crate) fn bytes(&self) -> Bytes {
-        self.0.as_deref().cloned().unwrap_or(Bytes::from_static(b":\n"))
+#[derive(Debug)]
+struct Beat {
+    /// `None` means never.
+    interval: Option<Interval>,
+    /// Whole lines.
+    line: Bytes,
+}
+
+/// A bare comment.
+const BARE: &[u8] = b":\n";
+
+impl Pulse {
+    pub(crate) fn interval(&self) -> Option<Interval> {
+        match &self.0 {
+            Some(beat) => beat.interval,
+            None => Interval::of(Duration::from_secs(15)),
+        }
+    }
+
+    pub(crate) fn line(&self) -> Bytes {
+        self.0.as_ref().map_or(Bytes::from_static(BARE), |beat| beat.line.clone())
     }
 }
+
+impl PartialEq for Pulse {
+    fn eq(&self, other: &Self) -> bool {
+        (self.interval(), self.line()) == (other.interval(), other.line())
+    }
+}
+
+impl Eq for Pulse {}

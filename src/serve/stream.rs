@@ -2,20 +2,18 @@
 
 use std::{
     error::Error,
-    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use pin_project_lite::pin_project;
 
 use super::{
     close::Close,
     coalesce::Coalesce,
     greeting::Greeting,
-    idle::Idle,
-    keep_alive::{KeepAlive, Line},
+    idle::{Idle, Interval},
+    keep_alive::{KeepAlive, Pulse},
     preamble::Preamble,
     shape::{Next, Over, Shape},
 };
@@ -24,24 +22,21 @@ use crate::{
     wire::notice::Gap,
 };
 
-pin_project! {
-    #[derive(Debug)]
-    pub(crate) struct EventStream {
-        // `None` once it was sent. Boxed, so that an idle stream does not carry it.
-        preamble: Option<Box<Preamble>>,
-        subscription: Subscription,
-        // Boxed, because most streams send what they read at once and as it is, until there is no more.
-        special: Option<Box<Special>>,
-        // The keep-alive's bytes.
-        line: Line,
-        #[pin]
-        idle: Idle,
-    }
+#[derive(Debug)]
+pub(crate) struct EventStream {
+    subscription: Subscription,
+    /// Boxed, because most streams send what they read at once and as it is, until there is no more.
+    special: Option<Box<Special>>,
+    /// What is sent while the stream is idle, and how often.
+    pulse: Pulse,
+    idle: Idle,
 }
 
-/// What only some streams have.
+/// What only some streams have, and each before its first bytes.
 #[derive(Debug, Default)]
 struct Special {
+    /// `None` once it was sent.
+    preamble: Option<Preamble>,
     coalesce: Option<Coalesce>,
     // Boxed, because it is large, and not needed to coalesce.
     shape: Option<Box<Shape>>,
@@ -57,35 +52,30 @@ type Chunk = Result<Bytes, Box<dyn Error + Send + Sync>>;
 
 impl EventStream {
     pub(crate) fn new(subscription: Subscription) -> Self {
-        let (line, idle) = idle(KeepAlive::default());
-        Self { preamble: Some(Box::default()), subscription, special: None, line, idle }
+        let special = Special { preamble: Some(Preamble::default()), ..Special::default() };
+        Self { subscription, special: Some(Box::new(special)), pulse: Pulse::default(), idle: Idle::new() }
     }
 
     /// Changes what the first bytes say. It has no effect once they were sent.
-    pub(crate) fn set_preamble(self: Pin<&mut Self>, change: impl FnOnce(&mut Preamble)) {
-        if let Some(preamble) = self.project().preamble {
-            change(preamble);
-        }
+    pub(crate) fn set_preamble(&mut self, change: impl FnOnce(&mut Preamble)) {
+        self.special.as_mut().and_then(|special| special.preamble.as_mut()).map(change);
     }
 
-    pub(crate) fn set_keep_alive(self: Pin<&mut Self>, keep_alive: KeepAlive) {
-        let mut this = self.project();
-        let (line, idle) = idle(keep_alive);
-        *this.line = line;
-        this.idle.set(idle);
+    pub(crate) fn set_keep_alive(&mut self, keep_alive: KeepAlive) {
+        self.pulse = keep_alive.into_pulse();
     }
 
-    pub(crate) fn set_coalesce(self: Pin<&mut Self>, pause: Duration) {
-        self.project().special.get_or_insert_default().coalesce = Coalesce::new(pause);
+    pub(crate) fn set_coalesce(&mut self, pause: Duration) {
+        self.special.get_or_insert_default().coalesce = Coalesce::new(pause);
     }
 
-    pub(crate) fn set_shape(self: Pin<&mut Self>, change: impl FnOnce(&mut Shape)) {
-        let special = self.project().special.get_or_insert_default();
+    pub(crate) fn set_shape(&mut self, change: impl FnOnce(&mut Shape)) {
+        let special = self.special.get_or_insert_default();
         change(special.shape.get_or_insert_default());
     }
 
-    pub(crate) fn set_close(self: Pin<&mut Self>, after: Duration) {
-        self.project().special.get_or_insert_default().close = Some(Close::new(after));
+    pub(crate) fn set_close(&mut self, after: Duration) {
+        self.special.get_or_insert_default().close = Some(Close::new(after));
     }
 
     /// The gap with which the stream would break off before its first event.
@@ -95,8 +85,8 @@ impl EventStream {
     }
 
     /// Notes how the stream ends before it begins.
-    pub(crate) fn end(self: Pin<&mut Self>, ending: Ending) {
-        self.project().subscription.ends(ending);
+    pub(crate) fn end(&mut self, ending: Ending) {
+        self.subscription.ends(ending);
     }
 
     /// Whether some of what the subscription reads is left out.
@@ -110,59 +100,75 @@ impl EventStream {
         let special = self.special.as_deref();
         let strict = special.and_then(|special| special.shape.as_deref()).is_some_and(Shape::is_strict);
         let lasts = special.is_none_or(|special| special.close.is_none());
-        Greeting { keep_alive: self.idle.interval(), strict: strict && lasts }
+        Greeting { keep_alive: self.pulse.interval().map(Interval::duration), strict: strict && lasts }
     }
 
     /// Returns the next bytes. `None` or an error is the end, after which the stream is not polled again.
-    pub(crate) fn poll_chunk(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
-        let chunk = ready!(self.as_mut().poll_next_chunk(cx));
+    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        let chunk = ready!(self.poll_next_chunk(cx));
         if let Some(Ok(bytes)) = &chunk {
-            self.project().subscription.sent(bytes.len());
+            self.subscription.sent(bytes.len());
         }
         Poll::Ready(chunk)
     }
 
-    fn poll_next_chunk(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
-        let this = self.as_mut().project();
-        let Some(preamble) = this.preamble.take() else { return self.poll_delivery(cx) };
-        let Next { bytes, over } = first(this.subscription, &preamble, this.special.as_deref_mut(), cx);
-        if let Some(special) = this.special {
-            special.end(over, this.subscription);
-            special.close.iter_mut().for_each(Close::begin);
+    fn poll_next_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        match self.special.as_mut().and_then(|special| special.preamble.take()) {
+            Some(preamble) => Poll::Ready(Some(Ok(self.begin(&preamble, cx)))),
+            None => self.poll_delivery(cx),
         }
-        Poll::Ready(Some(Ok(bytes)))
     }
 
-    fn poll_delivery(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
-        let this = self.project();
-        let mut special = this.special.as_deref_mut();
+    /// Returns the first bytes.
+    fn begin(&mut self, preamble: &Preamble, cx: &mut Context<'_>) -> Bytes {
+        let Next { bytes, over } = first(&mut self.subscription, preamble, self.special.as_deref_mut(), cx);
+        if let Some(special) = &mut self.special {
+            special.end(over, &mut self.subscription);
+            special.close.iter_mut().for_each(Close::begin);
+        }
+        // The preamble was all that most streams have.
+        self.special.take_if(|special| special.is_plain());
+        bytes
+    }
+
+    fn poll_delivery(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        let mut special = self.special.as_deref_mut();
         if let Some(special) = special.as_deref_mut()
             && special.over.is_some()
         {
             return special.poll_over(cx);
         }
-        match poll_coalesced(this.subscription, special.as_deref_mut(), cx) {
+        if self.subscription.note_waker(cx.waker()) {
+            self.idle.moved();
+        }
+        match poll_coalesced(&mut self.subscription, special.as_deref_mut(), cx) {
             Poll::Ready(next) => {
-                this.idle.sent();
+                self.idle.sent();
                 match special {
-                    Some(special) => special.poll_sent(next, this.subscription, cx),
+                    Some(special) => special.poll_sent(next, &mut self.subscription, cx),
                     None => Poll::Ready(next.over.is_none().then_some(Ok(next.bytes))),
                 }
             }
             Poll::Pending if special.is_some_and(|special| special.is_due(cx)) => {
-                this.subscription.ends(Ending::Elapsed);
+                self.subscription.ends(Ending::Elapsed);
                 Poll::Ready(None)
             }
             // The subscription, the coalescer and the end's timer have registered the waker.
             Poll::Pending => {
-                ready!(this.idle.poll(cx));
-                Poll::Ready(Some(Ok(this.line.bytes())))
+                let Some(interval) = self.pulse.interval() else { return Poll::Pending };
+                ready!(self.idle.poll(interval, cx));
+                Poll::Ready(Some(Ok(self.pulse.line())))
             }
         }
     }
 }
 
 impl Special {
+    /// Whether the stream sends what it reads at once and as it is, until there is no more.
+    fn is_plain(&self) -> bool {
+        self.coalesce.is_none() && self.shape.is_none() && self.close.is_none() && self.over.is_none()
+    }
+
     /// Whether it is time to close the answer.
     fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
         self.close.as_mut().is_some_and(|close| close.poll(cx).is_ready())
@@ -260,19 +266,14 @@ fn first(
     }
 }
 
-fn idle(keep_alive: KeepAlive) -> (Line, Idle) {
-    let interval = keep_alive.interval();
-    (keep_alive.into_line(), Idle::new(interval))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_idle_stream_costs_some_hundreds_of_bytes() {
-        // The 16 bytes of a body and the header of its box come on top.
+        // The 16 bytes of a body and its place in the wheel come on top.
         let size = size_of::<EventStream>();
-        assert!(size <= 296, "{size}");
+        assert!(size <= 152, "{size}");
     }
 }

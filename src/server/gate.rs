@@ -1,12 +1,12 @@
 //! Which connections there are, and how they learn that the server shuts down.
 
-use std::task::Waker;
+use std::{sync::atomic::AtomicU8, task::Waker};
 
 use tokio::sync::Notify;
 
 use crate::{
     footprint::Slab,
-    sync::{AtomicU8, Mutex, Ordering, lock},
+    sync::{Mutex, Ordering, lock},
 };
 
 /// What a connection may do.

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Subscription;
+use super::{Aside, Subscription};
 use crate::{
     hub::{
         grant::{Grant, Recheck, Verdict},
@@ -19,11 +19,13 @@ use crate::{
 };
 
 /// The end of a grant. The timer is created at the first poll, since a subscription may be opened outside a runtime.
+#[derive(Default)]
 pub(super) enum Expiry {
+    #[default]
     Never,
     At(Instant),
     Timed(Pin<Box<Sleep>>),
-    /// The end of a grant that can be decided anew. It is stored here so that other readers do not carry it.
+    /// The end of a grant that can be decided anew.
     Rechecked(Box<Rechecked>),
 }
 
@@ -35,12 +37,7 @@ pub(super) struct Rechecked {
 }
 
 impl Expiry {
-    #[inline]
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Self::Never = self { Poll::Pending } else { self.poll_end(cx) }
-    }
-
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Self::At(at) = *self {
             *self = Self::Timed(Box::pin(sleep_until(at)));
         }
@@ -56,18 +53,33 @@ impl Subscription {
     /// Lets `recheck` decide anew about the reader's access. Call it before the reader takes a place.
     pub(crate) fn set_recheck(&mut self, recheck: Recheck) {
         self.seat.open_access();
-        let expires = std::mem::replace(&mut self.expires, Expiry::Never);
+        let aside = self.aside.get_or_insert_default();
+        let expires = std::mem::take(&mut aside.expires);
         let access = Some(Access::new(recheck));
-        self.expires = Expiry::Rechecked(Box::new(Rechecked { access, expires }));
+        aside.expires = Expiry::Rechecked(Box::new(Rechecked { access, expires }));
+    }
+
+    /// Ready once the grant expires.
+    #[inline]
+    pub(super) fn poll_expiry(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.aside.as_mut().map_or(Poll::Pending, |aside| aside.expires.poll(cx))
+    }
+
+    fn rechecked(&mut self) -> Option<&mut Rechecked> {
+        match self.aside.as_deref_mut() {
+            Some(Aside { expires: Expiry::Rechecked(rechecked), .. }) => Some(rechecked),
+            _ => None,
+        }
     }
 
     /// Returns whether the reader may continue and, if not, why it ends. A reader that was called gets nothing until
     /// its access is decided anew.
     #[inline]
     pub(super) fn poll_access(&mut self, cx: &mut Context<'_>) -> Poll<Option<EndReason>> {
-        let Expiry::Rechecked(rechecked) = &mut self.expires else { return Poll::Ready(None) };
+        let is_called = self.seat.is_called();
+        let Some(rechecked) = self.rechecked() else { return Poll::Ready(None) };
         let is_deciding = rechecked.access.as_ref().is_some_and(Access::is_deciding);
-        if !is_deciding && !self.seat.is_called() {
+        if !is_deciding && !is_called {
             return Poll::Ready(None);
         }
         let Some(access) = rechecked.access.take() else { return Poll::Ready(None) };
@@ -88,7 +100,7 @@ impl Subscription {
             // Park, so that the reader is woken if it is ended in the meantime.
             self.positions.park(cx);
         }
-        if let Expiry::Rechecked(rechecked) = &mut self.expires {
+        if let Some(rechecked) = self.rechecked() {
             rechecked.access = Some(access);
         }
         end
@@ -114,7 +126,7 @@ impl Subscription {
         if self.positions.as_slice().is_empty() {
             return Some(EndReason::Revoked);
         }
-        if let Expiry::Rechecked(rechecked) = &mut self.expires {
+        if let Some(rechecked) = self.rechecked() {
             rechecked.expires = expires.map_or(Expiry::Never, Expiry::At);
         }
         if let Some(recheck) = recheck {

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use super::{Found, Subscription};
+use super::{Found, Life, Subscription};
 use crate::{
     hub::position::Position,
     trace::debug,
@@ -78,7 +78,7 @@ impl Subscription {
         self.positions.begin_anew();
         let first = self.skip_to_held(place.offset);
         self.hub().counters.gaps.add(1);
-        self.life.iter_mut().for_each(|life| life.misses());
+        self.life().into_iter().for_each(Life::misses);
         self.hub().meter.gap(GapReason::OtherEpoch);
         self.in_span(|| debug!("a reader's epoch is over", cursor = self.cursor()));
         Gap::new(GapReason::OtherEpoch, None, first, self.cursor())

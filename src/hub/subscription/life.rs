@@ -1,38 +1,49 @@
 //! What a subscription notes in its record, if somebody watches.
 
-use super::{Ending, Subscription};
+use super::{Ending, Life, Subscription};
 
 impl Subscription {
+    #[inline]
+    pub(super) fn life(&mut self) -> Option<&mut Life> {
+        self.aside.as_mut()?.life.as_deref_mut()
+    }
+
     /// Begins the record, once nothing can refuse the subscription any more.
     pub(crate) fn begin_life(&mut self) {
-        let Some(life) = &mut self.life else { return };
+        if self.life().is_none() {
+            return;
+        }
         let channels = self.positions.as_slice().iter().map(|position| position.channel.name.clone()).collect();
         let (client, last) = (self.positions.client(), self.hub.memory.last());
-        let cursor = super::Cursor { epoch: self.epoch, offset: self.cursor };
-        life.begin(channels, client, self.resumed, cursor, last);
-        self.hub.settings.watch.opened(life);
+        let (resumed, cursor, hub) = (self.resumed, self.cursor(), self.hub.clone());
+        if let Some(life) = self.life() {
+            life.begin(channels, client, resumed, cursor, last);
+            hub.settings.watch.opened(life);
+        }
     }
 
     /// Notes that these events, up to the cursor, were delivered.
     #[inline]
     pub(crate) fn delivered(&mut self, events: usize) {
-        if let Some(life) = &mut self.life {
-            life.delivered(events as u64, self.cursor);
+        let cursor = self.cursor;
+        if let Some(life) = self.life() {
+            life.delivered(events as u64, cursor);
         }
     }
 
     /// Notes that bytes were taken.
     #[inline]
     pub(crate) fn sent(&mut self, bytes: usize) {
-        if let Some(life) = &mut self.life {
+        if let Some(life) = self.life() {
             life.sent(bytes as u64);
         }
     }
 
     /// Notes how the body ends. An end of the subscription says more than that the body is complete.
     pub(crate) fn ends(&mut self, ending: Ending) {
-        if let Some(life) = &mut self.life
-            && (ending != Ending::Completed || self.end.is_none())
+        let says_more = ending != Ending::Completed || self.end.is_none();
+        if let Some(life) = self.life()
+            && says_more
         {
             life.ends(ending);
         }
@@ -41,14 +52,14 @@ impl Subscription {
     /// Tells those who watch that the stream is over.
     pub(super) fn close_life(&mut self) {
         let cursor = self.cursor();
-        if let Some((closed, span)) = self.life.take().and_then(|life| life.over(self.end, cursor)) {
+        if let Some((closed, span)) = self.aside.take().and_then(|aside| aside.life?.over(self.end, cursor)) {
             self.hub.settings.watch.closed(&closed, &span);
         }
     }
 
     /// Does something that belongs to the stream's span, if it has one.
     pub(super) fn in_span<T>(&self, work: impl FnOnce() -> T) -> T {
-        match &self.life {
+        match self.aside.as_ref().and_then(|aside| aside.life.as_ref()) {
             Some(life) => life.span.in_scope(work),
             None => work(),
         }

@@ -62,18 +62,13 @@ impl Run {
 }
 
 impl Subscription {
-    /// Returns the gap that comes before anything else, if there is one.
-    pub(crate) fn untold_gap(&self) -> Option<&Gap> {
-        self.gap.as_deref()
-    }
-
     /// Reads what can be read now, up to the size of a body chunk.
     pub(crate) fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         if let Some(reason) = self.end {
             return Poll::Ready(Turn::End(reason, None));
         }
-        if let Some(gap) = self.gap.take() {
-            return Poll::Ready(Turn::Gap(*gap));
+        if let Some(gap) = self.take_gap() {
+            return Poll::Ready(Turn::Gap(gap));
         }
         Poll::Ready(match ready!(self.poll_found(cx, self.limit(0))) {
             Found::Batch(batch) => Turn::Run(self.run(batch, cx)),
