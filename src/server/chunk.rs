@@ -160,7 +160,7 @@ mod tests {
         while unsent.has_remaining() {
             let mut slices = [IoSlice::new(&[]); 8];
             let n = unsent.chunks_vectored(&mut slices);
-            let all = slices[..n].concat();
+            let all: Vec<u8> = slices[..n].iter().flat_map(|slice| slice.to_vec()).collect();
             assert_eq!(all.len(), unsent.remaining());
             assert!(all.starts_with(unsent.chunk()) && !unsent.chunk().is_empty());
             sent.extend_from_slice(&all[..step.min(all.len())]);
@@ -206,7 +206,7 @@ mod tests {
         while unsent.has_remaining() {
             let mut slices = [IoSlice::new(&[]); 8];
             let n = unsent.chunks_vectored(&mut slices);
-            let all = slices[..n].concat();
+            let all: Vec<u8> = slices[..n].iter().flat_map(|slice| slice.to_vec()).collect();
             sent.extend_from_slice(&all);
             unsent.advance(all.len());
         }
