@@ -5,7 +5,7 @@ use crate::{footprint::Footprint, wire::encode::Sealed};
 
 impl Log {
     /// About how many bytes a lane takes that has only a reader: its place, its client's place and the client's name.
-    const READ_LANE: usize = 256;
+    const READ_LANE: usize = 128;
 
     /// Returns what the log takes from the allocator. Lanes that have a reader are pinned.
     #[inline]
