@@ -127,6 +127,25 @@ async fn json_holds_one_event_or_several_and_json_lines_hold_several() {
 }
 
 #[tokio::test]
+async fn the_query_applies_to_events_in_json_that_do_not_say_otherwise() {
+    let publisher = Publisher::new();
+    let mut bo = common::live(&publisher, &["a"], "bo");
+    let several = r#"[{"data":"for ana"},{"data":"for bo","to":"bo","event":"own"}]"#;
+    for (kind, body) in [(JSON, several.to_owned()), (LINES, r#"{"data":"for ana"}"#.into())] {
+        published(&publisher, post("/channels/a?to=ana&event=typing", kind, body)).await;
+    }
+    assert!(data(&publisher, "a").is_empty(), "nothing is for everybody");
+    assert_eq!(texts(&mut bo), ["for bo"]);
+    let names: Vec<_> =
+        publisher.channel("a").recent_for("ana", 9).iter().map(|e| e.name().map(str::to_owned)).collect();
+    assert_eq!(names, [Some("typing".into()), Some("typing".into())]);
+    let sent = published(&publisher, post("/channels/b?id=order-1", JSON, r#"{"data":"1"}"#)).await;
+    assert_eq!(sent[0]["id"], "order-1");
+    let twice = post("/channels/c?id=order-1", JSON, r#"[{"data":"1"},{"data":"2"}]"#);
+    assert_eq!(refused(&publisher, anything(), twice).await, is(409, "duplicate-id"));
+}
+
+#[tokio::test]
 async fn data_that_is_json_arrives_as_it_was_written() {
     let publisher = Publisher::new();
     let written = ["12345678901234567890123", "1.10", "1e999", r#"{"b":1, "a":[ ],"b":"\u00e9"}"#, "null", "[[7]]"];
@@ -322,6 +341,8 @@ async fn an_invalid_body_is_refused_as_a_whole() {
         (JSON, "{}"),
         (JSON, r#"{"data":"x","chanel":"b"}"#),
         (JSON, r#"{"data":"x","to":7}"#),
+        (JSON, r#"{"data":"x","to":"ana","to":"bo"}"#),
+        (JSON, r#"{"data":"x","\u0074o":"ana","to":"bo"}"#),
         (JSON, r#"{"data":"x","event":null}"#),
         (JSON, r#"[{"data":"x"},[]]"#),
         (JSON, r#"[{"data":"x"}] x"#),

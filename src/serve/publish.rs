@@ -64,7 +64,7 @@ use crate::{
 ///
 /// | `content-type` | body |
 /// | --- | --- |
-/// | `text/plain` | the data of one event. The query may have its `event`, `to` and `id` |
+/// | `text/plain` | the data of one event |
 /// | `application/json` | an event, or an array of events |
 /// | `application/x-ndjson` | an event in each line |
 ///
@@ -77,6 +77,8 @@ use crate::{
 /// | `event` | the name: see [`EventName`](crate::EventName) |
 /// | `to` | the client that gets the event; by default, everybody does |
 /// | `id` | an id of your own: see [`CustomId`](crate::CustomId) |
+///
+/// The query may have `event`, `to` and `id` too. They apply to text, and to each event in JSON that has no such member.
 ///
 /// Several events are a [`Batch`]: all of them are published or none. With several channels, each gets all of them, one
 /// channel after another. If one channel fails, those before it have them, and the answer lists these as `published`.

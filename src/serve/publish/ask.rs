@@ -35,17 +35,22 @@ pub(super) enum Wish {
 /// How the events are to be published.
 pub(super) struct How {
     pub(super) format: Format,
+    pub(super) defaults: Defaults,
     pub(super) key: Option<IdempotencyKey>,
     pub(super) finish: bool,
 }
 
+/// What the query says of the events that do not say it themselves.
+#[derive(Clone)]
+pub(super) struct Defaults {
+    pub(super) name: Option<EventName>,
+    pub(super) to: Option<ClientId>,
+    pub(super) id: Option<CustomId>,
+}
+
 pub(super) enum Format {
-    /// One event, of which the query has all but the data.
-    Text {
-        name: Option<EventName>,
-        to: Option<ClientId>,
-        id: Option<CustomId>,
-    },
+    /// The data of one event.
+    Text,
     Json,
     Lines,
     /// There is no body.
@@ -73,12 +78,14 @@ impl How {
             Some("true") => true,
             Some(_) => return Err(answer::malformed("`finish` is neither `true` nor `false`")),
         };
-        Ok(Self { format: Format::read(query, headers)?, key: key(headers)?, finish })
+        let format = Format::read(headers)?;
+        let defaults = Defaults { name: named(query, "event")?, to: named(query, "to")?, id: named(query, "id")? };
+        Ok(Self { format, defaults, key: key(headers)?, finish })
     }
 }
 
 impl Format {
-    fn read(query: Option<&str>, headers: &HeaderMap) -> Result<Self, Refused> {
+    fn read(headers: &HeaderMap) -> Result<Self, Refused> {
         if headers.get_all(CONTENT_ENCODING).iter().any(|encoding| encoding != "identity") {
             return Err(answer::unsupported("the body is encoded"));
         }
@@ -88,9 +95,7 @@ impl Format {
         };
         let Some(first) = first else { return Ok(Self::Nothing) };
         match kind(first.to_str().unwrap_or_default()).as_deref() {
-            Some("text/plain") => {
-                Ok(Self::Text { name: named(query, "event")?, to: named(query, "to")?, id: named(query, "id")? })
-            }
+            Some("text/plain") => Ok(Self::Text),
             Some("application/json") => Ok(Self::Json),
             Some("application/x-ndjson") => Ok(Self::Lines),
             _ => {

@@ -1,13 +1,16 @@
 //! Makes events of a request's body, if they are allowed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use super::{
     answer::{self, Refused},
-    ask::{Format, How},
+    ask::{Defaults, Format, How},
 };
 use crate::{
     authorize::PublishGrant,
@@ -30,8 +33,9 @@ struct Draft {
     id: Option<CustomId>,
 }
 
-/// The members of an event in JSON, each as it was written.
-type Members<'a> = BTreeMap<String, &'a RawValue>;
+/// The members of an event in JSON, each as it was written and with a name of its own: with two of a name, it would be a
+/// guess which one somebody else has checked.
+struct Members<'a>(BTreeMap<String, &'a RawValue>);
 
 pub(super) fn read(how: &How, body: &[u8], grant: &PublishGrant) -> Result<Batch, Refused> {
     let drafts = drafts(&how.format, body)?;
@@ -45,16 +49,16 @@ pub(super) fn read(how: &How, body: &[u8], grant: &PublishGrant) -> Result<Batch
     let mut batch = if how.finish { Batch::new().finish() } else { Batch::new() };
     for (at, draft) in drafts.into_iter().enumerate() {
         let key = how.key.as_ref().map(|key| key_of(key, at, count)).transpose()?;
-        batch = draft.add_to(batch, key, grant)?;
+        batch = draft.or(&how.defaults).add_to(batch, key, grant)?;
     }
     Ok(batch)
 }
 
 fn drafts(format: &Format, body: &[u8]) -> Result<Vec<Draft>, Refused> {
     match format {
-        Format::Text { name, to, id } => {
+        Format::Text => {
             let text = std::str::from_utf8(body).map_err(|_| answer::malformed("the body is not UTF-8"))?;
-            Ok(vec![Draft { data: text.to_owned(), name: name.clone(), to: to.clone(), id: id.clone() }])
+            Ok(vec![Draft { data: text.to_owned(), name: None, to: None, id: None }])
         }
         Format::Json if body.trim_ascii_start().starts_with(b"[") => {
             json::<Vec<&RawValue>>(body)?.into_iter().map(Draft::read).collect()
@@ -70,7 +74,7 @@ fn drafts(format: &Format, body: &[u8]) -> Result<Vec<Draft>, Refused> {
 }
 
 fn json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Refused> {
-    serde_json::from_slice(text).map_err(|error| answer::malformed(&format!("the body is not JSON: {error}")))
+    serde_json::from_slice(text).map_err(|error| answer::malformed(&format!("the body can't be read as JSON: {error}")))
 }
 
 /// The key of one event of several.
@@ -86,7 +90,7 @@ impl Draft {
         if !event.get().starts_with('{') {
             return Err(answer::malformed("an event is not a JSON object"));
         }
-        let mut event: Members<'_> = json(event.get().as_bytes())?;
+        let Members(mut event) = json(event.get().as_bytes())?;
         let data = event.remove("data").ok_or_else(|| answer::malformed("an event has no `data`"))?;
         let draft = Self {
             data: string(data)?.unwrap_or_else(|| data.get().to_owned()),
@@ -99,6 +103,11 @@ impl Draft {
             Some(_) => Err(answer::malformed("an event has a member other than `data`, `event`, `to` and `id`")),
             None => Ok(draft),
         }
+    }
+
+    fn or(self, defaults: &Defaults) -> Self {
+        let Defaults { name, to, id } = defaults.clone();
+        Self { data: self.data, name: self.name.or(name), to: self.to.or(to), id: self.id.or(id) }
     }
 
     fn add_to(self, batch: Batch, key: Option<IdempotencyKey>, grant: &PublishGrant) -> Result<Batch, Refused> {
@@ -129,7 +138,7 @@ impl Draft {
 }
 
 /// A member that is a string, if there is one.
-fn member<N>(event: &mut Members<'_>, name: &str) -> Result<Option<N>, Refused>
+fn member<N>(event: &mut BTreeMap<String, &RawValue>, name: &str) -> Result<Option<N>, Refused>
 where
     N: TryFrom<String, Error = InvalidText>,
 {
@@ -142,4 +151,30 @@ where
 fn string(value: &RawValue) -> Result<Option<String>, Refused> {
     let is_string = value.get().starts_with('"');
     is_string.then(|| json(value.get().as_bytes())).transpose()
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+        let mut members = BTreeMap::new();
+        while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+            if members.insert(name, value).is_some() {
+                return Err(de::Error::custom("an event has two members of the same name"));
+            }
+        }
+        Ok(Members(members))
+    }
 }
