@@ -12,7 +12,7 @@ use tokio::{
 pub trait Listener: Send + 'static {
     /// A connection.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    /// The address of a peer.
+    /// The address of a peer, which each request gets as a [`PeerAddr`](super::PeerAddr).
     type Addr: Clone + Send + Sync + 'static;
 
     /// Waits for the next connection. The future may be dropped before it is ready, at a shutdown.

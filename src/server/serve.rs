@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{app::App, handle::Server, listener::Listener};
+use super::{app::App, handle::Server, listener::Listener, peer::Told};
 use crate::publisher::Publisher;
 
 /// Serves all connections of a listener, as `axum::serve` does. See [`serve`]. Await it.
@@ -109,8 +109,8 @@ where
         let mut signal = pin!(signal);
         loop {
             let accepted = pin!(accept(&server, &mut listener));
-            let Some(io) = unless(accepted, signal.as_mut()).await else { break };
-            tokio::spawn(server.serve_connection(io, app.clone()));
+            let Some((io, peer)) = unless(accepted, signal.as_mut()).await else { break };
+            tokio::spawn(server.serve_connection(io, Told { app: app.clone(), peer }));
         }
         drop((listener, app));
         stop(&server, publishers, grace).await;
@@ -141,10 +141,10 @@ impl Future for Serving {
 }
 
 /// Waits for the next connection that can be used.
-async fn accept<L: Listener>(server: &Server, listener: &mut L) -> L::Io {
+async fn accept<L: Listener>(server: &Server, listener: &mut L) -> (L::Io, L::Addr) {
     loop {
         match listener.accept().await {
-            Ok((io, _)) if L::tune(&io, server.shared().settings.stall).is_ok() => return io,
+            Ok((io, peer)) if L::tune(&io, server.shared().settings.stall).is_ok() => return (io, peer),
             // The peer has already left.
             Ok(_) => {}
             Err(error) if is_of_peer(&error) => {}
