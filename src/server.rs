@@ -43,9 +43,10 @@
 //! | `connection` | a connection's states, one after the other: `sniff`, `http1`, `stream`, and `http1` again |
 //! | `tap`, `handover`, `tapped` | how a response leaves hyper: the service, the body and the I/O that hyper gets |
 //! | `stream`, `chunk`, `head` | how it is sent |
-//! | `guarded` | a write that stalls |
+//! | `http2` | a connection that stays with hyper |
+//! | `guarded`, `watched` | a write that stalls, and a stream over HTTP/2 that does |
 //! | `gate` | the connections that there are, and how they learn of a shutdown |
-//! | `serve`, `listener` | the accept loop |
+//! | `serve`, `listener`, `peer` | the accept loop |
 //! | `builder`, `settings`, `shared`, `stats`, `handle` | the server, and what its connections share |
 
 mod app;
@@ -58,7 +59,9 @@ mod handle;
 mod handover;
 mod head;
 mod http1;
+mod http2;
 mod listener;
+mod peer;
 mod request;
 mod serve;
 mod settings;
@@ -68,6 +71,7 @@ mod stats;
 mod stream;
 mod tap;
 mod tapped;
+mod watched;
 
 pub use self::{
     app::App,
@@ -75,6 +79,7 @@ pub use self::{
     connection::Connection,
     handle::Server,
     listener::Listener,
+    peer::PeerAddr,
     request::RequestBody,
     serve::{Serve, Serving, serve},
     stats::Stats,

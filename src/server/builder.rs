@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioTimer;
 
 use super::{gate::Gate, handle::Server, settings::Settings, shared::Shared, stats::Counters};
 
@@ -63,7 +63,8 @@ impl Builder {
     ///
     /// A connection is closed when a write makes no progress for this time, on every platform. A [TCP
     /// connection](super::Listener) also gets the option `TCP_USER_TIMEOUT` on Linux, and keep-alive probes, so that a peer
-    /// that has vanished is noticed. Over HTTP/2, a peer that does not answer a ping in this time is gone.
+    /// that has vanished is noticed. Over HTTP/2, a connection whose peer does not answer a ping in this time is closed, and
+    /// an event stream that the peer does not read is reset.
     ///
     /// Over TLS, a write makes progress when the TLS library takes it; what the library has buffered has to leave within
     /// this time as a whole.
@@ -113,7 +114,8 @@ impl Builder {
             head_timeout: self.head_timeout,
             max_connections: self.max_connections,
             http1: self.http1(),
-            http2: self.http2(),
+            max_head_bytes: self.max_head_bytes,
+            max_streams: self.max_streams,
         };
         Server::of(Arc::new(Shared { settings, counters: Counters::default(), gate: Gate::default() }))
     }
@@ -123,21 +125,4 @@ impl Builder {
         http1.timer(TokioTimer::new()).header_read_timeout(self.head_timeout).max_buf_size(self.max_head_bytes);
         http1
     }
-
-    fn http2(&self) -> http2::Builder<TokioExecutor> {
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
-        http2
-            .timer(TokioTimer::new())
-            .keep_alive_interval(self.stall / 2)
-            .keep_alive_timeout(self.stall / 2)
-            .max_concurrent_streams(self.max_streams)
-            .max_header_list_size(u32::try_from(self.max_head_bytes).unwrap_or(u32::MAX))
-            .max_send_buf_size(SEND_BUFFER)
-            // WebSockets over HTTP/2 need it, as in axum's server.
-            .enable_connect_protocol();
-        http2
-    }
 }
-
-/// How much of a response hyper holds for a slow client over HTTP/2.
-const SEND_BUFFER: usize = 64 << 10;

@@ -55,6 +55,12 @@ impl<D: Buf> Unsent<D> {
         Self { head: Bytes::new(), size: Size::empty(), data: None, tail }
     }
 
+    /// All of it as one piece, for I/O that writes only one at a time.
+    pub(super) fn joined(mut self) -> Self {
+        let len = self.remaining();
+        Self::head(self.copy_to_bytes(len))
+    }
+
     /// Puts a head before it.
     pub(super) fn after(self, head: Self) -> Self {
         Self { head: head.head, ..self }

@@ -7,8 +7,6 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
@@ -16,11 +14,10 @@ use super::{
     gate::Phase,
     guarded::Guarded,
     http1::Http1,
+    http2::{Http2, http2},
     shared::Shared,
     sniff::{Protocol, Sniff, Sniffed},
     stream::Stream,
-    tap::Tap,
-    tapped::Tapped,
 };
 
 /// A connection that is served, from [`Server::serve_connection`](super::Server::serve_connection). It ends when the
@@ -52,8 +49,6 @@ enum State<T, S: App> {
     Stream(Pin<Box<Stream<T, S>>>),
     Done,
 }
-
-type Http2<T, S> = http2::Connection<TokioIo<Tapped<T, <S as App>::Body>>, Tap<S>, TokioExecutor>;
 
 impl<T, S> Connection<T, S>
 where
@@ -121,12 +116,7 @@ where
         let Sniffed { protocol, before, io, app } = sniffed;
         match protocol {
             Protocol::Http1 => Self::Http1(Box::new(Http1::new(io, app, before))),
-            Protocol::Http2 => {
-                let shared = io.shared().clone();
-                let tapped = TokioIo::new(Tapped::new(io, before, None));
-                let tap = Tap::new(app, shared.clone(), None);
-                Self::Http2(Box::new(shared.settings.http2.serve_connection(tapped, tap)))
-            }
+            Protocol::Http2 => Self::Http2(Box::new(http2(io, app, before))),
         }
     }
 

@@ -35,20 +35,28 @@ impl<T> Guarded<T> {
     fn limit<R>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if outcome.is_ready() {
             self.stalled = None;
-            return outcome;
+            return self.count(outcome);
         }
         let stall = self.shared.settings.stall;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
         ready!(stalled.as_mut().poll(cx));
         self.stalled = None;
-        self.shared.counters.stalled.add(1);
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        self.count(Poll::Ready(Err(io::ErrorKind::TimedOut.into())))
+    }
+
+    /// Counts an error that says that the peer has stalled, be it ours or the system's.
+    fn count<R>(&self, outcome: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+        if matches!(&outcome, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut) {
+            self.shared.counters.stalled.add(1);
+        }
+        outcome
     }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Guarded<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let outcome = Pin::new(&mut self.io).poll_read(cx, buf);
+        self.count(outcome)
     }
 }
 

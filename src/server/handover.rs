@@ -9,7 +9,7 @@ use std::{
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::chunk::Framing;
+use super::{chunk::Framing, watched};
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 
 /// The place where a body changes hands. All of its parties are in the same task, but hyper is between them.
@@ -52,8 +52,8 @@ pin_project! {
     /// The body that hyper gets.
     #[project = CarriedProj]
     pub(crate) enum Carried<B> {
-        /// A body that hyper sends.
-        ByHyper { #[pin] body: B },
+        /// A body that hyper sends. The task of a stream over HTTP/2 is told what it yields.
+        ByHyper { #[pin] body: B, watched: bool },
         /// Stands for one that the driver sends.
         Detached,
     }
@@ -65,7 +65,13 @@ impl<B: Body> Body for Carried<B> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         match self.project() {
-            CarriedProj::ByHyper { body } => body.poll_frame(cx),
+            CarriedProj::ByHyper { body, watched } => {
+                let frame = body.poll_frame(cx);
+                if *watched {
+                    watched::note(&frame);
+                }
+                frame
+            }
             // The driver, which has polled hyper, goes on without it.
             CarriedProj::Detached => Poll::Pending,
         }
@@ -73,14 +79,14 @@ impl<B: Body> Body for Carried<B> {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::ByHyper { body } => body.is_end_stream(),
+            Self::ByHyper { body, .. } => body.is_end_stream(),
             Self::Detached => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::ByHyper { body } => body.size_hint(),
+            Self::ByHyper { body, .. } => body.size_hint(),
             Self::Detached => SizeHint::default(),
         }
     }

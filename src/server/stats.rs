@@ -29,7 +29,8 @@ pub struct Stats {
     pub detached: u64,
     /// Event streams over HTTP/1 that hyper sent, because they could not be [detached](super#what-is-detached).
     pub by_hyper: u64,
-    /// Connections closed because a write made no progress for the [stall time](super::Builder::stall).
+    /// Connections closed, and streams of HTTP/2 reset, because the peer did not read for the [stall
+    /// time](super::Builder::stall), or had vanished.
     pub stalled: u64,
     /// Times that accepting a connection failed, other than by the peer: mostly, because the process had no more file
     /// descriptors.

@@ -179,7 +179,8 @@ where
             Some(head) => next.after(*head),
             None => next,
         };
-        *this.unsent = Some(Box::new(next));
+        let vectored = this.parts.as_ref().is_some_and(|parts| parts.io.is_write_vectored());
+        *this.unsent = Some(Box::new(if vectored { next } else { next.joined() }));
         *this.unflushed = true;
         Poll::Ready(())
     }

@@ -101,8 +101,10 @@ fn hand_over<B: Body>(
     response: Response<B>,
 ) -> Response<Carried<B>> {
     let (parts, body) = response.into_parts();
-    let Some((handover, asked)) = handover.filter(|_| is_event_stream(&parts.headers)) else {
-        return Response::from_parts(parts, Carried::ByHyper { body });
+    let is_stream = is_event_stream(&parts.headers);
+    let Some((handover, asked)) = handover.filter(|_| is_stream) else {
+        let watched = is_stream && handover.is_none();
+        return Response::from_parts(parts, Carried::ByHyper { body, watched });
     };
     match asked.framing().filter(|_| has_no_size(&parts, &body)) {
         Some(framing) => {
@@ -112,7 +114,7 @@ fn hand_over<B: Body>(
         None => {
             // The answer to a HEAD is no stream.
             shared.counters.by_hyper.add(u64::from(!asked.is_head));
-            Response::from_parts(parts, Carried::ByHyper { body })
+            Response::from_parts(parts, Carried::ByHyper { body, watched: false })
         }
     }
 }

@@ -4,7 +4,9 @@ mod app;
 mod raw;
 
 mod bytes;
+mod http2;
 mod limits;
 mod requests;
 mod shutdown;
+mod sockets;
 mod streams;

@@ -1,0 +1,79 @@
+//! The tasks of streams over HTTP/2. A stream that its client does not read is reset.
+//!
+//! A client may stop reading one of its streams and go on with the others, so the connection's I/O does not tell. hyper polls
+//! a body again as soon as it has room for more. So a stream stalls if its body has yielded something and is not polled any
+//! more. Only its task can end it, and hyper makes that task with our executor.
+
+use std::{
+    cell::Cell,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use hyper::rt::Executor;
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
+
+use super::shared::Shared;
+
+/// The tasks of a connection's streams.
+#[derive(Clone)]
+pub(crate) struct Tasks {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl<F> Executor<F> for Tasks
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::spawn(Watched { future, shared: self.shared.clone(), full: false, stalled: None });
+    }
+}
+
+thread_local! {
+    /// What a body on this thread has come to when it was last polled: whether it has yielded something.
+    static YIELDED: Cell<Option<bool>> = const { Cell::new(None) };
+}
+
+/// Notes what an event stream has come to, for the task that it is in.
+pub(super) fn note<R>(frame: &Poll<R>) {
+    YIELDED.set(Some(frame.is_ready()));
+}
+
+pin_project! {
+    /// A stream's task, which ends when its client does not read.
+    struct Watched<F> {
+        #[pin]
+        future: F,
+        shared: Arc<Shared>,
+        // Whether the body has yielded something, and was not polled any more.
+        full: bool,
+        // Runs while it is full.
+        stalled: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Watched<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        YIELDED.set(None);
+        if this.future.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if let Some(full) = YIELDED.take() {
+            *this.full = full;
+            *this.stalled = None;
+        }
+        if !*this.full {
+            return Poll::Pending;
+        }
+        let stall = this.shared.settings.stall;
+        ready!(this.stalled.get_or_insert_with(|| Box::pin(sleep(stall))).as_mut().poll(cx));
+        this.shared.counters.stalled.add(1);
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,198 @@
+//! Real sockets, and listeners that fail.
+
+use std::{
+    collections::VecDeque,
+    io::{self, ErrorKind, IoSlice},
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
+    net::{TcpListener, TcpStream},
+};
+use tower::service_fn;
+use tower_sse::server::{Listener, PeerAddr, RequestBody, Server};
+
+use crate::{
+    app::{Alive, app},
+    raw::{Raw, settle},
+};
+
+async fn until(mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("it never came true");
+}
+
+#[tokio::test]
+async fn readers_that_stall_on_real_sockets_are_closed_and_the_others_stay() {
+    let (server, alive) = (Server::builder().stall(Duration::from_millis(200)).build(), Alive::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = TcpListener::local_addr(&listener).unwrap();
+    let serving = tokio::spawn(server.serve(listener, app(&alive)).into_future());
+    let mut clients = Vec::new();
+    for target in ["/always", "/always", "/always?plain=yes", "/one/wait"] {
+        let mut tcp = TcpStream::connect(addr).await.unwrap();
+        tcp.write_all(format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes()).await.unwrap();
+        clients.push(tcp);
+    }
+    until(|| server.stats().accepted == 4 && alive.count() == 1).await;
+    assert_eq!((server.stats().stalled, server.stats().connections, server.stats().streams), (3, 1, 1));
+    // One that resets its connection is gone at once.
+    clients.truncate(3);
+    let last = clients.pop();
+    drop((clients, last));
+    until(|| server.stats().connections == 1 || alive.count() == 0).await;
+    serving.abort();
+}
+
+#[tokio::test]
+async fn sockets_are_set_up_for_streams() {
+    let server = Server::builder().stall(Duration::from_secs(17)).build();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(TcpListener::local_addr(&listener).unwrap()).await.unwrap();
+    server.tune(&client).unwrap();
+    let socket = socket2::SockRef::from(&client);
+    assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+    #[cfg(target_os = "linux")]
+    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(17)));
+}
+
+/// A listener that fails as it is told, and then accepts connections.
+struct Failing {
+    errors: VecDeque<ErrorKind>,
+    connections: VecDeque<DuplexStream>,
+}
+
+impl Listener for Failing {
+    type Io = DuplexStream;
+    type Addr = &'static str;
+
+    async fn accept(&mut self) -> io::Result<(DuplexStream, &'static str)> {
+        if let Some(error) = self.errors.pop_front() {
+            return Err(error.into());
+        }
+        match self.connections.pop_front() {
+            Some(connection) => Ok((connection, "a pipe")),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_fails_is_asked_again_after_a_while() {
+    let (client, theirs) = duplex(1000);
+    let errors = [ErrorKind::ConnectionAborted, ErrorKind::Other, ErrorKind::ConnectionReset, ErrorKind::OutOfMemory];
+    let listener = Failing { errors: errors.into(), connections: [theirs].into() };
+    let server = Server::new();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = server.serve(listener, app(&Alive::default())).with_graceful_shutdown(async { _ = stopped.await });
+    let serving = tokio::spawn(serving.into_future());
+    let mut raw = Raw::of(client, tokio::spawn(async {}));
+    raw.send("GET /one HTTP/1.1\r\n\r\n").await;
+    raw.until("0\r\n\r\n").await;
+    assert_eq!((server.stats().accept_errors, server.stats().accepted), (2, 1));
+    drop(stop);
+    serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_application_knows_the_address_of_the_peer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = TcpListener::local_addr(&listener).unwrap();
+    let app = service_fn(async |request: http::Request<RequestBody>| {
+        let PeerAddr(peer) = request.extensions().get::<PeerAddr<SocketAddr>>().unwrap();
+        Ok::<_, std::convert::Infallible>(http::Response::new(peer.to_string()))
+    });
+    let serving = tokio::spawn(Server::new().serve(listener, app).into_future());
+    let mut tcp = TcpStream::connect(addr).await.unwrap();
+    tcp.write_all(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut read = String::new();
+    tcp.read_to_string(&mut read).await.unwrap();
+    assert!(read.ends_with(&format!("\r\n\r\n{}", tcp.local_addr().unwrap())), "{read}");
+    serving.abort();
+}
+
+/// I/O that takes one piece of memory at a time, and notes them.
+struct OneByOne {
+    io: DuplexStream,
+    written: Arc<Mutex<Vec<String>>>,
+}
+
+impl AsyncRead for OneByOne {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for OneByOne {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.written.lock().unwrap().push(String::from_utf8_lossy(buf).into_owned());
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        unreachable!("it says that it can't")
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_is_one_write_even_if_the_io_takes_one_piece_at_a_time() {
+    let (client, io) = duplex(1 << 16);
+    let written = Arc::<Mutex<Vec<String>>>::default();
+    let io = OneByOne { io, written: written.clone() };
+    let server = Server::new();
+    let mut raw = Raw::of(client, tokio::spawn(server.serve_connection(io, app(&Alive::default()))));
+    raw.send("GET /one/later/two/later/three HTTP/1.1\r\nconnection: close\r\n\r\n").await;
+    raw.rest().await;
+    let written = written.lock().unwrap();
+    assert!(written[0].ends_with("\r\n\r\n3\r\none\r\n"), "{written:?}");
+    assert_eq!(written[1..], ["3\r\ntwo\r\n", "5\r\nthree\r\n", "0\r\n\r\n"]);
+}
+
+#[tokio::test]
+async fn a_connection_can_become_one_of_another_protocol() {
+    let app = service_fn(async |mut request: http::Request<RequestBody>| {
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async {
+            let mut io = hyper_util::rt::TokioIo::new(upgrade.await.unwrap());
+            let mut read = [0; 4];
+            io.read_exact(&mut read).await.unwrap();
+            io.write_all(&read).await.unwrap();
+        });
+        let response = http::Response::builder().status(101).header("connection", "upgrade").header("upgrade", "echo");
+        Ok::<_, std::convert::Infallible>(response.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap())
+    });
+    let server = Server::new();
+    let (client, io) = duplex(1000);
+    let mut raw = Raw::of(client, tokio::spawn(server.serve_connection(io, app)));
+    raw.send("GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\nping").await;
+    assert!(raw.until("\r\n\r\n").await.starts_with("HTTP/1.1 101 "));
+    assert_eq!(raw.rest().await, "ping");
+    settle().await;
+    assert_eq!(server.stats().connections, 0);
+}
+
+#[tokio::test]
+async fn a_request_that_wants_to_upgrade_and_gets_a_stream_has_it_from_hyper() {
+    let (server, alive) = (Server::new(), Alive::default());
+    let mut raw = Raw::new(&server, &alive);
+    raw.send("GET /one HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n").await;
+    raw.until("3\r\none\r\n").await;
+    assert_eq!((server.stats().detached, server.stats().by_hyper), (0, 1));
+}
