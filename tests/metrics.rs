@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use broken::Broken;
 use common::*;
+use http_body_util::BodyExt as _;
 use metrics::{Unit, with_local_recorder};
 use recorder::Recorder;
-use tower_sse::{Event, OpenOptions, Publisher, PublisherBuilder, Retention};
+use tower_sse::{Event, OpenOptions, Publisher, PublisherBuilder, Retention, SseBody};
 
 fn hub(recorder: &Recorder, settings: fn(PublisherBuilder) -> PublisherBuilder) -> Publisher {
     with_local_recorder(recorder, || settings(Publisher::builder()).build())
@@ -186,4 +187,36 @@ async fn runs_are_counted_by_how_they_end() {
     assert_eq!(recorder.times("tower_sse_run_duration_seconds", &[]), 4);
     publisher.record_metrics();
     assert_eq!(recorder.gauge("tower_sse_draining", &[]), 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stream_delivers_is_counted_chunk_by_chunk_and_its_end_once() {
+    let recorder = Recorder::default();
+    let publisher = hub(&recorder, |builder| builder);
+    (1..=3).for_each(|n| _ = send(&publisher, "a", n));
+    let mut body = SseBody::new(earliest(&publisher, &["a"], ""));
+    let mut sent = 0;
+    let totals = || {
+        publisher.record_metrics();
+        ["delivered_events", "replayed_events", "delivered_bytes"]
+            .map(|name| recorder.counter(&format!("tower_sse_{name}_total"), &[]))
+    };
+    let first_bytes = || recorder.times("tower_sse_time_to_first_byte_seconds", &[]);
+    assert_eq!((totals(), first_bytes()), ([0, 0, 0], 0));
+    // The preamble, the history, two events, and a keep-alive.
+    for (events, replayed) in [(0, 0), (3, 3), (4, 3), (5, 3), (5, 3)] {
+        sent += body.frame().await.unwrap().unwrap().into_data().unwrap().len() as u64;
+        assert_eq!((totals(), first_bytes()), ([events, replayed, sent], 1));
+        if (3..5).contains(&events) {
+            send(&publisher, "a", "live");
+        }
+    }
+    let ended = |ending| recorder.counter("tower_sse_streams_ended_total", &[("ending", ending)]);
+    assert_eq!(ended("left"), 0);
+    drop(body);
+    assert_eq!((ended("left"), recorder.times("tower_sse_stream_duration_seconds", &[])), (1, 1));
+    let last = earliest(&publisher, &["a"], "");
+    close(&publisher, "a");
+    let _ = SseBody::new(last).collect().await.unwrap();
+    assert_eq!(ended("closed"), 1);
 }

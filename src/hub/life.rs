@@ -173,20 +173,26 @@ impl Life {
         self.began.as_ref().map(|began| &began.opened)
     }
 
-    /// Notes that events up to and including `last` were delivered.
-    pub(super) fn delivered(&mut self, events: u64, last: Offset) {
+    /// Notes that events up to and including `last` were delivered. Returns how many of them count as replayed.
+    pub(super) fn delivered(&mut self, events: u64, last: Offset) -> u64 {
         self.events += events;
-        if !self.caught_up {
-            self.replayed += events;
-            self.caught_up = self.began.as_ref().is_none_or(|began| last > began.last);
+        if self.caught_up {
+            return 0;
         }
+        self.replayed += events;
+        self.caught_up = self.began.as_ref().is_none_or(|began| last >= began.last);
+        events
     }
 
-    /// Notes that bytes were taken.
-    pub(super) fn sent(&mut self, bytes: u64) {
+    /// Notes that bytes were taken. If they are the first ones, returns how long the reader has waited for them.
+    pub(super) fn sent(&mut self, bytes: u64) -> Option<Duration> {
         self.bytes += bytes;
-        if self.first_byte.is_none() {
-            self.first_byte = Some(self.asked.elapsed());
+        match self.first_byte {
+            Some(_) => None,
+            None => {
+                self.first_byte = Some(self.asked.elapsed());
+                self.first_byte
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::life::{Closed, Life, Opened, StreamSpan};
-use crate::trace::debug;
+use crate::{meter::Meter, trace::debug};
 
 type Hook<T> = Box<dyn Fn(&T) + Send + Sync>;
 
@@ -30,8 +30,13 @@ impl Watch {
         self.on_close.push(Box::new(hook));
     }
 
-    /// Whether records are kept.
+    /// Whether records are kept: for hooks, or for the meter.
     pub(crate) fn is_on(&self) -> bool {
+        Meter::KEEPS_RECORDS || self.wants_names()
+    }
+
+    /// Whether anybody looks at the names of channels and clients.
+    pub(super) fn wants_names(&self) -> bool {
         !self.on_open.is_empty() || !self.on_close.is_empty() || StreamSpan::is_on()
     }
 

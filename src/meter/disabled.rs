@@ -1,5 +1,7 @@
 //! What is left of the meter without the feature `metrics`: nothing.
 
+use std::time::Duration;
+
 use crate::{
     error::{OpenError, PublishError},
     wire::notice::GapReason,
@@ -15,6 +17,9 @@ pub(crate) struct Meter;
 pub(crate) struct Started;
 
 impl Meter {
+    /// Whether the meter needs the record of each stream.
+    pub(crate) const KEEPS_RECORDS: bool = false;
+
     pub(crate) fn new(_: &Labels) -> Self {
         Self
     }
@@ -31,10 +36,23 @@ impl Meter {
 
     pub(crate) fn gap(&self, _: GapReason) {}
 
+    pub(crate) fn delivered(&self, _: u64) {}
+
+    pub(crate) fn replayed(&self, _: u64) {}
+
+    pub(crate) fn sent(&self, _: u64) {}
+
+    pub(crate) fn first_byte(&self, _: Duration) {}
+
+    pub(crate) fn ended(&self, _: &'static str, _: Duration) {}
+
     #[cfg(feature = "runs")]
     pub(crate) fn run_began(&self) -> Started {
         Started
     }
+
+    #[cfg(feature = "runs")]
+    pub(crate) fn found_lost(&self) {}
 
     #[cfg(feature = "runs")]
     pub(crate) fn run_ended(&self, _: Started, _: &'static str) {}

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     error::{OpenError, PublishError},
+    observe,
     wire::notice::GapReason,
 };
 
@@ -23,15 +24,31 @@ pub(crate) struct Meter {
     /// By what happened, and why.
     opens: Vec<((&'static str, &'static str), Counter)>,
     gaps: Family,
+    first_byte: Histogram,
+    /// By how they ended.
+    streams: Family,
+    stream_time: Histogram,
+    hot: Hot,
     exported: Exported,
     #[cfg(feature = "runs")]
     runs: Runs,
+}
+
+/// What is counted with each chunk of each stream. Handles would cost more. It has cache lines of its own, since what is
+/// beside it is only read.
+#[derive(Default)]
+#[repr(align(128))]
+struct Hot {
+    delivered: observe::Counter,
+    replayed: observe::Counter,
+    sent: observe::Counter,
 }
 
 #[cfg(feature = "runs")]
 struct Runs {
     active: Gauge,
     ended: Family,
+    found_lost: Counter,
     time: Histogram,
 }
 
@@ -50,6 +67,9 @@ impl Started {
 }
 
 impl Meter {
+    /// Whether the meter needs the record of each stream.
+    pub(crate) const KEEPS_RECORDS: bool = true;
+
     pub(crate) fn new(labels: &Labels) -> Self {
         let opens = words::OPENS.iter().map(|how| (*how, opens(labels, *how))).collect();
         Self {
@@ -66,6 +86,19 @@ impl Meter {
             ),
             opens,
             gaps: Family::new(labels, "tower_sse_gaps_total", "Gaps told to readers.", "reason", words::GAPS),
+            first_byte: labels.seconds(
+                "tower_sse_time_to_first_byte_seconds",
+                "Time from a request for a stream until the server had the first bytes of the body.",
+            ),
+            streams: Family::new(
+                labels,
+                "tower_sse_streams_ended_total",
+                "Streams that have ended, by how.",
+                "ending",
+                words::ENDINGS,
+            ),
+            stream_time: labels.seconds("tower_sse_stream_duration_seconds", "Time that a stream was open."),
+            hot: Hot::default(),
             exported: Exported::new(labels),
             #[cfg(feature = "runs")]
             runs: Runs::new(labels),
@@ -106,9 +139,32 @@ impl Meter {
         self.gaps.add(reason.as_str());
     }
 
-    /// Hands over what the hub counts anyway.
+    /// Counts events that a reader has got.
+    pub(crate) fn delivered(&self, events: u64) {
+        self.hot.delivered.add(events);
+    }
+
+    /// Counts those of them that were there before the reader had caught up.
+    pub(crate) fn replayed(&self, events: u64) {
+        self.hot.replayed.add(events);
+    }
+
+    pub(crate) fn sent(&self, bytes: u64) {
+        self.hot.sent.add(bytes);
+    }
+
+    pub(crate) fn first_byte(&self, after: Duration) {
+        self.first_byte.record(after);
+    }
+
+    pub(crate) fn ended(&self, ending: &'static str, after: Duration) {
+        self.streams.add(ending);
+        self.stream_time.record(after);
+    }
+
+    /// Hands over what is counted anyway.
     pub(crate) fn export(&self, now: &Now) {
-        self.exported.take(now);
+        self.exported.take(now, [&self.hot.delivered, &self.hot.replayed, &self.hot.sent].map(observe::Counter::get));
     }
 }
 
@@ -117,6 +173,11 @@ impl Meter {
     pub(crate) fn run_began(&self) -> Started {
         self.runs.active.increment(1);
         self.start()
+    }
+
+    /// A run of another node was found to be lost.
+    pub(crate) fn found_lost(&self) {
+        self.runs.found_lost.increment(1);
     }
 
     pub(crate) fn run_ended(&self, started: Started, outcome: &'static str) {
@@ -138,6 +199,11 @@ impl Runs {
                 "Runs whose producers were on this node, by how they ended.",
                 "outcome",
                 words::RUNS,
+            ),
+            found_lost: labels.counter(
+                "tower_sse_runs_found_lost_total",
+                Unit::Count,
+                "Runs of other nodes that this node found to be lost. Each node that was watching the run counts it.",
             ),
             time: labels.seconds(
                 "tower_sse_run_duration_seconds",

@@ -13,6 +13,8 @@ use crate::observe::Stats;
 /// How a hub and its node are now.
 pub(crate) struct Now {
     pub(crate) stats: Stats,
+    /// How many subscriptions and bytes the hub may have.
+    pub(crate) limits: (usize, usize),
     pub(crate) draining: bool,
     /// `None` in process.
     pub(crate) feed: Option<Feed>,
@@ -51,6 +53,8 @@ pub(super) struct Exported {
     lingering: Gauge,
     channels: Gauge,
     held: Gauge,
+    connections_limit: Gauge,
+    held_limit: Gauge,
     draining: Gauge,
     feed_up: Gauge,
     lag: Gauge,
@@ -62,6 +66,9 @@ pub(super) struct Exported {
     denied: Taken,
     failed: Taken,
     bad: Taken,
+    delivered: Taken,
+    replayed: Taken,
+    sent: Taken,
 }
 
 impl Exported {
@@ -80,6 +87,12 @@ impl Exported {
                 Unit::Bytes,
                 "Memory that the hub takes, as Limits::hub_bytes counts it.",
             ),
+            connections_limit: gauge("tower_sse_connections_limit", "The most subscriptions that this node may have."),
+            held_limit: labels.gauge(
+                "tower_sse_held_limit_bytes",
+                Unit::Bytes,
+                "The most memory that the hub may take: Limits::hub_bytes.",
+            ),
             draining: gauge("tower_sse_draining", "1 if the node shuts down or drains its runs, and 0 otherwise."),
             feed_up: gauge("tower_sse_feed_up", "1 if the backend's feed is alive or not needed, and 0 if it is down."),
             lag: labels.gauge(
@@ -95,17 +108,35 @@ impl Exported {
                 "Ephemeral events that a reader did not get because it was behind, once for each reader.",
             ),
             evicted: taken("tower_sse_evicted_events_total", "Events evicted by retention or by the memory limit."),
+            delivered: taken(
+                "tower_sse_delivered_events_total",
+                "Events that readers got, counted with each chunk that the server takes.",
+            ),
+            replayed: taken(
+                "tower_sse_replayed_events_total",
+                "Delivered events that were there before their reader had caught up for the first time.",
+            ),
+            sent: Taken::new(labels.counter(
+                "tower_sse_delivered_bytes_total",
+                Unit::Bytes,
+                "Bytes of streams that the server took, with keep-alives, but without what HTTP adds.",
+            )),
             denied: Taken::new(opens(labels, ("denied", ""))),
             failed: Taken::new(opens(labels, ("refused", "authorizer_failed"))),
             bad: Taken::new(opens(labels, ("refused", "bad_request"))),
         }
     }
 
-    pub(super) fn take(&self, Now { stats, draining, feed }: &Now) {
+    pub(super) fn take(&self, Now { stats, limits, draining, feed }: &Now, [delivered, replayed, sent]: [u64; 3]) {
+        self.delivered.take(delivered);
+        self.replayed.take(replayed);
+        self.sent.take(sent);
         self.connections.set(stats.subscriptions as f64);
         self.lingering.set(stats.lingering as f64);
         self.channels.set(stats.channels as f64);
         self.held.set(stats.held_bytes as f64);
+        self.connections_limit.set(limits.0 as f64);
+        self.held_limit.set(limits.1 as f64);
         self.draining.set(f64::from(u8::from(*draining)));
         let Feed { alive, lag, lost } = feed.as_ref().unwrap_or(&Feed::NONE);
         self.feed_up.set(f64::from(u8::from(*alive)));

@@ -71,6 +71,26 @@ pub(super) fn of_open(error: &OpenError) -> (&'static str, &'static str) {
     ("refused", reason)
 }
 
+/// How a stream ended.
+pub(super) const ENDINGS: &[&str] = &[
+    "left",
+    "finished",
+    "shutdown",
+    "expired",
+    "disconnected",
+    "replaced",
+    "closed",
+    "revoked",
+    "reauthorize",
+    "elapsed",
+    "evicted",
+    "unknown-id",
+    "other-epoch",
+    "lagged",
+    "completed",
+    "broken-off",
+];
+
 /// How a run ended here.
 #[cfg(feature = "runs")]
 pub(super) const RUNS: &[&str] = &["done", "stopped", "failed", "drained", "handed_over", "lost"];

@@ -27,6 +27,7 @@ impl Publisher {
             let pulse = &remote.link.pulse;
             Feed { alive: pulse.is_feed_alive(), lag: pulse.lag(), lost: pulse.losses() }
         });
-        hub.meter.export(&Now { stats: hub.stats(), draining: self.drains(), feed });
+        let limits = (hub.settings.limits.subscriptions, hub.settings.limits.hub_bytes);
+        hub.meter.export(&Now { stats: hub.stats(), limits, draining: self.drains(), feed });
     }
 }

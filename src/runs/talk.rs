@@ -156,6 +156,7 @@ impl Local {
         if finish(&channel, None, &Outcome::Lost).await {
             return self.follow(run).await;
         }
+        self.publisher.meter().found_lost();
         // If it does not arrive, the old writer notices when it sends something.
         let _ = self.tell(format!("lost {run}")).await;
     }

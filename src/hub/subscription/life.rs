@@ -13,9 +13,13 @@ impl Subscription {
         if self.life().is_none() {
             return;
         }
-        let channels = self.positions.as_slice().iter().map(|position| position.channel.name.clone()).collect();
-        let (client, last) = (self.positions.client(), self.hub.memory.last());
         let (resumed, cursor, hub) = (self.resumed, self.cursor(), self.hub.clone());
+        let (mut channels, mut client) = (Vec::new(), None);
+        if hub.settings.watch.wants_names() {
+            channels.extend(self.positions.as_slice().iter().map(|position| position.channel.name.clone()));
+            client = self.positions.client();
+        }
+        let last = hub.memory.last();
         if let Some(life) = self.life() {
             life.begin(channels, client, resumed, cursor, last);
             hub.settings.watch.opened(life);
@@ -25,18 +29,20 @@ impl Subscription {
     /// Notes that these events, up to the cursor, were delivered.
     #[inline]
     pub(crate) fn delivered(&mut self, events: usize) {
-        let cursor = self.cursor;
-        if let Some(life) = self.life() {
-            life.delivered(events as u64, cursor);
+        let Some(life) = self.aside.as_mut().and_then(|aside| aside.life.as_mut()) else { return };
+        let (meter, replayed) = (&self.hub.meter, life.delivered(events as u64, self.cursor));
+        meter.delivered(events as u64);
+        if replayed > 0 {
+            meter.replayed(replayed);
         }
     }
 
     /// Notes that bytes were taken.
     #[inline]
     pub(crate) fn sent(&mut self, bytes: usize) {
-        if let Some(life) = self.life() {
-            life.sent(bytes as u64);
-        }
+        let Some(first) = self.life().map(|life| life.sent(bytes as u64)) else { return };
+        self.hub.meter.sent(bytes as u64);
+        first.into_iter().for_each(|after| self.hub.meter.first_byte(after));
     }
 
     /// Notes how the body ends. An end of the subscription says more than that the body is complete.
@@ -53,6 +59,7 @@ impl Subscription {
     pub(super) fn close_life(&mut self) {
         let cursor = self.cursor();
         if let Some((closed, span)) = self.aside.take().and_then(|aside| aside.life?.over(self.end, cursor)) {
+            self.hub.meter.ended(closed.ending.as_str(), closed.duration);
             self.hub.settings.watch.closed(&closed, &span);
         }
     }
