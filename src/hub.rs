@@ -58,6 +58,8 @@ pub(crate) mod seam;
 pub(crate) mod seats;
 pub(crate) mod sent;
 pub(crate) mod slices;
+#[cfg(feature = "metrics")]
+mod slowest;
 pub(crate) mod state;
 pub(crate) mod subscription;
 pub(crate) mod sweep;

@@ -216,6 +216,13 @@ impl Log {
         self.broadcast.evicted_with_all().max(own)
     }
 
+    /// Returns how long ago the first held event for everybody after `after` came.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn age_after(&self, after: Offset, now: Instant) -> Option<std::time::Duration> {
+        let came = self.broadcast.first_came(after)?;
+        Some(std::time::Duration::from_millis(self.millis(now).saturating_sub(came)))
+    }
+
     fn millis(&self, now: Instant) -> u64 {
         u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
     }

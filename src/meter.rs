@@ -13,13 +13,18 @@ mod exported;
 #[cfg(feature = "metrics")]
 mod family;
 #[cfg(feature = "metrics")]
+mod pace;
+#[cfg(feature = "metrics")]
+mod seen;
+#[cfg(feature = "metrics")]
 mod words;
 
 #[cfg(not(feature = "metrics"))]
-pub(crate) use self::disabled::{Labels, Meter, Started};
+pub(crate) use self::disabled::{Labels, Meter, Seen, Started};
 #[cfg(feature = "metrics")]
 pub(crate) use self::{
     enabled::{Meter, Started},
     exported::{Feed, Now},
     family::{Family, Labels},
+    seen::Seen,
 };

@@ -220,3 +220,71 @@ async fn what_a_stream_delivers_is_counted_chunk_by_chunk_and_its_end_once() {
     let _ = SseBody::new(last).collect().await.unwrap();
     assert_eq!(ended("closed"), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_slowest_reader_is_as_late_as_the_oldest_event_that_it_has_not_taken() {
+    let recorder = Recorder::default();
+    let publisher = hub(&recorder, |builder| builder.retention(Retention::new().events(3)));
+    let lag = || {
+        publisher.record_metrics();
+        recorder.gauge("tower_sse_slowest_reader_lag_seconds", &[])
+    };
+    let mut readers = [live(&publisher, &["a"], ""), live(&publisher, &["a", "b"], "ana")];
+    let mut quick = live(&publisher, &["a"], "");
+    let second = Duration::from_secs(1);
+    for reader in &mut readers {
+        send(&publisher, "a", "read by all");
+        assert!(poll(reader).is_ready() && texts(&mut quick).len() == 1);
+        drop(texts(reader));
+        tokio::time::advance(second).await;
+    }
+    readers.iter_mut().for_each(|reader| drop(texts(reader)));
+    assert_eq!(lag(), 0.0);
+    send(&publisher, "a", 1);
+    tokio::time::advance(second).await;
+    send_to(&publisher, "a", "ana", "for one client");
+    assert_eq!(texts(&mut quick), ["1"]);
+    assert_eq!(lag(), 1.0);
+    assert_eq!(texts(&mut readers[0]), ["1"]);
+    tokio::time::advance(second).await;
+    assert_eq!(lag(), 2.0);
+    assert_eq!(texts(&mut readers[1]), ["1", "for one client"]);
+    assert_eq!(lag(), 0.0);
+    // What is evicted is no longer waited for: the reader will get a gap.
+    (2..7).for_each(|n| _ = send(&publisher, "a", n));
+    tokio::time::advance(second).await;
+    send(&publisher, "a", 7);
+    assert_eq!(lag(), 1.0);
+    drop((readers, quick));
+    assert_eq!(lag(), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn wake_ups_are_timed_for_readers_that_waited_and_no_others() {
+    let recorder = Recorder::default();
+    let publisher = hub(&recorder, |builder| builder);
+    let woken = || recorder.times("tower_sse_wakeup_duration_seconds", &[]);
+    let late = Duration::from_millis(20);
+    let mut waits = live(&publisher, &["a"], "");
+    for round in 1..=2 {
+        for n in 0..16 {
+            assert!(poll(&mut waits).is_pending());
+            send(&publisher, "a", n);
+            tokio::time::advance(late).await;
+            assert!(poll(&mut waits).is_ready());
+        }
+        assert_eq!(woken(), round, "one in 16 readers takes part");
+    }
+    // Replays, events of other channels, and readers that were behind are no wake-ups.
+    let mut other = live(&publisher, &["b"], "");
+    for n in 0..32 {
+        send(&publisher, "a", n);
+        tokio::time::advance(late).await;
+        drop(texts(&mut earliest(&publisher, &["a"], "")));
+        assert!(poll(&mut other).is_pending());
+    }
+    (0..32).for_each(|_| assert!(poll(&mut waits).is_ready()));
+    send(&publisher, "b", "for the other one");
+    assert!(poll(&mut other).is_ready());
+    assert!((2..=3).contains(&woken()), "{}", woken());
+}

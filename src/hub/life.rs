@@ -125,6 +125,9 @@ pub(crate) struct Life {
     gaps: u64,
     /// Whether the reader has once got everything that there was.
     caught_up: bool,
+    /// Whether it waits for events. They come after `upto`.
+    waits: bool,
+    upto: Offset,
     /// How the body says that it ended.
     ending: Option<Ending>,
     pub(super) span: StreamSpan,
@@ -148,6 +151,8 @@ impl Life {
             replayed: 0,
             gaps: 0,
             caught_up: false,
+            waits: false,
+            upto: Offset::START,
             ending: None,
             span: StreamSpan::NONE,
         }
@@ -164,13 +169,20 @@ impl Life {
     ) {
         let at = Instant::now();
         self.gaps = matches!(resumed, Resumed::Gap(_)).into();
-        self.caught_up = cursor.offset >= last;
+        (self.caught_up, self.upto) = (cursor.offset >= last, cursor.offset);
         let opened = Opened { channels, client, resumed, cursor, took: at.saturating_duration_since(self.asked) };
         self.began = Some(Began { at, opened, last });
     }
 
     pub(super) fn opened(&self) -> Option<&Opened> {
         self.began.as_ref().map(|began| &began.opened)
+    }
+
+    /// Returns the offset after which a reader that waited has taken events up to `last`.
+    #[inline]
+    pub(super) fn woken(&mut self, last: Offset) -> Option<Offset> {
+        let before = std::mem::replace(&mut self.upto, last);
+        std::mem::take(&mut self.waits).then_some(before)
     }
 
     /// Notes that events up to and including `last` were delivered. Returns how many of them count as replayed.
@@ -198,7 +210,7 @@ impl Life {
 
     /// Notes that there is nothing left to read.
     pub(super) fn catches_up(&mut self) {
-        self.caught_up = true;
+        (self.caught_up, self.waits) = (true, true);
     }
 
     pub(super) fn misses(&mut self) {

@@ -75,7 +75,11 @@ impl Hub {
             if let Some(seen) = state.log.fence().filter(|seen| fence.is_some_and(|fence| fence < *seen)) {
                 return Err(PublishErrorKind::Fenced { seen });
             }
+            let is_for_all = target.is_none() && draft.except().is_none();
             let (first, reached) = self.append(state, target, draft, last, now, &mut wakeups)?;
+            if is_for_all {
+                self.meter.broadcast(shared.address(), first.offset, now);
+            }
             fence.into_iter().for_each(|fence| state.log.raise_fence(fence));
             if let Some(key) = key {
                 self.memory.remember(&mut state.log, &shared.name, key, first.clone(), now);

@@ -2,6 +2,7 @@
 
 mod connections;
 mod id;
+mod slowest;
 mod waking;
 
 use std::{sync::Arc, task::Waker};
@@ -18,6 +19,7 @@ use super::{
 use crate::{
     footprint::{ByNumber, Slab},
     log::LaneId,
+    meter::Seen,
     wire::notice::EndReason,
 };
 
@@ -77,6 +79,8 @@ struct Reader {
     generation: u32,
     /// Why the reader is to end, if it was ended individually.
     ending: Option<EndReason>,
+    /// How far it has come.
+    seen: Seen,
 }
 
 /// How much is done at once with a channel locked: the number of readers that are ended, or of clients that are looked
@@ -142,7 +146,8 @@ impl Readers {
             self.connections.get_or_insert_default().enter(&seat, lane);
         }
         self.any_of_several |= seat.is_of_several();
-        let reader = Reader { lane, before: None, next: None, seat, ticket, generation, ending: None };
+        let (before, next, ending, seen) = (None, None, None, Seen::default());
+        let reader = Reader { lane, before, next, seat, ticket, generation, ending, seen };
         let id = ReaderId::of(self.all.insert(reader));
         self.numbers = self.numbers.max(id.key().saturating_add(1));
         self.live += 1;

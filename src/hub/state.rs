@@ -103,6 +103,11 @@ impl Shared {
         Self { name, state: Mutex::new(state), version: AtomicU64::new(1), ledger }
     }
 
+    /// Identifies the channel as long as it exists.
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     /// Reports to the hub what has changed in the memory that the channel takes, and in its oldest event.
     fn settle(&self, state: &mut State) {
         self.find_turn(state);

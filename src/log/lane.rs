@@ -117,6 +117,12 @@ impl Lane {
         }
     }
 
+    /// Returns when the first held event after `offset` came, in the log's milliseconds.
+    #[cfg(feature = "metrics")]
+    pub(super) fn first_came(&self, offset: Offset) -> Option<u64> {
+        self.runs.as_ref()?.first_came(offset.max(self.hidden))
+    }
+
     /// Returns the held events after `offset`, oldest first.
     pub(super) fn after(&self, offset: Offset) -> impl DoubleEndedIterator<Item = Held<'_>> {
         let offset = offset.max(self.hidden);

@@ -95,6 +95,12 @@ impl<B: AsRef<[u8]>> Run<B> {
         self.held().first().map(|place| self.since + u64::from(place.at))
     }
 
+    /// Returns when the event at an index came.
+    #[cfg(feature = "metrics")]
+    pub(super) fn came(&self, index: usize) -> u64 {
+        self.since + u64::from(self.places[index].at)
+    }
+
     /// Returns the index of the first event after `offset`. Most readers miss only a few events at the end, which need
     /// no search.
     pub(super) fn first_after(&self, offset: Offset) -> usize {

@@ -154,6 +154,15 @@ impl Runs {
         })
     }
 
+    /// Returns when the first event after `offset` came.
+    #[cfg(feature = "metrics")]
+    pub(super) fn first_came(&self, offset: Offset) -> Option<u64> {
+        Some(match self.spot_after(offset)? {
+            Spot::Frozen { run, index } => self.frozen[run].came(index),
+            Spot::Tail(index) => self.tail.came(index),
+        })
+    }
+
     /// Returns the events after `offset`, oldest first.
     pub(super) fn after(&self, offset: Offset) -> impl DoubleEndedIterator<Item = Held<'_>> {
         let frozen = self.frozen.range(self.run_after(offset)..).flat_map(move |run| run.events_after(offset));

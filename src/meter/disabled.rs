@@ -1,10 +1,10 @@
 //! What is left of the meter without the feature `metrics`: nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
     error::{OpenError, PublishError},
-    wire::notice::GapReason,
+    wire::{cursor::Offset, notice::GapReason},
 };
 
 #[derive(Default)]
@@ -15,6 +15,16 @@ pub(crate) struct Meter;
 /// When something began.
 #[derive(Clone, Copy)]
 pub(crate) struct Started;
+
+/// How far a reader has come.
+#[derive(Default)]
+pub(crate) struct Seen;
+
+impl Seen {
+    pub(crate) const IS_KEPT: bool = false;
+
+    pub(crate) fn set(&mut self, _: Offset) {}
+}
 
 impl Meter {
     /// Whether the meter needs the record of each stream.
@@ -41,6 +51,10 @@ impl Meter {
     pub(crate) fn replayed(&self, _: u64) {}
 
     pub(crate) fn sent(&self, _: u64) {}
+
+    pub(crate) fn broadcast(&self, _: usize, _: Offset, _: Instant) {}
+
+    pub(crate) fn woken(&self, _: usize, _: (Offset, Offset), _: impl Fn(usize) -> bool, _: impl Fn() -> Instant) {}
 
     pub(crate) fn first_byte(&self, _: Duration) {}
 

@@ -9,12 +9,13 @@ use metrics::{Gauge, Unit};
 use super::{
     exported::{Exported, Now, opens},
     family::{Family, Labels},
+    pace::Pace,
     words,
 };
 use crate::{
     error::{OpenError, PublishError},
     observe,
-    wire::notice::GapReason,
+    wire::{cursor::Offset, notice::GapReason},
 };
 
 /// The measures of a hub.
@@ -29,6 +30,8 @@ pub(crate) struct Meter {
     streams: Family,
     stream_time: Histogram,
     hot: Hot,
+    pace: Pace,
+    wakeup_time: Histogram,
     exported: Exported,
     #[cfg(feature = "runs")]
     runs: Runs,
@@ -99,6 +102,11 @@ impl Meter {
             ),
             stream_time: labels.seconds("tower_sse_stream_duration_seconds", "Time that a stream was open."),
             hot: Hot::default(),
+            pace: Pace::new(Instant::now()),
+            wakeup_time: labels.seconds(
+                "tower_sse_wakeup_duration_seconds",
+                "Time from a publish until a reader that waited takes the event. A sample of the deliveries.",
+            ),
             exported: Exported::new(labels),
             #[cfg(feature = "runs")]
             runs: Runs::new(labels),
@@ -151,6 +159,27 @@ impl Meter {
 
     pub(crate) fn sent(&self, bytes: u64) {
         self.hot.sent.add(bytes);
+    }
+
+    /// An event for every reader of the channel at this address was published.
+    pub(crate) fn broadcast(&self, channel: usize, offset: Offset, now: Instant) {
+        self.pace.published(channel, offset, now);
+    }
+
+    /// The reader at this address, which waited, has taken the events between two offsets.
+    #[inline]
+    pub(crate) fn woken(
+        &self,
+        reader: usize,
+        (before, last): (Offset, Offset),
+        reads: impl Fn(usize) -> bool,
+        now: impl Fn() -> Instant,
+    ) {
+        if self.pace.is_in(reader, before, last)
+            && let Some(time) = self.pace.since(before, reads, now())
+        {
+            self.wakeup_time.record(time);
+        }
     }
 
     pub(crate) fn first_byte(&self, after: Duration) {

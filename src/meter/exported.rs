@@ -13,6 +13,8 @@ use crate::observe::Stats;
 /// How a hub and its node are now.
 pub(crate) struct Now {
     pub(crate) stats: Stats,
+    /// How old the oldest event is that some reader has yet to take.
+    pub(crate) slowest: Duration,
     /// How many subscriptions and bytes the hub may have.
     pub(crate) limits: (usize, usize),
     pub(crate) draining: bool,
@@ -58,6 +60,7 @@ pub(super) struct Exported {
     draining: Gauge,
     feed_up: Gauge,
     lag: Gauge,
+    slowest: Gauge,
     losses: Taken,
     published: Taken,
     ephemeral: Taken,
@@ -100,6 +103,11 @@ impl Exported {
                 Unit::Seconds,
                 "For how long the node is known to have missed what the backend has acknowledged.",
             ),
+            slowest: labels.gauge(
+                "tower_sse_slowest_reader_lag_seconds",
+                Unit::Seconds,
+                "Age of the oldest event that some reader has yet to take.",
+            ),
             losses: taken("tower_sse_feed_losses_total", "Feeds that broke and had to be opened again."),
             published: taken("tower_sse_published_events_total", "Events that were published on this node."),
             ephemeral: taken("tower_sse_ephemeral_events_total", "Ephemeral events that were published on this node."),
@@ -127,7 +135,11 @@ impl Exported {
         }
     }
 
-    pub(super) fn take(&self, Now { stats, limits, draining, feed }: &Now, [delivered, replayed, sent]: [u64; 3]) {
+    pub(super) fn take(
+        &self,
+        Now { stats, slowest, limits, draining, feed }: &Now,
+        [delivered, replayed, sent]: [u64; 3],
+    ) {
         self.delivered.take(delivered);
         self.replayed.take(replayed);
         self.sent.take(sent);
@@ -141,6 +153,7 @@ impl Exported {
         let Feed { alive, lag, lost } = feed.as_ref().unwrap_or(&Feed::NONE);
         self.feed_up.set(f64::from(u8::from(*alive)));
         self.lag.set(lag.as_secs_f64());
+        self.slowest.set(slowest.as_secs_f64());
         self.losses.take(*lost);
         self.published.take(stats.published);
         self.ephemeral.take(stats.ephemeral);

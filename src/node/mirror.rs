@@ -117,7 +117,11 @@ impl Mirror {
             }
             return pushed;
         }
-        Pushed::In(take_in(hub, &mut state, epoch, entry, now()))
+        let (now, offset) = (now(), entry.offset);
+        if entry.client.is_none() && entry.except.is_none() {
+            hub.meter.broadcast(channel.address(), offset, now);
+        }
+        Pushed::In(take_in(hub, &mut state, epoch, entry, now))
     }
 
     /// Takes in a message of the feed that the channel was finished without an event.

@@ -1,6 +1,9 @@
 //! What a subscription notes in its record, if somebody watches.
 
+use std::sync::Arc;
+
 use super::{Ending, Life, Subscription};
+use crate::{hub::engine::now, meter::Meter};
 
 impl Subscription {
     #[inline]
@@ -34,6 +37,13 @@ impl Subscription {
         meter.delivered(events as u64);
         if replayed > 0 {
             meter.replayed(replayed);
+        }
+        if Meter::KEEPS_RECORDS
+            && let Some(before) = life.woken(self.cursor)
+        {
+            let positions = self.positions.as_slice();
+            let reads = |address| positions.iter().any(|position| position.channel.address() == address);
+            meter.woken(Arc::as_ptr(&self.seat).addr(), (before, self.cursor), reads, now);
         }
     }
 
