@@ -234,6 +234,7 @@ pub use crate::{
         event::Event,
         name::{ChannelName, ClientId, Comment, ConnectionId, CustomId, EventName, ForeignId, IdempotencyKey},
         notice::{EndReason, Gap, GapReason},
+        traceparent::TraceParent,
     },
 };
 #[cfg(feature = "jwt")]

@@ -8,6 +8,7 @@ mod health;
 mod metrics;
 mod opening;
 mod read;
+mod traced;
 #[cfg(feature = "runs")]
 mod underlying;
 mod writing;

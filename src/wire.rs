@@ -10,3 +10,4 @@ pub(crate) mod notice;
 #[cfg(feature = "runs")]
 pub(crate) mod parts;
 pub(crate) mod percent;
+pub(crate) mod traceparent;

@@ -2,8 +2,8 @@
 
 use std::{error::Error, fmt};
 
-/// The error of a text that is not valid as a channel name, client id, event name, custom id, idempotency key or
-/// comment. Its message says which of them, and why.
+/// The error of a text that is not valid as a channel name, client id, event name, custom id, idempotency key, comment
+/// or trace parent. Its message says which of them, and why.
 ///
 /// ```
 /// use tower_sse::{ChannelName, EventName};
@@ -27,6 +27,7 @@ pub(crate) enum Why {
     Reserved,
     NotUtf8,
     PercentEncoding,
+    Form,
 }
 
 impl InvalidText {
@@ -61,6 +62,7 @@ impl fmt::Display for InvalidText {
             Why::Reserved => write!(f, "{what} is reserved"),
             Why::NotUtf8 => write!(f, "{what} is not UTF-8"),
             Why::PercentEncoding => write!(f, "{what} has a malformed percent-encoding"),
+            Why::Form => write!(f, "{what} is malformed"),
         }
     }
 }

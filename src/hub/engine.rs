@@ -20,6 +20,7 @@ use crate::{
         cursor::{Cursor, Offset},
         name::ChannelName,
         notice::EndReason,
+        traceparent::TraceParent,
     },
 };
 
@@ -31,6 +32,8 @@ pub(crate) struct HubSettings {
     pub(crate) reconnect: (Duration, Duration),
     /// Who is told of streams.
     pub(crate) watch: Watch,
+    /// Returns the trace in which an event is published that does not say one.
+    pub(crate) traceparent: Option<Traced>,
     /// The labels of the hub's metrics.
     pub(crate) labels: Labels,
 }
@@ -42,10 +45,13 @@ impl Default for HubSettings {
             retention: Box::new(|_| Retention::default()),
             reconnect: (Duration::from_secs(1), Duration::from_secs(5)),
             watch: Watch::default(),
+            traceparent: None,
             labels: Labels::default(),
         }
     }
 }
+
+pub(crate) type Traced = Box<dyn Fn() -> Option<TraceParent> + Send + Sync>;
 
 /// Changes how much some channels hold, starting from the settings.
 pub(crate) type Adjust = Box<dyn Fn(&ChannelName, Retention) -> Option<Retention> + Send + Sync>;

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tokio::{runtime::Handle as Runtime, task::consume_budget, time::Instant};
 
-use super::{Channel, Handle};
+use super::{
+    Channel, Handle,
+    traced::{all_traced, traced},
+};
 use crate::{
     error::{BackendError, InvalidText, PublishError, PublishErrorKind},
     hub::{Batch, Sent},
@@ -264,12 +267,13 @@ impl Channel {
                 // Yield before publishing, so that nothing was published if the caller drops the future here.
                 consume_budget().await;
                 let (started, span) = (hub.meter.start(), Span::publish(name, 1));
-                self.count(started, span.scope(|| hub.publish(name, target, event, last, self.fence)))
+                self.count(started, span.scope(|| hub.publish(name, target, traced(hub, event), last, self.fence)))
             }
             // Boxed, because otherwise every in-process publish would have a future of this size.
             (Ok(name), Some(remote)) if is_ephemeral => {
                 let (started, span) = (hub.meter.start(), Span::publish(name, 1));
-                self.count(started, Box::pin(span.around(remote.pass(hub, name, target, event))).await)
+                let pass = async { remote.pass(hub, name, target, traced(hub, event)).await };
+                self.count(started, Box::pin(span.around(pass)).await)
             }
             _ => Box::pin(self.write_one(target, event, last)).await,
         }
@@ -292,6 +296,7 @@ impl Channel {
             consume_budget().await;
         }
         let started = self.handle.hub.meter.start();
+        let hub = &self.handle.hub;
         let sent = match self.name() {
             Err(error) => Err(error.clone().into()),
             Ok(_) if batch.is_empty() => return Ok(Vec::new()),
@@ -300,7 +305,8 @@ impl Channel {
                 Some(_) if is_over => Err(PublishErrorKind::ShuttingDown.into()),
                 Some(remote) => {
                     let span = Span::publish(name, batch.events.len());
-                    Box::pin(span.around(remote.write(&self.handle.hub, name, batch, self.fence))).await
+                    let write = async { remote.write(hub, name, all_traced(hub, batch), self.fence).await };
+                    Box::pin(span.around(write)).await
                 }
             },
         };
@@ -309,8 +315,8 @@ impl Channel {
 
     /// Writes a batch to a log that lives in process.
     fn write_here(&self, name: &ChannelName, batch: Batch) -> Result<Vec<Sent>, PublishError> {
-        let span = Span::publish(name, batch.events.len());
-        span.scope(|| self.handle.hub.write(name, batch, self.fence))
+        let (hub, span) = (&self.handle.hub, Span::publish(name, batch.events.len()));
+        span.scope(|| hub.write(name, all_traced(hub, batch), self.fence))
     }
 
     fn count<T>(&self, started: Started, sent: Result<T, PublishError>) -> Result<T, PublishError> {
@@ -330,6 +336,8 @@ impl Channel {
             (Ok(name), None) => ended(self.write_here(name, batch)),
             (Ok(_), Some(_)) => match Runtime::try_current() {
                 Ok(runtime) => {
+                    // The task has none of the context of its caller.
+                    let batch = all_traced(&self.handle.hub, batch);
                     runtime.spawn(self.clone().write_in_background(batch));
                     return Ok(());
                 }

@@ -21,6 +21,7 @@ use crate::wire::{
     event::{Event, Rare},
     except::Except,
     name::{ChannelName, Comment, CustomId, IdempotencyKey},
+    traceparent::TraceParent,
 };
 
 /// An event with all of its bytes except the id, which only the log can assign. Drafts are made outside of any lock.
@@ -36,7 +37,7 @@ impl Draft {
     /// Encodes `event`. `next` is roughly the offset that the event will get: if the real one has as many digits, the
     /// bytes need no more room than is allocated here.
     pub(crate) fn new(event: Event, next: Offset) -> Self {
-        let head_len = head_len(&event);
+        let (head_len, trace) = (head_len(&event), event.trace());
         let Event { data, name, id, retry, comment, rare } = event;
         let len = head_len + data.len() + Self::id_len(id.as_ref(), next);
         // Reuse the data's own memory if nothing goes before it and if its spare capacity is too small to matter while
@@ -45,7 +46,7 @@ impl Draft {
             return Self { bytes: data, len, custom: id, rare };
         }
         let mut out = Vec::with_capacity(len);
-        write_head(&mut out, comment.as_ref(), retry);
+        write_head(&mut out, comment.as_ref(), trace, retry);
         if let Some(name) = &name {
             write_field(&mut out, "event", name);
         }
@@ -120,12 +121,20 @@ impl Draft {
 fn head_len(event: &Event) -> usize {
     event.name.as_ref().map_or(0, |name| "event: \n".len() + name.as_str().len())
         + event.comment.as_ref().map_or(0, |comment| ": \n".len() + comment.as_str().len())
+        + event.trace().map_or(0, |_| TRACE.len() + TraceParent::LEN + 1)
         + event.retry.map_or(0, |retry| "retry: \n".len() + retry_millis(retry).to_string().len())
 }
 
-fn write_head(out: &mut Vec<u8>, comment: Option<&Comment>, retry: Option<Duration>) {
+/// What the comment begins with that says an event's trace. The standard has no field for it, and clients skip comments:
+/// "If the line starts with a U+003A COLON character (:), ignore the line."
+pub(crate) const TRACE: &str = ": traceparent=";
+
+fn write_head(out: &mut Vec<u8>, comment: Option<&Comment>, trace: Option<TraceParent>, retry: Option<Duration>) {
     if let Some(comment) = comment {
         write_comment(out, Some(comment));
+    }
+    if let Some(trace) = trace {
+        out.extend_from_slice(format!("{TRACE}{trace}\n").as_bytes());
     }
     if let Some(retry) = retry {
         write_retry(out, retry);
@@ -135,7 +144,7 @@ fn write_head(out: &mut Vec<u8>, comment: Option<&Comment>, retry: Option<Durati
 /// Writes the lines of an event that is made for one reader, without its id and the blank line. The event's name goes on
 /// the wire as the name of `channel`'s event of that name, if there is a `channel`.
 pub(crate) fn write_lines(out: &mut Vec<u8>, event: &Event, channel: Option<&ChannelName>) {
-    write_head(out, event.comment.as_ref(), event.retry);
+    write_head(out, event.comment.as_ref(), event.trace(), event.retry);
     match (channel, &event.name) {
         (Some(channel), name) => channel::write_name(out, channel, name.as_ref().map(|name| name.as_str())),
         (None, Some(name)) => write_field(out, "event", name),
@@ -209,6 +218,15 @@ mod tests {
         assert_eq!(wire(retry), "retry: 1500\ndata: x\nid: 000000000abc-7\n\n");
         let comment = Event::text("x").comment(Comment::from_static("seen"));
         assert_eq!(wire(comment), ": seen\ndata: x\nid: 000000000abc-7\n\n");
+    }
+
+    #[test]
+    fn a_trace_is_a_comment_after_that_of_the_application() {
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let traced = |event: Event| wire(event.traceparent(trace.parse().unwrap()));
+        let lines = format!(": traceparent={trace}\ndata: x\nid: 000000000abc-7\n\n");
+        assert_eq!(traced(Event::text("x")), lines);
+        assert_eq!(traced(Event::text("x").comment(Comment::from_static("seen"))), format!(": seen\n{lines}"));
     }
 
     #[test]

@@ -6,8 +6,9 @@ use bytes::Bytes;
 
 use super::{
     cursor::{Cursor, Epoch, EventId, Offset},
-    encode::Sealed,
+    encode::{Sealed, TRACE},
     name::ChannelName,
+    traceparent::TraceParent,
 };
 
 /// An event's bytes on the wire, encoded once and shared by all readers.
@@ -101,7 +102,12 @@ impl EncodedEvent {
 
     /// Returns the event's comment, if it has one. Clients skip it.
     pub fn comment(&self) -> Option<&str> {
-        self.field("")
+        self.fields("").find(|comment| read_trace(comment).is_none())
+    }
+
+    /// Returns the trace in which the event was [published](crate::Event::traceparent), if it says one.
+    pub fn traceparent(&self) -> Option<TraceParent> {
+        self.fields("").find_map(read_trace)
     }
 
     /// Returns a copy of the data as a client gets it: its lines joined by LF.
@@ -124,6 +130,11 @@ impl EncodedEvent {
         let text = std::str::from_utf8(self.as_bytes()).unwrap_or_default();
         text.split('\n').filter_map(move |line| line.strip_prefix(name)?.strip_prefix(": "))
     }
+}
+
+/// Reads the comment that says an event's trace.
+fn read_trace(comment: &str) -> Option<TraceParent> {
+    comment.strip_prefix(&TRACE[": ".len()..])?.parse().ok()
 }
 
 /// Without the data, which may be confidential, as that of [`Event`](crate::Event).
@@ -164,6 +175,18 @@ mod tests {
         assert_eq!((encoded.id(), encoded.offset()), (CURSOR.into(), CURSOR.offset));
         assert!(!encoded.is_ephemeral());
         assert_eq!(*encoded.channel(), "news");
+    }
+
+    #[test]
+    fn a_trace_is_told_from_a_comment() {
+        let (trace, seen) = (TraceParent::new(1, 2, true).unwrap(), Comment::from_static("seen"));
+        let told = |event: Event| (encoded(event.clone()).comment().map(str::to_owned), encoded(event).traceparent());
+        assert_eq!(told(Event::text("x").traceparent(trace)), (None, Some(trace)));
+        assert_eq!(told(Event::text("x").comment(seen.clone())), (Some("seen".into()), None));
+        assert_eq!(told(Event::text("x").traceparent(trace).comment(seen)), (Some("seen".into()), Some(trace)));
+        let other = Comment::from_static("traceparent=mine");
+        assert_eq!(told(Event::text("x").comment(other)), (Some("traceparent=mine".into()), None));
+        assert_eq!(told(Event::text(format!("\n: traceparent={trace}"))), (None, None));
     }
 
     #[test]

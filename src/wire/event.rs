@@ -10,6 +10,7 @@ use crate::{
         encode::write::DataWriter,
         except::Except,
         name::{ClientId, Comment, ConnectionId, CustomId, EventName, IdempotencyKey},
+        traceparent::TraceParent,
     },
 };
 
@@ -42,12 +43,13 @@ pub struct Event {
     pub(crate) rare: Option<Box<Rare>>,
 }
 
-/// What few events have, and none shows on the wire.
+/// What few events have.
 #[derive(Clone, Default)]
 pub(crate) struct Rare {
     pub(crate) key: Option<IdempotencyKey>,
     pub(crate) except: Option<Box<Except>>,
     pub(crate) is_ephemeral: bool,
+    pub(crate) trace: Option<TraceParent>,
 }
 
 impl Event {
@@ -215,6 +217,39 @@ impl Event {
         self
     }
 
+    /// Says in which trace the event was published, so that whoever reads it can continue the trace. The default is none,
+    /// unless the hub takes it [from the current context](crate::PublisherBuilder::traceparent_by).
+    ///
+    /// It is kept with the event, in its history and in every backend, and
+    /// [`EncodedEvent::traceparent`](crate::EncodedEvent::traceparent) returns it: to a filter, a
+    /// [`Transform`](crate::Transform), or a reader without a body. On the wire it is a comment of 70 bytes, such as
+    /// `: traceparent=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01`. An `EventSource` skips it; a client on
+    /// `fetch` may read it. Clients thus learn the ids of the trace, which say nothing by themselves. To give the trace
+    /// to a page, put it into the data.
+    ///
+    /// If a reader of a run comes late and gets several events merged into one, that one has no trace.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use tower_sse::{Event, Publisher, TraceParent};
+    ///
+    /// // Such as the header of the request that causes the event.
+    /// let parent: TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse()?;
+    /// let orders = Publisher::new().channel("orders");
+    /// orders.send(Event::text("17 is paid").traceparent(parent)).await?;
+    /// assert_eq!(orders.recent(1)[0].traceparent(), Some(parent));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn traceparent(mut self, parent: TraceParent) -> Self {
+        self.rare.get_or_insert_default().trace = Some(parent);
+        self
+    }
+
+    pub(crate) fn trace(&self) -> Option<TraceParent> {
+        self.rare.as_ref()?.trace
+    }
+
     pub(crate) fn is_ephemeral(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.is_ephemeral)
     }
@@ -241,6 +276,7 @@ impl fmt::Debug for Event {
             .field("key", &self.rare.as_ref().and_then(|rare| rare.key.as_ref()))
             .field("except", &self.rare.as_ref().and_then(|rare| rare.except.as_ref()))
             .field("ephemeral", &self.rare.as_ref().is_some_and(|rare| rare.is_ephemeral))
+            .field("trace", &self.trace())
             .field("data_len", &self.data.len())
             .finish()
     }

@@ -2,7 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::{encode::write_lines, encoded::EncodedEvent, event::Event};
+use super::{
+    encode::{TRACE, write_lines},
+    encoded::EncodedEvent,
+    event::Event,
+};
 
 /// The name and the data of an event that has nothing else, besides the id that the log gave it.
 pub(crate) struct Parts<'a> {
@@ -16,11 +20,15 @@ impl<'a> Parts<'a> {
         Self::read(std::str::from_utf8(data).ok()?, name.as_ref().map(|name| name.as_str()))
     }
 
-    /// The id, which may be a custom one, has to be there: an ephemeral event is not taken apart.
+    /// The id, which may be a custom one, has to be there: an ephemeral event is not taken apart. The trace is left out.
     pub(crate) fn of_encoded(event: &'a EncodedEvent) -> Option<Self> {
         let text = std::str::from_utf8(event.as_bytes()).ok()?.strip_suffix("\n\n")?;
         let (lines, id) = text.split_at(text.rfind('\n')? + 1);
         id.strip_prefix("id: ")?;
+        let lines = match lines.strip_prefix(TRACE).and_then(|rest| rest.split_once('\n')) {
+            Some((_, lines)) => lines,
+            None => lines,
+        };
         match lines.strip_prefix("event: ").and_then(|rest| rest.split_once('\n')) {
             Some((name, lines)) => Self::read(lines, Some(name)),
             None => Self::read(lines, None),

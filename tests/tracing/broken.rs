@@ -1,18 +1,36 @@
 //! A store that answers nothing but an error.
 
+use std::sync::{Arc, Mutex};
+
 use tower_sse::{
     BackendError, ChannelName, Epoch, Offset, Retention,
-    backend::{Append, Appended, Backend, BackendFuture, Connected, Heads, Held, Messages, Requests},
+    backend::{Append, Appended, Backend, BackendFuture, Connected, Ephemeral, Heads, Held, Messages, Requests},
 };
 
-pub struct Broken;
+#[derive(Clone, Default)]
+pub struct Broken {
+    /// The bytes of the events that it was to append or to pass.
+    pub given: Arc<Mutex<Vec<String>>>,
+}
+
+impl Broken {
+    fn note(&self, bytes: &[u8]) {
+        self.given.lock().unwrap().push(String::from_utf8(bytes.to_vec()).unwrap());
+    }
+}
 
 fn fails<T: Send + 'static>() -> BackendFuture<'static, T> {
     Box::pin(async { Err(BackendError::new("the store is broken")) })
 }
 
 impl Backend for Broken {
-    fn append(&self, _: Append) -> BackendFuture<'_, Appended> {
+    fn append(&self, append: Append) -> BackendFuture<'_, Appended> {
+        append.events.iter().for_each(|event| self.note(&event.bytes));
+        fails()
+    }
+
+    fn pass(&self, event: Ephemeral) -> BackendFuture<'_, ()> {
+        self.note(&event.bytes);
         fails()
     }
 

@@ -63,6 +63,11 @@ impl Collect {
         only.clone()
     }
 
+    /// The number of the innermost span that is entered now.
+    pub fn current(&self) -> Option<u64> {
+        self.seen().entered.last().copied()
+    }
+
     /// The span in which an event with this message came.
     pub fn span_of_event(&self, message: &str) -> Option<u64> {
         self.seen().events.iter().find(|(said, _)| said == message)?.1

@@ -10,10 +10,11 @@ use std::{
 };
 
 use http_body::Body;
+use http_body_util::BodyExt;
 use tokio::time::advance;
 use tower_sse::{
     ChannelName, ClientId, Event, Grant, OpenOptions, Publisher, PublisherBuilder, Retention, SseBody, Start,
-    Subscription,
+    Subscription, TraceParent,
 };
 use tracing::{Level, subscriber::set_default};
 
@@ -131,7 +132,7 @@ async fn a_publish_has_a_span_with_the_error_if_there_is_one() {
 async fn a_call_to_a_store_has_a_span_within_that_of_the_publish() {
     let collect = Collect::up_to(Level::DEBUG);
     let _listens = set_default(collect.clone());
-    let channel = Publisher::builder().backend(Broken).build().channel("a");
+    let channel = Publisher::builder().backend(Broken::default()).build().channel("a");
     channel.send(Event::text("1")).await.unwrap_err();
     let (publish, call) = (collect.only("publish"), collect.only("backend"));
     assert_eq!((call.parent, call.field("call")), (Some(publish.number), "append"));
@@ -141,6 +142,61 @@ async fn a_call_to_a_store_has_a_span_within_that_of_the_publish() {
     channel.read_for(ANA, None, 1).await.unwrap_err();
     let calls: Vec<_> = collect.spans("backend").iter().map(|span| span.field("call").to_owned()).collect();
     assert_eq!(calls, ["append", "pass", "read"]);
+}
+
+/// Asks for the trace of the current span, as a library for traces would.
+fn current(collect: &Collect) -> impl Fn() -> Option<TraceParent> + Send + Sync + use<> {
+    let collect = collect.clone();
+    move || TraceParent::new(7, collect.current()?, true)
+}
+
+#[tokio::test]
+async fn an_event_has_the_trace_of_its_publish_unless_it_says_another_one() {
+    let collect = Collect::up_to(Level::DEBUG);
+    let _listens = set_default(collect.clone());
+    let publisher = Publisher::builder().traceparent_by(current(&collect)).build();
+    let channel = publisher.channel("a");
+    let own = TraceParent::new(1, 2, false).unwrap();
+    channel.send(Event::text("1")).await.unwrap();
+    channel.send_all([Event::text("2"), Event::text("3").traceparent(own)]).await.unwrap();
+    channel.finish_detached(Event::text("4")).unwrap();
+    let traces: Vec<_> = channel.recent(9).iter().map(|event| event.traceparent().unwrap()).collect();
+    let spans = collect.spans("publish");
+    let of = |span: usize| TraceParent::new(7, spans[span].number, true).unwrap();
+    assert_eq!(traces, [of(0), of(1), own, of(2)]);
+}
+
+#[tokio::test]
+async fn a_store_is_given_the_trace_with_the_events_bytes() {
+    let collect = Collect::up_to(Level::DEBUG);
+    let _listens = set_default(collect.clone());
+    let broken = Broken::default();
+    let channel = Publisher::builder().traceparent_by(current(&collect)).backend(broken.clone()).build().channel("a");
+    channel.send(Event::text("1")).await.unwrap_err();
+    channel.send(Event::text("2").ephemeral()).await.unwrap_err();
+    let given = broken.given.lock().unwrap().join("");
+    let spans = collect.spans("publish").into_iter().enumerate();
+    let expected = |(n, span): (usize, collect::Span)| {
+        format!(": traceparent={}\ndata: {}\n", TraceParent::new(7, span.number, true).unwrap(), n + 1)
+    };
+    assert_eq!(given.trim_end(), spans.map(expected).collect::<String>().trim_end());
+}
+
+#[tokio::test]
+async fn a_transform_can_read_the_trace_and_an_event_of_no_trace_has_no_more_bytes() {
+    let trace = TraceParent::new(1, 2, true).unwrap();
+    let publisher = Publisher::builder().traceparent_by(|| None).build();
+    let grant = Grant::new([A]);
+    let body = SseBody::new(Subscription::open(&publisher, grant).await.unwrap()).retry(None).filter_map(|event| {
+        let trace = event.traceparent().map(|trace| trace.trace_id());
+        Some(Event::text(format!("{trace:?}")))
+    });
+    publisher.channel("a").send(Event::text("x").traceparent(trace)).await.unwrap();
+    publisher.channel("a").finish(Event::text("y")).await.unwrap();
+    let text = body.collect().await.unwrap().to_bytes();
+    let data = std::str::from_utf8(&text).unwrap().lines().filter(|line| line.starts_with("data: "));
+    assert_eq!(data.collect::<Vec<_>>(), ["data: Some(1)", "data: None"]);
+    assert!(publisher.channel("a").recent(1)[0].as_bytes().starts_with(b"data: y\n"));
 }
 
 #[tokio::test]
