@@ -4,7 +4,7 @@
 //! and bind the client. It can't widen: the layer cuts it down to what was asked.
 //!
 //! Authorization fails closed: without a grant, nothing is read. A [`Denied`] is answered with its own status, even if
-//! a middleware has boxed or wrapped it. Any other error, a timeout or a panic is a failure, which may pass: the client
+//! a middleware has boxed or wrapped it. A [`RateLimited`] sends the client away for a time. Any other error, a timeout or a panic is a failure, which may pass: the client
 //! is told to reconnect after a random time, and the failure is counted in
 //! [`Stats::authorizer_failed`](crate::Stats::authorizer_failed).
 
@@ -16,10 +16,13 @@ mod denied;
 mod function;
 #[cfg(feature = "jwt")]
 mod jwt;
+#[cfg(feature = "limits")]
+mod limits;
 #[cfg(feature = "jwt")]
 mod pattern;
 #[cfg(feature = "publish")]
 mod permit;
+mod rate_limited;
 mod recheck;
 mod request;
 #[cfg(all(feature = "jwt", feature = "publish"))]
@@ -29,6 +32,8 @@ mod token;
 pub(crate) use self::decide::{Decide, Refusal};
 #[cfg(feature = "jwt")]
 pub use self::jwt::{Jwt, JwtFuture, JwtKeys, Links, jwt};
+#[cfg(feature = "limits")]
+pub use self::limits::{Address, Limited, LimitedFuture, Rate, RateLimit};
 #[cfg(feature = "publish")]
 pub use self::permit::{PublishAuthorizer, PublishGrant, PublishRequest, publish_authorizer_fn};
 #[cfg(all(test, feature = "jwt", feature = "publish", feature = "runs"))]
@@ -39,6 +44,7 @@ pub use self::{
     bearer::{Bearer, BearerFuture, bearer},
     denied::Denied,
     function::{AuthorizerFn, authorizer_fn},
+    rate_limited::RateLimited,
     request::AuthorizeRequest,
 };
 #[cfg(feature = "publish")]

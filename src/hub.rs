@@ -29,6 +29,7 @@
 //! | `vigil`, `unread` | waiting until nobody reads a channel |
 //! | `life`, `watch` | the record of a stream, and who is told of it |
 //! | `recheck` | deciding anew whether a reader may go on |
+//! | `toll` | charging for what is replayed |
 //! | `batch`, `grant`, `limits`, `options`, `sent` | public values |
 
 pub(crate) mod batch;
@@ -63,6 +64,7 @@ mod slowest;
 pub(crate) mod state;
 pub(crate) mod subscription;
 pub(crate) mod sweep;
+pub(crate) mod toll;
 mod unread;
 mod vigil;
 pub(crate) mod wait;

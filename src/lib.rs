@@ -79,7 +79,7 @@
 //! | an `Accept` that rules out `text/event-stream` | 406 |
 //! | denied by the authorizer | the authorizer's status: 401, 403 or 404 |
 //! | an invalid channel or client name, or a request body | 400 |
-//! | over a limit, shutting down, or the authorizer failed | 200 and a stream that consists of a random `retry:` only |
+//! | over a limit or a rate, shutting down, or the authorizer failed | 200 and a stream that consists of a random `retry:` only |
 //! | every channel is finished and read to its end, or the id is that of a [`goodbye`](EndReason) | 204, which makes a browser stop reconnecting |
 //!
 //! Where another API would answer with 503, the layer answers with a short stream, because a browser's `EventSource`
@@ -111,6 +111,7 @@
 //! | feature | adds |
 //! | --- | --- |
 //! | `jwt` | `jwt`, an [`Authorizer`] for JSON Web Tokens, and `Links`, which signs short-lived links to channels |
+//! | `limits` | `RateLimit`: limits on how often a client connects, how much is replayed to it, and how much it publishes |
 //! | `metrics` | metrics of the hub, the backend and runs, by the facade of the `metrics` crate: see `Publisher::record_metrics` |
 //! | `publish` | `PublishService`, which publishes what it is sent over HTTP |
 //! | `redis` | `Redis`, a [`Backend`](backend::Backend) that keeps the log in Redis or Valkey, so that several nodes share a hub |
@@ -195,6 +196,11 @@ struct PublishGuide;
 #[doc = include_str!("../docs/guide/authorize.md")]
 struct JwtGuide;
 
+/// The guide's examples of limits, as tests.
+#[cfg(all(doctest, feature = "limits"))]
+#[doc = include_str!("../docs/guide/limits.md")]
+struct LimitsGuide;
+
 /// The guide's examples that need Redis, as tests.
 #[cfg(all(doctest, feature = "redis"))]
 #[doc = include_str!("../docs/guide/nodes.md")]
@@ -206,6 +212,9 @@ struct RedisGuides;
 #[doc = include_str!("../docs/guide/agents.md")]
 struct RunsGuide;
 
+#[cfg(feature = "limits")]
+#[cfg_attr(docsrs, doc(cfg(feature = "limits")))]
+pub use crate::authorize::{Address, Limited, LimitedFuture, Rate, RateLimit};
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use crate::backend::redis::{Redis, RedisBuilder};
@@ -214,7 +223,8 @@ pub use crate::backend::redis::{Redis, RedisBuilder};
 pub use crate::backend::stored;
 pub use crate::{
     authorize::{
-        AllowAll, AuthorizeRequest, Authorizer, AuthorizerFn, Bearer, BearerFuture, Denied, authorizer_fn, bearer,
+        AllowAll, AuthorizeRequest, Authorizer, AuthorizerFn, Bearer, BearerFuture, Denied, RateLimited, authorizer_fn,
+        bearer,
     },
     error::{BackendError, InvalidText, OpenError, PublishError, RouteError, SerializeError},
     hub::{

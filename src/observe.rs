@@ -65,6 +65,13 @@ counters! {
     lagged,
     /// Subscriptions that were refused because a limit was reached.
     limited,
+    /// Requests for streams that were refused because their client made too many of them: see
+    /// [`RateLimited`](crate::RateLimited).
+    rate_limited,
+    /// Subscriptions that were refused because their client has had too much replayed to it.
+    replays_limited,
+    /// Requests to publish that were refused because their client made too many of them.
+    publishes_limited,
     /// Requests that the authorizer denied.
     denied,
     /// Requests that got no grant because the authorizer failed: an error other than `Denied`, a panic, or a timeout.

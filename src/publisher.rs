@@ -174,6 +174,10 @@ impl Publisher {
         &self.handle.hub.meter
     }
 
+    pub(crate) fn reconnect_after_at_least(&self, least: Duration) -> Duration {
+        self.handle.hub.reconnect_after_at_least(least)
+    }
+
     pub(crate) fn counters(&self) -> &crate::observe::Counters {
         &self.handle.hub.counters
     }

@@ -1355,6 +1355,9 @@ async fn a_strict_route_refuses_with_a_status_and_a_time() {
 
     let failing = layer.authorizer(service_fn(|_: AuthorizeRequest| async { Err::<Grant, _>(BoxError::from("no")) }));
     assert_try_again(send(&failing, get("/s/a/bob")).await, 503).await;
+    let limited = RateLimited::new(Duration::from_millis(300));
+    let limited = failing.authorizer(authorizer_fn(move |_| async move { Err::<Grant, _>(limited) }));
+    assert_try_again(send(&limited, get("/s/a/bob")).await, 429).await;
 }
 
 #[tokio::test(start_paused = true)]

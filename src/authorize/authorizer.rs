@@ -10,6 +10,11 @@ use crate::hub::Grant;
 /// The type that every error of an authorizer is converted to.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
+/// Finds the `T` that an error is, or was caused by: middleware boxes and wraps the errors that it passes on.
+pub(super) fn find_cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
+}
+
 /// Decides who may read what. It is implemented for every [`tower_service::Service`] from an [`AuthorizeRequest`] to a
 /// [`Grant`].
 ///
@@ -21,6 +26,7 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 /// - A [`Grant`] can only narrow what the request asks for. Other channels in it are left out, and a grant without any
 ///   requested channel is answered with 403.
 /// - A [`Denied`](crate::Denied) is permanent: a browser gives up when it sees the status.
+/// - A [`RateLimited`](crate::RateLimited) sends the client away for the time that it says.
 /// - Any other error, a panic or a timeout is temporary: the client gets no events, and reconnects after a [random
 ///   time](crate::PublisherBuilder::reconnect).
 ///

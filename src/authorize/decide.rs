@@ -15,6 +15,7 @@ use tower_service::Service;
 use super::{
     authorizer::{Authorizer, BoxError},
     denied::Denied,
+    rate_limited::RateLimited,
     request::AuthorizeRequest,
 };
 use crate::{hub::Grant, trace::debug, wire::name::ChannelName};
@@ -24,6 +25,8 @@ use crate::{hub::Grant, trace::debug, wire::name::ChannelName};
 pub(crate) enum Refusal {
     /// The authorizer denied the request.
     Denied(Denied),
+    /// The request comes too soon.
+    Limited(RateLimited),
     /// The authorizer failed to answer. That may pass.
     Failed,
 }
@@ -136,15 +139,16 @@ fn narrow(grant: Grant, asked: &[ChannelName]) -> Result<Grant, Refusal> {
     if grant.channels().is_empty() { Err(Refusal::Denied(Denied::forbidden())) } else { Ok(grant) }
 }
 
-/// An error that is not a [`Denied`] is a failure.
+/// An error that is neither a [`Denied`] nor a [`RateLimited`] is a failure.
 fn judge(error: &(dyn std::error::Error + 'static)) -> Refusal {
-    match Denied::find(error) {
-        Some(denied) => Refusal::Denied(denied.clone()),
-        None => {
-            debug!("an authorizer failed", error = error);
-            Refusal::Failed
-        }
+    if let Some(denied) = Denied::find(error) {
+        return Refusal::Denied(denied.clone());
     }
+    if let Some(limited) = RateLimited::find(error) {
+        return Refusal::Limited(limited);
+    }
+    debug!("an authorizer failed", error = error);
+    Refusal::Failed
 }
 
 #[cfg(test)]
@@ -171,6 +175,7 @@ mod tests {
     async fn refused<A: Authorizer>(authorizer: A) -> Option<StatusCode> {
         match Decide::new(&authorizer, request(&["a", "b"])).await.expect_err("refused") {
             Refusal::Denied(denied) => Some(denied.status()),
+            Refusal::Limited(_) => Some(StatusCode::TOO_MANY_REQUESTS),
             Refusal::Failed => None,
         }
     }
@@ -221,6 +226,16 @@ mod tests {
         }
         let wrapped = authorizer_fn(|_| async { Err::<Grant, _>(Wrapped(Denied::not_found())) });
         assert_eq!(refused(wrapped).await, Some(StatusCode::NOT_FOUND));
+    }
+
+    #[tokio::test]
+    async fn a_rate_limit_is_found_among_an_errors_causes() {
+        let limited = || RateLimited::new(Duration::from_secs(7));
+        let timed = Timeout::new(authorizer_fn(move |_| async move { Err::<Grant, _>(limited()) }), Duration::MAX);
+        match Decide::new(&timed, request(&["a"])).await {
+            Err(Refusal::Limited(found)) => assert_eq!(found, limited()),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[tokio::test]

@@ -4,6 +4,8 @@ use std::{borrow::Cow, error::Error, fmt};
 
 use http::{HeaderValue, StatusCode};
 
+use super::authorizer::find_cause;
+
 /// The error with which an [`Authorizer`](crate::Authorizer) denies a request for good.
 ///
 /// The response has its status and an `application/problem+json` body ([RFC
@@ -70,9 +72,9 @@ impl Denied {
         (self.status, self.challenge.as_ref(), self.detail.as_deref())
     }
 
-    /// Finds the `Denied` that an error is, or was caused by: middleware boxes and wraps the errors that it passes on.
+    /// Finds the `Denied` that an error is, or was caused by.
     pub(crate) fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
-        std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
+        find_cause(error)
     }
 }
 

@@ -7,8 +7,8 @@ use tower_service::Service;
 
 use super::{authorizer::BoxError, function::AuthorizerFn, request::AuthorizeRequest};
 use crate::{
-    hub::Grant,
-    wire::name::{ChannelName, EventName},
+    hub::{Grant, toll::Toll},
+    wire::name::{ChannelName, ClientId, EventName},
 };
 
 /// What a request may publish over HTTP: to which channels, as which events, and how large.
@@ -29,6 +29,9 @@ pub struct PublishGrant {
     max_bytes: usize,
     allow_finish: bool,
     allow_close: bool,
+    client: Option<ClientId>,
+    /// Counts what is published.
+    pub(super) toll: Option<Toll>,
 }
 
 /// The name under which a browser fires an event that has none.
@@ -39,7 +42,15 @@ impl PublishGrant {
     /// close a channel.
     pub fn new(channels: impl IntoIterator<Item = ChannelName>) -> Self {
         let channels = Grant::new(channels).channels;
-        Self { channels, names: None, max_bytes: usize::MAX, allow_finish: false, allow_close: false }
+        Self {
+            channels,
+            names: None,
+            max_bytes: usize::MAX,
+            allow_finish: false,
+            allow_close: false,
+            client: None,
+            toll: None,
+        }
     }
 
     /// Keeps only the channels for which `allow` returns `true`. A request that names any other channel is denied.
@@ -74,6 +85,18 @@ impl PublishGrant {
         self
     }
 
+    /// Sets who publishes. The default is `None`. It changes nothing about the events; a limit on how much a client publishes
+    /// counts for it.
+    pub fn client(mut self, client: impl Into<Option<ClientId>>) -> Self {
+        self.client = client.into();
+        self
+    }
+
+    /// Returns who publishes.
+    pub fn client_id(&self) -> Option<&ClientId> {
+        self.client.as_ref()
+    }
+
     /// Returns the channels that may be published to.
     pub fn channels(&self) -> &[ChannelName] {
         &self.channels
@@ -95,6 +118,12 @@ impl PublishGrant {
 
     pub(crate) fn allows_finish(&self) -> bool {
         self.allow_finish
+    }
+
+    /// Counts this many events, which are about to be published.
+    pub(crate) fn count(&self, events: u64) {
+        // They were admitted with the request.
+        let _ = self.toll.as_ref().map(|toll| toll.charge(events));
     }
 
     pub(crate) fn allows_close(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The error of opening a subscription.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, time::Duration};
 
 /// The error of a subscription that was not opened, from [`OpenOptions::open`](crate::OpenOptions::open).
 #[derive(Debug)]
@@ -21,6 +21,10 @@ pub(crate) enum OpenErrorKind {
     Over,
     Absent,
     Unavailable,
+    /// Too many requests, before this one was looked at.
+    RateLimit(Duration),
+    /// The client has had as much replayed as it may for now.
+    ReplayLimit(Duration),
 }
 
 impl OpenError {
@@ -48,6 +52,15 @@ impl OpenError {
     /// connection](crate::Duplicates::Refuse).
     pub fn is_duplicate(&self) -> bool {
         self.0 == OpenErrorKind::Duplicate
+    }
+
+    /// Returns how long the client has to stay away, if it was refused because of a rate: it makes too many requests, or it
+    /// has had too much replayed to it. A [`RateLimited`](crate::RateLimited) converts to such an error.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.0 {
+            OpenErrorKind::RateLimit(after) | OpenErrorKind::ReplayLimit(after) => Some(after),
+            _ => None,
+        }
     }
 
     /// Returns `true` if the hub is shutting down or has shut down.
@@ -101,6 +114,8 @@ impl fmt::Display for OpenError {
             OpenErrorKind::Over => "nothing is left to read and nothing more will come",
             OpenErrorKind::Absent => "the channel does not exist",
             OpenErrorKind::Unavailable => "the backend is not available",
+            OpenErrorKind::RateLimit(_) => "the client makes too many requests",
+            OpenErrorKind::ReplayLimit(_) => "the client has had as much replayed as it may for now",
         })
     }
 }

@@ -129,6 +129,12 @@ impl Hub {
         let (min, max) = self.settings.reconnect;
         random::between(min, max)
     }
+
+    /// Returns such a time for a reader that has to stay away for `least`: as random, and no shorter.
+    pub(crate) fn reconnect_after_at_least(&self, least: Duration) -> Duration {
+        let (min, _) = self.settings.reconnect;
+        self.reconnect_after().saturating_add(least.saturating_sub(min))
+    }
 }
 
 /// Returns the time of tokio's clock, so that tests can stop it. Works outside a runtime too.

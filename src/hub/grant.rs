@@ -10,6 +10,7 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::toll::Toll;
 use crate::wire::name::{ChannelName, ClientId};
 
 /// What a connection may read: which channels, as which client, and for how long.
@@ -34,6 +35,8 @@ pub struct Grant {
     pub(crate) client: Option<ClientId>,
     pub(crate) expires: Option<Instant>,
     pub(crate) recheck: Option<Recheck>,
+    /// Charges for the events that are replayed.
+    pub(crate) toll: Option<Toll>,
 }
 
 impl Grant {
@@ -41,7 +44,7 @@ impl Grant {
     pub fn new(channels: impl IntoIterator<Item = ChannelName>) -> Self {
         let mut seen = HashSet::new();
         let channels = channels.into_iter().filter(|channel| seen.insert(channel.clone())).collect();
-        Self { channels, client: None, expires: None, recheck: None }
+        Self { channels, client: None, expires: None, recheck: None, toll: None }
     }
 
     /// Binds the connection to a client, so that it also gets the events sent to that client only. The default is
@@ -73,6 +76,11 @@ impl Grant {
             (earlier, until) => earlier.or(until),
         };
         grant
+    }
+
+    /// Charges nothing for what is replayed.
+    pub(crate) fn free(self) -> Self {
+        Self { toll: None, ..self }
     }
 
     /// Keeps only the channels for which `allow` returns `true`.

@@ -12,6 +12,7 @@ use super::{
     readers::Readers,
     seats::Seat,
     subscription::Subscription,
+    toll::Toll,
 };
 use crate::{
     error::{OpenError, OpenErrorKind},
@@ -31,10 +32,11 @@ pub(crate) fn open(
     grant: Grant,
     requested: Option<&[u8]>,
 ) -> Result<Subscription, OpenError> {
+    let toll = grant.toll.clone();
     let entered = options.enter_all(hub, grant, requested);
     let started = entered.and_then(|(mut subscription, last)| {
         // The logs are here and of one epoch, so this always starts the subscription or fails.
-        options.start_in(&mut subscription, requested, last).map(|_| subscription)
+        options.start_in(&mut subscription, requested, last, toll.as_ref()).map(|_| subscription)
     });
     opened(hub, started)
 }
@@ -43,8 +45,9 @@ pub(crate) fn open(
 pub(crate) fn opened<T>(hub: &Arc<Hub>, opened: Result<T, OpenError>) -> Result<T, OpenError> {
     if let Err(error) = &opened {
         hub.meter.not_opened(error);
-        if error.is_limit() {
-            hub.counters.limited.add(1);
+        let refused = error.is_limit().then_some(&hub.counters.limited);
+        if let Some(counter) = refused.or(error.retry_after().map(|_| &hub.counters.replays_limited)) {
+            counter.add(1);
             debug!("a subscription was refused", reason = error);
         }
     }
@@ -60,7 +63,7 @@ impl OpenOptions {
         grant: Grant,
         requested: Option<&[u8]>,
     ) -> Result<(Subscription, Cursor), OpenError> {
-        let Grant { channels, client, expires, recheck } = grant;
+        let Grant { channels, client, expires, recheck, toll: _ } = grant;
         if channels.is_empty() {
             return Err(OpenErrorKind::NoChannel.into());
         }
@@ -94,13 +97,15 @@ impl OpenOptions {
         Ok((subscription, last))
     }
 
-    /// Finds out where a subscription that has its places starts. Everything published up to `last` is in the logs.
-    /// Returns `false`, and does not start the subscription, if the logs are of another epoch than `last` by now.
+    /// Finds out where a subscription that has its places starts, and charges for what is replayed to it. Everything
+    /// published up to `last` is in the logs. Returns `false`, and does not start the subscription, if the logs are of
+    /// another epoch than `last` by now.
     pub(crate) fn start_in(
         &self,
         subscription: &mut Subscription,
         requested: Option<&[u8]>,
         last: Cursor,
+        toll: Option<&Toll>,
     ) -> Result<bool, OpenError> {
         let hub = subscription.hub().clone();
         let id = requested.map(EventId::parse);
@@ -116,10 +121,8 @@ impl OpenOptions {
         let whole = positions.whole_up_to(&hub).min(last);
         let is_absent = self.existing && positions.any_absent();
         let fresh = if id.is_none() { self.fresh(positions, last) } else { None };
-        let is_cut = self.start == Start::Whole && id.is_none() && positions.have_lost_beginning();
         let (cursor, reason) = match &id {
-            None if is_cut => (Offset::START, Some(GapReason::Evicted)),
-            None => (fresh.unwrap_or_else(|| go_on_before(positions.first_after(Offset::START), whole)), None),
+            None => self.begin(positions, fresh, whole),
             Some(id) => resume(positions, id.as_ref(), at(last), missed),
         };
         // The order matters, because the last event of a channel comes before the channel is finished.
@@ -145,6 +148,7 @@ impl OpenOptions {
         if hub.is_shutting_down() {
             return Err(OpenErrorKind::ShuttingDown.into());
         }
+        self.pay(toll, positions, cursor, gap.is_some())?;
         // A reader that wants everything held has to be told about events that were lost on the way here, even before
         // its cursor. A reader that reconnects may have passed those.
         if gap.is_some() || fresh.is_some() {
@@ -228,6 +232,25 @@ impl OpenOptions {
         Ok(())
     }
 
+    /// Charges for what is replayed after `cursor`.
+    fn pay(&self, toll: Option<&Toll>, positions: &Positions, cursor: Offset, gap: bool) -> Result<(), OpenErrorKind> {
+        match toll {
+            // A strict stream that begins with a gap is refused, and replays nothing.
+            Some(toll) if !(gap && self.probe) => {
+                toll.charge(positions.count_after(cursor)).map_err(OpenErrorKind::ReplayLimit)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the offset after which a new reader starts, and the reason for a gap, if there is one.
+    fn begin(&self, positions: &Positions, fresh: Option<Offset>, whole: Offset) -> (Offset, Option<GapReason>) {
+        if self.start == Start::Whole && positions.have_lost_beginning() {
+            return (Offset::START, Some(GapReason::Evicted));
+        }
+        (fresh.unwrap_or_else(|| go_on_before(positions.first_after(Offset::START), whole)), None)
+    }
+
     /// Returns the offset after which a new reader starts, or `None` if it starts with the first held event.
     fn fresh(&self, positions: &Positions, last: Offset) -> Option<Offset> {
         match self.start {
@@ -295,7 +318,7 @@ mod tests {
         let id = EventId::from(hub.cursor(Offset::new(offset))).to_string();
         let (mut subscription, last) = options.enter_all(hub, grant, Some(id.as_bytes()))?;
         assert_eq!(hub.close(&CHANNEL), 1);
-        options.start_in(&mut subscription, Some(id.as_bytes()), last).map(|_| subscription)
+        options.start_in(&mut subscription, Some(id.as_bytes()), last, None).map(|_| subscription)
     }
 
     /// Opens a subscription for Ana in the same way, after the channel was closed.

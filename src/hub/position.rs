@@ -339,6 +339,11 @@ impl Position {
         state.log.first_after(self.view_of(state), cursor.max(self.from))
     }
 
+    /// Returns how many events are held after `cursor`. It may count some that exclude the reader.
+    pub(super) fn count_after(&self, state: &State, cursor: Offset) -> usize {
+        state.log.count_after(self.lane(), cursor.max(self.from))
+    }
+
     /// Returns why the reader has to end without reading the remaining events, if it has to.
     pub(crate) fn ended_at_once(&self, state: &State) -> Option<EndReason> {
         state.readers.ending(self.reader).filter(is_at_once)

@@ -189,6 +189,12 @@ impl Positions {
         self.each(|position, state| position.first_after(state, cursor)).flatten().min()
     }
 
+    /// Returns how many events are held after `cursor` for the reader. It may count some that exclude the reader.
+    pub(crate) fn count_after(&self, cursor: Offset) -> u64 {
+        // Lossless: no target has a wider `usize`.
+        self.each(|position, state| position.count_after(state, cursor) as u64).sum()
+    }
+
     /// Returns the offset right before the last `n` held events, or `None` if there are fewer.
     pub(crate) fn before_last(&self, n: usize) -> Option<Offset> {
         let mut newest: Vec<_> = self.as_slice().iter().flat_map(|position| position.newest(n)).collect();

@@ -123,6 +123,11 @@ impl Lane {
         self.runs.as_ref()?.first_came(offset.max(self.hidden))
     }
 
+    /// Returns how many events are held after `offset`.
+    pub(super) fn count_after(&self, offset: Offset) -> usize {
+        self.runs.as_ref().map_or(0, |runs| runs.count_after(offset.max(self.hidden)))
+    }
+
     /// Returns the held events after `offset`, oldest first.
     pub(super) fn after(&self, offset: Offset) -> impl DoubleEndedIterator<Item = Held<'_>> {
         let offset = offset.max(self.hidden);

@@ -71,6 +71,13 @@ impl Log {
         self.broadcast.first_after(after).into_iter().chain(own).min()
     }
 
+    /// Returns how many events are held after `after`, including those that exclude the reader. The cost grows with the
+    /// pieces of memory that they lie in, of some hundred events each.
+    pub(crate) fn count_after(&self, client: Option<LaneId>, after: Offset) -> usize {
+        let own = client.and_then(|own| self.lane(own)).map_or(0, |lane| lane.count_after(after));
+        self.broadcast.count_after(after) + own
+    }
+
     /// Returns the held events after `after`, oldest first: both lanes, merged by offset.
     fn after(&self, client: Option<LaneId>, after: Offset) -> impl Iterator<Item = Held<'_>> {
         let mut broadcasts = self.broadcast.after(after).peekable();
@@ -378,6 +385,7 @@ mod tests {
                 let bytes = expected.iter().map(|event| &event.as_bytes()[..]).collect::<Vec<_>>().concat();
                 assert!(read_all(&mut log, view, after).0 == bytes, "after {after} of {offset}");
                 assert_eq!(log.first_after(view, Offset::new(after)), expected.first().map(|event| event.offset()));
+                assert_eq!(log.count_after(view.client, Offset::new(after)), expected.len());
                 let newest = log.newest(view, expected.len());
                 assert!(newest.iter().rev().map(|e| e.as_bytes()).eq(expected.iter().map(|e| e.as_bytes())));
                 let end = expected.get(pick(9)).map_or(Offset::new(u64::MAX), |event| event.offset());

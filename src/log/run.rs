@@ -115,6 +115,11 @@ impl<B: AsRef<[u8]>> Run<B> {
         }
     }
 
+    /// Returns how many events there are after `offset`.
+    pub(super) fn count_after(&self, offset: Offset) -> usize {
+        self.places.len() - self.first_after(offset)
+    }
+
     /// Returns the index behind the last event.
     pub(super) fn end(&self) -> usize {
         self.places.len()

@@ -163,6 +163,12 @@ impl Runs {
         })
     }
 
+    /// Returns how many events there are after `offset`. It looks at each run once.
+    pub(super) fn count_after(&self, offset: Offset) -> usize {
+        let frozen = self.frozen.range(self.run_after(offset)..).map(|run| run.count_after(offset));
+        frozen.sum::<usize>() + self.tail.count_after(offset)
+    }
+
     /// Returns the events after `offset`, oldest first.
     pub(super) fn after(&self, offset: Offset) -> impl DoubleEndedIterator<Item = Held<'_>> {
         let frozen = self.frozen.range(self.run_after(offset)..).flat_map(move |run| run.events_after(offset));

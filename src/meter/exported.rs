@@ -72,6 +72,8 @@ pub(super) struct Exported {
     delivered: Taken,
     replayed: Taken,
     sent: Taken,
+    rate_limited: Taken,
+    publishes_limited: Taken,
 }
 
 impl Exported {
@@ -132,6 +134,11 @@ impl Exported {
             denied: Taken::new(opens(labels, ("denied", ""))),
             failed: Taken::new(opens(labels, ("refused", "authorizer_failed"))),
             bad: Taken::new(opens(labels, ("refused", "bad_request"))),
+            rate_limited: Taken::new(opens(labels, ("refused", "rate_limit"))),
+            publishes_limited: taken(
+                "tower_sse_publish_requests_limited_total",
+                "Requests to publish over HTTP that were refused because of a rate limit.",
+            ),
         }
     }
 
@@ -162,6 +169,8 @@ impl Exported {
         self.denied.take(stats.denied);
         self.failed.take(stats.authorizer_failed);
         self.bad.take(stats.bad_requests);
+        self.rate_limited.take(stats.rate_limited);
+        self.publishes_limited.take(stats.publishes_limited);
     }
 }
 

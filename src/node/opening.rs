@@ -15,6 +15,7 @@ use crate::{
         Grant, Hub, OpenOptions, Subscription,
         open::opened,
         seam::{Elsewhere, Place},
+        toll::Toll,
     },
     wire::cursor::{Cursor, EventId, Id},
 };
@@ -27,6 +28,7 @@ pub(crate) struct Loading {
     subscription: Option<Subscription>,
     options: OpenOptions,
     requested: Option<Box<[u8]>>,
+    toll: Option<Toll>,
     /// The ticket of the question for the hub's last offset. The question is asked if this node does not know the
     /// requested id.
     ticket: Option<u64>,
@@ -44,12 +46,14 @@ pub(crate) fn open(
     grant: Grant,
     requested: Option<&[u8]>,
 ) -> Result<Loading, OpenError> {
+    let toll = grant.toll.clone();
     let (subscription, _) = options.enter_all(hub, grant, requested).or_else(|error| opened(hub, Err(error)))?;
     Ok(Loading {
         remote: remote.clone(),
         subscription: Some(subscription),
         options: options.clone(),
         requested: requested.map(Into::into),
+        toll,
         ticket: None,
         waits: None,
         late: Box::pin(sleep(remote.link.timeout)),
@@ -119,7 +123,7 @@ impl Loading {
         let subscription =
             self.subscription.as_mut().expect("there until it has started, and it is not polled after that");
         let started = match last {
-            Some(last) => self.options.start_in(subscription, self.requested.as_deref(), last),
+            Some(last) => self.options.start_in(subscription, self.requested.as_deref(), last, self.toll.as_ref()),
             None => Err(OpenErrorKind::Unavailable.into()),
         };
         if let Ok(false) = started {

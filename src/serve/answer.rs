@@ -1,5 +1,7 @@
 //! Turns the answers of the authorizer and the hub into responses, as the table of HTTP answers says, and counts them.
 
+use std::time::Duration;
+
 use http::{Response, StatusCode};
 
 use super::{
@@ -11,7 +13,7 @@ use super::{
 };
 use crate::{
     authorize::{Denied, Refusal},
-    error::OpenError,
+    error::{OpenError, OpenErrorKind},
     hub::{Grant, OpenOptions, Subscription},
     publisher::{Opening, Publisher},
     trace::debug,
@@ -27,6 +29,7 @@ impl SseBody {
     /// | [`is_channel_count`](OpenError::is_channel_count) | 400 |
     /// | [`is_expired`](OpenError::is_expired) | 401 |
     /// | [`is_absent`](OpenError::is_absent) | 404 |
+    /// | [`retry_after`](OpenError::retry_after) | 200 and a stream that consists of a `retry:` only, with at least that time |
     /// | any other: a limit, a shutdown, a remote backend that does not answer | 200 and a stream that consists of a `retry:` only |
     ///
     /// The `retry:` is a random time, as set by [`PublisherBuilder::reconnect`](crate::PublisherBuilder::reconnect).
@@ -44,10 +47,11 @@ impl SseBody {
     /// | [`is_channel_count`](OpenError::is_channel_count) | 400 |
     /// | [`is_expired`](OpenError::is_expired) | 401 |
     /// | [`is_duplicate`](OpenError::is_duplicate) | 409 |
-    /// | [`is_client_limit`](OpenError::is_client_limit) | 429 |
+    /// | [`is_client_limit`](OpenError::is_client_limit), [`retry_after`](OpenError::retry_after) | 429 |
     /// | any other: another limit, a shutdown, a remote backend that does not answer | 503 |
     ///
-    /// The last three have a `Retry-After` with a random time of the hub, in whole seconds.
+    /// The last three have a `Retry-After` with a random time of the hub, in whole seconds. It is at least the time that
+    /// the error says.
     pub fn refused_strictly(publisher: &Publisher, error: &OpenError) -> Response<Self> {
         not_opened(publisher, error, true)
     }
@@ -86,6 +90,8 @@ pub(crate) fn decided(publisher: &Publisher, ask: &Ask, verdict: Result<Grant, R
                 options = options.connection(ask.connection.clone());
             }
             // A strict stream that begins with a gap is refused, which is known only once it is open.
+            // A HEAD gets no events.
+            let grant = if ask.head { grant.free() } else { grant };
             Decided::Open(match ask.head || ask.route.strict {
                 true => options.probing().open(publisher, grant, id),
                 false => options.open(publisher, grant, id),
@@ -154,6 +160,10 @@ fn not_opened(publisher: &Publisher, error: &OpenError, strict: bool) -> Respons
         refused(publisher, &Refusal::Denied(denied), strict)
     } else if error.is_absent() {
         response::problem(StatusCode::NOT_FOUND, Some(&error.to_string()))
+    } else if let Some(after) = error.retry_after() {
+        // A limit of replays was counted when it was reached.
+        publisher.counters().rate_limited.add(u64::from(matches!(error.0, OpenErrorKind::RateLimit(_))));
+        too_soon(publisher, after, &error.to_string(), strict)
     } else if strict {
         let status = match () {
             () if error.is_duplicate() => StatusCode::CONFLICT,
@@ -174,6 +184,7 @@ fn refused(publisher: &Publisher, refusal: &Refusal, strict: bool) -> Response<S
             debug!("a stream was denied", status = denied.status());
             response::denied(denied)
         }
+        Refusal::Limited(limited) => not_opened(publisher, &(*limited).into(), strict),
         // A browser takes any status but 200 as final, while the failure may be over in a moment.
         Refusal::Failed => {
             publisher.counters().authorizer_failed.add(1);
@@ -183,6 +194,15 @@ fn refused(publisher: &Publisher, refusal: &Refusal, strict: bool) -> Response<S
                 false => response::come_back(after),
             }
         }
+    }
+}
+
+/// Sends a client away that has to stay away for `least`.
+fn too_soon(publisher: &Publisher, least: Duration, detail: &str, strict: bool) -> Response<SseBody> {
+    let after = publisher.reconnect_after_at_least(least);
+    match strict {
+        true => response::try_again(StatusCode::TOO_MANY_REQUESTS, after, detail),
+        false => response::come_back(after),
     }
 }
 

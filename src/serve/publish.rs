@@ -111,6 +111,7 @@ use crate::{
 /// | 409 | `finished`: the channel is. `duplicate-id`: the channel holds an event with this id |
 /// | 413 | `too-large`: the body, an event, or the batch |
 /// | 415 | `unsupported`: the body's type or encoding |
+/// | 429 | `rate-limited`: the client publishes too much. Try again after the time in `Retry-After` |
 /// | 503 | `limit`, `shutting-down`, `unavailable`, `authorizer-failed`: try again after the time in `Retry-After` |
 ///
 /// Only after `unavailable`, and after no answer at all, may the events have been published: repeat the request with the same
@@ -197,6 +198,8 @@ impl Config {
             Wish::Publish(how) => {
                 let body = body::read(body, self.max_body, self.patience).await?;
                 let batch = events::read(how, &body, &grant)?;
+                // Lossless: no target has a wider `usize`.
+                grant.count((batch.events.len() * ask.channels.len()) as u64);
                 self.publish(&ask.channels, batch).await
             }
         }

@@ -25,7 +25,7 @@ type Map = dyn Fn(Value, &PublishRequest) -> Result<PublishGrant, Denied> + Send
 
 impl Default for Mapping {
     fn default() -> Self {
-        Self(Arc::new(|claims, request| Ok(grant(&claims, request))))
+        Self(Arc::new(|claims, request| grant(&claims, request)))
     }
 }
 
@@ -85,9 +85,11 @@ impl Service<PublishRequest> for Jwt {
     }
 }
 
-fn grant(claims: &Value, request: &PublishRequest) -> PublishGrant {
+fn grant(claims: &Value, request: &PublishRequest) -> Result<PublishGrant, Denied> {
     let lists = [claims.get("publish"), claims.get("mercure").and_then(|mercure| mercure.get("publish"))];
-    request.grant().only(|channel| {
+    let client = claims::client(claims)?;
+    let grant = request.grant().only(|channel| {
         lists.iter().flatten().any(|list| claims::any(list, |entry| pattern::allows_to_publish(entry, channel)))
-    })
+    });
+    Ok(grant.client(client))
 }

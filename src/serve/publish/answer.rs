@@ -1,5 +1,7 @@
 //! The answers to a request to publish.
 
+use std::time::Duration;
+
 use http::{
     HeaderValue, Response, StatusCode,
     header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
@@ -93,6 +95,12 @@ pub(super) fn refused(publisher: &Publisher, refusal: &Refusal) -> Refused {
             publisher.counters().denied.add(1);
             Box::new(response::denied_with(denied, json!({ "reason": "denied" })))
         }
+        Refusal::Limited(limited) => {
+            publisher.counters().publishes_limited.add(1);
+            let after = publisher.reconnect_after_at_least(limited.retry_after());
+            let members = json!({ "reason": "rate-limited" });
+            try_again(StatusCode::TOO_MANY_REQUESTS, after, &limited.to_string(), members)
+        }
         Refusal::Failed => {
             publisher.counters().authorizer_failed.add(1);
             later(publisher, "the authorizer failed", json!({ "reason": "authorizer-failed" }))
@@ -134,7 +142,11 @@ fn names(channels: &[ChannelName]) -> Vec<&str> {
 }
 
 fn later(publisher: &Publisher, detail: &str, members: Value) -> Refused {
-    let mut response = problem_with(StatusCode::SERVICE_UNAVAILABLE, Some(detail), members);
-    response.headers_mut().insert(RETRY_AFTER, response::retry_after(publisher.reconnect_after()));
+    try_again(StatusCode::SERVICE_UNAVAILABLE, publisher.reconnect_after(), detail, members)
+}
+
+fn try_again(status: StatusCode, after: Duration, detail: &str, members: Value) -> Refused {
+    let mut response = problem_with(status, Some(detail), members);
+    response.headers_mut().insert(RETRY_AFTER, response::retry_after(after));
     Box::new(response)
 }

@@ -78,7 +78,7 @@ pub(super) fn request(token: &str) -> AuthorizeRequest {
 pub(super) async fn decide(authorizer: &impl Authorizer, token: &str) -> Result<Grant, Option<StatusCode>> {
     Decide::new(authorizer, request(token)).await.map_err(|refusal| match refusal {
         Refusal::Denied(denied) => Some(denied.status()),
-        Refusal::Failed => None,
+        Refusal::Failed | Refusal::Limited(_) => None,
     })
 }
 

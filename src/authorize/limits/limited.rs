@@ -1,0 +1,131 @@
+//! An authorizer with limits around it.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::{Key, Settings};
+use crate::{
+    authorize::{authorizer::BoxError, rate_limited::RateLimited, request::AuthorizeRequest},
+    hub::{Grant, toll::Toll},
+};
+
+/// The authorizer that [`RateLimit::around`](crate::RateLimit::around) returns.
+#[derive(Clone)]
+pub struct Limited<A> {
+    pub(super) inner: A,
+    pub(super) settings: Arc<Settings>,
+}
+
+impl<A> Limited<A> {
+    pub(super) fn new(inner: A, settings: Arc<Settings>) -> Self {
+        Self { inner, settings }
+    }
+
+    pub(super) fn ask<R>(&mut self, entered: Result<Key, RateLimited>, request: R) -> LimitedFuture<A::Future>
+    where
+        A: Service<R>,
+    {
+        match entered {
+            Ok(address) => {
+                let future = self.inner.call(request);
+                LimitedFuture { state: State::Asked { future, settings: self.settings.clone(), address } }
+            }
+            Err(limited) => LimitedFuture { state: State::Refused { limited } },
+        }
+    }
+}
+
+impl<A: fmt::Debug> fmt::Debug for Limited<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limited").field("inner", &self.inner).field("settings", &self.settings).finish()
+    }
+}
+
+impl<A> Service<AuthorizeRequest> for Limited<A>
+where
+    A: Service<AuthorizeRequest, Response = Grant, Error: Into<BoxError>>,
+{
+    type Response = Grant;
+    type Error = BoxError;
+    type Future = LimitedFuture<A::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: AuthorizeRequest) -> Self::Future {
+        self.ask(self.settings.enter(&request), request)
+    }
+}
+
+pin_project! {
+    /// The response future of [`Limited`]. `F` is that of the authorizer.
+    #[must_use = "futures do nothing unless you `.await` or poll them"]
+    pub struct LimitedFuture<F> {
+        #[pin]
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F> {
+        Asked { #[pin] future: F, settings: Arc<Settings>, address: Key },
+        Refused { limited: RateLimited },
+    }
+}
+
+impl<F> fmt::Debug for LimitedFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let refused = matches!(self.state, State::Refused { .. });
+        f.debug_struct("LimitedFuture").field("refused", &refused).finish_non_exhaustive()
+    }
+}
+
+impl<F, G, E> Future for LimitedFuture<F>
+where
+    F: Future<Output = Result<G, E>>,
+    G: Permission,
+    E: Into<BoxError>,
+{
+    type Output = Result<G, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(match self.project().state.project() {
+            StateProj::Asked { future, settings, address } => match ready!(future.poll(cx)) {
+                Ok(grant) => grant.limited(settings, *address).map_err(Into::into),
+                Err(error) => Err(error.into()),
+            },
+            StateProj::Refused { limited } => Err((*limited).into()),
+        })
+    }
+}
+
+/// What an authorizer returns.
+pub(super) trait Permission: Sized {
+    /// Counts it for its client, or for the address. Returns it with what it has to charge later.
+    fn limited(self, settings: &Arc<Settings>, address: Key) -> Result<Self, RateLimited>;
+}
+
+impl Permission for Grant {
+    fn limited(mut self, settings: &Arc<Settings>, address: Key) -> Result<Self, RateLimited> {
+        let key = settings.key_of(self.client_id(), address);
+        settings.connects.charge(settings.max_keys, key, 1).map_err(RateLimited::new)?;
+        if settings.replay.is_set() {
+            let (inner, settings) = (self.toll.take(), settings.clone());
+            self.toll = Some(Toll::new(move |events| {
+                // There may be limits around limits.
+                inner.as_ref().map_or(Ok(()), |inner| inner.charge(events))?;
+                settings.replay.charge(settings.max_keys, key, events)
+            }));
+        }
+        Ok(self)
+    }
+}
