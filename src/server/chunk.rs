@@ -2,7 +2,7 @@
 
 use std::io::IoSlice;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BufMut};
 
 /// How the end of a body is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,10 +13,12 @@ pub(super) enum Framing {
     Close,
 }
 
-/// What is to be sent next: the head of the response if it was not sent yet, and a chunk.
+/// What is to be sent next: a chunk, and what comes before it, which is the head of the response or earlier chunks.
 #[derive(Debug)]
 pub(super) struct Unsent<D> {
-    head: Bytes,
+    before: Vec<u8>,
+    /// How much of `before` was sent.
+    sent: usize,
     size: Size,
     data: Option<D>,
     tail: &'static [u8],
@@ -32,63 +34,70 @@ struct Size {
 
 impl<D: Buf> Unsent<D> {
     /// The head of a response, with nothing after it.
-    pub(super) fn head(head: Bytes) -> Self {
-        Self { head, size: Size::empty(), data: None, tail: b"" }
+    pub(super) fn head(head: Vec<u8>) -> Self {
+        Self { before: head, ..Self::chunk(Size::empty(), None, b"") }
     }
 
     /// Bytes of the body, which are the last ones if `end` is set.
     pub(super) fn data(framing: Framing, data: D, end: bool) -> Self {
-        let (size, tail): (_, &[u8]) = match framing {
-            Framing::Chunked if end => (Size::of(data.remaining()), b"\r\n0\r\n\r\n"),
-            Framing::Chunked => (Size::of(data.remaining()), b"\r\n"),
-            Framing::Close => (Size::empty(), b""),
-        };
-        Self { head: Bytes::new(), size, data: Some(data), tail }
+        let size = data.remaining();
+        match framing {
+            Framing::Chunked if end => Self::chunk(Size::of(size), Some(data), b"\r\n0\r\n\r\n"),
+            Framing::Chunked => Self::chunk(Size::of(size), Some(data), b"\r\n"),
+            Framing::Close => Self::chunk(Size::empty(), Some(data), b""),
+        }
     }
 
     /// The end of the body.
     pub(super) fn end(framing: Framing) -> Self {
-        let tail: &[u8] = match framing {
-            Framing::Chunked => b"0\r\n\r\n",
-            Framing::Close => b"",
-        };
-        Self { head: Bytes::new(), size: Size::empty(), data: None, tail }
+        match framing {
+            Framing::Chunked => Self::chunk(Size::empty(), None, b"0\r\n\r\n"),
+            Framing::Close => Self::chunk(Size::empty(), None, b""),
+        }
     }
 
-    /// All of it as one piece, for I/O that writes only one at a time.
-    pub(super) fn joined(mut self) -> Self {
-        let len = self.remaining();
-        Self::head(self.copy_to_bytes(len))
+    fn chunk(size: Size, data: Option<D>, tail: &'static [u8]) -> Self {
+        Self { before: Vec::new(), sent: 0, size, data, tail }
     }
 
-    /// Puts a head before it.
-    pub(super) fn after(self, head: Self) -> Self {
-        Self { head: head.head, ..self }
+    /// Adds a chunk. What is here already, other than a head, is copied, so keep it small.
+    pub(super) fn and(mut self, next: Self) -> Self {
+        self.join();
+        Self { before: self.before, sent: self.sent, ..next }
+    }
+
+    /// Makes one piece of it, for I/O that writes only one at a time.
+    pub(super) fn join(&mut self) {
+        self.before.extend_from_slice(self.size.rest());
+        self.size = Size::empty();
+        if let Some(data) = self.data.take() {
+            self.before.put(data);
+        }
+        self.before.extend_from_slice(std::mem::take(&mut self.tail));
+    }
+
+    /// The rest of what comes before the chunk.
+    fn rest(&self) -> &[u8] {
+        &self.before[self.sent..]
     }
 }
 
 /// The parts in their order, of which some are empty.
 impl<D: Buf> Buf for Unsent<D> {
     fn remaining(&self) -> usize {
-        self.head.len() + self.size.rest().len() + self.data.as_ref().map_or(0, Buf::remaining) + self.tail.len()
+        let data = self.data.as_ref().map_or(0, Buf::remaining);
+        self.rest().len() + self.size.rest().len() + data + self.tail.len()
     }
 
     fn chunk(&self) -> &[u8] {
-        if !self.head.is_empty() {
-            return &self.head;
-        }
-        if !self.size.rest().is_empty() {
-            return self.size.rest();
-        }
-        match &self.data {
-            Some(data) if data.has_remaining() => data.chunk(),
-            _ => self.tail,
-        }
+        let data = self.data.as_ref().map_or(&b""[..], Buf::chunk);
+        let parts = [self.rest(), self.size.rest(), data];
+        parts.into_iter().find(|part| !part.is_empty()).unwrap_or(self.tail)
     }
 
     fn chunks_vectored<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
         let mut n = 0;
-        for part in [&self.head, self.size.rest()] {
+        for part in [self.rest(), self.size.rest()] {
             n += put(&mut into[n..], part);
         }
         if let Some(data) = &self.data {
@@ -109,7 +118,7 @@ impl<D: Buf> Buf for Unsent<D> {
             left -= taken;
             taken
         };
-        self.head.advance(of(self.head.len()));
+        self.sent += of(self.before.len() - self.sent);
         self.size.at += of(self.size.rest().len());
         if let Some(data) = &mut self.data {
             data.advance(of(data.remaining()));
@@ -158,6 +167,8 @@ impl Size {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     /// All of it, in pieces of `step` bytes.
@@ -180,13 +191,17 @@ mod tests {
         for step in 1..40 {
             let chunk = || Unsent::data(Framing::Chunked, Bytes::from_static(b"seventeen letters"), false);
             assert_eq!(bytes(chunk(), step), "11\r\nseventeen letters\r\n");
-            assert_eq!(
-                bytes(chunk().after(Unsent::head("head\r\n\r\n".into())), step),
-                "head\r\n\r\n11\r\nseventeen letters\r\n"
-            );
-            let last = Unsent::data(Framing::Chunked, Bytes::from_static(b"last"), true);
-            assert_eq!(bytes(last, step), "4\r\nlast\r\n0\r\n\r\n");
-            assert_eq!(bytes(Unsent::end(Framing::Chunked).after(Unsent::head("head".into())), step), "head0\r\n\r\n");
+            let last = || Unsent::data(Framing::Chunked, Bytes::from_static(b"last"), true);
+            assert_eq!(bytes(last(), step), "4\r\nlast\r\n0\r\n\r\n");
+            let all = || Unsent::head("head\r\n".into()).and(chunk()).and(chunk()).and(last());
+            let twice = "11\r\nseventeen letters\r\n".repeat(2);
+            assert_eq!(bytes(all(), step), format!("head\r\n{twice}4\r\nlast\r\n0\r\n\r\n"));
+            let mut joined = all();
+            joined.advance(3);
+            joined.join();
+            assert_eq!(joined.chunk().len(), joined.remaining());
+            assert_eq!(bytes(joined, step), format!("d\r\n{twice}4\r\nlast\r\n0\r\n\r\n"));
+            assert_eq!(bytes(Unsent::head("head".into()).and(Unsent::end(Framing::Chunked)), step), "head0\r\n\r\n");
             let raw = Unsent::data(Framing::Close, Bytes::from_static(b"raw"), true);
             assert_eq!(bytes(raw, step), "raw");
             assert_eq!(bytes(Unsent::end(Framing::Close), step), "");

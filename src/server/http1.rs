@@ -27,7 +27,7 @@ pub(super) struct Detached<T, S: App> {
     pub(super) io: Guarded<T>,
     pub(super) app: S,
     /// The head of the response, which is not sent yet.
-    pub(super) head: Bytes,
+    pub(super) head: Vec<u8>,
     pub(super) body: S::Body,
     pub(super) framing: Framing,
     /// What was read after the request.

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IoSlice},
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -28,17 +29,19 @@ pin_project! {
         #[pin]
         body: Option<S::Body>,
         // Boxed, because most streams are idle, and have sent everything.
-        unsent: Option<Box<Unsent<<S::Body as Body>::Data>>>,
+        unsent: Option<Box<Data<S>>>,
         // What the client has sent after its request. It is for hyper, once the stream has ended.
         early: Bytes,
         framing: Framing,
         then: Then,
-        // Whether something was written since the last flush.
-        unflushed: bool,
         // Whether the body was polled.
         begun: bool,
+        // Whether something was written since the last flush.
+        unflushed: bool,
     }
 }
+
+type Data<S> = Unsent<<<S as App>::Body as Body>::Data>;
 
 /// What outlives the stream.
 struct Parts<T, S> {
@@ -64,8 +67,14 @@ pub(super) struct Again<T, S> {
     pub(super) before: Bytes,
 }
 
-/// How many chunks are sent in one poll.
-const CHUNKS: usize = 32;
+/// How many batches are sent in one poll.
+const BATCHES: usize = 16;
+
+/// A batch takes no more chunks once it has this many bytes.
+const BATCH: usize = 16 << 10;
+
+/// How many pieces of the body a batch takes at most. Some may be empty.
+const CHUNKS: usize = 256;
 
 /// How much of what a client sends during a stream is read in one go. Nothing more is read after that.
 const EARLY: usize = 64;
@@ -77,9 +86,9 @@ impl<T, S: App> Stream<T, S> {
             Framing::Chunked if !asks_to_close(&head) => Then::Again,
             Framing::Chunked | Framing::Close => Then::Close,
         };
-        let unsent = Some(Box::new(Unsent::head(head)));
         let (parts, body) = (Some(Parts { io, app }), Some(body));
-        Self { parts, body, unsent, early, framing, then, unflushed: true, begun: false }
+        let unsent = Some(Box::new(Unsent::head(head)));
+        Self { parts, body, unsent, early, framing, then, begun: false, unflushed: true }
     }
 
     /// Makes the end of the stream the end of the connection.
@@ -101,26 +110,93 @@ where
         if self.as_mut().poll_read(cx).is_err() {
             return Poll::Ready(None);
         }
-        if !std::mem::replace(self.as_mut().project().begun, true) {
-            // What the body begins with is sent together with the head.
-            let _ = self.as_mut().poll_body(cx);
-        }
-        for _ in 0..CHUNKS {
-            if ready!(self.as_mut().poll_send(cx)).is_err() {
-                return Poll::Ready(None);
-            }
-            if self.body.is_none() {
-                return self.poll_end(cx);
-            }
-            if self.as_mut().poll_body(cx).is_pending() {
-                return match ready!(self.poll_flush(cx)) {
-                    Ok(()) => Poll::Pending,
-                    Err(_) => Poll::Ready(None),
-                };
+        for _ in 0..BATCHES {
+            match ready!(self.as_mut().poll_batch(cx)) {
+                Err(_) => return Poll::Ready(None),
+                Ok(()) if self.body.is_none() => return self.poll_end(cx),
+                Ok(()) => {}
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Sends what is unsent, and then what the body has now. Pending means that the socket is full, or that the body waits
+    /// and everything was flushed.
+    fn poll_batch(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The head is sent together with what the body begins with.
+        if mem::replace(self.as_mut().project().begun, true) {
+            ready!(self.as_mut().poll_unsent(cx))?;
+        }
+        let (batch, waits) = self.as_mut().take_batch(cx);
+        if let Some(batch) = batch {
+            ready!(self.as_mut().send(cx, batch))?;
+        }
+        if waits {
+            ready!(self.poll_flush(cx))?;
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes what the body has now, up to the size of a batch, after what is unsent. Returns also whether the body waits.
+    fn take_batch(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> (Option<Data<S>>, bool) {
+        let mut batch = self.as_mut().project().unsent.take().map(|unsent| *unsent);
+        for _ in 0..CHUNKS {
+            if self.body.is_none() || batch.as_ref().is_some_and(|batch| batch.remaining() >= BATCH) {
+                break;
+            }
+            match self.as_mut().poll_body(cx) {
+                Poll::Pending => return (batch, true),
+                Poll::Ready(None) => {}
+                Poll::Ready(Some(next)) => {
+                    batch = Some(match batch {
+                        Some(batch) => batch.and(next),
+                        None => next,
+                    });
+                }
+            }
+        }
+        (batch, false)
+    }
+
+    /// Takes the next piece of the body: `None` if it has none, because it has broken off, or because the piece is empty.
+    fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Data<S>>> {
+        let mut this = self.project();
+        let Some(mut body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
+        let data = match ready!(body.as_mut().poll_frame(cx)) {
+            Some(Ok(frame)) => frame.into_data().ok(),
+            None => None,
+            Some(Err(_)) => {
+                *this.then = Then::BreakOff;
+                this.body.set(None);
+                return Poll::Ready(None);
+            }
+        };
+        // Trailers were not announced in the head, and nothing follows them.
+        let end = data.is_none() || body.is_end_stream();
+        if end {
+            this.body.set(None);
+        }
+        Poll::Ready(match data.filter(Buf::has_remaining) {
+            Some(data) => Some(Unsent::data(*this.framing, data, end)),
+            None => end.then(|| Unsent::end(*this.framing)),
+        })
+    }
+
+    /// Sends a batch. What the socket does not take is unsent.
+    fn send(self: Pin<&mut Self>, cx: &mut Context<'_>, mut batch: Data<S>) -> Poll<io::Result<()>> {
+        let this = self.project();
+        let Some(parts) = this.parts else { return Poll::Ready(Ok(())) };
+        if !parts.io.is_write_vectored() {
+            batch.join();
+        }
+        *this.unflushed = true;
+        let sent = poll_write(&mut parts.io, cx, &mut batch);
+        if sent.is_pending() {
+            *this.unsent = Some(Box::new(batch));
+        }
+        sent
     }
 
     /// Notices that the client has left: an error. What it sends is kept; after that nothing more is read until the stream
@@ -142,7 +218,7 @@ where
     }
 
     /// Sends what is unsent.
-    fn poll_send(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_unsent(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.project();
         let (Some(unsent), Some(parts)) = (this.unsent.as_mut(), this.parts.as_mut()) else {
             return Poll::Ready(Ok(()));
@@ -150,39 +226,6 @@ where
         ready!(poll_write(&mut parts.io, cx, &mut **unsent))?;
         *this.unsent = None;
         Poll::Ready(Ok(()))
-    }
-
-    /// Takes the next piece of the body. Pending means that the body has none.
-    fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        let Some(mut body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(()) };
-        let data = match ready!(body.as_mut().poll_frame(cx)) {
-            // Trailers are not announced in the head, and nothing follows them.
-            Some(Ok(frame)) => frame.into_data().ok(),
-            Some(Err(_)) => {
-                *this.then = Then::BreakOff;
-                this.body.set(None);
-                return Poll::Ready(());
-            }
-            None => None,
-        };
-        let end = data.is_none() || body.is_end_stream();
-        let next = match data {
-            Some(data) if data.has_remaining() => Unsent::data(*this.framing, data, end),
-            Some(_) if !end => return Poll::Ready(()),
-            Some(_) | None => Unsent::end(*this.framing),
-        };
-        if end {
-            this.body.set(None);
-        }
-        let next = match this.unsent.take() {
-            Some(head) => next.after(*head),
-            None => next,
-        };
-        let vectored = this.parts.as_ref().is_some_and(|parts| parts.io.is_write_vectored());
-        *this.unsent = Some(Box::new(if vectored { next } else { next.joined() }));
-        *this.unflushed = true;
-        Poll::Ready(())
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -209,7 +252,7 @@ where
                 Poll::Ready(None)
             }
             Then::Again => {
-                let before = std::mem::take(this.early);
+                let before = mem::take(this.early);
                 Poll::Ready(this.parts.take().map(|Parts { io, app }| Again { io, app, before }))
             }
         }
@@ -235,4 +278,20 @@ fn poll_write<T: AsyncWrite + Unpin>(io: &mut T, cx: &mut Context<'_>, buf: &mut
         buf.advance(written);
     }
     Poll::Ready(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::{NotFound, SseService, server::peer::Told};
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn an_idle_stream_is_small() {
+        assert!(size_of::<Stream<TcpStream, Told<SseService<NotFound>, SocketAddr>>>() <= 168);
+    }
 }

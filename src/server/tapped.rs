@@ -31,8 +31,8 @@ impl<T, B> Tapped<T, B> {
     }
 
     /// Returns the I/O, and what hyper has written of the response that left it.
-    pub(super) fn into_parts(self) -> (Guarded<T>, Bytes) {
-        (self.io, self.kept.into())
+    pub(super) fn into_parts(self) -> (Guarded<T>, Vec<u8>) {
+        (self.io, self.kept)
     }
 
     /// Returns the handover, if a body was left there.
