@@ -74,6 +74,7 @@ mod tests {
         cursor::{Cursor, Epoch, Offset},
         encode::Draft,
         name::{ChannelName, Comment, CustomId, EventName},
+        traceparent::TraceParent,
     };
 
     const CURSOR: Cursor = Cursor { epoch: Epoch::from_bits(0xabc), offset: Offset::new(7) };
@@ -94,6 +95,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_late_reader_gets_an_event_merged_without_its_trace_and_a_writer_does_not_merge_it() {
+        let trace = TraceParent::new(1, 2, true).unwrap();
+        let event = Event::text("a").name(EventName::from_static("n")).traceparent(trace);
+        assert!(Parts::of(&event).is_none());
+        let encoded = encoded(event);
+        let parts = Parts::of_encoded(&encoded).unwrap();
+        assert_eq!((parts.name, &*parts.data), (Some("n"), "a"));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tower_sse::{
-    ClientId, ConnectionId, Delivery, EndReason, Event, GapReason, OpenOptions, Publisher, PublisherBuilder, Retention,
-    Sent, Start,
+    ClientId, ConnectionId, CustomId, Delivery, EndReason, Event, GapReason, OpenOptions, Publisher, PublisherBuilder,
+    Retention, Sent, Start, TraceParent,
 };
 
 use crate::{
@@ -209,4 +209,30 @@ pub async fn a_run_is_held_whole_until_some_time_after_its_end(store: impl Store
         }
     })
     .await;
+}
+
+pub async fn an_events_trace_reaches_every_node_live_and_in_replay(store: impl Store) {
+    let [one, other] = store.nodes(defaults);
+    let trace = TraceParent::new(1, 2, true).unwrap();
+    let mut reader = live(&other, &["a"], "ana").await;
+    let trace_of_next = async |reader: &mut Reader| match reader.next().await {
+        Some(Delivery::Event(event)) => event.traceparent(),
+        other => panic!("no event: {other:?}"),
+    };
+    let traced = |text: &str| Event::text(text).traceparent(trace);
+    publish(&one, "a", traced("for all").id(CustomId::from_static("order-1"))).await;
+    one.channel("a").send_to("ana", traced("for one")).await.unwrap();
+    publish(&one, "a", traced("now").ephemeral()).await;
+    publish(&one, "a", Event::text("without")).await;
+    for expected in [Some(trace), Some(trace), Some(trace), None] {
+        assert_eq!(trace_of_next(&mut reader).await, expected);
+    }
+    for node in [&one, &other] {
+        let mut late = try_open(node, earliest(), &["a"], "ana", None).await.unwrap();
+        for expected in [Some(trace), Some(trace), None] {
+            assert_eq!(trace_of_next(&mut late).await, expected);
+        }
+        let page = node.channel("a").read(None, 9).await.unwrap();
+        assert_eq!(page.events.iter().map(|event| event.traceparent()).collect::<Vec<_>>(), [Some(trace), None]);
+    }
 }

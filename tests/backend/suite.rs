@@ -47,6 +47,7 @@ macro_rules! all_cases {
             events::a_channel_without_history_loses_nothing_for_connected_readers,
             events::whoever_comes_later_gets_the_history_alone,
             events::a_run_is_held_whole_until_some_time_after_its_end,
+            events::an_events_trace_reaches_every_node_live_and_in_replay,
             access::a_client_is_disconnected_on_every_node,
             access::a_client_is_authorized_anew_on_every_node,
             access::a_channel_is_unread_when_nobody_reads_it_on_any_node,

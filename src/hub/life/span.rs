@@ -20,6 +20,9 @@ impl StreamSpan {
 
     /// Opens the span, as a child of the current one.
     pub(crate) fn open(opened: &Opened, names_client: bool) -> Self {
+        if !Self::is_on() {
+            return Self::NONE;
+        }
         let channels = opened.channels.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(",");
         let resumed = match opened.resumed {
             Resumed::Fresh => "fresh",
