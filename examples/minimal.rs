@@ -1,13 +1,13 @@
 //! The smallest server: a stream for each channel, and a clock that publishes to one of them.
 //!
-//! Run `cargo run --example minimal`; it prints what to try. It listens on port 8000, or on the one that you set in `PORT`
+//! Run `cargo run --features server --example minimal`; it prints what to try. It listens on port 8000, or on the one that you set in `PORT`
 //! (0 takes a free one).
 
 use std::{env, error::Error, time::Duration};
 
-use axum::{Router, serve::ListenerExt};
+use axum::Router;
 use tokio::{net::TcpListener, time::sleep};
-use tower_sse::{Event, Publisher, SseLayer};
+use tower_sse::{Event, Publisher, SseLayer, server};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -18,8 +18,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let address = listener.local_addr()?;
     println!("listening on http://{address}\n  curl -N http://{address}/events/clock");
-    // Without `TCP_NODELAY` the kernel may hold a small event back for up to 40 ms.
-    axum::serve(listener.tap_io(|tcp| _ = tcp.set_nodelay(true)), app).await?;
+    // Or `axum::serve`, with more memory for each reader, and without a limit on how long one may stall.
+    server::serve(listener, app).await?;
     Ok(())
 }
 

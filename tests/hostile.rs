@@ -2,9 +2,6 @@
 //! request slowly, reset, leave, or never read. Each time a good reader goes on. `tests/load` has the tests with
 //! thousands of peers.
 
-#[path = "common/example.rs"]
-mod example;
-
 use std::{
     convert::Infallible,
     net::{Ipv4Addr, Shutdown},
@@ -12,7 +9,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use example::Example;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::{Request, body::Frame};
 use hyper_util::{
@@ -23,10 +19,10 @@ use hyper_util::{
 use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpListener, TcpStream},
     time::timeout,
 };
-use tower_sse::{Event, Publisher, SseLayer};
+use tower_sse::{Event, NotFound, Publisher, SseLayer, SseService};
 
 /// A test that waits this long has failed. It does not measure anything.
 const STUCK: Duration = Duration::from_secs(30);
@@ -36,17 +32,25 @@ struct Server {
     port: u16,
 }
 
+/// How long the head of a request may take.
+const SLOW: Duration = Duration::from_millis(300);
+
 impl Server {
-    async fn start() -> Self {
+    async fn bound() -> (Self, TcpListener, SseService<NotFound>) {
         let publisher = Publisher::new();
         let layer = SseLayer::new(publisher.clone()).route("/events/{channel}").unwrap();
         let layer = layer.route("/events").unwrap().route("/rest/{*channel}").unwrap();
-        let service = TowerToHyperService::new(layer.into_service());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
+        (Self { publisher, port }, listener, layer.into_service())
+    }
+
+    async fn on_hyper() -> Self {
+        let (server, listener, service) = Self::bound().await;
+        let service = TowerToHyperService::new(service);
         tokio::spawn(async move {
             let mut builder = Builder::new(TokioExecutor::new());
-            builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(300));
+            builder.http1().timer(TokioTimer::new()).header_read_timeout(SLOW);
             loop {
                 let stream = listener.accept().await.unwrap().0;
                 stream.set_nodelay(true).unwrap();
@@ -54,7 +58,16 @@ impl Server {
                 tokio::spawn(async move { connection.await.unwrap_or_default() });
             }
         });
-        Self { publisher, port }
+        server
+    }
+
+    /// The crate's own server, with as much room for a head as hyper has.
+    #[cfg(feature = "server")]
+    async fn own() -> Self {
+        let (server, listener, service) = Self::bound().await;
+        let own = tower_sse::server::Server::builder().head_timeout(SLOW).max_head_bytes(8192 + 4096 * 100).build();
+        tokio::spawn(own.serve(listener, service).into_future());
+        server
     }
 
     async fn connect(&self) -> Peer {
@@ -142,9 +155,7 @@ impl Peer {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_channel_named_by_any_byte_is_a_channel_or_a_400() {
-    let server = Server::start().await;
+async fn a_channel_named_by_any_byte_is_a_channel_or_a_400(server: Server) {
     for byte in 0..=255u8 {
         let name = String::from_utf8(vec![b'a', byte]).ok();
         let valid = name.as_ref().is_some_and(|name| !name.chars().any(char::is_control));
@@ -175,9 +186,7 @@ async fn a_channel_named_by_any_byte_is_a_channel_or_a_400() {
     server.serves().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn eight_kilobytes_of_garbage_as_an_id_are_a_gap() {
-    let server = Server::start().await;
+async fn eight_kilobytes_of_garbage_as_an_id_are_a_gap(server: Server) {
     server.send("a", "held").await;
     let legal: Vec<u8> = (0x21..=0x7e).chain(0x80..=0xff).collect();
     for byte in legal {
@@ -199,9 +208,7 @@ async fn eight_kilobytes_of_garbage_as_an_id_are_a_gap() {
     server.serves().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn heads_at_the_servers_limits_are_answered() {
-    let server = Server::start().await;
+async fn heads_at_the_servers_limits_are_answered(server: Server) {
     let query = |count: usize| (0..count).map(|n| format!("channel=c{n}&")).collect::<String>();
     for (count, status) in [(100, 200), (101, 400), (4_000, 400)] {
         assert_eq!(server.ask(format!("/events?{}", query(count)), b"").await.status().await, status, "{count}");
@@ -228,9 +235,7 @@ async fn heads_at_the_servers_limits_are_answered() {
     server.serves().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_sends_its_request_slowly_gets_no_subscription_and_is_disconnected() {
-    let server = Server::start().await;
+async fn a_peer_that_sends_its_request_slowly_gets_no_subscription_and_is_disconnected(server: Server) {
     let mut slow = Vec::new();
     for _ in 0..200 {
         let mut peer = server.connect().await;
@@ -245,9 +250,7 @@ async fn a_peer_that_sends_its_request_slowly_gets_no_subscription_and_is_discon
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn resets_and_half_closed_sockets_leave_nothing_behind() {
-    let server = Server::start().await;
+async fn resets_and_half_closed_sockets_leave_nothing_behind(server: Server) {
     let mut peers = Vec::new();
     for _ in 0..200 {
         let mut peer = server.ask("/events/a", b"").await;
@@ -271,9 +274,7 @@ async fn resets_and_half_closed_sockets_leave_nothing_behind() {
     server.serves().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_hangs_up_at_once_leaves_nothing_behind() {
-    let server = Server::start().await;
+async fn a_peer_that_hangs_up_at_once_leaves_nothing_behind(server: Server) {
     let request = b"GET /events/a HTTP/1.1\r\nhost: localhost\r\n\r\n";
     for n in 0..=request.len() {
         let mut peer = server.connect().await;
@@ -284,9 +285,7 @@ async fn a_peer_that_hangs_up_at_once_leaves_nothing_behind() {
     server.until_connections(0).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_announces_a_body_and_hangs_up_leaves_nothing_behind() {
-    let server = Server::start().await;
+async fn a_peer_that_announces_a_body_and_hangs_up_leaves_nothing_behind(server: Server) {
     let mut peers = Vec::new();
     for header in ["content-length: 9", "transfer-encoding: chunked", "expect: 100-continue\r\ncontent-length: 1"] {
         let mut peer = server.ask("/events/a", format!("{header}\r\n").as_bytes()).await;
@@ -300,9 +299,7 @@ async fn a_peer_that_announces_a_body_and_hangs_up_leaves_nothing_behind() {
     server.serves().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_http_2_peer_that_never_ends_its_request_and_hangs_up_leaves_nothing_behind() {
-    let server = Server::start().await;
+async fn an_http_2_peer_that_never_ends_its_request_and_hangs_up_leaves_nothing_behind(server: Server) {
     let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)).await.unwrap();
     let plug = SockRef::from(&socket).try_clone().unwrap();
     let (mut client, connection) =
@@ -319,9 +316,7 @@ async fn an_http_2_peer_that_never_ends_its_request_and_hangs_up_leaves_nothing_
     server.serves().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_http_2_stream_that_is_not_read_delays_no_other_on_its_connection() {
-    let server = Server::start().await;
+async fn an_http_2_stream_that_is_not_read_delays_no_other_on_its_connection(server: Server) {
     let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)).await.unwrap();
     let (mut client, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
         .initial_stream_window_size(1_000)
@@ -358,68 +353,34 @@ async fn an_http_2_stream_that_is_not_read_delays_no_other_on_its_connection() {
     server.until_connections(0).await;
 }
 
-#[cfg(target_os = "linux")]
-#[tokio::test(flavor = "multi_thread")]
-async fn the_example_disconnects_a_peer_that_never_reads() {
-    let example = Example::start("hardened", &[("STALL_MILLIS", "400")]);
-    let address = (Ipv4Addr::LOCALHOST, example.port).into();
-    let mut good = Peer(TcpStream::connect(address).await.unwrap());
-    good.ask(b"/events/clock", b"").await;
-    let mut idle = Peer(TcpStream::connect(address).await.unwrap());
-    idle.ask(b"/events/nothing", b"").await;
-    idle.read_to("\r\n:\n").await;
-    // With a small buffer, so that it is soon full.
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4 << 10).unwrap();
-    let mut stalled = Peer(socket.connect(address).await.unwrap());
-    stalled.ask(b"/events/clock", b"").await;
-    stalled.0.readable().await.unwrap();
+/// Makes tests of functions that take a server.
+macro_rules! on_each_server {
+    ($($name:ident,)*) => {
+        mod on_hyper {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::Server::on_hyper().await).await;
+            })*
+        }
 
-    let reading = tokio::spawn(async move {
-        while good.0.read_buf(&mut Vec::with_capacity(1 << 16)).await.unwrap() > 0 {}
-        panic!("a peer that reads was disconnected");
-    });
-    // The kernel gives up without telling the peer, so the test looks at the server's sockets.
-    let sockets = || std::fs::read_dir(format!("/proc/{}/fd", example.process.id())).unwrap().count();
-    let before = sockets();
-    let hung_up = async {
-        while sockets() == before {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        #[cfg(feature = "server")]
+        mod on_its_own_server {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::Server::own().await).await;
+            })*
         }
     };
-    timeout(STUCK, hung_up).await.expect("the server hangs up");
-    assert_eq!(sockets(), before - 1);
-    assert!(!reading.is_finished());
-    // A peer that has nothing to read does not stall.
-    assert!(idle.0.try_read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
-    reading.abort();
 }
 
-/// A peer whose network is gone: whatever is sent to it is dropped, and nothing comes back, not even a reset.
-#[cfg(target_os = "linux")]
-#[tokio::test(flavor = "multi_thread")]
-async fn the_example_disconnects_a_peer_that_vanishes() {
-    let example = Example::start("hardened", &[("STALL_MILLIS", "400")]);
-    let sockets = || std::fs::read_dir(format!("/proc/{}/fd", example.process.id())).unwrap().count();
-    let before = sockets();
-    let mut vanished = Peer(TcpStream::connect((Ipv4Addr::LOCALHOST, example.port)).await.unwrap());
-    vanished.ask(b"/events/clock", b"").await;
-    vanished.0.readable().await.unwrap();
-    assert_eq!(sockets(), before + 1);
-    // A filter of one instruction for each packet that arrives: keep 0 bytes of it.
-    SockRef::from(&vanished.0).attach_filter(&[socket2::SockFilter::new(6, 0, 0, 0)]).unwrap();
-    let hung_up = async {
-        while sockets() > before {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(STUCK, hung_up).await.expect("the server hangs up");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_example_disconnects_a_peer_that_sends_its_request_slowly() {
-    let example = Example::start("hardened", &[("STALL_MILLIS", "400")]);
-    let mut slow = Peer(TcpStream::connect((Ipv4Addr::LOCALHOST, example.port)).await.unwrap());
-    slow.0.write_all(b"GET /events/clock HTTP/1.1\r\nhost: ").await.unwrap();
-    slow.until_closed().await;
+on_each_server! {
+    a_channel_named_by_any_byte_is_a_channel_or_a_400,
+    eight_kilobytes_of_garbage_as_an_id_are_a_gap,
+    heads_at_the_servers_limits_are_answered,
+    a_peer_that_sends_its_request_slowly_gets_no_subscription_and_is_disconnected,
+    resets_and_half_closed_sockets_leave_nothing_behind,
+    a_peer_that_hangs_up_at_once_leaves_nothing_behind,
+    a_peer_that_announces_a_body_and_hangs_up_leaves_nothing_behind,
+    an_http_2_peer_that_never_ends_its_request_and_hangs_up_leaves_nothing_behind,
+    an_http_2_stream_that_is_not_read_delays_no_other_on_its_connection,
 }

@@ -1,4 +1,5 @@
-//! A chat and an agent on one page: `cargo run --example chat`, then open <http://127.0.0.1:8000>.
+//! A chat and an agent on one page: run `cargo run --features server --example chat`, then open
+//! <http://127.0.0.1:8000>.
 //!
 //! `PORT` is the port to listen on (8000; 0 takes a free one), `KEEPALIVE_SECS` how long a stream may be idle before it
 //! gets a comment (15). If `AUTH_TOKEN` is set, reading and publishing both need it: it is visible ASCII without
@@ -11,11 +12,11 @@ mod token;
 
 use std::{env, error::Error, time::Duration};
 
-use axum::{Router, middleware::from_fn_with_state, response::Html, routing::get, serve::ListenerExt};
+use axum::{Router, middleware::from_fn_with_state, response::Html, routing::get};
 use token::Token;
-use tokio::{net::TcpListener, time::sleep};
+use tokio::net::TcpListener;
 use tower_http::cors::{AllowHeaders, CorsLayer};
-use tower_sse::{KeepAlive, Publisher, Route, SseLayer};
+use tower_sse::{KeepAlive, Publisher, Route, SseLayer, server};
 
 /// How long streams and requests may take to end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -44,13 +45,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    let listener = listener.tap_io(|tcp| _ = tcp.set_nodelay(true));
-    let server = axum::serve(listener, app).with_graceful_shutdown(interrupted());
-    tokio::select! {
-        result = server => result?,
-        // The server waits for its connections; one that is stalled, or that sends a request for ever, is cut off here.
-        () = async { interrupted().await; tokio::join!(publisher.shutdown(GRACE), sleep(GRACE)); } => {}
-    }
+    // A connection that is stalled, or that sends a request for ever, is cut off when the grace is over.
+    server::serve(listener, app).publisher(&publisher).grace(GRACE).with_graceful_shutdown(interrupted()).await?;
     Ok(())
 }
 

@@ -1,9 +1,12 @@
 //! The server: what it sends is what hyper sends, and what it does beyond that.
 
 mod app;
+#[path = "../common/example.rs"]
+mod example;
 mod raw;
 
 mod bytes;
+mod hardened;
 mod http2;
 mod limits;
 mod requests;
