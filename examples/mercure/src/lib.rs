@@ -1,5 +1,5 @@
-//! A hub that speaks the protocol of [Mercure](https://mercure.rocks/spec), version 0.x, as `symfony/mercure` and other
-//! publishers and subscribers do.
+//! A hub that speaks the protocol of [Mercure](https://mercure.rocks/spec): version 0.x, as `symfony/mercure` and other
+//! publishers and subscribers do, and what these need of the drafts of version 1.0.
 //!
 //! All updates are events of one channel, and each reader is sent those that its topic selectors match. So one id
 //! resumes any set of topics, an update with several topics arrives once, and a selector may match topics that do not
@@ -7,8 +7,10 @@
 //! for many updates per second, but not for both. If your readers name their topics exactly, a channel for each topic
 //! costs nothing for the readers of other topics: use the layer as it is, and `jwt` understands the claims.
 //!
-//! The optional subscription API and its events are left out.
+//! The optional subscription API and its events are left out, and of version 1.0 the metadata of the protected resource, and
+//! the check of a token's `typ`.
 
+mod claims;
 mod id;
 mod publish;
 mod selector;
@@ -24,7 +26,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde::Deserialize;
 use tower_sse::{ChannelName, Denied, Jwt, JwtError, JwtKeys, Publisher, jwt};
 
 /// The channel of all updates.
@@ -41,14 +42,28 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Creates a hub that accepts tokens signed with these keys. Clones of `publisher` share its updates, which it also
-    /// shares with other nodes if it has a backend.
+    /// Creates a hub for version 0.x, which accepts tokens that were signed with these keys. Clones of `publisher` share its
+    /// updates, which it also shares with other nodes if it has a backend.
     pub fn new(publisher: Publisher, publisher_key: &str, subscriber_key: &str) -> Result<Self, JwtError> {
         let tokens = |key: &str| {
-            // "If the presented JWS contains an expiration time in the standard `exp` claim, the connection MUST be
-            // closed by the hub at that time." One without it is valid for as long as the key is.
-            let tokens = jwt(JwtKeys::secret(key)?).allow_without_expiry().leeway(Duration::ZERO);
+            // Tokens without `exp` are common, and valid for as long as their key is.
+            let tokens = tokens(key)?.allow_without_expiry();
             Ok::<_, JwtError>(tokens.query_parameter("authorization").cookie("mercureAuthorization"))
+        };
+        Ok(Self { publisher, publishers: tokens(publisher_key)?, subscribers: tokens(subscriber_key)? })
+    }
+
+    /// Does the same for version 1.0, whose tokens name their issuer and the hub.
+    pub fn version_1(
+        publisher: Publisher,
+        publisher_key: &str,
+        subscriber_key: &str,
+        issuer: &str,
+        hub: &str,
+    ) -> Result<Self, JwtError> {
+        let tokens = |key: &str| {
+            let tokens = tokens(key)?.issuer([issuer]).audience([hub]);
+            Ok::<_, JwtError>(tokens.cookie("__Secure-mercure_access_token"))
         };
         Ok(Self { publisher, publishers: tokens(publisher_key)?, subscribers: tokens(subscriber_key)? })
     }
@@ -62,21 +77,9 @@ impl Hub {
     }
 }
 
-/// The claims of a token. Others are left to the application.
-#[derive(Default, Deserialize)]
-struct Claims {
-    /// Seconds since 1970.
-    exp: Option<f64>,
-    #[serde(default, alias = "https://mercure.rocks/")]
-    mercure: Selectors,
-}
-
-#[derive(Default, Deserialize)]
-struct Selectors {
-    #[serde(default)]
-    publish: Vec<String>,
-    #[serde(default)]
-    subscribe: Vec<String>,
+fn tokens(key: &str) -> Result<Jwt, JwtError> {
+    // "The connection MUST be closed by the hub at that time."
+    Ok(jwt(JwtKeys::secret(key)?).leeway(Duration::ZERO))
 }
 
 /// Why a request is refused.

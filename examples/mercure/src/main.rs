@@ -5,7 +5,8 @@
 //! ```
 //!
 //! and let your application publish to `http://127.0.0.1:8000/.well-known/mercure`. `MERCURE_SUBSCRIBER_JWT_KEY` is the key
-//! of the subscribers' tokens, if it is another one. `PORT` is the port to listen on (8000; 0 takes a free one).
+//! of the subscribers' tokens, if it is another one. With `ISSUER` and `AUDIENCE`, tokens are those of version 1.0, and have to
+//! name these as `iss` and `aud`. `PORT` is the port to listen on (8000; 0 takes a free one).
 //! `CORS_ORIGINS` are the origins, separated by spaces, whose pages may subscribe. With `REDIS_URL`, several hubs share their
 //! updates.
 
@@ -32,9 +33,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Ok(url) => Publisher::builder().backend(Redis::new(&url)?).build(),
         Err(_) => Publisher::new(),
     };
+    let hub = match (env::var("ISSUER"), env::var("AUDIENCE")) {
+        (Ok(issuer), Ok(hub)) => Hub::version_1(publisher.clone(), &publisher_key, &subscriber_key, &issuer, &hub)?,
+        _ => Hub::new(publisher.clone(), &publisher_key, &subscriber_key)?,
+    };
     let app = Router::new()
         .route("/", get(async || Html("<!doctype html><title>hub</title>A hub for Mercure.")))
-        .merge(Hub::new(publisher.clone(), &publisher_key, &subscriber_key)?.router())
+        .merge(hub.router())
         .layer(cors(&env::var("CORS_ORIGINS").unwrap_or_default())?);
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}/.well-known/mercure", listener.local_addr()?);
@@ -57,5 +62,5 @@ fn cors(origins: &str) -> Result<CorsLayer, header::InvalidHeaderValue> {
         .allow_credentials(true)
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([header::AUTHORIZATION, header::CACHE_CONTROL, header::HeaderName::from_static("last-event-id")])
-        .expose_headers([header::HeaderName::from_static("last-event-id")]))
+        .expose_headers(["last-event-id", "mercure-last-event-id"].map(header::HeaderName::from_static)))
 }

@@ -6,7 +6,7 @@ use axum::{
 };
 use tower_sse::{Denied, Event, EventName};
 
-use crate::{Claims, Hub, MAX_TOPICS, Refused, UPDATES, id, selector::Selectors, update::Head};
+use crate::{Hub, MAX_TOPICS, Refused, UPDATES, claims::Claims, id, update::Head};
 
 /// The fields of a form, of which the first counts if one occurs several times, other than `topic`.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) async fn publish(State(hub): State<Hub>, request: Request) -> Result<
     let form = Form::from_request(request, &()).await.map_err(|error| Refused(error.status(), error.body_text()))?;
     let update = Update::read(form.0)?;
     // "The hub MUST check that every topic of the update to dispatch matches at least one of the topic selectors."
-    let allowed = Selectors::new(claims.mercure.publish).map_err(Refused::bad)?;
+    let allowed = claims.publish()?;
     if !update.head.topics.iter().all(|topic| allowed.matches(topic)) {
         return Err(Refused(
             StatusCode::FORBIDDEN,
@@ -62,10 +62,13 @@ impl Update {
         if topics.is_empty() || topics.len() > MAX_TOPICS {
             return Err(Refused::bad(format!("an update has 1 to {MAX_TOPICS} topics")));
         }
+        if topics.iter().any(|topic| topic == "*") {
+            return Err(Refused::bad("`*` is no topic"));
+        }
         let given = |field: Option<String>| field.filter(|value| !value.is_empty());
         let id = given(id);
-        if id.as_ref().is_some_and(|id| id.starts_with('#') || id.contains(['\0', '\r', '\n'])) {
-            return Err(Refused::bad("an id does not begin with `#`, and has no line breaks"));
+        if id.as_ref().is_some_and(|id| id.starts_with('#') || id == "earliest" || id.contains(char::is_control)) {
+            return Err(Refused::bad("an id has no control characters, and is neither `earliest` nor begins with `#`"));
         }
         let retry = given(retry).map(|retry| retry.parse()).transpose().map_err(Refused::bad)?;
         let head = Head { topics, private: private.is_some(), retry };

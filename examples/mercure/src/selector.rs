@@ -1,14 +1,31 @@
-//! Topic selectors: `*`, a topic, or a URI template ([RFC 6570](https://www.rfc-editor.org/rfc/rfc6570)) that can expand to
-//! the topic.
+//! Topic selectors: `*`, which matches all topics, and the kinds of both versions of the protocol.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, str::FromStr as _};
 
 use regex::{Regex, RegexBuilder};
+use url::Url;
+use urlpattern::{UrlPattern, UrlPatternInit, UrlPatternMatchInput};
 
 use crate::MAX_TOPICS;
 
+/// What a selector is, other than `*`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Kind {
+    /// A topic, or a URI template ([RFC 6570](https://www.rfc-editor.org/rfc/rfc6570)) that can expand to it: all selectors of
+    /// version 0.x.
+    Template,
+    /// A topic.
+    Exact,
+    /// A [URL Pattern](https://urlpattern.spec.whatwg.org).
+    UrlPattern,
+}
+
 /// The most bytes that a template takes once it is compiled. A larger one is a topic.
 const LARGEST: usize = 1 << 18;
+/// The longest URL Pattern.
+const LONGEST_PATTERN: usize = 1024;
+/// What a relative pattern is resolved against, and a relative topic. Relative ones match each other, wherever the hub is.
+const BASE: &str = "https://localhost/.well-known/mercure";
 /// The most variables of an expression.
 const MAX_VARIABLES: usize = 8;
 
@@ -16,15 +33,19 @@ pub(crate) struct Selectors(Vec<Selector>);
 
 enum Selector {
     All,
-    One { topic: String, template: Option<Regex> },
+    Topic(String),
+    Template { text: String, expansions: Regex },
+    Pattern(Box<UrlPattern>),
 }
 
 impl Selectors {
-    /// Fails if there are too many.
-    pub(crate) fn new(selectors: impl IntoIterator<Item = String>) -> Result<Self, String> {
+    /// Fails if there are too many, or if one is malformed.
+    pub(crate) fn new(selectors: impl IntoIterator<Item = (Kind, String)>) -> Result<Self, String> {
         let selectors: Vec<_> = selectors.into_iter().take(MAX_TOPICS + 1).collect();
         match selectors.len() {
-            ..=MAX_TOPICS => Ok(Self(selectors.into_iter().map(Selector::new).collect())),
+            ..=MAX_TOPICS => {
+                selectors.into_iter().map(|(kind, text)| Selector::new(kind, text)).collect::<Result<_, _>>().map(Self)
+            }
             _ => Err(format!("there are more than {MAX_TOPICS} topic selectors")),
         }
     }
@@ -43,24 +64,47 @@ impl Selectors {
 }
 
 impl Selector {
-    fn new(topic: String) -> Self {
-        if topic == "*" {
-            return Self::All;
+    fn new(kind: Kind, text: String) -> Result<Self, String> {
+        if text == "*" {
+            return Ok(Self::All);
         }
-        let template = pattern(&topic).and_then(|pattern| RegexBuilder::new(&pattern).size_limit(LARGEST).build().ok());
-        Self::One { topic, template }
+        Ok(match kind {
+            Kind::Exact => Self::Topic(text),
+            Kind::Template => match expansions(&text) {
+                Some(expansions) => Self::Template { text, expansions },
+                None => Self::Topic(text),
+            },
+            Kind::UrlPattern => Self::Pattern(Box::new(url_pattern(&text)?)),
+        })
     }
 
-    /// "If the topic selector and the string are exactly the same, the string matches the selector. This allows comparison of
-    /// a URI Template with another one."
     fn matches(&self, topic: &str) -> bool {
         match self {
             Self::All => true,
-            Self::One { topic: own, template } => {
-                own == topic || template.as_ref().is_some_and(|template| template.is_match(topic))
+            Self::Topic(text) => text == topic,
+            // "If the topic selector and the string are exactly the same, the string matches the selector. This allows
+            // comparison of a URI Template with another one."
+            Self::Template { text, expansions } => text == topic || expansions.is_match(topic),
+            // "A topic that cannot be parsed as a URL reference against the hub's URL cannot be matched by a URL pattern."
+            Self::Pattern(pattern) => {
+                let topic = Url::options().base_url(Url::from_str(BASE).ok().as_ref()).parse(topic);
+                topic.is_ok_and(|topic| pattern.test(UrlPatternMatchInput::Url(topic)).unwrap_or(false))
             }
         }
     }
+}
+
+fn url_pattern(text: &str) -> Result<UrlPattern, String> {
+    if text.len() > LONGEST_PATTERN {
+        return Err(format!("a URL Pattern has more than {LONGEST_PATTERN} bytes"));
+    }
+    let init = UrlPatternInit::parse_constructor_string::<Regex>(text, Url::from_str(BASE).ok());
+    let pattern = init.and_then(|init| <UrlPattern>::parse(init, Default::default()));
+    pattern.map_err(|error| format!("{text}: {error}"))
+}
+
+fn expansions(template: &str) -> Option<Regex> {
+    RegexBuilder::new(&pattern(template)?).size_limit(LARGEST).build().ok()
 }
 
 /// The expansions of a template as a regular expression, or `None` if it is not a template. Any variable may be undefined.
@@ -166,7 +210,12 @@ mod tests {
 
     #[track_caller]
     fn check(selector: &str, topics: &[&str], others: &[&str]) {
-        let selectors = Selectors::new([selector.to_owned()]).unwrap();
+        check_kind(Kind::Template, selector, topics, others);
+    }
+
+    #[track_caller]
+    fn check_kind(kind: Kind, selector: &str, topics: &[&str], others: &[&str]) {
+        let selectors = Selectors::new([(kind, selector.to_owned())]).unwrap();
         topics.iter().for_each(|topic| assert!(selectors.matches(topic), "{selector} {topic}"));
         others.iter().for_each(|topic| assert!(!selectors.matches(topic), "{selector} {topic}"));
     }
@@ -214,6 +263,41 @@ mod tests {
         let long = "{a*}".repeat(10_000);
         check(&long, &[&long], &["x"]);
         check("{a}{b}{c}{d}{e}{f}x", &[], &[&"a".repeat(100_000)]);
-        assert!(Selectors::new(vec!["a".to_owned(); MAX_TOPICS + 1]).is_err());
+        let many = vec![(Kind::Exact, "a".to_owned()); MAX_TOPICS + 1];
+        assert!(Selectors::new(many).is_err());
+    }
+
+    #[test]
+    fn an_exact_selector_matches_its_own_text_only() {
+        check_kind(Kind::Exact, "/books/{id}", &["/books/{id}"], &["/books/1"]);
+        check_kind(Kind::Exact, "/books/:id", &["/books/:id"], &["/books/1"]);
+        check_kind(Kind::Exact, "*", &["a"], &[]);
+    }
+
+    #[test]
+    fn a_url_pattern_matches_urls_and_relative_ones_against_the_same_base() {
+        let id = "https://example.com/books/:id";
+        check_kind(
+            Kind::UrlPattern,
+            id,
+            &["https://example.com/books/1"],
+            &["https://example.com/books/1/x", "/books/1", "1"],
+        );
+        check_kind(
+            Kind::UrlPattern,
+            "https://example.com/users/42/*",
+            &["https://example.com/users/42/a/b"],
+            &["https://example.com/users/43/a"],
+        );
+        check_kind(
+            Kind::UrlPattern,
+            "/books/:id",
+            &["/books/1"],
+            &["https://example.com/books/1", "http://[", "/Books/1"],
+        );
+        check_kind(Kind::UrlPattern, "*", &["no URL"], &[]);
+        for malformed in ["https://example.com/(", "https://example.com/:a:a", &"/x".repeat(1000)] {
+            assert!(Selectors::new([(Kind::UrlPattern, malformed.to_owned())]).is_err(), "{malformed}");
+        }
     }
 }

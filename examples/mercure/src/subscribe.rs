@@ -8,18 +8,24 @@ use axum::{
 };
 use tower_sse::{EncodedEvent, Grant, OpenOptions, Output, Resumed, SseBody, Transform, WebKitRepair, last_event_id};
 
-use crate::{Claims, Hub, Refused, UPDATES, id, selector::Selectors, update::Wanted};
+use crate::{
+    Hub, Refused, UPDATES,
+    claims::Claims,
+    id,
+    selector::{Kind, Selectors},
+    update::Wanted,
+};
 
 pub(crate) async fn subscribe(State(hub): State<Hub>, parts: Parts) -> Result<Response<SseBody>, Refused> {
     // Whoever has no token may read what is public.
     let claims: Claims = hub.subscribers.verify(&parts).await?.unwrap_or_default();
     let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(Refused::bad)?;
-    let asked = query.into_iter().filter(|(name, _)| name == "topic").map(|(_, value)| value);
-    let asked = Selectors::new(asked).map_err(Refused::bad)?;
+    let asked = query.into_iter().filter_map(|(name, value)| Some(kind(&name)?.map(|kind| (kind, value))));
+    let asked = Selectors::new(asked.collect::<Result<Vec<_>, _>>()?).map_err(Refused::bad)?;
     if asked.is_empty() {
-        return Err(Refused::bad("the query has no `topic`"));
+        return Err(Refused::bad("the query has neither `topic` nor `match`"));
     }
-    let private = Selectors::new(claims.mercure.subscribe).map_err(Refused::bad)?;
+    let private = claims.subscribe()?;
 
     let last = last_event_id(&parts.headers, &parts.uri);
     let (start, after) = id::asked(last.as_deref());
@@ -34,9 +40,24 @@ pub(crate) async fn subscribe(State(hub): State<Hub>, parts: Parts) -> Result<Re
         .transform(Updates(Wanted { asked, private }))
         .into_response();
     if let Some(before) = before {
-        response.headers_mut().insert(HeaderName::from_static("last-event-id"), before);
+        for name in ["last-event-id", "mercure-last-event-id"] {
+            response.headers_mut().insert(HeaderName::from_static(name), before.clone());
+        }
     }
     Ok(response)
+}
+
+/// What a parameter of the query selects, if it selects topics. Version 1.0 reserves all names that begin with `match`.
+fn kind(name: &str) -> Option<Result<Kind, Refused>> {
+    Some(match name {
+        "topic" => Ok(Kind::Template),
+        "match" | "match_exact" => Ok(Kind::Exact),
+        "match_urlpattern" => Ok(Kind::UrlPattern),
+        _ if name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("match")) => {
+            Err(Refused::bad(format!("the parameter `{name}` is not known")))
+        }
+        _ => return None,
+    })
 }
 
 fn grant(exp: Option<f64>) -> Grant {

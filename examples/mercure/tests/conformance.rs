@@ -14,7 +14,7 @@ const STUCK: Duration = Duration::from_secs(180);
 /// The suite's own configuration downloads browsers. This one takes that of the system.
 const CONFIG: &str = r#"
 module.exports = {
-    testDir: "suite",
+    testDir: process.env.SUITE,
     timeout: 30000,
     reporter: "list",
     use: { baseURL: process.env.BASE_URL },
@@ -26,7 +26,18 @@ module.exports = {
 "#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_hub_passes_the_conformance_suite() {
+async fn the_hub_passes_the_suite_of_version_0() {
+    passes("v0.24.2", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hub_passes_the_suite_of_version_1() {
+    let names = [("ISSUER", "https://localhost"), ("AUDIENCE", "https://localhost/.well-known/mercure")];
+    passes("v1.0.0-alpha.3", &names).await;
+}
+
+/// Runs the suite of a version against a hub with these variables.
+async fn passes(version: &str, variables: &[(&str, &str)]) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients").join("mercure");
     let browser = ["/usr/bin/chromium", "/usr/bin/google-chrome"].into_iter().find(|path| Path::new(path).exists());
     let playwright = folder.join("node_modules/.bin/playwright");
@@ -36,12 +47,14 @@ async fn the_hub_passes_the_conformance_suite() {
         eprintln!("LEFT OUT: playwright or chromium is not installed: run scripts/install-clients");
         return;
     };
-    if !folder.join("suite/mercure.spec.ts").exists() {
-        eprintln!("LEFT OUT: the suite could not be downloaded: set MERCURE_SUITE, and run scripts/install-clients");
+    let suite = format!("suite-{version}");
+    if !folder.join(&suite).join("mercure.spec.ts").exists() {
+        eprintln!("LEFT OUT: the suite could not be downloaded: see scripts/install-clients");
         return;
     }
     let mut hub = Command::new(env!("CARGO_BIN_EXE_mercure-example"))
         .envs([("PORT", "0"), ("MERCURE_PUBLISHER_JWT_KEY", "!ChangeThisMercureHubJWTSecretKey!")])
+        .envs(variables.iter().copied())
         .stdout(std::process::Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -49,10 +62,12 @@ async fn the_hub_passes_the_conformance_suite() {
     let line = BufReader::new(hub.stdout.take().unwrap()).lines().next_line().await.unwrap().unwrap();
     let url = line.strip_prefix("listening on ").expect("it says where");
 
-    fs::write(folder.join("playwright.config.js"), CONFIG).unwrap();
+    let config = format!("{suite}.config.js");
+    fs::write(folder.join(&config), CONFIG).unwrap();
     let mut command = Command::new(playwright);
-    command.arg("test").current_dir(&folder).kill_on_drop(true);
-    command.envs([("BASE_URL", url), ("BROWSER", browser), ("CUSTOM_ID", "1")]);
+    command.args(["test", "--config", &config, "--output", &format!("results-{version}")]);
+    command.current_dir(&folder).kill_on_drop(true);
+    command.envs([("BASE_URL", url), ("BROWSER", browser), ("SUITE", &suite), ("CUSTOM_ID", "1")]);
     let output = timeout(STUCK, command.output()).await.expect("the suite is stuck").unwrap();
     let report = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{report}\n{}", String::from_utf8_lossy(&output.stderr));

@@ -13,7 +13,7 @@ use mercure_example::Hub;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use tower::ServiceExt as _;
-use tower_sse::{Publisher, Retention};
+use tower_sse::{JwtKeys, Publisher, Retention};
 
 const KEY: &str = "!ChangeThisMercureHubJWTSecretKey!";
 /// A test that waits this long has failed. It does not measure anything.
@@ -24,6 +24,8 @@ fn hub() -> Router {
 }
 
 fn token(claims: &Value) -> String {
+    // Brings the cryptography, which `jsonwebtoken` does not have by itself here.
+    drop(JwtKeys::secret(KEY));
     encode(&Header::default(), claims, &EncodingKey::from_secret(KEY.as_bytes()).unwrap()).unwrap()
 }
 
@@ -253,6 +255,8 @@ async fn a_malformed_request_is_a_400() {
     for fields in [
         &[("data", "no topic")][..],
         &[topic, ("id", "#1")],
+        &[topic, ("id", "earliest")],
+        &[("topic", "*")],
         &[topic, ("id", "1\nevent: forged")],
         &[topic, ("type", "a\nid: forged")],
         &[topic, ("type", "gap")],
@@ -261,7 +265,9 @@ async fn a_malformed_request_is_a_400() {
     ] {
         assert_eq!(post(&hub, &with(&["*"], &[]), fields).await.0, 400, "{fields:?}");
     }
-    assert_eq!(get(&hub, "", &[]).await.status(), 400);
+    for query in ["", "match_uritemplate=a", "Match=a", "match_urlpattern=https%3A%2F%2Fexample.com%2F%28"] {
+        assert_eq!(get(&hub, query, &[]).await.status(), 400, "{query}");
+    }
     assert_eq!(get(&hub, &"topic=a&".repeat(101), &[]).await.status(), 400);
 }
 
@@ -276,4 +282,43 @@ async fn a_stream_ends_when_its_token_expires() {
     let read = timeout(STUCK, stream.into_body().collect()).await.expect("the stream ends").unwrap().to_bytes();
     assert!(std::str::from_utf8(&read).unwrap().contains("retry: "), "the client learns when to come back");
     assert_eq!(get(&hub, &query, &[]).await.status(), 401);
+}
+
+#[tokio::test]
+async fn a_token_of_version_1_grants_what_its_details_say() {
+    let (issuer, own) = ("https://login.example", "https://hub.example/.well-known/mercure");
+    let hub = Hub::version_1(Publisher::new(), KEY, KEY, issuer, own).unwrap().router();
+    let detail = |actions: &[&str], topics: Value| json!({ "type": "https://mercure.rocks/authorization-detail", "actions": actions, "topics": topics });
+    let with = |details: Value| {
+        let claims = json!({ "iss": issuer, "aud": own, "exp": 4_102_444_800_u64, "authorization_details": details });
+        token(&claims)
+    };
+    let books = json!([{ "match": "https://example.com/books/:id", "match_type": "urlpattern" }]);
+    let writer = with(json!([{ "type": "of somebody else" }, detail(&["publish", "unknown"], books.clone())]));
+    let book = [("topic", "https://example.com/books/1"), ("data", "seen"), ("id", "urn:1"), ("private", "on")];
+    let reader = format!("Bearer {}", with(json!([detail(&["subscribe"], json!([{ "match": book[0].1 }]))])));
+    let query = "match_urlpattern=https%3A%2F%2Fexample.com%2F*&match=end";
+    let mut mine = get(&hub, query, &[("authorization", &reader)]).await;
+    let mut public = get(&hub, query, &[]).await;
+    assert_eq!(post(&hub, &writer, &book).await.0, 200);
+    assert_eq!(post(&hub, &writer, &[("topic", "https://example.com/films/1")]).await.0, 403);
+    let anything = with(json!([detail(&["publish"], json!([{ "match": "*" }]))]));
+    assert_eq!(post(&hub, &anything, &[("topic", "end"), ("id", "end")]).await.0, 200);
+    assert!(until(&mut mine, "end").await.contains("data: seen\n"));
+    assert!(!until(&mut public, "end").await.contains("data: seen\n"));
+    let resumed = get(&hub, &format!("{query}&last_event_id=urn%3A1"), &[]).await;
+    assert_eq!(resumed.headers()["mercure-last-event-id"], "urn:1");
+
+    let unknown = json!([{ "match": "a", "match_type": "regexp" }]);
+    let malformed = json!([{ "match": "https://example.com/(", "match_type": "urlpattern" }]);
+    for topics in [unknown, malformed, json!(["a"])] {
+        let token =
+            with(json!([detail(&["publish"], json!([{ "match": "*" }])), detail(&["subscribe"], topics.clone())]));
+        assert_eq!(post(&hub, &token, &book).await.0, 401, "one detail that is not valid spoils the token: {topics}");
+    }
+    for claims in
+        [json!({ "iss": issuer, "aud": own }), json!({ "iss": "other", "aud": own, "exp": 4_102_444_800_u64 })]
+    {
+        assert_eq!(post(&hub, &token(&claims), &book).await.0, 401);
+    }
 }
