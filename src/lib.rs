@@ -161,6 +161,7 @@ mod log;
 mod meter;
 mod node;
 mod observe;
+mod per_runtime;
 mod publisher;
 mod random;
 #[cfg(feature = "runs")]

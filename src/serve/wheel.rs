@@ -9,12 +9,13 @@
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     fmt,
     future::poll_fn,
     iter::Peekable,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker, ready},
@@ -22,7 +23,6 @@ use std::{
 };
 
 use tokio::{
-    runtime::{Handle, Id},
     task::yield_now,
     time::{Instant, Sleep, sleep_until},
 };
@@ -30,10 +30,10 @@ use tokio::{
 use crate::{
     footprint::{Slab, Values},
     hub::wait::wake_each,
+    per_runtime::PerRuntime,
 };
 
 pub(crate) struct Wheel {
-    runtime: Id,
     /// The time from which the others are counted.
     began: Instant,
     /// The streams due at this tick or before have been taken out. [`OVER`] once the driver is gone.
@@ -58,8 +58,7 @@ pub(crate) struct Place {
     pub(crate) key: u32,
 }
 
-/// The wheels of the process. A wheel lives as long as its runtime, or the last stream that has been on it.
-static WHEELS: Mutex<Vec<Weak<Wheel>>> = Mutex::new(Vec::new());
+static WHEELS: PerRuntime<Wheel> = PerRuntime::new();
 
 /// What `taken` is when nobody will be woken any more.
 const OVER: u64 = u64::MAX;
@@ -86,29 +85,17 @@ impl Wheel {
     /// Returns the wheel of the runtime that polls the caller. Panics outside a runtime with time enabled, as tokio's
     /// timers do.
     pub(crate) fn current() -> Arc<Self> {
-        let runtime = Handle::current();
-        if let Some(wheel) = Self::find(&lock(&WHEELS), runtime.id()) {
-            return wheel;
+        let Ok((wheel, sleep)) = WHEELS.current(Self::is_over, || {
+            let began = Instant::now();
+            let state = Mutex::new(State { due: BTreeMap::new(), driver: None, wakes_at: OVER });
+            // The timer is created here, so that it is the caller who learns that the runtime has no time.
+            Ok::<_, Infallible>((Self { began, taken: AtomicU64::new(0), state }, Box::pin(sleep_until(began))))
+        });
+        if let Some(sleep) = sleep {
+            let waking = Slab::default().into_values().peekable();
+            drop(tokio::spawn(Driver { wheel: wheel.clone(), sleep, waking }.drive()));
         }
-        let began = Instant::now();
-        // Created here, so that it is the caller who learns that the runtime has no time.
-        let sleep = Box::pin(sleep_until(began));
-        let mut wheels = lock(&WHEELS);
-        if let Some(wheel) = Self::find(&wheels, runtime.id()) {
-            return wheel;
-        }
-        let state = Mutex::new(State { due: BTreeMap::new(), driver: None, wakes_at: OVER });
-        let wheel = Arc::new(Self { runtime: runtime.id(), began, taken: AtomicU64::new(0), state });
-        wheels.retain(|wheel| wheel.strong_count() > 0);
-        wheels.push(Arc::downgrade(&wheel));
-        drop(wheels);
-        let waking = Slab::default().into_values().peekable();
-        drop(runtime.spawn(Driver { wheel: wheel.clone(), sleep, waking }.drive()));
         wheel
-    }
-
-    fn find(wheels: &[Weak<Self>], runtime: Id) -> Option<Arc<Self>> {
-        wheels.iter().filter_map(Weak::upgrade).find(|wheel| wheel.runtime == runtime && !wheel.is_over())
     }
 
     /// Returns whether nobody will be woken any more, because the runtime is gone.
@@ -186,7 +173,7 @@ impl Wheel {
 
 impl fmt::Debug for Wheel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wheel").field("runtime", &self.runtime).finish_non_exhaustive()
+        f.debug_struct("Wheel").field("began", &self.began).finish_non_exhaustive()
     }
 }
 
