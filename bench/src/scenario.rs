@@ -124,17 +124,19 @@ impl Metric {
 
 use Audience::{Channel, Clients, Merged, OneEach};
 use Cores::{One, Two};
-use Kind::{AxumBroadcast, AxumQueue, Nchan, NeverAxum, NeverHyper, RawEpoll, TowerSseAxum, TowerSseHyper};
+use Kind::{
+    AxumBroadcast, AxumQueue, Nchan, NeverAxum, NeverHyper, RawEpoll, TowerSseAxum, TowerSseHyper, TowerSseServer,
+};
 use Metric::{
     BytesPerChannel, BytesPerConnection, CpuPerDelivery, CpuPerKeepAlive, CpuPerPublish, CpuPerVisit,
     DeliveriesPerSecond, LatencyMedian, LatencyOfLast, LatencyP99, UserPerDelivery,
 };
 use Work::{Churn, Closed, Idle, Rate, Replay, ReplayLive};
 
-const ALL: &[Kind] = &[RawEpoll, TowerSseHyper, TowerSseAxum, AxumBroadcast, AxumQueue];
-const ALL_AND_NCHAN: &[Kind] = &[RawEpoll, TowerSseHyper, TowerSseAxum, AxumBroadcast, AxumQueue, Nchan];
-const MAIN: &[Kind] = &[RawEpoll, TowerSseHyper, TowerSseAxum, AxumBroadcast];
-const PAIR: &[Kind] = &[TowerSseHyper, AxumBroadcast];
+const ALL: &[Kind] = &[RawEpoll, TowerSseServer, TowerSseHyper, TowerSseAxum, AxumBroadcast, AxumQueue];
+const ALL_AND_NCHAN: &[Kind] = &[RawEpoll, TowerSseServer, TowerSseHyper, TowerSseAxum, AxumBroadcast, AxumQueue, Nchan];
+const MAIN: &[Kind] = &[RawEpoll, TowerSseServer, TowerSseHyper, TowerSseAxum, AxumBroadcast];
+const PAIR: &[Kind] = &[TowerSseServer, TowerSseHyper, AxumBroadcast];
 const CPU: &[Metric] = &[CpuPerDelivery, UserPerDelivery];
 const TIMES: &[Metric] = &[LatencyMedian, LatencyP99, LatencyOfLast, CpuPerPublish];
 
@@ -206,6 +208,9 @@ scenarios! {
         ReplayLive { events: 1_000, live: 1_000, interval: MS }, CPU, with_history(4_096);
     "idle-10k" "10,000 idle connections":
         EVERY, Two, Channel(10_000), Idle, &[BytesPerConnection];
+    "idle-clients-5k" "5,000 idle connections of as many clients": SMALL, Two, Clients(5_000), Idle, &[BytesPerConnection];
+    "idle-clients-10k" "10,000 idle connections of as many clients": SMALL, Two, Clients(10_000), Idle, &[BytesPerConnection];
+    "idle-clients-19k" "19,000 idle connections of as many clients": SMALL, Two, Clients(19_000), Idle, &[BytesPerConnection];
     "keepalive-10k" "keep-alives of 10,000 idle readers, each second": MAIN, One, Channel(10_000),
         Work::KeepAlive { lasting: Duration::from_secs(4) }, &[CpuPerKeepAlive], TICKING;
     "saturated-1k" "1,000 readers, saturated, at most 4 events on their way": ALL_AND_NCHAN, Two, Channel(1_000),
@@ -232,7 +237,8 @@ scenarios! {
         &[BytesPerChannel];
 }
 
-const EVERY: &[Kind] = &[RawEpoll, NeverHyper, NeverAxum, TowerSseHyper, TowerSseAxum, AxumBroadcast, AxumQueue, Nchan];
+const EVERY: &[Kind] = &[RawEpoll, NeverHyper, NeverAxum, TowerSseServer, TowerSseHyper, TowerSseAxum, AxumBroadcast, AxumQueue, Nchan];
+const SMALL: &[Kind] = &[RawEpoll, TowerSseServer, TowerSseHyper, AxumBroadcast];
 const OURS: &[Kind] = &[TowerSseHyper, AxumBroadcast];
 /// No measurement takes longer than this.
 pub const AT_MOST: Duration = SECOND.saturating_mul(3);

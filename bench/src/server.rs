@@ -27,6 +27,8 @@ use serde::Serialize;
 pub enum Kind {
     /// The limit, written by hand for this benchmark: no HTTP library, one thread, one slice of history per write.
     RawEpoll,
+    /// This crate on its own server, which takes streams away from hyper.
+    TowerSseServer,
     /// This crate on a bare hyper.
     TowerSseHyper,
     /// This crate in front of an axum router, with `axum::serve`.
@@ -44,8 +46,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::RawEpoll,
+        Self::TowerSseServer,
         Self::TowerSseHyper,
         Self::TowerSseAxum,
         Self::AxumBroadcast,
@@ -58,6 +61,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::RawEpoll => "raw-epoll",
+            Self::TowerSseServer => "tower-sse-server",
             Self::TowerSseHyper => "tower-sse-hyper",
             Self::TowerSseAxum => "tower-sse-axum",
             Self::AxumBroadcast => "axum-broadcast",
@@ -98,6 +102,7 @@ impl Default for Settings {
 pub fn run(kind: Kind, settings: Settings) -> io::Result<()> {
     match kind {
         Kind::RawEpoll => raw_epoll::run(settings),
+        Kind::TowerSseServer => tower_sse::run_server(settings),
         Kind::TowerSseHyper => tower_sse::run_hyper(settings),
         Kind::TowerSseAxum => tower_sse::run_axum(settings),
         Kind::AxumBroadcast => axum_broadcast::run(settings),

@@ -221,6 +221,7 @@ fn draw_lines<'a>(file: &'a Path, lines: &Lines, series: &[Series]) -> Drawn<'a>
 fn colour(kind: Kind) -> RGBColor {
     match kind {
         Kind::RawEpoll => RGBColor(140, 140, 140),
+        Kind::TowerSseServer => RGBColor(10, 60, 130),
         Kind::TowerSseHyper => RGBColor(20, 110, 190),
         Kind::TowerSseAxum => RGBColor(110, 180, 230),
         Kind::AxumBroadcast => RGBColor(220, 110, 30),

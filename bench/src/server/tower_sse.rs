@@ -1,4 +1,4 @@
-//! This crate, on hyper alone and in front of axum.
+//! This crate, on its own server, on hyper alone, and in front of axum.
 
 use std::{convert::Infallible, io};
 
@@ -8,7 +8,7 @@ use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::net::TcpListener;
 use tower::{Layer, service_fn};
-use tower_sse::{Event, KeepAlive, Limits, NoBody, Publisher, Retention, Route, SseBody, SseLayer};
+use tower_sse::{Event, KeepAlive, Limits, NoBody, Publisher, Retention, Route, SseBody, SseLayer, server};
 
 use super::{
     Settings,
@@ -42,6 +42,12 @@ fn layer(publisher: &Publisher, settings: Settings) -> io::Result<SseLayer> {
         layer = layer.route(route).map_err(io::Error::other)?;
     }
     Ok(layer)
+}
+
+pub fn run_server(settings: Settings) -> io::Result<()> {
+    let publisher = publisher(settings);
+    let app = layer(&publisher, settings)?.into_service();
+    publish::run(settings, publisher, |listener| async { server::serve(listener, app).await })
 }
 
 pub fn run_hyper(settings: Settings) -> io::Result<()> {
