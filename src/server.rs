@@ -43,6 +43,7 @@
 //! | `connection` | a connection's states, one after the other: `sniff`, `http1`, `stream`, and `http1` again |
 //! | `tap`, `handover`, `tapped` | how a response leaves hyper: the service, the body and the I/O that hyper gets |
 //! | `stream`, `chunk`, `head` | how it is sent |
+//! | `carrier`, `light` | the I/O of a stream, and a socket that takes little memory |
 //! | `http2` | a connection that stays with hyper |
 //! | `guarded`, `watched` | a write that stalls, and a stream over HTTP/2 that does |
 //! | `gate` | the connections that there are, and how they learn of a shutdown |
@@ -51,6 +52,7 @@
 
 mod app;
 mod builder;
+mod carrier;
 mod chunk;
 mod connection;
 mod gate;
@@ -60,6 +62,7 @@ mod handover;
 mod head;
 mod http1;
 mod http2;
+mod light;
 mod listener;
 mod peer;
 mod request;

@@ -79,7 +79,9 @@ where
             let next = match &mut self.state {
                 State::Sniff(sniff) => ready!(sniff.poll(cx)).map_or(State::Done, State::of),
                 State::Http1(http1) => match ready!(http1.poll(cx)) {
-                    Some(detached) => State::Stream(Box::pin(Stream::new(detached))),
+                    Some(detached) => {
+                        Stream::new(detached).map_or(State::Done, |stream| State::Stream(Box::pin(stream)))
+                    }
                     None => State::Done,
                 },
                 State::Http2(http2) => {

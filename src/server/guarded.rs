@@ -27,6 +27,11 @@ impl<T> Guarded<T> {
         Self { io, shared, stalled: None }
     }
 
+    /// Returns the I/O, and what the connections share. Nothing may wait for the peer.
+    pub(super) fn into_parts(self) -> (T, Arc<Shared>) {
+        (self.io, self.shared)
+    }
+
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

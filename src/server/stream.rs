@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     app::App,
+    carrier::Carrier,
     chunk::{Framing, Unsent},
     guarded::Guarded,
     head::asks_to_close,
@@ -31,7 +32,8 @@ pin_project! {
         // Boxed, because most streams are idle, and have sent everything.
         unsent: Option<Box<Data<S>>>,
         // What the client has sent after its request. It is for hyper, once the stream has ended.
-        early: Bytes,
+        // Boxed, because few clients send anything.
+        early: Option<Box<Bytes>>,
         framing: Framing,
         then: Then,
         // Whether the body was polled.
@@ -45,7 +47,7 @@ type Data<S> = Unsent<<<S as App>::Body as Body>::Data>;
 
 /// What outlives the stream.
 struct Parts<T, S> {
-    io: Guarded<T>,
+    io: Carrier<T>,
     app: S,
 }
 
@@ -79,16 +81,17 @@ const CHUNKS: usize = 256;
 /// How much of what a client sends during a stream is read in one go. Nothing more is read after that.
 const EARLY: usize = 64;
 
-impl<T, S: App> Stream<T, S> {
-    pub(super) fn new(detached: Detached<T, S>) -> Self {
+impl<T: 'static, S: App> Stream<T, S> {
+    pub(super) fn new(detached: Detached<T, S>) -> io::Result<Self> {
         let Detached { io, app, head, body, framing, early } = detached;
         let then = match framing {
             Framing::Chunked if !asks_to_close(&head) => Then::Again,
             Framing::Chunked | Framing::Close => Then::Close,
         };
-        let (parts, body) = (Some(Parts { io, app }), Some(body));
         let unsent = Some(Box::new(Unsent::head(head)));
-        Self { parts, body, unsent, early, framing, then, begun: false, unflushed: true }
+        let (parts, body) = (Some(Parts { io: Carrier::of(io)?, app }), Some(body));
+        let early = Some(early).filter(|early| !early.is_empty()).map(Box::new);
+        Ok(Self { parts, body, unsent, early, framing, then, unflushed: true, begun: false })
     }
 
     /// Makes the end of the stream the end of the connection.
@@ -102,7 +105,7 @@ impl<T, S: App> Stream<T, S> {
 
 impl<T, S> Stream<T, S>
 where
-    T: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
     S: App,
 {
     /// Sends the body. Returns the connection if another request may follow, and `None` if it is over.
@@ -203,13 +206,13 @@ where
     /// has ended, as in hyper.
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>) -> io::Result<()> {
         let this = self.project();
-        let Some(parts) = this.parts.as_mut().filter(|_| this.early.is_empty()) else { return Ok(()) };
+        let Some(parts) = this.parts.as_mut().filter(|_| this.early.is_none()) else { return Ok(()) };
         let mut bytes = [0; EARLY];
         let mut buf = ReadBuf::new(&mut bytes);
         match Pin::new(&mut parts.io).poll_read(cx, &mut buf) {
             Poll::Pending => Ok(()),
             Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
-                *this.early = Bytes::copy_from_slice(buf.filled());
+                *this.early = Some(Box::new(Bytes::copy_from_slice(buf.filled())));
                 Ok(())
             }
             Poll::Ready(Ok(())) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -252,8 +255,10 @@ where
                 Poll::Ready(None)
             }
             Then::Again => {
-                let before = mem::take(this.early);
-                Poll::Ready(this.parts.take().map(|Parts { io, app }| Again { io, app, before }))
+                let before = this.early.take().map(|early| *early).unwrap_or_default();
+                let again =
+                    this.parts.take().and_then(|Parts { io, app }| Some(Again { io: io.into_io().ok()?, app, before }));
+                Poll::Ready(again)
             }
         }
     }

@@ -1,0 +1,94 @@
+//! What carries a stream: a light socket where that is possible, and otherwise the connection's I/O as it is.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{
+    guarded::Guarded,
+    light::{Light, lighten, restore},
+};
+
+pub(super) enum Carrier<T> {
+    Light(Guarded<Light>),
+    /// Boxed, because it may be large, and most streams do not have it.
+    Given(Box<Guarded<T>>),
+}
+
+impl<T: 'static> Carrier<T> {
+    pub(super) fn of(io: Guarded<T>) -> io::Result<Self> {
+        let (io, shared) = io.into_parts();
+        Ok(match lighten(io)? {
+            Ok(light) => Self::Light(Guarded::new(light, shared)),
+            Err(io) => Self::Given(Box::new(Guarded::new(io, shared))),
+        })
+    }
+
+    /// Returns the I/O as it was before.
+    pub(super) fn into_io(self) -> io::Result<Guarded<T>> {
+        match self {
+            Self::Light(light) => {
+                let (light, shared) = light.into_parts();
+                Ok(Guarded::new(restore(light)?, shared))
+            }
+            Self::Given(io) => Ok(*io),
+        }
+    }
+}
+
+/// No part of it is pinned.
+impl<T> Unpin for Carrier<T> {}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Carrier<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Light(light) => Pin::new(light).poll_read(cx, buf),
+            Self::Given(io) => Pin::new(io).poll_read(cx, buf),
+        }
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Carrier<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Light(light) => Pin::new(light).poll_write(cx, buf),
+            Self::Given(io) => Pin::new(io).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Light(light) => Pin::new(light).poll_write_vectored(cx, bufs),
+            Self::Given(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Light(light) => light.is_write_vectored(),
+            Self::Given(io) => io.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Light(light) => Pin::new(light).poll_flush(cx),
+            Self::Given(io) => Pin::new(io).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Light(light) => Pin::new(light).poll_shutdown(cx),
+            Self::Given(io) => Pin::new(io).poll_shutdown(cx),
+        }
+    }
+}
