@@ -214,7 +214,7 @@ async fn small_channels_cost_little_and_empty_ones_less() {
     assert_eq!(publisher.stats().channels, CHANNELS);
     let empty = per_channel();
     println!("a channel costs {empty} bytes, {with_events} with ten events of 100 bytes");
-    assert!(empty <= 480 && with_events <= 2_500);
+    assert!(empty <= 488 && with_events <= 2_500);
 }
 
 /// A parked reader of channels.
@@ -249,7 +249,9 @@ async fn an_idle_stream_of_a_client_takes_less_than_half_a_kilobyte() {
     streams.extend((0..STREAMS).map(open));
     let each = (counting::allocated() - before) / STREAMS;
     println!("an idle stream takes {each} bytes");
-    assert!(each <= 480, "{each}");
+    // With metrics, each stream has a record.
+    let most = if cfg!(feature = "metrics") { 880 } else { 480 };
+    assert!(each <= most, "{each}");
     drop((first, streams));
 }
 

@@ -14,10 +14,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub(crate) use self::span::StreamSpan;
-use crate::wire::{
-    cursor::{Cursor, Offset},
-    name::{ChannelName, ClientId},
-    notice::{EndReason, GapReason},
+use crate::{
+    meter::Meter,
+    wire::{
+        cursor::{Cursor, Offset},
+        name::{ChannelName, ClientId},
+        notice::{EndReason, GapReason},
+    },
 };
 
 /// What a [`Subscription`](crate::Subscription) found when it was opened.
@@ -141,6 +144,9 @@ struct Began {
 }
 
 impl Life {
+    /// About how many bytes a record takes from the allocator, if the hub's metrics make it keep one of each stream.
+    pub(super) const FOOTPRINT: usize = if Meter::KEEPS_RECORDS { size_of::<Self>() + 48 } else { 0 };
+
     pub(super) fn new(asked: Option<Instant>) -> Self {
         Self {
             asked: asked.unwrap_or_else(Instant::now),

@@ -13,6 +13,7 @@ use self::{
     waking::{CROWD, Crowds},
 };
 use super::{
+    life::Life,
     seats::Seat,
     wait::{Ticket, Waiters, Wakeups},
 };
@@ -100,7 +101,7 @@ impl Readers {
     pub(crate) fn footprint(&self) -> usize {
         let clients = self.clients.as_ref().map_or(0, |clients| clients.footprint());
         let connections = self.connections.as_ref().map_or(0, |connections| connections.footprint());
-        let each = if self.any_of_several { OF_SEVERAL } else { Seat::FOOTPRINT };
+        let each = if self.any_of_several { OF_SEVERAL } else { Seat::FOOTPRINT + Life::FOOTPRINT };
         self.all.footprint() + self.all.len() * each + clients + connections + self.waiters.footprint()
     }
 
