@@ -24,8 +24,9 @@ use super::{
 /// connection does, however that ends.
 #[must_use = "a connection is served only while you poll it; you may spawn it"]
 pub struct Connection<T, S: App> {
-    /// `None` if the server did not take the connection on.
-    seat: Option<Seat>,
+    /// `None` if the server did not take the connection on. Boxed because a task's memory comes in steps of 128 bytes:
+    /// that of a connection fits in the first.
+    seat: Option<Box<Seat>>,
     state: State<T, S>,
 }
 
@@ -62,7 +63,8 @@ where
         };
         shared.counters.accepted.add(1);
         let state = State::Sniff(Box::new(Sniff::new(Guarded::new(io, shared.clone()), app)));
-        Self { seat: Some(Seat { shared, number, waker: None, told: false, streams: false }), state }
+        let seat = Box::new(Seat { shared, number, waker: None, told: false, streams: false });
+        Self { seat: Some(seat), state }
     }
 
     /// Asks the connection to close: at once if it is idle, and otherwise once the response that it is sending has ended.
@@ -199,5 +201,22 @@ impl<T, S: App> fmt::Debug for Connection<T, S> {
             State::Done => "done",
         };
         f.debug_struct("Connection").field("state", &state).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::{NotFound, SseService};
+
+    #[test]
+    fn a_connection_with_a_stream_is_small() {
+        type App = SseService<NotFound>;
+        // With this, the task takes 128 bytes.
+        assert!(size_of::<Connection<TcpStream, App>>() <= 24);
+        let size = size_of::<Stream<TcpStream, App>>();
+        assert!(size <= 96, "{size}");
     }
 }

@@ -119,6 +119,12 @@ impl Poller {
         drop(empty);
     }
 
+    /// Returns how many slots are taken.
+    #[cfg(test)]
+    pub(super) fn taken(&self) -> u32 {
+        lock(&self.places).taken.iter().map(|taken| taken.count_ones()).sum()
+    }
+
     /// Notes what a socket is ready for. Returns the task that waits for that.
     fn note(&self, token: Token, kind: u32) -> Option<Waker> {
         let Token(token) = token;

@@ -99,3 +99,115 @@ impl Drop for Light {
         self.seat.unwatch(&self.tcp.as_raw_fd());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, task::Waker};
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+        runtime::Builder,
+    };
+
+    use super::*;
+
+    /// Returns a light socket and its peer.
+    async fn pair() -> (Light, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Light::new(listener.accept().await.unwrap().0).unwrap(), peer)
+    }
+
+    #[tokio::test]
+    async fn a_light_socket_reads_what_comes_until_the_end() {
+        let (mut light, mut peer) = pair().await;
+        let reading = tokio::spawn(async move {
+            let (mut all, mut part) = (Vec::new(), [0; 3]);
+            loop {
+                let n = light.read(&mut part).await.unwrap();
+                all.extend_from_slice(&part[..n]);
+                if n == 0 {
+                    return all;
+                }
+            }
+        });
+        for part in ["one ", "two ", "three"] {
+            peer.write_all(part.as_bytes()).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        drop(peer);
+        assert_eq!(reading.await.unwrap(), b"one two three");
+    }
+
+    #[tokio::test]
+    async fn a_light_socket_whose_peer_is_slow_goes_on_when_there_is_room() {
+        let (mut light, mut peer) = pair().await;
+        // More than the system buffers.
+        let sent: Vec<u8> = (0..20_000_000_u32).map(|n| n.to_le_bytes()[n as usize % 4]).collect();
+        let expected = sent.clone();
+        let writing = tokio::spawn(async move {
+            light.write_all(&sent).await.unwrap();
+            light.shutdown().await.unwrap();
+            light
+        });
+        let mut got = Vec::new();
+        peer.read_to_end(&mut got).await.unwrap();
+        assert!(got == expected);
+        drop(writing.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_light_socket_becomes_the_socket_that_it_was() {
+        let (mut light, mut peer) = pair().await;
+        peer.write_all(b"one").await.unwrap();
+        let mut part = [0; 3];
+        light.read_exact(&mut part).await.unwrap();
+        let mut tcp = light.into_tcp().unwrap();
+        peer.write_all(b"two").await.unwrap();
+        tcp.read_exact(&mut part).await.unwrap();
+        tcp.write_all(&part).await.unwrap();
+        peer.read_exact(&mut part).await.unwrap();
+        assert_eq!(&part, b"two");
+    }
+
+    #[tokio::test]
+    async fn sockets_that_come_and_go_leave_no_slot_taken_and_no_waker() {
+        struct Asleep;
+        impl std::task::Wake for Asleep {
+            fn wake(self: std::sync::Arc<Self>) {}
+        }
+        let asleep = std::sync::Arc::new(Asleep);
+        let waker = Waker::from(asleep.clone());
+        let mut sockets = Vec::new();
+        for _ in 0..100 {
+            let (mut light, peer) = pair().await;
+            let mut bytes = [0; 1];
+            let mut buf = ReadBuf::new(&mut bytes);
+            assert!(Pin::new(&mut light).poll_read(&mut Context::from_waker(&waker), &mut buf).is_pending());
+            sockets.push((light, peer));
+        }
+        let poller = Poller::current().unwrap();
+        assert_eq!(poller.taken(), 100);
+        sockets.truncate(1);
+        assert_eq!(poller.taken(), 1);
+        assert_eq!(std::sync::Arc::strong_count(&asleep), 3);
+        drop(sockets);
+        assert_eq!(poller.taken(), 0);
+        assert_eq!(std::sync::Arc::strong_count(&asleep), 2);
+    }
+
+    #[test]
+    fn a_light_socket_fails_when_its_runtime_is_gone() {
+        let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
+        let (first, second) = (runtime(), runtime());
+        let (mut light, _peer) = first.block_on(pair());
+        let reading = second.spawn(async move {
+            let mut bytes = [0; 1];
+            poll_fn(|cx| Pin::new(&mut light).poll_read(cx, &mut ReadBuf::new(&mut bytes))).await
+        });
+        second.block_on(tokio::task::yield_now());
+        drop(first);
+        assert!(second.block_on(reading).unwrap().is_err());
+    }
+}
