@@ -1,0 +1,160 @@
+//! The crate's own server behind an accept loop of your own, here for TLS with rustls.
+//!
+//! Run `cargo run -p tls-example`; it prints what to try. It listens on port 8443, or on the one that you set in `PORT` (0
+//! takes a free one). The certificate is made up at the start, so tell `curl` to trust anybody.
+
+use std::{env, error::Error, io, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    signal::ctrl_c,
+    time::{sleep, timeout},
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        self, ServerConfig,
+        pki_types::{CertificateDer, PrivateKeyDer},
+    },
+};
+use tower_sse::{Event, NotFound, Publisher, SseLayer, SseService, server::Server};
+
+/// How long a client may take for its handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long streams and requests may take to end.
+const GRACE: Duration = Duration::from_secs(5);
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let port = env::var("PORT").map_or(Ok(8443), |port| port.parse::<u16>())?;
+    let publisher = Publisher::new();
+    let app = SseLayer::new(publisher.clone()).route("/events/{channel}")?.into_service();
+    tokio::spawn(tick(publisher.clone()));
+    let (certificate, key) = certificate()?;
+    let acceptor = acceptor(certificate, key)?;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let address = listener.local_addr()?;
+    println!("listening on https://{address}\n  curl -kN https://{address}/events/clock");
+
+    let server = Server::new();
+    tokio::select! {
+        () = accept(&server, &listener, &acceptor, &app) => {}
+        _ = ctrl_c() => {}
+    }
+    drop(listener);
+    tokio::join!(publisher.shutdown(GRACE), server.shutdown(GRACE));
+    Ok(())
+}
+
+async fn accept(server: &Server, listener: &TcpListener, acceptor: &TlsAcceptor, app: &SseService<NotFound>) {
+    loop {
+        let Ok((tcp, _)) = listener.accept().await else {
+            // The process may have run out of file descriptors. That passes, so keep the server and its readers running.
+            sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        // In a task of its own: one client's handshake must not hold up another's.
+        tokio::spawn(serve(server.clone(), tcp, acceptor.clone(), app.clone()));
+    }
+}
+
+async fn serve(server: Server, tcp: TcpStream, acceptor: TlsAcceptor, app: SseService<NotFound>) -> io::Result<()> {
+    server.tune(&tcp)?;
+    let tls = timeout(HANDSHAKE, acceptor.accept(tcp)).await??;
+    // In another task, which does not keep the memory that the handshake took.
+    tokio::spawn(server.serve_connection(tls, app));
+    Ok(())
+}
+
+/// Offers HTTP/2 first: over HTTP/1.1, a browser has only six connections for all of its tabs.
+fn acceptor(certificate: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> Result<TlsAcceptor, rustls::Error> {
+    let config = ServerConfig::builder().with_no_client_auth();
+    let mut config = config.with_single_cert(vec![certificate], key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// A certificate for this machine that nobody else has signed. Load your own instead.
+fn certificate() -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), rcgen::Error> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
+    Ok((made.cert.into(), PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into())))
+}
+
+async fn tick(publisher: Publisher) -> Result<(), tower_sse::PublishError> {
+    for second in 1.. {
+        sleep(Duration::from_secs(1)).await;
+        publisher.channel("clock").send(Event::text(format!("{second} s"))).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_rustls::{TlsConnector, client::TlsStream};
+
+    use super::*;
+
+    /// A server, and a connection to it.
+    async fn connect(server: &Server, publisher: &Publisher) -> TlsStream<TcpStream> {
+        let (certificate, key) = certificate().unwrap();
+        let acceptor = acceptor(certificate.clone(), key).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = SseLayer::new(publisher.clone()).route("/events/{channel}").unwrap().into_service();
+        let server = server.clone();
+        tokio::spawn(async move { accept(&server, &listener, &acceptor, &app).await });
+
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let tcp = TcpStream::connect(address).await.unwrap();
+        TlsConnector::from(Arc::new(config)).connect("localhost".try_into().unwrap(), tcp).await.unwrap()
+    }
+
+    async fn read_to(tls: &mut TlsStream<TcpStream>, wanted: &str) -> String {
+        let mut seen = Vec::new();
+        while !String::from_utf8_lossy(&seen).contains(wanted) {
+            assert_ne!(tls.read_buf(&mut seen).await.unwrap(), 0, "{}", String::from_utf8_lossy(&seen));
+        }
+        String::from_utf8(seen).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_stream_over_tls_is_detached_and_ends_with_a_shutdown() {
+        let (server, publisher) = (Server::new(), Publisher::new());
+        let mut tls = connect(&server, &publisher).await;
+        tls.write_all(b"GET /events/chat HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        assert!(read_to(&mut tls, "\n:\n").await.starts_with("HTTP/1.1 200 OK\r\n"));
+        for n in 0..100 {
+            publisher.channel("chat").send(Event::text(format!("{n} {}", "x".repeat(10_000)))).await.unwrap();
+            let id = read_to(&mut tls, "\n\n").await;
+            assert!(id.contains(&format!("data: {n} xxx")));
+        }
+        assert_eq!((server.stats().detached, server.stats().by_hyper), (1, 0));
+        let stopped = tokio::spawn({
+            let (server, publisher) = (server.clone(), publisher.clone());
+            async move { tokio::join!(publisher.shutdown(GRACE), server.shutdown(GRACE)) }
+        });
+        // The connection ends as TLS says, so the client knows that nothing was cut off.
+        let mut rest = String::new();
+        tls.read_to_string(&mut rest).await.unwrap();
+        assert!(rest.contains("retry: ") && rest.ends_with("0\r\n\r\n"), "{rest}");
+        assert_eq!(stopped.await.unwrap(), (true, true));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_frees_its_subscription() {
+        let (server, publisher) = (Server::new(), Publisher::new());
+        let mut tls = connect(&server, &publisher).await;
+        tls.write_all(b"GET /events/chat HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        read_to(&mut tls, "\n:\n").await;
+        assert_eq!(publisher.connections(), 1);
+        tls.shutdown().await.unwrap();
+        while server.stats().connections > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(publisher.connections(), 0);
+    }
+}
