@@ -96,13 +96,16 @@
 //! A [strict](Route::strict) route differs: what is no stream has a status (409, 410, 429, 503), and a stream that is not
 //! complete breaks off without a `gap` or a `goodbye`.
 //!
-//! # What a server should set
+//! # Which server
 //!
-//! Set `TCP_NODELAY`. Events are small, and without it the kernel may hold an event back for up to 40 ms while another
-//! is on its way.
+//! Any server for tower services will do: `axum::serve`, hyper's builders, warp. The crate has one of its own, on hyper: the
+//! module `server`, behind the feature of that name. It keeps little for a reader that waits, closes readers that have
+//! stopped reading, and shuts down within a stated time.
 //!
-//! Set `TCP_USER_TIMEOUT`, or a write timeout on the connection's I/O. hyper stops polling a response whose socket is
-//! full, so the crate can't end the stream of a reader that has stopped reading. The `hardened` example shows how.
+//! With another server, set `TCP_NODELAY`: events are small, and without it the kernel may hold an event back for up to 40
+//! ms while another is on its way. Also set `TCP_USER_TIMEOUT`, or a write timeout on the connection's I/O: hyper stops
+//! polling a response whose socket is full, so the crate can't end the stream of a reader that has stopped reading.
+//! `docs/guide/deploy.md` in the repository shows how.
 //!
 //! # Features
 //!
@@ -181,10 +184,8 @@ mod wire;
 #[doc = include_str!("../docs/guide/axum.md")]
 #[doc = include_str!("../docs/guide/bodies.md")]
 #[doc = include_str!("../docs/guide/browser.md")]
-#[doc = include_str!("../docs/guide/deploy.md")]
 #[doc = include_str!("../docs/guide/operate.md")]
 #[doc = include_str!("../docs/guide/read.md")]
-#[doc = include_str!("../docs/guide/shutdown.md")]
 struct Guides;
 
 /// The guide's examples that publish, also over HTTP, as tests.
@@ -207,6 +208,12 @@ struct LimitsGuide;
 #[doc = include_str!("../docs/guide/nodes.md")]
 #[doc = include_str!("../docs/scaling.md")]
 struct RedisGuides;
+
+/// The guide's examples that need the server, as tests.
+#[cfg(all(doctest, feature = "server"))]
+#[doc = include_str!("../docs/guide/deploy.md")]
+#[doc = include_str!("../docs/guide/shutdown.md")]
+struct ServerGuides;
 
 /// The guide's examples that need runs, as tests.
 #[cfg(all(doctest, feature = "runs"))]

@@ -25,7 +25,8 @@ use crate::authorize::request::AuthorizeRequest;
 /// let behind_nginx = Address::forwarded_for(1);
 /// // A network that sets a header of its own.
 /// let behind_a_network = Address::header(HeaderName::from_static("cf-connecting-ip"));
-/// // No proxy: the peer, which axum's `into_make_service_with_connect_info::<SocketAddr>` puts into the extensions.
+/// // No proxy: the peer, which axum's `into_make_service_with_connect_info::<SocketAddr>` puts into the extensions. The
+/// // crate's own server puts a `PeerAddr<SocketAddr>` there.
 /// let direct = Address::from_fn(|request| {
 ///     let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
 ///     Some(peer.ip())
