@@ -3,9 +3,15 @@
 //!
 //! All updates are events of one channel, and each reader is sent those that its topic selectors match. So one id
 //! resumes any set of topics, an update with several topics arrives once, and a selector may match topics that do not
-//! exist yet. The price: each update is looked at for each connected reader. That is fine for thousands of readers, or
-//! for many updates per second, but not for both. If your readers name their topics exactly, a channel for each topic
-//! costs nothing for the readers of other topics: use the layer as it is, and `jwt` understands the claims.
+//! exist yet. The price:
+//!
+//! - The topics of each update are compared for each connected reader. That is fine for thousands of readers, or for many
+//!   updates per second, but not for both.
+//! - All topics share one history, so a busy topic evicts the updates of a quiet one. A reader whose last update is no longer
+//!   held gets a `gap`, even if nothing for it was lost. Set a `Retention` that covers your longest reconnect.
+//!
+//! If your readers name their topics exactly, use the layer as it is, with a channel for each topic: `jwt` understands the
+//! claims, and a reader costs nothing while other topics are updated.
 //!
 //! The optional subscription API and its events are left out, and of version 1.0 the metadata of the protected resource, and
 //! the check of a token's `typ`.

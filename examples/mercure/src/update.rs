@@ -23,10 +23,10 @@ impl Head {
         Ok(Event::text(format!("{}\n{data}", serde_json::to_string(self)?)))
     }
 
-    /// Takes an update out of an event.
-    pub(crate) fn of(data: &str) -> Option<(Self, &str)> {
-        let (head, data) = data.split_once('\n')?;
-        Some((serde_json::from_str(head).ok()?, data))
+    /// Reads the first line of an event's data. The rest may be large, and most readers don't want it.
+    pub(crate) fn of(event: &EncodedEvent) -> Option<Self> {
+        let lines = std::str::from_utf8(event.as_bytes()).ok()?.lines();
+        serde_json::from_str(lines.filter_map(|line| line.strip_prefix("data: ")).next()?).ok()
     }
 }
 
@@ -44,14 +44,14 @@ impl Wanted {
     /// "The hub MUST check that at least one topic of the update to dispatch (canonical or alternate) matches at least
     /// one topic selector provided in `mercure.subscribe`": it need not be the topic that was asked for.
     pub(crate) fn map(&self, event: &EncodedEvent) -> Option<Event> {
-        let data = event.data();
-        let (head, data) = Head::of(&data)?;
+        let head = Head::of(event)?;
         let is_wanted = self.asked.match_any(&head.topics);
         let is_allowed = !head.private || self.private.match_any(&head.topics);
         if !is_wanted || !is_allowed {
             return None;
         }
-        let mut sent = Event::text(data);
+        let data = event.data();
+        let mut sent = Event::text(data.split_once('\n')?.1);
         if let Some(name) = event.name().and_then(|name| EventName::try_from(name).ok()) {
             sent = sent.name(name);
         }
