@@ -22,7 +22,8 @@ use server::{Server, is_installed};
 use tokio::time::timeout;
 use tower::ServiceExt as _;
 use tower_sse::{
-    ChannelName, ClientId, Event, Grant, Jwt, JwtKeys, Links, PublishService, Publisher, Redis, SseLayer, jwt,
+    ChannelName, ClientId, Event, Grant, Jwt, JwtKeys, Links, PublishRequest, PublishService, Publisher, Redis,
+    SseLayer, jwt,
 };
 
 /// A test that waits this long has failed. It does not measure anything.
@@ -191,8 +192,11 @@ async fn a_key_that_is_rotated_out_ends_live_streams_on_both_nodes() {
     let mut readers = [one.open(&by("one"), None).await, two.open(&by("one"), None).await];
     *document.lock().unwrap() = key_set(&["two"]);
     one.send("1").await;
+    // Both before either ends: an expired stream sends nothing more, even if it was not read before.
     for reader in &mut readers {
         reader.until("1").await;
+    }
+    for reader in &mut readers {
         reader.until_the_end().await;
         reader.assert_comes_back();
     }
@@ -267,6 +271,23 @@ async fn a_publish_that_is_repeated_on_the_other_node_is_one_event() {
     two.send("last").await;
     reader.until("last").await;
     assert_eq!(reader.data(), ["1", "2", "1", "2", "last"]);
+}
+
+#[tokio::test]
+async fn a_request_that_has_finished_the_channel_can_be_repeated_on_the_other_node() {
+    let finishes = |_: Value, request: &PublishRequest| Ok(request.grant().allow_finish());
+    let Some((_server, [one, two])) = nodes(|| by_secret().publish_claims(finishes)) else { return };
+    let token = token(60);
+    let mut reader = one.open(&token, None).await;
+    let (status, first) = one.publish(&token, "?finish=true", "a", "{\"data\":\"last\"}").await;
+    let (again_status, again) = two.publish(&token, "?finish=true", "a", "{\"data\":\"last\"}").await;
+    assert_eq!((status, again_status), (200, 200), "{first} {again}");
+    assert_eq!((&first["events"][0]["id"], &again["events"][0]["repeated"]), (&again["events"][0]["id"], &json!(true)));
+    let (status, other) = two.publish(&token, "", "b", "{\"data\":\"late\"}").await;
+    assert_eq!((status, &other["reason"]), (409, &json!("finished")));
+    reader.until_the_end().await;
+    assert_eq!(reader.data(), ["last"]);
+    assert_eq!(two.open(&token, Some(&reader.last_id())).await.status, 204);
 }
 
 #[tokio::test]
