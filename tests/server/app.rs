@@ -1,4 +1,5 @@
 //! An application whose responses are in the requests' paths, for this server and for hyper.
+#![allow(dead_code)]
 
 use std::{
     convert::Infallible,
@@ -11,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, Version};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tower::{Service, service_fn};
@@ -58,18 +59,20 @@ where
     let mut exact = None;
     for (name, value) in parts.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')) {
         match name {
-            "status" => response = response.status(value.parse::<u16>().unwrap()),
+            "status" => response = response.status(value.parse().unwrap_or(StatusCode::IM_A_TEAPOT)),
             "version" => response = response.version(if value == "1.0" { Version::HTTP_10 } else { Version::HTTP_2 }),
             "exact" => exact = Some(pieces.iter().map(|piece| piece.len() as u64).sum()),
-            "read" => {
-                pieces.push(String::from_utf8(body.as_mut().collect().await.unwrap().to_bytes().to_vec()).unwrap())
-            }
-            "half" => drop(body.as_mut().frame().await.unwrap().unwrap()),
+            "read" => pieces.push(match body.as_mut().collect().await {
+                Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+                Err(_) => "a bad body".to_owned(),
+            }),
+            "half" => drop(body.as_mut().frame().await),
             "plain" => *response.headers_mut().unwrap() = http::HeaderMap::new(),
             _ => {
-                let name: HeaderName = name.parse().unwrap();
-                let value = HeaderValue::from_str(&value.replace('+', " ")).unwrap();
-                response.headers_mut().unwrap().append(name, value);
+                let value = HeaderValue::from_str(&value.replace('+', " "));
+                if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value) {
+                    response.headers_mut().unwrap().append(name, value);
+                }
             }
         }
     }

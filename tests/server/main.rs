@@ -4,11 +4,13 @@ mod app;
 #[path = "../common/example.rs"]
 mod example;
 mod raw;
+mod same;
 
 mod bytes;
 mod hardened;
 mod http2;
 mod limits;
+mod random;
 mod requests;
 mod shutdown;
 mod sockets;

@@ -10,7 +10,11 @@ use tokio::{
 };
 use tower_sse::server::Server;
 
-use crate::app::{Alive, answer, app};
+pub use crate::same::settle;
+use crate::{
+    app::{Alive, answer, app},
+    same::without_dates,
+};
 
 /// A connection, and the task that serves it.
 pub struct Raw {
@@ -81,16 +85,4 @@ pub async fn answer_to(mut raw: Raw, request: &str) -> String {
     let rest = raw.rest().await;
     raw.task.await.unwrap();
     rest
-}
-
-pub fn without_dates(text: &str) -> String {
-    let lines = text.split_inclusive("\r\n");
-    lines.map(|line| if line.starts_with("date: ") { "date: today\r\n" } else { line }).collect()
-}
-
-/// Lets the other tasks run until they wait.
-pub async fn settle() {
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
 }
