@@ -443,6 +443,23 @@ async fn a_body_is_read_no_further_than_its_limit() {
     assert!(taken.load(SeqCst) <= 11, "{taken:?}");
 }
 
+#[tokio::test]
+async fn no_more_events_are_read_than_a_batch_may_have() {
+    let publisher = Publisher::builder().limits(Limits::new().batch_events(2)).build();
+    let bodies = [
+        (JSON, r#"[{"data":"1"},{"data":"2"},{"data":"3"},"not even looked at"]"#.to_owned()),
+        (JSON, format!("[{}7]", r#"{"data":"x"},"#.repeat(1000))),
+        (LINES, format!("{}not even JSON", "{\"data\":\"1\"}\n".repeat(3))),
+    ];
+    for (kind, body) in bodies {
+        assert_eq!(refused(&publisher, anything(), post("/channels/a", kind, body)).await, is(413, "too-large"));
+    }
+    let broken = post("/channels/a", JSON, r#"[{"data":"1"},{"data":"2"},{"data":"3"},"#);
+    assert_eq!(refused(&publisher, anything(), broken).await, is(400, "malformed"));
+    let most = post("/channels/a", JSON, r#"[{"data":"1"},{"data":"2"}]"#);
+    assert_eq!(published(&publisher, most).await.as_array().unwrap().len(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_slow_body_is_given_up_and_a_broken_one_publishes_nothing() {
     let publisher = Publisher::new();

@@ -145,7 +145,7 @@ impl<A: PublishAuthorizer> PublishService<A> {
     }
 
     /// Sets how many bytes a request's body may have. The default is 1 MiB. A larger body is not read to its end. JSON takes
-    /// up to 20 times as much memory while it is read.
+    /// a few times as much memory while it is read.
     pub fn max_body(mut self, bytes: usize) -> Self {
         Arc::make_mut(&mut self.config).max_body = bytes;
         self
@@ -197,7 +197,7 @@ impl Config {
             Wish::Close => self.close(&ask, &grant).await,
             Wish::Publish(how) => {
                 let body = body::read(body, self.max_body, self.patience).await?;
-                let batch = events::read(how, &body, &grant)?;
+                let batch = events::read(how, &body, &grant, self.publisher.limits().batch_events)?;
                 // Lossless: no target has a wider `usize`.
                 grant.count((batch.events.len() * ask.channels.len()) as u64);
                 self.publish(&ask.channels, batch).await

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, MapAccess, Visitor},
+    de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -37,8 +37,9 @@ struct Draft {
 /// guess which one somebody else has checked.
 struct Members<'a>(BTreeMap<String, &'a RawValue>);
 
-pub(super) fn read(how: &How, body: &[u8], grant: &PublishGrant) -> Result<Batch, Refused> {
-    let drafts = drafts(&how.format, body)?;
+/// Reads at most `max` events.
+pub(super) fn read(how: &How, body: &[u8], grant: &PublishGrant, max: usize) -> Result<Batch, Refused> {
+    let drafts = drafts(&how.format, body, max)?;
     if drafts.is_empty() && !how.finish {
         return Err(answer::bad("no-event", "the request has no event"));
     }
@@ -54,27 +55,48 @@ pub(super) fn read(how: &How, body: &[u8], grant: &PublishGrant) -> Result<Batch
     Ok(batch)
 }
 
-fn drafts(format: &Format, body: &[u8]) -> Result<Vec<Draft>, Refused> {
+fn drafts(format: &Format, body: &[u8], max: usize) -> Result<Vec<Draft>, Refused> {
     match format {
         Format::Text => {
             let text = std::str::from_utf8(body).map_err(|_| answer::malformed("the body is not UTF-8"))?;
             Ok(vec![Draft { data: text.to_owned(), name: None, to: None, id: None }])
         }
         Format::Json if body.trim_ascii_start().starts_with(b"[") => {
-            json::<Vec<&RawValue>>(body)?.into_iter().map(Draft::read).collect()
+            let FirstOf(events) = json_with(body, First(max.saturating_add(1)))?;
+            several(events.into_iter().map(Draft::read), max)
         }
         Format::Json => Ok(vec![Draft::read(json(body)?)?]),
         Format::Lines => {
             let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-            lines.map(|line| Draft::read(json(line)?)).collect()
+            several(lines.map(|line| Draft::read(json(line)?)), max)
         }
         Format::Nothing if body.is_empty() => Ok(Vec::new()),
         Format::Nothing => Err(answer::unsupported("the body has no content type")),
     }
 }
 
+/// All of them, unless there are more than a batch may have. Then the others are not even looked at: a body of a megabyte can
+/// have a hundred thousand.
+fn several(drafts: impl Iterator<Item = Result<Draft, Refused>>, max: usize) -> Result<Vec<Draft>, Refused> {
+    let drafts = drafts.take(max.saturating_add(1)).collect::<Result<Vec<_>, _>>()?;
+    if drafts.len() > max {
+        return Err(answer::too_large(&format!("the request has more than {max} events")));
+    }
+    Ok(drafts)
+}
+
 fn json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Refused> {
-    serde_json::from_slice(text).map_err(|error| answer::malformed(&format!("the body can't be read as JSON: {error}")))
+    serde_json::from_slice(text).map_err(|error| unreadable(&error))
+}
+
+fn json_with<'a, S: DeserializeSeed<'a>>(text: &'a [u8], seed: S) -> Result<S::Value, Refused> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let read = seed.deserialize(&mut deserializer).and_then(|read| deserializer.end().map(|()| read));
+    read.map_err(|error| unreadable(&error))
+}
+
+fn unreadable(error: &serde_json::Error) -> Refused {
+    answer::malformed(&format!("the body can't be read as JSON: {error}"))
 }
 
 /// The key of one event of several.
@@ -176,5 +198,37 @@ impl<'de> Visitor<'de> for MembersVisitor {
             }
         }
         Ok(Members(members))
+    }
+}
+
+/// Reads an array, and keeps this many of its first values.
+struct First(usize);
+
+struct FirstOf<'a>(Vec<&'a RawValue>);
+
+impl<'de> DeserializeSeed<'de> for First {
+    type Value = FirstOf<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<FirstOf<'de>, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for First {
+    type Value = FirstOf<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<FirstOf<'de>, A::Error> {
+        let mut first = Vec::new();
+        while first.len() < self.0
+            && let Some(value) = seq.next_element()?
+        {
+            first.push(value);
+        }
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(FirstOf(first))
     }
 }
