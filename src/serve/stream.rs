@@ -105,14 +105,6 @@ impl EventStream {
 
     /// Returns the next bytes. `None` or an error is the end, after which the stream is not polled again.
     pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
-        let chunk = ready!(self.poll_next_chunk(cx));
-        if let Some(Ok(bytes)) = &chunk {
-            self.subscription.sent(bytes.len());
-        }
-        Poll::Ready(chunk)
-    }
-
-    fn poll_next_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
         match self.special.as_mut().and_then(|special| special.preamble.take()) {
             Some(preamble) => Poll::Ready(Some(Ok(self.begin(&preamble, cx)))),
             None => self.poll_delivery(cx),
@@ -126,6 +118,7 @@ impl EventStream {
             special.end(over, &mut self.subscription);
             special.close.iter_mut().for_each(Close::begin);
         }
+        self.subscription.sent(bytes.len());
         // The preamble was all that most streams have.
         self.special.take_if(|special| special.is_plain());
         bytes
@@ -144,6 +137,7 @@ impl EventStream {
         match poll_coalesced(&mut self.subscription, special.as_deref_mut(), cx) {
             Poll::Ready(next) => {
                 self.idle.sent();
+                self.subscription.sent(next.bytes.len());
                 match special {
                     Some(special) => special.poll_sent(next, &mut self.subscription, cx),
                     None => Poll::Ready(next.over.is_none().then_some(Ok(next.bytes))),
@@ -157,7 +151,9 @@ impl EventStream {
             Poll::Pending => {
                 let Some(interval) = self.pulse.interval() else { return Poll::Pending };
                 ready!(self.idle.poll(interval, cx));
-                Poll::Ready(Some(Ok(self.pulse.line())))
+                let line = self.pulse.line();
+                self.subscription.sent(line.len());
+                Poll::Ready(Some(Ok(line)))
             }
         }
     }

@@ -33,8 +33,12 @@ impl Span {
         Self(debug_span!(target: "tower_sse", "backend", call, error = Empty))
     }
 
+    /// Enters the span while `work` runs. Always inline, because otherwise what `work` takes along is copied.
+    #[inline(always)]
     pub(crate) fn scope<T, E: Error + 'static>(self, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        let result = self.0.in_scope(work);
+        let entered = self.0.enter();
+        let result = work();
+        drop(entered);
         self.done(&result);
         result
     }
