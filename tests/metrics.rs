@@ -20,7 +20,7 @@ fn hub(recorder: &Recorder, settings: fn(PublisherBuilder) -> PublisherBuilder) 
 }
 
 #[tokio::test]
-async fn publishes_are_counted_by_what_became_of_them_and_timed() {
+async fn publishes_are_counted_by_what_became_of_them_and_some_are_timed() {
     let recorder = Recorder::default();
     let publisher = hub(&recorder, |builder| builder);
     send(&publisher, "a", 1);
@@ -31,10 +31,16 @@ async fn publishes_are_counted_by_what_became_of_them_and_timed() {
     publisher.channel("b").send_to("", Event::text("6")).await.unwrap_err();
     let count = |outcome| recorder.counter("tower_sse_publishes_total", &[("outcome", outcome)]);
     assert_eq!(["ok", "finished", "invalid"].map(count), [3, 1, 2]);
-    assert_eq!(recorder.times("tower_sse_publish_duration_seconds", &[]), 6);
+    // One in 16 is timed.
+    let timed = || recorder.times("tower_sse_publish_duration_seconds", &[]);
+    let before = timed();
+    (0..15).for_each(|n| _ = send(&publisher, "c", n));
+    assert!((0..=1).contains(&(timed() - before)));
+    send(&publisher, "c", 15);
+    assert_eq!(timed() - before, 1);
     publisher.record_metrics();
-    assert_eq!(recorder.counter("tower_sse_published_events_total", &[]), 4);
-    assert_eq!(recorder.gauge("tower_sse_channels", &[]), 2.0);
+    assert_eq!(recorder.counter("tower_sse_published_events_total", &[]), 20);
+    assert_eq!(recorder.gauge("tower_sse_channels", &[]), 3.0);
 }
 
 #[tokio::test]
@@ -150,6 +156,7 @@ async fn calls_of_a_backend_are_counted_by_what_became_of_them() {
     assert_eq!([count("heads", "no_answer"), count("presence", "ok")], [1, 1]);
     assert_eq!(recorder.times("tower_sse_backend_call_duration_seconds", &[("call", "heads")]), 1);
     assert_eq!(recorder.counter("tower_sse_publishes_total", &[("outcome", "unavailable")]), 1);
+    assert_eq!(recorder.times("tower_sse_publish_duration_seconds", &[]), 1, "every publish to a backend is timed");
 
     // A reader waits for the timeout. Meanwhile one feed after another is lost.
     assert!(OpenOptions::new().open(&publisher, grant(&["a"], ""), None).await.is_err());

@@ -99,7 +99,7 @@ impl Call {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.call.outcomes.add(self.outcome);
-        self.call.time.record(self.started.elapsed());
+        self.started.elapsed().into_iter().for_each(|time| self.call.time.record(time));
     }
 }
 

@@ -192,6 +192,7 @@ impl Life {
     }
 
     /// Notes that events up to and including `last` were delivered. Returns how many of them count as replayed.
+    #[inline]
     pub(super) fn delivered(&mut self, events: u64, last: Offset) -> u64 {
         self.events += events;
         if self.caught_up {
@@ -203,6 +204,7 @@ impl Life {
     }
 
     /// Notes that bytes were taken. If they are the first ones, returns how long the reader has waited for them.
+    #[inline]
     pub(super) fn sent(&mut self, bytes: u64) -> Option<Duration> {
         self.bytes += bytes;
         match self.first_byte {
@@ -215,6 +217,7 @@ impl Life {
     }
 
     /// Notes that there is nothing left to read.
+    #[inline]
     pub(super) fn catches_up(&mut self) {
         (self.caught_up, self.waits) = (true, true);
     }

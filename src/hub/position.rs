@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     log::{self, BROADCAST, Batch, Head, LaneId, Limit, Log, View},
-    meter::Seen,
     wire::{
         cursor::{Cursor, Offset},
         encode::Sealed,
@@ -30,16 +29,6 @@ pub(crate) enum Found {
     /// The log was lost. The cursor is the place where the reader continues in the log of the new epoch.
     Lost(Cursor),
     End(EndReason),
-}
-
-impl Found {
-    /// The last event that was found.
-    fn last(&self) -> Option<Offset> {
-        match self {
-            Self::Batch(batch) => Some(batch.last()),
-            Self::Lagged | Self::Lost(_) | Self::End(_) => None,
-        }
-    }
 }
 
 /// Why one of several channels yields no events.
@@ -100,11 +89,12 @@ impl Position {
         if found.is_none() {
             self.from = from_now_on(&state, self.lane()).max(self.from);
         }
-        self.notes(&mut state, found.as_ref().map(|found| found.last().unwrap_or(cursor.offset)));
         if level {
             replaced = self.park(&mut state, cx);
             // Read under the lock, so that it is the version of the state seen here.
             self.seen_at = self.channel.version();
+        } else if let Some(Found::Batch(batch)) = &found {
+            state.readers.saw(self.reader, batch.last());
         }
         drop(state);
         drop(replaced);
@@ -257,20 +247,12 @@ impl Position {
         }
         // Read under the lock, so that it is the version of the state seen here.
         self.seen_at = if seen { self.channel.version() } else { 0 };
-        let taken = batch.as_ref().map_or(cursor.offset, Batch::last);
-        self.notes(&mut state, first.is_some().then_some(taken));
+        if let (Some(batch), Some(_)) = (&batch, first) {
+            state.readers.saw(self.reader, batch.last());
+        }
         drop(state);
         drop(replaced);
         Ok((batch, first))
-    }
-
-    /// Notes how far the reader has come: up to `taken`, or up to the end of the channel if there is nothing to take.
-    #[inline]
-    fn notes(&self, state: &mut State, taken: Option<Offset>) {
-        if Seen::IS_KEPT {
-            let upto = taken.unwrap_or_else(|| state.log.last(None));
-            state.readers.saw(self.reader, upto.max(self.from));
-        }
     }
 
     /// Returns what has to be handled before any event, if anything does.
@@ -360,7 +342,8 @@ impl Position {
     /// Parks the reader. Called under the lock under which it found nothing to read. Returns a waker to drop after the
     /// lock is released.
     pub(super) fn park(&self, state: &mut State, cx: &Context<'_>) -> Option<Waker> {
-        state.readers.park(self.reader, cx.waker())
+        let seen = state.log.last(None);
+        state.readers.park(self.reader, cx.waker(), seen)
     }
 }
 

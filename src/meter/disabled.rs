@@ -38,6 +38,10 @@ impl Meter {
         Started
     }
 
+    pub(crate) fn start_some(&self) -> Started {
+        Started
+    }
+
     pub(crate) fn published(&self, _: Started, _: Option<&PublishError>) {}
 
     pub(crate) fn opened(&self, _: bool, _: Option<GapReason>) {}

@@ -266,7 +266,7 @@ impl Channel {
             (Ok(name), None) => {
                 // Yield before publishing, so that nothing was published if the caller drops the future here.
                 consume_budget().await;
-                let (started, span) = (hub.meter.start(), Span::publish(name, 1));
+                let (started, span) = (hub.meter.start_some(), Span::publish(name, 1));
                 self.count(started, span.scope(|| hub.publish(name, target, traced(hub, event), last, self.fence)))
             }
             // Boxed, because otherwise every in-process publish would have a future of this size.
@@ -295,7 +295,8 @@ impl Channel {
             // Yield before publishing, as in `publish`.
             consume_budget().await;
         }
-        let started = self.handle.hub.meter.start();
+        let (meter, is_here) = (&self.handle.hub.meter, self.handle.remote.is_none());
+        let started = if is_here { meter.start_some() } else { meter.start() };
         let hub = &self.handle.hub;
         let sent = match self.name() {
             Err(error) => Err(error.clone().into()),
@@ -330,7 +331,7 @@ impl Channel {
 
     /// Does the same as [`send_all`](Self::send_all) with a batch that finishes the channel, in code that is not async.
     pub(crate) fn write_detached(&self, batch: Batch) -> Result<(), PublishError> {
-        let started = self.handle.hub.meter.start();
+        let started = self.handle.hub.meter.start_some();
         let written = match (self.name(), &self.handle.remote) {
             (Err(error), _) => Err(error.clone().into()),
             (Ok(name), None) => ended(self.write_here(name, batch)),

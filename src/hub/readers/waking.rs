@@ -11,6 +11,7 @@ use crate::{
     footprint::ByNumber,
     hub::wait::{Waiters, Wakeups},
     log::LaneId,
+    wire::cursor::Offset,
 };
 
 /// The readers of a client with more live readers than this are a crowd.
@@ -81,9 +82,10 @@ impl Clients {
 }
 
 impl Readers {
-    /// Parks a reader. Returns a waker to drop after the lock is released.
-    pub(crate) fn park(&mut self, id: ReaderId, waker: &Waker) -> Option<Waker> {
+    /// Parks a reader, which has seen everything up to an offset. Returns a waker to drop after the lock is released.
+    pub(crate) fn park(&mut self, id: ReaderId, waker: &Waker, seen: Offset) -> Option<Waker> {
         let reader = self.all.get_mut(id.key())?;
+        reader.seen.set(seen);
         if let Some(clients) = &mut self.clients
             && (clients.many > 0 || clients.crowds.is_some())
             && reader.generation == self.generation
@@ -215,7 +217,7 @@ mod tests {
 
         fn park(&mut self, place: usize) {
             let (id, count) = &self.all[place];
-            drop(self.readers.park(*id, &count.clone().into()));
+            drop(self.readers.park(*id, &count.clone().into(), Offset::START));
         }
 
         fn park_all(&mut self) {
