@@ -37,7 +37,12 @@ pub(super) struct Rechecked {
 }
 
 impl Expiry {
+    #[inline]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if matches!(self, Self::Never) { Poll::Pending } else { self.poll_timer(cx) }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Self::At(at) = *self {
             *self = Self::Timed(Box::pin(sleep_until(at)));
         }
