@@ -24,7 +24,7 @@ pub(crate) use self::disabled::{Labels, Meter, Seen, Started};
 #[cfg(feature = "metrics")]
 pub(crate) use self::{
     enabled::{Meter, Started},
-    exported::{Feed, Now},
+    exported::{Feed, Now, Taken},
     family::{Family, Labels},
     seen::Seen,
 };

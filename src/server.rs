@@ -49,6 +49,7 @@
 //! | `gate` | the connections that there are, and how they learn of a shutdown |
 //! | `serve`, `listener`, `peer` | the accept loop |
 //! | `builder`, `settings`, `shared`, `stats`, `handle` | the server, and what its connections share |
+//! | `metrics` | its counters, for the feature `metrics` |
 
 mod app;
 mod builder;
@@ -64,6 +65,8 @@ mod http1;
 mod http2;
 mod light;
 mod listener;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod peer;
 mod request;
 mod serve;

@@ -31,18 +31,18 @@ pub(crate) struct Feed {
 }
 
 /// A counter that takes over a number which grows elsewhere.
-struct Taken {
+pub(crate) struct Taken {
     counter: Counter,
     /// How much of the number was added.
     before: AtomicU64,
 }
 
 impl Taken {
-    fn new(counter: Counter) -> Self {
+    pub(crate) fn new(counter: Counter) -> Self {
         Self { counter, before: AtomicU64::new(0) }
     }
 
-    fn take(&self, number: u64) {
+    pub(crate) fn take(&self, number: u64) {
         // Of two callers at once, the one with the lower number adds nothing.
         let before = self.before.fetch_max(number, Ordering::Relaxed);
         self.counter.increment(number.saturating_sub(before));

@@ -17,12 +17,12 @@ impl Labels {
         Self(self.0.iter().cloned().chain([own]).collect())
     }
 
-    pub(super) fn counter(&self, name: &'static str, unit: Unit, description: &'static str) -> Counter {
+    pub(crate) fn counter(&self, name: &'static str, unit: Unit, description: &'static str) -> Counter {
         metrics::describe_counter!(name, unit, description);
         metrics::counter!(name, self.0.clone())
     }
 
-    pub(super) fn gauge(&self, name: &'static str, unit: Unit, description: &'static str) -> Gauge {
+    pub(crate) fn gauge(&self, name: &'static str, unit: Unit, description: &'static str) -> Gauge {
         metrics::describe_gauge!(name, unit, description);
         metrics::gauge!(name, self.0.clone())
     }

@@ -117,7 +117,13 @@ impl Builder {
             max_head_bytes: self.max_head_bytes,
             max_streams: self.max_streams,
         };
-        Server::of(Arc::new(Shared { settings, counters: Counters::default(), gate: Gate::default() }))
+        Server::of(Arc::new(Shared {
+            settings,
+            counters: Counters::default(),
+            gate: Gate::default(),
+            #[cfg(feature = "metrics")]
+            exported: Default::default(),
+        }))
     }
 
     fn http1(&self) -> http1::Builder {

@@ -97,6 +97,17 @@ impl Server {
         self.shared.counters.snapshot(self.shared.gate.len())
     }
 
+    /// Brings the metrics of the server up to date, such as `tower_sse_server_stalled_total`. Call it where you call
+    /// [`Publisher::record_metrics`](crate::Publisher::record_metrics).
+    ///
+    /// The metrics are registered with the first call. Those of several servers in a process add up, but for gauges, which
+    /// show whichever server was recorded last.
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    pub fn record_metrics(&self) {
+        self.shared.exported.get_or_init(Default::default).take(&self.stats());
+    }
+
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
     }

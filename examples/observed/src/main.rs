@@ -22,12 +22,12 @@ use axum::{
     extract::{Path, State},
     http::{Response, StatusCode, request::Parts},
     routing::{get, post},
-    serve::ListenerExt,
 };
 use tokio::net::TcpListener;
 use tower_sse::{
     Event, Publisher, Redis, SseBody, SseLayer,
     runs::{New, Plain, Runs},
+    server::Server,
 };
 
 #[tokio::main]
@@ -47,9 +47,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/ask/{run}", post(ask).get(follow))
         .with_state(runs.clone())
         .layer(streams);
+    let server = Server::new();
     let admin = Router::new()
         .route("/metrics", get(page::metrics))
-        .with_state((page, publisher.clone()))
+        .with_state((page, publisher.clone(), server.clone()))
         .route("/ready", get(ready))
         .with_state(publisher.clone())
         // A restart mends nothing that the other page could tell.
@@ -60,8 +61,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let admins = listen("ADMIN_PORT", 8001).await?;
     println!("metrics on http://{}/metrics", admins.local_addr()?);
     tokio::spawn(async move { axum::serve(admins, admin).await });
-    let server = axum::serve(listener.tap_io(|tcp| _ = tcp.set_nodelay(true)), app);
-    server.with_graceful_shutdown(stopped(publisher, runs)).await?;
+    let serving = server.serve(listener, app).publisher(&publisher).grace(Duration::from_secs(5));
+    serving.with_graceful_shutdown(asked_to_stop(runs)).await?;
     Ok(())
 }
 
@@ -100,8 +101,8 @@ async fn ready(State(publisher): State<Publisher>) -> (StatusCode, String) {
     (status, health.to_string())
 }
 
-/// Waits for Ctrl-C, and then until every run and every stream has ended.
-async fn stopped(publisher: Publisher, runs: Runs<Plain>) {
+/// Waits for Ctrl-C, and then until the load balancer has noticed and the runs have ended. The streams end after that.
+async fn asked_to_stop(runs: Runs<Plain>) {
     if tokio::signal::ctrl_c().await.is_err() {
         // Without a signal there is no shutdown.
         std::future::pending::<()>().await;
@@ -109,5 +110,4 @@ async fn stopped(publisher: Publisher, runs: Runs<Plain>) {
     let notice = Duration::from_secs(env::var("DRAIN_SECS").ok().and_then(|secs| secs.parse().ok()).unwrap_or(0));
     // From here on the node is not ready, and starts no run.
     tokio::join!(runs.drain(notice), tokio::time::sleep(notice));
-    publisher.shutdown(Duration::from_secs(5)).await;
 }

@@ -7,7 +7,7 @@ use axum::{
     http::header::{CONTENT_TYPE, HeaderName},
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tower_sse::Publisher;
+use tower_sse::{Publisher, server::Server};
 
 /// From ten microseconds, as for a publish in process, to ten seconds, as for a store that hardly answers.
 const SECONDS: &[f64] = &[
@@ -35,8 +35,9 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
 }
 
 pub async fn metrics(
-    State((page, publisher)): State<(PrometheusHandle, Publisher)>,
+    State((page, publisher, server)): State<(PrometheusHandle, Publisher, Server)>,
 ) -> ([(HeaderName, &'static str); 1], String) {
     publisher.record_metrics();
+    server.record_metrics();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.render())
 }
