@@ -51,65 +51,106 @@ impl Taken {
 
 /// The metrics that are only brought up to date when somebody asks.
 pub(super) struct Exported {
+    gauges: Gauges,
+    totals: Totals,
+}
+
+/// What is so now.
+struct Gauges {
     connections: Gauge,
+    connections_limit: Gauge,
     lingering: Gauge,
     channels: Gauge,
     held: Gauge,
-    connections_limit: Gauge,
     held_limit: Gauge,
     draining: Gauge,
     feed_up: Gauge,
     lag: Gauge,
     slowest: Gauge,
+}
+
+/// What has happened so far.
+struct Totals {
     losses: Taken,
     published: Taken,
     ephemeral: Taken,
     ephemeral_dropped: Taken,
     evicted: Taken,
-    denied: Taken,
-    failed: Taken,
-    bad: Taken,
     delivered: Taken,
     replayed: Taken,
     sent: Taken,
+    denied: Taken,
+    failed: Taken,
+    bad: Taken,
     rate_limited: Taken,
     publishes_limited: Taken,
 }
 
 impl Exported {
     pub(super) fn new(labels: &Labels) -> Self {
-        let gauge = |name, description| labels.gauge(name, Unit::Count, description);
-        let taken = |name, description| Taken::new(labels.counter(name, Unit::Count, description));
+        Self { gauges: Gauges::new(labels), totals: Totals::new(labels) }
+    }
+
+    pub(super) fn take(&self, now: &Now, [delivered, replayed, sent]: [u64; 3]) {
+        self.gauges.set(now);
+        self.totals.take(now);
+        self.totals.delivered.take(delivered);
+        self.totals.replayed.take(replayed);
+        self.totals.sent.take(sent);
+    }
+}
+
+impl Gauges {
+    fn new(labels: &Labels) -> Self {
+        let count = |name, description| labels.gauge(name, Unit::Count, description);
+        let bytes = |name, description| labels.gauge(name, Unit::Bytes, description);
+        let seconds = |name, description| labels.gauge(name, Unit::Seconds, description);
         Self {
-            connections: gauge("tower_sse_connections", "Subscriptions that are open on this node."),
-            lingering: gauge(
+            connections: count("tower_sse_connections", "Subscriptions that are open on this node."),
+            connections_limit: count("tower_sse_connections_limit", "The most subscriptions that this node may have."),
+            lingering: count(
                 "tower_sse_connections_lingering",
                 "Subscriptions that have ended, but whose readers have not read the end.",
             ),
-            channels: gauge("tower_sse_channels", "Channels that exist on this node."),
-            held: labels.gauge(
-                "tower_sse_held_bytes",
-                Unit::Bytes,
-                "Memory that the hub takes, as Limits::hub_bytes counts it.",
-            ),
-            connections_limit: gauge("tower_sse_connections_limit", "The most subscriptions that this node may have."),
-            held_limit: labels.gauge(
+            channels: count("tower_sse_channels", "Channels that exist on this node."),
+            held: bytes("tower_sse_held_bytes", "Memory that the hub takes, as Limits::hub_bytes counts it."),
+            held_limit: bytes(
                 "tower_sse_held_limit_bytes",
-                Unit::Bytes,
                 "The most memory that the hub may take: Limits::hub_bytes.",
             ),
-            draining: gauge("tower_sse_draining", "1 if the node shuts down or drains its runs, and 0 otherwise."),
-            feed_up: gauge("tower_sse_feed_up", "1 if the backend's feed is alive or not needed, and 0 if it is down."),
-            lag: labels.gauge(
+            draining: count("tower_sse_draining", "1 if the node shuts down or drains its runs, and 0 otherwise."),
+            feed_up: count("tower_sse_feed_up", "1 if the backend's feed is alive or not needed, and 0 if it is down."),
+            lag: seconds(
                 "tower_sse_level_lag_seconds",
-                Unit::Seconds,
                 "For how long the node is known to have missed what the backend has acknowledged.",
             ),
-            slowest: labels.gauge(
+            slowest: seconds(
                 "tower_sse_slowest_reader_lag_seconds",
-                Unit::Seconds,
                 "Age of the oldest event that some reader has yet to take.",
             ),
+        }
+    }
+
+    fn set(&self, Now { stats, slowest, limits, draining, feed }: &Now) {
+        let (Feed { alive, lag, .. }, bit) = (feed.as_ref().unwrap_or(&Feed::NONE), |is| f64::from(u8::from(is)));
+        self.connections.set(stats.subscriptions as f64);
+        self.connections_limit.set(limits.0 as f64);
+        self.lingering.set(stats.lingering as f64);
+        self.channels.set(stats.channels as f64);
+        self.held.set(stats.held_bytes as f64);
+        self.held_limit.set(limits.1 as f64);
+        self.draining.set(bit(*draining));
+        self.feed_up.set(bit(*alive));
+        self.lag.set(lag.as_secs_f64());
+        self.slowest.set(slowest.as_secs_f64());
+    }
+}
+
+impl Totals {
+    fn new(labels: &Labels) -> Self {
+        let taken = |name, description| Taken::new(labels.counter(name, Unit::Count, description));
+        let opens = |outcome, reason| Taken::new(opens(labels, (outcome, reason)));
+        Self {
             losses: taken("tower_sse_feed_losses_total", "Feeds that broke and had to be opened again."),
             published: taken("tower_sse_published_events_total", "Events that were published on this node."),
             ephemeral: taken("tower_sse_ephemeral_events_total", "Ephemeral events that were published on this node."),
@@ -131,10 +172,10 @@ impl Exported {
                 Unit::Bytes,
                 "Bytes of streams that the server took, with keep-alives, but without what HTTP adds.",
             )),
-            denied: Taken::new(opens(labels, ("denied", ""))),
-            failed: Taken::new(opens(labels, ("refused", "authorizer_failed"))),
-            bad: Taken::new(opens(labels, ("refused", "bad_request"))),
-            rate_limited: Taken::new(opens(labels, ("refused", "rate_limit"))),
+            denied: opens("denied", ""),
+            failed: opens("refused", "authorizer_failed"),
+            bad: opens("refused", "bad_request"),
+            rate_limited: opens("refused", "rate_limit"),
             publishes_limited: taken(
                 "tower_sse_publish_requests_limited_total",
                 "Requests to publish over HTTP that were refused because of a rate limit.",
@@ -142,26 +183,8 @@ impl Exported {
         }
     }
 
-    pub(super) fn take(
-        &self,
-        Now { stats, slowest, limits, draining, feed }: &Now,
-        [delivered, replayed, sent]: [u64; 3],
-    ) {
-        self.delivered.take(delivered);
-        self.replayed.take(replayed);
-        self.sent.take(sent);
-        self.connections.set(stats.subscriptions as f64);
-        self.lingering.set(stats.lingering as f64);
-        self.channels.set(stats.channels as f64);
-        self.held.set(stats.held_bytes as f64);
-        self.connections_limit.set(limits.0 as f64);
-        self.held_limit.set(limits.1 as f64);
-        self.draining.set(f64::from(u8::from(*draining)));
-        let Feed { alive, lag, lost } = feed.as_ref().unwrap_or(&Feed::NONE);
-        self.feed_up.set(f64::from(u8::from(*alive)));
-        self.lag.set(lag.as_secs_f64());
-        self.slowest.set(slowest.as_secs_f64());
-        self.losses.take(*lost);
+    fn take(&self, Now { stats, feed, .. }: &Now) {
+        self.losses.take(feed.as_ref().map_or(0, |feed| feed.lost));
         self.published.take(stats.published);
         self.ephemeral.take(stats.ephemeral);
         self.ephemeral_dropped.take(stats.ephemeral_dropped);
