@@ -179,7 +179,11 @@ async fn runs_are_counted_by_how_they_end() {
     let count = |outcome| recorder.counter("tower_sse_runs_total", &[("outcome", outcome)]);
     let active = || recorder.gauge("tower_sse_runs_active", &[]);
     let second = Duration::from_secs(1);
-    drop(runs.start(New::run().id("done"), async move |_| Ok(tokio::time::sleep(second).await)).await);
+    let done = runs.start(New::run().id("done"), async move |_| {
+        tokio::time::sleep(second).await;
+        Ok(())
+    });
+    drop(done.await);
     assert_eq!(active(), 1.0);
     runs.ended("done").await.unwrap();
     drop(runs.start(New::run().id("failed"), async |_| Err("no model".into())).await);
