@@ -190,9 +190,10 @@ impl Seat {
         self.registry().reregister(&mut SourceFd(&file.as_raw_fd()), self.token(), interest)
     }
 
-    pub(super) fn unwatch(&self, file: &impl AsRawFd) {
-        // Closing the file does the same, unless another process has inherited it.
-        let _ = self.registry().deregister(&mut SourceFd(&file.as_raw_fd()));
+    /// Watches no more. Closing the file does the same. If another process has inherited it, the poll may then tell of it
+    /// for a while, and the slot's next socket finds out that it is not ready.
+    pub(super) fn unwatch(&self, file: &impl AsRawFd) -> io::Result<()> {
+        self.registry().deregister(&mut SourceFd(&file.as_raw_fd()))
     }
 
     /// Returns a note that the socket is ready for what `kind` says. If there is none, parks the waker.
