@@ -30,6 +30,10 @@ use crate::{
 /// # Ok::<_, tower_sse::RouteError>(())
 /// ```
 ///
+/// To be told when a stream opens and when it ends, set hooks on the publisher: see
+/// [`PublisherBuilder::on_open`](crate::PublisherBuilder::on_open) and
+/// [`on_close`](crate::PublisherBuilder::on_close). They see the streams of the layer and those of your own handlers.
+///
 /// # The inner service
 ///
 /// The inner service must be `Clone`, as the adapters of axum and hyper-util require anyway. Each request that is
