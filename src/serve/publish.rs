@@ -85,7 +85,8 @@ use crate::{
 ///
 /// - With `?finish=true`, the channel is [finished](crate::Channel::finish) in the same step. The body may then be empty.
 /// - With the header `Idempotency-Key`, the request can be repeated: events that were published before are not published
-///   again, and the answer is the same with `repeated`. See [`Event::idempotency_key`](crate::Event::idempotency_key).
+///   again, and the answer is the same with `repeated`. See [`Event::idempotency_key`](crate::Event::idempotency_key). All who
+///   may publish to a channel share its keys, so make up keys that others don't guess, such as UUIDs, if these could be hostile.
 /// - `DELETE` [closes](crate::Channel::close) the channel, or one channel after another. If one fails, the answer lists
 ///   those before it as `closed`.
 ///
