@@ -19,6 +19,7 @@ mod notice;
 mod progress;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+mod streams;
 
 pub use crate::wire::except::Except;
 
@@ -34,4 +35,5 @@ pub use self::{
     heads::{Head, Heads},
     notice::Notice,
     progress::Progress,
+    streams::Streams,
 };

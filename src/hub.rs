@@ -29,9 +29,10 @@
 //! | `vigil`, `unread` | waiting until nobody reads a channel |
 //! | `life`, `watch` | the record of a stream, and who is told of it |
 //! | `recheck` | deciding anew whether a reader may go on |
-//! | `toll` | charging for what is replayed |
+//! | `toll`, `allowance` | charging for what is replayed; how many streams somebody may have open |
 //! | `batch`, `grant`, `limits`, `options`, `sent` | public values |
 
+pub(crate) mod allowance;
 pub(crate) mod batch;
 pub(crate) mod channels;
 pub(crate) mod coverage;

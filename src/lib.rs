@@ -114,7 +114,7 @@
 //! | feature | adds |
 //! | --- | --- |
 //! | `jwt` | `jwt`, an [`Authorizer`] for JSON Web Tokens, and `Links`, which signs short-lived links to channels |
-//! | `limits` | `RateLimit`: limits on how often a client connects, how much is replayed to it, and how much it publishes |
+//! | `limits` | `RateLimit`: limits on how often a client connects, how many streams it has, how much is replayed to it, and how much it publishes |
 //! | `metrics` | metrics of the hub, the backend and runs, by the facade of the `metrics` crate: see `Publisher::record_metrics` |
 //! | `publish` | `PublishService`, which publishes what it is sent over HTTP |
 //! | `redis` | `Redis`, a [`Backend`](backend::Backend) that keeps the log in Redis or Valkey, so that several nodes share a hub |

@@ -14,6 +14,7 @@
 //! | `pass` | ephemeral events, to the store and from its feed |
 //! | `pulse` | whether the feed is alive, and how far the mirrors lag behind |
 //! | `reading` | what a channel holds in the store, without a subscription |
+//! | `streams`, `untold` | how many streams are open here under an allowance, for the store |
 //! | `told` | what nodes tell each other |
 //! | `driver` | the task: sessions, pauses, channels that nobody reads |
 
@@ -26,4 +27,6 @@ pub(crate) mod pass;
 pub(crate) mod pulse;
 mod reading;
 pub(crate) mod remote;
+pub(crate) mod streams;
 pub(crate) mod told;
+pub(crate) mod untold;

@@ -196,6 +196,33 @@ async fn a_strict_stream_that_is_refused_for_its_gap_has_replayed_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_has_no_more_streams_than_it_may_on_whatever_channels() {
+    let publisher = hub();
+    let layer = layer(&publisher, RateLimit::new().streams(2).around(AllowAll));
+    let open = [send(&layer, get("/sse/a/ana")).await, send(&layer, get("/strict/b/ana")).await];
+    assert!(open.iter().all(is_open));
+    let waits = retry(send(&layer, get("/sse/c/ana")).await).await;
+    assert!((1_000..=2_000).contains(&waits), "{waits}");
+    too_many(send(&layer, get("/strict/a/ana")).await).await;
+    assert_eq!((publisher.stats().limited, publisher.stats().rate_limited), (2, 0));
+    assert_eq!((publisher.connections(), publisher.channels().len()), (2, 2));
+    assert!(is_open(&send(&layer, get("/sse/a/bob")).await));
+
+    // One that has ended does not count, even if its end was not read.
+    assert_eq!(publisher.disconnect("ana").await.unwrap(), 2);
+    let again = [send(&layer, get("/sse/a/ana")).await, send(&layer, get("/sse/a/ana")).await];
+    assert!(again.iter().all(is_open));
+    drop(open);
+    assert!(!is_open(&send(&layer, get("/sse/a/ana")).await));
+    let [_stays, gone] = again;
+    drop(gone);
+    let mut head = get("/sse/a/ana");
+    *head.method_mut() = Method::HEAD;
+    assert!(is_open(&send(&layer, head).await));
+    assert!(is_open(&send(&layer, get("/sse/a/ana")).await), "a HEAD keeps no place");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flood_of_reconnects_reaches_neither_the_authorizer_nor_the_hub() {
     let (publisher, asked) = (hub(), Arc::new(AtomicUsize::new(0)));
     let counting = asked.clone();

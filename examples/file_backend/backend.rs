@@ -18,7 +18,7 @@ use tower_sse::{
     BackendError, ChannelName, ClientId, Cursor, CustomId, Epoch, IdempotencyKey, Offset, Retention,
     backend::{
         Append, Appended, Backend, BackendFuture, Connected, Entry, Ephemeral, Head, Heads, Held, Message, Messages,
-        NewEvent, Notice, Placed, Presence, Request, Requests,
+        NewEvent, Notice, Placed, Presence, Request, Requests, Streams,
     },
 };
 
@@ -42,6 +42,8 @@ struct Store {
     keys: HashMap<(ChannelName, IdempotencyKey), First>,
     watchers: Vec<Watcher>,
     nodes: HashMap<u64, (Instant, Presence)>,
+    /// How many streams somebody has open on a node, and when that was last said.
+    streams: HashMap<(u64, Arc<str>), (Instant, usize)>,
 }
 
 /// The first event with an idempotency key.
@@ -72,6 +74,7 @@ impl FileBackend {
             keys: HashMap::new(),
             watchers: Vec::new(),
             nodes: HashMap::new(),
+            streams: HashMap::new(),
         };
         let (mut records, mut whole, mut empty) = (BufReader::new(&file), 0, true);
         while let Some((record, len)) = Record::read(&mut records) {
@@ -92,6 +95,7 @@ impl FileBackend {
     pub fn lose(&self) {
         let mut store = self.store();
         store.begin(new_epoch());
+        (store.nodes, store.streams) = Default::default();
         store.watchers.clear();
     }
 
@@ -179,8 +183,15 @@ impl Backend for FileBackend {
         })
     }
 
+    fn count(&self, streams: Streams) -> BackendFuture<'_, bool> {
+        self.answer(|store| Ok(store.count(streams)))
+    }
+
     fn refresh(&self, present: Presence) -> BackendFuture<'_, ()> {
         self.answer(|store| {
+            store.streams.retain(|(node, _), (at, _)| *node != present.node && at.elapsed() < 3 * Presence::EVERY);
+            let streams = present.streams.iter().map(|(holder, open)| (holder.clone(), *open));
+            store.streams.extend(streams.map(|(holder, open)| ((present.node, holder), (Instant::now(), open))));
             store.nodes.insert(present.node, (Instant::now(), present));
             store.nodes.retain(|_, (at, present)| !present.channels.is_empty() && at.elapsed() < 3 * Presence::EVERY);
             Ok(())
@@ -227,6 +238,22 @@ impl Store {
     }
 
     /// Begins an epoch: everything held is void, and offsets start again.
+    /// Notes how many streams somebody has open on a node, unless there are too many on all nodes.
+    fn count(&mut self, Streams { node, holder, open, max, .. }: Streams) -> bool {
+        let is_other = |(by, of): &(u64, Arc<str>), at: &Instant| {
+            *by != node && *of == holder && at.elapsed() < 3 * Presence::EVERY
+        };
+        let others = self.streams.iter().filter(|(key, (at, _))| is_other(key, at)).map(|(_, (_, open))| open);
+        if max.is_some_and(|max| others.sum::<usize>() + open > max) {
+            return false;
+        }
+        match open {
+            0 => _ = self.streams.remove(&(node, holder)),
+            open => _ = self.streams.insert((node, holder), (Instant::now(), open)),
+        }
+        true
+    }
+
     fn begin(&mut self, epoch: Epoch) {
         (self.epoch, self.last) = (epoch, Offset::START);
         self.channels.clear();

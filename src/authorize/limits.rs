@@ -30,10 +30,9 @@ use self::{
     principal::{Key, Keys, Principal},
 };
 use super::{rate_limited::RateLimited, request::AuthorizeRequest};
-use crate::wire::name::ClientId;
 
-/// Limits how often a client may connect, how much may be replayed to it, and how much it may publish over HTTP. It
-/// goes around any [`Authorizer`](crate::Authorizer), also around [`AllowAll`](crate::AllowAll), and around the
+/// Limits how often a client may connect, how many streams it may have, how much may be replayed to it, and how much it
+/// may publish over HTTP. It goes around any [`Authorizer`](crate::Authorizer), also around [`AllowAll`](crate::AllowAll), and around the
 /// authorizer of a `PublishService`.
 ///
 /// ```
@@ -73,7 +72,7 @@ use crate::wire::name::ClientId;
 ///
 /// # Nodes
 ///
-/// These limits are for each node. Clones count together, so use clones of one `RateLimit` for all layers of a server.
+/// The rates are for each node; the number of [streams](Self::streams) is for all nodes together. Clones count together, so use clones of one `RateLimit` for all layers of a server.
 #[derive(Debug, Clone, Default)]
 #[must_use = "a limit does nothing until it is put around an authorizer"]
 pub struct RateLimit {
@@ -89,6 +88,8 @@ struct Settings {
     connects: Limit,
     replay: Limit,
     publishes: Limit,
+    /// The most streams that a client may have open.
+    streams: Option<usize>,
 }
 
 impl Default for Settings {
@@ -101,6 +102,7 @@ impl Default for Settings {
             connects: Limit::default(),
             replay: Limit::default(),
             publishes: Limit::default(),
+            streams: None,
         }
     }
 }
@@ -139,6 +141,26 @@ impl RateLimit {
     /// A page that is reloaded, a network that changes, and each tab opens a stream, and a `HEAD` counts too.
     pub fn connects(mut self, rate: Rate) -> Self {
         self.change().connects = rate.into();
+        self
+    }
+
+    /// Limits the streams that one client has open at a time, on all channels and on all nodes together. By default there
+    /// is no limit. See also [`OpenOptions::max_per_client`](crate::OpenOptions::max_per_client), which is for one channel
+    /// and for one node.
+    ///
+    /// A stream over the limit is refused as [`OpenError::is_client_limit`](crate::OpenError::is_client_limit) says. A
+    /// stream that has ended does not count, even if the client has not read its end yet.
+    ///
+    /// In process, the limit is exact. With a remote backend, the node asks the store before it opens the stream, and
+    /// tells it when the stream has ended:
+    ///
+    /// - If streams of a client open and end on several nodes at the same moment, the store's count may be wrong by these
+    ///   few until the next report, for at most [`Presence::EVERY`](crate::backend::Presence::EVERY).
+    /// - The streams of a node that was killed count for three times that long.
+    /// - While the store does not answer, each node limits its own streams only, and so does a node whose backend does
+    ///   not [count](crate::backend::Backend::count).
+    pub fn streams(mut self, max: usize) -> Self {
+        self.change().streams = Some(max);
         self
     }
 
@@ -190,16 +212,13 @@ impl<A> Layer<A> for RateLimit {
 }
 
 impl Settings {
-    /// Returns the key of a request's address, and refuses it if there are too many from there.
-    fn enter(&self, request: &AuthorizeRequest) -> Result<Key, RateLimited> {
-        let key = self.keys.key(Principal::of_address(self.address.of(request)));
-        self.requests.charge(self.max_keys, key, 1).map_err(RateLimited::new)?;
-        Ok(key)
-    }
-
-    /// Returns the key of a client, or that of the address if there is none.
-    fn key_of(&self, client: Option<&ClientId>, address: Key) -> Key {
-        client.map_or(address, |client| self.keys.key(Principal::Client(client)))
+    /// Returns a request's address, and refuses the request if there are too many from there.
+    fn enter(&self, request: &AuthorizeRequest) -> Result<Principal<'static>, RateLimited> {
+        let address = Principal::of_address(self.address.of(request));
+        if self.requests.is_set() {
+            self.requests.charge(self.max_keys, self.keys.key(address), 1).map_err(RateLimited::new)?;
+        }
+        Ok(address)
     }
 }
 

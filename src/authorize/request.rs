@@ -101,7 +101,7 @@ impl AuthorizeRequest {
     /// The grant, not the URL, decides which client the connection is. Bind the client that the credentials prove with
     /// [`Grant::client`]; otherwise targeted events won't arrive.
     pub fn grant(&self) -> Grant {
-        Grant { channels: self.channels.to_vec(), client: None, expires: None, recheck: None, toll: None }
+        Grant::of(self.channels.to_vec())
     }
 
     pub(crate) fn shared_channels(&self) -> Arc<[ChannelName]> {

@@ -1,6 +1,6 @@
 //! What a backend promises, and the calls that it makes these promises for.
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use super::{
     about::About,
@@ -10,6 +10,7 @@ use super::{
     heads::Heads,
     notice::Notice,
     progress::Progress,
+    streams::Streams,
 };
 use crate::{
     error::BackendError,
@@ -208,6 +209,18 @@ pub trait Backend: Send + Sync + 'static {
         Box::pin(async { Err(BackendError::new("the backend passes no notices to other nodes")) })
     }
 
+    /// Records how many streams a client whose streams are limited has open on a node, replacing what the
+    /// node has told of that client before. Returns `false`, and changes nothing, if there is a `max`, and the client
+    /// would have more streams than that on all nodes together.
+    ///
+    /// What a node has told counts for about three times [`Presence::EVERY`] after its last report, and each
+    /// [report](Self::refresh) replaces all of it. So a count that was lost, or that came in another order, is right
+    /// again with the next report. By default nothing is counted, and each node limits its own streams only.
+    fn count(&self, streams: Streams) -> BackendFuture<'_, bool> {
+        drop(streams);
+        Box::pin(async { Ok(true) })
+    }
+
     /// Records who is connected to a node, replacing what the node reported before. Forget the record if the node does
     /// not report again for about three times [`Presence::EVERY`]. By default nothing is kept.
     fn refresh(&self, present: Presence) -> BackendFuture<'_, ()> {
@@ -234,6 +247,8 @@ pub struct Presence {
     pub node: u64,
     /// Its connections by channel. Each channel occurs once, and each client once per channel.
     pub channels: Vec<(ChannelName, Connected)>,
+    /// How many streams each client has open on the node whose streams are limited: see [`Backend::count`].
+    pub streams: Vec<(Arc<str>, usize)>,
 }
 
 impl Presence {
@@ -241,7 +256,7 @@ impl Presence {
     /// long after a node was killed.
     pub const EVERY: Duration = Duration::from_secs(5);
 
-    pub(crate) fn new(node: u64, channels: Vec<(ChannelName, Connected)>) -> Self {
-        Self { node, channels }
+    pub(crate) fn new(node: u64, channels: Vec<(ChannelName, Connected)>, streams: Vec<(Arc<str>, usize)>) -> Self {
+        Self { node, channels, streams }
     }
 }

@@ -6,7 +6,7 @@ use metrics::Histogram;
 
 use super::{
     About, Append, Appended, Backend, BackendFuture, Connected, Ephemeral, Heads, Held, Messages, Notice, Presence,
-    Progress, Requests,
+    Progress, Requests, Streams,
 };
 use crate::{
     error::BackendError,
@@ -32,6 +32,7 @@ pub(crate) struct Measured {
     close: Call,
     renew: Call,
     tell: Call,
+    count: Call,
     refresh: Call,
     presence: Call,
 }
@@ -62,6 +63,7 @@ impl Measured {
             close: call("close"),
             renew: call("renew"),
             tell: call("tell"),
+            count: call("count"),
             refresh: call("refresh"),
             presence: call("presence"),
         })
@@ -177,6 +179,10 @@ impl Backend for Measured {
 
     fn tell(&self, notice: Notice) -> BackendFuture<'_, ()> {
         self.tell.run(self.inner.tell(notice))
+    }
+
+    fn count(&self, streams: Streams) -> BackendFuture<'_, bool> {
+        self.count.run(self.inner.count(streams))
     }
 
     fn refresh(&self, present: Presence) -> BackendFuture<'_, ()> {

@@ -43,7 +43,7 @@ mod subscriber;
 mod tls;
 mod value;
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use redis::{Script, ScriptInvocation, Value};
 use tokio::sync::Semaphore;
@@ -53,11 +53,12 @@ use self::{
     held::{OfAll, millis},
     keys::Keys,
     link::Link,
+    presence::Said,
     scripts::Scripts,
 };
 use super::{
     About, Append, Appended, Backend, BackendFuture, Connected, Ephemeral, Heads, Held, Messages, NewEvent, Notice,
-    Presence, Progress, Requests,
+    Presence, Progress, Requests, Streams,
 };
 use crate::{
     error::BackendError,
@@ -108,7 +109,7 @@ struct Inner {
     /// The epoch, 0 if it is not known, and the highest offset of it that Redis is known to have given.
     known: Mutex<Cursor>,
     /// The number of the node that last reported who is connected, and the part of its report that Redis has taken.
-    said: Mutex<(u64, HashMap<ChannelName, String>)>,
+    said: Mutex<Said>,
 }
 
 /// Adds the first arguments of a script: the last offset that the node knows to be given, and an epoch to begin if that
@@ -346,6 +347,10 @@ impl Backend for Redis {
             ask.arg(self.0.keys.told()).arg(notice.as_str());
             self.0.link.ask(&ask).await.map(drop)
         })
+    }
+
+    fn count(&self, streams: Streams) -> BackendFuture<'_, bool> {
+        Box::pin(self.0.count(streams))
     }
 
     fn refresh(&self, present: Presence) -> BackendFuture<'_, ()> {

@@ -6,7 +6,14 @@ use std::{
 };
 
 use super::{
-    due::Due, ledger::Ledger, limits::Limits, registry::Registry, seam::Elsewhere, seats::Seats, watch::Watch,
+    allowance::{Allowances, CountedElsewhere},
+    due::Due,
+    ledger::Ledger,
+    limits::Limits,
+    registry::Registry,
+    seam::Elsewhere,
+    seats::Seats,
+    watch::Watch,
 };
 use crate::{
     backend::memory::Memory,
@@ -69,6 +76,7 @@ pub(crate) struct Hub {
     pub(crate) counters: Counters,
     pub(crate) meter: Meter,
     pub(crate) seats: Arc<Seats>,
+    pub(crate) allowances: Arc<Allowances>,
     pub(crate) due: Due,
 }
 
@@ -77,6 +85,8 @@ impl Hub {
         let seats = Arc::new(Seats::new(settings.limits.subscriptions));
         let max = settings.limits.hub_bytes;
         let tally = Arc::new(Tally::new(max / 4));
+        let counted = elsewhere.clone().map(|elsewhere| elsewhere as Arc<dyn CountedElsewhere>);
+        let allowances = Arc::new(Allowances::new(tally.clone(), counted));
         Self {
             meter: Meter::new(&settings.labels),
             settings,
@@ -87,6 +97,7 @@ impl Hub {
             registry: Registry::new(tally),
             counters: Counters::default(),
             seats,
+            allowances,
             due: Due::new(now()),
         }
     }

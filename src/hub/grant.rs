@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::toll::Toll;
+use super::{allowance::Allowance, toll::Toll};
 use crate::wire::name::{ChannelName, ClientId};
 
 /// What a connection may read: which channels, as which client, and for how long.
@@ -37,14 +37,20 @@ pub struct Grant {
     pub(crate) recheck: Option<Recheck>,
     /// Charges for the events that are replayed.
     pub(crate) toll: Option<Toll>,
+    /// How many streams the reader may have open, if that is limited.
+    pub(crate) allowance: Option<Allowance>,
 }
 
 impl Grant {
     /// Grants the broadcast events of these channels until the reader disconnects. A channel named twice counts once.
     pub fn new(channels: impl IntoIterator<Item = ChannelName>) -> Self {
         let mut seen = HashSet::new();
-        let channels = channels.into_iter().filter(|channel| seen.insert(channel.clone())).collect();
-        Self { channels, client: None, expires: None, recheck: None, toll: None }
+        Self::of(channels.into_iter().filter(|channel| seen.insert(channel.clone())).collect())
+    }
+
+    /// Like `new`, for channels that are known to be unique.
+    pub(crate) fn of(channels: Vec<ChannelName>) -> Self {
+        Self { channels, client: None, expires: None, recheck: None, toll: None, allowance: None }
     }
 
     /// Binds the connection to a client, so that it also gets the events sent to that client only. The default is

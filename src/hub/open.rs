@@ -10,7 +10,7 @@ use super::{
     position::Position,
     positions::{Positions, go_on_before},
     readers::Readers,
-    seats::Seat,
+    seats::{Beside, Seat},
     subscription::Subscription,
     toll::Toll,
 };
@@ -63,7 +63,7 @@ impl OpenOptions {
         grant: Grant,
         requested: Option<&[u8]>,
     ) -> Result<(Subscription, Cursor), OpenError> {
-        let Grant { channels, client, expires, recheck, toll: _ } = grant;
+        let Grant { channels, client, expires, recheck, toll: _, allowance } = grant;
         if channels.is_empty() {
             return Err(OpenErrorKind::NoChannel.into());
         }
@@ -77,7 +77,9 @@ impl OpenOptions {
         if requested.and_then(EventId::parse).is_some_and(|id| is_goodbye_of(hub.memory.epoch(), &id)) {
             return Err(OpenErrorKind::Over.into());
         }
-        let seat = hub.seats.take_for(self.connection.clone()).ok_or(OpenErrorKind::TooManySubscriptions)?;
+        let allowed = allowance.map(|allowance| hub.allowances.take(&allowance).ok_or(OpenErrorKind::TooManyOfClient));
+        let beside = Beside { connection: self.connection.clone(), allowed: allowed.transpose()? };
+        let seat = hub.seats.take_for(beside.boxed()).ok_or(OpenErrorKind::TooManySubscriptions)?;
         if hub.ledger.tally.pinned() > hub.settings.limits.reader_bytes() {
             return Err(OpenErrorKind::HubFull.into());
         }

@@ -6,11 +6,11 @@
 
 use std::{num::NonZeroU64, sync::Arc, task::Waker};
 
-use super::state::Shared;
+use super::{allowance::CountedElsewhere, state::Shared};
 use crate::wire::cursor::Offset;
 
 /// The place where a hub's logs live, if not in the hub.
-pub(crate) trait Elsewhere: Send + Sync {
+pub(crate) trait Elsewhere: CountedElsewhere {
     /// Called when a reader has entered a channel, with the channel locked. `first` says whether it is the first
     /// reader since the channel was made.
     fn entered(&self, channel: &Arc<Shared>, first: bool);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::allowance::Allowed;
 use crate::{
     sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock},
     wire::{name::ConnectionId, notice::EndReason},
@@ -35,13 +36,29 @@ const ONE_OVER: u64 = 1 << 32;
 /// The seat of one subscription, shared by its readers in all channels.
 pub(crate) struct Seat {
     seats: Arc<Seats>,
-    /// The id that the connection announced. Boxed, because few connections announce one.
-    connection: Option<Box<ConnectionId>>,
+    /// Boxed, because few seats have any of it.
+    beside: Option<Box<Beside>>,
     /// From the lowest bits on: why the subscription is over, once it is, of which the first reason counts; whether its
     /// access can be decided anew, and whether it has to be; and a number that grows from one subscription of the hub to
     /// the next, and is 0 as long as this subscription may still be refused. They share a word because each reader has
     /// one.
     word: AtomicU64,
+}
+
+/// What few seats have.
+#[derive(Default)]
+pub(crate) struct Beside {
+    /// The id that the connection announced.
+    pub(crate) connection: Option<ConnectionId>,
+    /// The place under an allowance.
+    pub(crate) allowed: Option<Allowed>,
+}
+
+impl Beside {
+    /// Returns it in a box, unless there is nothing.
+    pub(crate) fn boxed(self) -> Option<Box<Self>> {
+        (self.connection.is_some() || self.allowed.is_some()).then(|| Box::new(self))
+    }
 }
 
 /// The bits of the reason: 0 as long as there is none.
@@ -90,14 +107,14 @@ impl Seats {
         self.take_for(None)
     }
 
-    /// Takes a seat for a subscription whose connection may have announced an id.
-    pub(crate) fn take_for(self: &Arc<Self>, connection: Option<ConnectionId>) -> Option<Arc<Seat>> {
+    /// Takes a seat for a subscription that may have something beside it.
+    pub(crate) fn take_for(self: &Arc<Self>, beside: Option<Box<Beside>>) -> Option<Arc<Seat>> {
         let one_more = |counts| {
             let (taken, lingering) = split(counts);
             (taken < self.max && taken + lingering < 2 * self.max).then_some(counts + ONE)
         };
         self.counts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok()?;
-        Some(Arc::new(Seat { seats: self.clone(), connection: connection.map(Box::new), word: AtomicU64::new(0) }))
+        Some(Arc::new(Seat { seats: self.clone(), beside, word: AtomicU64::new(0) }))
     }
 
     /// Returns how many subscriptions are not over, and how many are.
@@ -162,12 +179,12 @@ impl Seat {
 
     /// Returns the id that the connection announced.
     pub(crate) fn connection(&self) -> Option<&ConnectionId> {
-        self.connection.as_deref()
+        self.beside.as_ref()?.connection.as_ref()
     }
 
     /// Returns what the connection id takes from the allocator.
     pub(crate) fn footprint_of_connection(&self) -> usize {
-        self.connection().map_or(0, |connection| size_of::<ConnectionId>() + connection.heap())
+        self.connection().map_or(0, |connection| size_of::<Beside>() + connection.heap())
     }
 
     /// Notes that the subscription reads several channels.
@@ -214,6 +231,9 @@ impl Seat {
         let end = |word| (word & ENDED == 0).then_some(word | code_of(reason));
         if self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, end).is_ok() {
             self.seats.counts.fetch_add(ONE_OVER, Ordering::SeqCst);
+            if let Some(allowed) = self.beside.as_ref().and_then(|beside| beside.allowed.as_ref()) {
+                allowed.give_back();
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{level::Level, pulse::Pulse};
+use super::{level::Level, pulse::Pulse, untold::Untold};
 use crate::{
     backend::{Backend, Progress},
     error::BackendError,
@@ -32,6 +32,8 @@ pub(crate) struct Link {
     /// The ticket up to which the questions for the hub's last offset are answered.
     pub(crate) answered: Level,
     tickets: AtomicU64,
+    /// Who has fewer streams here than the store may know.
+    pub(crate) untold: Untold,
     /// How well the driver follows the store.
     pub(crate) pulse: Pulse,
     /// The number of the last driver that ended together with its runtime.
@@ -49,6 +51,7 @@ impl Link {
             level: Level::default(),
             answered: Level::default(),
             tickets: AtomicU64::new(0),
+            untold: Untold::new(),
             pulse: Pulse::default(),
             ended_driver: AtomicU64::new(0),
         }

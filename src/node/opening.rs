@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::{Sleep, sleep};
 
-use super::remote::Remote;
+use super::{remote::Remote, streams::Asking};
 use crate::{
     error::{OpenError, OpenErrorKind},
     hub::{
@@ -29,6 +29,8 @@ pub(crate) struct Loading {
     options: OpenOptions,
     requested: Option<Box<[u8]>>,
     toll: Option<Toll>,
+    /// The question to the store, if the reader may have only so many streams.
+    asking: Option<Asking>,
     /// The ticket of the question for the hub's last offset. The question is asked if this node does not know the
     /// requested id.
     ticket: Option<u64>,
@@ -46,7 +48,7 @@ pub(crate) fn open(
     grant: Grant,
     requested: Option<&[u8]>,
 ) -> Result<Loading, OpenError> {
-    let toll = grant.toll.clone();
+    let (toll, allowance) = (grant.toll.clone(), grant.allowance.clone());
     let (subscription, _) = options.enter_all(hub, grant, requested).or_else(|error| opened(hub, Err(error)))?;
     Ok(Loading {
         remote: remote.clone(),
@@ -54,6 +56,7 @@ pub(crate) fn open(
         options: options.clone(),
         requested: requested.map(Into::into),
         toll,
+        asking: allowance.map(|allowance| Asking::new(&hub.allowances, &remote.link, allowance)),
         ticket: None,
         waits: None,
         late: Box::pin(sleep(remote.link.timeout)),
@@ -100,6 +103,21 @@ impl Loading {
         }
     }
 
+    /// Polls the question to the store, if there is one. Returns whether the store has refused the stream.
+    fn is_refused(&mut self, cx: &mut Context<'_>) -> bool {
+        let answer = self.asking.as_mut().map_or(Poll::Ready(true), |asking| asking.poll(cx));
+        if answer.is_ready() {
+            self.asking = None;
+        }
+        answer == Poll::Ready(false)
+    }
+
+    /// Returns whether the store has yet to say whether the stream may open. A hub that shuts down does not wait for it.
+    fn is_asking(&self) -> bool {
+        let is_shutting_down = |subscription: &Subscription| subscription.hub().is_shutting_down();
+        self.asking.is_some() && !self.subscription.as_ref().is_some_and(is_shutting_down)
+    }
+
     /// Returns whether nothing has arrived for the channels for as long as a call may take.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         while self.late.as_mut().poll(cx).is_ready() {
@@ -129,10 +147,16 @@ impl Loading {
         if let Ok(false) = started {
             return None;
         }
+        Some(self.end(started.map(drop)))
+    }
+
+    /// Returns the subscription if it has started. Don't poll it after this.
+    fn end(&mut self, started: Result<(), OpenError>) -> Result<Subscription, OpenError> {
         self.leave();
-        let subscription = self.subscription.take()?;
+        let subscription =
+            self.subscription.take().expect("there until it has started, and it is not polled after that");
         let hub = subscription.hub().clone();
-        Some(opened(&hub, started.map(|_| subscription)))
+        opened(&hub, started.map(|()| subscription))
     }
 }
 
@@ -146,8 +170,12 @@ impl Future for Loading {
     type Output = Result<Subscription, OpenError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.is_refused(cx) {
+            return Poll::Ready(self.end(Err(OpenErrorKind::TooManyOfClient.into())));
+        }
         loop {
             let last = match self.poll_last(cx) {
+                Poll::Ready(_) if self.is_asking() => return Poll::Pending,
                 Poll::Ready(last) => last,
                 Poll::Pending if self.is_late(cx) => None,
                 Poll::Pending => {

@@ -11,6 +11,7 @@ use tokio::{sync::mpsc, time::Instant};
 use super::{
     driver::{self, Command},
     link::Link,
+    streams,
     told::Told,
 };
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
     error::{BackendError, PublishError, PublishErrorKind},
     hub::{
         Batch, HubSettings,
+        allowance::{Allowances, CountedElsewhere},
         engine::Hub,
         seam::{Elsewhere, Place},
         sent::Sent,
@@ -201,6 +203,17 @@ impl Remote {
     /// Sends commands to a driver that a test plays.
     pub(crate) fn is_driven_by(&self, commands: mpsc::UnboundedSender<Command>) {
         *lock(&self.driver) = Some(commands);
+    }
+}
+
+impl CountedElsewhere for Remote {
+    fn gave_back(&self, all: &Arc<Allowances>, holder: &Arc<str>) {
+        // Outside of a runtime nothing can be sent, but the next report says it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && self.link.untold.add(holder)
+        {
+            runtime.spawn(streams::tell(all.clone(), self.link.clone()));
+        }
     }
 }
 

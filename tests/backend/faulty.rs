@@ -15,7 +15,7 @@ use tower_sse::{
     BackendError, ChannelName, Cursor, Epoch, Offset, Retention,
     backend::{
         Append, Appended, Backend, BackendFuture, Connected, Ephemeral, Heads, Held, Marks, Message, Messages, Notice,
-        Presence, Progress, Requests,
+        Presence, Progress, Requests, Streams,
     },
 };
 
@@ -288,6 +288,10 @@ impl<B: Backend + Clone> Backend for Faulty<B> {
 
     fn tell(&self, notice: Notice) -> BackendFuture<'_, ()> {
         self.faults.answer().map_or_else(|error| error, |()| self.inner.tell(notice))
+    }
+
+    fn count(&self, streams: Streams) -> BackendFuture<'_, bool> {
+        self.faults.answer().map_or_else(|error| error, |()| self.inner.count(streams))
     }
 
     fn refresh(&self, present: Presence) -> BackendFuture<'_, ()> {

@@ -1,6 +1,9 @@
 //! One suite that every backend runs: what a hub promises, on several nodes that share a store. This program runs it
 //! with the backends that need nothing but memory or a file; `tests/redis` runs it with Redis.
 
+#[cfg(feature = "limits")]
+#[macro_use]
+mod all_limits;
 #[cfg(feature = "runs")]
 #[macro_use]
 mod all_runs;
@@ -22,6 +25,8 @@ mod health;
 mod helpers;
 #[cfg(feature = "runs")]
 mod lease;
+#[cfg(feature = "limits")]
+mod limits;
 mod memory;
 mod reader;
 mod reading;
@@ -51,6 +56,26 @@ mod in_a_file {
         crate::file::FileStore
     );
     all_faults!(
+        #[tokio::test(start_paused = true)]
+        crate::file::FileStore
+    );
+}
+
+#[cfg(feature = "limits")]
+mod limits_in_process {
+    all_limits!(
+        #[tokio::test(start_paused = true)]
+        crate::memory::MemoryStore
+    );
+}
+
+#[cfg(feature = "limits")]
+mod limits_in_a_file {
+    all_limits!(
+        #[tokio::test(start_paused = true)]
+        crate::file::FileStore
+    );
+    all_limits_with_faults!(
         #[tokio::test(start_paused = true)]
         crate::file::FileStore
     );

@@ -2,6 +2,9 @@
 //! themselves.
 
 #[macro_use]
+#[path = "../backend/all_limits.rs"]
+mod all_limits;
+#[macro_use]
 #[path = "../backend/all_runs.rs"]
 mod all_runs;
 #[macro_use]
@@ -26,6 +29,8 @@ mod file;
 mod health;
 #[path = "../runs/helpers.rs"]
 mod helpers;
+#[path = "../backend/limits.rs"]
+mod limits;
 #[path = "../backend/reader.rs"]
 mod reader;
 #[path = "../backend/reading.rs"]
@@ -54,6 +59,14 @@ mod in_redis {
         crate::redis::RedisStore
     );
     all_faults!(
+        #[tokio::test]
+        crate::redis::RedisStore
+    );
+    all_limits!(
+        #[tokio::test]
+        crate::redis::RedisStore
+    );
+    all_limits_with_faults!(
         #[tokio::test]
         crate::redis::RedisStore
     );

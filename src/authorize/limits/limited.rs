@@ -10,10 +10,10 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{Key, Settings};
+use super::{Principal, Settings};
 use crate::{
     authorize::{authorizer::BoxError, rate_limited::RateLimited, request::AuthorizeRequest},
-    hub::{Grant, toll::Toll},
+    hub::{Grant, allowance::Allowance, toll::Toll},
 };
 
 /// The authorizer that [`RateLimit::around`](crate::RateLimit::around) returns.
@@ -28,7 +28,11 @@ impl<A> Limited<A> {
         Self { inner, settings }
     }
 
-    pub(super) fn ask<R>(&mut self, entered: Result<Key, RateLimited>, request: R) -> LimitedFuture<A::Future>
+    pub(super) fn ask<R>(
+        &mut self,
+        entered: Result<Principal<'static>, RateLimited>,
+        request: R,
+    ) -> LimitedFuture<A::Future>
     where
         A: Service<R>,
     {
@@ -77,7 +81,7 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F> {
-        Asked { #[pin] future: F, settings: Arc<Settings>, address: Key },
+        Asked { #[pin] future: F, settings: Arc<Settings>, address: Principal<'static> },
         Refused { limited: RateLimited },
     }
 }
@@ -111,13 +115,16 @@ where
 /// What an authorizer returns.
 pub(super) trait Permission: Sized {
     /// Counts it for its client, or for the address. Returns it with what it has to charge later.
-    fn limited(self, settings: &Arc<Settings>, address: Key) -> Result<Self, RateLimited>;
+    fn limited(self, settings: &Arc<Settings>, address: Principal<'_>) -> Result<Self, RateLimited>;
 }
 
 impl Permission for Grant {
-    fn limited(mut self, settings: &Arc<Settings>, address: Key) -> Result<Self, RateLimited> {
-        let key = settings.key_of(self.client_id(), address);
+    fn limited(mut self, settings: &Arc<Settings>, address: Principal<'_>) -> Result<Self, RateLimited> {
+        let principal = self.client_id().map_or(address, Principal::Client);
+        let key = settings.keys.key(principal);
+        let holder = settings.streams.map(|max| Allowance { holder: principal.to_string().into(), max });
         settings.connects.charge(settings.max_keys, key, 1).map_err(RateLimited::new)?;
+        self.allowance = holder.or(self.allowance);
         if settings.replay.is_set() {
             let (inner, settings) = (self.toll.take(), settings.clone());
             self.toll = Some(Toll::new(move |events| {

@@ -1,8 +1,9 @@
 //! Whom something is counted for.
 
 use std::{
+    fmt,
     hash::{BuildHasher as _, RandomState},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     num::NonZeroU64,
 };
 
@@ -27,6 +28,18 @@ impl Principal<'_> {
             // Lossless, because these are the upper half.
             Some(IpAddr::V6(address)) => Self::Net((address.to_bits() >> 64) as u64),
             None => Self::Unknown,
+        }
+    }
+}
+
+/// The same on all nodes. A client's name can't be taken for an address.
+impl fmt::Display for Principal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(client) => write!(f, "client {client}"),
+            Self::Host(address) => write!(f, "host {}", Ipv4Addr::from_bits(*address)),
+            Self::Net(net) => write!(f, "net {}", Ipv6Addr::from_bits(u128::from(*net) << 64)),
+            Self::Unknown => f.write_str("unknown"),
         }
     }
 }

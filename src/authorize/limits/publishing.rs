@@ -7,7 +7,7 @@ use std::{
 
 use tower_service::Service;
 
-use super::{Key, Limit, Limited, LimitedFuture, Settings, limited::Permission};
+use super::{Key, Limit, Limited, LimitedFuture, Principal, Settings, limited::Permission};
 use crate::{
     authorize::{
         authorizer::BoxError,
@@ -35,8 +35,8 @@ where
 }
 
 impl Permission for PublishGrant {
-    fn limited(mut self, settings: &Arc<Settings>, address: Key) -> Result<Self, RateLimited> {
-        let key = settings.key_of(self.client_id(), address);
+    fn limited(mut self, settings: &Arc<Settings>, address: Principal<'_>) -> Result<Self, RateLimited> {
+        let key = settings.keys.key(self.client_id().map_or(address, Principal::Client));
         settings.publishes.charge(settings.max_keys, key, 1).map_err(RateLimited::new)?;
         if settings.publishes.is_set() {
             let (inner, settings) = (self.toll.take(), settings.clone());

@@ -13,7 +13,7 @@ use super::{table::Table, *};
 use crate::{
     authorize::{AllowAll, authorizer::BoxError, authorizer_fn},
     hub::Grant,
-    wire::name::ChannelName,
+    wire::name::{ChannelName, ClientId},
 };
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! The settings of a backend in Redis.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use redis::{Client, ConnectionInfo, IntoConnectionInfo, RedisError};
 use tokio::sync::Semaphore;
@@ -10,6 +10,7 @@ use super::{
     held::OfAll,
     keys::Keys,
     link::Link,
+    presence::Said,
     read::PAGES,
     scripts::Scripts,
     sentinel::{self, Sentinels},
@@ -179,7 +180,7 @@ impl RedisBuilder {
             held: OfAll::default(),
             pages: Semaphore::new(PAGES),
             known: Mutex::new(Cursor { epoch: UNKNOWN, offset: Offset::START }),
-            said: Mutex::new((0, HashMap::new())),
+            said: Mutex::new(Said::default()),
         })))
     }
 

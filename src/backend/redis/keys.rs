@@ -61,7 +61,12 @@ impl Keys {
     }
 
     pub(super) fn node(&self, number: u64) -> String {
-        format!("{}p:{number}", self.prefix)
+        format!("{}{number}", self.of_nodes())
+    }
+
+    /// Returns what the keys of all nodes begin with.
+    pub(super) fn of_nodes(&self) -> String {
+        format!("{}p:", self.prefix)
     }
 
     pub(super) fn feed(&self, channel: &ChannelName) -> String {

@@ -110,7 +110,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        hub::seats::Seats,
+        hub::seats::{Beside, Seats},
         log::{Retention, Tombstone},
         wire::{name::ClientId, notice::EndReason},
     };
@@ -123,7 +123,8 @@ mod tests {
         let [ana, bob] = ["ana", "bob"].map(|client| log.lane_for(&ClientId::from_static(client), 9).unwrap());
         let (mut readers, seats) = (Readers::default(), Arc::new(Seats::new(99)));
         let enter = |readers: &mut Readers, lane, connection: Option<&ConnectionId>| {
-            readers.insert(lane, seats.take_for(connection.cloned()).unwrap())
+            let beside = Beside { connection: connection.cloned(), ..Beside::default() };
+            readers.insert(lane, seats.take_for(beside.boxed()).unwrap())
         };
         let except = Except { connection: Some(TAB), ..Except::default() };
         let reached =

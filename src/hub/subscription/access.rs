@@ -113,7 +113,7 @@ impl Subscription {
 
     /// Applies a decision. Returns why the reader ends, if it does.
     fn judge(&mut self, access: &mut Access, verdict: Verdict) -> Option<EndReason> {
-        let Grant { channels, client, expires, recheck, toll: _ } = match verdict {
+        let Grant { channels, client, expires, recheck, toll: _, allowance: _ } = match verdict {
             Verdict::Granted(grant) => grant,
             Verdict::Denied => return Some(EndReason::Revoked),
             Verdict::Failed => return Some(EndReason::Reauthorize),

@@ -266,10 +266,11 @@ impl Calls {
         let (link, hub) = (self.link.clone(), hub.clone());
         self.tasks.spawn(async move {
             let channels = connected(&hub).await;
+            let streams = hub.upgrade().map(|hub| hub.allowances.all()).unwrap_or_default();
             let present = !channels.is_empty();
             if present || told {
                 // If it failed, the next report says the same.
-                let _ = link.within("refresh", link.backend.refresh(Presence::new(link.node, channels))).await;
+                let _ = link.within("refresh", link.backend.refresh(Presence::new(link.node, channels, streams))).await;
             }
             Answer::Refreshed { present }
         });

@@ -1,0 +1,60 @@
+//! How many streams are open here under an allowance, for the store, which adds up those of all nodes.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use super::link::Link;
+use crate::{
+    backend::Streams,
+    hub::allowance::{Allowance, Allowances},
+};
+
+/// A question to the store: may a stream open that has its place on this node?
+pub(crate) struct Asking(Pin<Box<dyn Future<Output = bool> + Send>>);
+
+impl Asking {
+    /// While the store does not answer, each node limits its own streams.
+    pub(crate) fn new(all: &Arc<Allowances>, link: &Arc<Link>, Allowance { holder, max }: Allowance) -> Self {
+        let (all, link, rank) = (all.clone(), link.clone(), all.open_of(&holder));
+        Self(Box::pin(async move {
+            let open = all.open_of(&holder);
+            // Those that came later must not be the reason to refuse this one.
+            let later = open.saturating_sub(rank);
+            let streams = Streams::new(link.node, holder, open, Some(max.saturating_add(later)));
+            link.within("count", link.backend.count(streams)).await.unwrap_or(true)
+        }))
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+/// Tells the store of everybody who has fewer streams. What does not arrive is in the next report.
+pub(crate) async fn tell(all: Arc<Allowances>, link: Arc<Link>) {
+    let mut telling = Telling { link: &link, done: false };
+    while let Some(holder) = link.untold.next() {
+        let streams = Streams::new(link.node, holder.clone(), all.open_of(&holder), None);
+        let _ = link.within("count", link.backend.count(streams)).await;
+    }
+    telling.done = true;
+}
+
+/// A task that tells the store.
+struct Telling<'a> {
+    link: &'a Link,
+    /// Whether it has told everything. From then on, another task may be telling.
+    done: bool,
+}
+
+impl Drop for Telling<'_> {
+    /// Lets another task begin if this one ends early, with its runtime.
+    fn drop(&mut self) {
+        if !self.done {
+            self.link.untold.broke_off();
+        }
+    }
+}
