@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[derive(Default)]
-pub(crate) struct Labels;
+pub(crate) struct Labels {}
 
 pub(crate) struct Meter;
 
@@ -18,7 +18,7 @@ pub(crate) struct Started;
 
 /// How far a reader has come.
 #[derive(Default)]
-pub(crate) struct Seen;
+pub(crate) struct Seen {}
 
 impl Seen {
     pub(crate) const IS_KEPT: bool = false;
