@@ -21,10 +21,12 @@ mod words;
 
 #[cfg(not(feature = "metrics"))]
 pub(crate) use self::disabled::{Labels, Meter, Seen, Started};
+#[cfg(all(feature = "metrics", feature = "server"))]
+pub(crate) use self::exported::Taken;
 #[cfg(feature = "metrics")]
 pub(crate) use self::{
     enabled::{Meter, Started},
-    exported::{Feed, Now, Taken},
+    exported::{Feed, Now},
     family::{Family, Labels},
     seen::Seen,
 };
