@@ -364,10 +364,10 @@ async fn a_hook_may_use_the_hub_since_no_lock_is_held() {
             let publisher = place.lock().unwrap().clone().unwrap();
             let connections = publisher.channel("a").connections();
             publisher.channel("a").end_detached().unwrap();
-            connections
+            (connections, publisher.stats().opened)
         }
     };
-    let seen: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let seen: Arc<Mutex<Vec<(usize, u64)>>> = Arc::default();
     let (opens, closes) = (use_it(place.clone()), use_it(place.clone()));
     let (seen_first, seen_last) = (seen.clone(), seen.clone());
     let publisher = Publisher::builder()
@@ -377,6 +377,6 @@ async fn a_hook_may_use_the_hub_since_no_lock_is_held() {
     *place.lock().unwrap() = Some(publisher.clone());
     let body = SseBody::new(open(&publisher, OpenOptions::new(), None).await);
     body.collect().await.unwrap();
-    assert_eq!(*seen.lock().unwrap(), [1, 0]);
+    assert_eq!(*seen.lock().unwrap(), [(1, 1), (0, 1)]);
     *place.lock().unwrap() = None;
 }

@@ -172,6 +172,7 @@ impl OpenOptions {
         hub.counters.resumed.add(resumes.into());
         hub.counters.gaps.add(gap.is_some().into());
         hub.meter.opened(resumes, gap);
+        subscription.begin_life();
     }
 
     /// Begins a record for those who watch, unless the crate reads for itself.

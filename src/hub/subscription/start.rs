@@ -34,12 +34,11 @@ impl Subscription {
 
     /// Marks the subscription as accepted: nothing refuses it any more. If `replace` is set, the older connections of
     /// its client end. If two arrive at once, the newer one stays, on every channel.
-    pub(crate) fn settle(&mut self, replace: bool) {
+    pub(crate) fn settle(&self, replace: bool) {
         self.seat.settle();
         if replace {
             self.positions.replace();
         }
-        self.begin_life();
     }
 
     pub(crate) fn start_at(&mut self, cursor: Cursor, resumes: bool, gap: Option<Gap>) {
