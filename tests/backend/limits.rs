@@ -20,7 +20,7 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Opens a stream for a client that may have `max` of them.
-async fn open(node: &Publisher, channel: &str, client: &str, max: usize) -> Result<Reader, OpenError> {
+pub async fn open(node: &Publisher, channel: &str, client: &str, max: usize) -> Result<Reader, OpenError> {
     let parts = http::Request::get("/").body(()).unwrap().into_parts().0;
     let (channel, client) = (ChannelName::try_from(channel).unwrap(), ClientId::try_from(client).unwrap());
     let request = AuthorizeRequest::new(parts, [channel], client);
@@ -28,13 +28,13 @@ async fn open(node: &Publisher, channel: &str, client: &str, max: usize) -> Resu
     OpenOptions::new().open(node, grant, None).await.map(Reader::new)
 }
 
-async fn assert_refused(node: &Publisher, client: &str, max: usize) {
+pub async fn assert_refused(node: &Publisher, client: &str, max: usize) {
     let error = open(node, "a", client, max).await.err().expect("it was let in");
     assert!(error.is_client_limit(), "{error}");
 }
 
 /// Opens a stream as soon as there is room.
-async fn open_soon(node: &Publisher, client: &str, max: usize) -> Reader {
+pub async fn open_soon(node: &Publisher, client: &str, max: usize) -> Reader {
     let opened = Mutex::new(None);
     eventually(|| async {
         let attempt = open(node, "a", client, max).await.ok();

@@ -14,6 +14,7 @@ use tower_sse::{
 
 use crate::{
     faulty::Faulty,
+    limits,
     proxy::{Mode, Proxy},
     reader::*,
     server::{Server, is_installed},
@@ -191,6 +192,17 @@ async fn a_hub_runs_on_a_cluster_and_finds_its_slot() {
     }
     let all: Vec<_> = (0..20).map(|n| n.to_string()).collect();
     assert_eq!((reader.texts(20).await, other.texts(20).await), (all.clone(), all));
+}
+
+#[tokio::test]
+async fn on_a_cluster_the_streams_of_a_client_are_limited_over_all_nodes() {
+    let Some(servers) = cluster_of_two(HUB).await else { return };
+    let [one, other] =
+        servers.each_ref().map(|server| Publisher::builder().backend(Redis::new(&server.url()).unwrap()).build());
+    let ana = limits::open(&one, "a", "ana", 1).await.unwrap();
+    limits::assert_refused(&other, "ana", 1).await;
+    drop(ana);
+    let _again = limits::open_soon(&other, "ana", 1).await;
 }
 
 #[tokio::test]
