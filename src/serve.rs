@@ -12,6 +12,7 @@
 //! | `transform`, `output`, `shape`, `incomplete` | what is sent instead of the events as they are, and how a strict stream ends |
 //! | `keep_alive`, `idle`, `wheel`, `coalesce`, `close` | when it is sent, and what is sent while the stream is idle |
 //! | `publish` | what a request to publish asks for, and what becomes of it |
+//! | `parameters`, `refused` | what the services that are no streams share: parameters of a query, and refusals |
 //! | `layer`, `config`, `service`, `future`, `body`, `not_found` | the tower and http-body types around them |
 
 mod accept;
@@ -29,9 +30,13 @@ mod keep_alive;
 mod layer;
 mod not_found;
 mod output;
+#[cfg(feature = "publish")]
+mod parameters;
 mod preamble;
 #[cfg(feature = "publish")]
 mod publish;
+#[cfg(feature = "publish")]
+mod refused;
 pub(crate) mod response;
 mod retry;
 mod route;

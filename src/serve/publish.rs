@@ -22,12 +22,10 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use self::{
-    answer::Refused,
-    ask::{Ask, Wish},
-};
+use self::ask::{Ask, Wish};
 use super::{
     body::SseBody,
+    refused::{self, Refused},
     route::{Route, Routes},
 };
 use crate::{
@@ -190,7 +188,8 @@ impl Config {
         let max = self.publisher.limits().channels_per_subscription;
         let ask = Ask::read(&self.routes, max, &parts)?;
         let asking = Asking::new(&authorizer, PublishRequest::of(parts, ask.channels.clone()));
-        let grant = asking.await.map_err(|refusal| answer::refused(&self.publisher, &refusal))?;
+        let limited = Some(&self.publisher.counters().publishes_limited);
+        let grant = asking.await.map_err(|refusal| refused::refused(&self.publisher, &refusal, limited))?;
         if !grant.allows_channels(&ask.channels) {
             return Err(answer::not_granted("channel-not-granted"));
         }

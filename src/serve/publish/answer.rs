@@ -1,27 +1,20 @@
 //! The answers to a request to publish.
 
-use std::time::Duration;
+use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use serde_json::json;
 
-use http::{
-    HeaderValue, Response, StatusCode,
-    header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
-};
-use serde_json::{Value, json};
-
+pub(super) use crate::serve::refused::{Refused, bad, invalid, malformed, not_found, not_granted};
 use crate::{
-    authorize::Refusal,
-    error::{InvalidText, PublishError},
+    error::PublishError,
     hub::Sent,
     publisher::Publisher,
     serve::{
         body::SseBody,
+        refused::{because, later},
         response::{self, problem_with},
     },
     wire::name::ChannelName,
 };
-
-/// The answer to a request of which nothing, or not everything, was published.
-pub(super) type Refused = Box<Response<SseBody>>;
 
 pub(super) fn published(published: &[(&ChannelName, Vec<Sent>)]) -> Response<SseBody> {
     let event = |channel: &ChannelName, sent: &Sent| {
@@ -43,32 +36,6 @@ pub(super) fn closed() -> Response<SseBody> {
     response::stop()
 }
 
-pub(super) fn not_found() -> Refused {
-    Box::new(response::problem(StatusCode::NOT_FOUND, None))
-}
-
-pub(super) fn wrong_method() -> Refused {
-    let mut response = response::problem(StatusCode::METHOD_NOT_ALLOWED, None);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST,DELETE"));
-    Box::new(response)
-}
-
-fn because(status: StatusCode, reason: &str, detail: &str) -> Refused {
-    Box::new(problem_with(status, Some(detail), json!({ "reason": reason })))
-}
-
-pub(super) fn bad(reason: &str, detail: &str) -> Refused {
-    because(StatusCode::BAD_REQUEST, reason, detail)
-}
-
-pub(super) fn malformed(detail: &str) -> Refused {
-    bad("malformed", detail)
-}
-
-pub(super) fn invalid(error: &InvalidText) -> Refused {
-    bad("invalid-name", &error.to_string())
-}
-
 pub(super) fn unsupported(detail: &str) -> Refused {
     because(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported", detail)
 }
@@ -83,29 +50,6 @@ pub(super) fn too_large(detail: &str) -> Refused {
 
 pub(super) fn too_large_body(max: usize) -> Refused {
     too_large(&format!("the body has more than {max} bytes"))
-}
-
-pub(super) fn not_granted(reason: &str) -> Refused {
-    because(StatusCode::FORBIDDEN, reason, "the credentials don't allow this")
-}
-
-pub(super) fn refused(publisher: &Publisher, refusal: &Refusal) -> Refused {
-    match refusal {
-        Refusal::Denied(denied) => {
-            publisher.counters().denied.add(1);
-            Box::new(response::denied_with(denied, json!({ "reason": "denied" })))
-        }
-        Refusal::Limited(limited) => {
-            publisher.counters().publishes_limited.add(1);
-            let after = publisher.reconnect_after_at_least(limited.retry_after());
-            let members = json!({ "reason": "rate-limited" });
-            try_again(StatusCode::TOO_MANY_REQUESTS, after, &limited.to_string(), members)
-        }
-        Refusal::Failed => {
-            publisher.counters().authorizer_failed.add(1);
-            later(publisher, "the authorizer failed", json!({ "reason": "authorizer-failed" }))
-        }
-    }
 }
 
 /// Says which channel may not be closed, and which ones are.
@@ -139,14 +83,4 @@ pub(super) fn not_published(
 
 fn names(channels: &[ChannelName]) -> Vec<&str> {
     channels.iter().map(ChannelName::as_str).collect()
-}
-
-fn later(publisher: &Publisher, detail: &str, members: Value) -> Refused {
-    try_again(StatusCode::SERVICE_UNAVAILABLE, publisher.reconnect_after(), detail, members)
-}
-
-fn try_again(status: StatusCode, after: Duration, detail: &str, members: Value) -> Refused {
-    let mut response = problem_with(status, Some(detail), members);
-    response.headers_mut().insert(RETRY_AFTER, response::retry_after(after));
-    Box::new(response)
 }

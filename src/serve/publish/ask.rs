@@ -10,15 +10,13 @@ use http::{
 
 use super::answer::{self, Refused};
 use crate::{
-    error::InvalidText,
     serve::{
         ask::{Rejection, read_channels},
+        parameters::{named, parameter},
+        refused,
         route::Routes,
     },
-    wire::{
-        name::{ChannelName, ClientId, CustomId, EventName, IdempotencyKey},
-        percent,
-    },
+    wire::name::{ChannelName, ClientId, CustomId, EventName, IdempotencyKey},
 };
 
 pub(super) struct Ask {
@@ -65,7 +63,7 @@ impl Ask {
         let wish = match parts.method {
             Method::POST => Wish::Publish(How::read(query, &parts.headers)?),
             Method::DELETE => Wish::Close,
-            _ => return Err(answer::wrong_method()),
+            _ => return Err(refused::wrong_method("POST,DELETE")),
         };
         Ok(Self { channels: channels(route, &params)?, wish })
     }
@@ -125,27 +123,6 @@ fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Refused> {
         }
         (Some(_), Some(_)) => Err(answer::malformed("there are several idempotency keys")),
     }
-}
-
-/// A parameter of the query, which may occur once.
-fn parameter(query: Option<&str>, name: &'static str) -> Result<Option<String>, Refused> {
-    let mut values = percent::query_values(query, name);
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(raw), None) => {
-            let value = percent::decode_value(name, raw).map_err(|error| answer::invalid(&error))?;
-            Ok(Some(value.into_owned()))
-        }
-        (Some(_), Some(_)) => Err(answer::malformed("a parameter of the query occurs twice")),
-    }
-}
-
-fn named<N>(query: Option<&str>, name: &'static str) -> Result<Option<N>, Refused>
-where
-    N: TryFrom<String, Error = InvalidText>,
-{
-    let value = parameter(query, name)?;
-    value.map(N::try_from).transpose().map_err(|error| answer::invalid(&error))
 }
 
 fn rejected(rejection: Rejection) -> Refused {
