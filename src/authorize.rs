@@ -14,6 +14,8 @@ mod bearer;
 mod decide;
 mod denied;
 mod function;
+#[cfg(feature = "inspect")]
+mod insight;
 #[cfg(feature = "jwt")]
 mod jwt;
 #[cfg(feature = "limits")]
@@ -29,7 +31,13 @@ mod request;
 mod reserved;
 mod token;
 
+#[cfg(feature = "publish")]
+pub(crate) use self::authorizer::BoxError;
+#[cfg(any(feature = "inspect", feature = "publish"))]
+pub(crate) use self::decide::Asking;
 pub(crate) use self::decide::{Decide, Refusal};
+#[cfg(feature = "inspect")]
+pub use self::insight::{InspectAuthorizer, InspectGrant, InspectRequest, inspect_authorizer_fn};
 #[cfg(feature = "jwt")]
 pub use self::jwt::{Jwt, JwtFuture, JwtKeys, Links, jwt};
 #[cfg(feature = "limits")]
@@ -47,5 +55,3 @@ pub use self::{
     rate_limited::RateLimited,
     request::AuthorizeRequest,
 };
-#[cfg(feature = "publish")]
-pub(crate) use self::{authorizer::BoxError, decide::Asking};

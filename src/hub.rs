@@ -26,6 +26,7 @@
 //! | `due`, `sweep`, `slices` | upkeep: when, what, and how much at once |
 //! | `coverage`, `early`, `seam` | a hub whose log lives elsewhere |
 //! | `page`, `info` | what a channel holds, without a subscription |
+//! | `inspect` | lists of channels, and of the readers of one |
 //! | `vigil`, `unread` | waiting until nobody reads a channel |
 //! | `life`, `watch` | the record of a stream, and who is told of it |
 //! | `recheck` | deciding anew whether a reader may go on |
@@ -41,6 +42,8 @@ pub(crate) mod early;
 pub(crate) mod engine;
 pub(crate) mod grant;
 pub(crate) mod info;
+#[cfg(feature = "inspect")]
+pub(crate) mod inspect;
 pub(crate) mod ledger;
 pub(crate) mod life;
 pub(crate) mod limits;

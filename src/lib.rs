@@ -113,6 +113,7 @@
 //!
 //! | feature | adds |
 //! | --- | --- |
+//! | `inspect` | `Inspect`, a service and a page that show an operator who reads what |
 //! | `jwt` | `jwt`, an [`Authorizer`] for JSON Web Tokens, and `Links`, which signs short-lived links to channels |
 //! | `limits` | `RateLimit`: limits on how often a client connects, how many streams it has, how much is replayed to it, and how much it publishes |
 //! | `metrics` | metrics of the hub, the backend and runs, by the facade of the `metrics` crate: see `Publisher::record_metrics` |
@@ -184,7 +185,6 @@ mod wire;
 #[doc = include_str!("../docs/guide/axum.md")]
 #[doc = include_str!("../docs/guide/bodies.md")]
 #[doc = include_str!("../docs/guide/browser.md")]
-#[doc = include_str!("../docs/guide/operate.md")]
 #[doc = include_str!("../docs/guide/read.md")]
 struct Guides;
 
@@ -192,6 +192,11 @@ struct Guides;
 #[cfg(all(doctest, feature = "publish"))]
 #[doc = include_str!("../docs/guide/publish.md")]
 struct PublishGuide;
+
+/// The guide's examples for operators, as tests.
+#[cfg(all(doctest, feature = "inspect"))]
+#[doc = include_str!("../docs/guide/operate.md")]
+struct OperateGuide;
 
 /// The guide's examples that need tokens, as tests.
 #[cfg(all(doctest, feature = "jwt"))]
@@ -254,6 +259,12 @@ pub use crate::{
         notice::{EndReason, Gap, GapReason},
         traceparent::TraceParent,
     },
+};
+#[cfg(feature = "inspect")]
+#[cfg_attr(docsrs, doc(cfg(feature = "inspect")))]
+pub use crate::{
+    authorize::{InspectAuthorizer, InspectGrant, InspectRequest, inspect_authorizer_fn},
+    serve::{Inspect, InspectFuture},
 };
 #[cfg(feature = "jwt")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jwt")))]

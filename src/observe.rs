@@ -33,6 +33,22 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
         }
 
+        #[cfg(feature = "inspect")]
+        impl Stats {
+            /// Returns each number with its name.
+            pub(crate) fn numbers(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+                // Lossless: no target has a wider `usize`.
+                let now = [
+                    ("channels", self.channels as u64),
+                    ("subscriptions", self.subscriptions as u64),
+                    ("lingering", self.lingering as u64),
+                    ("held_bytes", self.held_bytes as u64),
+                    ("ephemeral_dropped", self.ephemeral_dropped),
+                ];
+                now.into_iter().chain([$((stringify!($name), self.$name)),*])
+            }
+        }
+
         impl Counters {
             pub(crate) fn snapshot(
                 &self,

@@ -3,6 +3,8 @@
 mod access;
 mod builder;
 mod health;
+#[cfg(feature = "inspect")]
+mod inspect;
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 mod metrics;

@@ -12,6 +12,7 @@
 //! | `transform`, `output`, `shape`, `incomplete` | what is sent instead of the events as they are, and how a strict stream ends |
 //! | `keep_alive`, `idle`, `wheel`, `coalesce`, `close` | when it is sent, and what is sent while the stream is idle |
 //! | `publish` | what a request to publish asks for, and what becomes of it |
+//! | `inspect` | what an operator is shown, and the page |
 //! | `parameters`, `refused` | what the services that are no streams share: parameters of a query, and refusals |
 //! | `layer`, `config`, `service`, `future`, `body`, `not_found` | the tower and http-body types around them |
 
@@ -26,16 +27,18 @@ mod future;
 mod greeting;
 mod idle;
 mod incomplete;
+#[cfg(feature = "inspect")]
+mod inspect;
 mod keep_alive;
 mod layer;
 mod not_found;
 mod output;
-#[cfg(feature = "publish")]
+#[cfg(any(feature = "inspect", feature = "publish"))]
 mod parameters;
 mod preamble;
 #[cfg(feature = "publish")]
 mod publish;
-#[cfg(feature = "publish")]
+#[cfg(any(feature = "inspect", feature = "publish"))]
 mod refused;
 pub(crate) mod response;
 mod retry;
@@ -47,6 +50,8 @@ mod transform;
 mod webkit;
 mod wheel;
 
+#[cfg(feature = "inspect")]
+pub use self::inspect::{Inspect, InspectFuture};
 #[cfg(feature = "publish")]
 pub use self::publish::{PublishFuture, PublishService};
 pub use self::{

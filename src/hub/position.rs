@@ -89,6 +89,9 @@ impl Position {
         if found.is_none() {
             self.from = from_now_on(&state, self.lane()).max(self.from);
         }
+        if let Some(Found::Batch(batch)) = &found {
+            state.readers.took(self.reader, batch.count());
+        }
         if level {
             replaced = self.park(&mut state, cx);
             // Read under the lock, so that it is the version of the state seen here.
@@ -250,6 +253,7 @@ impl Position {
         if let (Some(batch), Some(_)) = (&batch, first) {
             state.readers.saw(self.reader, batch.last());
         }
+        state.readers.took(self.reader, batch.as_ref().map_or(0, Batch::count));
         drop(state);
         drop(replaced);
         Ok((batch, first))

@@ -3,6 +3,11 @@
 mod connections;
 mod id;
 mod slowest;
+#[cfg(not(feature = "inspect"))]
+#[path = "readers/no_visit.rs"]
+mod visit;
+#[cfg(feature = "inspect")]
+mod visit;
 mod waking;
 
 use std::{sync::Arc, task::Waker};
@@ -10,6 +15,7 @@ use std::{sync::Arc, task::Waker};
 pub(crate) use self::id::ReaderId;
 use self::{
     connections::Connections,
+    visit::Visit,
     waking::{CROWD, Crowds},
 };
 use super::{
@@ -82,6 +88,8 @@ struct Reader {
     ending: Option<EndReason>,
     /// How far it has come.
     seen: Seen,
+    /// What is kept of it for whoever inspects the hub.
+    visit: Visit,
 }
 
 /// How much is done at once with a channel locked: the number of readers that are ended, or of clients that are looked
@@ -148,7 +156,7 @@ impl Readers {
         }
         self.any_of_several |= seat.is_of_several();
         let (before, next, ending, seen) = (None, None, None, Seen::default());
-        let reader = Reader { lane, before, next, seat, ticket, generation, ending, seen };
+        let reader = Reader { lane, before, next, seat, ticket, generation, ending, seen, visit: Visit::new() };
         let id = ReaderId::of(self.all.insert(reader));
         self.numbers = self.numbers.max(id.key().saturating_add(1));
         self.live += 1;

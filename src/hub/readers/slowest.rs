@@ -1,8 +1,8 @@
-//! Which of the readers of a channel is the slowest.
+//! What is noted of a reader when it takes events, and which reader of a channel is the slowest.
 
 #[cfg(feature = "metrics")]
 use super::SLICE;
-use super::{ReaderId, Readers};
+use super::{ReaderId, Readers, visit::Visit};
 use crate::{meter::Seen, wire::cursor::Offset};
 
 impl Readers {
@@ -13,6 +13,16 @@ impl Readers {
             && let Some(reader) = self.all.get_mut(id.key())
         {
             reader.seen.set(upto);
+        }
+    }
+
+    /// Notes that a reader has taken events.
+    #[inline]
+    pub(crate) fn took(&mut self, id: ReaderId, events: usize) {
+        if Visit::IS_KEPT
+            && let Some(reader) = self.all.get_mut(id.key())
+        {
+            reader.visit.took(events);
         }
     }
 

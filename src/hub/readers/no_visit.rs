@@ -1,0 +1,13 @@
+//! What is kept of each reader without the feature `inspect`: nothing.
+
+pub(super) struct Visit;
+
+impl Visit {
+    pub(super) const IS_KEPT: bool = false;
+
+    pub(super) fn new() -> Self {
+        Self
+    }
+
+    pub(super) fn took(&mut self, _: usize) {}
+}
