@@ -8,6 +8,7 @@ mod engine;
 mod engines;
 #[path = "../common/example.rs"]
 mod example;
+mod inspect;
 mod page;
 mod proxy;
 mod recipes;
