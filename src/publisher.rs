@@ -171,7 +171,6 @@ impl Publisher {
         self.handle.hub.reconnect_after()
     }
 
-    #[cfg(feature = "runs")]
     pub(crate) fn meter(&self) -> &crate::meter::Meter {
         &self.handle.hub.meter
     }

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use broken::Broken;
 use common::*;
+use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use metrics::{Unit, with_local_recorder};
 use recorder::Recorder;
-use tower_sse::{Event, OpenOptions, Publisher, PublisherBuilder, Retention, SseBody};
+use tower::ServiceExt as _;
+use tower_sse::{Event, OpenOptions, Publisher, PublisherBuilder, Retention, Route, SseBody, SseLayer};
 
 fn hub(recorder: &Recorder, settings: fn(PublisherBuilder) -> PublisherBuilder) -> Publisher {
     with_local_recorder(recorder, || settings(Publisher::builder()).build())
@@ -298,4 +300,19 @@ async fn wake_ups_are_timed_for_readers_that_waited_and_no_others() {
     send(&publisher, "b", "for the other one");
     assert!(poll(&mut other).is_ready());
     assert!((2..=3).contains(&woken()), "{}", woken());
+}
+
+#[tokio::test]
+async fn a_strict_reader_that_is_answered_with_410_counts_as_one_that_begins_with_a_gap() {
+    let recorder = Recorder::default();
+    let publisher = hub(&recorder, |builder| builder);
+    let sse = SseLayer::new(publisher).route(Route::new("/s/{channel}").strict(true)).unwrap().into_service();
+    for (method, count) in [(Method::HEAD, 0), (Method::GET, 1)] {
+        let request = Request::builder().method(method).uri("/s/a").header("last-event-id", "nonsense");
+        let response = sse.clone().oneshot(request.body(String::new()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 410);
+        let labels = [("outcome", "gap"), ("reason", "unknown-id")];
+        assert_eq!(recorder.counter("tower_sse_opens_total", &labels), count);
+        assert_eq!(recorder.counter("tower_sse_gaps_total", &[("reason", "unknown-id")]), count);
+    }
 }

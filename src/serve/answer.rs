@@ -106,7 +106,10 @@ pub(crate) fn opened(publisher: &Publisher, ask: &Ask, opened: Result<Subscripti
         Err(error) => not_opened(publisher, &error, ask.route.strict),
         Ok(subscription) => match subscription.untold_gap().filter(|_| ask.route.strict) {
             Some(gap) => {
-                publisher.counters().gaps.add(u64::from(!ask.head));
+                if !ask.head {
+                    publisher.counters().gaps.add(1);
+                    publisher.meter().opened(true, Some(gap.reason));
+                }
                 response::gone(gap)
             }
             None => stream(ask, subscription),
