@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::{
     Settings,
     reader::{Got, Seen},
-    repeat::{Repeat, tell_gap},
+    repeat::{Repeat, tell_gap, tell_loss},
 };
 
 pub struct Publish {
@@ -278,6 +278,7 @@ fn check_one(
         }
     }
     let (start_epoch, start) = split(&reader.start);
+    let mut lost = None;
     for publish in reader.channels.iter().flat_map(|channel| by_channel.get(channel).into_iter().flatten()) {
         let (of, offset) = split(&publish.id);
         let meant = publish.is_for(&reader.client);
@@ -297,8 +298,10 @@ fn check_one(
                 "lost: {} {} of {} at {}, from {}",
                 publish.id, publish.text, publish.channel, reader.client, reader.start
             );
+            lost.get_or_insert(publish);
         }
     }
+    lost.into_iter().for_each(|publish| println!("{}", tell_loss(ledger, reader, publish)));
     repeat
 }
 

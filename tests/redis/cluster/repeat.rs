@@ -1,7 +1,7 @@
-//! Tells how a reader came to get an event again, or a gap although nothing was lost.
+//! Tells how a reader came to get an event again, to lose one, or to get a gap although nothing was lost.
 
 use crate::{
-    check::Ledger,
+    check::{Ledger, Publish, split},
     reader::{Got, Seen},
 };
 
@@ -49,22 +49,41 @@ impl Repeat {
 /// Tells of a gap, which is at this place of what the reader got.
 pub fn tell_gap(ledger: &Ledger, reader: &Seen, place: usize) -> String {
     let Got::Gap { id, reason, begun, node } = &reader.got[place] else { unreachable!("only a gap is a false alarm") };
-    let around = &reader.got[place.saturating_sub(MOST)..reader.got.len().min(place + MOST)];
-    let around: Vec<_> = around
-        .iter()
-        .map(|got| match got {
-            Got::Gap { id, reason, node, .. } => format!("{id} {reason} on node {node}"),
-            Got::Event { id, text } => format!("{id} {text}"),
-            Got::Passed { text } => format!("passed {text}"),
-        })
-        .collect();
     format!(
         "\nfalse alarm: {id} {reason} on node {node} at {begun}, to {} of channels {:?}; around it: {}; faults before: {}",
         reader.client,
         reader.channels,
-        around.join(", "),
+        around(reader, place),
         faults_before(ledger, *begun),
     )
+}
+
+/// Tells of an event that a reader did not get.
+pub fn tell_loss(ledger: &Ledger, reader: &Seen, lost: &Publish) -> String {
+    let (epoch, offset) = split(&lost.id);
+    // Where it would have come.
+    let is_before = |got: &Got| got.id().map(split).is_some_and(|(of, at)| of == epoch && at < offset);
+    let place = reader.got.iter().rposition(is_before).map_or(0, |place| place + 1);
+    format!(
+        "at {} of channels {:?}, with tries {} and number {}; around its place: {}; faults before: {}",
+        reader.client,
+        reader.channels,
+        lost.tries,
+        lost.number,
+        around(reader, place),
+        faults_before(ledger, lost.number),
+    )
+}
+
+/// What a reader got before and after a place.
+fn around(reader: &Seen, place: usize) -> String {
+    let around = &reader.got[place.saturating_sub(MOST)..reader.got.len().min(place + MOST)];
+    let around = around.iter().map(|got| match got {
+        Got::Gap { id, reason, begun, node } => format!("{id} {reason} on node {node} at {begun}"),
+        Got::Event { id, text } => format!("{id} {text}"),
+        Got::Passed { text } => format!("passed {text}"),
+    });
+    around.collect::<Vec<_>>().join(", ")
 }
 
 /// The latest faults that began before so many publishes had.
