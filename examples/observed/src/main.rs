@@ -1,4 +1,5 @@
-//! A server that can be watched: a page of metrics for Prometheus, and answers to the probes of an orchestrator.
+//! A server that can be watched: a page of metrics for Prometheus, answers to the probes of an orchestrator, and a page for
+//! operators.
 //!
 //! Run it with `cargo run -p observed-example`. Set `REDIS_URL` to put its channels in Redis, such as
 //! `redis://127.0.0.1`. Then:
@@ -8,11 +9,15 @@
 //! - `curl -N -X POST http://127.0.0.1:8000/ask/run-1` starts a run and reads it,
 //! - `curl http://127.0.0.1:8001/metrics` returns the metrics; `/live` and `/ready` answer the probes.
 //!
+//! With `INSPECT_TOKEN` set, `http://127.0.0.1:8001/inspect` shows who reads what: log in as `admin`, with the token as the
+//! password.
+//!
 //! What only operators should see has a port of its own: `ADMIN_PORT`, by default 8001. On Ctrl-C the server is no longer
 //! ready, waits for `DRAIN_SECS` seconds, 0 by default, so that the load balancer notices, and then shuts down.
 //!
 //! `docs/operate/` has a dashboard for Grafana and alerts for Prometheus.
 
+mod inspect;
 mod page;
 
 use std::{env, error::Error, time::Duration};
@@ -54,7 +59,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/ready", get(ready))
         .with_state(publisher.clone())
         // A restart mends nothing that the other page could tell.
-        .route("/live", get(|| async { "alive" }));
+        .route("/live", get(|| async { "alive" }))
+        .merge(inspect::router(publisher.clone()));
 
     let listener = listen("PORT", 8000).await?;
     println!("listening on http://{}", listener.local_addr()?);

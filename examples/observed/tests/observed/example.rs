@@ -30,6 +30,7 @@ impl Example {
     pub fn start(variables: &[(&str, &str)]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_observed-example"))
             .env_remove("REDIS_URL")
+            .env_remove("INSPECT_TOKEN")
             .envs([("PORT", "0"), ("ADMIN_PORT", "0")])
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
@@ -60,6 +61,14 @@ impl Example {
     /// The answer to a probe.
     pub async fn probe(&self, path: &str) -> (u16, String) {
         get(&format!("{}{path}", self.admin)).await
+    }
+
+    /// The status of the page for operators, or of what the page reads, and the answer.
+    pub async fn inspect(&self, path: &str, authorization: Option<&str>) -> (u16, String) {
+        let request = Request::get(format!("{}/inspect{path}", self.admin));
+        let request = authorization.into_iter().fold(request, |request, value| request.header("authorization", value));
+        let response = send(request, "").await;
+        (response.status().as_u16(), body(response).await)
     }
 
     /// Opens a stream.

@@ -178,3 +178,27 @@ async fn a_server_that_is_asked_to_stop_is_not_ready_until_it_has_stopped() {
     reader.until_the_end().await;
     assert!(example.process.wait().unwrap().success());
 }
+
+#[tokio::test]
+async fn an_operator_with_the_token_sees_who_reads_what_and_nobody_else_does() {
+    let example = Example::start(&[("INSPECT_TOKEN", "s3cret")]);
+    let mut reader = example.read("news", None).await;
+    reader.until("\n").await;
+    // `admin:s3cret`. The others have no password, another one, another scheme, or are empty.
+    let known = Some("Basic YWRtaW46czNjcmV0");
+    for path in ["", "/overview", "/channels", "/readers?channel=news", "/events?channel=news"] {
+        for other in [None, Some("Basic YWRtaW46"), Some("Basic YWRtaW46czNjcmV1"), Some("Bearer s3cret"), Some("")] {
+            let (status, answer) = example.inspect(path, other).await;
+            assert_eq!((status, answer.contains("news")), (401, false), "{path} {other:?}");
+        }
+        assert_eq!(example.inspect(path, known).await.0, 200, "{path}");
+    }
+    let (_, channels) = example.inspect("/channels", known).await;
+    let channels: Value = serde_json::from_str(&channels).unwrap();
+    assert_eq!((&channels["channels"][0]["channel"], &channels["channels"][0]["readers"]), (&"news".into(), &1.into()));
+
+    // Without a token there is no page, not even for an empty password.
+    for variables in [&[][..], &[("INSPECT_TOKEN", "")]] {
+        assert_eq!(Example::start(variables).inspect("", Some("Basic YWRtaW46")).await.0, 404);
+    }
+}
