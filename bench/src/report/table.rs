@@ -18,7 +18,7 @@ pub fn tables(results: &Results) -> String {
         let _ = writeln!(out, "Other processes worked during {} of {} samples.\n", results.disturbed, results.samples);
     }
     medians(&mut out, results, &kinds);
-    for to in [Kind::AxumBroadcast, Kind::RawEpoll] {
+    for to in [Kind::AxumBroadcast, Kind::TowerSseHyper, Kind::RawEpoll] {
         ratios(&mut out, results, &kinds, to);
     }
     match results.faults.is_empty() {
