@@ -5,7 +5,7 @@
 //! SOAK_MINUTES=30 cargo test --release --test load -- --ignored --nocapture soak
 //! ```
 //!
-//! It needs Linux and an `ulimit -n` of 11,000 open files. It asserts what must hold, and prints what depends on the
+//! With `--features server`, it also tests the crate's own server. It needs Linux and an `ulimit -n` of 11,000 open files. It asserts what must hold, and prints what depends on the
 //! machine; docs/reliability/appendix.md has those figures.
 #![cfg(target_os = "linux")]
 

@@ -38,9 +38,19 @@ impl Process {
 
     /// The same with a limit of the bytes that hyper buffers for a connection; 0 is hyper's default.
     pub fn with_buffer(grace: Duration, history: usize, buffer: usize) -> Self {
+        Self::spawn(&format!("{} {history} {buffer} 0", grace.as_millis()))
+    }
+
+    /// The crate's own server, with a stall time.
+    #[cfg(feature = "server")]
+    pub fn own(grace: Duration, history: usize, stall: Duration) -> Self {
+        Self::spawn(&format!("{} {history} 0 {}", grace.as_millis(), stall.as_millis()))
+    }
+
+    fn spawn(settings: &str) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "server::serve", "--nocapture"])
-            .env("TOWER_SSE_LOAD_SERVER", format!("{} {history} {buffer}", grace.as_millis()))
+            .env("TOWER_SSE_LOAD_SERVER", settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,5 +1,6 @@
 //! The server: the test's own program, started again. `TOWER_SSE_LOAD_SERVER` is its grace in milliseconds, its
-//! history, and how many bytes hyper may buffer for a connection, 0 for hyper's default. Lines on its standard input
+//! history, how many bytes hyper may buffer for a connection, 0 for hyper's default, and the stall time of the crate's own
+//! server in milliseconds, 0 for hyper. Lines on its standard input
 //! are commands, and it answers each with a line; on SIGTERM it shuts down.
 
 use std::{
@@ -21,11 +22,11 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    net::TcpSocket,
+    net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
     time::{MissedTickBehavior, interval, timeout},
 };
-use tower_sse::{Event, KeepAlive, OpenOptions, Publisher, Retention, Route, SseLayer, Start};
+use tower_sse::{Event, KeepAlive, NotFound, OpenOptions, Publisher, Retention, Route, SseLayer, SseService, Start};
 
 use crate::{counting, now};
 
@@ -34,9 +35,10 @@ use crate::{counting, now};
 fn serve() {
     let Ok(settings) = env::var("TOWER_SSE_LOAD_SERVER") else { return };
     let settings: Vec<usize> = settings.split(' ').map(|number| number.parse().unwrap()).collect();
-    let [grace, history, buffer] = settings[..] else { panic!("{settings:?}") };
+    let [grace, history, buffer, stall] = settings[..] else { panic!("{settings:?}") };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(run(Duration::from_millis(grace.try_into().unwrap()), history, buffer));
+    let millis = |number: usize| Duration::from_millis(number.try_into().unwrap());
+    runtime.block_on(run(millis(grace), history, buffer, millis(stall)));
     // This ends everything that still runs, such as the standard input's thread.
     std::process::exit(0);
 }
@@ -54,7 +56,7 @@ impl Told {
     }
 }
 
-async fn run(grace: Duration, history: usize, buffer: usize) {
+async fn run(grace: Duration, history: usize, buffer: usize, stall: Duration) {
     let retention = Retention::new().events(history).bytes(64 << 20);
     let publisher = Publisher::builder().retention(retention).build();
     let route = |pattern| Route::new(pattern).keep_alive(KeepAlive::every(Duration::from_secs(5)));
@@ -65,7 +67,7 @@ async fn run(grace: Duration, history: usize, buffer: usize) {
             layer.route(route("/all/{channel}/{client_id}").options(earliest))
         })
         .unwrap();
-    let service = TowerToHyperService::new(layer.into_service());
+    let service = layer.into_service();
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let listener = socket.listen(16_384).unwrap();
@@ -73,6 +75,22 @@ async fn run(grace: Duration, history: usize, buffer: usize) {
     let told = Arc::new(Told::default());
     tokio::spawn(obey(publisher.clone(), told.clone()));
 
+    let all = match stall.is_zero() {
+        true => on_hyper(listener, service, buffer, &publisher, grace).await,
+        false => own(listener, service, stall, &publisher, grace).await,
+    };
+    say(&format!("{all} {} {}", told.taken("chat"), told.refused.load(Ordering::SeqCst)));
+}
+
+/// Serves until SIGTERM, and returns whether all readers were gone within the grace.
+async fn on_hyper(
+    listener: TcpListener,
+    service: SseService<NotFound>,
+    buffer: usize,
+    publisher: &Publisher,
+    grace: Duration,
+) -> bool {
+    let service = TowerToHyperService::new(service);
     let (mut builder, connections) = (Builder::new(TokioExecutor::new()), GracefulShutdown::new());
     if buffer > 0 {
         builder.http1().max_buf_size(buffer);
@@ -88,8 +106,36 @@ async fn run(grace: Duration, history: usize, buffer: usize) {
             connections.watch(builder.serve_connection(TokioIo::new(stream), service.clone()).into_owned());
         tokio::spawn(async move { connection.await.unwrap_or_default() });
     }
-    let (all, _) = tokio::join!(publisher.shutdown(grace), timeout(grace, connections.shutdown()));
-    say(&format!("{all} {} {}", told.taken("chat"), told.refused.load(Ordering::SeqCst)));
+    tokio::join!(publisher.shutdown(grace), timeout(grace, connections.shutdown())).0
+}
+
+/// The same by the crate's own server.
+#[cfg(feature = "server")]
+async fn own(
+    listener: TcpListener,
+    service: SseService<NotFound>,
+    stall: Duration,
+    publisher: &Publisher,
+    grace: Duration,
+) -> bool {
+    let server = tower_sse::server::Server::builder().stall(stall).build();
+    let mut terminated = signal(SignalKind::terminate()).unwrap();
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted.unwrap().0,
+            _ = terminated.recv() => break,
+        };
+        _ = server.tune(&stream);
+        // So that a socket is soon full, and the system does not run out of memory for them.
+        _ = socket2::SockRef::from(&stream).set_send_buffer_size(16 << 10);
+        tokio::spawn(server.serve_connection(stream, service.clone()));
+    }
+    tokio::join!(publisher.shutdown(grace), server.shutdown(grace)).0
+}
+
+#[cfg(not(feature = "server"))]
+async fn own(_: TcpListener, _: SseService<NotFound>, _: Duration, _: &Publisher, _: Duration) -> bool {
+    unreachable!("it needs the feature `server`")
 }
 
 fn say(line: &str) {

@@ -95,6 +95,50 @@ fn costs_no_more_than(buffer: usize, bound: usize) {
     });
 }
 
+/// The crate's own server closes them. The good readers notice nothing, and no descriptor is left.
+#[cfg(feature = "server")]
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "half a minute, and a machine of its own"]
+async fn ten_thousand_readers_that_stall_are_closed_in_time() {
+    const MANY: usize = 10_000;
+    const AT_ONCE: usize = 500;
+    const STALL: Duration = Duration::from_secs(5);
+    // Within this time their sockets are full, and the good readers have got two hundred events.
+    const FULL: Duration = Duration::from_secs(3);
+    let mut server = Process::own(Duration::from_secs(5), 1_000, STALL);
+    let good = open_good(&server).await;
+    let (good, alone) = latency(&mut server, good).await;
+    let before = server.stats();
+    let (port, mut peers) = (server.port, Vec::new());
+    // No more at once than the system lets wait.
+    for _ in 0..MANY / AT_ONCE {
+        let mut opening = JoinSet::new();
+        (0..AT_ONCE).for_each(|_| _ = opening.spawn(stalled(port, "/events/chat")));
+        peers.extend(opening.join_all().await);
+    }
+    let open = server.stats();
+    assert_eq!(open.connections, GOOD + MANY);
+
+    let began = std::time::Instant::now();
+    server.tell("every chat 10 1000");
+    let (good, mut beside) = read(good, 200).await;
+    server.tell("quiet");
+    let good = catch_up(good).await;
+    while server.stats().connections > GOOD {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let gone = began.elapsed();
+    let after = server.stats();
+    let (_, again) = latency(&mut server, good).await;
+    println!(
+        "{MANY} readers that stall are gone {gone:?} after the first event: {before:?}, open {open:?}, after {after:?}"
+    );
+    let beside = (quantile(&mut beside, 0.5), quantile(&mut beside, 0.95));
+    println!("median latency, 95th percentile: {alone:?} alone, {beside:?} beside them, {again:?} after, in ns");
+    assert!(gone < FULL + STALL + Duration::from_secs(2), "{gone:?}");
+    assert_eq!(after.files, before.files, "descriptors are left");
+}
+
 async fn open_good(server: &Process) -> Vec<Reader> {
     let mut good = Vec::new();
     for _ in 0..GOOD {
