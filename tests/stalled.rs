@@ -24,7 +24,7 @@ struct Server {
 }
 
 impl Server {
-    /// What hyper may buffer for a connection, as the example `hardened` sets it.
+    /// What hyper may buffer for a connection, as the crate's own server sets it.
     const BUFFER: usize = 16 << 10;
 
     /// A reader whose request was answered. If it is not to read on, the sockets between it and the server buffer as
