@@ -214,7 +214,9 @@ async fn small_channels_cost_little_and_empty_ones_less() {
     assert_eq!(publisher.stats().channels, CHANNELS);
     let empty = per_channel();
     println!("a channel costs {empty} bytes, {with_events} with ten events of 100 bytes");
-    assert!(empty <= 488 && with_events <= 2_500);
+    // With `inspect`, a reader's place says since when it is taken, and a channel has room for one in itself.
+    let most = if cfg!(feature = "inspect") { 512 } else { 488 };
+    assert!(empty <= most && with_events <= 2_500);
 }
 
 /// A parked reader of channels.
