@@ -204,7 +204,7 @@ struct OperateGuide;
 struct JwtGuide;
 
 /// The guide's examples of limits, as tests.
-#[cfg(all(doctest, feature = "limits"))]
+#[cfg(all(doctest, feature = "limits", feature = "server"))]
 #[doc = include_str!("../docs/guide/limits.md")]
 struct LimitsGuide;
 
