@@ -154,6 +154,12 @@ impl Publisher {
         self.handle.hub.shutdown(grace).await
     }
 
+    /// Begins a [`shutdown`](Self::shutdown), without waiting for its end.
+    #[cfg(feature = "server")]
+    pub(crate) fn end_readers(&self) {
+        self.handle.hub.end_readers();
+    }
+
     /// Returns what the hub has done so far.
     pub fn stats(&self) -> Stats {
         self.handle.hub.stats()

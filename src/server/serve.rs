@@ -174,13 +174,11 @@ async fn unless<A: Future>(
     .await
 }
 
-/// Ends the readers of all publishers and the connections at the same time.
+/// Ends the readers of all publishers and the connections at the same time. Waits for the connections only: those of the
+/// readers are among them.
 async fn stop(server: &Server, publishers: Vec<Publisher>, grace: Duration) {
-    let ending: Vec<_> =
-        publishers.into_iter().map(|publisher| tokio::spawn(async move { publisher.shutdown(grace).await })).collect();
+    publishers.iter().for_each(Publisher::end_readers);
     server.shutdown(grace).await;
-    // The server has waited for as long as they may take.
-    ending.into_iter().for_each(|ending| ending.abort());
 }
 
 impl<L: fmt::Debug, S, F> fmt::Debug for Serve<L, S, F> {

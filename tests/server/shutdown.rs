@@ -117,6 +117,16 @@ async fn a_server_on_a_socket_says_goodbye_and_returns() {
 }
 
 #[tokio::test]
+async fn a_server_without_connections_shuts_its_publishers_down_too() {
+    let publisher = Publisher::new();
+    let (listener, _, app) = served(&publisher).await;
+    let serving = serve(listener, app).publisher(&publisher).with_graceful_shutdown(std::future::ready(()));
+    serving.await.unwrap();
+    let error = publisher.channel("chat").send(Event::text("late")).await.unwrap_err();
+    assert!(error.is_shutting_down(), "{error}");
+}
+
+#[tokio::test]
 async fn a_router_of_axum_can_be_served() {
     let publisher = Publisher::new();
     let (listener, addr, _) = served(&publisher).await;
