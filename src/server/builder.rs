@@ -25,6 +25,9 @@ pub struct Builder {
     max_streams: u32,
 }
 
+/// The longest time that is waited for: a hundred years. The clock can't represent every time after now.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// The smallest buffer that hyper takes.
 const LEAST_HEAD: usize = 8 << 10;
 
@@ -69,7 +72,7 @@ impl Builder {
     /// Over TLS, a write makes progress when the TLS library takes it; what the library has buffered has to leave within
     /// this time as a whole.
     pub fn stall(mut self, stall: Duration) -> Self {
-        self.stall = stall;
+        self.stall = stall.min(LONGEST);
         self
     }
 
@@ -78,7 +81,7 @@ impl Builder {
     ///
     /// It applies to HTTP/1. Over HTTP/2, it limits the time until the first bytes arrive.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
-        self.head_timeout = timeout;
+        self.head_timeout = timeout.min(LONGEST);
         self
     }
 

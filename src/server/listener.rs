@@ -49,7 +49,7 @@ impl Listener for TcpListener {
         tcp.set_nodelay(true)?;
         let socket = SockRef::from(tcp);
         #[cfg(target_os = "linux")]
-        socket.set_tcp_user_timeout(Some(stall))?;
+        socket.set_tcp_user_timeout(Some(stall.min(LONGEST)))?;
         socket.set_tcp_keepalive(&probes(stall))
     }
 }
@@ -65,10 +65,14 @@ impl Listener for tokio::net::UnixListener {
     }
 }
 
+/// The longest time that systems take for probes, and more than a peer that has vanished should stay: nine hours. Linux
+/// takes no more than 32,767 seconds.
+const LONGEST: Duration = Duration::from_secs(9 * 3600);
+
 /// Probes a peer from which nothing was heard for the stall time, three times within another stall time where the system
 /// lets us choose.
 fn probes(stall: Duration) -> TcpKeepalive {
     // The system counts in seconds, and takes no zero.
-    let (idle, between) = (stall.max(Duration::from_secs(1)), (stall / 3).max(Duration::from_secs(1)));
-    TcpKeepalive::new().with_time(idle).with_interval(between)
+    let seconds = |time: Duration| time.clamp(Duration::from_secs(1), LONGEST);
+    TcpKeepalive::new().with_time(seconds(stall)).with_interval(seconds(stall / 3))
 }

@@ -83,3 +83,26 @@ async fn a_connection_too_many_is_closed_at_once() {
     fourth.send("GET /one HTTP/1.1\r\n\r\n").await;
     fourth.until("0\r\n\r\n").await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn times_that_never_come_are_no_limit() {
+    let server = Server::builder().stall(Duration::MAX).head_timeout(Duration::MAX).build();
+    let mut one = Raw::new(&server, &Alive::default());
+    one.send("GET /one HTTP/1.1\r\n\r\n").await;
+    one.until("0\r\n\r\n").await;
+    let mut two = Raw::new(&server, &Alive::default());
+    two.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    sleep(Duration::from_secs(3600)).await;
+    assert_eq!(server.stats().connections, 2);
+}
+
+#[tokio::test]
+async fn a_socket_takes_every_stall_time() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for stall in [Duration::ZERO, Duration::from_secs(40_000), Duration::MAX] {
+        let _client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let server = Server::builder().stall(stall).build();
+        server.tune(&socket).unwrap_or_else(|error| panic!("{stall:?}: {error}"));
+    }
+}
