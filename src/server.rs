@@ -52,6 +52,7 @@
 //! | `metrics` | its counters, for the feature `metrics` |
 
 mod app;
+mod batch;
 mod builder;
 mod carrier;
 mod chunk;

@@ -60,10 +60,20 @@ impl<D: Buf> Unsent<D> {
         Self { before: Vec::new(), sent: 0, size, data, tail }
     }
 
-    /// Adds a chunk. What is here already, other than a head, is copied, so keep it small.
-    pub(super) fn and(mut self, next: Self) -> Self {
+    /// Adds what follows. The data that is here already is copied.
+    pub(super) fn append(&mut self, next: Self) {
         self.join();
-        Self { before: self.before, sent: self.sent, ..next }
+        let before = std::mem::take(&mut self.before);
+        // `next` has nothing before its chunk unless it was joined.
+        let Self { before: rest, sent, .. } = &next;
+        let mut joined = before;
+        joined.extend_from_slice(&rest[*sent..]);
+        *self = Self { before: joined, sent: self.sent, ..next };
+    }
+
+    /// How much of the chunk's data is left.
+    pub(super) fn data_len(&self) -> usize {
+        self.data.as_ref().map_or(0, Buf::remaining)
     }
 
     /// Makes one piece of it, for I/O that writes only one at a time.
@@ -186,6 +196,11 @@ mod tests {
         String::from_utf8(sent).unwrap()
     }
 
+    fn joined<const N: usize>(mut first: Unsent<Bytes>, more: [Unsent<Bytes>; N]) -> Unsent<Bytes> {
+        more.into_iter().for_each(|next| first.append(next));
+        first
+    }
+
     #[test]
     fn a_chunk_has_its_size_in_front_wherever_it_is_split() {
         for step in 1..40 {
@@ -193,15 +208,16 @@ mod tests {
             assert_eq!(bytes(chunk(), step), "11\r\nseventeen letters\r\n");
             let last = || Unsent::data(Framing::Chunked, Bytes::from_static(b"last"), true);
             assert_eq!(bytes(last(), step), "4\r\nlast\r\n0\r\n\r\n");
-            let all = || Unsent::head("head\r\n".into()).and(chunk()).and(chunk()).and(last());
+            let all = || joined(Unsent::head("head\r\n".into()), [chunk(), chunk(), last()]);
             let twice = "11\r\nseventeen letters\r\n".repeat(2);
             assert_eq!(bytes(all(), step), format!("head\r\n{twice}4\r\nlast\r\n0\r\n\r\n"));
-            let mut joined = all();
-            joined.advance(3);
-            joined.join();
-            assert_eq!(joined.chunk().len(), joined.remaining());
-            assert_eq!(bytes(joined, step), format!("d\r\n{twice}4\r\nlast\r\n0\r\n\r\n"));
-            assert_eq!(bytes(Unsent::head("head".into()).and(Unsent::end(Framing::Chunked)), step), "head0\r\n\r\n");
+            let mut part = all();
+            part.advance(3);
+            part.join();
+            assert_eq!(part.chunk().len(), part.remaining());
+            assert_eq!(bytes(part, step), format!("d\r\n{twice}4\r\nlast\r\n0\r\n\r\n"));
+            let ended = joined(Unsent::head("head".into()), [Unsent::end(Framing::Chunked)]);
+            assert_eq!(bytes(ended, step), "head0\r\n\r\n");
             let raw = Unsent::data(Framing::Close, Bytes::from_static(b"raw"), true);
             assert_eq!(bytes(raw, step), "raw");
             assert_eq!(bytes(Unsent::end(Framing::Close), step), "");

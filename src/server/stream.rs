@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     app::App,
+    batch::Batch,
     carrier::Carrier,
     chunk::{Framing, Unsent},
     guarded::Guarded,
@@ -30,7 +31,7 @@ pin_project! {
         #[pin]
         body: Option<S::Body>,
         // Boxed, because most streams are idle, and have sent everything.
-        unsent: Option<Box<Data<S>>>,
+        unsent: Option<Box<Batch<Data<S>>>>,
         // What the client has sent after its request. It is for hyper, once the stream has ended.
         // Boxed, because few clients send anything.
         early: Option<Box<Bytes>>,
@@ -43,7 +44,7 @@ pin_project! {
     }
 }
 
-type Data<S> = Unsent<<<S as App>::Body as Body>::Data>;
+type Data<S> = <<S as App>::Body as Body>::Data;
 
 /// What outlives the stream.
 struct Parts<T, S> {
@@ -73,7 +74,7 @@ pub(super) struct Again<T, S> {
 const BATCHES: usize = 16;
 
 /// A batch takes no more chunks once it has this many bytes.
-const BATCH: usize = 16 << 10;
+const BATCH: usize = 128 << 10;
 
 /// How many pieces of the body a batch takes at most. Some may be empty.
 const CHUNKS: usize = 256;
@@ -88,7 +89,7 @@ impl<T: 'static, S: App> Stream<T, S> {
             Framing::Chunked if !asks_to_close(&head) => Then::Again,
             Framing::Chunked | Framing::Close => Then::Close,
         };
-        let unsent = Some(Box::new(Unsent::head(head)));
+        let unsent = Some(Box::new(Batch::new(Unsent::head(head))));
         let (parts, body) = (Some(Parts { io: Carrier::of(io)?, app }), Some(body));
         let early = Some(early).filter(|early| !early.is_empty()).map(Box::new);
         Ok(Self { parts, body, unsent, early, framing, then, unflushed: true, begun: false })
@@ -143,7 +144,7 @@ where
     }
 
     /// Takes what the body has now, up to the size of a batch, after what is unsent. Returns also whether the body waits.
-    fn take_batch(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> (Option<Data<S>>, bool) {
+    fn take_batch(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> (Option<Batch<Data<S>>>, bool) {
         let mut batch = self.as_mut().project().unsent.take().map(|unsent| *unsent);
         for _ in 0..CHUNKS {
             if self.body.is_none() || batch.as_ref().is_some_and(|batch| batch.remaining() >= BATCH) {
@@ -152,19 +153,17 @@ where
             match self.as_mut().poll_body(cx) {
                 Poll::Pending => return (batch, true),
                 Poll::Ready(None) => {}
-                Poll::Ready(Some(next)) => {
-                    batch = Some(match batch {
-                        Some(batch) => batch.and(next),
-                        None => next,
-                    });
-                }
+                Poll::Ready(Some(next)) => match &mut batch {
+                    Some(batch) => batch.push(next),
+                    None => batch = Some(Batch::new(next)),
+                },
             }
         }
         (batch, false)
     }
 
     /// Takes the next piece of the body: `None` if it has none, because it has broken off, or because the piece is empty.
-    fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Data<S>>> {
+    fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Unsent<Data<S>>>> {
         let mut this = self.project();
         let Some(mut body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         let data = match ready!(body.as_mut().poll_frame(cx)) {
@@ -188,7 +187,7 @@ where
     }
 
     /// Sends a batch. What the socket does not take is unsent.
-    fn send(self: Pin<&mut Self>, cx: &mut Context<'_>, mut batch: Data<S>) -> Poll<io::Result<()>> {
+    fn send(self: Pin<&mut Self>, cx: &mut Context<'_>, mut batch: Batch<Data<S>>) -> Poll<io::Result<()>> {
         let this = self.project();
         let Some(parts) = this.parts else { return Poll::Ready(Ok(())) };
         if !parts.io.is_write_vectored() {
@@ -265,7 +264,7 @@ where
 }
 
 /// How many pieces of memory are written in one go.
-const SLICES: usize = 16;
+const SLICES: usize = 24;
 
 /// Writes all of `buf`.
 fn poll_write<T: AsyncWrite + Unpin>(io: &mut T, cx: &mut Context<'_>, buf: &mut impl Buf) -> Poll<io::Result<()>> {
