@@ -31,10 +31,10 @@ async fn main() {
         let grant = Grant::new([ChannelName::from_static("a")]);
         bodies.push(SseBody::from(Subscription::open(&publisher, grant).await.unwrap()));
     }
-    bodies.iter_mut().for_each(|body| take(body));
+    bodies.iter_mut().for_each(take);
     for _ in 0..events {
         publisher.channel("a").send(Event::text("a token of an answer, or a line of a chat")).await.unwrap();
-        bodies.iter_mut().for_each(|body| take(body));
+        bodies.iter_mut().for_each(take);
         tokio::task::yield_now().await;
     }
 }
