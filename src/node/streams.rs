@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
 
@@ -13,23 +13,25 @@ use crate::{
 };
 
 /// A question to the store: may a stream open that has its place on this node?
-pub(crate) struct Asking(Pin<Box<dyn Future<Output = bool> + Send>>);
+///
+/// The mutex is never locked. It makes the future `Sync`, as all futures of the layer are.
+pub(crate) struct Asking(Mutex<Pin<Box<dyn Future<Output = bool> + Send>>>);
 
 impl Asking {
     /// While the store does not answer, each node limits its own streams.
     pub(crate) fn new(all: &Arc<Allowances>, link: &Arc<Link>, Allowance { holder, max }: Allowance) -> Self {
         let (all, link, rank) = (all.clone(), link.clone(), all.open_of(&holder));
-        Self(Box::pin(async move {
+        Self(Mutex::new(Box::pin(async move {
             let open = all.open_of(&holder);
             // Those that came later must not be the reason to refuse this one.
             let later = open.saturating_sub(rank);
             let streams = Streams::new(link.node, holder, open, Some(max.saturating_add(later)));
             link.within("count", link.backend.count(streams)).await.unwrap_or(true)
-        }))
+        })))
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        self.0.as_mut().poll(cx)
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll(cx)
     }
 }
 

@@ -31,11 +31,16 @@ async fn ask(mut peer: TcpStream, path: &str) -> TcpStream {
     peer
 }
 
-/// How many descriptors a process has open. The kernel gives a connection up without telling the peer, so the tests look at
-/// the server's sockets.
+/// How many sockets a process has open. The kernel gives a connection up without telling the peer, so the tests look at the
+/// server's.
 #[cfg(target_os = "linux")]
 fn sockets(example: &Example) -> usize {
-    std::fs::read_dir(format!("/proc/{}/fd", example.process.id())).unwrap().count()
+    let files = std::fs::read_dir(format!("/proc/{}/fd", example.process.id())).unwrap();
+    let is_socket = |file: &std::io::Result<std::fs::DirEntry>| {
+        let file = file.as_ref().ok().and_then(|file| file.path().read_link().ok());
+        file.is_some_and(|file| file.to_string_lossy().starts_with("socket:"))
+    };
+    files.filter(is_socket).count()
 }
 
 #[cfg(target_os = "linux")]
