@@ -46,7 +46,7 @@ impl Sessions {
         Ok(Self { tokens, key: EncodingKey::from_secret(secret.as_bytes())? })
     }
 
-    /// A token for five minutes, in a cookie that no script can read, and that other sites can't use.
+    /// Returns a token for five minutes, in a cookie that no script can read and that other sites can't use.
     fn cookie(&self, mut claims: Claims) -> Result<Cookie, StatusCode> {
         claims.exp = claims.login_until.min(now() + 300);
         let token = encode(&Header::default(), &claims, &self.key).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
@@ -68,8 +68,8 @@ async fn login(State(sessions): State<Sessions>, Json(login): Json<Login>) -> Re
     sessions.cookie(Claims { exp: 0, client: login.user, channels, login_until: now() + 12 * 3600 })
 }
 
-/// Replaces a token that is still valid by one that is valid for longer. Ask your database here, too: whoever may read less
-/// by now gets a token with fewer channels.
+/// Replaces a token that is still valid with a new one. Ask your database here, too: if the user may read less by now, the
+/// new token gets fewer channels.
 async fn renew(State(sessions): State<Sessions>, request: Parts) -> Result<Cookie, StatusCode> {
     let claims = sessions.tokens.verify(&request).await.ok().flatten().ok_or(StatusCode::UNAUTHORIZED)?;
     sessions.cookie(claims)
