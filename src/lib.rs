@@ -98,9 +98,10 @@
 //!
 //! # Which server
 //!
-//! Any server for tower services will do: `axum::serve`, hyper's builders, warp. The crate has one of its own, on hyper: the
-//! module `server`, behind the feature of that name. It keeps little for a reader that waits, closes readers that have
-//! stopped reading, and shuts down within a stated time.
+//! You can use any server for tower services, such as `axum::serve`, hyper's builders or warp. With the feature `server`, the
+//! crate has one of its own: `server::serve` takes the place of `axum::serve`. Use it if many readers mostly wait, or if your
+//! server faces an open network. An idle reader then takes a fraction of the memory, readers that have stopped reading are
+//! closed, connections and slow requests are limited, and a shutdown ends within a time that you set.
 //!
 //! With another server, set `TCP_NODELAY`: events are small, and without it the kernel may hold an event back for up to 40
 //! ms while another is on its way. Also set `TCP_USER_TIMEOUT`, or a write timeout on the connection's I/O: hyper stops
@@ -113,15 +114,15 @@
 //!
 //! | feature | adds |
 //! | --- | --- |
-//! | `inspect` | `Inspect`, a service and a page that show an operator who reads what |
+//! | `inspect` | `Inspect`, a service and a page that show operators who reads what |
 //! | `jwt` | `jwt`, an [`Authorizer`] for JSON Web Tokens, and `Links`, which signs short-lived links to channels |
 //! | `limits` | `RateLimit`: limits on how often a client connects, how many streams it has, how much is replayed to it, and how much it publishes |
-//! | `metrics` | metrics of the hub, the backend and runs, by the facade of the `metrics` crate: see `Publisher::record_metrics` |
+//! | `metrics` | metrics of the hub, the backend and runs through the `metrics` crate: see `Publisher::record_metrics` |
 //! | `publish` | `PublishService`, which publishes what it is sent over HTTP |
 //! | `redis` | `Redis`, a [`Backend`](backend::Backend) that keeps the log in Redis or Valkey, so that several nodes share a hub |
 //! | `redis-tls` | TLS connections to Redis; implies `redis` |
 //! | `runs` | the module `runs`: answers of agents that outlive their readers, in the protocols of their clients |
-//! | `server` | the module `server`: a server on hyper whose streams have no HTTP stack behind them, with limits and a graceful shutdown |
+//! | `server` | the module `server`: a server on hyper whose idle readers take little memory, with limits and a graceful shutdown |
 //! | `tracing` | spans of the `tracing` crate for streams, publishes and calls to a backend; events at level `DEBUG`: a reader is refused, is denied or lags, a backend's feed fails, the hub shuts down |
 //!
 //! # Source map

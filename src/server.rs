@@ -1,55 +1,66 @@
-//! A server whose streams have no HTTP stack behind them, on [hyper](https://docs.rs/hyper).
+//! A server on [hyper](https://docs.rs/hyper), for applications with many streams.
 //!
-//! A reader that waits for events costs what its HTTP stack costs: its buffers and its state are kept for a connection
-//! that carries one response. So this server takes a stream away from hyper once its head is written, and sends the rest
-//! by itself. On the wire nothing changes. Because it owns the socket, it can also do what no layer can: close a reader
-//! that has stopped reading, and shut down within a stated time.
+//! [`serve`] takes the place of `axum::serve`, for any tower service:
 //!
-//! [`serve`] takes the place of `axum::serve`. [`Server::serve_connection`] is for your own accept loop, over any
-//! connection that can be read and written, such as one of TLS.
+//! ```no_run
+//! # async fn run(app: axum::Router) -> std::io::Result<()> {
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
+//! tower_sse::server::serve(listener, app).await
+//! # }
+//! ```
 //!
-//! # What is detached
+//! With another server, an HTTP stack keeps its buffers and its state for each stream, although the connection only
+//! carries one response. This server detaches a stream from hyper once its head is written, and sends the rest itself. On
+//! the wire, nothing changes, but an idle reader takes a fraction of the memory. Since the server owns the socket, it can
+//! also do what no layer can: close a reader that has stopped reading, and shut down within a time that you set.
+//!
+//! For an accept loop of your own, use [`Server::serve_connection`]. It serves anything that can be read and written, such as
+//! a TLS connection.
+//!
+//! # Which responses are detached
 //!
 //! A response over HTTP/1 is detached from hyper if
 //!
-//! - its content type is `text/event-stream`, whoever made its body,
-//! - its size is not known: it has no `content-length`, nor does its body say one,
-//! - it has no `transfer-encoding` or `trailer` of its own,
-//! - its request was no HEAD, no CONNECT, and no upgrade to another protocol, and
-//! - the body of its request, if there was one, was [read to its end](RequestBody).
+//! - its content type is `text/event-stream`, whatever its body is,
+//! - its size is not known: it has no `content-length`, and its body has no exact size,
+//! - it has no `transfer-encoding` or `trailer` header,
+//! - its request is not a HEAD, a CONNECT, or an upgrade to another protocol, and
+//! - its request has no body, or the body was [read to its end](RequestBody).
 //!
-//! hyper sends everything else: other responses, HTTP/2, and streams for which one of these does not hold, which are
+//! hyper sends everything else: other responses, HTTP/2, and HTTP/1 streams that do not meet these conditions, which are
 //! [counted](Stats::by_hyper). Layers around your service work as with any server, because the server sends the body that
-//! they return. When a stream has ended, its connection goes back to hyper, for the next request.
+//! they return. When a stream ends, its connection returns to hyper for the next request.
 //!
-//! # What is limited
+//! # Limits
 //!
 //! The [defaults](Builder) suit a server on an open network:
 //!
-//! | what | default |
+//! | limit | default |
 //! | --- | --- |
-//! | [a peer that does not read](Builder::stall) | closed after 30 s |
-//! | [the head of a request](Builder::head_timeout) | 30 s |
-//! | [its size](Builder::max_head_bytes) | 16 KiB |
+//! | [how long a peer may not read](Builder::stall) | 30 s |
+//! | [the time to send the head of a request](Builder::head_timeout) | 30 s |
+//! | [the size of the head](Builder::max_head_bytes) | 16 KiB |
 //! | [connections](Builder::max_connections) | 100,000 |
-//! | [requests at once on a connection](Builder::max_streams) of HTTP/2 | 100 |
+//! | [concurrent requests on an HTTP/2 connection](Builder::max_streams) | 100 |
 //!
 //! `TCP_NODELAY` is always set.
 //!
-//! # The files
+//! # Source map
+//!
+//! This section is for readers of the source.
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `connection` | a connection's states, one after the other: `sniff`, `http1`, `stream`, and `http1` again |
+//! | `connection` | the states of a connection, one after the other: `sniff`, `http1`, `stream`, and `http1` again |
 //! | `tap`, `handover`, `tapped` | how a response leaves hyper: the service, the body and the I/O that hyper gets |
-//! | `stream`, `chunk`, `head` | how it is sent |
+//! | `stream`, `chunk`, `head` | how a detached response is sent |
 //! | `carrier`, `light` | the I/O of a stream, and a socket that takes little memory |
 //! | `http2` | a connection that stays with hyper |
-//! | `guarded`, `watched` | a write that stalls, and a stream over HTTP/2 that does |
-//! | `gate` | the connections that there are, and how they learn of a shutdown |
+//! | `guarded`, `watched` | notice a write that stalls, and an HTTP/2 stream that stalls |
+//! | `gate` | the open connections, and how they learn of a shutdown |
 //! | `serve`, `listener`, `peer` | the accept loop |
 //! | `builder`, `settings`, `shared`, `stats`, `handle` | the server, and what its connections share |
-//! | `metrics` | its counters, for the feature `metrics` |
+//! | `metrics` | the counters, for the feature `metrics` |
 
 mod app;
 mod batch;

@@ -32,7 +32,9 @@ use self::{
 use super::{rate_limited::RateLimited, request::AuthorizeRequest};
 
 /// Limits how often a client may connect, how many streams it may have, how much may be replayed to it, and how much it
-/// may publish over HTTP. It goes around any [`Authorizer`](crate::Authorizer), also around [`AllowAll`](crate::AllowAll), and around the
+/// may publish over HTTP.
+///
+/// Put it [around](Self::around) any [`Authorizer`](crate::Authorizer), such as [`AllowAll`](crate::AllowAll), and around the
 /// authorizer of a `PublishService`.
 ///
 /// ```
@@ -47,32 +49,33 @@ use super::{rate_limited::RateLimited, request::AuthorizeRequest};
 /// # Ok::<_, tower_sse::RouteError>(())
 /// ```
 ///
-/// Nothing is limited until you set it. A request over a limit is refused with [`RateLimited`], which says how it is
-/// answered.
+/// Each limit is off until you set it. A request over a limit is refused with [`RateLimited`], which describes the response.
 ///
-/// # Whom a limit is for
+/// # Which requests count together
 ///
-/// Before the authorizer has decided, only the [address](Self::address) is known. All other limits are for the client in
-/// the grant, or for the address if the grant has no client. With `AllowAll`, the client is what the URL says, and
-/// anybody can make up another one for each request: limit the requests of an address too.
+/// [`requests_per_address`](Self::requests_per_address) counts by [address](Self::address), because it applies before the
+/// authorizer has decided. All other limits count by the client in the grant, or by the address if the grant has no client.
+/// With `AllowAll`, the client is the one that the URL names. Anybody can make up a new name for each request, so limit the
+/// requests of an address, too.
 ///
-/// IPv6 addresses count together if their first 64 bits are the same, since that is the least that one customer of a
-/// provider has. An IPv4 address in IPv6 form (`::ffff:203.0.113.7`) counts as the IPv4 address.
+/// IPv6 addresses count together if their first 64 bits are the same, since a provider gives each customer at least that
+/// many addresses. An IPv4 address in IPv6 form (`::ffff:203.0.113.7`) counts as the IPv4 address.
 ///
-/// All requests without a client and without an address count as those of one client, so that nobody evades a limit by
-/// hiding an address.
+/// All requests without a client and without an address count together, so that nobody evades a limit by hiding an address.
 ///
 /// # Memory
 ///
-/// Each limit takes 32 bytes for each of [`max_keys`](Self::max_keys), 3 MB by default. It takes them when it is first
-/// used, and nothing else later. A client is forgotten as soon as everything that it has used up has come back.
+/// Each rate takes 32 bytes for each of [`max_keys`](Self::max_keys), 3 MB by default. It allocates them when it is first
+/// used, and never takes more. It forgets a client as soon as the client may use its full burst again.
 ///
-/// If there are more clients than that at once, the new ones share the rate of one client, and those that are counted
-/// already are not affected: a flood of new addresses does not get through, and shuts out nobody that is connected.
+/// If there are more clients than that at the same time, all new ones together have the rate of a single client. Clients that
+/// are already counted are not affected. So a flood of new addresses does not get through, and does not shut out the clients
+/// that are connected.
 ///
 /// # Nodes
 ///
-/// The rates are for each node; the number of [streams](Self::streams) is for all nodes together. Clones count together, so use clones of one `RateLimit` for all layers of a server.
+/// Each node counts the rates for itself. The number of [streams](Self::streams) covers all nodes. Clones count together, so
+/// use clones of one `RateLimit` for all layers of a server.
 #[derive(Debug, Clone, Default)]
 #[must_use = "a limit does nothing until it is put around an authorizer"]
 pub struct RateLimit {
@@ -88,7 +91,7 @@ struct Settings {
     connects: Limit,
     replay: Limit,
     publishes: Limit,
-    /// The most streams that a client may have open.
+    /// How many streams a client may have open.
     streams: Option<usize>,
 }
 
@@ -107,11 +110,11 @@ impl Default for Settings {
     }
 }
 
-/// The limit on one kind of thing, if there is one.
+/// The limit for one kind of thing, if it is set.
 #[derive(Default)]
 struct Limit {
     rate: Option<Rate>,
-    /// Made when it is first needed, because of its memory.
+    /// Created on first use, because of its memory.
     limiter: OnceLock<Limiter>,
 }
 
@@ -121,71 +124,74 @@ impl RateLimit {
         Self::default()
     }
 
-    /// Sets how to find the address of a request's client. By default it is not known.
+    /// Sets how to find the address of a request's client. By default, the address is unknown.
     pub fn address(mut self, address: Address) -> Self {
         self.change().address = address;
         self
     }
 
-    /// Limits the requests from one address, for streams and to publish together, before the authorizer is asked: it is
-    /// not asked about a request over the limit. By default there is no limit.
+    /// Limits the requests from one address: those for streams and those to publish count together. The authorizer is not
+    /// called for a request over the limit. By default, there is no limit.
     ///
-    /// Many clients may share an address: an office, a school, a mobile network. Allow more here than for a client.
+    /// Many clients may share an address, for example in an office, a school or a mobile network. So allow more here than
+    /// for a client.
     pub fn requests_per_address(mut self, rate: Rate) -> Self {
         self.change().requests = rate.into();
         self
     }
 
-    /// Limits the streams that one client opens. By default there is no limit.
+    /// Limits how often one client opens a stream. By default, there is no limit.
     ///
-    /// A page that is reloaded, a network that changes, and each tab opens a stream, and a `HEAD` counts too.
+    /// Each tab opens a stream, a reload opens another, and a change of network reopens all of them. A `HEAD` counts, too.
     pub fn connects(mut self, rate: Rate) -> Self {
         self.change().connects = rate.into();
         self
     }
 
-    /// Limits the streams that one client has open at a time, on all channels and on all nodes together. By default there
-    /// is no limit. See also [`OpenOptions::max_per_client`](crate::OpenOptions::max_per_client), which is for one channel
-    /// and for one node.
+    /// Limits how many streams one client has open at the same time, on all channels and all nodes together. By default,
+    /// there is no limit. [`OpenOptions::max_per_client`](crate::OpenOptions::max_per_client) is a limit for one channel and
+    /// one node.
     ///
-    /// A stream over the limit is refused as [`OpenError::is_client_limit`](crate::OpenError::is_client_limit) says. A
-    /// stream that has ended does not count, even if the client has not read its end yet.
+    /// A stream over the limit is refused with an error that
+    /// [`is_client_limit`](crate::OpenError::is_client_limit). A stream that has ended does not count, even if the client has
+    /// not read its end yet.
     ///
     /// In process, the limit is exact. With a remote backend, the node asks the store before it opens the stream, and
     /// tells it when the stream has ended:
     ///
-    /// - If streams of a client open and end on several nodes at the same moment, the store's count may be wrong by these
-    ///   few until the next report, for at most [`Presence::EVERY`](crate::backend::Presence::EVERY).
+    /// - If a client's streams open and end on several nodes at the same moment, the store's count may be wrong by that many
+    ///   until the next report, for at most [`Presence::EVERY`](crate::backend::Presence::EVERY).
     /// - The streams of a node that was killed count for three times that long.
-    /// - While the store does not answer, each node limits its own streams only, and so does a node whose backend does
-    ///   not [count](crate::backend::Backend::count).
+    /// - While the store does not answer, each node counts only its own streams. So does a node whose backend does not
+    ///   [count](crate::backend::Backend::count).
     pub fn streams(mut self, max: usize) -> Self {
         self.change().streams = Some(max);
         self
     }
 
-    /// Limits the events that are replayed to one client: those that are held when its stream begins, after its last id
-    /// or from where a new reader [starts](crate::Start). By default there is no limit.
+    /// Limits the events that are replayed to one client: those that are held when its stream opens, after its last event id
+    /// or from where a new reader [starts](crate::Start). By default, there is no limit.
     ///
-    /// A stream is opened as long as one event is left, however many it has to replay. What it takes beyond that has to
-    /// come back before the next one, but no more than a day's. A stream that has nothing to replay is always opened. So a
-    /// client that asks for a long history again and again is slowed down, and one that follows what is new is not.
+    /// A stream opens if the limit allows at least one more event, and then replays everything, even if that exceeds the
+    /// limit. The client has to wait until the excess is made up, for at most a day, before another stream with a replay
+    /// opens. A stream that has nothing to replay always opens. So a client that asks for a long history again and again is
+    /// slowed down, and a client that only follows new events is not.
     pub fn replay(mut self, events: Rate) -> Self {
         self.change().replay = events.into();
         self
     }
 
-    /// Limits the events that one client publishes through a `PublishService`: each event in each channel counts, and each
-    /// request counts as at least one event. By default there is no limit.
+    /// Limits the events that one client publishes through a `PublishService`. An event counts once for each channel, and a
+    /// request counts as at least one event. By default, there is no limit.
     ///
-    /// As with [`replay`](Self::replay), a batch may take more than is left, and the next request has to wait for it. The
-    /// client is the one in the `PublishGrant`.
+    /// As with [`replay`](Self::replay), a batch may exceed the limit, and the next request then has to wait. The client is
+    /// the one in the `PublishGrant`.
     pub fn publishes(mut self, events: Rate) -> Self {
         self.change().publishes = events.into();
         self
     }
 
-    /// Sets for how many clients and addresses there is room in each limit. The default is 100,000.
+    /// Sets how many clients and addresses each rate has room for. The default is 100,000.
     pub fn max_keys(mut self, max: usize) -> Self {
         self.change().max_keys = max;
         self
@@ -196,7 +202,7 @@ impl RateLimit {
         Limited::new(authorizer, self.settings.clone())
     }
 
-    /// A clone that is changed counts for itself from then on, and begins anew.
+    /// A clone that is changed starts over, and counts for itself from then on.
     fn change(&mut self) -> &mut Settings {
         Arc::make_mut(&mut self.settings)
     }
@@ -212,7 +218,7 @@ impl<A> Layer<A> for RateLimit {
 }
 
 impl Settings {
-    /// Returns a request's address, and refuses the request if there are too many from there.
+    /// Returns the address of a request, or refuses the request if there are too many from that address.
     fn enter(&self, request: &AuthorizeRequest) -> Result<Principal<'static>, RateLimited> {
         let address = Principal::of_address(self.address.of(request));
         if self.requests.is_set() {
@@ -243,7 +249,7 @@ impl From<Rate> for Limit {
     }
 }
 
-/// A changed copy begins anew.
+/// A changed copy starts over.
 impl Clone for Limit {
     fn clone(&self) -> Self {
         Self { rate: self.rate, limiter: OnceLock::new() }

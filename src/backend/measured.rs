@@ -77,13 +77,13 @@ impl Call {
             outcomes: Family::new(
                 &labels,
                 "tower_sse_backend_calls_total",
-                "Calls of the backend by what became of them.",
+                "Calls to the backend, by outcome.",
                 "outcome",
                 OUTCOMES,
             ),
             time: labels.seconds(
                 "tower_sse_backend_call_duration_seconds",
-                "Time until the backend answered, or was given up.",
+                "Time until the backend answered, or the node gave up.",
             ),
         }
     }

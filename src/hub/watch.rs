@@ -1,4 +1,4 @@
-//! Who is told of streams: the hooks of the application, and whoever listens to their spans.
+//! Who observes streams: the hooks of the application, and the subscribers of their spans.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use crate::{meter::Meter, trace::debug};
 
 type Hook<T> = Box<dyn Fn(&T) + Send + Sync>;
 
-/// Who watches the streams of a hub.
+/// Who observes the streams of a hub.
 #[derive(Default)]
 pub(crate) struct Watch {
     on_open: Vec<Hook<Opened>>,
@@ -30,22 +30,22 @@ impl Watch {
         self.on_close.push(Box::new(hook));
     }
 
-    /// Whether records are kept: for hooks, or for the meter.
+    /// Whether streams keep records, for hooks or for the meter.
     pub(crate) fn is_on(&self) -> bool {
         Meter::KEEPS_RECORDS || self.wants_names()
     }
 
-    /// Whether anybody looks at the names of channels and clients.
+    /// Whether anything uses the names of channels and clients.
     pub(super) fn wants_names(&self) -> bool {
         !self.on_open.is_empty() || !self.on_close.is_empty() || StreamSpan::is_on()
     }
 
-    /// Begins the record of a stream that somebody asked for at this time, or now. `None` if nobody watches.
+    /// Begins the record of a stream that was requested at this time, or now. Returns `None` if nobody observes it.
     pub(super) fn record(&self, asked: Option<Instant>) -> Option<Box<Life>> {
         self.is_on().then(|| Box::new(Life::new(asked)))
     }
 
-    /// Tells of a stream whose record has begun. Hooks run in its span.
+    /// Reports a stream whose record has begun. Hooks run in its span.
     pub(super) fn opened(&self, life: &mut Life) {
         let Some(opened) = life.opened() else { return };
         let span = StreamSpan::open(opened, self.names_clients);

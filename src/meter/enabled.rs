@@ -84,24 +84,24 @@ impl Meter {
             publishes: Family::new(
                 labels,
                 "tower_sse_publishes_total",
-                "Publishes by what became of them: a call that sends one event, or several in one step.",
+                "Calls to publish, by outcome. A call publishes one event, or several in one step.",
                 "outcome",
                 words::PUBLISHES,
             ),
             publish_time: labels.seconds(
                 "tower_sse_publish_duration_seconds",
-                "Time that a publish took, until the hub or the backend had the event.",
+                "Time of a publish until the hub or the backend had the event.",
             ),
             opens,
-            gaps: Family::new(labels, "tower_sse_gaps_total", "Gaps told to readers.", "reason", words::GAPS),
+            gaps: Family::new(labels, "tower_sse_gaps_total", "Gaps that readers got.", "reason", words::GAPS),
             first_byte: labels.seconds(
                 "tower_sse_time_to_first_byte_seconds",
-                "Time from a request for a stream until the server had the first bytes of the body.",
+                "Time from a request for a stream until the first bytes of the body were ready.",
             ),
             streams: Family::new(
                 labels,
                 "tower_sse_streams_ended_total",
-                "Streams that have ended, by how.",
+                "Streams that have ended, by reason.",
                 "ending",
                 words::ENDINGS,
             ),
@@ -110,7 +110,7 @@ impl Meter {
             pace: Pace::new(Instant::now()),
             wakeup_time: labels.seconds(
                 "tower_sse_wakeup_duration_seconds",
-                "Time from a publish until a reader that waited takes the event. A sample of the deliveries.",
+                "Time from a publish until a waiting reader takes the event. A sample of the deliveries.",
             ),
             exported: Exported::new(labels),
             #[cfg(feature = "runs")]
@@ -243,7 +243,7 @@ impl Runs {
             ended: Family::new(
                 labels,
                 "tower_sse_runs_total",
-                "Runs whose producers were on this node, by how they ended.",
+                "Runs whose producers were on this node, by outcome.",
                 "outcome",
                 words::RUNS,
             ),

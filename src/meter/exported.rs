@@ -107,7 +107,7 @@ impl Gauges {
         let seconds = |name, description| labels.gauge(name, Unit::Seconds, description);
         Self {
             connections: count("tower_sse_connections", "Subscriptions that are open on this node."),
-            connections_limit: count("tower_sse_connections_limit", "The most subscriptions that this node may have."),
+            connections_limit: count("tower_sse_connections_limit", "How many subscriptions this node may have."),
             lingering: count(
                 "tower_sse_connections_lingering",
                 "Subscriptions that have ended, but whose readers have not read the end.",
@@ -116,13 +116,13 @@ impl Gauges {
             held: bytes("tower_sse_held_bytes", "Memory that the hub takes, as Limits::hub_bytes counts it."),
             held_limit: bytes(
                 "tower_sse_held_limit_bytes",
-                "The most memory that the hub may take: Limits::hub_bytes.",
+                "How much memory the hub may take: Limits::hub_bytes.",
             ),
             draining: count("tower_sse_draining", "1 if the node shuts down or drains its runs, and 0 otherwise."),
             feed_up: count("tower_sse_feed_up", "1 if the backend's feed is alive or not needed, and 0 if it is down."),
             lag: seconds(
                 "tower_sse_level_lag_seconds",
-                "For how long the node is known to have missed what the backend has acknowledged.",
+                "How long the node has lacked events that the backend has acknowledged.",
             ),
             slowest: seconds(
                 "tower_sse_slowest_reader_lag_seconds",
@@ -156,21 +156,21 @@ impl Totals {
             ephemeral: taken("tower_sse_ephemeral_events_total", "Ephemeral events that were published on this node."),
             ephemeral_dropped: taken(
                 "tower_sse_ephemeral_dropped_total",
-                "Ephemeral events that a reader did not get because it was behind, once for each reader.",
+                "Ephemeral events that a reader did not get because it was behind, counted once for each reader.",
             ),
             evicted: taken("tower_sse_evicted_events_total", "Events evicted by retention or by the memory limit."),
             delivered: taken(
                 "tower_sse_delivered_events_total",
-                "Events that readers got, counted with each chunk that the server takes.",
+                "Events that readers got.",
             ),
             replayed: taken(
                 "tower_sse_replayed_events_total",
-                "Delivered events that were there before their reader had caught up for the first time.",
+                "Delivered events that readers got before they had caught up for the first time.",
             ),
             sent: Taken::new(labels.counter(
                 "tower_sse_delivered_bytes_total",
                 Unit::Bytes,
-                "Bytes of streams that the server took, with keep-alives, but without what HTTP adds.",
+                "Bytes of the streams, including keep-alives, but without HTTP's framing.",
             )),
             denied: opens("denied", ""),
             failed: opens("refused", "authorizer_failed"),
@@ -204,6 +204,6 @@ impl Feed {
 /// The counter of the openings that came out like this.
 pub(super) fn opens(labels: &Labels, (outcome, reason): (&'static str, &'static str)) -> Counter {
     let labels = labels.with("outcome", outcome).with("reason", reason);
-    let description = "Requests for a stream, by what became of them.";
+    let description = "Requests for a stream, by outcome.";
     labels.counter("tower_sse_opens_total", Unit::Count, description)
 }

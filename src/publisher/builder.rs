@@ -93,14 +93,14 @@ impl PublisherBuilder {
         self
     }
 
-    /// Calls `hook` with each stream that opens: a [`Subscription`](crate::Subscription), whether the layer, your own
-    /// handler or a run answers with it, or you read it without a body. By default nobody is called.
+    /// Calls `hook` for each stream that opens. By default, there is no hook.
     ///
-    /// You may add several hooks; they are called in that order. A hook runs in the task that opens the stream, with no
-    /// lock held, so it delays only this stream. It must not block. To do more, send what you need to a task of your own,
-    /// or spawn one. A panic in a hook is caught, and the stream goes on.
+    /// A stream is a [`Subscription`](crate::Subscription), whether the layer, your own handler or a run serves it, or you
+    /// read it without a body. A request that is refused opens no stream.
     ///
-    /// A request that is refused opens no stream.
+    /// If you add several hooks, they are called in that order. A hook runs in the task that opens the stream, without a
+    /// lock, so it delays only this stream. It must not block: for anything slow, spawn a task, or send a message to one. A
+    /// panic in a hook is caught, and the stream continues.
     ///
     /// ```
     /// use tower_sse::{Publisher, Resumed};
@@ -119,14 +119,14 @@ impl PublisherBuilder {
         self
     }
 
-    /// Calls `hook` with each stream that ends, once for each that [opened](Self::on_open), however it ends. By default
-    /// nobody is called.
+    /// Calls `hook` once for each stream that has [opened](Self::on_open) and ends, for whatever reason. By default, there is
+    /// no hook.
     ///
-    /// The hook runs where the stream is dropped, usually in the task of its connection, under the same rules as that of
-    /// `on_open`. For a body, that is as soon as the server has read its end, or has noticed that the client is gone. A
-    /// client that vanishes without closing its connection may be noticed late.
+    /// The hook runs where the stream is dropped, usually in the task of its connection, and under the same rules as the
+    /// hooks of `on_open`. The server drops a body as soon as it has read its end, or has noticed that the client has left.
+    /// It may notice late that a client has vanished without closing its connection.
     ///
-    /// With a hook, a stream takes some hundred bytes more, and a delivery a few additions.
+    /// With a hook, each stream takes a few hundred bytes more, and each delivery a few additions.
     ///
     /// ```
     /// use tower_sse::Publisher;

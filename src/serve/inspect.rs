@@ -31,11 +31,11 @@ use crate::{
     wire::name::ClientId,
 };
 
-/// A service that shows an operator who reads what, a channel's events and how the node is, and ends clients. It has a page
-/// for browsers, and the JSON that the page reads.
+/// A service that shows operators who reads which channel, the events of a channel and the health of the node, and that
+/// disconnects clients. It serves a page for browsers, and the JSON that the page reads.
 ///
-/// It shows names and, if the grant allows, events of everybody. So you can't create it without an authorizer, and there is no
-/// default that lets anybody in. Serve it where only operators reach it.
+/// It shows the names of all channels and clients and, if the grant allows it, all events. So you can't create it without an
+/// authorizer, and no default lets anybody in. Serve it where only operators can reach it.
 ///
 /// ```
 /// use http::HeaderValue;
@@ -55,50 +55,51 @@ use crate::{
 ///
 /// # Requests
 ///
-/// The paths are relative to where the service is mounted: see [`under`](Self::under). Parameters are in the query. `HEAD` is
-/// answered as `GET`, without a body.
+/// The paths are relative to the path at which the service is mounted: see [`under`](Self::under). Parameters are in the
+/// query. The answer to a `HEAD` is that to a `GET`, without the body.
 ///
 /// | request | answer | parameters |
 /// | --- | --- | --- |
 /// | `GET /` | the page | |
-/// | `GET /overview` | the [health](Publisher::health) and the [numbers](crate::Stats) of the node, and what the grant allows | |
-/// | `GET /channels` | channels, each with its readers and held events: by name, or those with the most readers first | `search`: a part of the name; `sort`: `name`, the default, or `readers`; `after`: the name after which to continue; `limit` |
-/// | `GET /readers` | the readers of a channel, each with its client, for how long it has been connected, and how many events it has taken | `channel`; `from`: the `next` of the page before; `limit` |
-/// | `GET /events` | the newest events of a channel, or those after an id. Those for everybody, or for a client too | `channel`; `client`; `after`: an id, or `start`; `limit` |
-/// | `POST /disconnect` | [ends](Publisher::disconnect) a client on all channels, or [on one](crate::Channel::disconnect), and returns how many connections it had on this node as `ended` | `client`; `channel` |
+/// | `GET /overview` | the [health](Publisher::health) and the [counters](crate::Stats) of the node, and what the grant allows | |
+/// | `GET /channels` | channels, each with its readers and held events, by name or by the number of readers | `search`: a part of the name; `sort`: `name` (the default) or `readers` (most readers first); `after`: the name after which to continue; `limit` |
+/// | `GET /readers` | the readers of a channel, each with its client, how long it has been connected, and how many events it has got | `channel`; `from`: the `next` of the previous page; `limit` |
+/// | `GET /events` | the newest events of a channel, or those after an id: those for everybody, and with `client` also those for that client | `channel`; `client`; `after`: an id, or `start`; `limit` |
+/// | `POST /disconnect` | [disconnects](Publisher::disconnect) a client from all channels, or [from one](crate::Channel::disconnect); `ended` is how many connections it had on this node | `client`; `channel` |
 ///
 /// # Bounds
 ///
-/// Every list has a `limit`. It is 100 by default and at most 500, or 20 and at most 100 for events. Of an event's data, the
-/// first 4,096 bytes are shown, and its size in `bytes`. A list of channels looks at each channel once, in slices, and keeps
-/// no more of them than the limit. A list of readers looks at no more than 4,096 places. It can be empty and have a `next`,
-/// if many readers have left.
+/// Every list has a `limit`, which is 100 by default and at most 500. For events, it is 20 by default and at most 100. Of an
+/// event's data, only the first 4,096 bytes are shown; `bytes` is the full size. A list of channels looks at each channel
+/// once, in slices, and keeps no more of them than the limit. A list of readers looks at no more than 4,096 places. So if
+/// many readers have left, it can be empty although it has a `next`.
 ///
 /// With a remote backend, channels, readers and the newest events are those of this node, and `scope` is `node` instead of
-/// `process`. Events after an id are read from the store, and a client is ended on all nodes.
+/// `process`. Events after an id are read from the store, and a client is disconnected on all nodes.
 ///
 /// # Other sites
 ///
-/// A browser sends a password or a cookie with requests that other sites make too. They can't read the answers, since no
-/// answer allows it, and can't show the page in a frame. A `POST` has to have the header `tower-sse-inspect`, with any value:
-/// a browser lets another site send that only if an answer to a preflight request allows it, and this service never does. A `POST`
-/// that a browser marks as coming from another site (`sec-fetch-site`) is refused even then. So put no CORS layer around it.
+/// A browser also sends a password or a cookie with requests that other sites make. Other sites can't read the answers, since
+/// no answer allows it, and can't show the page in a frame. A `POST` requires the header `tower-sse-inspect`, with any value. A
+/// browser lets another site send this header only if the answer to a preflight request allows it, and this service never
+/// allows it. So don't put a CORS layer around the service. Even then, it refuses a `POST` that a browser marks as coming from
+/// another site (`sec-fetch-site`).
 ///
-/// Names and data are untrusted text. The page inserts them as text only, and its `content-security-policy` allows no
-/// script but its own and no other host.
+/// Names and data are untrusted. The page inserts them only as text, and its `content-security-policy` allows no script but
+/// its own, and no other host.
 ///
 /// # Refusals
 ///
-/// Any other answer has an `application/problem+json` body, with a `reason` for programs:
+/// A refusal has an `application/problem+json` body, with a `reason` for programs:
 ///
 /// | status | `reason` |
 /// | --- | --- |
-/// | 400 | `malformed`: a parameter. `invalid-name`: a name that is none. `missing`: a parameter that is required |
-/// | 401, 403, 404 | `denied`: by the authorizer |
+/// | 400 | `malformed`: a parameter can't be parsed; `invalid-name`: a channel or client name is not valid; `missing`: a required parameter is missing |
+/// | 401, 403, 404 | `denied`: the authorizer denied the request |
 /// | 403 | `events-not-granted`, `disconnect-not-granted`, `cross-site` |
-/// | 404, 405 | none: another path, another method |
-/// | 429 | `rate-limited`: by the authorizer |
-/// | 503 | `unavailable`: the backend. `authorizer-failed` |
+/// | 404, 405 | none: the path or the method does not exist |
+/// | 429 | `rate-limited`: the authorizer has limited the operator |
+/// | 503 | `unavailable`: the backend did not answer; `authorizer-failed` |
 #[derive(Clone)]
 pub struct Inspect<A> {
     config: Arc<Config>,
@@ -108,21 +109,21 @@ pub struct Inspect<A> {
 #[derive(Clone)]
 struct Config {
     publisher: Publisher,
-    /// The path of the page, without a slash at its end.
+    /// The path of the page, without a trailing slash.
     path: String,
-    /// When the service was made: the page computes rates by the time since then.
+    /// When the service was created. The page computes rates from the time since then.
     since: Instant,
 }
 
 impl<A: InspectAuthorizer> Inspect<A> {
-    /// Creates a service that shows the hub of `publisher` to whom `authorizer` allows.
+    /// Creates a service that shows the hub of `publisher` to those whom `authorizer` lets in.
     pub fn new(publisher: Publisher, authorizer: A) -> Self {
         let config = Config { publisher, path: String::new(), since: Instant::now() };
         Self { config: Arc::new(config), authorizer }
     }
 
-    /// Sets the path under which the service is mounted, as it sees it, such as `/inspect`. The default is `/`: a router
-    /// that nests a service, such as axum's `nest_service`, leaves out the path at which it does so.
+    /// Sets the path at which the service is mounted, such as `/inspect`. The default is `/`, which is right for axum's
+    /// `nest_service`, since it removes the path at which the service is nested.
     pub fn under(mut self, path: &str) -> Self {
         path.trim_end_matches('/').clone_into(&mut Arc::make_mut(&mut self.config).path);
         self
@@ -191,7 +192,7 @@ impl Config {
     }
 }
 
-/// Adds the headers that keep other sites away from an answer.
+/// Adds the headers that protect an answer from other sites.
 fn guarded(mut response: Response<SseBody>) -> Response<SseBody> {
     let headers = response.headers_mut();
     let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");

@@ -1,4 +1,4 @@
-//! What a server can serve.
+//! The services that a server can serve.
 
 use http::{Request, Response};
 use http_body::Body;
@@ -6,9 +6,11 @@ use tower_service::Service;
 
 use super::request::{BoxError, RequestBody};
 
-/// A service that a [`Server`](super::Server) can serve. You do not implement it: every tower service that can be cloned
-/// and sent, and that answers a `Request<RequestBody>` with a `Response`, is one. Among them are an axum `Router`, and an
-/// [`SseService`](crate::SseService) around any of them.
+/// A service that a [`Server`](super::Server) can serve.
+///
+/// You don't implement this trait. Every tower service that is `Clone` and `Send`, and that answers a
+/// `Request<RequestBody>` with a `Response`, implements it. Examples are an axum `Router`, and an
+/// [`SseService`](crate::SseService) around any such service.
 pub trait App:
     Service<
         Request<RequestBody>,
@@ -19,7 +21,7 @@ pub trait App:
     + Send
     + 'static
 {
-    /// The body of its responses.
+    /// The body of the responses.
     type Body: Body<Data: Send, Error: Into<BoxError>> + Send + 'static;
 }
 

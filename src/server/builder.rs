@@ -62,47 +62,47 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Sets after which time a connection is closed whose peer does not read. The default is 30 seconds.
+    /// Sets how long a peer may not read before its connection is closed. The default is 30 seconds.
     ///
-    /// A connection is closed when a write makes no progress for this time, on every platform. A [TCP
-    /// connection](super::Listener) also gets the option `TCP_USER_TIMEOUT` on Linux, and keep-alive probes, so that a peer
-    /// that has vanished is noticed. Over HTTP/2, a connection whose peer does not answer a ping in this time is closed, and
-    /// an event stream that the peer does not read is reset.
+    /// On every platform, the server closes a connection when a write makes no progress for this time. A [TCP
+    /// connection](super::Listener) also gets the option `TCP_USER_TIMEOUT` on Linux, and keep-alive probes, so that the
+    /// server notices a peer that has vanished. Over HTTP/2, the server closes a connection whose peer does not answer a
+    /// ping within this time, and resets an event stream that the peer does not read.
     ///
-    /// Over TLS, a write makes progress when the TLS library takes it; what the library has buffered has to leave within
-    /// this time as a whole.
+    /// Over TLS, a write makes progress when the TLS library accepts it. Everything that the library has buffered has to be
+    /// sent within this time.
     pub fn stall(mut self, stall: Duration) -> Self {
         self.stall = stall.min(LONGEST);
         self
     }
 
-    /// Sets how long a client may take to send the head of a request. It also limits how long a connection may be idle
-    /// between two requests. The default is 30 seconds.
+    /// Sets how long a client may take to send the head of a request, and how long a connection may be idle between two
+    /// requests. The default is 30 seconds.
     ///
-    /// It applies to HTTP/1. Over HTTP/2, it limits the time until the first bytes arrive.
+    /// This applies to HTTP/1. Over HTTP/2, it limits only the time until the first bytes arrive.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
         self.head_timeout = timeout.min(LONGEST);
         self
     }
 
-    /// Sets how long the head of a request may be, in bytes. The answer to a longer one is 431. The default is 16 KiB, and
-    /// the least is 8 KiB.
+    /// Sets how large the head of a request may be, in bytes. The answer to a larger one is 431. The default is 16 KiB, and
+    /// the minimum is 8 KiB.
     ///
-    /// Over HTTP/1, hyper's buffers for a connection have this size too: what it holds for a slow client, of requests and
-    /// of responses other than streams.
+    /// Over HTTP/1, this is also the limit of hyper's buffers for a connection, which hold requests, and responses other
+    /// than streams that a slow client has not read yet.
     pub fn max_head_bytes(mut self, bytes: usize) -> Self {
         self.max_head_bytes = bytes.max(LEAST_HEAD);
         self
     }
 
-    /// Sets how many connections there may be. Those beyond are closed at once, and are [counted](super::Stats::refused).
-    /// The default is 100,000. The system's limit on a process's files may be lower.
+    /// Sets how many connections may be open. Any others are closed at once, and are [counted](super::Stats::refused). The
+    /// default is 100,000. The system's limit on the file descriptors of a process may be lower.
     pub fn max_connections(mut self, max: usize) -> Self {
         self.max_connections = max;
         self
     }
 
-    /// Sets how many requests a client may have open on one connection over HTTP/2, each perhaps with a subscription. The
+    /// Sets how many concurrent requests a client may have on one HTTP/2 connection. Each of them may be a stream. The
     /// default is 100.
     pub fn max_streams(mut self, max: u32) -> Self {
         self.max_streams = max;

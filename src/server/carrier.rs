@@ -1,4 +1,4 @@
-//! What carries a stream: a light socket where that is possible, and otherwise the connection's I/O as it is.
+//! The I/O of a stream: a light socket where that is possible, and otherwise the I/O of the connection.
 
 use std::{
     io::{self, IoSlice},
@@ -15,7 +15,7 @@ use super::{
 
 pub(super) enum Carrier<T> {
     Light(Guarded<Light>),
-    /// Boxed, because it may be large, and most streams do not have it.
+    /// Boxed, because it may be large, and few streams have it.
     Given(Box<Guarded<T>>),
 }
 
@@ -28,7 +28,7 @@ impl<T: 'static> Carrier<T> {
         })
     }
 
-    /// Returns the I/O as it was before.
+    /// Returns the original I/O.
     pub(super) fn into_io(self) -> io::Result<Guarded<T>> {
         match self {
             Self::Light(light) => {

@@ -1,4 +1,4 @@
-//! A body's bytes on the wire: chunks, and what is left of them when the socket is full.
+//! The bytes of a body on the wire: chunks, and what remains of them when the socket is full.
 
 use std::io::IoSlice;
 
@@ -13,18 +13,18 @@ pub(super) enum Framing {
     Close,
 }
 
-/// What is to be sent next: a chunk, and what comes before it, which is the head of the response or earlier chunks.
+/// What to send next: a chunk, and what comes before it, which is the head of the response or earlier chunks.
 #[derive(Debug)]
 pub(super) struct Unsent<D> {
     before: Vec<u8>,
-    /// How much of `before` was sent.
+    /// How much of `before` has been sent.
     sent: usize,
     size: Size,
     data: Option<D>,
     tail: &'static [u8],
 }
 
-/// The first line of a chunk, which says its size.
+/// The first line of a chunk, which has its size.
 #[derive(Debug)]
 struct Size {
     line: [u8; Size::MAX],
@@ -60,7 +60,7 @@ impl<D: Buf> Unsent<D> {
         Self { before: Vec::new(), sent: 0, size, data, tail }
     }
 
-    /// Adds what follows. The data that is here already is copied.
+    /// Adds what follows. Copies the data that is here already.
     pub(super) fn append(&mut self, next: Self) {
         self.join();
         let before = std::mem::take(&mut self.before);
@@ -76,7 +76,7 @@ impl<D: Buf> Unsent<D> {
         self.data.as_ref().map_or(0, Buf::remaining)
     }
 
-    /// Makes one piece of it, for I/O that writes only one at a time.
+    /// Joins everything into one piece, for I/O that writes only one at a time.
     pub(super) fn join(&mut self) {
         self.before.extend_from_slice(self.size.rest());
         self.size = Size::empty();
@@ -92,7 +92,7 @@ impl<D: Buf> Unsent<D> {
     }
 }
 
-/// The parts in their order, of which some are empty.
+/// The parts in order. Some may be empty.
 impl<D: Buf> Buf for Unsent<D> {
     fn remaining(&self) -> usize {
         let data = self.data.as_ref().map_or(0, Buf::remaining);
@@ -113,7 +113,7 @@ impl<D: Buf> Buf for Unsent<D> {
         if let Some(data) = &self.data {
             let from = n;
             n += data.chunks_vectored(&mut into[n..]);
-            // Not every `Buf` gives all of its parts, even if there is room.
+            // Not every `Buf` returns all of its parts, even if there is room.
             if into[from..n].iter().map(|part| part.len()).sum::<usize>() < data.remaining() {
                 return n;
             }
@@ -138,7 +138,7 @@ impl<D: Buf> Buf for Unsent<D> {
     }
 }
 
-/// Puts a part in front, if there is one and there is room. Returns how much room it takes.
+/// Puts a part in front, if there is one and there is room for it. Returns how much room it takes.
 fn put<'a>(into: &mut [IoSlice<'a>], part: &'a [u8]) -> usize {
     match into.first_mut().filter(|_| !part.is_empty()) {
         Some(first) => {

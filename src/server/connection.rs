@@ -20,17 +20,17 @@ use super::{
     stream::Stream,
 };
 
-/// A connection that is served, from [`Server::serve_connection`](super::Server::serve_connection). It ends when the
-/// connection does, however that ends.
+/// The future that [`Server::serve_connection`](super::Server::serve_connection) returns. It completes when the connection
+/// ends, for whatever reason.
 #[must_use = "a connection is served only while you poll it; you may spawn it"]
 pub struct Connection<T, S: App> {
-    /// `None` if the server did not take the connection on. Boxed because a task's memory comes in steps of 128 bytes:
-    /// that of a connection fits in the first.
+    /// `None` if the server did not accept the connection. Boxed because the memory of a task comes in steps of 128 bytes,
+    /// and that of a connection fits in the first step.
     seat: Option<Box<Seat>>,
     state: State<T, S>,
 }
 
-/// A place among the connections of a server, which is free again when this is dropped.
+/// A place among the connections of a server. Dropping it frees the place.
 struct Seat {
     shared: Arc<Shared>,
     number: u32,
@@ -38,7 +38,7 @@ struct Seat {
     waker: Option<Waker>,
     /// Whether the connection knows that it should close.
     told: bool,
-    /// Whether it is counted as a stream.
+    /// Whether the connection is counted as a stream.
     streams: bool,
 }
 
@@ -68,7 +68,7 @@ where
     }
 
     /// Asks the connection to close: at once if it is idle, and otherwise once the response that it is sending has ended.
-    /// Poll it until then. A stream does not end because of it: see [`Server::shutdown`](super::Server::shutdown).
+    /// Keep polling it until then. This does not end a stream: see [`Server::shutdown`](super::Server::shutdown).
     pub fn graceful_shutdown(mut self: Pin<&mut Self>) {
         if let Some(seat) = &mut self.seat {
             seat.told = true;
@@ -115,7 +115,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: App,
 {
-    /// What follows when the protocol is known.
+    /// Returns the next phase once the protocol is known.
     fn of(sniffed: Sniffed<T, S>) -> Self {
         let Sniffed { protocol, before, io, app } = sniffed;
         match protocol {
@@ -126,7 +126,7 @@ where
 
     fn close(&mut self) {
         match self {
-            // Nobody has asked for anything yet.
+            // The client has not sent a request yet.
             Self::Sniff(_) => *self = Self::Done,
             Self::Http1(http1) => http1.close(),
             Self::Http2(http2) => Pin::new(&mut **http2).graceful_shutdown(),
@@ -136,7 +136,7 @@ where
     }
 }
 
-/// No part of it is pinned but what is boxed.
+/// No part of it is pinned, except what is boxed.
 impl<T, S: App> Unpin for Connection<T, S> {}
 
 impl<T, S> Future for Connection<T, S>
@@ -149,7 +149,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let Some(seat) = &mut this.seat else { return Poll::Ready(()) };
-        // In this order, so that a phase that begins now wakes the task.
+        // In this order, so that a phase that begins in between wakes the task.
         seat.watch(cx.waker());
         match seat.shared.gate.phase() {
             Phase::Closing if !seat.told => {
@@ -173,7 +173,7 @@ impl Seat {
         }
     }
 
-    /// Counts whether the connection is a stream now.
+    /// Keeps the count of streams up to date.
     fn count(&mut self, streams: bool) {
         match (self.streams, streams) {
             (false, true) => self.shared.counters.detached.add(1),

@@ -1,4 +1,4 @@
-//! Which connections there are, and how they learn that the server shuts down.
+//! The open connections, and how they learn that the server is shutting down.
 
 use std::{sync::atomic::AtomicU8, task::Waker};
 
@@ -13,11 +13,11 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum Phase {
-    /// Whatever it wants.
+    /// Anything.
     Open,
-    /// Finish what it has begun.
+    /// Only finish what it has begun.
     Closing,
-    /// Nothing any more.
+    /// Nothing.
     Cut,
 }
 
@@ -25,13 +25,13 @@ pub(super) enum Phase {
 #[derive(Default)]
 pub(super) struct Gate {
     phase: AtomicU8,
-    /// A seat for each connection, with the waker of its task once it was polled.
+    /// A seat for each connection, with the waker of its task once the task was polled.
     seats: Mutex<Slab<Option<Waker>>>,
     /// Notified when the last connection leaves.
     empty: Notify,
 }
 
-/// How many tasks are woken in one go when the server shuts down.
+/// How many tasks a shutdown wakes in one go.
 const SLICE: usize = 1_000;
 
 impl Gate {
@@ -47,13 +47,13 @@ impl Gate {
         lock(&self.seats).len()
     }
 
-    /// Takes a seat, unless there are `max` or the server shuts down.
+    /// Takes a seat, unless `max` are taken or the server is shutting down.
     pub(super) fn enter(&self, max: usize) -> Option<u32> {
         let mut seats = lock(&self.seats);
         (seats.len() < max && self.phase() == Phase::Open).then(|| seats.insert(None))
     }
 
-    /// Sets the waker for when the phase changes.
+    /// Sets the waker that is woken when the phase changes.
     pub(super) fn watch(&self, seat: u32, waker: Waker) {
         if let Some(place) = lock(&self.seats).get_mut(seat) {
             *place = Some(waker);
@@ -75,7 +75,7 @@ impl Gate {
     /// Waits until no connection is left.
     pub(super) async fn emptied(&self) {
         loop {
-            // A connection that leaves from here on notifies it.
+            // A connection that leaves from here on notifies this future.
             let empty = self.empty.notified();
             if self.len() == 0 {
                 return;
@@ -94,7 +94,7 @@ impl Gate {
         }
     }
 
-    /// The wakers of all tasks that have a seat. A connection that takes one later reads the phase first.
+    /// Returns the wakers of all tasks that have a seat. A connection that takes a seat later reads the phase first.
     fn wakers(&self) -> Vec<Waker> {
         let seats = lock(&self.seats);
         (0..seats.places()).filter_map(|place| seats.at(place)?.1.clone()).collect()

@@ -1,4 +1,4 @@
-//! A connection's I/O, whose writes fail once the peer has stopped reading.
+//! The I/O of a connection, whose writes fail once the peer has stopped reading.
 
 use std::{
     io::{self, IoSlice},
@@ -18,7 +18,7 @@ use super::shared::Shared;
 pub(super) struct Guarded<T> {
     io: T,
     shared: Arc<Shared>,
-    /// Runs while a write waits for the peer, and only then.
+    /// Runs only while a write waits for the peer.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
@@ -27,7 +27,7 @@ impl<T> Guarded<T> {
         Self { io, shared, stalled: None }
     }
 
-    /// Returns the I/O, and what the connections share. Nothing may wait for the peer.
+    /// Returns the I/O, and what the connections share. No write may be waiting for the peer.
     pub(super) fn into_parts(self) -> (T, Arc<Shared>) {
         (self.io, self.shared)
     }
@@ -36,7 +36,7 @@ impl<T> Guarded<T> {
         &self.shared
     }
 
-    /// Passes on what a write came to, unless it has waited for too long.
+    /// Passes on the outcome of a write, unless the write has waited for too long.
     fn limit<R>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if outcome.is_ready() {
             self.stalled = None;
@@ -49,7 +49,7 @@ impl<T> Guarded<T> {
         self.count(Poll::Ready(Err(io::ErrorKind::TimedOut.into())))
     }
 
-    /// Counts an error that says that the peer has stalled, be it ours or the system's.
+    /// Counts an error that says that the peer has stalled, whether it is ours or the system's.
     fn count<R>(&self, outcome: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if matches!(&outcome, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut) {
             self.shared.counters.stalled.add(1);

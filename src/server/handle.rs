@@ -9,12 +9,12 @@ use tokio::{
 
 use super::{app::App, connection::Connection, gate::Phase, listener::Listener, shared::Shared, stats::Stats};
 
-/// Serves connections, each with as little as it needs: a stream that has begun has no HTTP stack behind it. See the
-/// [module](super).
+/// A server whose streams take little memory: see the [module](super).
 ///
-/// All clones are handles to the same server: they count its connections, and shut them down.
+/// All clones are handles to the same server: its connections count together, and shut down together.
 ///
-/// For your own accept loop, for example with TLS, spawn what [`serve_connection`](Self::serve_connection) returns:
+/// For an accept loop of your own, for example with TLS, spawn the future that
+/// [`serve_connection`](Self::serve_connection) returns:
 ///
 /// ```no_run
 /// use tower_sse::{Publisher, SseLayer, server::{Listener, Server}};
@@ -40,11 +40,12 @@ impl Server {
         Self { shared }
     }
 
-    /// Serves one connection: over HTTP/2 if the client begins with its preface, and over HTTP/1 otherwise. `io` is the
-    /// connection as it comes from an accept loop, or from a TLS acceptor.
+    /// Serves one connection: over HTTP/2 if the client sends its preface, and over HTTP/1 otherwise. `io` is the connection
+    /// that an accept loop or a TLS acceptor returns.
     ///
-    /// Nothing happens until the future is polled. It needs a tokio runtime with time enabled. If there are
-    /// [too many connections](super::Builder::max_connections), or if the server shuts down, it closes the connection at once.
+    /// Nothing happens until you poll the future. It needs a tokio runtime with time enabled. If there are
+    /// [too many connections](super::Builder::max_connections), or if the server is shutting down, the future closes the
+    /// connection at once.
     pub fn serve_connection<T, S>(&self, io: T, app: S) -> Connection<T, S>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -53,19 +54,19 @@ impl Server {
         Connection::new(self.shared.clone(), io, app)
     }
 
-    /// Sets what a socket needs: see [`Listener::tune`]. [`serve`](Self::serve) does it by itself.
+    /// Sets the options of a socket: see [`Listener::tune`]. [`serve`](Self::serve) calls it for each connection.
     ///
     /// # Errors
     ///
-    /// Returns the system's error, which mostly means that the peer has already left.
+    /// Returns the system's error, which usually means that the peer has already left.
     pub fn tune(&self, tcp: &tokio::net::TcpStream) -> std::io::Result<()> {
         <tokio::net::TcpListener as Listener>::tune(tcp, self.shared.settings.stall)
     }
 
-    /// Shuts the server down: it takes on no connection any more, closes those that are idle, and each of the others when
-    /// its response has ended. Those that are left when `grace` is over are cut. Returns whether there were none.
+    /// Shuts the server down. It accepts no more connections, closes idle ones at once, and closes each of the others when
+    /// its response has ended. After `grace`, it cuts off the rest. Returns `true` if there was nothing to cut off.
     ///
-    /// A stream ends when its application ends it. [Shut its publisher down](crate::Publisher::shutdown) at the same time:
+    /// The server does not end streams, so [shut the publisher down](crate::Publisher::shutdown) at the same time:
     ///
     /// ```
     /// # use std::time::Duration;
@@ -76,7 +77,7 @@ impl Server {
     /// # }
     /// ```
     ///
-    /// Nothing happens until the future is polled.
+    /// Nothing happens until you poll the future.
     pub async fn shutdown(&self, grace: Duration) -> bool {
         let gate = &self.shared.gate;
         let ended = timeout(grace, async {
@@ -92,16 +93,16 @@ impl Server {
         ended
     }
 
-    /// Returns what the server has done so far.
+    /// Returns the server's counters.
     pub fn stats(&self) -> Stats {
         self.shared.counters.snapshot(self.shared.gate.len())
     }
 
-    /// Brings the metrics of the server up to date, such as `tower_sse_server_stalled_total`. Call it where you call
+    /// Updates the metrics of the server, such as `tower_sse_server_stalled_total`. Call it where you call
     /// [`Publisher::record_metrics`](crate::Publisher::record_metrics).
     ///
-    /// The metrics are registered with the first call. Those of several servers in a process add up, but for gauges, which
-    /// show whichever server was recorded last.
+    /// The first call registers the metrics. If a process has several servers, their counters add up, but a gauge shows the
+    /// server that was recorded last.
     #[cfg(feature = "metrics")]
     #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
     pub fn record_metrics(&self) {
@@ -113,7 +114,7 @@ impl Server {
     }
 }
 
-/// How long connections that are cut may take to notice.
+/// How long connections may take to end once they are cut off.
 const CUT: Duration = Duration::from_secs(1);
 
 impl fmt::Debug for Server {

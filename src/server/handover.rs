@@ -1,5 +1,5 @@
-//! How a response leaves hyper. The service gives its body to the connection's driver, and hyper a body that never yields
-//! anything. hyper then writes the head and waits, and the driver takes the connection from it.
+//! How a response leaves hyper. The service gives the body to the connection's driver, and gives hyper a body that never
+//! yields anything. hyper then writes the head and waits, and the driver takes the connection away from it.
 
 use std::{
     pin::Pin,
@@ -12,9 +12,9 @@ use pin_project_lite::pin_project;
 use super::{chunk::Framing, watched};
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 
-/// The place where a body changes hands. All of its parties are in the same task, but hyper is between them.
+/// The place where a body changes hands. All parties are in the same task, but hyper is between them.
 pub(super) struct Handover<B> {
-    /// Set when a body was left here. From then on, everything that hyper writes is the end of the response's head.
+    /// Set when a body was left here. From then on, hyper writes only the rest of the response's head.
     left: AtomicBool,
     /// Set when hyper has nothing more to write.
     written: AtomicBool,
@@ -37,12 +37,12 @@ impl<B> Handover<B> {
         self.left.load(Ordering::Acquire)
     }
 
-    /// Notes that hyper has written everything. hyper flushes its I/O only then.
+    /// Records that hyper has written everything, since it flushes its I/O only then.
     pub(super) fn written(&self) {
         self.written.store(true, Ordering::Release);
     }
 
-    /// Takes the body, if there is one and hyper has written its head.
+    /// Takes the body, if there is one and hyper has written the head.
     pub(super) fn take(&self) -> Option<(B, Framing)> {
         if self.written.load(Ordering::Acquire) { lock(&self.body).take() } else { None }
     }
@@ -52,9 +52,9 @@ pin_project! {
     /// The body that hyper gets.
     #[project = CarriedProj]
     pub(crate) enum Carried<B> {
-        /// A body that hyper sends. The task of a stream over HTTP/2 is told what it yields.
+        /// A body that hyper sends. Tells the task of an HTTP/2 stream what it yields.
         ByHyper { #[pin] body: B, watched: bool },
-        /// Stands for one that the driver sends.
+        /// Stands in for a body that the driver sends.
         Detached,
     }
 }
@@ -72,7 +72,7 @@ impl<B: Body> Body for Carried<B> {
                 }
                 frame
             }
-            // The driver, which has polled hyper, goes on without it.
+            // The driver, which has polled hyper, continues without it.
             CarriedProj::Detached => Poll::Pending,
         }
     }

@@ -1,6 +1,6 @@
-//! What the head of a response, as hyper wrote it, says about its connection.
+//! Reads what the head of a response, as hyper wrote it, says about its connection.
 
-/// Whether the connection ends with this response: a `connection` header has the token `close`.
+/// Whether the connection ends with this response, because a `connection` header has the token `close`.
 pub(super) fn asks_to_close(head: &[u8]) -> bool {
     let lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
     lines
@@ -8,7 +8,7 @@ pub(super) fn asks_to_close(head: &[u8]) -> bool {
         .any(|value| value.split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close")))
 }
 
-/// The value of a line, if its name is `connection`.
+/// Returns the value of a line if its name is `connection`.
 fn connection(line: &[u8]) -> Option<&[u8]> {
     let (name, value) = line.split_at_checked("connection:".len())?;
     name.eq_ignore_ascii_case(b"connection:").then_some(value)

@@ -1,4 +1,4 @@
-//! A connection that hyper drives over HTTP/1, until a response leaves it.
+//! A connection that hyper drives over HTTP/1, until a response leaves hyper.
 
 use std::{
     pin::Pin,
@@ -15,7 +15,7 @@ use super::{app::App, chunk::Framing, guarded::Guarded, handover::Handover, tap:
 
 /// A connection in hyper's hands.
 pub(super) struct Http1<T, S: App> {
-    /// `None` once a response has left it.
+    /// `None` once a response has left hyper.
     hyper: Option<Hyper<T, S>>,
     handover: Arc<Handover<S::Body>>,
 }
@@ -26,7 +26,7 @@ type Hyper<T, S> = UpgradeableConnection<TokioIo<Tapped<T, <S as App>::Body>>, T
 pub(super) struct Detached<T, S: App> {
     pub(super) io: Guarded<T>,
     pub(super) app: S,
-    /// The head of the response, which is not sent yet.
+    /// The head of the response, which has not been sent yet.
     pub(super) head: Vec<u8>,
     pub(super) body: S::Body,
     pub(super) framing: Framing,
@@ -39,7 +39,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: App,
 {
-    /// Gives a connection to hyper. It first reads the bytes `before`.
+    /// Gives a connection to hyper, which first reads the bytes `before`.
     pub(super) fn new(io: Guarded<T>, app: S, before: Bytes) -> Self {
         let handover = Arc::new(Handover::new());
         let shared = io.shared().clone();
@@ -49,14 +49,14 @@ where
         Self { hyper: Some(hyper), handover }
     }
 
-    /// Finishes the request that is being answered, and then the connection.
+    /// Finishes the current request, and then the connection.
     pub(super) fn close(&mut self) {
         if let Some(hyper) = &mut self.hyper {
             Pin::new(hyper).graceful_shutdown();
         }
     }
 
-    /// Waits until a response leaves hyper, or the connection ends: `None`.
+    /// Waits until a response leaves hyper. Returns `None` if the connection ends.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Detached<T, S>>> {
         let Some(hyper) = &mut self.hyper else { return Poll::Ready(None) };
         if Pin::new(hyper).poll(cx).is_ready() {
@@ -67,7 +67,7 @@ where
             return Poll::Ready(None);
         };
         let (io, head) = parts.io.into_inner().into_parts();
-        // A copy, because hyper's buffer is a large one.
+        // A copy, because hyper's buffer is large.
         let early = Bytes::copy_from_slice(&parts.read_buf);
         Poll::Ready(Some(Detached { io, app: parts.service.into_app(), head, body, framing, early }))
     }

@@ -10,10 +10,10 @@ use super::{app::App, guarded::Guarded, tap::Tap, tapped::Tapped, watched::Tasks
 /// A connection in hyper's hands.
 pub(super) type Http2<T, S> = Connection<TokioIo<Tapped<T, <S as App>::Body>>, Tap<S>, Tasks>;
 
-/// How much of a response hyper holds for a slow client.
+/// How many bytes of a response hyper holds for a slow client.
 const SEND_BUFFER: usize = 64 << 10;
 
-/// Gives a connection to hyper. It first reads the bytes `before`.
+/// Gives a connection to hyper, which first reads the bytes `before`.
 pub(super) fn http2<T, S>(io: Guarded<T>, app: S, before: Bytes) -> Http2<T, S>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -29,7 +29,7 @@ where
         .max_concurrent_streams(settings.max_streams)
         .max_header_list_size(u32::try_from(settings.max_head_bytes).unwrap_or(u32::MAX))
         .max_send_buf_size(SEND_BUFFER)
-        // WebSockets over HTTP/2 need it, as in axum's server.
+        // Needed for WebSockets over HTTP/2. axum's server sets it, too.
         .enable_connect_protocol();
     let tap = Tap::new(app, shared.clone(), None);
     builder.serve_connection(TokioIo::new(Tapped::new(io, before, None)), tap)

@@ -1,8 +1,8 @@
 //! A socket that takes little memory, for streams that mostly wait.
 //!
-//! tokio keeps 256 bytes for each socket, at addresses that are multiples of 128, so that sockets that are busy on
-//! different cores do not disturb each other. A stream is seldom busy. On Unix, its socket leaves tokio for a poll that
-//! all streams of a runtime share (`poller`), where it takes 32 bytes. tokio watches that poll as one file.
+//! tokio keeps 256 bytes for each socket, aligned to 128 bytes, so that sockets that are busy on different cores do not
+//! disturb each other. A stream is seldom busy. On Unix, its socket moves from tokio to a poll that all streams of a runtime
+//! share (`poller`), where it takes 32 bytes. tokio watches that poll as a single file.
 
 #[cfg(unix)]
 mod poller;
@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 
 pub(super) use self::socket::Light;
 
-/// Returns a connection's I/O as a light socket if it is a TCP connection of tokio, and otherwise as it is.
+/// Turns the I/O of a connection into a light socket if it is a tokio TCP connection, and otherwise returns it as it is.
 pub(super) fn lighten<T: 'static>(io: T) -> io::Result<Result<Light, T>> {
     match cast::<T, TcpStream>(io) {
         Ok(tcp) if Light::IS_THERE => Light::new(tcp).map(Ok),
@@ -29,17 +29,17 @@ pub(super) fn lighten<T: 'static>(io: T) -> io::Result<Result<Light, T>> {
     }
 }
 
-/// Returns a light socket as the I/O that it was made of.
+/// Turns a light socket back into the I/O that it was made of.
 pub(super) fn restore<T: 'static>(light: Light) -> io::Result<T> {
     back(light.into_tcp()?)
 }
 
 fn back<T: 'static>(tcp: TcpStream) -> io::Result<T> {
-    // A light socket is made of nothing else.
+    // A light socket is always made of this type.
     cast(tcp).map_err(|_| io::ErrorKind::Unsupported.into())
 }
 
-/// Returns a value as one of a type that it may have.
+/// Downcasts a value to a type that it may have.
 fn cast<A: 'static, B: 'static>(value: A) -> Result<B, A> {
     let mut value = Some(value);
     let cast = (&mut value as &mut dyn Any).downcast_mut::<Option<B>>().and_then(Option::take);

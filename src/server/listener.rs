@@ -1,4 +1,4 @@
-//! Where connections come from, and what their sockets need.
+//! Where connections come from, and the options of their sockets.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -15,22 +15,24 @@ pub trait Listener: Send + 'static {
     /// The address of a peer, which each request gets as a [`PeerAddr`](super::PeerAddr).
     type Addr: Clone + Send + Sync + 'static;
 
-    /// Waits for the next connection. The future may be dropped before it is ready, at a shutdown.
+    /// Waits for the next connection. At a shutdown, the server may drop the future before it is ready.
     ///
     /// # Errors
     ///
-    /// Returns an error if there is no connection. The server then waits for a moment, unless it is the peer's error, and
-    /// tries again.
+    /// Returns an error if no connection could be accepted. The server then tries again: at once if the peer caused the
+    /// error, and after a moment otherwise.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, Self::Addr)>> + Send;
 
-    /// Sets what a connection needs. For TCP, this is `TCP_NODELAY`, so that the system does not hold back an event; the
-    /// option `TCP_USER_TIMEOUT` on Linux, so that a peer that no longer acknowledges data is gone after the
-    /// [stall time](super::Builder::stall); and keep-alive probes, so that one that has vanished is noticed if nothing is
-    /// sent. For other connections, the default is to do nothing.
+    /// Sets the options of a connection. By default, it does nothing. For TCP, it sets
+    ///
+    /// - `TCP_NODELAY`, so that the system does not hold back an event,
+    /// - `TCP_USER_TIMEOUT` on Linux, so that the system closes a connection whose peer does not acknowledge data for the
+    ///   [stall time](super::Builder::stall), and
+    /// - keep-alive probes, so that it notices a peer that has vanished even if nothing is sent.
     ///
     /// # Errors
     ///
-    /// Returns an error if the connection can't be used. It is then dropped.
+    /// Returns an error if the connection can't be used. The server then drops it.
     fn tune(io: &Self::Io, stall: Duration) -> io::Result<()> {
         let _ = (io, stall);
         Ok(())
@@ -69,10 +71,10 @@ impl Listener for tokio::net::UnixListener {
 /// takes no more than 32,767 seconds.
 const LONGEST: Duration = Duration::from_secs(9 * 3600);
 
-/// Probes a peer from which nothing was heard for the stall time, three times within another stall time where the system
-/// lets us choose.
+/// Probes a peer that has sent nothing for the stall time: where the system allows it, three times within another stall
+/// time.
 fn probes(stall: Duration) -> TcpKeepalive {
-    // The system counts in seconds, and takes no zero.
+    // The system counts in seconds, and does not accept zero.
     let seconds = |time: Duration| time.clamp(Duration::from_secs(1), LONGEST);
     TcpKeepalive::new().with_time(seconds(stall)).with_interval(seconds(stall / 3))
 }

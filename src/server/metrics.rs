@@ -1,4 +1,4 @@
-//! Handing over what a server counts to the recorder of the `metrics` crate.
+//! Passes a server's counters to the recorder of the `metrics` crate.
 
 use metrics::{Gauge, Unit};
 
@@ -23,16 +23,19 @@ impl Default for Exported {
         let gauge = |name, description| labels.gauge(name, Unit::Count, description);
         let taken = |name, description| Taken::new(labels.counter(name, Unit::Count, description));
         Self {
-            connections: gauge("tower_sse_server_connections", "Connections that the server has."),
-            streams: gauge("tower_sse_server_streams", "Streams without an HTTP stack behind them."),
-            accepted: taken("tower_sse_server_accepted_total", "Connections that the server has taken on."),
+            connections: gauge("tower_sse_server_connections", "Open connections."),
+            streams: gauge("tower_sse_server_streams", "Open streams that are detached from hyper."),
+            accepted: taken("tower_sse_server_accepted_total", "Connections accepted."),
             refused: taken(
                 "tower_sse_server_refused_total",
-                "Connections that were refused because there were as many as there may be.",
+                "Connections closed at once because of `max_connections`.",
             ),
-            detached: taken("tower_sse_server_detached_streams_total", "Streams that were detached from hyper."),
-            by_hyper: taken("tower_sse_server_hyper_streams_total", "Streams over HTTP/1 that hyper sent."),
-            stalled: taken("tower_sse_server_stalled_total", "Readers that were closed because they did not read."),
+            detached: taken("tower_sse_server_detached_streams_total", "Streams detached from hyper."),
+            by_hyper: taken("tower_sse_server_hyper_streams_total", "HTTP/1 streams that stayed with hyper."),
+            stalled: taken(
+                "tower_sse_server_stalled_total",
+                "Connections closed, and HTTP/2 streams reset, because the peer did not read.",
+            ),
             accept_errors: taken("tower_sse_server_accept_errors_total", "Times that accepting a connection failed."),
         }
     }

@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection.
+//! The address of a connection's peer.
 
 use std::task::{Context, Poll};
 
@@ -7,10 +7,10 @@ use tower_service::Service;
 
 use super::{app::App, request::RequestBody};
 
-/// The address of a request's peer, which [`serve`](super::serve) puts into the request's extensions. Behind a proxy, it is
-/// the proxy's. `A` is a [`SocketAddr`](std::net::SocketAddr) with a `TcpListener`.
+/// The address of a connection's peer, which [`serve`](super::serve) puts into the extensions of each request. Behind a
+/// proxy, it is the address of the proxy. With a `TcpListener`, `A` is a [`SocketAddr`](std::net::SocketAddr).
 ///
-/// An axum handler takes it as an extension:
+/// An axum handler extracts it as an extension:
 ///
 /// ```
 /// use std::net::SocketAddr;
@@ -24,7 +24,7 @@ use super::{app::App, request::RequestBody};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddr<A>(pub A);
 
-/// An application that is told of the peer.
+/// An application whose requests get the address of the peer.
 #[derive(Clone)]
 pub(super) struct Told<S, A> {
     pub(super) app: S,

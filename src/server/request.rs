@@ -1,4 +1,4 @@
-//! The body of a request, which knows whether it was read to its end.
+//! The body of a request, which records whether it was read to its end.
 
 use std::{
     pin::Pin,
@@ -13,17 +13,18 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-/// The error of a service or a body, whatever it is.
+/// The error of any service or body.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of a request that a [`Server`](super::Server) received.
 ///
-/// A response over HTTP/1 is detached from hyper only if the request's body was read to its end, because nobody would read
-/// the rest of it. So read it even if you do not need it. The requests of an `EventSource` have no body.
+/// Over HTTP/1, a stream is [detached](super#which-responses-are-detached) from hyper only if the body of its request was
+/// read to its end, because nobody would read the rest. So read the body even if you don't need it. The requests of an
+/// `EventSource` have none.
 #[derive(Debug)]
 pub struct RequestBody {
     incoming: Incoming,
-    /// Set once the body was read to its end; `None` if there is nothing to read.
+    /// Set once the body was read to its end. `None` if the request has no body.
     read: Option<Arc<AtomicBool>>,
 }
 
@@ -50,7 +51,7 @@ impl Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
-        // hyper makes the end known only after it has taken all of the body from the connection.
+        // hyper reports the end only after it has read all of the body from the connection.
         let ended = match &frame {
             None => true,
             Some(Ok(frame)) => frame.is_trailers() || self.incoming.is_end_stream(),

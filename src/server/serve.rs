@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::{app::App, handle::Server, listener::Listener, peer::Told};
 use crate::publisher::Publisher;
 
-/// Serves all connections of a listener, as `axum::serve` does. See [`serve`]. Await it.
+/// Serves all connections of a listener once you await it. See [`serve`].
 #[must_use = "a server does nothing unless you await it"]
 pub struct Serve<L, S, F = Pending<()>> {
     server: Server,
@@ -29,12 +29,12 @@ pub struct Serve<L, S, F = Pending<()>> {
 #[must_use = "futures do nothing unless you `.await` or poll them"]
 pub struct Serving(Pin<Box<dyn Future<Output = io::Result<()>> + Send>>);
 
-/// Serves all connections of a listener with the default [limits](super::Builder). For others, see
-/// [`Server::serve`](super::Server::serve).
+/// Serves all connections of a listener with the default [limits](super::Builder). To change the limits, use
+/// [`Server::builder`](super::Server::builder) and [`Server::serve`](super::Server::serve).
 ///
 /// Use it in place of `axum::serve`. `app` is any tower service for requests whose body is a
 /// [`RequestBody`](super::RequestBody): an axum `Router`, a service with an [`SseLayer`](crate::SseLayer) around it, or
-/// an [`SseLayer`](crate::SseLayer) alone.
+/// an [`SseLayer`](crate::SseLayer) [alone](crate::SseLayer::into_service).
 ///
 /// ```no_run
 /// use axum::{Router, routing::get};
@@ -54,9 +54,9 @@ pub struct Serving(Pin<Box<dyn Future<Output = io::Result<()>> + Send>>);
 /// # }
 /// ```
 ///
-/// It never returns an error, and it returns only after a [graceful shutdown](Serve::with_graceful_shutdown). If
-/// connections can't be accepted for a while, because the process has no more file descriptors, it tries again until they
-/// can. Errors of connections are not reported: they tell of peers that have left.
+/// It returns only after a [graceful shutdown](Serve::with_graceful_shutdown), and never returns an error. If a connection
+/// can't be accepted, for example because the process has no file descriptors left, it tries again after a moment. It does
+/// not report errors of connections, since these only mean that a peer has left.
 pub fn serve<L: Listener, S: App>(listener: L, app: S) -> Serve<L, S> {
     Server::new().serve(listener, app)
 }
@@ -75,22 +75,23 @@ impl Server {
 }
 
 impl<L, S, F> Serve<L, S, F> {
-    /// Shuts a publisher down when the server is, so that its readers are told to reconnect, and their streams end. Call
-    /// it for each of your publishers.
+    /// Shuts a publisher down together with the server, so that its readers are told to reconnect, and their streams end.
+    /// Call it for each of your publishers.
     pub fn publisher(mut self, publisher: &Publisher) -> Self {
         self.publishers.push(publisher.clone());
         self
     }
 
-    /// Sets how long a graceful shutdown may take. What is left then is cut. The default is ten seconds.
+    /// Sets how long a graceful shutdown may take. Connections that are still open after that are cut off. The default is
+    /// ten seconds.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// Shuts down when `signal` is ready: the server stops accepting, shuts its [publishers](Self::publisher) down, closes
-    /// connections as [`Server::shutdown`] does, and returns when all have ended, or when the [grace](Self::grace) is
-    /// over.
+    /// Shuts down when `signal` completes. The server stops accepting connections, shuts its [publishers](Self::publisher)
+    /// down, and closes connections as [`Server::shutdown`] does. It returns when all of them have ended, or when the
+    /// [grace period](Self::grace) is over.
     pub fn with_graceful_shutdown<G>(self, signal: G) -> Serve<L, S, G>
     where
         G: Future<Output = ()> + Send + 'static,
@@ -156,7 +157,7 @@ async fn accept<L: Listener>(server: &Server, listener: &mut L) -> (L::Io, L::Ad
     }
 }
 
-/// Whether an error tells of the connection that was to be accepted, and not of the listener.
+/// Whether an error concerns the connection that was to be accepted, and not the listener.
 fn is_of_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)

@@ -6,7 +6,7 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) counters: Counters,
     pub(super) gate: Gate,
-    /// Set once somebody wants the metrics.
+    /// Set once the metrics are recorded for the first time.
     #[cfg(feature = "metrics")]
     pub(super) exported: std::sync::OnceLock<super::metrics::Exported>,
 }

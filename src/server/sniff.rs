@@ -1,4 +1,4 @@
-//! The first bytes of a connection, which tell its protocol.
+//! Reads the first bytes of a connection, which show its protocol.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{app::App, guarded::Guarded};
 
-/// What a client of HTTP/2 sends first (RFC 9113, section 3.4).
+/// The preface that an HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

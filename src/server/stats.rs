@@ -13,33 +13,34 @@ pub(super) struct Counters {
     pub(super) accept_errors: Counter,
 }
 
-/// A snapshot of what a server has done since it was created, from [`Server::stats`](super::Server::stats).
+/// A snapshot of a server's counters since it was created, from [`Server::stats`](super::Server::stats).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// The connections that exist now.
+    /// Connections that are open now.
     pub connections: usize,
-    /// The streams that exist now without an HTTP stack behind them.
+    /// Streams that are open now and are [detached](super#which-responses-are-detached) from hyper.
     pub streams: u64,
-    /// Connections taken on.
+    /// Connections accepted.
     pub accepted: u64,
-    /// Connections refused because [`max_connections`](super::Builder::max_connections) was reached.
+    /// Connections closed at once because [`max_connections`](super::Builder::max_connections) was reached.
     pub refused: u64,
     /// Streams detached from hyper.
     pub detached: u64,
-    /// Event streams over HTTP/1 that hyper sent, because they could not be [detached](super#what-is-detached).
+    /// HTTP/1 event streams that stayed with hyper, because they could not be
+    /// [detached](super#which-responses-are-detached).
     pub by_hyper: u64,
-    /// Connections closed, and streams of HTTP/2 reset, because the peer did not read for the [stall
-    /// time](super::Builder::stall), or had vanished.
+    /// Connections closed, and HTTP/2 streams reset, because the peer did not read for the [stall
+    /// time](super::Builder::stall) or had vanished.
     pub stalled: u64,
-    /// Times that accepting a connection failed, other than by the peer: mostly, because the process had no more file
-    /// descriptors.
+    /// How often accepting a connection failed, usually because the process had no file descriptors left. Failures that
+    /// the peer caused do not count.
     pub accept_errors: u64,
 }
 
 impl Counters {
     pub(super) fn snapshot(&self, connections: usize) -> Stats {
-        // Read in this order, a stream that ends in between is counted, instead of less than none.
+        // In this order, so that `detached` is never below `ended`, even if a stream ends in between.
         let ended = self.ended.get();
         let detached = self.detached.get();
         Stats {

@@ -1,4 +1,4 @@
-//! A response without an HTTP stack behind it: a socket, a body, and what is unsent.
+//! A response that is detached from hyper: a socket, a body, and unsent bytes.
 
 use std::{
     io::{self, IoSlice},
@@ -30,56 +30,56 @@ pin_project! {
         // `None` once the body has ended.
         #[pin]
         body: Option<S::Body>,
-        // Boxed, because most streams are idle, and have sent everything.
+        // Boxed, because most streams are idle and have sent everything.
         unsent: Option<Box<Batch<Data<S>>>>,
-        // What the client has sent after its request. It is for hyper, once the stream has ended.
+        // What the client has sent after its request. hyper gets it once the stream has ended.
         // Boxed, because few clients send anything.
         early: Option<Box<Bytes>>,
         framing: Framing,
         then: Then,
-        // Whether the body was polled.
+        // Whether the body has been polled.
         begun: bool,
-        // Whether something was written since the last flush.
+        // Whether something has been written since the last flush.
         unflushed: bool,
     }
 }
 
 type Data<S> = <<S as App>::Body as Body>::Data;
 
-/// What outlives the stream.
+/// The parts of a connection that outlive the stream.
 struct Parts<T, S> {
     io: Carrier<T>,
     app: S,
 }
 
-/// What follows when everything was sent.
+/// What happens once everything has been sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
     /// The next request.
     Again,
     /// The end of the connection.
     Close,
-    /// The end of the connection, at once, so that the client sees that something is missing.
+    /// The immediate end of the connection, so that the client notices that something is missing.
     BreakOff,
 }
 
-/// A connection whose stream has ended, and that goes on.
+/// A connection whose stream has ended, and which continues.
 pub(super) struct Again<T, S> {
     pub(super) io: Guarded<T>,
     pub(super) app: S,
     pub(super) before: Bytes,
 }
 
-/// How many batches are sent in one poll.
+/// How many batches one poll sends.
 const BATCHES: usize = 16;
 
-/// A batch takes no more chunks once it has this many bytes.
+/// Once a batch has this many bytes, it takes no more chunks.
 const BATCH: usize = 128 << 10;
 
-/// How many pieces of the body a batch takes at most. Some may be empty.
+/// The most pieces of the body that a batch takes. Some may be empty.
 const CHUNKS: usize = 256;
 
-/// How much of what a client sends during a stream is read in one go. Nothing more is read after that.
+/// How many bytes that a client sends during a stream are read at most, in one go.
 const EARLY: usize = 64;
 
 impl<T: 'static, S: App> Stream<T, S> {
@@ -95,7 +95,7 @@ impl<T: 'static, S: App> Stream<T, S> {
         Ok(Self { parts, body, unsent, early, framing, then, unflushed: true, begun: false })
     }
 
-    /// Makes the end of the stream the end of the connection.
+    /// Lets the connection end with the stream.
     pub(super) fn close(self: Pin<&mut Self>) {
         let then = self.project().then;
         if *then == Then::Again {
@@ -109,7 +109,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
     S: App,
 {
-    /// Sends the body. Returns the connection if another request may follow, and `None` if it is over.
+    /// Sends the body. Returns the connection if another request may follow, and `None` otherwise.
     pub(super) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Again<T, S>>> {
         if self.as_mut().poll_read(cx).is_err() {
             return Poll::Ready(None);
@@ -126,9 +126,9 @@ where
     }
 
     /// Sends what is unsent, and then what the body has now. Pending means that the socket is full, or that the body waits
-    /// and everything was flushed.
+    /// and everything has been flushed.
     fn poll_batch(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The head is sent together with what the body begins with.
+        // The head is sent together with the first bytes of the body.
         if mem::replace(self.as_mut().project().begun, true) {
             ready!(self.as_mut().poll_unsent(cx))?;
         }
@@ -143,7 +143,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// Takes what the body has now, up to the size of a batch, after what is unsent. Returns also whether the body waits.
+    /// Appends what the body has now to what is unsent, up to the size of a batch. Also returns whether the body waits.
     fn take_batch(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> (Option<Batch<Data<S>>>, bool) {
         let mut batch = self.as_mut().project().unsent.take().map(|unsent| *unsent);
         for _ in 0..CHUNKS {
@@ -162,7 +162,7 @@ where
         (batch, false)
     }
 
-    /// Takes the next piece of the body: `None` if it has none, because it has broken off, or because the piece is empty.
+    /// Takes the next piece of the body. Returns `None` if the body waits or has broken off, or if the piece is empty.
     fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Unsent<Data<S>>>> {
         let mut this = self.project();
         let Some(mut body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
@@ -175,7 +175,7 @@ where
                 return Poll::Ready(None);
             }
         };
-        // Trailers were not announced in the head, and nothing follows them.
+        // The head announced no trailers, and nothing follows them.
         let end = data.is_none() || body.is_end_stream();
         if end {
             this.body.set(None);
@@ -186,7 +186,7 @@ where
         })
     }
 
-    /// Sends a batch. What the socket does not take is unsent.
+    /// Sends a batch. What the socket does not take stays unsent.
     fn send(self: Pin<&mut Self>, cx: &mut Context<'_>, mut batch: Batch<Data<S>>) -> Poll<io::Result<()>> {
         let this = self.project();
         let Some(parts) = this.parts else { return Poll::Ready(Ok(())) };
@@ -201,8 +201,8 @@ where
         sent
     }
 
-    /// Notices that the client has left: an error. What it sends is kept; after that nothing more is read until the stream
-    /// has ended, as in hyper.
+    /// Returns an error if the client has left. Keeps what the client sends, and then reads no more until the stream has
+    /// ended, as hyper does.
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>) -> io::Result<()> {
         let this = self.project();
         let Some(parts) = this.parts.as_mut().filter(|_| this.early.is_none()) else { return Ok(()) };
@@ -239,7 +239,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// Ends the response: everything was sent.
+    /// Ends the response, once everything has been sent.
     fn poll_end(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Again<T, S>>> {
         if ready!(self.as_mut().poll_flush(cx)).is_err() {
             return Poll::Ready(None);
@@ -263,7 +263,7 @@ where
     }
 }
 
-/// How many pieces of memory are written in one go.
+/// How many pieces of memory one write takes.
 const SLICES: usize = 24;
 
 /// Writes all of `buf`.

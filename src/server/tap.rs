@@ -1,4 +1,4 @@
-//! The service that hyper calls: it runs the application, and decides which of its responses leave hyper.
+//! The service that hyper calls. It calls the application, and decides which responses leave hyper.
 
 use std::{
     pin::Pin,
@@ -52,7 +52,7 @@ impl<S: App> hyper::service::Service<Request<Incoming>> for Tap<S> {
 }
 
 pin_project! {
-    /// The application's answer to a request. A body that can leave hyper is left for the driver.
+    /// The application's response to a request. A body that can leave hyper is left for the driver.
     pub(crate) struct Answering<S: App> {
         #[pin]
         step: Step<S, S::Future>,
@@ -64,7 +64,7 @@ pin_project! {
 pin_project! {
     #[project = StepProj]
     enum Step<S, F> {
-        /// The service is not ready yet. `request` is `None` once it was called.
+        /// The service is not ready yet. `request` is `None` once the service was called.
         Readying { app: S, request: Option<Request<RequestBody>> },
         Called { #[pin] future: F },
     }
@@ -84,7 +84,7 @@ impl<S: App> Future for Answering<S> {
                 }
                 StepProj::Readying { app, request } => {
                     ready!(app.poll_ready(cx))?;
-                    // hyper polls it no more after an error, and `step` changes right below.
+                    // hyper does not poll this again after an error, and `step` changes right below.
                     let Some(request) = request.take() else { return Poll::Pending };
                     app.call(request)
                 }
@@ -94,7 +94,7 @@ impl<S: App> Future for Answering<S> {
     }
 }
 
-/// Leaves the body of a response for the driver, if it can do without hyper.
+/// Leaves the body of a response for the driver, if hyper does not have to send it.
 fn hand_over<B: Body>(
     shared: &Shared,
     handover: Option<(&Handover<B>, &Asked)>,
@@ -112,7 +112,7 @@ fn hand_over<B: Body>(
             Response::from_parts(parts, Carried::Detached)
         }
         None => {
-            // The answer to a HEAD is no stream.
+            // The response to a HEAD has no body.
             shared.counters.by_hyper.add(u64::from(!asked.is_head));
             Response::from_parts(parts, Carried::ByHyper { body, watched: false })
         }
@@ -125,7 +125,7 @@ struct Asked {
     progress: Progress,
     version: Version,
     is_head: bool,
-    /// Whether the connection may become one of another protocol.
+    /// Whether the connection may change to another protocol.
     changes: bool,
 }
 
@@ -135,7 +135,7 @@ impl Asked {
         Self { progress, version: parts.version, is_head: parts.method == Method::HEAD, changes }
     }
 
-    /// Returns how the end of a body without a size is marked, or `None` if the response has to stay with hyper.
+    /// Returns how to mark the end of a body without a size, or `None` if the response has to stay with hyper.
     fn framing(&self) -> Option<Framing> {
         match self.version {
             _ if self.is_head || self.changes || !self.progress.is_read() => None,
@@ -152,7 +152,7 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }
 
-/// Whether the end of the body is not known from the head of the response.
+/// Whether the head of the response does not determine where the body ends.
 fn has_no_size<B: Body>(parts: &http::response::Parts, body: &B) -> bool {
     let status = parts.status;
     let has_body = !status.is_informational() && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED;

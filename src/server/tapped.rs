@@ -1,5 +1,5 @@
-//! The I/O that hyper gets: it can begin with bytes that were read before, and it keeps the head of a response that
-//! leaves hyper.
+//! The I/O that hyper gets. It can begin with bytes that were read before, and it keeps the head of a response that leaves
+//! hyper.
 
 use std::{
     io::{self, IoSlice},
@@ -13,15 +13,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{guarded::Guarded, handover::Handover};
 
-/// The I/O of a connection on its way through hyper.
+/// The I/O of a connection that hyper drives.
 pub(super) struct Tapped<T, B> {
     io: Guarded<T>,
-    /// What was read from the connection already.
+    /// What was already read from the connection.
     before: Bytes,
     /// `None` over HTTP/2, where nothing leaves hyper.
     handover: Option<Arc<Handover<B>>>,
-    /// What hyper has written since a body was left for the driver. The driver sends it together with the first bytes of
-    /// that body.
+    /// What hyper has written since a body was left for the driver, which sends it together with the first bytes of that
+    /// body.
     kept: Vec<u8>,
 }
 
@@ -30,7 +30,7 @@ impl<T, B> Tapped<T, B> {
         Self { io, before, handover, kept: Vec::new() }
     }
 
-    /// Returns the I/O, and what hyper has written of the response that left it.
+    /// Returns the I/O, and what hyper has written of the response that left hyper.
     pub(super) fn into_parts(self) -> (Guarded<T>, Vec<u8>) {
         (self.io, self.kept)
     }
@@ -41,7 +41,7 @@ impl<T, B> Tapped<T, B> {
     }
 }
 
-/// No part of it is ever pinned.
+/// No part of it is pinned.
 impl<T: Unpin, B> Unpin for Tapped<T, B> {}
 
 impl<T: AsyncRead + Unpin, B> AsyncRead for Tapped<T, B> {
@@ -54,7 +54,7 @@ impl<T: AsyncRead + Unpin, B> AsyncRead for Tapped<T, B> {
         self.before.advance(n);
         if self.before.is_empty() {
             self.before = Bytes::new();
-            // The rest of the request has mostly arrived as well. If not, or if the read fails, the next one says so.
+            // Usually the rest of the request has arrived, too. If not, or if this read fails, the next read reports it.
             if buf.remaining() > 0 {
                 let _ = Pin::new(&mut self.io).poll_read(cx, buf);
             }

@@ -1,8 +1,8 @@
-//! The tasks of streams over HTTP/2. A stream that its client does not read is reset.
+//! The tasks of HTTP/2 streams, which reset a stream that its client does not read.
 //!
-//! A client may stop reading one of its streams and go on with the others, so the connection's I/O does not tell. hyper polls
-//! a body again as soon as it has room for more. So a stream stalls if its body has yielded something and is not polled any
-//! more. Only its task can end it, and hyper makes that task with our executor.
+//! A client may stop reading one of its streams and keep reading the others, so the connection's I/O does not show it. hyper
+//! polls a body again as soon as it has room for more. So a stream has stalled if its body has yielded something and is not
+//! polled again. Only the stream's task can end it, and hyper spawns that task on our executor.
 
 use std::{
     cell::Cell,
@@ -33,24 +33,24 @@ where
 }
 
 thread_local! {
-    /// What a body on this thread has come to when it was last polled: whether it has yielded something.
+    /// Whether the body that was last polled on this thread has yielded something.
     static YIELDED: Cell<Option<bool>> = const { Cell::new(None) };
 }
 
-/// Notes what an event stream has come to, for the task that it is in.
+/// Records for the current task whether an event stream has yielded something.
 pub(super) fn note<R>(frame: &Poll<R>) {
     YIELDED.set(Some(frame.is_ready()));
 }
 
 pin_project! {
-    /// A stream's task, which ends when its client does not read.
+    /// The task of a stream, which ends when its client does not read.
     struct Watched<F> {
         #[pin]
         future: F,
         shared: Arc<Shared>,
-        // Whether the body has yielded something, and was not polled any more.
+        // Whether the body has yielded something and has not been polled since.
         full: bool,
-        // Runs while it is full.
+        // Runs while `full` is set.
         stalled: Option<Pin<Box<Sleep>>>,
     }
 }

@@ -1,4 +1,4 @@
-//! Where a request comes from.
+//! The address that a request comes from.
 
 use std::{
     fmt,
@@ -12,8 +12,8 @@ use crate::authorize::request::AuthorizeRequest;
 
 /// How a [`RateLimit`](crate::RateLimit) finds the address of a request's client.
 ///
-/// Which way is right depends on what is in front of the server. Anybody can send any header, so a header says
-/// something only if your own proxy sets it, and if nobody reaches the server past that proxy.
+/// The right way depends on what is in front of your server. A client can send any header, so trust a header only if your
+/// own proxy sets it, and if nobody can reach the server without passing that proxy.
 ///
 /// ```
 /// use std::net::SocketAddr;
@@ -25,8 +25,8 @@ use crate::authorize::request::AuthorizeRequest;
 /// let behind_nginx = Address::forwarded_for(1);
 /// // A network that sets a header of its own.
 /// let behind_a_network = Address::header(HeaderName::from_static("cf-connecting-ip"));
-/// // No proxy: the peer, which axum's `into_make_service_with_connect_info::<SocketAddr>` puts into the extensions. The
-/// // crate's own server puts a `PeerAddr<SocketAddr>` there.
+/// // No proxy: the address of the peer. axum's `into_make_service_with_connect_info::<SocketAddr>` puts it into the
+/// // extensions as `ConnectInfo`, and the crate's own server as `PeerAddr<SocketAddr>`.
 /// let direct = Address::from_fn(|request| {
 ///     let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
 ///     Some(peer.ip())
@@ -53,22 +53,22 @@ impl Address {
 
     /// Takes the address from `X-Forwarded-For`, to which each proxy adds the address of its own peer on the right.
     ///
-    /// `hops` is the number of proxies that are yours: with 1, the rightmost address counts, which your only proxy has
-    /// added; with 2, the one to its left. What is further to the left may come from the client, and does not count. A
-    /// request that has fewer addresses has not passed all of your proxies, and has no address. The same goes for one
-    /// whose address, at that place, is not an IP address. 0 counts as 1.
+    /// `hops` is the number of your own proxies. With 1, the rightmost address counts, which your only proxy has added. With
+    /// 2, the address to the left of it counts. Anything further to the left may come from the client, and is ignored. A
+    /// request with fewer addresses has not passed all of your proxies, and has no address. The same applies if the value in
+    /// that place is not an IP address. 0 counts as 1.
     pub fn forwarded_for(hops: usize) -> Self {
         Self(Way::ForwardedFor { hops: hops.max(1) })
     }
 
-    /// Takes the address from a header that your proxy sets, or replaces, with nothing but the address. A request that
-    /// has the header several times has no address.
+    /// Takes the address from a header that your proxy sets or replaces, and that has only the address. A request that has
+    /// the header several times has no address.
     pub fn header(name: HeaderName) -> Self {
         Self(Way::Header(name))
     }
 
-    /// Takes the address that a function returns, such as that of the connection's peer, which your server puts into
-    /// the request's extensions.
+    /// Takes the address that a function returns, for example the address of the peer, which your server puts into the
+    /// extensions of the request.
     pub fn from_fn(find: impl Fn(&AuthorizeRequest) -> Option<IpAddr> + Send + Sync + 'static) -> Self {
         Self(Way::Function(Arc::new(find)))
     }

@@ -114,7 +114,7 @@ where
 
 /// What an authorizer returns.
 pub(super) trait Permission: Sized {
-    /// Counts it for its client, or for the address. Returns it with what it has to charge later.
+    /// Charges the client, or the address if there is no client. Returns the permission with what it has to charge later.
     fn limited(self, settings: &Arc<Settings>, address: Principal<'_>) -> Result<Self, RateLimited>;
 }
 
@@ -128,7 +128,7 @@ impl Permission for Grant {
         if settings.replay.is_set() {
             let (inner, settings) = (self.toll.take(), settings.clone());
             self.toll = Some(Toll::new(move |events| {
-                // There may be limits around limits.
+                // Another `RateLimit` may be inside this one.
                 inner.as_ref().map_or(Ok(()), |inner| inner.charge(events))?;
                 settings.replay.charge(settings.max_keys, key, events)
             }));

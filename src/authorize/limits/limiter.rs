@@ -15,13 +15,13 @@ pub(super) struct Limiter {
     limiter: RateLimiter<Key, Store, Ticks>,
     table: Arc<Table>,
     clock: Ticks,
-    /// The nanoseconds for which one thing counts.
+    /// How many nanoseconds one thing uses up.
     each: u64,
-    /// The most that a principal can have used up, in nanoseconds.
+    /// How much a principal can have used up, in nanoseconds.
     most: u64,
 }
 
-/// How long a principal has to wait at most for what it has used beyond a burst.
+/// The longest time that a principal has to wait for what it has used beyond its burst.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
 impl Limiter {
@@ -37,8 +37,9 @@ impl Limiter {
         Self { limiter, table, clock, each: nanos(quota.replenish_interval()), most }
     }
 
-    /// Counts something that costs as much as `cost` of its kind. It is admitted if the principal may do one, even if it
-    /// costs more than is left: the rest is paid for before the next one. Returns how long to wait if it is not admitted.
+    /// Counts something that costs as much as `cost` of its kind. Admits it if the principal may do at least one, even if it
+    /// costs more than is left. The principal then has to make up for the rest before the next one. If it is not admitted,
+    /// returns how long to wait.
     pub(super) fn charge(&self, key: Key, cost: u64) -> Result<(), Duration> {
         let checked = self.limiter.check_key(&key);
         checked.map_err(|not_until| not_until.wait_time_from(self.clock.now()))?;

@@ -1,4 +1,4 @@
-//! Whom something is counted for.
+//! Whom a limit counts for.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ pub(super) enum Principal<'a> {
     Host(u32),
     /// The first 64 bits of an IPv6 address: the least that one customer of a provider has.
     Net(u64),
-    /// All of those of which neither a client nor an address is known.
+    /// All requests with neither a client nor an address.
     Unknown,
 }
 
@@ -48,8 +48,8 @@ impl fmt::Display for Principal<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key(pub(super) NonZeroU64);
 
-/// Gives each principal a number that nobody outside can guess: nobody can choose names or addresses whose numbers are
-/// those of others. That two principals have the same one by chance is as good as excluded.
+/// Gives each principal a number that an attacker can't guess, so that nobody can choose a name or an address whose number is
+/// that of another principal. It is practically impossible that two principals have the same number by chance.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Keys(RandomState);
 

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use governor::Quota;
 
-/// How often something may happen: so many times in a period on average, and so many times at once.
+/// How often something may happen: an average per period, and a burst that is allowed at once.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,19 +29,19 @@ const LONGEST: Duration = Duration::from_secs(86_400);
 const LONGEST_BURST: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 impl Rate {
-    /// Allows `count` in each second. As many may happen at once. 0 counts as 1.
+    /// Allows `count` per second on average, and as many at once. 0 counts as 1.
     pub fn per_second(count: u32) -> Self {
         Self::new(count, Duration::from_secs(1))
     }
 
-    /// Allows `count` in each minute. As many may happen at once. 0 counts as 1.
+    /// Allows `count` per minute on average, and as many at once. 0 counts as 1.
     pub fn per_minute(count: u32) -> Self {
         Self::new(count, Duration::from_secs(60))
     }
 
-    /// Allows `count` in each period. As many may happen at once. 0 counts as 1.
+    /// Allows `count` per period on average, and as many at once. 0 counts as 1.
     ///
-    /// One more may happen after a `count`-th of the period: a time of at least 1 ns and at most a day.
+    /// After a burst, one more may happen after each `count`-th of the period. That time is at least 1 ns and at most a day.
     pub fn new(count: u32, period: Duration) -> Self {
         let count = NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
         Self { every: (period / count.get()).clamp(Duration::from_nanos(1), LONGEST), burst: count }

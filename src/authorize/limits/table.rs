@@ -1,14 +1,13 @@
-//! A table of a fixed size that has the state of each key, without a lock.
+//! A table of a fixed size that holds the state of each key, without a lock.
 //!
-//! The state of a key is a time, and the key is of interest until that time: it is the time at which all that the key
-//! has used up has come back. From then on, its slot may be taken by any other key, so nothing has to be cleaned up.
+//! The state of a key is the time at which the key may use its full burst again. Until then, the key is of interest. From
+//! then on, any other key may take its slot, so nothing has to be cleaned up.
 //!
-//! A key may be in the slots of one *set*, which its number determines. If all of them are taken by keys that are still
-//! of interest, the key shares a slot with all others that find no room. A flood of new keys is therefore held to the
-//! rate of one key once the table is full, and takes nothing from the keys that are in the table.
+//! The number of a key determines the *set* of slots in which it may be. If keys that are still of interest have taken all
+//! of these slots, the key shares a slot with all other keys that find no room. So once the table is full, a flood of new
+//! keys has the rate of one key, and takes nothing from the keys that are in the table.
 //!
-//! Two requests may race for a slot. The worst that follows is that one of them is counted for the other's key, or that
-//! a key has two slots for a while.
+//! Two requests may race for a slot. At worst, one of them counts for the other's key, or a key has two slots for a while.
 
 use governor::{nanos::Nanos, state::StateStore};
 
@@ -43,7 +42,7 @@ impl Table {
         Self { slots, others: AtomicU64::new(0), clock }
     }
 
-    /// Adds to what a key has used up, whether or not it may, but to no more than `most` in all.
+    /// Adds to what a key has used up, whether or not the rate allows it, up to `most` in total.
     pub(super) fn add(&self, key: Key, nanos: u64, most: u64) {
         let now = self.clock.nanos();
         let most = now.saturating_add(most);
@@ -65,7 +64,7 @@ impl Table {
         &self.slots[set * WAYS..(set + 1) * WAYS]
     }
 
-    /// Takes a slot that is of no interest any more.
+    /// Takes a slot whose key is no longer of interest.
     fn take<'a>(&self, set: &'a [Slot], key: Key) -> Option<&'a Slot> {
         let now = self.clock.nanos();
         set.iter().find(|slot| {

@@ -1,7 +1,7 @@
-//! The poll that the streams of a runtime share, and what it knows of each of their sockets.
+//! The poll that the streams of a runtime share, and what it knows about each of their sockets.
 //!
-//! The system tells the poll once when a socket becomes ready. The poll notes that in the socket's *slot*, and wakes the
-//! task. A task that finds the socket busy all the same clears the note, unless it is a newer one.
+//! The system reports once when a socket becomes ready. The poll notes that in the *slot* of the socket, and wakes the task.
+//! If the task finds that the socket is not ready after all, it clears the note, unless there is a newer one.
 
 use std::{
     collections::BTreeSet,
@@ -27,7 +27,7 @@ use crate::{
 pub(super) struct Poller {
     registry: Registry,
     places: Mutex<Places>,
-    /// Set once the runtime is gone, and nobody is woken any more.
+    /// Set once the runtime is gone and no task is woken any more.
     over: AtomicBool,
 }
 
@@ -35,9 +35,9 @@ pub(super) struct Poller {
 #[derive(Default)]
 struct Places {
     pieces: Vec<Option<Arc<Piece>>>,
-    /// The slots that are taken, a bit for each.
+    /// A bit for each slot, set if the slot is taken.
     taken: Vec<u64>,
-    /// The pieces that have room. The first of them is filled first, so that the last ones fall empty.
+    /// The pieces that have room. The first one is filled first, so that the last ones become empty.
     room: BTreeSet<usize>,
     /// The numbers of pieces that were dropped.
     gone: Vec<usize>,
@@ -53,8 +53,8 @@ const SLOTS: usize = u64::BITS as usize;
 
 #[derive(Default)]
 struct Slot {
-    /// What the socket is ready for, [`READ`] and [`WRITE`]; whether its task waits to write, [`WANTS_WRITE`]; and in the
-    /// bits above, a count of the notes.
+    /// What the socket is ready for ([`READ`], [`WRITE`]), whether its task waits to write ([`WANTS_WRITE`]), and in the
+    /// upper bits, a count of the notes.
     ready: AtomicU32,
     /// The task that waits.
     waker: Mutex<Option<Waker>>,
@@ -73,7 +73,7 @@ pub(super) struct Seat {
 
 static POLLERS: PerRuntime<Poller> = PerRuntime::new();
 
-/// How many sockets are looked at before other tasks run.
+/// How many sockets are handled before other tasks run.
 const AT_ONCE: usize = 256;
 
 impl Poller {
@@ -136,7 +136,7 @@ impl Poller {
         if is_awaited { lock(&slot.waker).take() } else { None }
     }
 
-    /// Wakes all tasks, so that they learn that nobody will wake them any more.
+    /// Wakes all tasks, so that they learn that the poll won't wake them again.
     fn end(&self) {
         self.over.store(true, Ordering::Release);
         let pieces: Vec<_> = lock(&self.places).pieces.iter().flatten().cloned().collect();
@@ -179,19 +179,19 @@ impl Seat {
         &self.piece.poller.registry
     }
 
-    /// Watches for something to read, and for the end.
+    /// Watches for data to read, and for the end of the connection.
     pub(super) fn watch(&self, file: &impl AsRawFd) -> io::Result<()> {
         self.registry().register(&mut SourceFd(&file.as_raw_fd()), self.token(), Interest::READABLE)
     }
 
-    /// Watches for room to write too.
+    /// Also watches for room to write.
     pub(super) fn watch_writes(&self, file: &impl AsRawFd) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.registry().reregister(&mut SourceFd(&file.as_raw_fd()), self.token(), interest)
     }
 
-    /// Watches no more. Closing the file does the same. If another process has inherited it, the poll may then tell of it
-    /// for a while, and the slot's next socket finds out that it is not ready.
+    /// Stops watching. Closing the file does the same. If another process has inherited the file, the poll may still report
+    /// it for a while. The next socket in the slot then finds that it is not ready.
     pub(super) fn unwatch(&self, file: &impl AsRawFd) -> io::Result<()> {
         self.registry().deregister(&mut SourceFd(&file.as_raw_fd()))
     }
@@ -216,12 +216,12 @@ impl Seat {
         };
         drop(parked);
         drop(before);
-        // A note that came in between has not found the waker.
+        // A note that arrived in between has not found the waker.
         let ready = slot.ready.load(Ordering::Acquire);
         Ok((ready & kind > 0).then_some(ready))
     }
 
-    /// Takes a note back that turned out to be wrong, unless there is a newer one.
+    /// Clears a note that turned out to be wrong, unless there is a newer one.
     pub(super) fn clear(&self, kind: u32, note: u32) {
         let clear = |ready: u32| (ready / NOTE == note / NOTE).then_some(ready & !kind);
         let _ = self.slot().ready.fetch_update(Ordering::AcqRel, Ordering::Acquire, clear);
@@ -241,7 +241,7 @@ fn file_of(poll: Poll) -> io::Result<AsyncFd<Poll>> {
     AsyncFd::with_interest(poll, tokio::io::Interest::READABLE)
 }
 
-/// The task that asks the poll. It ends with its runtime.
+/// The task that drives the poll. It ends with its runtime.
 struct Driver(Arc<Poller>);
 
 impl Driver {
@@ -249,7 +249,7 @@ impl Driver {
         let mut events = Events::with_capacity(AT_ONCE);
         while let Ok(mut ready) = fd.readable_mut().await {
             let asked = ready.get_inner_mut().poll(&mut events, Some(Duration::ZERO));
-            // A poll that was interrupted has told nothing yet.
+            // A poll that was interrupted has reported nothing yet.
             let is_all = asked.is_ok() && events.iter().count() < AT_ONCE;
             if is_all {
                 ready.clear_ready();

@@ -1,5 +1,4 @@
-//! The socket itself: it reads and writes until the system has nothing more to give or to take, and then waits for the
-//! poller.
+//! The light socket. It reads and writes until the system would block, and then waits for the poller.
 
 use std::{
     io::{self, IoSlice, Read, Write},
@@ -18,12 +17,12 @@ use super::poller::{Poller, READ, Seat, WRITE};
 pub(in crate::server) struct Light {
     tcp: net::TcpStream,
     seat: Seat,
-    /// Whether the poll watches for room to write too. It does so once there was none.
+    /// Whether the poll also watches for room to write. It does so once a write has found none.
     watches_writes: bool,
 }
 
-/// Pieces that together have no more bytes are copied, and written as one: an event with the frame of its chunk. That costs
-/// less than what the system does for each piece.
+/// Pieces with at most this many bytes in total, such as an event in its chunk, are copied and written as one. That costs
+/// less than the system's work for each piece.
 const MERGED: usize = 512;
 
 impl Light {
@@ -41,7 +40,7 @@ impl Light {
         TcpStream::from_std(self.tcp)
     }
 
-    /// Does something that may find the system busy, until it does or nothing is ready.
+    /// Repeats an operation that may block until it succeeds, or until the socket is not ready.
     fn poll_io<R>(
         &mut self,
         cx: &Context<'_>,
