@@ -58,7 +58,8 @@
 //!    [`Authorizer`], the [`Grant`] decides which client a connection is, not the URL.
 //! 5. **Isolated.** A publish never waits for a reader.
 //! 6. **Encoded once.** An event is encoded once, however many readers there are.
-//! 7. **No injection, no panic.** Any string arrives as itself. Anything the format can't carry is a typed error.
+//! 7. **No injection, no panic.** Any string arrives unchanged, except that its line endings become
+//!    LF. Anything the format can't carry is a typed error.
 //! 8. **Bounded.** Everything that grows has a limit: see [`Limits`], [`Retention`] and [`OpenOptions`]. What is
 //!    refused or evicted is [counted](Stats).
 //! 9. **Fail closed.** An authorizer that fails, panics or exceeds the timeout you put around it grants nothing. An
@@ -100,7 +101,7 @@
 //!
 //! You can use any server for tower services, such as `axum::serve`, hyper's builders or warp. With the feature `server`, the
 //! crate has one of its own: `server::serve` takes the place of `axum::serve`. Use it if many readers mostly wait, or if your
-//! server faces an open network. An idle reader then takes a fraction of the memory, readers that have stopped reading are
+//! server faces an open network. An idle reader then takes about 1 KB instead of 11 KB, readers that have stopped reading are
 //! closed, connections and slow requests are limited, and a shutdown ends within a time that you set.
 //!
 //! With another server, set `TCP_NODELAY`: events are small, and without it the kernel may hold an event back for up to 40
