@@ -1,4 +1,4 @@
-//! Permission to inspect a hub, as a value, and the request that is decided about.
+//! Permission to inspect a hub, as a value, and the request that an authorizer decides on.
 
 use std::{
     fmt,
@@ -29,19 +29,19 @@ pub struct InspectGrant {
 }
 
 impl InspectGrant {
-    /// Allows to see all channels, their readers with the names of clients, and how the node is. It allows neither to read
-    /// events nor to end a client.
+    /// Allows seeing all channels, their readers with the names of clients, and the health of the node, but neither reading
+    /// events nor disconnecting a client.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Allows to read the held events of all channels, including those for single clients. Off by default.
+    /// Allows reading the held events of all channels, including those for single clients. Off by default.
     pub fn allow_events(mut self) -> Self {
         self.allow_events = true;
         self
     }
 
-    /// Allows to [end a client](crate::Publisher::disconnect). Off by default.
+    /// Allows [disconnecting a client](crate::Publisher::disconnect). Off by default.
     pub fn allow_disconnect(mut self) -> Self {
         self.allow_disconnect = true;
         self
@@ -56,15 +56,15 @@ impl InspectGrant {
     }
 }
 
-/// A request to [`Inspect`](crate::Inspect): the parts of the HTTP request, and the channel and the client that it is about,
-/// if it names any.
+/// A request to [`Inspect`](crate::Inspect): the parts of the HTTP request, and the channel and the client that it names, if
+/// any.
 ///
-/// It has the methods of an [`AuthorizeRequest`]. Its method is `POST` if it is to end a client.
+/// It has the methods of an [`AuthorizeRequest`]. Its method is `POST` if it is a request to disconnect a client.
 #[derive(Clone)]
 pub struct InspectRequest(AuthorizeRequest);
 
 impl InspectRequest {
-    /// Creates a request, as [`Inspect`](crate::Inspect) does from an HTTP request. Use it to test your authorizer.
+    /// Creates a request, as [`Inspect`](crate::Inspect) does from an HTTP request. Use this to test your authorizer.
     pub fn new(parts: Parts, channel: Option<ChannelName>, client: Option<ClientId>) -> Self {
         Self(AuthorizeRequest::of(parts, channel.into_iter().collect::<Arc<[_]>>(), client))
     }
@@ -87,8 +87,8 @@ impl fmt::Debug for InspectRequest {
 /// Decides who may inspect a hub. It is implemented for every [`tower_service::Service`] from an [`InspectRequest`] to an
 /// [`InspectGrant`].
 ///
-/// To make one, use [`inspect_authorizer_fn`]. What is said about an [`Authorizer`](crate::Authorizer) applies here too: a
-/// [`Denied`](crate::Denied) is answered with its status; any other error, and a panic, with 503 and nothing is shown.
+/// To make one, use [`inspect_authorizer_fn`]. It fails closed, like an [`Authorizer`](crate::Authorizer): the answer to a
+/// [`Denied`](crate::Denied) is its status, and the answer to any other error, or to a panic, is a 503.
 pub trait InspectAuthorizer: Service<InspectRequest, Response = InspectGrant, Error: Into<BoxError>> + Clone {}
 
 impl<A> InspectAuthorizer for A
@@ -100,8 +100,7 @@ where
 
 /// Makes an [`InspectAuthorizer`] from a closure that returns a future. The closure is cloned for each request.
 ///
-/// A browser asks for a password if the denial has a challenge for it, and sends the password with all that the page asks
-/// for:
+/// If the denial has a challenge, a browser asks for a password, and sends it with each request of the page:
 ///
 /// ```
 /// use http::HeaderValue;

@@ -1,20 +1,19 @@
-//! The answer to a request that comes too soon.
+//! The error for a request that comes too soon.
 
 use std::{error::Error, fmt, time::Duration};
 
 use super::authorizer::find_cause;
 use crate::error::{OpenError, OpenErrorKind};
 
-/// The error with which an [`Authorizer`](crate::Authorizer) sends a request away for a time, because its client makes
-/// too many of them.
+/// The error with which an [`Authorizer`](crate::Authorizer) refuses a request for a time, because its client makes too many
+/// requests.
 ///
-/// The client is told to reconnect after that time and a [random time](crate::PublisherBuilder::reconnect) on top of
-/// it, by a `retry:` if it is an `EventSource`. On a [strict](crate::Route::strict) route the answer is a 429 with
-/// `Retry-After`, and so is the answer to a request to publish. The request is counted in
-/// [`Stats::rate_limited`](crate::Stats::rate_limited).
+/// An `EventSource` gets a `retry:` of that time plus a [random time](crate::PublisherBuilder::reconnect). On a
+/// [strict](crate::Route::strict) route, and for a request to publish, the answer is a 429 with `Retry-After`. The refusal
+/// counts in [`Stats::rate_limited`](crate::Stats::rate_limited).
 ///
-/// With the feature `limits`, `RateLimit` counts requests and returns this error. An authorizer that counts them
-/// elsewhere, such as in a gateway, can return it too:
+/// With the feature `limits`, `RateLimit` counts requests and returns this error. If your authorizer counts by itself, or
+/// asks a gateway that counts, it can return the error, too:
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,17 +39,17 @@ pub struct RateLimited {
 }
 
 impl RateLimited {
-    /// Creates the error. The client may come back `after` this time.
+    /// Creates the error. The client may try again `after` this time.
     pub fn new(after: Duration) -> Self {
         Self { after }
     }
 
-    /// Returns the time after which the client may come back.
+    /// Returns the time after which the client may try again.
     pub fn retry_after(&self) -> Duration {
         self.after
     }
 
-    /// Finds the `RateLimited` that an error is, or was caused by.
+    /// Finds the `RateLimited` that an error is or was caused by.
     pub(crate) fn find(error: &(dyn Error + 'static)) -> Option<Self> {
         find_cause::<Self>(error).copied()
     }

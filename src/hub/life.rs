@@ -1,7 +1,7 @@
 //! The record of a stream's life: how it began, what it was sent, and how it ended.
 //!
-//! Only hubs that somebody [watches](super::watch) keep records. The counts are plain numbers in the subscription, so
-//! that nothing is shared between streams, and whoever watches is told twice: when the stream opens and when it ends.
+//! Only hubs that something [observes](super::watch) keep records. The counts are plain numbers in the subscription, so
+//! streams share nothing. Observers are called twice: when the stream opens and when it ends.
 
 #[cfg(not(feature = "tracing"))]
 #[path = "life/no_span.rs"]
@@ -44,12 +44,12 @@ pub struct Opened {
     pub channels: Vec<ChannelName>,
     /// The client that the connection is bound to by its [`Grant`](crate::Grant).
     pub client: Option<ClientId>,
-    /// How it began: fresh, resumed without a loss, or with a gap.
+    /// How the stream began: fresh, resumed without a loss, or with a gap.
     pub resumed: Resumed,
     /// The position after which the stream starts.
     pub cursor: Cursor,
-    /// How long the opening took: from the request, if the layer answers it, and so with the time that the authorizer
-    /// took; otherwise from the call to [`OpenOptions::open`](crate::OpenOptions::open).
+    /// How long opening the stream took. If the layer answers the request, the time starts with the request, so it includes
+    /// the authorizer. Otherwise, it starts with the call to [`OpenOptions::open`](crate::OpenOptions::open).
     pub took: Duration,
 }
 
@@ -59,25 +59,25 @@ pub struct Opened {
 pub struct Closed {
     /// How the stream began.
     pub opened: Opened,
-    /// Why it ended.
+    /// Why the stream ended.
     pub ending: Ending,
     /// How long it was open.
     pub duration: Duration,
-    /// How long the reader waited for its first bytes: [`Opened::took`], and the time until the server took them from
-    /// the body. `None` if the server took none.
+    /// How long the reader waited for its first bytes: [`Opened::took`], plus the time until the server took them from the
+    /// body. `None` if the server took none.
     pub first_byte: Option<Duration>,
-    /// The events that were delivered. What a [filter](crate::SseBody::filter) leaves out does not count. What a
-    /// [transform](crate::SseBody::transform) is given counts, whatever the transform makes of it.
+    /// The number of events that were delivered. Events that a [filter](crate::SseBody::filter) leaves out don't count.
+    /// Events that a [transform](crate::SseBody::transform) gets count, whatever it does with them.
     pub events: u64,
-    /// How many of these events were there before the reader had caught up for the first time: what it had missed, or
-    /// the history with which it started. If it is sent in one chunk with later events, these count as well.
+    /// How many of these events were delivered before the reader had caught up for the first time: events that it had
+    /// missed, or the history with which it started. Later events in the same chunk count, too.
     pub replayed: u64,
-    /// The bytes that the server took from the body, with keep-alives, but without what HTTP adds. For a
-    /// [`Subscription`](crate::Subscription) that is read without a body, the bytes of the events.
+    /// The number of bytes that the server took from the body, including keep-alives, but without HTTP's framing. For a
+    /// [`Subscription`](crate::Subscription) that is read without a body, the bytes of its events.
     pub bytes: u64,
-    /// The [gaps](crate::Gap) that the reader was to be told of, including that with which the stream began.
+    /// The number of [gaps](crate::Gap) that the reader was told of, including one with which the stream began.
     pub gaps: u64,
-    /// The position up to which everything was delivered, or was lost and reported.
+    /// The position up to which every event was delivered, or was lost and reported in a gap.
     pub cursor: Cursor,
 }
 
@@ -85,12 +85,12 @@ pub struct Closed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Ending {
-    /// Its subscription ended. A [strict](crate::SseBody::strict) body broke off, unless the reason is
+    /// The subscription ended. A [strict](crate::SseBody::strict) body broke off, unless the reason is
     /// [`EndReason::Finished`].
     Ended(EndReason),
-    /// It was dropped before its end. Usually, the client has gone away.
+    /// The stream was dropped before its end, usually because the client has left.
     Left,
-    /// It was [closed](crate::SseBody::close_after) after its time, and the client polls on.
+    /// The time that [`close_after`](crate::SseBody::close_after) sets was over, and the client polls for the rest.
     Elapsed,
     /// A [strict](crate::SseBody::strict) body broke off because events may have been lost.
     Gap(GapReason),
@@ -117,7 +117,7 @@ impl Ending {
 
 /// The record of one stream.
 pub(crate) struct Life {
-    /// When somebody asked for the stream.
+    /// When the stream was requested.
     asked: Instant,
     /// How the stream began. `None` until nothing can refuse it any more.
     began: Option<Began>,
@@ -126,9 +126,9 @@ pub(crate) struct Life {
     bytes: u64,
     replayed: u64,
     gaps: u64,
-    /// Whether the reader has once got everything that there was.
+    /// Whether the reader has caught up at least once.
     caught_up: bool,
-    /// Whether it waits for events. They come after `upto`.
+    /// Whether the reader waits for events after `upto`.
     waits: bool,
     upto: Offset,
     /// How the body says that it ended.

@@ -1,32 +1,31 @@
-//! How a node is, for the probes of an orchestrator and the eyes of an operator.
+//! The health of a node, for the probes of an orchestrator and for operators.
 
 use std::{fmt, time::Duration};
 
 use super::Publisher;
 use crate::{error::BackendError, sync::Ordering};
 
-/// How this node is, from [`Publisher::health`].
+/// The health of this node, from [`Publisher::health`].
 ///
 /// Answer a *readiness* probe with [`is_ready`](Self::is_ready): a node that is not ready should get no new connections.
-/// A *liveness* probe needs nothing of this, because a restart mends none of it: answer it as long as your process
-/// answers at all.
+/// Don't use it for a *liveness* probe, because a restart fixes nothing that it reports. Let that probe succeed as long as
+/// your process answers.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Health {
-    /// Whether the [backend](crate::PublisherBuilder::backend) answered just now, and its error if it did not. In process,
-    /// it is always `Ok`.
+    /// Whether the [backend](crate::PublisherBuilder::backend) answered just now, or the error. In process, it is always
+    /// `Ok`.
     pub backend: Result<(), BackendError>,
-    /// Whether the feed is alive, by which the backend brings the events of other nodes. It is `false` from when a feed
-    /// has ended until the next one has brought something. In process, and while nobody reads on this node, it is `true`,
-    /// because no feed is needed.
+    /// Whether the feed is alive, which brings the events of other nodes. It is `false` from the end of a feed until the next
+    /// one has brought something. In process, and while nobody reads on this node, it is `true`, because no feed is needed.
     pub feed_alive: bool,
-    /// For how long this node is known to have missed what the backend has acknowledged. While it grows, readers of
-    /// several channels get nothing, and readers of a channel that is behind get nothing of that channel.
+    /// How long this node has lacked events that the backend has acknowledged. While it grows, readers of several channels
+    /// get nothing, and readers of a channel that is behind get nothing from that channel.
     ///
     /// Up to a quarter of a second is normal, because the node looks that often. It notices that a feed has fallen silent
     /// within five seconds. In process, and while nobody reads on this node, it is zero.
     pub level_lag: Duration,
-    /// Whether the node is on its way out: it [shuts down](Publisher::shutdown), or its runs are drained (`Runs::drain`).
+    /// Whether the node is [shutting down](Publisher::shutdown) or draining its runs (`Runs::drain`).
     pub draining: bool,
 }
 
@@ -38,7 +37,7 @@ impl Health {
     }
 }
 
-/// One line for the body of an answer to a probe: `ready`, or what is wrong. It names no cause of a backend's error.
+/// One line for the answer to a probe: `ready`, or what is wrong. It does not reveal the cause of a backend's error.
 impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_ready() {
@@ -60,12 +59,11 @@ impl fmt::Display for Health {
 }
 
 impl Publisher {
-    /// Finds out how this node is.
+    /// Returns the health of this node.
     ///
-    /// In process, the future is ready at once. With a remote [backend](crate::PublisherBuilder::backend), the call asks
-    /// the backend one small question, and waits for the answer for at most the hub's
-    /// [timeout](crate::PublisherBuilder::timeout), 5 s by default. A prober that waits for less time, such as
-    /// Kubernetes with its default of 1 s, takes a late answer for a failure.
+    /// In process, the future is ready at once. With a remote [backend](crate::PublisherBuilder::backend), it makes one
+    /// small call to the backend, and waits for at most the hub's [timeout](crate::PublisherBuilder::timeout), 5 s by
+    /// default. A probe with a shorter timeout, such as the default of 1 s in Kubernetes, treats a late answer as a failure.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

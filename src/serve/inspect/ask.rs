@@ -1,4 +1,4 @@
-//! What a request to inspect the hub asks for.
+//! Parses requests to inspect the hub.
 
 use http::{Method, StatusCode, request::Parts};
 
@@ -33,7 +33,7 @@ pub(super) enum Subject {
 /// Which events to show.
 pub(super) struct Events {
     pub(super) channel: ChannelName,
-    /// The client whose own events are shown too.
+    /// The client whose own events are shown, too.
     pub(super) client: Option<ClientId>,
     pub(super) after: After,
     pub(super) limit: usize,
@@ -47,7 +47,7 @@ pub(super) enum After {
     Id(EventId),
 }
 
-/// Whom to end, and where.
+/// Which client to disconnect, and from which channel.
 pub(super) struct Disconnect {
     pub(super) client: ClientId,
     /// `None` for all channels.
@@ -56,10 +56,10 @@ pub(super) struct Disconnect {
 
 /// The default and the largest limit of a list.
 const LISTED: (usize, usize) = (100, 500);
-/// Those of events, which may be large.
+/// The same for events, which may be large.
 const EVENTS: (usize, usize) = (20, 100);
 
-/// Has to be in a `POST`. Its name is none that a browser lets another site send without a preflight request.
+/// A `POST` requires this header. A browser does not let another site send it without a preflight request.
 const OWN: &str = "tower-sse-inspect";
 
 impl Ask {
@@ -88,7 +88,7 @@ impl Ask {
     }
 }
 
-/// Checks that a request that changes something comes from no other site.
+/// Checks that a request that changes something does not come from another site.
 fn is_own(parts: &Parts) -> Result<(), Refused> {
     let is_from_here = parts.headers.get_all("sec-fetch-site").iter().all(|site| site == "same-origin");
     if parts.headers.contains_key(OWN) && is_from_here {
@@ -98,7 +98,7 @@ fn is_own(parts: &Parts) -> Result<(), Refused> {
     Err(refused::because(StatusCode::FORBIDDEN, "cross-site", detail))
 }
 
-/// A query, of which the names have been read.
+/// A query whose names have been decoded.
 struct Named<'a> {
     query: Option<&'a str>,
     channel: Option<ChannelName>,

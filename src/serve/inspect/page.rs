@@ -9,13 +9,13 @@ use crate::{
 
 const PAGE: &str = include_str!("page.html");
 
-/// Stands in the page for what its own script and style are marked with.
+/// The placeholder in the page for the nonce of its own script and style.
 const NONCE: &str = "NONCE";
 
 /// Returns the page. Its policy allows only its own script and style, and only requests to its own host. A browser that
 /// knows trusted types lets the script insert nothing but text.
 pub(super) fn response() -> Response<SseBody> {
-    // Nothing in the page comes from outside, so nothing in it could use a nonce that was guessed.
+    // Nothing in the page comes from outside, so nothing in it could use a guessed nonce.
     let nonce = format!("{:016x}{:016x}", random::bits(), random::bits());
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \

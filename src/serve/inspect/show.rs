@@ -1,4 +1,4 @@
-//! What an operator is shown, in JSON.
+//! What an operator sees, as JSON.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub(super) async fn overview(publisher: &Publisher, grant: &InspectGrant, uptime
     })
 }
 
-/// Returns what the lists cover: this node, or all there is.
+/// Returns what the lists cover: this node, or everything.
 fn scope(publisher: &Publisher) -> &'static str {
     if publisher.is_one_of_several() { "node" } else { "process" }
 }
@@ -124,7 +124,7 @@ fn shown(events: &[EncodedEvent]) -> Value {
     events.iter().map(event).collect()
 }
 
-/// The answer if the backend fails. A client has been ended on this node nevertheless.
+/// The answer if the backend fails. A client has been disconnected on this node nevertheless.
 pub(super) fn unavailable(publisher: &Publisher) -> Refused {
     refused::later(publisher, "the backend is not available", json!({ "reason": "unavailable" }))
 }
