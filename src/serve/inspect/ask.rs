@@ -98,7 +98,7 @@ fn is_own(parts: &Parts) -> Result<(), Refused> {
     Err(refused::because(StatusCode::FORBIDDEN, "cross-site", detail))
 }
 
-/// A query whose names have been decoded.
+/// A query whose channel and client have been parsed.
 struct Named<'a> {
     query: Option<&'a str>,
     channel: Option<ChannelName>,
