@@ -1,5 +1,4 @@
-//! A server that can be watched: a page of metrics for Prometheus, answers to the probes of an orchestrator, and a page for
-//! operators.
+//! A server that shows how it is doing: with metrics for Prometheus, probes for an orchestrator, and a page for operators.
 //!
 //! Run it with `cargo run -p observed-example`. Set `REDIS_URL` to put its channels in Redis, such as
 //! `redis://127.0.0.1`. Then:
@@ -12,8 +11,9 @@
 //! With `INSPECT_TOKEN` set, `http://127.0.0.1:8001/inspect` shows who reads what: log in as `admin`, with the token as the
 //! password.
 //!
-//! What only operators should see has a port of its own: `ADMIN_PORT`, by default 8001. On Ctrl-C the server is no longer
-//! ready, waits for `DRAIN_SECS` seconds, 0 by default, so that the load balancer notices, and then shuts down.
+//! Everything for operators is served on a separate port, `ADMIN_PORT`, which is 8001 by default. On Ctrl-C, the server
+//! reports that it is not ready, waits for `DRAIN_SECS` seconds (0 by default), so that the load balancer notices, and then
+//! shuts down.
 //!
 //! `docs/operate/` has a dashboard for Grafana and alerts for Prometheus.
 
