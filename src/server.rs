@@ -53,7 +53,7 @@
 //! | --- | --- |
 //! | `connection` | the states of a connection, one after the other: `sniff`, `http1`, `stream`, and `http1` again |
 //! | `tap`, `handover`, `tapped` | how a response leaves hyper: the service, the body and the I/O that hyper gets |
-//! | `stream`, `chunk`, `head` | how a detached response is sent |
+//! | `stream`, `batch`, `chunk`, `head` | how a detached response is sent |
 //! | `carrier`, `light` | the I/O of a stream, and a socket that takes little memory |
 //! | `http2` | a connection that stays with hyper |
 //! | `guarded`, `watched` | notice a write that stalls, and an HTTP/2 stream that stalls |

@@ -25,7 +25,7 @@ pub struct Builder {
     max_streams: u32,
 }
 
-/// The longest time that is waited for: a hundred years. The clock can't represent every time after now.
+/// The longest timeout, a hundred years: the clock can't represent every time in the future.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// The smallest buffer that hyper takes.

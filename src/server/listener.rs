@@ -67,8 +67,8 @@ impl Listener for tokio::net::UnixListener {
     }
 }
 
-/// The longest time that systems take for probes, and more than a peer that has vanished should stay: nine hours. Linux
-/// takes no more than 32,767 seconds.
+/// The longest time between probes that systems accept: nine hours, since Linux accepts at most 32,767 seconds. A peer that
+/// has vanished should not stay for longer anyway.
 const LONGEST: Duration = Duration::from_secs(9 * 3600);
 
 /// Probes a peer that has sent nothing for the stall time: where the system allows it, three times within another stall

@@ -175,8 +175,8 @@ async fn unless<A: Future>(
     .await
 }
 
-/// Ends the readers of all publishers and the connections at the same time. Waits for the connections only: those of the
-/// readers are among them.
+/// Ends the readers of all publishers and the connections at the same time. Waits only for the connections, which include
+/// those of the readers.
 async fn stop(server: &Server, publishers: Vec<Publisher>, grace: Duration) {
     publishers.iter().for_each(Publisher::end_readers);
     server.shutdown(grace).await;
