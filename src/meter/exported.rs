@@ -114,10 +114,7 @@ impl Gauges {
             ),
             channels: count("tower_sse_channels", "Channels that exist on this node."),
             held: bytes("tower_sse_held_bytes", "Memory that the hub takes, as Limits::hub_bytes counts it."),
-            held_limit: bytes(
-                "tower_sse_held_limit_bytes",
-                "How much memory the hub may take: Limits::hub_bytes.",
-            ),
+            held_limit: bytes("tower_sse_held_limit_bytes", "How much memory the hub may take: Limits::hub_bytes."),
             draining: count("tower_sse_draining", "1 if the node shuts down or drains its runs, and 0 otherwise."),
             feed_up: count("tower_sse_feed_up", "1 if the backend's feed is alive or not needed, and 0 if it is down."),
             lag: seconds(
@@ -159,10 +156,7 @@ impl Totals {
                 "Ephemeral events that a reader did not get because it was behind, counted once for each reader.",
             ),
             evicted: taken("tower_sse_evicted_events_total", "Events evicted by retention or by the memory limit."),
-            delivered: taken(
-                "tower_sse_delivered_events_total",
-                "Events that readers got.",
-            ),
+            delivered: taken("tower_sse_delivered_events_total", "Events that readers got."),
             replayed: taken(
                 "tower_sse_replayed_events_total",
                 "Delivered events that readers got before they had caught up for the first time.",
