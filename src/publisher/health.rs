@@ -97,7 +97,7 @@ impl Publisher {
 
     /// Says that the node is on its way out, although its hub does not shut down yet.
     #[cfg(feature = "runs")]
-    pub(crate) fn is_draining(&self) {
+    pub(crate) fn begin_draining(&self) {
         self.handle.draining.store(true, Ordering::Relaxed);
     }
 }

@@ -105,7 +105,7 @@ impl Local {
         {
             let _runs = lock(&self.runs);
             self.draining.store(true, Ordering::Release);
-            self.publisher.is_draining();
+            self.publisher.begin_draining();
         }
         let mut count = self.count.subscribe();
         if timeout(grace, count.wait_for(|count| *count == 0)).await.is_ok() {
