@@ -89,9 +89,9 @@ pub(crate) fn decided(publisher: &Publisher, ask: &Ask, verdict: Result<Grant, R
             if ask.connection.is_some() {
                 options = options.connection(ask.connection.clone());
             }
-            // A strict stream that begins with a gap is refused, which is known only once it is open.
             // A HEAD gets no events.
             let grant = if ask.head { grant.free() } else { grant };
+            // A strict stream that begins with a gap is refused, which is known only once it is open.
             Decided::Open(match ask.head || ask.route.strict {
                 true => options.probing().open(publisher, grant, id),
                 false => options.open(publisher, grant, id),
