@@ -20,7 +20,7 @@ pub struct Stats {
     /// Connections that are open now.
     pub connections: usize,
     /// Streams that are open now and are [detached](super#which-responses-are-detached) from hyper.
-    pub streams: u64,
+    pub streams: usize,
     /// Connections accepted.
     pub accepted: u64,
     /// Connections closed at once because [`max_connections`](super::Builder::max_connections) was reached.
@@ -45,7 +45,7 @@ impl Counters {
         let detached = self.detached.get();
         Stats {
             connections,
-            streams: detached.saturating_sub(ended),
+            streams: usize::try_from(detached.saturating_sub(ended)).unwrap_or(usize::MAX),
             accepted: self.accepted.get(),
             refused: self.refused.get(),
             detached,
