@@ -9,6 +9,12 @@ use tokio::{
 };
 
 /// Accepts connections for [`serve`](super::serve). Implemented for tokio's `TcpListener` and `UnixListener`.
+///
+/// The server sets what a socket needs by itself: see [`tune`](Self::tune). So leave axum's `tap_io` out.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a listener of tower-sse's server",
+    note = "it takes tokio's `TcpListener` or `UnixListener`: leave axum's `tap_io` out, the server sets `TCP_NODELAY` itself"
+)]
 pub trait Listener: Send + 'static {
     /// A connection.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;

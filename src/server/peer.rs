@@ -21,6 +21,23 @@ use super::{app::App, request::RequestBody};
 ///     format!("you are {peer}")
 /// }
 /// ```
+///
+/// The server does not depend on axum, so it sets no `ConnectInfo`. If handlers or layers take that, add this layer last:
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use axum::{Router, extract::{ConnectInfo, Request}, middleware::map_request};
+/// use tower_sse::server::PeerAddr;
+///
+/// async fn connect_info(mut request: Request) -> Request {
+///     if let Some(PeerAddr(peer)) = request.extensions().get::<PeerAddr<SocketAddr>>().copied() {
+///         request.extensions_mut().insert(ConnectInfo(peer));
+///     }
+///     request
+/// }
+///
+/// let app: Router = Router::new().layer(map_request(connect_info));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddr<A>(pub A);
 

@@ -35,6 +35,8 @@ pub struct Serving(Pin<Box<dyn Future<Output = io::Result<()>> + Send>>);
 /// Use it in place of `axum::serve`. `app` is any tower service for requests whose body is a
 /// [`RequestBody`](super::RequestBody): an axum `Router`, a service with an [`SseLayer`](crate::SseLayer) around it, or
 /// an [`SseLayer`](crate::SseLayer) [alone](crate::SseLayer::into_service).
+/// Pass it as it is, without `into_make_service`. For handlers that extract axum's `ConnectInfo`, see
+/// [`PeerAddr`](super::PeerAddr).
 ///
 /// ```no_run
 /// use axum::{Router, routing::get};
