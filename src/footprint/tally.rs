@@ -68,6 +68,12 @@ impl Tally {
         add(&self.all, before, after);
     }
 
+    /// Changes what readers take, which stays as long as they do.
+    pub(crate) fn change_pinned(&self, before: usize, after: usize) {
+        add(&self.all, before, after);
+        add(&self.pinned, before, after);
+    }
+
     /// Counts one more part that has marks.
     pub(crate) fn add_holder(&self) {
         self.holders.fetch_add(1, Relaxed);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    footprint::{Footprint, Table, Tally},
+    footprint::{Table, Tally},
     sync::{AtomicBool, Mutex, Ordering, lock},
 };
 
@@ -50,7 +50,7 @@ impl Allowances {
             None if *max == 0 => return None,
             None => _ = open.insert(holder.clone(), 1),
         }
-        self.count(before, open.footprint() + footprint(holder));
+        self.tally.change_pinned(before, open.footprint() + footprint(holder));
         Some(Allowed { all: self.clone(), holder: holder.clone(), given_back: AtomicBool::new(false) })
     }
 
@@ -73,17 +73,11 @@ impl Allowances {
                 open.remove(&**holder);
             }
         }
-        self.count(before, open.footprint());
+        self.tally.change_pinned(before, open.footprint());
         drop(open);
         if let Some(elsewhere) = &self.elsewhere {
             elsewhere.gave_back(self, holder);
         }
-    }
-
-    /// Readers take this memory, so it is pinned.
-    fn count(&self, before: usize, after: usize) {
-        let pinned = |bytes| Footprint { all: bytes, pinned: bytes, ..Footprint::default() };
-        self.tally.change(pinned(before), pinned(after));
     }
 }
 

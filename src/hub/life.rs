@@ -14,13 +14,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub(crate) use self::span::StreamSpan;
-use crate::{
-    meter::Meter,
-    wire::{
-        cursor::{Cursor, Offset},
-        name::{ChannelName, ClientId},
-        notice::{EndReason, GapReason},
-    },
+use crate::wire::{
+    cursor::{Cursor, Offset},
+    name::{ChannelName, ClientId},
+    notice::{EndReason, GapReason},
 };
 
 /// What a [`Subscription`](crate::Subscription) found when it was opened.
@@ -144,9 +141,6 @@ struct Began {
 }
 
 impl Life {
-    /// About how many bytes a record takes from the allocator, if the hub's metrics make it keep one of each stream.
-    pub(super) const FOOTPRINT: usize = if Meter::KEEPS_RECORDS { size_of::<Self>() + 48 } else { 0 };
-
     pub(super) fn new(asked: Option<Instant>) -> Self {
         Self {
             asked: asked.unwrap_or_else(Instant::now),
@@ -178,6 +172,12 @@ impl Life {
         (self.caught_up, self.upto) = (cursor.offset >= last, cursor.offset);
         let opened = Opened { channels, client, resumed, cursor, took: at.saturating_duration_since(self.asked) };
         self.began = Some(Began { at, opened, last });
+    }
+
+    /// Returns how many bytes the record takes from the allocator. It shares the names with the channels.
+    pub(super) fn footprint(&self) -> usize {
+        let names = self.opened().map_or(0, |opened| opened.channels.capacity());
+        size_of::<Self>() + names * size_of::<ChannelName>()
     }
 
     pub(super) fn opened(&self) -> Option<&Opened> {

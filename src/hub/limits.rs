@@ -110,10 +110,11 @@ impl Limits {
     ///   evicted first. A forgotten client that resumes from before that may get a gap although it missed nothing.
     /// - What is remembered of dropped channels takes at most an eighth, and idempotency keys a sixteenth. The oldest
     ///   are forgotten.
-    /// - What readers need cannot be evicted: their places, their lanes and the channels that they read. It takes at
-    ///   most half of the limit, or 512 KiB if that is more. Above it, a new reader is told to reconnect later, as with
-    ///   [`subscriptions`](Self::subscriptions). With the default limits, each of 100,000 subscriptions can have a
-    ///   channel and a client of its own.
+    /// - What readers need cannot be evicted: their places, their lanes, their timers and records, and the channels that
+    ///   they read. It takes at most half of the limit, or 512 KiB if that is more. Above it, a new reader is told to
+    ///   reconnect later, as with [`subscriptions`](Self::subscriptions). With the default limits, each of 100,000
+    ///   subscriptions can have a channel and a client of its own. A grant that expires takes about 200 bytes more, and
+    ///   a [hook](crate::PublisherBuilder::on_close) 300.
     pub fn hub_bytes(mut self, max: usize) -> Self {
         self.hub_bytes = max;
         self

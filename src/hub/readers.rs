@@ -19,7 +19,6 @@ use self::{
     waking::{CROWD, Crowds},
 };
 use super::{
-    life::Life,
     seats::Seat,
     wait::{Ticket, Waiters, Wakeups},
 };
@@ -109,7 +108,7 @@ impl Readers {
     pub(crate) fn footprint(&self) -> usize {
         let clients = self.clients.as_ref().map_or(0, |clients| clients.footprint());
         let connections = self.connections.as_ref().map_or(0, |connections| connections.footprint());
-        let each = if self.any_of_several { OF_SEVERAL } else { Seat::FOOTPRINT + Life::FOOTPRINT };
+        let each = if self.any_of_several { OF_SEVERAL } else { Seat::FOOTPRINT };
         self.all.footprint() + self.all.len() * each + clients + connections + self.waiters.footprint()
     }
 

@@ -2,6 +2,8 @@
 
 mod access;
 mod anew;
+mod aside;
+mod expiry;
 mod life;
 mod run;
 mod start;
@@ -36,7 +38,7 @@ use crate::{
     },
 };
 
-use self::access::Expiry;
+use self::aside::Aside;
 pub(crate) use self::run::{Run, Turn};
 
 /// What a [`Subscription`] yields.
@@ -96,22 +98,6 @@ pub struct Subscription {
     /// The waker that is parked in the channels that have nothing to read.
     parked_as: Option<Waker>,
     end: Option<EndReason>,
-}
-
-/// What only some readers have, and most of those only at the beginning.
-#[derive(Default)]
-struct Aside {
-    /// A gap to deliver before anything else.
-    gap: Option<Gap>,
-    expires: Expiry,
-    /// The record for those who watch. `None` if nobody does.
-    life: Option<Box<Life>>,
-}
-
-impl Aside {
-    fn has_something(&self) -> bool {
-        self.gap.is_some() || self.life.is_some() || !matches!(self.expires, Expiry::Never)
-    }
 }
 
 impl Subscription {
@@ -174,10 +160,8 @@ impl Subscription {
     }
 
     fn take_gap(&mut self) -> Option<Gap> {
-        let aside = self.aside.as_mut()?;
-        let gap = aside.gap.take();
-        self.aside.take_if(|aside| !aside.has_something());
-        gap
+        self.untold_gap()?;
+        self.change_aside(|aside| aside.gap.take())
     }
 
     /// Notes the waker with which the reader is polled from now on. Returns whether it is another one than before.

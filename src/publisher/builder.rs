@@ -126,7 +126,8 @@ impl PublisherBuilder {
     /// hooks of `on_open`. The server drops a body as soon as it has read its end, or has noticed that the client has left.
     /// It may notice late that a client has vanished without closing its connection.
     ///
-    /// With a hook, each stream takes a few hundred bytes more, and each delivery a few additions.
+    /// With a hook, each stream takes about 300 bytes more, which count towards [`Limits::hub_bytes`], and each delivery a
+    /// few additions.
     ///
     /// ```
     /// use tower_sse::Publisher;

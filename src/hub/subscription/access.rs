@@ -2,13 +2,16 @@
 
 use std::{
     collections::HashSet,
-    pin::Pin,
     task::{Context, Poll},
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
-use super::{Aside, Subscription};
+use super::{
+    Subscription,
+    aside::Aside,
+    expiry::{Expiry, Rechecked},
+};
 use crate::{
     hub::{
         grant::{Grant, Recheck, Verdict},
@@ -18,50 +21,15 @@ use crate::{
     wire::notice::EndReason,
 };
 
-/// The end of a grant. The timer is created at the first poll, since a subscription may be opened outside a runtime.
-#[derive(Default)]
-pub(super) enum Expiry {
-    #[default]
-    Never,
-    At(Instant),
-    Timed(Pin<Box<Sleep>>),
-    /// The end of a grant that can be decided anew.
-    Rechecked(Box<Rechecked>),
-}
-
-/// Access that can be decided anew.
-pub(super) struct Rechecked {
-    /// `None` while the decision is polled.
-    access: Option<Access>,
-    expires: Expiry,
-}
-
-impl Expiry {
-    #[inline]
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if matches!(self, Self::Never) { Poll::Pending } else { self.poll_timer(cx) }
-    }
-
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Self::At(at) = *self {
-            *self = Self::Timed(Box::pin(sleep_until(at)));
-        }
-        match self {
-            Self::Timed(timer) => timer.as_mut().poll(cx),
-            Self::Rechecked(rechecked) => rechecked.expires.poll(cx),
-            Self::Never | Self::At(_) => Poll::Pending,
-        }
-    }
-}
-
 impl Subscription {
     /// Lets `recheck` decide anew about the reader's access. Call it before the reader takes a place.
     pub(crate) fn set_recheck(&mut self, recheck: Recheck) {
         self.seat.open_access();
-        let aside = self.aside.get_or_insert_default();
-        let expires = std::mem::take(&mut aside.expires);
-        let access = Some(Access::new(recheck));
-        aside.expires = Expiry::Rechecked(Box::new(Rechecked { access, expires }));
+        self.change_aside(|aside| {
+            let expires = std::mem::take(&mut aside.expires);
+            let access = Some(Access::new(recheck));
+            aside.expires = Expiry::Rechecked(Box::new(Rechecked { access, expires }));
+        });
     }
 
     /// Ready once the grant expires.
@@ -131,9 +99,11 @@ impl Subscription {
         if self.positions.as_slice().is_empty() {
             return Some(EndReason::Revoked);
         }
-        if let Some(rechecked) = self.rechecked() {
-            rechecked.expires = expires.map_or(Expiry::Never, Expiry::At);
-        }
+        self.change_aside(|aside| {
+            if let Expiry::Rechecked(rechecked) = &mut aside.expires {
+                rechecked.expires = expires.map_or(Expiry::Never, Expiry::At);
+            }
+        });
         if let Some(recheck) = recheck {
             *access = Access::new(recheck);
         }

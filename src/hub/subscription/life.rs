@@ -23,10 +23,12 @@ impl Subscription {
             client = self.positions.client();
         }
         let last = hub.memory.last();
-        if let Some(life) = self.life() {
-            life.begin(channels, client, resumed, cursor, last);
-            hub.settings.watch.opened(life);
-        }
+        self.change_aside(|aside| {
+            if let Some(life) = aside.life.as_deref_mut() {
+                life.begin(channels, client, resumed, cursor, last);
+                hub.settings.watch.opened(life);
+            }
+        });
     }
 
     /// Notes that these events, up to the cursor, were delivered.
@@ -67,8 +69,12 @@ impl Subscription {
 
     /// Tells those who watch that the stream is over.
     pub(super) fn close_life(&mut self) {
+        if self.aside.is_none() {
+            return;
+        }
         let cursor = self.cursor();
-        if let Some((closed, span)) = self.aside.take().and_then(|aside| aside.life?.over(self.end, cursor)) {
+        let aside = self.change_aside(std::mem::take);
+        if let Some((closed, span)) = aside.life.and_then(|life| life.over(self.end, cursor)) {
             self.hub.meter.ended(closed.ending.as_str(), closed.duration);
             self.hub.settings.watch.closed(&closed, &span);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Aside, Expiry, Hub, Life, Positions, Resumed, Seat, Subscription};
+use super::{Hub, Life, Positions, Resumed, Seat, Subscription, expiry::Expiry};
 use crate::wire::{
     cursor::{Cursor, Epoch, Offset},
     notice::Gap,
@@ -13,19 +13,24 @@ use crate::wire::{
 impl Subscription {
     /// Creates a reader that has no place yet. The places it gets are given back when it is dropped.
     pub(crate) fn new(hub: Arc<Hub>, seat: Arc<Seat>, expires: Option<Instant>, life: Option<Box<Life>>) -> Self {
-        let expires = expires.map_or(Expiry::Never, Expiry::At);
-        let aside = Some(Aside { gap: None, expires, life }).filter(Aside::has_something).map(Box::new);
-        Self {
+        let mut subscription = Self {
             hub,
             seat,
             positions: Positions::None,
             cursor: Offset::START,
             epoch: Epoch::from_bits(0),
-            aside,
+            aside: None,
             resumed: Resumed::Fresh,
             parked_as: None,
             end: None,
+        };
+        if expires.is_some() || life.is_some() {
+            subscription.change_aside(|aside| {
+                aside.expires = expires.map_or(Expiry::Never, Expiry::At);
+                aside.life = life;
+            });
         }
+        subscription
     }
 
     pub(crate) fn positions(&mut self) -> &mut Positions {
@@ -49,7 +54,7 @@ impl Subscription {
         };
         (self.epoch, self.cursor) = (cursor.epoch, cursor.offset);
         if gap.is_some() {
-            self.aside.get_or_insert_default().gap = gap;
+            self.change_aside(|aside| aside.gap = gap);
         }
     }
 }
