@@ -4,6 +4,7 @@
 mod counting;
 
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     pin::pin,
     task::{Context, Waker},
@@ -351,7 +352,9 @@ async fn a_channel_holds_memory_for_its_present_readers_only() {
 #[tokio::test]
 async fn what_a_closed_channel_held_is_freed_in_slices() {
     let _alone = ALONE.lock().await;
-    for clients in [0, 1_000] {
+    // The least of three for each number of clients: the test runner's threads allocate too.
+    let mut left = BTreeMap::new();
+    for clients in [0, 1_000, 0, 1_000, 0, 1_000] {
         let publisher = Publisher::builder().retention(Retention::new().events(usize::MAX).bytes(usize::MAX)).build();
         let before = counting::allocated();
         drop(
@@ -367,7 +370,10 @@ async fn what_a_closed_channel_held_is_freed_in_slices() {
         }
         let freed = counting::allocated().saturating_sub(before);
         println!("{full} bytes, {closed} when it was closed, {freed} later");
+        left.entry(clients).and_modify(|least| *least = freed.min(*least)).or_insert(freed);
+    }
+    for (clients, least) in left {
         // The clients are remembered.
-        assert!(freed < 10_000 + 200 * clients, "{freed} bytes are left");
+        assert!(least < 10_000 + 200 * clients, "{least} bytes are left");
     }
 }
