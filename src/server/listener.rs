@@ -29,6 +29,14 @@ pub trait Listener: Send + 'static {
     /// error, and after a moment otherwise.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, Self::Addr)>> + Send;
 
+    /// Sets the options of all connections on the listener, before it accepts any. Returns `true` if connections take them
+    /// over, so that [`tune`](Self::tune) is not needed, as those of TCP do on Linux. By default, it does nothing and
+    /// returns `false`.
+    fn prepare(&self, stall: Duration) -> bool {
+        let _ = stall;
+        false
+    }
+
     /// Sets the options of a connection. By default, it does nothing. For TCP, it sets
     ///
     /// - `TCP_NODELAY`, so that the system does not hold back an event,
@@ -53,13 +61,21 @@ impl Listener for TcpListener {
         TcpListener::accept(self).await
     }
 
-    fn tune(tcp: &TcpStream, stall: Duration) -> io::Result<()> {
-        tcp.set_nodelay(true)?;
-        let socket = SockRef::from(tcp);
-        #[cfg(target_os = "linux")]
-        socket.set_tcp_user_timeout(Some(stall.min(LONGEST)))?;
-        socket.set_tcp_keepalive(&probes(stall))
+    #[cfg(target_os = "linux")]
+    fn prepare(&self, stall: Duration) -> bool {
+        set(&SockRef::from(self), stall).is_ok()
     }
+
+    fn tune(tcp: &TcpStream, stall: Duration) -> io::Result<()> {
+        set(&SockRef::from(tcp), stall)
+    }
+}
+
+fn set(socket: &SockRef<'_>, stall: Duration) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(stall.min(LONGEST)))?;
+    socket.set_tcp_keepalive(&probes(stall))
 }
 
 #[cfg(unix)]
@@ -83,4 +99,28 @@ fn probes(stall: Duration) -> TcpKeepalive {
     // The system counts in seconds, and does not accept zero.
     let seconds = |time: Duration| time.clamp(Duration::from_secs(1), LONGEST);
     TcpKeepalive::new().with_time(seconds(stall)).with_interval(seconds(stall / 3))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_connections_of_a_prepared_listener_have_the_options_of_tuned_ones() {
+        let stall = Duration::from_secs(30);
+        let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        assert!(listener.prepare(stall));
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = Listener::accept(&mut listener).await.unwrap();
+        let options = |tcp: &TcpStream| {
+            let socket = SockRef::from(tcp);
+            let keepalive = (socket.keepalive().unwrap(), socket.tcp_keepalive_time().unwrap());
+            let timeout = socket.tcp_user_timeout().unwrap();
+            (socket.tcp_nodelay().unwrap(), timeout, keepalive, socket.tcp_keepalive_interval().unwrap())
+        };
+        assert_eq!(options(&accepted), (true, Some(stall), (true, stall), stall / 3));
+        assert_ne!(options(&client), options(&accepted));
+        <TcpListener as Listener>::tune(&client, stall).unwrap();
+        assert_eq!(options(&client), options(&accepted));
+    }
 }

@@ -110,8 +110,9 @@ where
     async fn run(self) {
         let Self { server, mut listener, app, signal, publishers, grace } = self;
         let mut signal = pin!(signal);
+        let prepared = listener.prepare(server.shared().settings.stall);
         loop {
-            let accepted = pin!(accept(&server, &mut listener));
+            let accepted = pin!(accept(&server, &mut listener, prepared));
             let Some((io, peer)) = unless(accepted, signal.as_mut()).await else { break };
             tokio::spawn(server.serve_connection(io, Told { app: app.clone(), peer }));
         }
@@ -144,10 +145,10 @@ impl Future for Serving {
 }
 
 /// Waits for the next connection that can be used.
-async fn accept<L: Listener>(server: &Server, listener: &mut L) -> (L::Io, L::Addr) {
+async fn accept<L: Listener>(server: &Server, listener: &mut L, prepared: bool) -> (L::Io, L::Addr) {
     loop {
         match listener.accept().await {
-            Ok((io, peer)) if L::tune(&io, server.shared().settings.stall).is_ok() => return (io, peer),
+            Ok((io, peer)) if prepared || L::tune(&io, server.shared().settings.stall).is_ok() => return (io, peer),
             // The peer has already left.
             Ok(_) => {}
             Err(error) if is_of_peer(&error) => {}
