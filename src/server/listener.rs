@@ -10,7 +10,7 @@ use tokio::{
 
 /// Accepts connections for [`serve`](super::serve). Implemented for tokio's `TcpListener` and `UnixListener`.
 ///
-/// The server sets what a socket needs by itself: see [`tune`](Self::tune). So leave axum's `tap_io` out.
+/// The server sets the options of each socket: see [`tune`](Self::tune). So pass the listener without axum's `tap_io`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a listener of tower-sse's server",
     note = "it takes tokio's `TcpListener` or `UnixListener`: leave axum's `tap_io` out, the server sets `TCP_NODELAY` itself"
@@ -29,9 +29,9 @@ pub trait Listener: Send + 'static {
     /// error, and after a moment otherwise.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, Self::Addr)>> + Send;
 
-    /// Sets the options of all connections on the listener, before it accepts any. Returns `true` if connections take them
-    /// over, so that [`tune`](Self::tune) is not needed, as those of TCP do on Linux. By default, it does nothing and
-    /// returns `false`.
+    /// Sets the options of all future connections on the listener itself. Returns `true` if connections inherit them, as TCP
+    /// connections do on Linux. The server then does not call [`tune`](Self::tune). By default, this does nothing and returns
+    /// `false`.
     fn prepare(&self, stall: Duration) -> bool {
         let _ = stall;
         false

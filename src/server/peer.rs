@@ -22,7 +22,8 @@ use super::{app::App, request::RequestBody};
 /// }
 /// ```
 ///
-/// The server does not depend on axum, so it sets no `ConnectInfo`. If handlers or layers take that, add this layer last:
+/// The server does not depend on axum, so it does not set axum's `ConnectInfo`. If your handlers or layers extract that, add
+/// this layer last:
 ///
 /// ```
 /// use std::net::SocketAddr;
