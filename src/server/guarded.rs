@@ -18,8 +18,15 @@ use super::shared::Shared;
 pub(super) struct Guarded<T> {
     io: T,
     shared: Arc<Shared>,
-    /// Runs only while a write waits for the peer.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// Present only while a write or a flush waits for the peer.
+    stalled: Option<Box<Stalled>>,
+}
+
+struct Stalled {
+    time: Pin<Box<Sleep>>,
+    /// Whether a flush waits. Nothing more is written until it has ended: I/O with a buffer of its own, such as TLS, would
+    /// take what is written, which looks like progress, although the peer reads nothing.
+    flushes: bool,
 }
 
 impl<T> Guarded<T> {
@@ -36,15 +43,17 @@ impl<T> Guarded<T> {
         &self.shared
     }
 
-    /// Passes on the outcome of a write, unless the write has waited for too long.
-    fn limit<R>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+    /// Passes on the outcome of a write or a flush, unless it has waited for too long.
+    fn limit<R>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<R>>, flushes: bool) -> Poll<io::Result<R>> {
         if outcome.is_ready() {
             self.stalled = None;
             return self.count(outcome);
         }
         let stall = self.shared.settings.stall;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
-        ready!(stalled.as_mut().poll(cx));
+        let new = || Box::new(Stalled { time: Box::pin(sleep(stall)), flushes });
+        let stalled = self.stalled.get_or_insert_with(new);
+        stalled.flushes |= flushes;
+        ready!(stalled.time.as_mut().poll(cx));
         self.stalled = None;
         self.count(Poll::Ready(Err(io::ErrorKind::TimedOut.into())))
     }
@@ -65,10 +74,21 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guarded<T> {
     }
 }
 
+impl<T: AsyncWrite + Unpin> Guarded<T> {
+    /// Goes on with a flush that waits, if one does.
+    fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.stalled {
+            Some(stalled) if stalled.flushes => Pin::new(self).poll_flush(cx),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+}
+
 impl<T: AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_flushed(cx))?;
         let outcome = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.limit(cx, outcome)
+        self.limit(cx, outcome, false)
     }
 
     fn poll_write_vectored(
@@ -76,8 +96,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_flushed(cx))?;
         let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.limit(cx, outcome)
+        self.limit(cx, outcome, false)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -86,11 +107,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.io).poll_flush(cx);
-        self.limit(cx, outcome)
+        self.limit(cx, outcome, true)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.io).poll_shutdown(cx);
-        self.limit(cx, outcome)
+        self.limit(cx, outcome, false)
     }
 }

@@ -31,14 +31,16 @@ impl Alive {
 /// A body that yields its pieces, and then ends, breaks off, or waits for ever.
 pub struct Pieces {
     left: std::vec::IntoIter<String>,
+    /// Runs until the next of the pieces that come each second.
+    tick: Option<Pin<Box<tokio::time::Sleep>>>,
     exact: Option<u64>,
     alive: Alive,
 }
 
 /// `/a/b` answers with two pieces. Among them, `wait` waits for ever, `later` lets the server wait once, `break` breaks
-/// off, `empty` is an empty piece, `much` is a large piece, `always` yields pieces for ever, and `panic` panics. The query
-/// is for the head of the response: `status`, `version`, and headers. With `read` in it the body of the request is read
-/// first, and with `half` a piece of it.
+/// off, `empty` is an empty piece, `much` is a large piece, `always` yields pieces for ever, `ticks` yields one each
+/// second, and `panic` panics. The query is for the head of the response: `status`, `version`, and headers. With `read` in
+/// it the body of the request is read first, and with `half` a piece of it.
 pub fn app(
     alive: &Alive,
 ) -> impl Service<Request<RequestBody>, Response = Response<Pieces>, Error = Infallible, Future: Send> + Clone + Send + 'static
@@ -77,7 +79,7 @@ where
         }
     }
     alive.0.fetch_add(1, Ordering::SeqCst);
-    Ok(response.body(Pieces { left: pieces.into_iter(), exact, alive }).unwrap())
+    Ok(response.body(Pieces { left: pieces.into_iter(), tick: None, exact, alive }).unwrap())
 }
 
 impl Drop for Pieces {
@@ -102,6 +104,14 @@ impl Body for Pieces {
                 return Poll::Pending;
             }
             "break" => return Poll::Ready(Some(Err("as the request says"))),
+            "ticks" => {
+                self.left = vec![piece].into_iter();
+                let second = std::time::Duration::from_secs(1);
+                let tick = self.tick.get_or_insert_with(|| Box::pin(tokio::time::sleep(second)));
+                std::task::ready!(tick.as_mut().poll(cx));
+                self.tick = None;
+                Bytes::from("tick")
+            }
             "always" => {
                 self.left = vec![piece].into_iter();
                 Bytes::from("x".repeat(1 << 14))

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, sleep},
+};
 use tower_sse::server::Server;
 
 use crate::{
-    app::Alive,
+    app::{Alive, app},
     raw::{Raw, settle},
 };
 
@@ -20,6 +23,22 @@ async fn a_reader_that_stalls_is_closed_after_the_stall_time() {
         raw.task.await.unwrap();
         assert_eq!(begin.elapsed().as_secs(), 7);
         assert_eq!((alive.count(), server.stats().stalled, server.stats().connections), (0, 1, 0));
+    }
+}
+
+/// I/O with a buffer of its own takes what is written, as TLS does, whether or not the peer reads.
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_stalls_is_closed_although_the_io_takes_more() {
+    for target in ["/much/ticks", "/much/ticks?plain=yes"] {
+        let (server, alive) = (Server::builder().stall(Duration::from_secs(7)).build(), Alive::default());
+        let (mut io, theirs) = tokio::io::duplex(1000);
+        let theirs = tokio::io::BufWriter::with_capacity(4 << 20, theirs);
+        let task = tokio::spawn(server.serve_connection(theirs, app(&alive)));
+        io.write_all(format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes()).await.unwrap();
+        let begin = Instant::now();
+        task.await.unwrap();
+        assert_eq!(begin.elapsed().as_secs(), 7, "{target}");
+        assert_eq!((alive.count(), server.stats().stalled), (0, 1));
     }
 }
 
