@@ -6,6 +6,7 @@ use tokio::sync::Notify;
 
 use crate::{
     footprint::Slab,
+    hub::wait::wake_each,
     sync::{Mutex, Ordering, lock},
 };
 
@@ -89,7 +90,7 @@ impl Gate {
         self.phase.fetch_max(phase as u8, Ordering::SeqCst);
         let mut wakers = self.wakers().into_iter();
         while wakers.len() > 0 {
-            wakers.by_ref().take(SLICE).for_each(Waker::wake);
+            wake_each(wakers.by_ref().take(SLICE));
             tokio::task::yield_now().await;
         }
     }

@@ -19,6 +19,7 @@ use mio::{Events, Interest, Poll, Registry, Token, unix::SourceFd};
 use tokio::{io::unix::AsyncFd, task::yield_now};
 
 use crate::{
+    hub::wait::wake_each,
     per_runtime::PerRuntime,
     sync::{Mutex, lock},
 };
@@ -141,7 +142,7 @@ impl Poller {
         self.over.store(true, Ordering::Release);
         let pieces: Vec<_> = lock(&self.places).pieces.iter().flatten().cloned().collect();
         let slots = pieces.iter().flat_map(|piece| &piece.slots);
-        slots.filter_map(|slot| lock(&slot.waker).take()).for_each(Waker::wake);
+        wake_each(slots.filter_map(|slot| lock(&slot.waker).take()));
     }
 }
 
@@ -254,7 +255,7 @@ impl Driver {
             if is_all {
                 ready.clear_ready();
             }
-            events.iter().filter_map(|event| self.0.note(event.token(), kinds(event))).for_each(Waker::wake);
+            wake_each(events.iter().filter_map(|event| self.0.note(event.token(), kinds(event))));
             if !is_all {
                 yield_now().await;
             }

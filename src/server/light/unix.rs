@@ -108,7 +108,14 @@ impl AsyncWrite for Light {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, task::Waker};
+    use std::{
+        future::poll_fn,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+        task::Waker,
+    };
 
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -181,9 +188,9 @@ mod tests {
     async fn sockets_that_come_and_go_leave_no_slot_taken_and_no_waker() {
         struct Asleep;
         impl std::task::Wake for Asleep {
-            fn wake(self: std::sync::Arc<Self>) {}
+            fn wake(self: Arc<Self>) {}
         }
-        let asleep = std::sync::Arc::new(Asleep);
+        let asleep = Arc::new(Asleep);
         let waker = Waker::from(asleep.clone());
         let mut sockets = Vec::new();
         for _ in 0..100 {
@@ -197,10 +204,33 @@ mod tests {
         assert_eq!(poller.taken(), 100);
         sockets.truncate(1);
         assert_eq!(poller.taken(), 1);
-        assert_eq!(std::sync::Arc::strong_count(&asleep), 3);
+        assert_eq!(Arc::strong_count(&asleep), 3);
         drop(sockets);
         assert_eq!(poller.taken(), 0);
-        assert_eq!(std::sync::Arc::strong_count(&asleep), 2);
+        assert_eq!(Arc::strong_count(&asleep), 2);
+    }
+
+    #[tokio::test]
+    async fn a_waker_that_panics_takes_nothing_from_other_sockets() {
+        #[derive(Default)]
+        struct Panics(AtomicBool);
+        impl std::task::Wake for Panics {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::SeqCst);
+                panic!("as the test wants it");
+            }
+        }
+        let [(mut one, mut first), (mut other, mut second)] = [pair().await, pair().await];
+        let (panics, mut bytes) = (Arc::<Panics>::default(), [0; 1]);
+        let waker = panics.clone().into();
+        let mut buf = ReadBuf::new(&mut bytes);
+        assert!(Pin::new(&mut one).poll_read(&mut Context::from_waker(&waker), &mut buf).is_pending());
+        first.write_all(b"1").await.unwrap();
+        while !panics.0.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        second.write_all(b"2").await.unwrap();
+        assert_eq!(other.read_u8().await.unwrap(), b'2');
     }
 
     #[test]
