@@ -88,7 +88,7 @@ pub(crate) fn try_again(status: StatusCode, after: Duration, detail: &str) -> Re
 }
 
 pub(crate) fn retry_after(after: Duration) -> HeaderValue {
-    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    let seconds = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
     seconds.max(1).into()
 }
 
@@ -203,6 +203,13 @@ mod tests {
         assert_eq!(response.headers()["tower-sse"], "1");
         assert_eq!(response.headers().len(), 4);
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "retry: 1234\n");
+    }
+
+    #[test]
+    fn a_time_to_come_back_is_in_whole_seconds_and_may_be_any() {
+        let seconds = |after| retry_after(after).to_str().unwrap().parse::<u64>().unwrap();
+        let times = [Duration::ZERO, Duration::from_millis(1001), Duration::from_secs(2), Duration::MAX];
+        assert_eq!(times.map(seconds), [1, 2, 2, u64::MAX]);
     }
 
     #[tokio::test]
