@@ -27,6 +27,8 @@ pub(crate) mod pass;
 pub(crate) mod pulse;
 mod reading;
 pub(crate) mod remote;
+#[cfg(all(test, not(loom)))]
+mod silent;
 pub(crate) mod streams;
 pub(crate) mod told;
 pub(crate) mod untold;

@@ -201,9 +201,9 @@ mod tests {
     use super::*;
     use crate::{
         Limits, Retention,
-        backend::{Append, Appended, Backend, BackendFuture, Connected, Entry, Heads, Held, Messages, Requests},
+        backend::{Entry, Held},
         hub::HubSettings,
-        node::{driver::Command, mirror::Mirror},
+        node::{driver::Command, mirror::Mirror, silent::Silent},
         wire::{
             cursor::{Epoch, Offset},
             name::ChannelName,
@@ -212,37 +212,6 @@ mod tests {
 
     const OLD: Epoch = Epoch::from_bits(7);
     const NEW: Epoch = Epoch::from_bits(8);
-
-    /// A store that never answers. The test acts as the driver.
-    struct Silent;
-
-    fn never<T: Send + 'static>() -> BackendFuture<'static, T> {
-        Box::pin(std::future::pending())
-    }
-
-    impl Backend for Silent {
-        fn append(&self, _: Append) -> BackendFuture<'_, Appended> {
-            never()
-        }
-        fn read(&self, _: ChannelName, _: Offset, _: Retention) -> BackendFuture<'_, Held> {
-            never()
-        }
-        fn heads(&self, _: Vec<ChannelName>) -> BackendFuture<'_, Heads> {
-            never()
-        }
-        fn close(&self, _: ChannelName) -> BackendFuture<'_, ()> {
-            never()
-        }
-        fn renew(&self, _: Epoch) -> BackendFuture<'_, Epoch> {
-            never()
-        }
-        fn feed(&self, _: Requests, _: Messages) -> BackendFuture<'_, ()> {
-            never()
-        }
-        fn presence(&self, _: ChannelName) -> BackendFuture<'_, Connected> {
-            never()
-        }
-    }
 
     /// A driver that obeys each command at once, before the sender of the command goes on. When it is asked for the
     /// hub's last offset, it finds that a new epoch has begun.

@@ -36,27 +36,51 @@ impl Asking {
 }
 
 /// Tells the store of everybody who has fewer streams. What does not arrive is in the next report.
-pub(crate) async fn tell(all: Arc<Allowances>, link: Arc<Link>) {
-    let mut telling = Telling { link: &link, done: false };
-    while let Some(holder) = link.untold.next() {
-        let streams = Streams::new(link.node, holder.clone(), all.open_of(&holder), None);
-        let _ = link.within("count", link.backend.count(streams)).await;
+pub(crate) fn tell(all: Arc<Allowances>, link: Arc<Link>) -> impl Future<Output = ()> + Send {
+    // Made here, so that another task may begin even if the runtime drops this one before it runs.
+    let telling = Telling { link, done: false };
+    async move {
+        let mut telling = telling;
+        let link = &telling.link;
+        while let Some(holder) = link.untold.next() {
+            let streams = Streams::new(link.node, holder.clone(), all.open_of(&holder), None);
+            let _ = link.within("count", link.backend.count(streams)).await;
+        }
+        telling.done = true;
     }
-    telling.done = true;
 }
 
 /// A task that tells the store.
-struct Telling<'a> {
-    link: &'a Link,
+struct Telling {
+    link: Arc<Link>,
     /// Whether it has told everything. From then on, another task may be telling.
     done: bool,
 }
 
-impl Drop for Telling<'_> {
+impl Drop for Telling {
     /// Lets another task begin if this one ends early, with its runtime.
     fn drop(&mut self) {
         if !self.done {
             self.link.untold.broke_off();
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::node::silent::Silent;
+
+    #[test]
+    fn a_task_that_never_runs_lets_another_one_tell() {
+        let all = Arc::new(Allowances::new(Arc::default(), None));
+        let link = Arc::new(Link::new(Arc::new(Silent), Duration::from_secs(5), false));
+        let holder = "ana".into();
+        assert!(link.untold.add(&holder) && !link.untold.add(&holder));
+        // What a runtime does that has shut down.
+        drop(tell(all, link.clone()));
+        assert!(link.untold.add(&holder));
     }
 }
