@@ -8,7 +8,7 @@ use super::{Inner, held::millis, value};
 use crate::{
     backend::{Connected, Presence, Streams},
     error::BackendError,
-    sync::lock,
+    sync::{Mutex, lock},
     wire::name::ChannelName,
 };
 
@@ -29,6 +29,19 @@ pub(super) struct Said {
 /// Returns the field of a holder's streams. No channel's name begins like this.
 fn field_of(holder: &str) -> String {
     format!("\0{holder}")
+}
+
+/// A field that is being written apart from a report. Even if that fails, or if nobody waits for the answer any more, it
+/// may happen, before or after a report that is on its way.
+struct Touched<'a> {
+    said: &'a Mutex<Said>,
+    field: String,
+}
+
+impl Drop for Touched<'_> {
+    fn drop(&mut self) {
+        lock(self.said).touched.insert(std::mem::take(&mut self.field));
+    }
 }
 
 impl Inner {
@@ -62,15 +75,12 @@ impl Inner {
 
     /// Counts a holder's streams, unless there would be too many.
     pub(super) async fn count(&self, streams: Streams) -> Result<bool, BackendError> {
-        let field = field_of(&streams.holder);
+        let touched = Touched { said: &self.said, field: field_of(&streams.holder) };
         let mut ask = self.scripts.count.key(self.keys.nodes());
         ask.key(self.keys.node(streams.node));
         ask.arg(streams.node).arg(millis(Presence::EVERY * 3)).arg(self.keys.of_nodes());
-        ask.arg(&field).arg(streams.open).arg(streams.max.map(|max| max.to_string()).unwrap_or_default());
-        let answer = self.link.ask(&ask).await;
-        // Even if it failed, it may have happened, before or after a report that is on its way.
-        lock(&self.said).touched.insert(field);
-        Ok(answer? != Value::Int(0))
+        ask.arg(&touched.field).arg(streams.open).arg(streams.max.map(|max| max.to_string()).unwrap_or_default());
+        Ok(self.link.ask(&ask).await? != Value::Int(0))
     }
 
     /// Reports some of the changes, in pieces. Returns `false` if Redis has forgotten the last report.
@@ -104,5 +114,24 @@ impl Inner {
             }
         }
         Ok(value::read_present(&present))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::Redis;
+
+    #[tokio::test]
+    async fn a_count_that_is_given_up_is_corrected_by_the_next_report() {
+        // Nobody answers there.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let redis = Redis::new(&format!("redis://{}", listener.local_addr().unwrap())).unwrap();
+        let streams = Streams::new(1, "ana".into(), 1, Some(1));
+        assert!(redis.0.count(streams).now_or_never().is_none());
+        assert!(lock(&redis.0.said).touched.contains(&field_of("ana")));
     }
 }
