@@ -126,14 +126,23 @@ impl State {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use std::sync::Arc;
+    use std::{
+        sync::Arc,
+        task::{Context, Poll, Waker},
+    };
+
+    use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::hub::{
-        HubSettings,
-        readers::{ReaderId, SLICE},
-        seats::Seat,
-        state::work::LOOKS,
+    use crate::{
+        Event, Grant, Publisher, Subscription,
+        hub::{
+            HubSettings,
+            readers::{ReaderId, SLICE},
+            seats::Seat,
+            state::work::LOOKS,
+        },
+        log::Limit,
     };
 
     const CHAT: ChannelName = ChannelName::from_static("chat");
@@ -171,5 +180,26 @@ mod tests {
             from = next;
         }
         assert_eq!(pages, [10, 10, 5]);
+    }
+
+    #[test]
+    fn an_event_that_does_not_fit_and_is_taken_again_counts_once() {
+        const NEWS: ChannelName = ChannelName::from_static("news");
+        let publisher = Publisher::new();
+        let mut reader = done(Subscription::open(&publisher, Grant::new([CHAT, NEWS]))).unwrap();
+        done(publisher.channel("chat").send(Event::text("short"))).unwrap();
+        done(publisher.channel("news").send(Event::text("x".repeat(Limit::CHUNK.bytes)))).unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        let chunks = std::iter::from_fn(|| match reader.poll_chunk(&mut cx) {
+            Poll::Ready(chunk) => chunk,
+            Poll::Pending => None,
+        });
+        assert_eq!(chunks.count(), 2);
+        let events = |name| reader.hub().readers_of(&name, 0, 10).0[0].events;
+        assert_eq!((events(CHAT), events(NEWS)), (1, 1));
+    }
+
+    fn done<T>(future: impl Future<Output = T>) -> T {
+        future.now_or_never().expect("in process it is ready at once")
     }
 }

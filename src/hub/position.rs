@@ -204,9 +204,12 @@ impl Position {
         (self.ephemeral, self.from)
     }
 
-    /// Moves back to what the reader had [passed](Self::passed) before events were taken that are not delivered.
-    pub(crate) fn go_back_to(&mut self, (ephemeral, from): (u32, Offset)) {
+    /// Moves back to what the reader had [passed](Self::passed) before it took this many events, which are not delivered.
+    pub(crate) fn go_back_to(&mut self, (ephemeral, from): (u32, Offset), events: usize) {
         (self.ephemeral, self.from) = (ephemeral, from);
+        if Readers::COUNTS_EVENTS && events > 0 {
+            self.channel.look().readers.gave_back(self.reader, events);
+        }
     }
 
     /// Returns the head of what comes after `cursor`, in one of several channels. Parks the reader if there is

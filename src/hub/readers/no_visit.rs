@@ -10,4 +10,6 @@ impl Visit {
     }
 
     pub(super) fn took(&mut self, _: usize) {}
+
+    pub(super) fn gave_back(&mut self, _: usize) {}
 }

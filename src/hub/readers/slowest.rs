@@ -6,6 +6,9 @@ use super::{ReaderId, Readers, visit::Visit};
 use crate::{meter::Seen, wire::cursor::Offset};
 
 impl Readers {
+    /// Whether the events that a reader takes are counted.
+    pub(crate) const COUNTS_EVENTS: bool = Visit::IS_KEPT;
+
     /// Notes that a reader has taken everything up to an offset.
     #[inline]
     pub(crate) fn saw(&mut self, id: ReaderId, upto: Offset) {
@@ -23,6 +26,13 @@ impl Readers {
             && let Some(reader) = self.all.get_mut(id.key())
         {
             reader.visit.took(events);
+        }
+    }
+
+    /// Notes that a reader has not taken these events after all.
+    pub(crate) fn gave_back(&mut self, id: ReaderId, events: usize) {
+        if let Some(reader) = self.all.get_mut(id.key()) {
+            reader.visit.gave_back(events);
         }
     }
 

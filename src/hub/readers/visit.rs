@@ -26,6 +26,11 @@ impl Visit {
         // Lossless: no target has a wider `usize`.
         self.events += events as u64;
     }
+
+    /// Notes that the reader has not taken these events after all.
+    pub(super) fn gave_back(&mut self, events: usize) {
+        self.events -= events as u64;
+    }
 }
 
 /// A live reader, as the channel knows it.
