@@ -15,7 +15,7 @@ use http_body_util::BodyExt as _;
 use metrics::{Unit, with_local_recorder};
 use recorder::Recorder;
 use tower::ServiceExt as _;
-use tower_sse::{Event, OpenOptions, Publisher, PublisherBuilder, Retention, Route, SseBody, SseLayer};
+use tower_sse::{Event, Grant, OpenOptions, Publisher, PublisherBuilder, Retention, Route, SseBody, SseLayer};
 
 fn hub(recorder: &Recorder, settings: fn(PublisherBuilder) -> PublisherBuilder) -> Publisher {
     with_local_recorder(recorder, || settings(Publisher::builder()).build())
@@ -80,6 +80,22 @@ async fn openings_are_counted_by_how_they_begin() {
     publisher.record_metrics();
     assert_eq!([recorder.gauge("tower_sse_connections", &[]), recorder.gauge("tower_sse_draining", &[])], [0.0, 1.0]);
     assert!(recorder.counter("tower_sse_evicted_events_total", &[]) > 0);
+}
+
+#[test]
+fn a_request_that_is_refused_is_counted_once() {
+    let recorder = Recorder::default();
+    let publisher = hub(&recorder, |builder| builder);
+    let expired = grant(&["a"], "").expires_at(std::time::SystemTime::UNIX_EPOCH);
+    for grant in [expired, Grant::new([])] {
+        let error = ready(OpenOptions::new().open(&publisher, grant, None)).unwrap_err();
+        drop(SseBody::refused(&publisher, &error));
+    }
+    publisher.record_metrics();
+    let count =
+        |outcome, reason| recorder.counter("tower_sse_opens_total", &[("outcome", outcome), ("reason", reason)]);
+    assert_eq!([count("denied", ""), count("refused", "bad_request")], [1, 1]);
+    assert_eq!(recorder.sum("tower_sse_opens_total"), 2);
 }
 
 #[test]

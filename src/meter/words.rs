@@ -33,7 +33,8 @@ pub(super) fn of_publish(error: &PublishError) -> &'static str {
 /// The reasons for a gap.
 pub(super) const GAPS: &[&str] = &["evicted", "unknown-id", "other-epoch", "lagged"];
 
-/// How an opening came out if it did: what happened, and why. What is open comes first.
+/// How an opening came out if it did: what happened, and why. What is open comes first. The other outcomes are counted where
+/// a request is answered.
 pub(super) const OPENS: &[(&str, &str)] = &[
     ("fresh", ""),
     ("resumed", ""),
@@ -49,15 +50,14 @@ pub(super) const OPENS: &[(&str, &str)] = &[
     ("refused", "replay_limit"),
     ("refused", "shutting_down"),
     ("refused", "unavailable"),
-    ("refused", "expired"),
     ("refused", "absent"),
-    ("refused", "invalid"),
 ];
 
 pub(super) fn of_open(error: &OpenError) -> (&'static str, &'static str) {
     use OpenErrorKind::*;
     let reason = match error.0 {
         Over => return ("over", ""),
+        Expired => return ("denied", ""),
         TooManySubscriptions => "hub_limit",
         HubFull => "memory",
         TooManyOfChannel | TooManyLanes => "channel_limit",
@@ -67,9 +67,8 @@ pub(super) fn of_open(error: &OpenError) -> (&'static str, &'static str) {
         RateLimit(_) => "rate_limit",
         ShuttingDown => "shutting_down",
         Unavailable => "unavailable",
-        Expired => "expired",
         Absent => "absent",
-        NoChannel | TooManyChannels => "invalid",
+        NoChannel | TooManyChannels => "bad_request",
     };
     ("refused", reason)
 }

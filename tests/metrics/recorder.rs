@@ -44,6 +44,12 @@ impl Recorder {
         self.values.lock().unwrap().get(&key).unwrap_or_else(|| panic!("no {key}")).load(SeqCst)
     }
 
+    /// The sum of a counter's values, whatever its labels.
+    pub fn sum(&self, name: &str) -> u64 {
+        let values = self.values.lock().unwrap();
+        values.iter().filter(|(key, _)| key.name() == name).map(|(_, value)| value.load(SeqCst)).sum()
+    }
+
     #[track_caller]
     pub fn gauge(&self, name: &str, labels: &[(&'static str, &'static str)]) -> f64 {
         f64::from_bits(self.counter(name, labels))
