@@ -13,13 +13,13 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
     routing::{get, post},
-    serve::ListenerExt as _,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tower_sse::{
     Limits, Publisher, Redis, Retention,
     runs::{Plain, Runs},
+    server,
 };
 
 use crate::{
@@ -120,8 +120,7 @@ async fn run(settings: &Settings) {
         app.runs.drain(Duration::ZERO).await;
         app.runs.publisher().shutdown(Duration::from_secs(5)).await;
     };
-    let listener = listener.tap_io(|tcp| _ = tcp.set_nodelay(true));
-    axum::serve(listener, router).with_graceful_shutdown(shut_down).await.unwrap();
+    server::serve(listener, router).with_graceful_shutdown(shut_down).await.unwrap();
     // This ends everything that still runs, such as the standard input's thread.
     std::process::exit(0);
 }

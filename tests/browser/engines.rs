@@ -19,7 +19,7 @@ async fn open(browser: &Browser, publisher: &Publisher) {
     let app = Router::new().route("/", get(|| async { Html("<!doctype html><title>engines</title>") })).layer(layer);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    tokio::spawn(async { axum::serve(listener, app).await });
+    tokio::spawn(async { tower_sse::server::serve(listener, app).await });
     browser.open(&url).await;
 }
 

@@ -52,7 +52,7 @@ async fn open(browser: &Browser, publisher: &Publisher, names: &[&str]) {
         .layer(SseLayer::new(publisher.clone()).route("/events/{channel}").unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    tokio::spawn(async { axum::serve(listener, app).await });
+    tokio::spawn(async { tower_sse::server::serve(listener, app).await });
     browser.open(&url).await;
     let script = "window.got = [];
         window.source = new EventSource('/events/any');

@@ -17,12 +17,11 @@ use axum::{
     middleware::{self, Next},
     response::{Html, Response},
     routing::get,
-    serve::ListenerExt,
 };
 use serde::Deserialize;
 use tokio::{net::TcpListener, sync::watch};
 use tower_http::cors::CorsLayer;
-use tower_sse::{Event, EventName, OpenOptions, Publisher, Retention, Route, SseLayer, Start};
+use tower_sse::{Event, EventName, OpenOptions, Publisher, Retention, Route, SseLayer, Start, server};
 
 /// An event as a client reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -84,8 +83,7 @@ impl Server {
             .layer(CorsLayer::new().allow_origin(tower_http::cors::Any));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let listener = listener.tap_io(|tcp| tcp.set_nodelay(true).unwrap());
-        tokio::spawn(async { axum::serve(listener, app).await });
+        tokio::spawn(async { server::serve(listener, app).await });
         Self { port, shared }
     }
 

@@ -7,18 +7,16 @@ use std::{
     time::Duration,
 };
 
-use hyper::{Request, body::Incoming};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
+use hyper::Request;
 use tokio::{
     net::TcpListener,
     task::{JoinHandle, JoinSet},
 };
 use tower::{ServiceBuilder, ServiceExt};
-use tower_sse::{KeepAlive, Publisher, Route, SseLayer};
+use tower_sse::{
+    KeepAlive, Publisher, Route, SseLayer,
+    server::{RequestBody, Server},
+};
 
 /// How soon a reader reconnects after a cut.
 pub const RETRY: Duration = Duration::from_millis(200);
@@ -66,24 +64,19 @@ impl App {
         let asked = self.asked.clone();
         let streams = SseLayer::new(self.publisher.clone()).route(route).unwrap().into_service();
         let service = ServiceBuilder::new()
-            .map_request(move |request: Request<Incoming>| {
+            .map_request(move |request: Request<RequestBody>| {
                 asked.lock().unwrap().push(request.uri().to_string());
                 request
             })
             .service(streams)
             .map_err(|never: Infallible| never);
-        let service = TowerToHyperService::new(service);
+        let server = Server::new();
         self.serving = Some(tokio::spawn(async move {
             // The connections are dropped with this task.
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).unwrap();
-                let service = service.clone();
-                connections.spawn(async move {
-                    let builder = auto::Builder::new(TokioExecutor::new());
-                    // It ends with an error if the proxy hangs up, which is no fault.
-                    _ = builder.serve_connection(TokioIo::new(stream), service).await;
-                });
+                connections.spawn(server.serve_connection(stream, service.clone()));
             }
         }));
     }

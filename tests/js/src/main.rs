@@ -16,12 +16,13 @@ use axum::{
     http::{StatusCode, header::CONTENT_TYPE},
     response::{Html, IntoResponse, Response},
     routing::{get, post},
-    serve::ListenerExt,
 };
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tower_http::cors::{AllowHeaders, CorsLayer, ExposeHeaders};
-use tower_sse::{Event, EventName, KeepAlive, OpenOptions, PublishError, Publisher, Retention, Route, SseLayer, Start};
+use tower_sse::{
+    Event, EventName, KeepAlive, OpenOptions, PublishError, Publisher, Retention, Route, SseLayer, Start, server,
+};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -48,9 +49,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let port = env::var("PORT").map_or(Ok(0), |port| port.parse::<u16>())?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("{}", listener.local_addr()?.port());
-    let listener = listener.tap_io(|tcp| _ = tcp.set_nodelay(true));
     tokio::select! {
-        result = axum::serve(listener, app) => result?,
+        result = server::serve(listener, app) => result?,
         _ = tokio::signal::ctrl_c() => {
             publisher.shutdown(Duration::from_millis(500)).await;
         }
