@@ -59,12 +59,12 @@ pub struct AuthorizerFn<F> {
     pub(super) function: F,
 }
 
-impl<F, Fut, E> Service<AuthorizeRequest> for AuthorizerFn<F>
+impl<F, R, Fut, G, E> Service<R> for AuthorizerFn<F>
 where
-    F: Fn(AuthorizeRequest) -> Fut,
-    Fut: Future<Output = Result<Grant, E>>,
+    F: Fn(R) -> Fut,
+    Fut: Future<Output = Result<G, E>>,
 {
-    type Response = Grant;
+    type Response = G;
     type Error = E;
     type Future = Fut;
 
@@ -72,7 +72,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: AuthorizeRequest) -> Fut {
+    fn call(&mut self, request: R) -> Fut {
         (self.function)(request)
     }
 }

@@ -1,11 +1,6 @@
 //! Permission to inspect a hub, as a value, and the request that an authorizer decides on.
 
-use std::{
-    fmt,
-    ops::Deref,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{fmt, ops::Deref, sync::Arc};
 
 use http::request::Parts;
 use tower_service::Service;
@@ -122,22 +117,4 @@ where
     Fut: Future<Output = Result<InspectGrant, E>>,
 {
     AuthorizerFn { function }
-}
-
-impl<F, Fut, E> Service<InspectRequest> for AuthorizerFn<F>
-where
-    F: Fn(InspectRequest) -> Fut,
-    Fut: Future<Output = Result<InspectGrant, E>>,
-{
-    type Response = InspectGrant;
-    type Error = E;
-    type Future = Fut;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), E>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: InspectRequest) -> Fut {
-        (self.function)(request)
-    }
 }

@@ -206,21 +206,3 @@ where
 {
     AuthorizerFn { function }
 }
-
-impl<F, Fut, E> Service<PublishRequest> for AuthorizerFn<F>
-where
-    F: Fn(PublishRequest) -> Fut,
-    Fut: Future<Output = Result<PublishGrant, E>>,
-{
-    type Response = PublishGrant;
-    type Error = E;
-    type Future = Fut;
-
-    fn poll_ready(&mut self, _cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), E>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: PublishRequest) -> Fut {
-        (self.function)(request)
-    }
-}
