@@ -236,6 +236,9 @@ pub use crate::backend::redis::{Redis, RedisBuilder};
 #[cfg(all(feature = "redis", fuzzing))]
 #[doc(hidden)]
 pub use crate::backend::stored;
+#[cfg(any(feature = "inspect", feature = "publish"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "inspect", feature = "publish"))))]
+pub use crate::serve::AnswerFuture;
 pub use crate::{
     authorize::{
         AllowAll, AuthorizeRequest, Authorizer, AuthorizerFn, Bearer, BearerFuture, Denied, RateLimited, authorizer_fn,
@@ -266,7 +269,7 @@ pub use crate::{
 #[cfg_attr(docsrs, doc(cfg(feature = "inspect")))]
 pub use crate::{
     authorize::{InspectAuthorizer, InspectGrant, InspectRequest, inspect_authorizer_fn},
-    serve::{Inspect, InspectFuture},
+    serve::Inspect,
 };
 #[cfg(feature = "jwt")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jwt")))]
@@ -278,5 +281,5 @@ pub use crate::{
 #[cfg_attr(docsrs, doc(cfg(feature = "publish")))]
 pub use crate::{
     authorize::{PublishAuthorizer, PublishGrant, PublishRequest, publish_authorizer_fn},
-    serve::{PublishFuture, PublishService},
+    serve::PublishService,
 };

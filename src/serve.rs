@@ -18,6 +18,8 @@
 
 mod accept;
 mod answer;
+#[cfg(any(feature = "inspect", feature = "publish"))]
+mod answering;
 mod ask;
 mod body;
 mod close;
@@ -50,10 +52,12 @@ mod transform;
 mod webkit;
 mod wheel;
 
+#[cfg(any(feature = "inspect", feature = "publish"))]
+pub use self::answering::AnswerFuture;
 #[cfg(feature = "inspect")]
-pub use self::inspect::{Inspect, InspectFuture};
+pub use self::inspect::Inspect;
 #[cfg(feature = "publish")]
-pub use self::publish::{PublishFuture, PublishService};
+pub use self::publish::PublishService;
 pub use self::{
     ask::last_event_id,
     body::{NoBody, SseBody},

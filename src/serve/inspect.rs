@@ -9,7 +9,6 @@ mod show;
 use std::{
     convert::Infallible,
     fmt,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -21,6 +20,7 @@ use tower_service::Service;
 
 use self::ask::{Ask, Subject};
 use super::{
+    answering::AnswerFuture,
     body::SseBody,
     refused::{self, Refused},
     response,
@@ -136,13 +136,13 @@ where
 {
     type Response = Response<SseBody>;
     type Error = Infallible;
-    type Future = InspectFuture;
+    type Future = AnswerFuture;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> InspectFuture {
+    fn call(&mut self, request: Request<B>) -> AnswerFuture {
         let (config, authorizer) = (self.config.clone(), self.authorizer.clone());
         // No request needs a body.
         let parts = request.into_parts().0;
@@ -152,7 +152,7 @@ where
             let answer = guarded(answer);
             if is_head { response::head(answer) } else { answer }
         };
-        InspectFuture { answering: Box::pin(answering) }
+        AnswerFuture::new(answering)
     }
 }
 
@@ -208,25 +208,5 @@ fn guarded(mut response: Response<SseBody>) -> Response<SseBody> {
 impl<A> fmt::Debug for Inspect<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inspect").field("path", &self.config.path).finish_non_exhaustive()
-    }
-}
-
-/// The response future of [`Inspect`].
-#[must_use = "futures do nothing unless you `.await` or poll them"]
-pub struct InspectFuture {
-    answering: Pin<Box<dyn Future<Output = Response<SseBody>> + Send>>,
-}
-
-impl Future for InspectFuture {
-    type Output = Result<Response<SseBody>, Infallible>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.answering.as_mut().poll(cx).map(Ok)
-    }
-}
-
-impl fmt::Debug for InspectFuture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InspectFuture").finish_non_exhaustive()
     }
 }

@@ -11,7 +11,6 @@ mod events;
 use std::{
     convert::Infallible,
     fmt,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -24,6 +23,7 @@ use tower_service::Service;
 
 use self::ask::{Ask, Wish};
 use super::{
+    answering::AnswerFuture,
     body::SseBody,
     refused::{self, Refused},
     route::{Route, Routes},
@@ -165,16 +165,16 @@ where
 {
     type Response = Response<SseBody>;
     type Error = Infallible;
-    type Future = PublishFuture;
+    type Future = AnswerFuture;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> PublishFuture {
+    fn call(&mut self, request: Request<B>) -> AnswerFuture {
         let (config, authorizer) = (self.config.clone(), self.authorizer.clone());
         let answering = async move { config.answer(authorizer, request).await.unwrap_or_else(|refused| *refused) };
-        PublishFuture { answering: Box::pin(answering) }
+        AnswerFuture::new(answering)
     }
 }
 
@@ -231,25 +231,5 @@ impl Config {
 impl<A> fmt::Debug for PublishService<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PublishService").field("max_body", &self.config.max_body).finish_non_exhaustive()
-    }
-}
-
-/// The response future of [`PublishService`].
-#[must_use = "futures do nothing unless you `.await` or poll them"]
-pub struct PublishFuture {
-    answering: Pin<Box<dyn Future<Output = Response<SseBody>> + Send>>,
-}
-
-impl Future for PublishFuture {
-    type Output = Result<Response<SseBody>, Infallible>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.answering.as_mut().poll(cx).map(Ok)
-    }
-}
-
-impl fmt::Debug for PublishFuture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PublishFuture").finish_non_exhaustive()
     }
 }
