@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll},
 };
 
@@ -10,6 +10,7 @@ use super::link::Link;
 use crate::{
     backend::Streams,
     hub::allowance::{Allowance, Allowances},
+    sync::unlocked,
 };
 
 /// A question to the store: may a stream open that has its place on this node?
@@ -31,7 +32,7 @@ impl Asking {
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll(cx)
+        unlocked(&mut self.0).as_mut().poll(cx)
     }
 }
 

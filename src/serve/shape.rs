@@ -4,7 +4,7 @@
 use std::{
     error::Error,
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     task::{Context, Poll, ready},
 };
 
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     hub::{Ending, Run, Subscription, Turn},
+    sync::unlocked,
     trace::debug,
     wire::{
         encoded::EncodedEvent,
@@ -86,7 +87,7 @@ impl Shape {
         self.filter = Some(match self.filter.take() {
             None => Box::new(Mutex::new(keep)),
             Some(mut earlier) => {
-                Box::new(Mutex::new(move |event: &EncodedEvent| inner(&mut earlier)(event) && keep(event)))
+                Box::new(Mutex::new(move |event: &EncodedEvent| unlocked(&mut earlier)(event) && keep(event)))
             }
         });
     }
@@ -115,7 +116,7 @@ impl Shape {
     /// What goes before everything else. Empty but for the first time.
     pub(super) fn begin(&mut self) -> Next {
         if !std::mem::replace(&mut self.began, true) {
-            inner(&mut self.transform).begin(&mut self.output);
+            unlocked(&mut self.transform).begin(&mut self.output);
         }
         self.next(None)
     }
@@ -152,34 +153,34 @@ impl Shape {
 
     fn events(&mut self, mut run: Run, subscription: &mut Subscription) -> Next {
         if let Some(filter) = &mut self.filter {
-            run.retain(inner(filter));
+            run.retain(unlocked(filter));
         }
         subscription.delivered(run.as_slice().len());
         if let Run::Many { chunk, .. } = &run {
             self.output.set_chunk(chunk);
         }
         if !run.as_slice().is_empty() {
-            inner(&mut self.transform).events(run.as_slice(), &mut self.output);
+            unlocked(&mut self.transform).events(run.as_slice(), &mut self.output);
         }
         self.next(None)
     }
 
     fn level(&mut self) -> Next {
-        inner(&mut self.transform).level(&mut self.output);
+        unlocked(&mut self.transform).level(&mut self.output);
         self.next(None)
     }
 
     fn gap(&mut self, gap: Gap) -> Next {
         self.output.begin_anew();
         self.output.set_notice((!self.strict).then(|| gap.encode()));
-        inner(&mut self.transform).gap(&gap, &mut self.output);
+        unlocked(&mut self.transform).gap(&gap, &mut self.output);
         let breaks_off = self.strict && !self.output.goes_on();
         self.next(breaks_off.then(|| broken_off(Incomplete::gap(gap))))
     }
 
     fn end(&mut self, reason: EndReason, notice: Option<Bytes>) -> Next {
         self.output.set_notice(notice.filter(|_| !self.strict));
-        inner(&mut self.transform).end(reason, &mut self.output);
+        unlocked(&mut self.transform).end(reason, &mut self.output);
         let complete = !self.strict || reason == EndReason::Finished;
         let usual = if complete { Over::Complete } else { broken_off(Incomplete::end(reason)) };
         self.next(Some(usual))
@@ -200,10 +201,6 @@ impl Shape {
 fn broken_off(incomplete: Incomplete) -> Over {
     debug!("a strict stream is broken off", reason = incomplete);
     Over::BrokenOff(incomplete.into())
-}
-
-fn inner<T: ?Sized>(mutex: &mut Mutex<T>) -> &mut T {
-    mutex.get_mut().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Shape {

@@ -15,7 +15,7 @@ use std::{
     iter::Peekable,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker, ready},
@@ -31,6 +31,7 @@ use crate::{
     footprint::{Slab, Values},
     hub::wait::wake_each,
     per_runtime::PerRuntime,
+    sync::{Mutex, lock},
 };
 
 pub(crate) struct Wheel {
@@ -75,10 +76,6 @@ const SLICE: usize = 64;
 fn tick_for(interval: u64) -> u64 {
     let millis = (interval / 16).clamp(MILLISECOND, LONGEST_TICK) / MILLISECOND;
     MILLISECOND << millis.ilog2()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Wheel {
