@@ -32,13 +32,10 @@ impl<D: Buf> Batch<D> {
         }
     }
 
-    /// Makes one piece of each part, for I/O that writes only one at a time.
+    /// Makes one piece of everything, for I/O that writes only one at a time.
     pub(super) fn join(&mut self) {
+        self.more.drain(..).for_each(|next| self.first.append(next));
         self.first.join();
-        for next in std::mem::take(&mut self.more) {
-            self.first.append(next);
-            self.first.join();
-        }
     }
 
     fn parts(&self) -> impl Iterator<Item = &Unsent<D>> {

@@ -63,12 +63,9 @@ impl<D: Buf> Unsent<D> {
     /// Adds what follows. Copies the data that is here already.
     pub(super) fn append(&mut self, next: Self) {
         self.join();
-        let before = std::mem::take(&mut self.before);
-        // `next` has nothing before its chunk unless it was joined.
-        let Self { before: rest, sent, .. } = &next;
-        let mut joined = before;
-        joined.extend_from_slice(&rest[*sent..]);
-        *self = Self { before: joined, sent: self.sent, ..next };
+        self.before.extend_from_slice(next.rest());
+        let Self { size, data, tail, .. } = next;
+        (self.size, self.data, self.tail) = (size, data, tail);
     }
 
     /// How much of the chunk's data is left.
