@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     log::{self, BROADCAST, Batch, Head, LaneId, Limit, Log, View},
+    meter::Seen,
     wire::{
         cursor::{Cursor, Offset},
         encode::Sealed,
@@ -349,7 +350,7 @@ impl Position {
     /// Parks the reader. Called under the lock under which it found nothing to read. Returns a waker to drop after the
     /// lock is released.
     pub(super) fn park(&self, state: &mut State, cx: &Context<'_>) -> Option<Waker> {
-        let seen = state.log.last(None);
+        let seen = if Seen::IS_KEPT { state.log.last(None) } else { Offset::default() };
         state.readers.park(self.reader, cx.waker(), seen)
     }
 }
