@@ -1,11 +1,13 @@
 //! The promises under load: a server in a process of its own, thousands of sockets, and measurements. Run it on demand:
 //!
 //! ```sh
-//! cargo test --release --test load -- --ignored --nocapture --test-threads 1 --skip soak
-//! SOAK_MINUTES=30 cargo test --release --test load -- --ignored --nocapture soak
+//! cargo test --release --features server --test load -- --ignored --nocapture --test-threads 1 --skip soak
+//! SOAK_MINUTES=30 cargo test --release --features server --test load -- --ignored --nocapture soak
 //! ```
 //!
-//! With `--features server`, it also tests the crate's own server. It needs Linux and an `ulimit -n` of 11,000 open files. It asserts what must hold, and prints what depends on the
+//! This tests the crate's own server. `LOAD_SERVER=hyper` tests hyper instead, and so does a build without the feature.
+//!
+//! It needs Linux and an `ulimit -n` of 11,000 open files. It asserts what must hold, and prints what depends on the
 //! machine; docs/reliability/appendix.md has those figures.
 #![cfg(target_os = "linux")]
 

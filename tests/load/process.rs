@@ -25,26 +25,52 @@ pub struct Stats {
     /// Resident memory, by the kernel.
     pub resident: u64,
     pub files: usize,
+    pub tasks: usize,
     pub connections: usize,
     /// Bytes held, by the hub.
     pub held: u64,
 }
 
+/// Who drives the connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stack {
+    Hyper,
+    /// The crate's own server, which needs the feature `server`.
+    Own,
+}
+
+impl Stack {
+    /// Returns what `LOAD_SERVER` says, `own` or `hyper`. Without it, the crate's own server, if it is there.
+    pub fn chosen() -> Self {
+        match env::var("LOAD_SERVER").as_deref() {
+            Ok("hyper") => Self::Hyper,
+            Ok("own") if cfg!(feature = "server") => Self::Own,
+            Ok(other) => panic!("there is no server `{other}`: use `hyper`, or `own` with `--features server`"),
+            Err(_) if cfg!(feature = "server") => Self::Own,
+            Err(_) => Self::Hyper,
+        }
+    }
+}
+
 impl Process {
-    /// Starts a server whose channels hold that many events.
+    /// Starts the [chosen](Stack::chosen) server. Its channels hold that many events.
     pub fn start(grace: Duration, history: usize) -> Self {
-        Self::with_buffer(grace, history, 0)
+        match Stack::chosen() {
+            Stack::Hyper => Self::with_buffer(grace, history, 0),
+            Stack::Own => Self::spawn(&format!("{} {history} 0 30000 0", grace.as_millis())),
+        }
     }
 
-    /// The same with a limit of the bytes that hyper buffers for a connection; 0 is hyper's default.
+    /// Starts hyper with a limit of the bytes that it buffers for a connection; 0 is its default.
     pub fn with_buffer(grace: Duration, history: usize, buffer: usize) -> Self {
-        Self::spawn(&format!("{} {history} {buffer} 0", grace.as_millis()))
+        Self::spawn(&format!("{} {history} {buffer} 0 0", grace.as_millis()))
     }
 
-    /// The crate's own server, with a stall time.
+    /// Starts the crate's own server with a stall time. Its sockets buffer little, so that they are soon full, and the
+    /// system does not run out of memory for them.
     #[cfg(feature = "server")]
-    pub fn own(grace: Duration, history: usize, stall: Duration) -> Self {
-        Self::spawn(&format!("{} {history} 0 {}", grace.as_millis(), stall.as_millis()))
+    pub fn with_stall(grace: Duration, history: usize, stall: Duration) -> Self {
+        Self::spawn(&format!("{} {history} 0 {} {}", grace.as_millis(), stall.as_millis(), 16 << 10))
     }
 
     fn spawn(settings: &str) -> Self {
@@ -77,13 +103,24 @@ impl Process {
         let answer = self.tell("stats");
         let mut numbers = answer.split(' ').map(|number| number.parse::<u64>().unwrap());
         let mut next = || numbers.next().unwrap();
-        let (allocated, connections, held) = (next(), usize::try_from(next()).unwrap(), next());
+        let (allocated, held) = (next(), next());
+        let (connections, tasks) = (usize::try_from(next()).unwrap(), usize::try_from(next()).unwrap());
         let pid = self.child.id();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let resident = line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10;
         let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-        Stats { allocated, resident, files, connections, held }
+        Stats { allocated, resident, files, tasks, connections, held }
+    }
+
+    /// The processor time that the server has used, in steps of ten milliseconds.
+    #[cfg(feature = "server")]
+    pub fn processor_time(&mut self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // The name in parentheses may have spaces. User and system time are the fields 14 and 15.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let ticks = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap());
+        Duration::from_millis(ticks.sum::<u64>() * 10)
     }
 
     pub fn terminate(&self) {

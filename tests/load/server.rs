@@ -1,7 +1,7 @@
 //! The server: the test's own program, started again. `TOWER_SSE_LOAD_SERVER` is its grace in milliseconds, its
-//! history, how many bytes hyper may buffer for a connection, 0 for hyper's default, and the stall time of the crate's own
-//! server in milliseconds, 0 for hyper. Lines on its standard input
-//! are commands, and it answers each with a line; on SIGTERM it shuts down.
+//! history, how many bytes hyper may buffer for a connection, 0 for hyper's default, the stall time of the crate's own
+//! server in milliseconds, 0 for hyper, and how many bytes the system buffers for a socket, 0 for its default. Lines on
+//! its standard input are commands, and it answers each with a line. On SIGTERM, it shuts down.
 
 use std::{
     collections::HashMap,
@@ -35,12 +35,21 @@ use crate::{counting, now};
 fn serve() {
     let Ok(settings) = env::var("TOWER_SSE_LOAD_SERVER") else { return };
     let settings: Vec<usize> = settings.split(' ').map(|number| number.parse().unwrap()).collect();
-    let [grace, history, buffer, stall] = settings[..] else { panic!("{settings:?}") };
+    let [grace, history, buffer, stall, send_buffer] = settings[..] else { panic!("{settings:?}") };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let millis = |number: usize| Duration::from_millis(number.try_into().unwrap());
-    runtime.block_on(run(millis(grace), history, buffer, millis(stall)));
+    let settings = Settings { grace: millis(grace), history, buffer, stall: millis(stall), send_buffer };
+    runtime.block_on(run(settings));
     // This ends everything that still runs, such as the standard input's thread.
     std::process::exit(0);
+}
+
+struct Settings {
+    grace: Duration,
+    history: usize,
+    buffer: usize,
+    stall: Duration,
+    send_buffer: usize,
 }
 
 /// What the publishing tasks did: how many events were accepted per channel, and how many refused.
@@ -56,8 +65,8 @@ impl Told {
     }
 }
 
-async fn run(grace: Duration, history: usize, buffer: usize, stall: Duration) {
-    let retention = Retention::new().events(history).bytes(64 << 20);
+async fn run(settings: Settings) {
+    let retention = Retention::new().events(settings.history).bytes(64 << 20);
     let publisher = Publisher::builder().retention(retention).build();
     let route = |pattern| Route::new(pattern).keep_alive(KeepAlive::every(Duration::from_secs(5)));
     let layer = SseLayer::new(publisher.clone())
@@ -75,9 +84,9 @@ async fn run(grace: Duration, history: usize, buffer: usize, stall: Duration) {
     let told = Arc::new(Told::default());
     tokio::spawn(obey(publisher.clone(), told.clone()));
 
-    let all = match stall.is_zero() {
-        true => on_hyper(listener, service, buffer, &publisher, grace).await,
-        false => own(listener, service, stall, &publisher, grace).await,
+    let all = match settings.stall.is_zero() {
+        true => on_hyper(listener, service, &settings, &publisher).await,
+        false => own(listener, service, &settings, &publisher).await,
     };
     say(&format!("{all} {} {}", told.taken("chat"), told.refused.load(Ordering::SeqCst)));
 }
@@ -86,10 +95,10 @@ async fn run(grace: Duration, history: usize, buffer: usize, stall: Duration) {
 async fn on_hyper(
     listener: TcpListener,
     service: SseService<NotFound>,
-    buffer: usize,
+    settings: &Settings,
     publisher: &Publisher,
-    grace: Duration,
 ) -> bool {
+    let Settings { grace, buffer, .. } = *settings;
     let service = TowerToHyperService::new(service);
     let (mut builder, connections) = (Builder::new(TokioExecutor::new()), GracefulShutdown::new());
     if buffer > 0 {
@@ -111,13 +120,8 @@ async fn on_hyper(
 
 /// The same by the crate's own server.
 #[cfg(feature = "server")]
-async fn own(
-    listener: TcpListener,
-    service: SseService<NotFound>,
-    stall: Duration,
-    publisher: &Publisher,
-    grace: Duration,
-) -> bool {
+async fn own(listener: TcpListener, service: SseService<NotFound>, settings: &Settings, publisher: &Publisher) -> bool {
+    let Settings { grace, stall, send_buffer, .. } = *settings;
     let server = tower_sse::server::Server::builder().stall(stall).build();
     let mut terminated = signal(SignalKind::terminate()).unwrap();
     loop {
@@ -126,15 +130,16 @@ async fn own(
             _ = terminated.recv() => break,
         };
         _ = server.tune(&stream);
-        // So that a socket is soon full, and the system does not run out of memory for them.
-        _ = socket2::SockRef::from(&stream).set_send_buffer_size(16 << 10);
+        if send_buffer > 0 {
+            _ = socket2::SockRef::from(&stream).set_send_buffer_size(send_buffer);
+        }
         tokio::spawn(server.serve_connection(stream, service.clone()));
     }
     tokio::join!(publisher.shutdown(grace), server.shutdown(grace)).0
 }
 
 #[cfg(not(feature = "server"))]
-async fn own(_: TcpListener, _: SseService<NotFound>, _: Duration, _: &Publisher, _: Duration) -> bool {
+async fn own(_: TcpListener, _: SseService<NotFound>, _: &Settings, _: &Publisher) -> bool {
     unreachable!("it needs the feature `server`")
 }
 
@@ -180,8 +185,9 @@ async fn obey(publisher: Publisher, told: Arc<Told>) {
             }
             "quiet" => ticking.shutdown().await,
             "stats" => {
-                let connections = publisher.connections();
-                say(&format!("{} {connections} {}", counting::allocated(), publisher.stats().held_bytes));
+                let (connections, held) = (publisher.connections(), publisher.stats().held_bytes);
+                let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+                say(&format!("{} {held} {connections} {tasks}", counting::allocated()));
                 continue;
             }
             other => panic!("{other}"),

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    process::{Process, Stats},
+    process::{Process, Stack, Stats},
     reader::Reader,
 };
 
@@ -51,7 +51,7 @@ impl Random {
 async fn soak() {
     let minutes: f64 = env::var("SOAK_MINUTES").map_or(30.0, |minutes| minutes.parse().unwrap());
     let seed = env::var("SOAK_SEED").map_or_else(|_| crate::now() | 1, |seed| seed.parse().unwrap());
-    println!("{minutes} minutes, seed {seed}");
+    println!("{minutes} minutes, seed {seed}, {:?}", Stack::chosen());
     let mut server = Process::start(Duration::from_secs(5), HISTORY);
     let counts = Arc::new(Counts::default());
     let mut readers = JoinSet::new();
@@ -84,10 +84,11 @@ async fn soak() {
             sampled = Instant::now();
             let stats = server.stats();
             println!(
-                "{:5} s: {:4} connections, {:4} files, {:6} KiB allocated, {:6} KiB resident, {:6} KiB of events",
+                "{:5} s: {:4} connections, {:4} files, {:4} tasks, {:6} KiB allocated, {:6} KiB resident, {:6} KiB of events",
                 start.elapsed().as_secs(),
                 stats.connections,
                 stats.files,
+                stats.tasks,
                 stats.allocated >> 10,
                 stats.resident >> 10,
                 stats.held >> 10,
@@ -169,8 +170,9 @@ fn report(samples: &[(f64, Stats)]) {
         span("bytes allocated", |stats| stats.allocated),
         span("bytes resident", |stats| stats.resident),
         span("files", |stats| u64::try_from(stats.files).unwrap()),
+        span("tasks", |stats| u64::try_from(stats.tasks).unwrap()),
     ];
-    assert_eq!(flat, [true; 3]);
+    assert_eq!(flat, [true; 4]);
 }
 
 /// The file is beside the program's folder.

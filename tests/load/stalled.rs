@@ -38,7 +38,7 @@ fn a_thousand_readers_that_never_read_cost_what_hyper_is_told_to_buffer() {
 #[ignore = "a minute, and a machine of its own"]
 async fn readers_that_stop_one_after_the_other_cost_what_hyper_buffers() {
     const APART: usize = 300;
-    let mut server = Process::start(Duration::from_secs(5), 1_000);
+    let mut server = Process::with_buffer(Duration::from_secs(5), 1_000, 0);
     server.tell("many chat 2000 1000");
     let before = server.stats();
     let mut peers = Vec::new();
@@ -95,48 +95,111 @@ fn costs_no_more_than(buffer: usize, bound: usize) {
     });
 }
 
-/// The crate's own server closes them. The good readers notice nothing, and no descriptor is left.
+/// The crate's own server closes them. The good readers notice nothing, and neither a descriptor nor a task is left.
 #[cfg(feature = "server")]
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "half a minute, and a machine of its own"]
+#[ignore = "a minute, and a machine of its own"]
 async fn ten_thousand_readers_that_stall_are_closed_in_time() {
     const MANY: usize = 10_000;
-    const AT_ONCE: usize = 500;
-    const STALL: Duration = Duration::from_secs(5);
-    // Within this time their sockets are full, and the good readers have got two hundred events.
-    const FULL: Duration = Duration::from_secs(3);
-    let mut server = Process::own(Duration::from_secs(5), 1_000, STALL);
+    const STALL: Duration = Duration::from_secs(10);
+    // More than their sockets buffer.
+    const FILL: usize = 100;
+    let mut server = Process::with_stall(Duration::from_secs(5), 1_000, STALL);
     let good = open_good(&server).await;
     let (good, alone) = latency(&mut server, good).await;
     let before = server.stats();
+    let peers = open_stalled(&server, MANY).await;
+    let open = server.stats();
+    assert_eq!(open.connections, GOOD + MANY);
+
+    let began = now();
+    server.tell(&format!("many chat {FILL} 1000"));
+    let (good, _) = read(good, FILL).await;
+    let filled = settle(&mut server).await;
+    let full = server.stats();
+    server.tell("every chat 10 1000");
+    let reading = Watching::of(good);
+    let (first, last) = closings(&mut server, MANY).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    server.tell("quiet");
+    let (good, delays) = reading.end().await;
+    let after = server.stats();
+    let (_, again) = latency(&mut server, good).await;
+    drop(peers);
+
+    let millis = |time: u64| time.saturating_sub(began) / 1_000_000;
+    println!(
+        "{MANY} stalled readers: full {} ms after the first event, closed from {} to {} ms",
+        millis(filled),
+        millis(first),
+        millis(last)
+    );
+    println!("{before:?}, open {open:?}, full {full:?}, after {after:?}");
+    let of = |from: u64, to: u64| {
+        let mut waits: Vec<u64> =
+            delays.iter().filter(|delay| (from..to).contains(&delay.sent)).map(|delay| delay.wait).collect();
+        (quantile(&mut waits, 0.5), quantile(&mut waits, 0.95), quantile(&mut waits, 1.0))
+    };
+    let (beside, closing) = (of(0, first), of(first, last));
+    println!("latency of good readers (median, 95th percentile, longest, in ns): {alone:?} alone");
+    println!("{beside:?} beside stalled ones, {closing:?} while those are closed, {again:?} after");
+    let ratio = |it: (u64, u64, u64)| it.0 as f64 / alone.0.max(again.0) as f64;
+    println!("ratios of medians: {:.2} beside, {:.2} while they are closed", ratio(beside), ratio(closing));
+    let limit = u64::try_from((STALL + Duration::from_secs(2)).as_millis()).unwrap();
+    assert!(millis(last) - millis(filled) < limit, "they are gone in time");
+    assert_eq!((after.files, after.tasks), (before.files, before.tasks), "descriptors or tasks are left");
+    assert!(ratio(beside) < 1.5, "stalled readers delay good ones");
+}
+
+/// Opens readers that never read. No more at once than the system lets wait.
+#[cfg(feature = "server")]
+async fn open_stalled(server: &Process, many: usize) -> Vec<tokio::net::TcpStream> {
+    const AT_ONCE: usize = 500;
     let (port, mut peers) = (server.port, Vec::new());
-    // No more at once than the system lets wait.
-    for _ in 0..MANY / AT_ONCE {
+    for _ in 0..many / AT_ONCE {
         let mut opening = JoinSet::new();
         (0..AT_ONCE).for_each(|_| _ = opening.spawn(stalled(port, "/events/chat")));
         peers.extend(opening.join_all().await);
     }
-    let open = server.stats();
-    assert_eq!(open.connections, GOOD + MANY);
+    peers
+}
 
-    let began = std::time::Instant::now();
-    server.tell("every chat 10 1000");
-    let (good, mut beside) = read(good, 200).await;
-    server.tell("quiet");
-    let good = catch_up(good).await;
-    while server.stats().connections > GOOD {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+/// Waits until the server has nothing to do. Returns when that was.
+#[cfg(feature = "server")]
+async fn settle(server: &mut Process) -> u64 {
+    let mut last = server.processor_time();
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let time = server.processor_time();
+        // The system counts in hundredths of a second.
+        if time <= last + Duration::from_millis(10) {
+            return now();
+        }
+        last = time;
     }
-    let gone = began.elapsed();
-    let after = server.stats();
-    let (_, again) = latency(&mut server, good).await;
-    println!(
-        "{MANY} readers that stall are gone {gone:?} after the first event: {before:?}, open {open:?}, after {after:?}"
-    );
-    let beside = (quantile(&mut beside, 0.5), quantile(&mut beside, 0.95));
-    println!("median latency, 95th percentile: {alone:?} alone, {beside:?} beside them, {again:?} after, in ns");
-    assert!(gone < FULL + STALL + Duration::from_secs(2), "{gone:?}");
-    assert_eq!(after.files, before.files, "descriptors are left");
+}
+
+/// Returns when the first and the last of that many readers were closed.
+#[cfg(feature = "server")]
+async fn closings(server: &mut Process, many: usize) -> (u64, u64) {
+    let mut first = None;
+    loop {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let connections = server.stats().connections;
+        if connections < GOOD + many {
+            first.get_or_insert_with(now);
+        }
+        if let Some(first) = first.filter(|_| connections == GOOD) {
+            return (first, now());
+        }
+    }
+}
+
+/// When an event was sent, and how long it took to arrive, in nanoseconds.
+#[derive(Clone, Copy)]
+struct Delay {
+    sent: u64,
+    wait: u64,
 }
 
 async fn open_good(server: &Process) -> Vec<Reader> {
@@ -156,41 +219,84 @@ async fn flood(server: &mut Process, mut good: Vec<Reader>, thousands: usize) ->
     good
 }
 
-/// Reads that many events, of which none may be missing.
+/// Readers that read in tasks of their own.
+struct Watching {
+    over: tokio::sync::watch::Sender<bool>,
+    readers: JoinSet<(Reader, Vec<Delay>)>,
+}
+
+impl Watching {
+    fn of(good: Vec<Reader>) -> Self {
+        let (over, is_over) = tokio::sync::watch::channel(false);
+        let mut readers = JoinSet::new();
+        for mut reader in good {
+            let mut is_over = is_over.clone();
+            readers.spawn(async move {
+                let (mut last, mut delays) = (None, Vec::new());
+                loop {
+                    tokio::select! {
+                        biased;
+                        event = next(&mut reader, &mut last) => delays.push(event),
+                        _ = is_over.wait_for(|over| *over) => return (reader, delays),
+                    }
+                }
+            });
+        }
+        Self { over, readers }
+    }
+
+    /// Ends once all of them have read what was sent.
+    async fn end(self) -> (Vec<Reader>, Vec<Delay>) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        self.over.send_replace(true);
+        let (mut good, mut delays) = (Vec::new(), Vec::new());
+        for (reader, its) in self.readers.join_all().await {
+            good.push(reader);
+            delays.extend(its);
+        }
+        (good, delays)
+    }
+}
+
+/// Reads an event. None may be missing.
+async fn next(reader: &mut Reader, last: &mut Option<u64>) -> Delay {
+    let event = reader.next().await.unwrap();
+    assert_eq!(event.name, "", "a good reader is told of no gap: {}", event.data);
+    let (number, sent) = numbers(&event.data);
+    assert!(last.is_none_or(|last| number == last + 1), "{number} after {last:?}");
+    *last = Some(number);
+    Delay { sent, wait: now().saturating_sub(sent) }
+}
+
+/// Reads that many events.
 async fn read(good: Vec<Reader>, events: usize) -> (Vec<Reader>, Vec<u64>) {
     let mut reading = JoinSet::new();
     for mut reader in good {
         reading.spawn(async move {
             let (mut last, mut waits) = (None, Vec::with_capacity(events));
             for _ in 0..events {
-                let event = reader.next().await.unwrap();
-                assert_eq!(event.name, "", "a good reader is told of no gap: {}", event.data);
-                let (number, sent) = numbers(&event.data);
-                waits.push(now().saturating_sub(sent));
-                assert!(last.is_none_or(|last| number == last + 1), "{number} after {last:?}");
-                last = Some(number);
+                waits.push(next(&mut reader, &mut last).await.wait);
             }
             (reader, waits)
         });
     }
     let (mut good, mut waits) = (Vec::new(), Vec::new());
-    while let Some(read) = reading.join_next().await {
-        let (reader, its) = read.unwrap();
+    for (reader, its) in reading.join_all().await {
         good.push(reader);
         waits.extend(its);
     }
     (good, waits)
 }
 
-/// The median and the 95th percentile of the latency, at a hundred events per second.
-async fn latency(server: &mut Process, good: Vec<Reader>) -> (Vec<Reader>, (u64, u64)) {
-    server.tell("every chat 10 100");
+/// The median, the 95th percentile and the longest latency of events of a thousand bytes, a hundred per second.
+async fn latency(server: &mut Process, good: Vec<Reader>) -> (Vec<Reader>, (u64, u64, u64)) {
+    server.tell("every chat 10 1000");
     let (good, _) = read(good, 50).await;
     let (good, mut waits) = read(good, EVENTS).await;
     server.tell("quiet");
     // Reads what was sent until then.
     let good = catch_up(good).await;
-    (good, (quantile(&mut waits, 0.5), quantile(&mut waits, 0.95)))
+    (good, (quantile(&mut waits, 0.5), quantile(&mut waits, 0.95), quantile(&mut waits, 1.0)))
 }
 
 async fn catch_up(good: Vec<Reader>) -> Vec<Reader> {
