@@ -7,7 +7,7 @@
 use std::{
     num::NonZeroU64,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -91,29 +91,39 @@ impl Idle {
             }
             return Poll::Pending;
         }
-        let was_sent = self.since == SENT;
-        let mut now = i128::from(wheel.now());
-        let mut since =
-            if was_sent { now } else { i128::from(self.tick) - (i128::from(self.since) << interval.unit()) };
-        if wheel.is_over() {
-            // The stream has moved here from a runtime that is gone.
-            *wheel = Wheel::current();
-            let waited = now - since;
-            now = wheel.now().into();
-            since = now - waited;
-        }
-        let due = since + i128::from(interval.0.get());
+        let waited = match self.since {
+            SENT => None,
+            since => Some(i128::from(wheel.now()) - i128::from(self.tick) + (i128::from(since) << interval.unit())),
+        };
         (self.key, self.since) = (NONE, SENT);
-        if due <= now && !was_sent {
+        if waited.is_some_and(|waited| waited >= i128::from(interval.0.get())) {
             return Poll::Ready(());
         }
-        // A time that the clock can't represent never comes.
-        let due = u64::try_from(due).ok();
-        if let Some(place) = due.and_then(|due| wheel.arm(due, interval.0.get(), cx.waker())) {
-            self.since = interval.in_units(i128::from(place.tick) - since);
-            (self.tick, self.key) = (place.tick, place.key);
-        }
+        self.arm(interval, waited.unwrap_or(0), cx.waker());
         Poll::Pending
+    }
+
+    /// Takes a place in the wheel for a stream that has already waited for a part of the interval.
+    fn arm(&mut self, interval: Interval, waited: i128, waker: &Waker) {
+        let wheel = self.wheel.get_or_insert_with(Wheel::current);
+        let begin = |wheel: &Wheel| i128::from(wheel.now()) - waited;
+        let place = |wheel: &Wheel, since: i128| {
+            // A time that the clock can't represent never comes.
+            let due = u64::try_from(since + i128::from(interval.0.get())).ok()?;
+            wheel.arm(due, interval.0.get(), waker)
+        };
+        let mut since = begin(wheel);
+        let mut placed = place(wheel, since);
+        if placed.is_none() && wheel.is_over() {
+            // The stream has moved here from a runtime that is gone. If this one is about to end, too, nobody is left to wake
+            // the stream.
+            *wheel = Wheel::current();
+            since = begin(wheel);
+            placed = place(wheel, since);
+        }
+        if let Some(Place { tick, key }) = placed {
+            (self.tick, self.key, self.since) = (tick, key, interval.in_units(i128::from(tick) - since));
+        }
     }
 }
 
