@@ -27,7 +27,7 @@ mod coalesce;
 mod config;
 mod future;
 mod greeting;
-mod idle;
+pub(crate) mod idle;
 mod incomplete;
 #[cfg(feature = "inspect")]
 mod inspect;

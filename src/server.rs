@@ -56,7 +56,7 @@
 //! | `stream`, `batch`, `chunk`, `head` | how a detached response is sent |
 //! | `carrier`, `light` | the I/O of a stream, and a socket that takes little memory |
 //! | `http2` | a connection that stays with hyper |
-//! | `guarded`, `watched` | notice a write that stalls, and an HTTP/2 stream that stalls |
+//! | `guarded`, `watched`, `stall` | notice a write that stalls, and an HTTP/2 stream that stalls |
 //! | `gate` | the open connections, and how they learn of a shutdown |
 //! | `serve`, `listener`, `peer` | the accept loop |
 //! | `builder`, `settings`, `shared`, `stats`, `handle` | the server, and what its connections share |
@@ -85,6 +85,7 @@ mod serve;
 mod settings;
 mod shared;
 mod sniff;
+mod stall;
 mod stats;
 mod stream;
 mod tap;

@@ -31,6 +31,11 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// The smallest buffer that hyper takes.
 const LEAST_HEAD: usize = 8 << 10;
 
+/// Returns the time to wait for a time that was set. Zero is no limit, as for the other times of this crate.
+fn limit(time: Duration) -> Duration {
+    if time.is_zero() { LONGEST } else { time.min(LONGEST) }
+}
+
 impl Default for Server {
     fn default() -> Self {
         Self::new()
@@ -71,17 +76,21 @@ impl Builder {
     ///
     /// Over TLS, a write makes progress when the TLS library accepts it. Everything that the library has buffered has to be
     /// sent within this time.
+    ///
+    /// The server may be late by a sixteenth of this time, at most 256 ms. A `stall` of zero turns the limit off: a peer may
+    /// then keep a connection, and what the server holds for it, without ever reading.
     pub fn stall(mut self, stall: Duration) -> Self {
-        self.stall = stall.min(LONGEST);
+        self.stall = limit(stall);
         self
     }
 
     /// Sets how long a client may take to send the head of a request, and how long a connection may be idle between two
     /// requests. The default is 30 seconds.
     ///
-    /// This applies to HTTP/1. Over HTTP/2, it limits only the time until the first bytes arrive.
+    /// This applies to HTTP/1. Over HTTP/2, it limits only the time until the first bytes arrive. A `timeout` of zero turns
+    /// the limit off.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
-        self.head_timeout = timeout.min(LONGEST);
+        self.head_timeout = limit(timeout);
         self
     }
 

@@ -7,12 +7,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep},
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::shared::Shared;
+use super::{shared::Shared, stall::Stall};
 
 /// The I/O of a connection. A write that makes no progress for the [stall time](super::Builder::stall) fails.
 pub(super) struct Guarded<T> {
@@ -23,7 +20,7 @@ pub(super) struct Guarded<T> {
 }
 
 struct Stalled {
-    time: Pin<Box<Sleep>>,
+    stall: Stall,
     /// Whether a flush waits. Nothing more is written until it has ended: I/O with a buffer of its own, such as TLS, would
     /// take what is written, which looks like progress, although the peer reads nothing.
     flushes: bool,
@@ -49,11 +46,9 @@ impl<T> Guarded<T> {
             self.stalled = None;
             return self.count(outcome);
         }
-        let stall = self.shared.settings.stall;
-        let new = || Box::new(Stalled { time: Box::pin(sleep(stall)), flushes });
-        let stalled = self.stalled.get_or_insert_with(new);
+        let stalled = self.stalled.get_or_insert_with(|| Box::new(Stalled { stall: Stall::new(cx), flushes }));
         stalled.flushes |= flushes;
-        ready!(stalled.time.as_mut().poll(cx));
+        ready!(stalled.stall.poll(self.shared.settings.stall, cx));
         self.stalled = None;
         self.count(Poll::Ready(Err(io::ErrorKind::TimedOut.into())))
     }

@@ -13,9 +13,8 @@ use std::{
 
 use hyper::rt::Executor;
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
 
-use super::shared::Shared;
+use super::{shared::Shared, stall::Stall};
 
 /// The tasks of a connection's streams.
 #[derive(Clone)]
@@ -51,7 +50,7 @@ pin_project! {
         // Whether the body has yielded something and has not been polled since.
         full: bool,
         // Runs while `full` is set.
-        stalled: Option<Pin<Box<Sleep>>>,
+        stalled: Option<Box<Stall>>,
     }
 }
 
@@ -71,8 +70,8 @@ impl<F: Future<Output = ()>> Future for Watched<F> {
         if !*this.full {
             return Poll::Pending;
         }
-        let stall = this.shared.settings.stall;
-        ready!(this.stalled.get_or_insert_with(|| Box::pin(sleep(stall))).as_mut().poll(cx));
+        let stalled = this.stalled.get_or_insert_with(|| Box::new(Stall::new(cx)));
+        ready!(stalled.poll(this.shared.settings.stall, cx));
         this.shared.counters.stalled.add(1);
         Poll::Ready(())
     }

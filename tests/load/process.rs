@@ -26,6 +26,8 @@ pub struct Stats {
     pub resident: u64,
     pub files: usize,
     pub tasks: usize,
+    /// How often the tasks of connections were polled. 0 with hyper.
+    pub polls: u64,
     pub connections: usize,
     /// Bytes held, by the hub.
     pub held: u64,
@@ -105,12 +107,13 @@ impl Process {
         let mut next = || numbers.next().unwrap();
         let (allocated, held) = (next(), next());
         let (connections, tasks) = (usize::try_from(next()).unwrap(), usize::try_from(next()).unwrap());
+        let polls = next();
         let pid = self.child.id();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let resident = line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10;
         let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-        Stats { allocated, resident, files, tasks, connections, held }
+        Stats { allocated, resident, files, tasks, polls, connections, held }
     }
 
     /// The processor time that the server has used, in steps of ten milliseconds.

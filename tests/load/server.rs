@@ -118,6 +118,9 @@ async fn on_hyper(
     tokio::join!(publisher.shutdown(grace), timeout(grace, connections.shutdown())).0
 }
 
+/// How often the tasks of the crate's own server were polled.
+static POLLS: AtomicU64 = AtomicU64::new(0);
+
 /// The same by the crate's own server.
 #[cfg(feature = "server")]
 async fn own(listener: TcpListener, service: SseService<NotFound>, settings: &Settings, publisher: &Publisher) -> bool {
@@ -133,7 +136,11 @@ async fn own(listener: TcpListener, service: SseService<NotFound>, settings: &Se
         if send_buffer > 0 {
             _ = socket2::SockRef::from(&stream).set_send_buffer_size(send_buffer);
         }
-        tokio::spawn(server.serve_connection(stream, service.clone()));
+        let mut connection = Box::pin(server.serve_connection(stream, service.clone()));
+        tokio::spawn(std::future::poll_fn(move |cx| {
+            POLLS.fetch_add(1, Ordering::Relaxed);
+            connection.as_mut().poll(cx)
+        }));
     }
     tokio::join!(publisher.shutdown(grace), server.shutdown(grace)).0
 }
@@ -187,7 +194,8 @@ async fn obey(publisher: Publisher, told: Arc<Told>) {
             "stats" => {
                 let (connections, held) = (publisher.connections(), publisher.stats().held_bytes);
                 let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
-                say(&format!("{} {held} {connections} {tasks}", counting::allocated()));
+                let polls = POLLS.load(Ordering::Relaxed);
+                say(&format!("{} {held} {connections} {tasks} {polls}", counting::allocated()));
                 continue;
             }
             other => panic!("{other}"),

@@ -119,6 +119,10 @@ async fn ten_thousand_readers_that_stall_are_closed_in_time() {
     let full = server.stats();
     server.tell("every chat 10 1000");
     let reading = Watching::of(good);
+    tokio::time::sleep(STALL / 2).await;
+    let beside_polls = server.stats().polls - full.polls;
+    let beside_events = (now() - filled) / 10_000_000;
+    println!("{:.1} polls per event beside", beside_polls as f64 / beside_events as f64);
     let (first, last) = closings(&mut server, MANY).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     server.tell("quiet");

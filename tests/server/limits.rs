@@ -115,6 +115,22 @@ async fn times_that_never_come_are_no_limit() {
     assert_eq!(server.stats().connections, 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_time_of_zero_is_no_limit() {
+    let (server, alive) =
+        (Server::builder().stall(Duration::ZERO).head_timeout(Duration::ZERO).build(), Alive::default());
+    let mut stalled = Raw::with_room(&server, &alive, 1000);
+    stalled.send("GET /always HTTP/1.1\r\n\r\n").await;
+    let _silent = Raw::new(&server, &alive);
+    let mut idle = Raw::new(&server, &alive);
+    idle.send("GET /one HTTP/1.1\r\n\r\n").await;
+    idle.until("0\r\n\r\n").await;
+    let mut http2 = Raw::new(&server, &alive);
+    http2.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    sleep(Duration::from_secs(3600)).await;
+    assert_eq!((server.stats().connections, server.stats().stalled), (4, 0));
+}
+
 #[tokio::test]
 async fn a_socket_takes_every_stall_time() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
