@@ -4,7 +4,7 @@ use tower_sse::server::Server;
 
 use crate::{
     app::Alive,
-    raw::{Raw, answer_to},
+    raw::{Raw, answer_to, settle},
 };
 
 /// Posts a body to both, and returns whether the answer was detached.
@@ -64,4 +64,15 @@ async fn a_client_that_expects_100_and_is_not_heard_gets_the_stream_from_hyper()
     let ours = answer_to(Raw::new(&server, &Alive::default()), &request).await;
     assert_eq!(ours, answer_to(Raw::by_hyper(), &request).await);
     assert_eq!((server.stats().detached, server.stats().by_hyper), (0, 1));
+}
+
+/// hyper parses the first bytes that it reads, and after that only a head that is complete.
+#[tokio::test]
+async fn an_invalid_head_that_begins_like_http2_is_refused_at_once() {
+    let mut raw = Raw::new(&Server::new(), &Alive::default());
+    for piece in ["P", "OST@/one\r\n"] {
+        raw.send(piece).await;
+        settle().await;
+    }
+    assert!(raw.rest().await.starts_with("HTTP/1.1 400 "));
 }
