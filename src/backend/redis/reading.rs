@@ -1,9 +1,10 @@
 //! Assembles what is read of a channel, page by page, from its newest event to its oldest. It sends no requests itself.
 //!
 //! Each event names the previous event for the same readers. The oldest event read for a client therefore gives that
-//! client's mark. For a client without an event in the read, its last event is known from the list of clients. A page
-//! that arrives late misses nothing: events that were evicted meanwhile are those that would have been evicted next
-//! anyway.
+//! client's mark. For a client without an event in the read, its last event is known from the list of clients.
+//!
+//! Events may be evicted between two pages: the oldest ones by a publish, or all of them if Redis evicts the key. Each
+//! event also names the previous one in the channel, so the oldest event that was read tells what is missing.
 
 use std::collections::HashMap;
 
@@ -45,6 +46,8 @@ pub(super) struct Reading {
     size: (usize, usize),
     /// The last event of each client that the channel remembers.
     clients: HashMap<ClientId, Offset>,
+    /// Whether the clients could not be listed.
+    knows_no_client: bool,
     /// The newest event that can't be read or is out of order. Nobody can know whom it was for.
     damaged: Option<Offset>,
     /// Whether there is nothing more to read.
@@ -87,6 +90,7 @@ impl Reading {
             now: 0,
             size: (0, 0),
             clients: HashMap::new(),
+            knows_no_client: false,
             damaged: None,
             ended: false,
         }
@@ -112,9 +116,11 @@ impl Reading {
                 self.take_hub(epoch, hub)?;
                 self.held.finished = value::is(finished, "1");
                 self.held.closed = text(closed)?.parse().ok()?;
-                self.clients = clients;
-                newest = self.take_clients(listed)?;
                 let numbers = Numbers::read(numbers)?;
+                self.clients = clients;
+                // Any other client was forgotten since it was listed, and may have got something before that.
+                self.clients.retain(|_, last| last.get() > numbers.others);
+                newest = self.take_clients(listed)?;
                 self.held.since = Offset::new(numbers.since);
                 self.held.head = Offset::new(numbers.last);
                 self.held.marks.broadcast = Offset::new(numbers.broadcast);
@@ -187,7 +193,7 @@ impl Reading {
     /// evicted.
     pub(super) fn forget_clients(&mut self) {
         self.clients.clear();
-        self.held.marks.others = self.held.marks.others.max(self.evicted);
+        self.knows_no_client = true;
     }
 
     /// Takes the events of a reply, of which `asked` were requested. Returns `None` if an event has no position.
@@ -222,9 +228,13 @@ impl Reading {
 
     pub(super) fn finish(self) -> Held {
         let is_whole = self.is_whole();
-        let Self { mut held, events, clients, evicted, damaged, .. } = self;
+        let Self { mut held, events, clients, knows_no_client, evicted, damaged, .. } = self;
+        let evicted = events.last().map_or(evicted, |(oldest, _)| oldest.previous.max(evicted));
         if is_whole {
             held.marks.clients = clients;
+            if knows_no_client {
+                held.marks.others = held.marks.others.max(evicted);
+            }
             for (entry, before) in &events {
                 match &entry.client {
                     None => held.marks.broadcast = *before,
@@ -266,8 +276,13 @@ mod tests {
 
     /// Returns an event with the previous one for the same readers, and its time.
     fn event(at: u64, client: &str, before: u64, time: &str) -> Value {
-        let (id, before) = (format!("{at}-0"), before.to_string());
-        let fields = ["d", "data: x\n", "c", client, "i", "", "p", "0", "t", time, "w", &before];
+        event_after(0, at, client, before, time)
+    }
+
+    /// Returns an event with the previous one of the channel.
+    fn event_after(previous: u64, at: u64, client: &str, before: u64, time: &str) -> Value {
+        let (id, before, previous) = (format!("{at}-0"), before.to_string(), previous.to_string());
+        let fields = ["d", "data: x\n", "c", client, "i", "", "p", &previous, "t", time, "w", &before];
         Value::Array(vec![text(&id), texts(&fields)])
     }
 
@@ -368,13 +383,45 @@ mod tests {
     }
 
     #[test]
+    fn events_that_are_evicted_between_two_pages_count_as_evicted() {
+        let newest = || [event_after(8, 9, "ana", 7, "90"), event_after(7, 8, "", 5, "80")];
+        let older = || [event_after(6, 7, "ana", 6, "70"), event_after(5, 6, "ana", 3, "60")];
+        let read = |after, pages: &[Value]| {
+            let mut reading = begun(after, &answer(2, &["bob", "4"], 2, &newest()));
+            pages.iter().for_each(|page| reading.take(2, page).unwrap());
+            reading
+        };
+        let none = || Value::Array(Vec::new());
+        // The read is after 5, and the channel held 6 and 7 when it began.
+        assert_eq!(read(5, &[none()]).finish().marks, Marks::of_everybody(Offset::new(7)));
+        let all = read(5, &[Value::Array(older().into()), none()]).finish();
+        assert_eq!((offsets(&all), all.marks), (vec![6, 7, 8, 9], Marks::of_everybody(Offset::new(5))));
+        // In a read of the whole channel, the mark of each reader tells exactly what it has missed.
+        let mut part = read(0, &[none()]);
+        let whole = read(0, &[none()]).finish();
+        assert_eq!((whole.marks.broadcast, whole.marks.others), (Offset::new(5), Offset::new(3)));
+        assert_eq!((mark(&whole, "ana"), mark(&whole, "bob")), (Some(7), Some(4)));
+        part.forget_clients();
+        let part = part.finish();
+        assert_eq!((mark(&part, "ana"), mark(&part, "bob"), part.marks.others), (Some(7), None, Offset::new(7)));
+    }
+
+    #[test]
+    fn a_client_that_is_forgotten_after_it_was_listed_may_have_missed_what_all_others_may_have() {
+        let mut reading = begun(0, &answer(4, &["ana", "1", "bob", "5"], 1, &[]));
+        reading.begin(Epoch::from_bits(1), &answer(4, &[], 1, &[])).unwrap();
+        let held = reading.finish();
+        assert_eq!((mark(&held, "ana"), mark(&held, "bob"), held.marks.others), (None, Some(5), Offset::new(3)));
+    }
+
+    #[test]
     fn clients_that_are_listed_again_replace_their_earlier_entries() {
-        let mut reading = begun(0, &answer(4, &["ana", "1", "bob", "2"], 1, &[]));
-        assert_eq!(reading.take_clients(&texts(&["cyd", "3"])), Some((Offset::new(3), 1)));
+        let mut reading = begun(0, &answer(4, &["ana", "4", "bob", "5"], 1, &[]));
+        assert_eq!(reading.take_clients(&texts(&["cyd", "6"])), Some((Offset::new(6), 1)));
         let again = answer(4, &["bob", "9"], 1, &[]);
         assert_eq!(reading.begin(Epoch::from_bits(1), &again), Some((Offset::new(9), 1)));
         let held = reading.finish();
-        assert_eq!(["ana", "bob", "cyd"].map(|client| mark(&held, client)), [Some(1), Some(9), Some(3)]);
+        assert_eq!(["ana", "bob", "cyd"].map(|client| mark(&held, client)), [Some(4), Some(9), Some(6)]);
     }
 
     #[test]
