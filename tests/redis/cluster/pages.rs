@@ -16,7 +16,7 @@ use axum::{
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
-use tower_sse::{ChannelName, Delivery, EventId, Grant, OpenOptions, Publisher, Resumed, Start};
+use tower_sse::{ChannelName, Delivery, EventId, GapReason, Grant, OpenOptions, Publisher, Resumed, Start};
 
 use crate::{
     Cluster,
@@ -86,10 +86,12 @@ async fn whole(State(publisher): State<Publisher>, Query(asked): Asked) -> Answe
     if next.epoch != epoch {
         return Err(unavailable("another epoch began meanwhile"));
     }
+    // When it begins, it does not know what will be evicted.
+    let first: Vec<_> = gaps.iter().filter(|reason| **reason != GapReason::Lagged).copied().collect();
     let agrees = match resumed {
-        Resumed::Gap(reason) => gaps == [reason],
-        Resumed::Fresh => gaps.is_empty() && after.is_none(),
-        _ => gaps.is_empty() && after.is_some(),
+        Resumed::Gap(reason) => first == [reason],
+        Resumed::Fresh => first.is_empty() && after.is_none(),
+        _ => first.is_empty() && after.is_some(),
     };
     // The cursor may be beyond the first event.
     let next = events.first().map_or_else(|| next.to_string(), |(id, _)| id.clone());
