@@ -129,7 +129,7 @@ impl Inner {
         self.held.get().tell(&mut ask);
         // Lasts until well after the next question: if the hub expired, readers of a quiet hub would get a gap for the
         // new epoch.
-        ask.arg(millis(self.tombstones)).arg(node).arg(u8::from(sharded));
+        ask.arg(millis(self.tombstones)).arg(node).arg(u8::from(sharded)).arg(u8::from(self.link.allows_eviction()));
         let answer = self.link.ask(&ask).await?;
         let [epoch, _last, sharded] = value::list(&answer) else { return Err(value::unexpected()) };
         self.begin(value::epoch(epoch).ok_or_else(value::unexpected)?);

@@ -3,7 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
-use tower_sse::{Event, GapReason, Publisher, Redis, Retention};
+use tower_sse::{Event, GapReason, Publisher};
 
 use crate::{
     common::offset,
@@ -263,55 +263,4 @@ async fn a_restart_from_a_snapshot_begins_a_new_epoch() {
     let mut reader = resume(&node, &["a"], "", &kept).await;
     reader.gap(GapReason::OtherEpoch).await;
     reader.nothing_before(&node, "a").await;
-}
-
-#[tokio::test]
-async fn an_eviction_by_redis_is_a_gap_if_evictions_are_allowed() {
-    if !is_installed() {
-        return;
-    }
-    for policy in ["volatile-lru", "allkeys-random"] {
-        let server = ["--appendonly", "no", "--maxmemory", "6mb", "--maxmemory-policy", policy];
-        let server = Server::start_with(&server);
-        let redis = || Redis::builder(server.url()).allow_eviction(true).build().unwrap();
-        let node = || Publisher::builder().backend(redis()).retention(Retention::new().events(10)).build();
-        let worker = node();
-        let mut away = Vec::new();
-        for n in 0..60 {
-            let channel = format!("quiet {n}").replace(' ', "-");
-            away.push((channel.clone(), send(&worker, &channel, "read").await));
-            send(&worker, &channel, "missed 1").await;
-            send(&worker, &channel, "missed 2").await;
-        }
-        // Nothing is gone yet, and nobody gets a gap.
-        let reading = node();
-        let mut fresh = resume(&reading, &["none"], "", &away[0].1).await;
-        fresh.nothing_before(&worker, "none").await;
-        let large = "x".repeat(40_000);
-        for n in 0..250 {
-            let _ = worker.channel(format!("run-{n}")).send(Event::text(&large)).await;
-        }
-        let evicted = server.command(&["INFO", "stats"]);
-        assert!(!evicted.contains("evicted_keys:0"), "{policy}");
-        let reading = node();
-        for (channel, id) in &away {
-            let mut reader = resume(&reading, &[channel], "", id).await;
-            send(&worker, channel, "last").await;
-            let got = reader.until("last").await;
-            assert!(got[0].starts_with("gap:") || got == ["missed 1", "missed 2", "last"], "{policy}: {got:?}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn keys_that_are_missing_are_a_gap() {
-    let Some(store) = RedisStore::begin().await else { return };
-    let node = store.node(defaults);
-    for key in ["s", "m", "c"] {
-        let id = send(&node, key, 1).await;
-        node.channel(key).send_to("ana", Event::text("2")).await.unwrap();
-        store.command(&["DEL", &format!("{{tower-sse}}:{key}:{key}")]);
-        let mut reader = resume(&store.node(defaults), &[key], "ana", &id).await;
-        assert_eq!(reader.text().await, "gap:evicted", "{key}");
-    }
 }

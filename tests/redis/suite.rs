@@ -43,6 +43,7 @@ mod store;
 mod writing;
 
 mod epochs;
+mod eviction;
 mod failover;
 mod operation;
 #[path = "cluster/proxy.rs"]

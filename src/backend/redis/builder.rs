@@ -150,8 +150,9 @@ impl RedisBuilder {
     ///
     /// Some hosted servers can't be configured otherwise. With `true` they are used, and lose events according to their
     /// policy. Readers of the lost events get a gap. But Redis does not tell which keys it has evicted, so a channel
-    /// that it knows nothing of counts as one whose events are gone. A reader that resumes on a channel without any
-    /// event therefore gets a gap even if it missed nothing. A [repeated](crate::Event::idempotency_key) publish may be
+    /// that it knows nothing of counts as one whose events are gone, and after each restart too, since Redis counts the
+    /// keys that it evicts from its start. A reader that resumes on a channel without any event therefore gets a gap
+    /// even if it missed nothing. A [repeated](crate::Event::idempotency_key) publish may be
     /// published again.
     pub fn allow_eviction(mut self, allow: bool) -> Self {
         self.allow_eviction = allow;

@@ -223,7 +223,7 @@ impl Link {
     async fn survey(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
         let (script, hub) = &self.survey;
         let mut ask = script.key(hub);
-        ask.arg(super::random_epoch().to_string());
+        ask.arg(super::random_epoch().to_string()).arg(u8::from(self.allow_eviction));
         ask.invoke_async::<Value>(connection).await.map(drop)
     }
 
@@ -319,6 +319,11 @@ impl Link {
             }
         }
         connection
+    }
+
+    /// Returns whether a server that evicts keys is accepted.
+    pub(super) fn allows_eviction(&self) -> bool {
+        self.allow_eviction
     }
 
     /// Returns whether the server belongs to a cluster that can push to only the servers that have the hub's slot.

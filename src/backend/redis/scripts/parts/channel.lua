@@ -24,8 +24,8 @@ end
 -- channel. The index holds times, and the offset that had been given last by each of them. If keys may have been
 -- evicted, the result may be as high as the hub's last offset.
 local function unremembered(hub, index, h, now)
-  local count, known = evicted_keys(), redis.call('HMGET', hub, 'v', 'z', 'm3')
-  if count ~= '0' and count ~= known[1] then return h.last end
+  local known = redis.call('HMGET', hub, 'v', 'z', 'm3')
+  if evicted_keys() ~= (known[1] or '0') then return h.last end
   local doubted = tonumber(known[2] or 0)
   if h.since == 0 then return doubted end
   local before = now - math.min(h.shortest, tonumber(known[3]))

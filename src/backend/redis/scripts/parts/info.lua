@@ -6,7 +6,8 @@ local function info(section)
   return type(answer) == 'string' and answer or ''
 end
 
--- Returns how many keys the server has evicted since it was started.
+-- Returns how many keys the server has evicted since it was started, or nil if the user may not know.
 local function evicted_keys()
-  return string.match(info('stats'), 'evicted_keys:(%d+)') or '0'
+  local stats = info('stats')
+  return stats ~= '' and (string.match(stats, 'evicted_keys:(%d+)') or '0') or nil
 end

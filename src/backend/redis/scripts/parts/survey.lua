@@ -22,16 +22,25 @@ local function leap(hub, h)
   redis.call('HSET', hub, 'n', text(h.last), 'j', h.leaps)
 end
 
+-- Notes how many keys the server has evicted so far. Notes nothing if it has evicted none and nodes would refuse it
+-- otherwise.
+local function note_evictions(hub, count, may_evict)
+  if may_evict or count ~= '0' then redis.call('HSET', hub, 'v', count) end
+end
+
 -- Finds out what has happened to the server. A new epoch begins in two cases: a promoted replica may lack the last
 -- events that its master acknowledged, and so may a server that was restarted from its periodic snapshots. A server
 -- that writes each command to a file has all events, except for about the last second if its machine failed. A node
 -- that knows more reports that.
-local function survey(hub, h, candidate)
+--
+-- Also finds out whether the server may have evicted keys. It counts them from its start, so what another process has
+-- evicted after the last survey is not known. It has evicted nothing if no count was noted.
+local function survey(hub, h, candidate, may_evict)
   local id, was_replica = lineage()
   local known = redis.call('HMGET', hub, 'g', 'v')
-  local before = known[1] or ''
+  local before, is_another = known[1] or '', false
   if id ~= '' and id ~= before then
-    local is_another = string.match(id, '^%x*') ~= string.match(before, '^%x*')
+    is_another = before ~= '' and string.match(id, '^%x*') ~= string.match(before, '^%x*')
     if before ~= '' and (was_replica or is_another) then
       if was_replica or not string.find(info('persistence'), 'aof_enabled:1', 1, true) then
         renew(hub, h, candidate, 0)
@@ -41,7 +50,11 @@ local function survey(hub, h, candidate)
     end
     redis.call('HSET', hub, 'g', id)
   end
-  -- What is missing up to this offset may have been evicted.
-  local count = evicted_keys()
-  if count ~= '0' and count ~= known[2] then redis.call('HSET', hub, 'z', text(h.last), 'v', count) end
+  local count = evicted_keys() or '0'
+  if known[2] and is_another or count ~= (known[2] or '0') then
+    -- What is missing up to this offset may have been evicted.
+    redis.call('HSET', hub, 'z', text(h.last), 'v', count)
+  elseif not known[2] then
+    note_evictions(hub, count, may_evict)
+  end
 end
