@@ -14,8 +14,8 @@
 //! the wire, nothing changes, but an idle reader takes about 1 KB instead of 11 KB. Since the server owns the socket, it can
 //! also do what no layer can: close a reader that has stopped reading, and shut down within a time that you set.
 //!
-//! For an accept loop of your own, use [`Server::serve_connection`]. It serves anything that can be read and written, such as
-//! a TLS connection.
+//! For TLS, set the [handshake](Serve::handshake) of your TLS library. For an accept loop of your own, use
+//! [`Server::serve_connection`], which serves anything that can be read and written.
 //!
 //! # Which responses are detached
 //!
@@ -38,7 +38,7 @@
 //! | limit | default |
 //! | --- | --- |
 //! | [how long a peer may not read](Builder::stall) | 30 s |
-//! | [the time to send the head of a request](Builder::head_timeout) | 30 s |
+//! | [the time to send the head of a request](Builder::head_timeout), and for a [handshake](Serve::handshake) | 30 s |
 //! | [the size of the head](Builder::max_head_bytes) | 16 KiB |
 //! | [connections](Builder::max_connections) | 100,000 |
 //! | [concurrent requests on an HTTP/2 connection](Builder::max_streams) | 100 |
@@ -55,6 +55,7 @@
 //! | `tap`, `handover`, `tapped` | how a response leaves hyper: the service, the body and the I/O that hyper gets |
 //! | `stream`, `batch`, `chunk`, `head` | how a detached response is sent |
 //! | `carrier`, `light` | the I/O of a stream, and a socket that takes little memory |
+//! | `handshake` | a connection before that, if it has a handshake |
 //! | `http2` | a connection that stays with hyper |
 //! | `guarded`, `watched`, `stall` | notice a write that stalls, and an HTTP/2 stream that stalls |
 //! | `gate` | the open connections, and how they learn of a shutdown |
@@ -72,6 +73,7 @@ mod gate;
 mod guarded;
 mod handle;
 mod handover;
+mod handshake;
 mod head;
 mod http1;
 mod http2;
@@ -98,7 +100,7 @@ pub use self::{
     connection::Connection,
     handle::Server,
     listener::Listener,
-    peer::PeerAddr,
+    peer::{PeerAddr, PeerAddrService},
     request::RequestBody,
     serve::{Serve, Serving, serve},
     stats::Stats,

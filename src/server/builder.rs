@@ -85,7 +85,7 @@ impl Builder {
     }
 
     /// Sets how long a client may take to send the head of a request, and how long a connection may be idle between two
-    /// requests. The default is 30 seconds.
+    /// requests. A [handshake](super::Serve::handshake) may take as long, too. The default is 30 seconds.
     ///
     /// This applies to HTTP/1. Over HTTP/2, it limits only the time until the first bytes arrive. A `timeout` of zero turns
     /// the limit off.

@@ -1,7 +1,7 @@
 //! A connection, from its first byte to its last: hyper and streams take turns on it.
 
 use std::{
-    fmt,
+    fmt, io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -13,6 +13,7 @@ use super::{
     app::App,
     gate::Phase,
     guarded::Guarded,
+    handshake::{Handshake, Shaken},
     http1::Http1,
     http2::{Http2, http2},
     shared::Shared,
@@ -44,6 +45,7 @@ struct Seat {
 
 /// Boxed, so that a stream takes no more than it needs.
 enum State<T, S: App> {
+    Handshake(Box<Handshake<T, S>>),
     Sniff(Box<Sniff<T, S>>),
     Http1(Box<Http1<T, S>>),
     Http2(Box<Http2<T, S>>),
@@ -57,14 +59,27 @@ where
     S: App,
 {
     pub(super) fn new(shared: Arc<Shared>, io: T, app: S) -> Self {
+        Self::enter(shared.clone(), || State::begin(Shaken { io, shared, app }))
+    }
+
+    /// A connection that begins with a handshake.
+    pub(super) fn with_handshake(
+        shared: Arc<Shared>,
+        handshake: impl Future<Output = io::Result<T>> + Send + 'static,
+        app: S,
+    ) -> Self {
+        Self::enter(shared.clone(), || State::Handshake(Box::new(Handshake::new(shared, handshake, app))))
+    }
+
+    /// Accepts a connection, if there is a place for it.
+    fn enter(shared: Arc<Shared>, state: impl FnOnce() -> State<T, S>) -> Self {
         let Some(number) = shared.gate.enter(shared.settings.max_connections) else {
             shared.counters.refused.add(1);
             return Self { seat: None, state: State::Done };
         };
         shared.counters.accepted.add(1);
-        let state = State::Sniff(Box::new(Sniff::new(Guarded::new(io, shared.clone()), app)));
         let seat = Box::new(Seat { shared, number, waker: None, told: false, streams: false });
-        Self { seat: Some(seat), state }
+        Self { seat: Some(seat), state: state() }
     }
 
     /// Asks the connection to close: at once if it is idle, and otherwise once the response that it is sending has ended.
@@ -79,6 +94,7 @@ where
     fn poll_state(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let next = match &mut self.state {
+                State::Handshake(handshake) => ready!(handshake.poll(cx)).map_or(State::Done, State::begin),
                 State::Sniff(sniff) => ready!(sniff.poll(cx)).map_or(State::Done, State::of),
                 State::Http1(http1) => match ready!(http1.poll(cx)) {
                     Some(detached) => {
@@ -115,6 +131,10 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: App,
 {
+    fn begin(Shaken { io, shared, app }: Shaken<T, S>) -> Self {
+        Self::Sniff(Box::new(Sniff::new(Guarded::new(io, shared), app)))
+    }
+
     /// Returns the next phase once the protocol is known.
     fn of(sniffed: Sniffed<T, S>) -> Self {
         let Sniffed { protocol, before, io, app } = sniffed;
@@ -127,7 +147,7 @@ where
     fn close(&mut self) {
         match self {
             // The client has not sent a request yet.
-            Self::Sniff(_) => *self = Self::Done,
+            Self::Handshake(_) | Self::Sniff(_) => *self = Self::Done,
             Self::Http1(http1) => http1.close(),
             Self::Http2(http2) => Pin::new(&mut **http2).graceful_shutdown(),
             Self::Stream(stream) => stream.as_mut().close(),
@@ -194,7 +214,7 @@ impl Drop for Seat {
 impl<T, S: App> fmt::Debug for Connection<T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
-            State::Sniff(_) => "new",
+            State::Handshake(_) | State::Sniff(_) => "new",
             State::Http1(_) => "http1",
             State::Http2(_) => "http2",
             State::Stream(_) => "stream",

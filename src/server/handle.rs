@@ -1,32 +1,32 @@
 //! The handle to a server.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
 };
 
-use super::{app::App, connection::Connection, gate::Phase, listener::Listener, shared::Shared, stats::Stats};
+use super::{app::App, connection::Connection, gate::Phase, listener, shared::Shared, stats::Stats};
 
 /// A server whose streams take little memory: see the [module](super).
 ///
 /// All clones are handles to the same server: its connections count together, and shut down together.
 ///
-/// For an accept loop of your own, for example with TLS, spawn the future that
-/// [`serve_connection`](Self::serve_connection) returns:
+/// For an accept loop of your own, spawn the future that [`serve_connection`](Self::serve_connection) returns:
 ///
 /// ```no_run
-/// use tower_sse::{Publisher, SseLayer, server::{Listener, Server}};
+/// use tower::Layer;
+/// use tower_sse::{Publisher, SseLayer, server::{PeerAddr, Server}};
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let app = SseLayer::new(Publisher::new()).route("/sse/{channel}")?.into_service();
 /// let server = Server::new();
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
 /// loop {
-///     let (tcp, _) = listener.accept().await?;
+///     let (tcp, peer) = listener.accept().await?;
 ///     server.tune(&tcp)?;
-///     tokio::spawn(server.serve_connection(tcp, app.clone()));
+///     tokio::spawn(server.serve_connection(tcp, PeerAddr(peer).layer(app.clone())));
 /// }
 /// # }
 /// ```
@@ -46,6 +46,8 @@ impl Server {
     /// Nothing happens until you poll the future. It needs a tokio runtime with time enabled. If there are
     /// [too many connections](super::Builder::max_connections), or if the server is shutting down, the future closes the
     /// connection at once.
+    ///
+    /// Requests don't get a [`PeerAddr`](super::PeerAddr), unless you add it as a layer.
     pub fn serve_connection<T, S>(&self, io: T, app: S) -> Connection<T, S>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -54,13 +56,27 @@ impl Server {
         Connection::new(self.shared.clone(), io, app)
     }
 
-    /// Sets the options of a socket: see [`Listener::tune`]. [`serve`](Self::serve) calls it for each connection.
+    /// Serves one connection after its handshake, such as the future that a TLS acceptor returns. The connection takes its
+    /// place among the server's connections at once, and [the handshake has a time limit](super::Serve::handshake).
+    ///
+    /// Otherwise, this does what [`serve_connection`](Self::serve_connection) does.
+    pub fn serve_handshake<T, S, H>(&self, handshake: H, app: S) -> Connection<T, S>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: App,
+        H: Future<Output = io::Result<T>> + Send + 'static,
+    {
+        Connection::with_handshake(self.shared.clone(), handshake, app)
+    }
+
+    /// Sets the options of a socket, as [`serve`](Self::serve) does for each connection: see
+    /// [`Listener::tune`](super::Listener::tune).
     ///
     /// # Errors
     ///
     /// Returns the system's error, which usually means that the peer has already left.
-    pub fn tune(&self, tcp: &tokio::net::TcpStream) -> std::io::Result<()> {
-        <tokio::net::TcpListener as Listener>::tune(tcp, self.shared.settings.stall)
+    pub fn tune(&self, tcp: &tokio::net::TcpStream) -> io::Result<()> {
+        listener::set(tcp, self.shared.settings.stall)
     }
 
     /// Shuts the server down. It accepts no more connections, closes idle ones at once, and closes each of the others when

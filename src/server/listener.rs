@@ -29,12 +29,18 @@ pub trait Listener: Send + 'static {
     /// error, and after a moment otherwise.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, Self::Addr)>> + Send;
 
-    /// Sets the options of all future connections on the listener itself. Returns `true` if connections inherit them, as TCP
-    /// connections do on Linux. The server then does not call [`tune`](Self::tune). By default, this does nothing and returns
-    /// `false`.
-    fn prepare(&self, stall: Duration) -> bool {
+    /// Returns the listener's own address, for [`Serve::local_addr`](super::Serve::local_addr).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the listener has no address, or does not know it.
+    fn local_addr(&self) -> io::Result<Self::Addr>;
+
+    /// Sets the options of connections on the listener itself, before the first one is accepted. Connections inherit them
+    /// where the system allows that, as TCP connections do on Linux, and [`tune`](Self::tune) then has little to do. By
+    /// default, this does nothing.
+    fn prepare(&self, stall: Duration) {
         let _ = stall;
-        false
     }
 
     /// Sets the options of a connection. By default, it does nothing. For TCP, it sets
@@ -61,21 +67,52 @@ impl Listener for TcpListener {
         TcpListener::accept(self).await
     }
 
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        TcpListener::local_addr(self)
+    }
+
     #[cfg(target_os = "linux")]
-    fn prepare(&self, stall: Duration) -> bool {
-        set(&SockRef::from(self), stall).is_ok()
+    fn prepare(&self, stall: Duration) {
+        // If this fails, each connection is tuned.
+        let _ = set(self, stall);
     }
 
     fn tune(tcp: &TcpStream, stall: Duration) -> io::Result<()> {
-        set(&SockRef::from(tcp), stall)
+        // Connections that waited for the server to begin have inherited nothing.
+        if has_inherited(tcp, stall) { Ok(()) } else { set(tcp, stall) }
     }
 }
 
-fn set(socket: &SockRef<'_>, stall: Duration) -> io::Result<()> {
+/// Sets the options of a connection, or those that the connections of a listener inherit.
+pub(super) fn set<'a, T>(socket: &'a T, stall: Duration) -> io::Result<()>
+where
+    SockRef<'a>: From<&'a T>,
+{
+    let socket = SockRef::from(socket);
     socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&probes(stall))?;
+    // The last one, because it shows that the others are set.
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(stall.min(LONGEST)))?;
-    socket.set_tcp_keepalive(&probes(stall))
+    socket.set_tcp_user_timeout(Some(user_timeout(stall)))?;
+    Ok(())
+}
+
+/// Whether a connection of a prepared listener has its options.
+#[cfg(target_os = "linux")]
+fn has_inherited(tcp: &TcpStream, stall: Duration) -> bool {
+    SockRef::from(tcp).tcp_user_timeout().is_ok_and(|timeout| timeout == Some(user_timeout(stall)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn has_inherited(_: &TcpStream, _: Duration) -> bool {
+    false
+}
+
+/// The system counts in milliseconds, and takes zero as no limit.
+#[cfg(target_os = "linux")]
+fn user_timeout(stall: Duration) -> Duration {
+    let millis = u64::try_from(stall.min(LONGEST).as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(millis.max(1))
 }
 
 #[cfg(unix)]
@@ -86,6 +123,10 @@ impl Listener for tokio::net::UnixListener {
     async fn accept(&mut self) -> io::Result<(Self::Io, Self::Addr)> {
         let (io, addr) = tokio::net::UnixListener::accept(self).await?;
         Ok((io, addr.into()))
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        tokio::net::UnixListener::local_addr(self).map(Into::into)
     }
 }
 
@@ -105,22 +146,35 @@ fn probes(stall: Duration) -> TcpKeepalive {
 mod tests {
     use super::*;
 
+    const STALL: Duration = Duration::from_secs(30);
+
+    fn options(tcp: &TcpStream) -> (bool, Option<Duration>, (bool, Duration), Duration) {
+        let socket = SockRef::from(tcp);
+        let keepalive = (socket.keepalive().unwrap(), socket.tcp_keepalive_time().unwrap());
+        let timeout = socket.tcp_user_timeout().unwrap();
+        (socket.tcp_nodelay().unwrap(), timeout, keepalive, socket.tcp_keepalive_interval().unwrap())
+    }
+
     #[tokio::test]
     async fn the_connections_of_a_prepared_listener_have_the_options_of_tuned_ones() {
-        let stall = Duration::from_secs(30);
         let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        assert!(listener.prepare(stall));
+        listener.prepare(STALL);
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = Listener::accept(&mut listener).await.unwrap();
-        let options = |tcp: &TcpStream| {
-            let socket = SockRef::from(tcp);
-            let keepalive = (socket.keepalive().unwrap(), socket.tcp_keepalive_time().unwrap());
-            let timeout = socket.tcp_user_timeout().unwrap();
-            (socket.tcp_nodelay().unwrap(), timeout, keepalive, socket.tcp_keepalive_interval().unwrap())
-        };
-        assert_eq!(options(&accepted), (true, Some(stall), (true, stall), stall / 3));
-        assert_ne!(options(&client), options(&accepted));
-        <TcpListener as Listener>::tune(&client, stall).unwrap();
+        assert_eq!(options(&accepted), (true, Some(STALL), (true, STALL), STALL / 3));
+        assert!(has_inherited(&accepted, STALL) && !has_inherited(&client, STALL));
+        <TcpListener as Listener>::tune(&client, STALL).unwrap();
         assert_eq!(options(&client), options(&accepted));
+    }
+
+    /// The system accepts connections before the server does.
+    #[tokio::test]
+    async fn connections_that_came_before_the_listener_was_prepared_have_the_options_too() {
+        let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        listener.prepare(STALL);
+        let (accepted, _) = Listener::accept(&mut listener).await.unwrap();
+        <TcpListener as Listener>::tune(&accepted, STALL).unwrap();
+        assert_eq!(options(&accepted), (true, Some(STALL), (true, STALL), STALL / 3));
     }
 }

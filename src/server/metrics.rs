@@ -15,6 +15,7 @@ pub(super) struct Exported {
     by_hyper: Taken,
     stalled: Taken,
     accept_errors: Taken,
+    handshake_errors: Taken,
 }
 
 impl Default for Exported {
@@ -37,6 +38,10 @@ impl Default for Exported {
                 "Connections closed, and HTTP/2 streams reset, because the peer did not read.",
             ),
             accept_errors: taken("tower_sse_server_accept_errors_total", "Times that accepting a connection failed."),
+            handshake_errors: taken(
+                "tower_sse_server_handshake_errors_total",
+                "Handshakes that failed or took too long.",
+            ),
         }
     }
 }
@@ -51,5 +56,6 @@ impl Exported {
         self.by_hyper.take(stats.by_hyper);
         self.stalled.take(stats.stalled);
         self.accept_errors.take(stats.accept_errors);
+        self.handshake_errors.take(stats.handshake_errors);
     }
 }

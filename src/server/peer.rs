@@ -3,12 +3,13 @@
 use std::task::{Context, Poll};
 
 use http::Request;
+use tower_layer::Layer;
 use tower_service::Service;
-
-use super::{app::App, request::RequestBody};
 
 /// The address of a connection's peer, which [`serve`](super::serve) puts into the extensions of each request. Behind a
 /// proxy, it is the address of the proxy. With a `TcpListener`, `A` is a [`SocketAddr`](std::net::SocketAddr).
+///
+/// It is also a layer that does this, for a [connection](super::Server::serve_connection) that you accept yourself.
 ///
 /// An axum handler extracts it as an extension:
 ///
@@ -42,16 +43,24 @@ use super::{app::App, request::RequestBody};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddr<A>(pub A);
 
-/// An application whose requests get the address of the peer.
-#[derive(Clone)]
-pub(super) struct Told<S, A> {
-    pub(super) app: S,
-    pub(super) peer: A,
+impl<A: Clone, S> Layer<S> for PeerAddr<A> {
+    type Service = PeerAddrService<S, A>;
+
+    fn layer(&self, app: S) -> Self::Service {
+        PeerAddrService { app, peer: self.0.clone() }
+    }
 }
 
-impl<S, A> Service<Request<RequestBody>> for Told<S, A>
+/// A service whose requests get a [`PeerAddr`], which makes it as a layer.
+#[derive(Debug, Clone)]
+pub struct PeerAddrService<S, A> {
+    app: S,
+    peer: A,
+}
+
+impl<S, A, B> Service<Request<B>> for PeerAddrService<S, A>
 where
-    S: App,
+    S: Service<Request<B>>,
     A: Clone + Send + Sync + 'static,
 {
     type Response = S::Response;
@@ -62,7 +71,7 @@ where
         self.app.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<RequestBody>) -> S::Future {
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
         request.extensions_mut().insert(PeerAddr(self.peer.clone()));
         self.app.call(request)
     }

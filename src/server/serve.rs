@@ -9,21 +9,34 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::sleep;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::sleep,
+};
+use tower_layer::Layer;
 
-use super::{app::App, handle::Server, listener::Listener, peer::Told};
+use super::{
+    app::App,
+    handle::Server,
+    listener::Listener,
+    peer::{PeerAddr, PeerAddrService},
+};
 use crate::publisher::Publisher;
 
 /// Serves all connections of a listener once you await it. See [`serve`].
 #[must_use = "a server does nothing unless you await it"]
-pub struct Serve<L, S, F = Pending<()>> {
+pub struct Serve<L: Listener, S: App, F = Pending<()>> {
     server: Server,
     listener: L,
     app: S,
+    spawn: Spawn<L, S>,
     signal: F,
     publishers: Vec<Publisher>,
     grace: Duration,
 }
+
+/// Spawns the task of a connection.
+type Spawn<L, S> = Box<dyn FnMut(&Server, <L as Listener>::Io, PeerAddrService<S, <L as Listener>::Addr>) + Send>;
 
 /// The future of a [`Serve`].
 #[must_use = "futures do nothing unless you `.await` or poll them"]
@@ -72,11 +85,56 @@ const GRACE: Duration = Duration::from_secs(10);
 impl Server {
     /// Serves all connections of a listener. See [`serve`].
     pub fn serve<L: Listener, S: App>(&self, listener: L, app: S) -> Serve<L, S> {
-        Serve { server: self.clone(), listener, app, signal: pending(), publishers: Vec::new(), grace: GRACE }
+        let spawn = Box::new(|server: &Server, io, app| drop(tokio::spawn(server.serve_connection(io, app))));
+        Serve { server: self.clone(), listener, app, spawn, signal: pending(), publishers: Vec::new(), grace: GRACE }
     }
 }
 
-impl<L, S, F> Serve<L, S, F> {
+impl<L: Listener, S: App, F> Serve<L, S, F> {
+    /// Begins each connection with a handshake, such as that of TLS. For example, with
+    /// [tokio-rustls](https://docs.rs/tokio-rustls):
+    ///
+    /// ```
+    /// # use tower_sse::server::{App, Serve};
+    /// # use tokio::net::{TcpListener, TcpStream};
+    /// # struct TlsAcceptor;
+    /// # impl TlsAcceptor {
+    /// #     fn accept(&self, tcp: TcpStream) -> std::future::Ready<std::io::Result<TcpStream>> {
+    /// #         std::future::ready(Ok(tcp))
+    /// #     }
+    /// # }
+    /// # fn over_tls<S: App>(acceptor: TlsAcceptor, listener: TcpListener, app: S) -> Serve<TcpListener, S> {
+    /// // let acceptor = TlsAcceptor::from(Arc::new(config));
+    /// tower_sse::server::serve(listener, app).handshake(move |tcp| acceptor.accept(tcp))
+    /// # }
+    /// ```
+    ///
+    /// Each handshake runs in its connection's task, so that a slow client does not hold up others. A handshake that fails,
+    /// or that takes longer than the [timeout](super::Builder::head_timeout), closes the connection and is
+    /// [counted](super::Stats::handshake_errors).
+    ///
+    /// `handshake` itself is called by the accept loop, and should return at once.
+    pub fn handshake<H, R, T>(mut self, mut handshake: H) -> Self
+    where
+        H: FnMut(L::Io) -> R + Send + 'static,
+        R: Future<Output = io::Result<T>> + Send + 'static,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.spawn = Box::new(move |server: &Server, io, app| {
+            drop(tokio::spawn(server.serve_handshake(handshake(io), app)));
+        });
+        self
+    }
+
+    /// Returns the address that the listener is bound to, which is useful if the system chose the port.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the listener.
+    pub fn local_addr(&self) -> io::Result<L::Addr> {
+        self.listener.local_addr()
+    }
+
     /// Shuts a publisher down together with the server, so that its readers are told to reconnect, and their streams end.
     /// Call it for each of your publishers.
     pub fn publisher(mut self, publisher: &Publisher) -> Self {
@@ -98,8 +156,8 @@ impl<L, S, F> Serve<L, S, F> {
     where
         G: Future<Output = ()> + Send + 'static,
     {
-        let Self { server, listener, app, publishers, grace, .. } = self;
-        Serve { server, listener, app, signal, publishers, grace }
+        let Self { server, listener, app, spawn, publishers, grace, .. } = self;
+        Serve { server, listener, app, spawn, signal, publishers, grace }
     }
 }
 
@@ -108,15 +166,15 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     async fn run(self) {
-        let Self { server, mut listener, app, signal, publishers, grace } = self;
+        let Self { server, mut listener, app, mut spawn, signal, publishers, grace } = self;
         let mut signal = pin!(signal);
-        let prepared = listener.prepare(server.shared().settings.stall);
+        listener.prepare(server.shared().settings.stall);
         loop {
-            let accepted = pin!(accept(&server, &mut listener, prepared));
+            let accepted = pin!(accept(&server, &mut listener));
             let Some((io, peer)) = unless(accepted, signal.as_mut()).await else { break };
-            tokio::spawn(server.serve_connection(io, Told { app: app.clone(), peer }));
+            spawn(&server, io, PeerAddr(peer).layer(app.clone()));
         }
-        drop((listener, app));
+        drop((listener, app, spawn));
         stop(&server, publishers, grace).await;
     }
 }
@@ -145,10 +203,10 @@ impl Future for Serving {
 }
 
 /// Waits for the next connection that can be used.
-async fn accept<L: Listener>(server: &Server, listener: &mut L, prepared: bool) -> (L::Io, L::Addr) {
+async fn accept<L: Listener>(server: &Server, listener: &mut L) -> (L::Io, L::Addr) {
     loop {
         match listener.accept().await {
-            Ok((io, peer)) if prepared || L::tune(&io, server.shared().settings.stall).is_ok() => return (io, peer),
+            Ok((io, peer)) if L::tune(&io, server.shared().settings.stall).is_ok() => return (io, peer),
             // The peer has already left.
             Ok(_) => {}
             Err(error) if is_of_peer(&error) => {}
@@ -185,7 +243,7 @@ async fn stop(server: &Server, publishers: Vec<Publisher>, grace: Duration) {
     server.shutdown(grace).await;
 }
 
-impl<L: fmt::Debug, S, F> fmt::Debug for Serve<L, S, F> {
+impl<L: Listener + fmt::Debug, S: App, F> fmt::Debug for Serve<L, S, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { server, listener, .. } = self;
         f.debug_struct("Serve").field("server", server).field("listener", listener).finish_non_exhaustive()

@@ -11,6 +11,7 @@ pub(super) struct Counters {
     pub(super) by_hyper: Counter,
     pub(super) stalled: Counter,
     pub(super) accept_errors: Counter,
+    pub(super) handshake_errors: Counter,
 }
 
 /// A snapshot of a server's counters since it was created, from [`Server::stats`](super::Server::stats).
@@ -36,6 +37,8 @@ pub struct Stats {
     /// How often accepting a connection failed, usually because the process had no file descriptors left. Failures that
     /// the peer caused do not count.
     pub accept_errors: u64,
+    /// [Handshakes](super::Serve::handshake) that failed, or did not end within the [timeout](super::Builder::head_timeout).
+    pub handshake_errors: u64,
 }
 
 impl Counters {
@@ -52,6 +55,7 @@ impl Counters {
             by_hyper: self.by_hyper.get(),
             stalled: self.stalled.get(),
             accept_errors: self.accept_errors.get(),
+            handshake_errors: self.handshake_errors.get(),
         }
     }
 }

@@ -291,11 +291,11 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
-    use crate::{NotFound, SseService, server::peer::Told};
+    use crate::{NotFound, SseService, server::PeerAddrService};
 
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn an_idle_stream_is_small() {
-        assert!(size_of::<Stream<TcpStream, Told<SseService<NotFound>, SocketAddr>>>() <= 168);
+        assert!(size_of::<Stream<TcpStream, PeerAddrService<SseService<NotFound>, SocketAddr>>>() <= 168);
     }
 }

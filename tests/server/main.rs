@@ -7,6 +7,7 @@ mod raw;
 mod same;
 
 mod bytes;
+mod handshakes;
 mod hardened;
 mod http2;
 mod limits;

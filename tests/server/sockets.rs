@@ -84,6 +84,10 @@ impl Listener for Failing {
             None => std::future::pending().await,
         }
     }
+
+    fn local_addr(&self) -> io::Result<&'static str> {
+        Ok("the other end")
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,15 +1,11 @@
-//! The crate's own server behind an accept loop of your own, here for TLS with rustls.
+//! The crate's own server over TLS, here with rustls.
 //!
 //! Run `cargo run -p tls-example`; it prints what to try. It listens on port 8443, or on the one that you set in `PORT` (0
 //! takes a free one). The certificate is made up at the start, so tell `curl` to trust anybody.
 
-use std::{env, error::Error, io, sync::Arc, time::Duration};
+use std::{env, error::Error, sync::Arc, time::Duration};
 
-use tokio::{
-    net::{TcpListener, TcpStream},
-    signal::ctrl_c,
-    time::{sleep, timeout},
-};
+use tokio::{net::TcpListener, signal::ctrl_c, time::sleep};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
@@ -17,54 +13,35 @@ use tokio_rustls::{
         pki_types::{CertificateDer, PrivateKeyDer},
     },
 };
-use tower_sse::{Event, NotFound, Publisher, SseLayer, SseService, server::Server};
-
-/// How long a client may take for its handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// How long streams and requests may take to end.
-const GRACE: Duration = Duration::from_secs(5);
+use tower_sse::{
+    Event, NotFound, Publisher, SseLayer, SseService,
+    server::{Serve, Server},
+};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let port = env::var("PORT").map_or(Ok(8443), |port| port.parse::<u16>())?;
     let publisher = Publisher::new();
-    let app = SseLayer::new(publisher.clone()).route("/events/{channel}")?.into_service();
     tokio::spawn(tick(publisher.clone()));
     let (certificate, key) = certificate()?;
-    let acceptor = acceptor(certificate, key)?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
-    let address = listener.local_addr()?;
+    // `Builder::head_timeout` limits the time for a handshake.
+    let server = Server::builder().head_timeout(Duration::from_secs(10)).build();
+    let serve = serve(&server, &publisher, listener, acceptor(certificate, key)?)?;
+    let address = serve.local_addr()?;
     println!("listening on https://{address}\n  curl -kN https://{address}/events/clock");
-
-    let server = Server::new();
-    tokio::select! {
-        () = accept(&server, &listener, &acceptor, &app) => {}
-        _ = ctrl_c() => {}
-    }
-    drop(listener);
-    tokio::join!(publisher.shutdown(GRACE), server.shutdown(GRACE));
+    serve.with_graceful_shutdown(async { _ = ctrl_c().await }).await?;
     Ok(())
 }
 
-async fn accept(server: &Server, listener: &TcpListener, acceptor: &TlsAcceptor, app: &SseService<NotFound>) {
-    loop {
-        let Ok((tcp, _)) = listener.accept().await else {
-            // The process may have run out of file descriptors. That passes, so keep the server and its readers running.
-            sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        // In a task of its own: one client's handshake must not hold up another's.
-        tokio::spawn(serve(server.clone(), tcp, acceptor.clone(), app.clone()));
-    }
-}
-
-async fn serve(server: Server, tcp: TcpStream, acceptor: TlsAcceptor, app: SseService<NotFound>) -> io::Result<()> {
-    server.tune(&tcp)?;
-    let tls = timeout(HANDSHAKE, acceptor.accept(tcp)).await??;
-    // In another task, which does not keep the memory that the handshake took.
-    tokio::spawn(server.serve_connection(tls, app));
-    Ok(())
+fn serve(
+    server: &Server,
+    publisher: &Publisher,
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+) -> Result<Serve<TcpListener, SseService<NotFound>>, tower_sse::RouteError> {
+    let app = SseLayer::new(publisher.clone()).route("/events/{channel}")?.into_service();
+    Ok(server.serve(listener, app).handshake(move |tcp| acceptor.accept(tcp)).publisher(publisher))
 }
 
 /// Offers HTTP/2 first: over HTTP/1.1, a browser has only six connections for all of its tabs.
@@ -91,26 +68,31 @@ async fn tick(publisher: Publisher) -> Result<(), tower_sse::PublishError> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+        sync::oneshot,
+    };
     use tokio_rustls::{TlsConnector, client::TlsStream};
 
     use super::*;
 
-    /// A server, and a connection to it.
-    async fn connect(server: &Server, publisher: &Publisher) -> TlsStream<TcpStream> {
+    /// A connection to a server, and what shuts the server down when it is dropped.
+    async fn connect(server: &Server, publisher: &Publisher) -> (TlsStream<TcpStream>, oneshot::Sender<()>) {
         let (certificate, key) = certificate().unwrap();
         let acceptor = acceptor(certificate.clone(), key).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let app = SseLayer::new(publisher.clone()).route("/events/{channel}").unwrap().into_service();
-        let server = server.clone();
-        tokio::spawn(async move { accept(&server, &listener, &acceptor, &app).await });
+        let serve = serve(server, publisher, listener, acceptor).unwrap();
+        let address = serve.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        tokio::spawn(serve.with_graceful_shutdown(async { _ = stopped.await }).into_future());
 
         let mut roots = rustls::RootCertStore::empty();
         roots.add(certificate).unwrap();
         let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         let tcp = TcpStream::connect(address).await.unwrap();
-        TlsConnector::from(Arc::new(config)).connect("localhost".try_into().unwrap(), tcp).await.unwrap()
+        let tls = TlsConnector::from(Arc::new(config)).connect("localhost".try_into().unwrap(), tcp).await.unwrap();
+        (tls, stop)
     }
 
     async fn read_to(tls: &mut TlsStream<TcpStream>, wanted: &str) -> String {
@@ -124,7 +106,7 @@ mod tests {
     #[tokio::test]
     async fn a_stream_over_tls_is_detached_and_ends_with_a_shutdown() {
         let (server, publisher) = (Server::new(), Publisher::new());
-        let mut tls = connect(&server, &publisher).await;
+        let (mut tls, stop) = connect(&server, &publisher).await;
         tls.write_all(b"GET /events/chat HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         assert!(read_to(&mut tls, "\n:\n").await.starts_with("HTTP/1.1 200 OK\r\n"));
         for n in 0..100 {
@@ -133,21 +115,20 @@ mod tests {
             assert!(id.contains(&format!("data: {n} xxx")));
         }
         assert_eq!((server.stats().detached, server.stats().by_hyper), (1, 0));
-        let stopped = tokio::spawn({
-            let (server, publisher) = (server.clone(), publisher.clone());
-            async move { tokio::join!(publisher.shutdown(GRACE), server.shutdown(GRACE)) }
-        });
+        drop(stop);
         // The connection ends as TLS says, so the client knows that nothing was cut off.
         let mut rest = String::new();
         tls.read_to_string(&mut rest).await.unwrap();
         assert!(rest.contains("retry: ") && rest.ends_with("0\r\n\r\n"), "{rest}");
-        assert_eq!(stopped.await.unwrap(), (true, true));
+        while server.stats().connections > 0 {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]
     async fn a_client_that_leaves_frees_its_subscription() {
         let (server, publisher) = (Server::new(), Publisher::new());
-        let mut tls = connect(&server, &publisher).await;
+        let (mut tls, _stop) = connect(&server, &publisher).await;
         tls.write_all(b"GET /events/chat HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         read_to(&mut tls, "\n:\n").await;
         assert_eq!(publisher.connections(), 1);

@@ -1,0 +1,104 @@
+//! Connections that begin with a handshake, as those of TLS do.
+
+use std::{future::pending, io, net::SocketAddr, time::Duration};
+
+use http::{Request, Response};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+use tower::{Layer, service_fn};
+use tower_sse::server::{PeerAddr, RequestBody, Server};
+
+use crate::{
+    app::{Alive, app},
+    raw::{Raw, settle},
+};
+
+/// A connection, and the task that serves it after its handshake.
+fn shaking(server: &Server, shake: impl Future<Output = io::Result<()>> + Send + 'static) -> Raw {
+    let (io, theirs) = duplex(1 << 16);
+    let handshake = async { shake.await.map(|()| theirs) };
+    Raw::of(io, tokio::spawn(server.serve_handshake(handshake, app(&Alive::default()))))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_takes_too_long_or_fails_closes_the_connection() {
+    let server = Server::builder().head_timeout(Duration::from_secs(5)).build();
+    let (begin, mut slow) = (Instant::now(), shaking(&server, pending()));
+    let mut failed = shaking(&server, async { Err(io::ErrorKind::InvalidData.into()) });
+    assert_eq!((failed.rest().await, begin.elapsed().as_secs()), (String::new(), 0));
+    settle().await;
+    assert_eq!((server.stats().connections, server.stats().handshake_errors), (1, 1));
+    assert_eq!((slow.rest().await, begin.elapsed().as_secs()), (String::new(), 5));
+    settle().await;
+    assert_eq!((server.stats().connections, server.stats().handshake_errors), (0, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_takes_a_place_among_the_connections() {
+    let server = Server::builder().max_connections(1).build();
+    let mut first = shaking(&server, async {
+        sleep(Duration::from_secs(1)).await;
+        Ok(())
+    });
+    assert_eq!(shaking(&server, pending()).rest().await, "");
+    assert_eq!((server.stats().accepted, server.stats().refused, server.stats().handshake_errors), (1, 1, 0));
+    first.send("GET /one HTTP/1.1\r\nconnection: close\r\n\r\n").await;
+    assert!(first.rest().await.ends_with("3\r\none\r\n0\r\n\r\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_ends_handshakes_at_once() {
+    let server = Server::new();
+    let mut raw = shaking(&server, pending());
+    settle().await;
+    assert!(server.shutdown(Duration::from_secs(3600)).await);
+    assert_eq!((raw.rest().await, server.stats().handshake_errors), (String::new(), 0));
+}
+
+/// Its handshake is a letter from the client.
+async fn shake(mut tcp: TcpStream) -> io::Result<TcpStream> {
+    tcp.read_u8().await?;
+    Ok(tcp)
+}
+
+#[tokio::test]
+async fn handshakes_do_not_wait_for_each_other_and_the_peer_is_known_after_them() {
+    let answer = service_fn(async |request: Request<RequestBody>| {
+        let PeerAddr(peer) = request.extensions().get::<PeerAddr<SocketAddr>>().unwrap();
+        Ok::<_, std::convert::Infallible>(Response::new(peer.to_string()))
+    });
+    let server = Server::new();
+    let serve = server.serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), answer).handshake(shake);
+    // The system chose the port.
+    let addr = serve.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving: JoinHandle<_> = tokio::spawn(serve.with_graceful_shutdown(async { _ = stopped.await }).into_future());
+
+    let _silent = TcpStream::connect(addr).await.unwrap();
+    let mut tcp = TcpStream::connect(addr).await.unwrap();
+    tcp.write_all(b"!GET / HTTP/1.1\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut read = String::new();
+    tcp.read_to_string(&mut read).await.unwrap();
+    assert!(read.ends_with(&format!("\r\n\r\n{}", tcp.local_addr().unwrap())), "{read}");
+    drop(stop);
+    serving.await.unwrap().unwrap();
+    assert_eq!(server.stats().connections, 0);
+}
+
+#[tokio::test]
+async fn an_accept_loop_of_your_own_adds_the_address_of_the_peer_as_a_layer() {
+    let answer = service_fn(async |request: Request<RequestBody>| {
+        let PeerAddr(peer) = request.extensions().get::<PeerAddr<&'static str>>().unwrap();
+        Ok::<_, std::convert::Infallible>(Response::new((*peer).to_owned()))
+    });
+    let (io, theirs): (DuplexStream, _) = duplex(1000);
+    let connection = Server::new().serve_connection(theirs, PeerAddr("a pipe").layer(answer));
+    let mut raw = Raw::of(io, tokio::spawn(connection));
+    raw.send("GET / HTTP/1.1\r\nconnection: close\r\n\r\n").await;
+    assert!(raw.rest().await.ends_with("\r\n\r\na pipe"));
+}
