@@ -156,21 +156,25 @@ async fn read(port: u16, n: u64, mut random: Random, counts: Arc<Counts>) -> (u6
     }
 }
 
-/// Plots the series, and prints their range after the first sixth, which may not exceed a twentieth.
+/// What the allocator may keep beyond what is allocated, since it can't move what is in use.
+const SLACK: u64 = 2 << 20;
+
+/// Plots the series, and prints their range after the first sixth, which may not exceed a twentieth. Resident memory may
+/// also grow by the allocator's slack.
 fn report(samples: &[(f64, Stats)]) {
     let settled = &samples[samples.len() / 6..];
-    let span = |what: &str, value: fn(&Stats) -> u64| {
+    let span = |what: &str, slack: u64, value: fn(&Stats) -> u64| {
         let values: Vec<_> = settled.iter().map(|(_, stats)| value(stats)).collect();
         let (least, most) = (*values.iter().min().unwrap(), *values.iter().max().unwrap());
         println!("{what} after the first sixth: {} to {}, {least} to {most}", values[0], values[values.len() - 1]);
-        least + least / 20 >= most
+        least + least / 20 + slack >= most
     };
     plot(samples);
     let flat = [
-        span("bytes allocated", |stats| stats.allocated),
-        span("bytes resident", |stats| stats.resident),
-        span("files", |stats| u64::try_from(stats.files).unwrap()),
-        span("tasks", |stats| u64::try_from(stats.tasks).unwrap()),
+        span("bytes allocated", 0, |stats| stats.allocated),
+        span("bytes resident", SLACK, |stats| stats.resident),
+        span("files", 0, |stats| u64::try_from(stats.files).unwrap()),
+        span("tasks", 0, |stats| u64::try_from(stats.tasks).unwrap()),
     ];
     assert_eq!(flat, [true; 4]);
 }
