@@ -20,11 +20,14 @@ use tokio::net::TcpStream;
 
 pub(super) use self::socket::Light;
 
-/// Turns the I/O of a connection into a light socket if it is a tokio TCP connection, and otherwise returns it as it is.
+/// Turns the I/O of a connection into a light socket if it is a tokio TCP connection. Otherwise, or if the system has no
+/// room for another poll, returns it as it is.
 pub(super) fn lighten<T: 'static>(io: T) -> io::Result<Result<Light, T>> {
     match cast::<T, TcpStream>(io) {
-        Ok(tcp) if Light::IS_THERE => Light::new(tcp).map(Ok),
-        Ok(tcp) => Ok(Err(back(tcp)?)),
+        Ok(tcp) => match Light::new(tcp)? {
+            Ok(light) => Ok(Ok(light)),
+            Err(tcp) => Ok(Err(back(tcp)?)),
+        },
         Err(io) => Ok(Err(io)),
     }
 }

@@ -14,10 +14,8 @@ use tokio::{
 pub(in crate::server) enum Light {}
 
 impl Light {
-    pub(super) const IS_THERE: bool = false;
-
-    pub(super) fn new(_: TcpStream) -> io::Result<Self> {
-        Err(io::ErrorKind::Unsupported.into())
+    pub(super) fn new(tcp: TcpStream) -> io::Result<Result<Self, TcpStream>> {
+        Ok(Err(tcp))
     }
 
     pub(super) fn into_tcp(self) -> io::Result<TcpStream> {

@@ -26,13 +26,15 @@ pub(in crate::server) struct Light {
 const MERGED: usize = 512;
 
 impl Light {
-    pub(super) const IS_THERE: bool = true;
-
-    pub(super) fn new(tcp: TcpStream) -> io::Result<Self> {
-        let seat = Poller::current()?.enter();
-        let tcp = tcp.into_std()?;
-        seat.watch(&tcp)?;
-        Ok(Self { tcp, seat, watches_writes: false })
+    /// Returns the connection as it is if the process has no file descriptors left for a poll, or the system has no room for
+    /// the socket there.
+    pub(super) fn new(tcp: TcpStream) -> io::Result<Result<Self, TcpStream>> {
+        let Ok(poller) = Poller::current() else { return Ok(Err(tcp)) };
+        let (tcp, seat) = (tcp.into_std()?, poller.enter());
+        match seat.watch(&tcp) {
+            Ok(()) => Ok(Ok(Self { tcp, seat, watches_writes: false })),
+            Err(_) => TcpStream::from_std(tcp).map(Err),
+        }
     }
 
     pub(super) fn into_tcp(self) -> io::Result<TcpStream> {
@@ -129,7 +131,7 @@ mod tests {
     async fn pair() -> (Light, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (Light::new(listener.accept().await.unwrap().0).unwrap(), peer)
+        (Light::new(listener.accept().await.unwrap().0).unwrap().unwrap(), peer)
     }
 
     #[tokio::test]
