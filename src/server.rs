@@ -54,6 +54,7 @@
 //! | `connection` | the states of a connection, one after the other: `sniff`, `http1`, `stream`, and `http1` again |
 //! | `tap`, `handover`, `tapped` | how a response leaves hyper: the service, the body and the I/O that hyper gets |
 //! | `stream`, `batch`, `chunk`, `head` | how a detached response is sent |
+//! | `drain` | a connection that was closed while its client was still sending |
 //! | `carrier`, `light` | the I/O of a stream, and a socket that takes little memory |
 //! | `handshake` | a connection before that, if it has a handshake |
 //! | `http2` | a connection that stays with hyper |
@@ -69,6 +70,7 @@ mod builder;
 mod carrier;
 mod chunk;
 mod connection;
+mod drain;
 mod gate;
 mod guarded;
 mod handle;

@@ -11,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     app::App,
+    carrier::Carrier,
+    drain::Drain,
     gate::Phase,
     guarded::Guarded,
     handshake::{Handshake, Shaken},
@@ -18,7 +20,7 @@ use super::{
     http2::{Http2, http2},
     shared::Shared,
     sniff::{Protocol, Sniff, Sniffed},
-    stream::Stream,
+    stream::{Ended, Stream},
 };
 
 /// The future that [`Server::serve_connection`](super::Server::serve_connection) returns. It completes when the connection
@@ -50,6 +52,7 @@ enum State<T, S: App> {
     Http1(Box<Http1<T, S>>),
     Http2(Box<Http2<T, S>>),
     Stream(Pin<Box<Stream<T, S>>>),
+    Drain(Box<Drain<Carrier<T>>>),
     Done,
 }
 
@@ -107,9 +110,14 @@ where
                     State::Done
                 }
                 State::Stream(stream) => match ready!(stream.as_mut().poll(cx)) {
-                    Some(again) => State::Http1(Box::new(Http1::new(again.io, again.app, again.before))),
-                    None => State::Done,
+                    Ended::Again(again) => State::Http1(Box::new(Http1::new(again.io, again.app, again.before))),
+                    Ended::Closed(io) => State::Drain(Box::new(Drain::new(io))),
+                    Ended::Gone => State::Done,
                 },
+                State::Drain(drain) => {
+                    ready!(drain.poll(cx));
+                    State::Done
+                }
                 State::Done => return Poll::Ready(()),
             };
             self.change(next);
@@ -151,7 +159,8 @@ where
             Self::Http1(http1) => http1.close(),
             Self::Http2(http2) => Pin::new(&mut **http2).graceful_shutdown(),
             Self::Stream(stream) => stream.as_mut().close(),
-            Self::Done => {}
+            // It is over soon.
+            Self::Drain(_) | Self::Done => {}
         }
     }
 }
@@ -218,7 +227,7 @@ impl<T, S: App> fmt::Debug for Connection<T, S> {
             State::Http1(_) => "http1",
             State::Http2(_) => "http2",
             State::Stream(_) => "stream",
-            State::Done => "done",
+            State::Drain(_) | State::Done => "done",
         };
         f.debug_struct("Connection").field("state", &state).finish()
     }

@@ -63,6 +63,15 @@ enum Then {
     BreakOff,
 }
 
+/// What is left of a connection whose stream has ended.
+pub(super) enum Ended<T, S> {
+    /// The connection continues.
+    Again(Again<T, S>),
+    /// The connection was closed while the client was still sending.
+    Closed(Carrier<T>),
+    Gone,
+}
+
 /// A connection whose stream has ended, and which continues.
 pub(super) struct Again<T, S> {
     pub(super) io: Guarded<T>,
@@ -109,14 +118,14 @@ where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
     S: App,
 {
-    /// Sends the body. Returns the connection if another request may follow, and `None` otherwise.
-    pub(super) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Again<T, S>>> {
+    /// Sends the body. Returns what is left of the connection.
+    pub(super) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended<T, S>> {
         if self.as_mut().poll_read(cx).is_err() {
-            return Poll::Ready(None);
+            return Poll::Ready(Ended::Gone);
         }
         for _ in 0..BATCHES {
             match ready!(self.as_mut().poll_batch(cx)) {
-                Err(_) => return Poll::Ready(None),
+                Err(_) => return Poll::Ready(Ended::Gone),
                 Ok(()) if self.body.is_none() => return self.poll_end(cx),
                 Ok(()) => {}
             }
@@ -240,26 +249,25 @@ where
     }
 
     /// Ends the response, once everything has been sent.
-    fn poll_end(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Again<T, S>>> {
+    fn poll_end(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended<T, S>> {
         if ready!(self.as_mut().poll_flush(cx)).is_err() {
-            return Poll::Ready(None);
+            return Poll::Ready(Ended::Gone);
         }
         let this = self.project();
-        match this.then {
-            Then::BreakOff => Poll::Ready(None),
-            Then::Close => {
-                if let Some(parts) = this.parts {
-                    let _ = ready!(Pin::new(&mut parts.io).poll_shutdown(cx));
-                }
-                Poll::Ready(None)
-            }
-            Then::Again => {
-                let before = this.early.take().map(|early| *early).unwrap_or_default();
-                let again =
-                    this.parts.take().and_then(|Parts { io, app }| Some(Again { io: io.into_io().ok()?, app, before }));
-                Poll::Ready(again)
-            }
+        if let (Then::Close, Some(parts)) = (&this.then, this.parts.as_mut()) {
+            let _ = ready!(Pin::new(&mut parts.io).poll_shutdown(cx));
         }
+        let Some(Parts { io, app }) = this.parts.take() else { return Poll::Ready(Ended::Gone) };
+        let early = this.early.take();
+        Poll::Ready(match this.then {
+            Then::Again => {
+                let before = early.map(|early| *early).unwrap_or_default();
+                io.into_io().map_or(Ended::Gone, |io| Ended::Again(Again { io, app, before }))
+            }
+            // What the client has sent shows that there may be more.
+            Then::Close if early.is_some() => Ended::Closed(io),
+            Then::Close | Then::BreakOff => Ended::Gone,
+        })
     }
 }
 

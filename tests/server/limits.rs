@@ -104,6 +104,19 @@ async fn a_connection_too_many_is_closed_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_goes_on_sending_after_the_close_is_heard_for_a_while() {
+    for floods in [false, true] {
+        let mut raw = Raw::new(&Server::new(), &Alive::default());
+        raw.send("GET /one/later HTTP/1.1\r\nconnection: close\r\n\r\nmore").await;
+        let begin = Instant::now();
+        assert!(raw.rest().await.ends_with("0\r\n\r\n"));
+        while floods && raw.io.write_all(&[b'x'; 1000]).await.is_ok() {}
+        raw.task.await.unwrap();
+        assert_eq!(begin.elapsed().as_secs(), if floods { 0 } else { 2 });
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn times_that_never_come_are_no_limit() {
     let server = Server::builder().stall(Duration::MAX).head_timeout(Duration::MAX).build();
     let mut one = Raw::new(&server, &Alive::default());

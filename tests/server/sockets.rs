@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 use tower::service_fn;
 use tower_sse::server::{Listener, PeerAddr, RequestBody, Server};
@@ -51,6 +51,66 @@ async fn readers_that_stall_on_real_sockets_are_closed_and_the_others_stay() {
     drop((clients, last));
     until(|| server.stats().connections == 1 || alive.count() == 0).await;
     serving.abort();
+}
+
+/// A connection that is closed with unread data is reset, and what the client has not got yet is lost.
+#[tokio::test]
+async fn a_client_that_sends_more_than_is_read_gets_the_whole_response_before_the_close() {
+    let (server, alive) = (Server::new(), Alive::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = TcpListener::local_addr(&listener).unwrap();
+    let serving = tokio::spawn(server.serve(listener, app(&alive)).into_future());
+    // Only a part of the response fits.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    let mut tcp = socket.connect(addr).await.unwrap();
+    let (path, more) = ("x".repeat(14_000), "x".repeat(100_000));
+    tcp.write_all(format!("GET /{path} HTTP/1.1\r\nconnection: close\r\n\r\n{more}").as_bytes()).await.unwrap();
+    until(|| server.stats().detached == 1 && server.stats().streams == 0).await;
+    settle().await;
+    let mut read = String::new();
+    tcp.read_to_string(&mut read).await.unwrap();
+    assert!(read.ends_with(&format!("{path}\r\n0\r\n\r\n")), "{} bytes came", read.len());
+    drop(tcp);
+    until(|| server.stats().connections == 0).await;
+    serving.abort();
+}
+
+#[cfg(unix)]
+const NO_FILES: &str = "TOWER_SSE_NO_FILES";
+
+/// The process of the next test, which may open few files.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_stream_with_no_file_left() {
+    if std::env::var_os(NO_FILES).is_none() {
+        return;
+    }
+    let server = Server::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(TcpListener::local_addr(&listener).unwrap()).await.unwrap();
+    let (tcp, _) = listener.accept().await.unwrap();
+    let serving = tokio::spawn(server.serve_connection(tcp, app(&Alive::default())));
+    let mut files = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        files.push(file);
+    }
+    client.write_all(b"GET /one/later/two HTTP/1.1\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut read = String::new();
+    client.read_to_string(&mut read).await.unwrap();
+    assert!(read.ends_with("3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"), "{read}");
+    assert_eq!(server.stats().detached, 1);
+    serving.await.unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn streams_are_served_when_the_process_has_no_file_descriptors_left() {
+    let program = std::env::current_exe().unwrap();
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -n 64 && exec \"$0\" --exact sockets::a_stream_with_no_file_left"]);
+    let ran = limited.arg(program).env(NO_FILES, "1").output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
 }
 
 #[tokio::test]
