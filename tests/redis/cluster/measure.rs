@@ -13,8 +13,10 @@ const DATA: &str =
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
 async fn measure() {
-    for (name, durable) in [("in memory only", &["--appendonly", "no"][..]), ("appendfsync always", &[][..])] {
-        let server = Server::start_with(durable);
+    for (name, durable) in
+        [("in memory only", ["--appendonly", "no"]), ("appendfsync always", ["--appendfsync", "always"])]
+    {
+        let server = Server::start_with(&durable);
         println!("Redis {name}:");
         for publishers in [1, 2, 4] {
             println!(

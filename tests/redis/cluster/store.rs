@@ -34,7 +34,8 @@ pub struct Store {
 impl Store {
     pub async fn start() -> Self {
         // A node never leaves its proxy for the replica by itself: nothing listens where the replica says that it is.
-        let settings = ["--repl-diskless-sync-delay", "0", "--replica-announce-port", "1"];
+        let announce = ["--repl-diskless-sync-delay", "0", "--replica-announce-port", "1"];
+        let settings = [&announce[..], &["--appendfsync", "always"]].concat();
         let servers = [(); 2].map(|()| Server::start_with(&settings));
         let link = Proxy::start(servers[0].port()).await;
         let store = Self { servers: servers.map(Mutex::new), primary: AtomicUsize::new(0), link };
