@@ -16,8 +16,9 @@ use crate::example::Example;
 /// A test that waits this long has failed.
 const STUCK: Duration = Duration::from_secs(30);
 
+/// A good peer sends and reads within milliseconds, but a busy machine may let it wait.
 fn start() -> Example {
-    Example::start("hardened", &[("STALL_MILLIS", "400")])
+    Example::start("hardened", &[("STALL_MILLIS", "3000")])
 }
 
 fn address(example: &Example) -> SocketAddr {
@@ -63,17 +64,16 @@ async fn it_disconnects_a_peer_that_never_reads() {
     while !seen.ends_with(b"\n:\n\r\n") {
         assert_ne!(idle.read_buf(&mut seen).await.unwrap(), 0);
     }
-    // With a small buffer, so that it is soon full.
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4 << 10).unwrap();
-    let _stalled = ask(socket.connect(address(&example)).await.unwrap(), "/events/clock").await;
-
-    let before = sockets(&example);
     let reading = tokio::spawn(async move {
         while good.read_buf(&mut Vec::with_capacity(1 << 16)).await.unwrap() > 0 {}
         panic!("a peer that reads was disconnected");
     });
-    until_sockets(&example, before - 1).await;
+    let before = sockets(&example);
+    // With a small buffer, so that it is soon full.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    let _stalled = ask(socket.connect(address(&example)).await.unwrap(), "/events/clock").await;
+    until_sockets(&example, before).await;
     assert!(!reading.is_finished());
     // A peer that has nothing to read does not stall.
     assert!(idle.try_read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
@@ -87,7 +87,6 @@ async fn it_disconnects_a_peer_that_vanishes() {
     let example = start();
     let before = sockets(&example);
     let vanished = ask(TcpStream::connect(address(&example)).await.unwrap(), "/events/clock").await;
-    assert_eq!(sockets(&example), before + 1);
     // A filter of one instruction for each packet that arrives: keep 0 bytes of it.
     socket2::SockRef::from(&vanished).attach_filter(&[socket2::SockFilter::new(6, 0, 0, 0)]).unwrap();
     until_sockets(&example, before).await;
