@@ -4,7 +4,7 @@ use crate::{
     app::App,
     check::{Check, all_hold_but, failing},
     guide::shown,
-    process::{Process, find, free_port},
+    process::{Process, find},
     reader::on_one_connection,
 };
 
@@ -15,11 +15,11 @@ const ADVISED: &str = "AllowEncodedSlashes NoDecode
 /// An Apache with the modules of a proxy, and others by name, and these settings.
 async fn apache(app: &App, modules: &[&str], settings: &str) -> Option<Process> {
     let program = find("APACHE", "apache2")?;
-    let port = free_port();
     let load = |module: &&str| format!("LoadModule {module}_module /usr/lib/apache2/modules/mod_{module}.so\n");
     let modules: String = ["mpm_event", "authz_core", "proxy", "proxy_http"].iter().chain(modules).map(load).collect();
-    let configuration = format!(
-        "{modules}
+    let configuration = |port: u16| {
+        format!(
+            "{modules}
         DefaultRuntimeDir .
         PidFile apache.pid
         ErrorLog /dev/stderr
@@ -28,13 +28,14 @@ async fn apache(app: &App, modules: &[&str], settings: &str) -> Option<Process> 
         Group www-data
         Listen 127.0.0.1:{port}
         {}",
-        settings.replace("127.0.0.1:8000", &app.address.to_string())
-    );
-    let arguments = |folder: &std::path::Path| {
+            settings.replace("127.0.0.1:8000", &app.address.to_string())
+        )
+    };
+    let arguments = |folder: &std::path::Path, _: u16| {
         let folder = folder.display();
         format!("-D FOREGROUND -d {folder} -f {folder}/apache.conf").split(' ').map(String::from).collect()
     };
-    Some(Process::start(&program, port, "apache.conf", &configuration, arguments).await)
+    Some(Process::start(&program, "apache.conf", configuration, arguments).await)
 }
 
 #[tokio::test]

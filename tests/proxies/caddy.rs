@@ -4,16 +4,16 @@ use crate::{
     app::App,
     check::{Check, comes_back_after_a_restart, everything_holds, failing, stalled_reader_delays_nobody},
     guide::shown,
-    process::{Process, find, free_port},
+    process::{Process, find},
     reader::on_one_connection,
 };
 
 /// A Caddy in front of `app`: the settings of its only site, and what the proxy does.
 async fn caddy(app: &App, site: &str, upstream: &str) -> Option<Process> {
     let program = find("CADDY", "caddy")?;
-    let port = free_port();
-    let configuration = format!(
-        "{{
+    let configuration = |port: u16| {
+        format!(
+            "{{
             admin off
             auto_https off
             servers {{
@@ -25,10 +25,11 @@ async fn caddy(app: &App, site: &str, upstream: &str) -> Option<Process> {
             {site}
             reverse_proxy {upstream}{}
         }}",
-        app.address
-    );
-    let arguments = |_: &_| ["run", "--config", "Caddyfile", "--adapter", "caddyfile"].map(String::from).into();
-    Some(Process::start(&program, port, "Caddyfile", &configuration, arguments).await)
+            app.address
+        )
+    };
+    let arguments = |_: &_, _: u16| ["run", "--config", "Caddyfile", "--adapter", "caddyfile"].map(String::from).into();
+    Some(Process::start(&program, "Caddyfile", configuration, arguments).await)
 }
 
 #[tokio::test]

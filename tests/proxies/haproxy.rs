@@ -9,7 +9,7 @@ use crate::{
         stalled_reader_delays_nobody,
     },
     guide::{command, shown},
-    process::{Process, find, free_port},
+    process::{Process, find},
     reader::on_one_connection,
 };
 
@@ -27,9 +27,9 @@ const ADVISED: &str = "option http-no-delay
 /// streams of one thread can share a connection to the application.
 async fn haproxy(app: &App, defaults: &str, bind: &str, server: &str) -> Option<Process> {
     let program = find("HAPROXY", "haproxy")?;
-    let port = free_port();
-    let configuration = format!(
-        "global
+    let configuration = |port: u16| {
+        format!(
+            "global
     nbthread 1
 {}
     {defaults}
@@ -39,11 +39,12 @@ frontend web
 backend application
     server app {} {server}
 ",
-        shown(BASE),
-        app.address
-    );
-    let arguments = |_: &_| ["-db", "-f", "haproxy.cfg"].map(String::from).into();
-    Some(Process::start(&program, port, "haproxy.cfg", &configuration, arguments).await)
+            shown(BASE),
+            app.address
+        )
+    };
+    let arguments = |_: &_, _: u16| ["-db", "-f", "haproxy.cfg"].map(String::from).into();
+    Some(Process::start(&program, "haproxy.cfg", configuration, arguments).await)
 }
 
 /// HAProxy holds a piece back until the one before it is acknowledged, and it does not tell the application of a reader

@@ -4,7 +4,7 @@ use crate::{
     app::App,
     check::{Check, all_hold_but, failing},
     guide::shown,
-    process::{Process, find, free_port},
+    process::{Process, find},
     reader::on_one_connection,
 };
 
@@ -14,19 +14,20 @@ server.http-parseopts = ("url-path-2f-decode" => "disable")"#;
 
 async fn lighttpd(app: &App, settings: &str) -> Option<Process> {
     let program = find("LIGHTTPD", "lighttpd")?;
-    let port = free_port();
-    let configuration = format!(
-        r#"server.modules = ("mod_proxy")
+    let configuration = |port: u16| {
+        format!(
+            r#"server.modules = ("mod_proxy")
 server.document-root = "/nonexistent"
 server.bind = "127.0.0.1"
 server.port = {port}
 proxy.server = ("" => (("host" => "127.0.0.1", "port" => {})))
 {settings}
 "#,
-        app.address.port()
-    );
-    let arguments = |_: &_| ["-D", "-f", "lighttpd.conf"].map(String::from).into();
-    Some(Process::start(&program, port, "lighttpd.conf", &configuration, arguments).await)
+            app.address.port()
+        )
+    };
+    let arguments = |_: &_, _: u16| ["-D", "-f", "lighttpd.conf"].map(String::from).into();
+    Some(Process::start(&program, "lighttpd.conf", configuration, arguments).await)
 }
 
 #[tokio::test]

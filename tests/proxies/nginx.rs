@@ -9,7 +9,7 @@ use crate::{
     check::{Check, comes_back_after_a_restart, everything_holds, failing, publish},
     driver::Browser,
     guide::shown,
-    process::{Process, find, free_port},
+    process::{Process, find},
     reader::{Reader, SOON, on_one_connection},
 };
 
@@ -30,13 +30,13 @@ impl Default for Settings<'_> {
 impl Settings<'_> {
     async fn start(self, app: SocketAddr) -> Option<Process> {
         let program = find("NGINX", "nginx")?;
-        let port = free_port();
         let Self { http, listen, upstream, server } = self;
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("{kind}_temp_path {kind};\n"))
             .concat();
-        let configuration = format!(
-            "daemon off; master_process off; pid nginx.pid; error_log stderr;
+        let configuration = |port: u16| {
+            format!(
+                "daemon off; master_process off; pid nginx.pid; error_log stderr;
             events {{}}
             http {{
                 access_log off;
@@ -48,9 +48,10 @@ impl Settings<'_> {
                     {server}
                 }}
             }}"
-        );
-        let arguments = |_: &_| ["-p", ".", "-c", "nginx.conf", "-e", "stderr"].map(String::from).into();
-        Some(Process::start(&program, port, "nginx.conf", &configuration, arguments).await)
+            )
+        };
+        let arguments = |_: &_, _: u16| ["-p", ".", "-c", "nginx.conf", "-e", "stderr"].map(String::from).into();
+        Some(Process::start(&program, "nginx.conf", configuration, arguments).await)
     }
 }
 

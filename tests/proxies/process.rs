@@ -27,11 +27,6 @@ pub fn find(proxy: &str, program: &str) -> Option<PathBuf> {
     found
 }
 
-/// A port that is free at the moment.
-pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
 /// A proxy that listens. Dropping it ends it.
 pub struct Process {
     process: Child,
@@ -40,8 +35,29 @@ pub struct Process {
 }
 
 impl Process {
-    /// Writes `configuration` to the file `name` in a new folder, and runs `command` there until it listens on `port`.
+    /// Writes the configuration to the file `name` in a new folder, and runs the program there until it listens. Both the
+    /// configuration and the arguments have the port.
     pub async fn start(
+        program: &Path,
+        name: &str,
+        configuration: impl Fn(u16) -> String,
+        arguments: impl Fn(&Path, u16) -> Vec<String>,
+    ) -> Self {
+        let mut said = Vec::new();
+        // Another process may take the port between the moment it is found free and the program's start.
+        while said.len() < 3 {
+            let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+            let configuration = configuration(port);
+            let mut started = Self::spawn(program, port, name, &configuration, |folder| arguments(folder, port));
+            if started.listens().await {
+                return started;
+            }
+            said.push(format!("{}\n{configuration}", started.log()));
+        }
+        panic!("three times it ended: {}", said.join("\n"));
+    }
+
+    fn spawn(
         program: &Path,
         port: u16,
         name: &str,
@@ -63,13 +79,18 @@ impl Process {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut started = Self { process, folder, port };
-        while tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
-            let ended = started.process.try_wait().unwrap();
-            assert!(ended.is_none(), "{label} ended: {}\n{configuration}", started.log());
+        Self { process, folder, port }
+    }
+
+    /// Waits until it listens. Returns `false` if it ends instead.
+    async fn listens(&mut self) -> bool {
+        while self.process.try_wait().unwrap().is_none() {
+            if tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.is_ok() {
+                return true;
+            }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        started
+        false
     }
 
     fn log(&self) -> String {

@@ -4,7 +4,7 @@ use crate::{
     app::App,
     check::{Check, all_hold_but, comes_back_after_a_restart, everything_holds, failing},
     guide::shown,
-    process::{Process, find, free_port},
+    process::{Process, find},
     reader::{Reader, SOON, on_one_connection},
 };
 
@@ -14,21 +14,22 @@ const PIPE: &str = r#"sub vcl_recv {
 
 async fn varnish(app: &App, vcl: &str) -> Option<Process> {
     let program = find("VARNISH", "varnishd")?;
-    let port = free_port();
-    let configuration = format!(
-        "vcl 4.1;
+    let configuration = |_: u16| {
+        format!(
+            "vcl 4.1;
         backend application {{ .host = \"127.0.0.1\"; .port = \"{}\"; }}
         {vcl}",
-        app.address.port()
-    );
-    let arguments = |folder: &std::path::Path| {
+            app.address.port()
+        )
+    };
+    let arguments = |folder: &std::path::Path, port: u16| {
         let folder = folder.display();
         let options = format!(
             "-F -j none -p feature=+http2 -s malloc,16m -a 127.0.0.1:{port} -n {folder}/work -f {folder}/default.vcl"
         );
         options.split(' ').map(String::from).collect()
     };
-    Some(Process::start(&program, port, "default.vcl", &configuration, arguments).await)
+    Some(Process::start(&program, "default.vcl", configuration, arguments).await)
 }
 
 #[tokio::test]

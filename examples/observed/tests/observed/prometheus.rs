@@ -64,15 +64,16 @@ impl Prometheus {
     /// Scrapes an example every second, and evaluates the alerts.
     pub async fn of(example: &Example) -> Self {
         let folder = env::temp_dir().join(format!("tower-sse-prometheus-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
         let target = example.target();
         let config = format!(
             "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\n\
              rule_files: [{ALERTS}]\n\
              scrape_configs: [{{ job_name: chat, static_configs: [{{ targets: [\"{target}\"] }}] }}]\n"
         );
-        fs::write(folder.join("prometheus.yml"), config).unwrap();
         loop {
+            // One that ended has taken its folder with it.
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("prometheus.yml"), &config).unwrap();
             // Another process may take the port between this moment and the server's start.
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let mut prometheus = Self::start(&folder, port);
