@@ -4,6 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
+use tokio::task::JoinHandle;
 use tower_sse::{
     BackendError, ChannelName, ClientId, CustomId, Event, GapReason, Grant, IdempotencyKey, Offset, OpenOptions,
     Publisher, Redis, Retention, Start,
@@ -40,14 +41,38 @@ async fn fill(redis: &Redis, events: usize, targeted: bool, retention: Retention
     }
 }
 
+/// Stops the clock as long as it exists. Nothing that connections and nodes do from time to time is due meanwhile, and no
+/// timeout passes.
+struct Still(JoinHandle<()>);
+
+impl Still {
+    fn new() -> Self {
+        tokio::time::pause();
+        // A runtime without work would move a paused clock on to the next timer.
+        Self(tokio::spawn(async {
+            loop {
+                tokio::task::yield_now().await;
+            }
+        }))
+    }
+}
+
+impl Drop for Still {
+    fn drop(&mut self) {
+        self.0.abort();
+        tokio::time::resume();
+    }
+}
+
 /// The commands that Redis ran meanwhile, except those that ask for the counts.
 ///
-/// Once a second a connection also checks on its server. A new one has just done so.
+/// A connection also checks on its server when it is opened, which is before that, and once a second.
 async fn commands<T>(
     store: &RedisStore,
     work: impl AsyncFnOnce(&Redis) -> Result<T, BackendError>,
 ) -> (HashMap<String, usize>, T) {
     let redis = store.backend();
+    let _still = Still::new();
     redis.heads(Vec::new()).await.unwrap();
     store.command(&["CONFIG", "RESETSTAT"]);
     let done = work(&redis).await.unwrap();
@@ -422,9 +447,9 @@ fn scripts(store: &RedisStore) -> usize {
 #[tokio::test]
 async fn a_run_costs_one_round_trip_more_than_the_same_events() {
     let Some(store) = RedisStore::begin().await else { return };
+    let _still = Still::new();
     let publisher = store.node(defaults);
-    // A long lease, which the node does not renew during the test.
-    let runs = Runs::new(publisher.clone(), Plain).lease(Duration::from_secs(3_600));
+    let runs = Runs::new(publisher.clone(), Plain);
     let until_stopped = async |run: Writer| {
         run.stopped().await;
         Ok(())
