@@ -22,7 +22,7 @@ fn five_hundred_bytes(builder: PublisherBuilder) -> PublisherBuilder {
 }
 
 fn short_lived(builder: PublisherBuilder) -> PublisherBuilder {
-    builder.retention(Retention::new().age(Duration::from_millis(300)))
+    builder.retention(Retention::new().age(Duration::from_secs(1)))
 }
 
 pub async fn readers_on_every_node_see_one_order(store: impl Store) {

@@ -182,7 +182,7 @@ pub async fn whoever_comes_later_gets_the_history_alone(store: impl Store) {
 }
 
 fn run(builder: PublisherBuilder) -> PublisherBuilder {
-    let age = Duration::from_millis(300);
+    let age = Duration::from_secs(1);
     builder.retention(Retention::new().events(2).age(age).after_finish(2 * age))
 }
 
@@ -191,7 +191,7 @@ pub async fn a_run_is_held_whole_until_some_time_after_its_end(store: impl Store
     let texts: Vec<_> = (0..5).map(|n| n.to_string()).collect();
     for text in &texts {
         send(&one, "a", text).await;
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
     }
     for node in [&one, &other] {
         assert_eq!(try_open(node, earliest(), &["a"], "", None).await.unwrap().texts(5).await, texts);
@@ -204,7 +204,9 @@ pub async fn a_run_is_held_whole_until_some_time_after_its_end(store: impl Store
     eventually(async || match try_open(&other, earliest(), &["a"], "", None).await {
         Err(error) => error.is_over(),
         Ok(mut reader) => {
-            assert_eq!(reader.until("end").await.len(), 6);
+            // It may go while the reader begins, which then gets none of it.
+            let first = reader.text().await;
+            assert!(first.starts_with("gap") || reader.until("end").await.len() == 5);
             false
         }
     })

@@ -105,8 +105,8 @@ impl Shared for RedisStore {
     }
 }
 
-/// How long events are kept where a test waits for their end.
-const SHORT: Duration = Duration::from_millis(200);
+/// How long events are kept where a test waits for their end. A reader has to take one within this time.
+const SHORT: Duration = Duration::from_secs(1);
 
 fn short(builder: PublisherBuilder) -> PublisherBuilder {
     builder.retention(Retention::new().age(SHORT))

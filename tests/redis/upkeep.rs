@@ -12,9 +12,9 @@ use crate::{
     store::{Store, defaults},
 };
 
-/// A publisher whose events, and whose patience, last 300 ms and one second.
+/// A publisher whose events, and whose patience, last one second.
 fn brief(store: &RedisStore) -> Publisher {
-    const SOON: Duration = Duration::from_millis(300);
+    const SOON: Duration = Duration::from_secs(1);
     let redis = Redis::builder(store.url()).prefix("brief").tombstones(SOON).idempotency_window(SOON);
     let backend = redis.timeout(Duration::from_secs(1)).build().unwrap();
     let retention = Retention::new().age(SOON);
