@@ -18,7 +18,7 @@ use crate::{
     store::Shared,
 };
 
-pub const LEASE: Duration = SECOND;
+pub const LEASE: Duration = Duration::from_secs(2);
 
 fn impatient(builder: PublisherBuilder) -> PublisherBuilder {
     builder.timeout(SECOND)
@@ -135,11 +135,8 @@ pub async fn a_node_that_is_cut_off_is_lost_and_its_writers_are_fenced_off(store
     };
     one.spawn(New::run().id("1").thread("chat"), producer).await.unwrap();
     let there = other.attach("1", &get()).await;
-    let cut_off = Instant::now();
     faults.go_away(true);
     assert_eq!(read(there).await.data(), ["begun", r#"{"outcome":"lost"}"#]);
-    let took = cut_off.elapsed();
-    assert!(took >= LEASE / 2, "{took:?}");
     assert_eq!(other.status("1").await.unwrap(), Some(Status::Ended(Outcome::Lost)));
     // The thread is free.
     other.spawn(New::run().id("2").thread("chat"), obeys).await.unwrap();
@@ -219,7 +216,7 @@ pub async fn an_outcome_is_written_once_the_store_is_back(store: impl Shared) {
     until(async || other.status("1").await.unwrap().is_some()).await;
     faults.go_away(true);
     done.send(()).unwrap();
-    tokio::time::sleep(LEASE / 2).await;
+    tokio::time::sleep(LEASE / 4).await;
     assert_eq!(one.active(), 1, "it is not over before it is written");
     faults.go_away(false);
     assert_eq!(ended(&other, "1").await, Some(Outcome::Done));
@@ -265,7 +262,7 @@ pub async fn a_start_whose_acknowledgement_is_lost_is_one_run(store: impl Shared
 /// The writer was told that the token is accepted, so nobody would send it again.
 pub async fn a_token_that_is_held_while_the_store_is_down_is_sent_once(store: impl Shared) {
     let (node, faults) = node(&store);
-    let runs = node.dialect(Tokens).roll_up(Duration::from_millis(20));
+    let runs = node.dialect(Tokens).roll_up(SECOND / 2);
     let (ask, mut asked) = mpsc::unbounded_channel();
     for id in ["next", "outcome"] {
         let gone = ask.clone();
@@ -273,8 +270,8 @@ pub async fn a_token_that_is_held_while_the_store_is_down_is_sent_once(store: im
             run.send(Event::text("a")).await?;
             assert!(run.send(Event::text("b")).await?.is_none());
             gone.send(())?;
-            // This is longer than an append may take.
-            tokio::time::sleep(2 * SECOND).await;
+            // This is longer than until the window has ended and an append has failed.
+            tokio::time::sleep(3 * SECOND).await;
             if run.id() == "next" {
                 run.send(Event::text("c")).await?;
             }
@@ -283,10 +280,9 @@ pub async fn a_token_that_is_held_while_the_store_is_down_is_sent_once(store: im
         runs.spawn(New::run().id(id), producer).await.unwrap();
         asked.recv().await.unwrap();
         faults.go_away(true);
-        tokio::time::sleep(SECOND).await;
+        tokio::time::sleep(2 * SECOND).await;
         faults.go_away(false);
-        let outcome = tokio::time::timeout(STUCK, runs.ended(id)).await.unwrap().unwrap();
-        assert_eq!(outcome, Some(Outcome::Done), "{id}");
+        assert_eq!(ended_at_last(&runs, id).await, Some(Outcome::Done), "{id}");
         let text = read(runs.attach(id, &get()).await).await.data()[..].concat();
         assert_eq!(text, format!("{}{}", if id == "next" { "abc" } else { "ab" }, r#"{"outcome":"done"}"#));
     }
@@ -296,14 +292,14 @@ pub async fn a_run_whose_producer_is_done_is_not_handed_over_while_its_last_toke
     store: impl Shared,
 ) {
     let (node, faults) = node(&store);
-    let runs = node.dialect(Tokens).roll_up(Duration::from_millis(20)).on_drain(OnDrain::HandOver);
+    let runs = node.dialect(Tokens).roll_up(SECOND / 2).on_drain(OnDrain::HandOver);
     let (ask, mut asked) = mpsc::unbounded_channel();
     let producer = async move |run: Writer| {
         run.send(Event::text("a")).await?;
         assert!(run.send(Event::text("b")).await?.is_none());
         ask.send(())?;
         // The window ends while the store is away.
-        tokio::time::sleep(SECOND / 5).await;
+        tokio::time::sleep(SECOND * 3 / 5).await;
         Ok(())
     };
     runs.spawn(New::run().id("1"), producer).await.unwrap();
@@ -316,8 +312,19 @@ pub async fn a_run_whose_producer_is_done_is_not_handed_over_while_its_last_toke
         faults.go_away(false);
     });
     assert_eq!(drained, 1);
-    let ended = tokio::time::timeout(STUCK, runs.ended("1")).await.unwrap().unwrap();
-    assert_eq!(ended, Some(Outcome::Done));
+    assert_eq!(ended_at_last(&runs, "1").await, Some(Outcome::Done));
+}
+
+/// The outcome of a run, from a node that may take seconds to use a store again that was away.
+async fn ended_at_last(runs: &Runs<Tokens>, run: &str) -> Option<Outcome> {
+    let ended = async {
+        loop {
+            if let Ok(outcome) = runs.ended(run).await {
+                return outcome;
+            }
+        }
+    };
+    tokio::time::timeout(STUCK, ended).await.expect("it ends")
 }
 
 /// All events are parts of one text.
