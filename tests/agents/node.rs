@@ -27,8 +27,8 @@ use crate::{
     protocols::{PROTOCOLS, Script, Served},
 };
 
-/// How long a node may be silent before it counts as dead.
-const LEASE: Duration = Duration::from_secs(1);
+/// How long a node may be silent before it counts as dead. A node that lives must not, however busy the machine is.
+const LEASE: Duration = Duration::from_secs(3);
 
 /// How long a call to the store may take.
 const PATIENCE: Duration = Duration::from_secs(30);
