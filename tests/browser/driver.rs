@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::engine::{Driver, Engine};
 
 /// Longer than anything here takes.
-const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// A browser of its own for each test, with a fresh profile.
 pub struct Browser {

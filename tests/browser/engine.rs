@@ -14,7 +14,7 @@ use std::{
 use serde_json::{Value, json};
 
 /// Longer than a driver needs to start or to end.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
@@ -51,14 +51,17 @@ impl Engine {
     /// The capabilities that a session requests.
     pub fn capabilities(self, browser: &Path, profile: &Path) -> Value {
         let profile = format!("--user-data-dir={}", profile.display());
-        match self {
+        let mut capabilities = match self {
             Self::Chromium => {
                 let arguments: Vec<&str> = CHROMIUM.iter().copied().chain([profile.as_str()]).collect();
                 json!({ "goog:chromeOptions": { "binary": browser, "args": arguments } })
             }
             Self::Firefox => json!({ "moz:firefoxOptions": { "binary": browser, "args": ["-headless"] } }),
             Self::WebKit => json!({ "webkitgtk:browserOptions": { "binary": browser, "args": ["--automation"] } }),
-        }
+        };
+        // By default a driver gives a script up after 30 seconds, which is before the page gives up.
+        capabilities["timeouts"] = json!({ "script": 2 * SOON.as_secs() * 1_000 });
+        capabilities
     }
 }
 

@@ -24,7 +24,11 @@ use tower_sse::{
 };
 
 use self::cases::CASES;
-use crate::{driver::Browser, engine::Engine, proxy::Proxy};
+use crate::{
+    driver::{Browser, SOON},
+    engine::Engine,
+    proxy::Proxy,
+};
 
 #[path = "../common/standard.rs"]
 mod cases;
@@ -317,7 +321,7 @@ async fn a_browser_over_a_limit_reconnects_until_there_is_room() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(Duration::from_secs(20), open).await.expect("it is let in");
+    timeout(SOON, open).await.expect("it is let in");
     world.browser.until("source.readyState === EventSource.OPEN").await;
     publisher.channel("chat").send(Event::text("a")).await.unwrap();
     world.browser.until("got.at(-1)[1] === 'a'").await;
@@ -332,7 +336,7 @@ async fn a_page_that_closes_its_source_or_is_closed_frees_its_subscription() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(Duration::from_secs(20), gone).await.expect("its subscription ends");
+        timeout(SOON, gone).await.expect("its subscription ends");
     };
     world.open("/events/chat").await;
     assert_eq!(world.publisher.connections(), 1);

@@ -37,6 +37,25 @@ function programs(engine: Engine): [driver: string, browser: string] | undefined
   return driver && browser ? [driver, browser] : undefined;
 }
 
+/** Starts a driver. Its port is undefined if it ends instead. */
+function listen(program: string, args: string[], profile: string): [ChildProcess, Promise<string | undefined>] {
+  const driver = spawn(program, args, {
+    // Its own process group, so that whatever it starts ends with it, and its own home.
+    detached: true,
+    env: { ...process.env, HOME: profile, TMPDIR: profile },
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const port = new Promise<string | undefined>((resolve) => {
+    const lines = createInterface({ input: driver.stdout! });
+    lines.on("line", (line) => {
+      const port = /(?:on port |127\.0\.0\.1:)(\d+)/.exec(line)?.[1];
+      if (port && port !== "0") resolve(port);
+    });
+    driver.on("exit", () => resolve(undefined));
+  });
+  return [driver, port];
+}
+
 export const installed = (engine: Engine): boolean => programs(engine) !== undefined;
 
 export class Browser {
@@ -59,25 +78,17 @@ export class Browser {
     const [program, binary] = programs(engine)!;
     const profile = mkdtempSync(join(tmpdir(), "tower-sse-js-"));
     const args = engine === "chromium" ? ["--port=0"] : ["--port", "0", "--profile-root", profile];
-    const driver = spawn(program, args, {
-      // Its own process group, so that whatever it starts ends with it, and its own home.
-      detached: true,
-      env: { ...process.env, HOME: profile, TMPDIR: profile },
-      stdio: ["ignore", "pipe", "ignore"],
-    });
-    const port = await new Promise<string>((resolve, reject) => {
-      const lines = createInterface({ input: driver.stdout! });
-      lines.on("line", (line) => {
-        const port = /(?:on port |127\.0\.0\.1:)(\d+)/.exec(line)?.[1];
-        if (port && port !== "0") resolve(port);
-      });
-      driver.on("exit", () => reject(new Error(`${program} ended`)));
-    });
+    let [driver, port] = listen(program, args, profile);
+    // A driver ends at once if another process takes its port first.
+    for (let tries = 1; tries < 3 && (await port) === undefined; tries += 1) {
+      [driver, port] = listen(program, args, profile);
+    }
+    if ((await port) === undefined) throw new Error(`${program} ended`);
     const options =
       engine === "chromium"
         ? { "goog:chromeOptions": { binary, args: [...CHROMIUM, `--user-data-dir=${profile}/profile`] } }
         : { "moz:firefoxOptions": { binary, args: ["-headless"] } };
-    const base = `http://127.0.0.1:${port}/session`;
+    const base = `http://127.0.0.1:${await port}/session`;
     const { sessionId } = (await call("POST", base, { capabilities: { alwaysMatch: options } })) as {
       sessionId: string;
     };

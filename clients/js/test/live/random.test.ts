@@ -40,7 +40,7 @@ test(
     };
     const readers = Array.from({ length: READERS }, (_, n) => {
       const route = ["all", "private"][n % 2];
-      const token = () => String(Date.now() + 300 + Math.floor(random() * 1000));
+      const token = () => String(Date.now() + 800 + Math.floor(random() * 1000));
       const stream = connect(`${proxy.url}/${route}/a`, { token, maxWait: 300, connectTimeout: 500 });
       const got: number[] = [];
       let gaps = 0;

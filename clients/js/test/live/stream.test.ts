@@ -132,12 +132,12 @@ test("a token that expires is renewed, and nothing is lost", async () => {
   const token = () => {
     tokens += 1;
     // Every third one is too old already.
-    return String(Date.now() + (tokens % 3 === 0 ? -1000 : 150));
+    return String(Date.now() + (tokens % 3 === 0 ? -1000 : 500));
   };
   const got = read(`${server.url}/private/${name}`, { token });
   for (let n = 0; n < 40; n += 1) {
     await server.publish(name, String(n));
-    await new Promise((resolve) => setTimeout(resolve, 25));
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
   await until(() => got.data.length === 40);
   expect([got.data, got.gaps, got.error]).toEqual([numbers(40), [], undefined]);

@@ -1,5 +1,5 @@
 /** Waits until something is so. It is an error if that takes longer than anything here should. */
-export async function until(condition: () => unknown | Promise<unknown>, ms = 20_000): Promise<void> {
+export async function until(condition: () => unknown | Promise<unknown>, ms = 45_000): Promise<void> {
   const end = performance.now() + ms;
   while (!(await condition())) {
     if (performance.now() > end) throw new Error(`never so: ${condition}`);

@@ -163,7 +163,7 @@ async fn a_probe_learns_that_the_store_is_away_and_comes_back() {
 
 #[tokio::test]
 async fn a_server_that_is_asked_to_stop_is_not_ready_until_it_has_stopped() {
-    let mut example = Example::start(&[("DRAIN_SECS", "2")]);
+    let mut example = Example::start(&[("DRAIN_SECS", "5")]);
     let mut reader = example.read("news", None).await;
     reader.until("\n").await;
     example.signal("-INT");
