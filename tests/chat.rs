@@ -44,10 +44,14 @@ impl Stream {
 
     /// Reads until `wanted` has arrived, and returns everything up to its end.
     async fn read_to(&mut self, wanted: &str) -> String {
+        // What comes before was searched.
+        let mut from = 0;
         loop {
-            if let Some(at) = self.seen.find(wanted) {
-                return self.seen.drain(..at + wanted.len()).collect();
+            if let Some(at) = self.seen[from..].find(wanted) {
+                return self.seen.drain(..from + at + wanted.len()).collect();
             }
+            let most = self.seen.len().saturating_sub(wanted.len());
+            from = (0..=most).rev().find(|at| self.seen.is_char_boundary(*at)).unwrap_or(0);
             let frame =
                 timeout(SOON, self.body.frame()).await.unwrap_or_else(|_| panic!("{wanted:?}: {:?}", self.seen));
             let frame = frame.unwrap_or_else(|| panic!("{wanted:?}: {:?}, and the end", self.seen)).unwrap();
