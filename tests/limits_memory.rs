@@ -3,19 +3,24 @@
 #[path = "common/counting.rs"]
 mod counting;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use http::Request;
 use tower::ServiceExt;
 use tower_sse::{Address, AllowAll, AuthorizeRequest, ChannelName, Rate, RateLimit};
 
+const A_DAY: Duration = Duration::from_secs(86_400);
+
 #[tokio::test]
 async fn a_million_addresses_take_no_more_memory_than_the_table_has() {
     let limits = RateLimit::new()
         .address(Address::from_fn(|request| request.extensions().get().copied()))
-        // So slow that none of them is forgotten.
-        .requests_per_address(Rate::per_minute(1))
-        .connects(Rate::per_minute(1));
+        // So slow that none of them is forgotten, however long the test takes.
+        .requests_per_address(Rate::new(1, A_DAY))
+        .connects(Rate::new(1, A_DAY));
     let authorizer = limits.around(AllowAll);
     let ask = async |n: u32| {
         let address = IpAddr::from(Ipv4Addr::from(n));
