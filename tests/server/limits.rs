@@ -26,6 +26,34 @@ async fn a_reader_that_stalls_is_closed_after_the_stall_time() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn many_readers_that_stall_at_once_are_closed_in_slices() {
+    const MANY: usize = 1_000;
+    // Twice what is woken in one go.
+    const AT_ONCE: usize = 128;
+    let (server, alive) = (Server::builder().stall(Duration::from_secs(7)).build(), Alive::default());
+    let mut stalled = Vec::new();
+    for _ in 0..MANY {
+        let mut raw = Raw::with_room(&server, &alive, 1000);
+        raw.send("GET /always HTTP/1.1\r\n\r\n").await;
+        stalled.push(raw);
+    }
+    settle().await;
+    let closing = tokio::spawn(async move {
+        let mut left = server.stats().connections;
+        assert_eq!(left, MANY);
+        tokio::time::advance(Duration::from_millis(7_300)).await;
+        while left > 0 {
+            tokio::task::yield_now().await;
+            let now = server.stats().connections;
+            assert!(left - now <= AT_ONCE, "others run in between: {left}, {now}");
+            left = now;
+        }
+        assert_eq!(server.stats().stalled, MANY as u64);
+    });
+    closing.await.unwrap();
+}
+
 /// I/O with a buffer of its own takes what is written, as TLS does, whether or not the peer reads.
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_stalls_is_closed_although_the_io_takes_more() {
