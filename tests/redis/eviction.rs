@@ -1,9 +1,13 @@
 //! Keys that Redis evicts, or that are missing for another reason: readers are told.
 
-use tower_sse::{Event, Publisher, Redis, Retention};
+use std::time::Duration;
+
+use tower_sse::{ChannelName, Event, Offset, Publisher, Redis, Retention, backend::Backend as _};
 
 use crate::{
+    common::offset,
     epochs::HUB,
+    proxy::{Mode, Proxy},
     reader::*,
     redis::RedisStore,
     server::{Server, is_installed},
@@ -157,4 +161,35 @@ async fn keys_that_are_missing_are_a_gap() {
         let mut reader = resume(&store.node(defaults), &[key], "ana", &id).await;
         assert_eq!(reader.text().await, "gap:evicted", "{key}");
     }
+}
+
+/// A read takes a page more than what its script returns, and Redis may evict the channel in between.
+#[tokio::test]
+async fn an_eviction_between_two_pages_of_a_read_is_a_gap() {
+    let Some(store) = RedisStore::begin().await else { return };
+    let worker = store.node(defaults);
+    let first = send(&worker, "a", 0).await;
+    for n in 1..40 {
+        send(&worker, "a", n).await;
+    }
+    let port = store.server.lock().unwrap().port();
+    let proxy = Proxy::start(port).await;
+    let redis = Redis::builder(format!("redis://127.0.0.1:{}", proxy.port)).timeout(Duration::from_secs(9)).build();
+    let redis = redis.unwrap();
+    redis.heads(Vec::new()).await.unwrap();
+    proxy.set(Mode::Delay(Duration::from_millis(250)));
+    store.command(&["CONFIG", "RESETSTAT"]);
+    let after = Offset::new(offset(&first));
+    let read = async {
+        let read = redis.read(ChannelName::from_static("a"), after, Retention::new()).await;
+        read.unwrap()
+    };
+    let evict = async {
+        // The script reads, and its answer is on its way.
+        eventually(async || store.calls().iter().any(|(command, _)| command == "xrevrange")).await;
+        store.command(&["DEL", "{tower-sse}:s:a"]);
+    };
+    let (held, ()) = tokio::join!(read, evict);
+    // On a busy machine it may have read all of them before.
+    assert!(held.entries.len() == 39 || held.marks.broadcast > after, "{held:?}");
 }
