@@ -481,8 +481,7 @@ pub async fn many_channels_are_read_a_few_at_a_time(store: impl Shared) {
 }
 
 pub async fn a_channel_that_takes_longer_to_read_than_a_call_may_opens_while_pages_arrive(store: impl Shared) {
-    // The node's timeout is one second.
-    let (one, faults) = faulty_node(&store);
+    let (one, faults) = faulty_node_with(&store, |builder| builder.timeout(Duration::from_secs(2)));
     let other = store.node(defaults);
     let id = send(&other, "a", 1).await;
     send(&other, "a", 2).await;

@@ -490,10 +490,11 @@ async fn a_channel_opens_that_takes_longer_to_read_than_a_call_may_take() {
     fill(&store.backend(), 2_000, false, generous()).await;
     let port = store.server.lock().unwrap().port();
     let proxy = Proxy::start(port).await;
-    // There are sixteen pages, each with a round trip of a fifth of a second.
-    proxy.set(Mode::Delay(Duration::from_millis(100)));
-    let redis = Redis::new(&format!("redis://127.0.0.1:{}", proxy.port)).unwrap();
-    let node = Publisher::builder().backend(redis).retention(generous()).timeout(Duration::from_secs(2)).build();
+    // There are sixteen pages, each with a round trip of half a second.
+    proxy.set(Mode::Delay(Duration::from_millis(250)));
+    let timeout = Duration::from_secs(5);
+    let redis = Redis::builder(format!("redis://127.0.0.1:{}", proxy.port)).timeout(timeout).build().unwrap();
+    let node = Publisher::builder().backend(redis).retention(generous()).timeout(timeout).build();
     let earliest = OpenOptions::new().start(Start::Earliest);
     let mut reader = try_open(&node, earliest, &["a"], "", None).await.unwrap();
     assert_eq!(reader.texts(2_000).await.len(), 2_000);
