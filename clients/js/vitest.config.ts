@@ -10,5 +10,6 @@ export default defineConfig({
   test: {
     include: ["test/unit/**/*.test.{ts,tsx}"],
     typecheck: { enabled: true, include: ["test/unit/**/*.test-d.ts"] },
+    testTimeout: 60_000,
   },
 });
