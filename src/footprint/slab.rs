@@ -72,18 +72,15 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn insert(&mut self, value: T) -> u32 {
-        let mut many = match std::mem::take(self) {
-            Self::Empty => {
-                *self = Self::One { key: 0, value };
-                return 0;
-            }
-            Self::One { key, value } => {
-                let mut many = Box::new(Places::with_capacity(0));
-                many.put(key, value);
-                many
-            }
-            Self::Many(many) => many,
+        if let Self::Many(many) = self {
+            return many.insert(value);
+        }
+        let Self::One { key, value: first } = std::mem::take(self) else {
+            *self = Self::One { key: 0, value };
+            return 0;
         };
+        let mut many = Box::new(Places::with_capacity(0));
+        many.put(key, first);
         let key = many.insert(value);
         *self = Self::Many(many);
         key
@@ -221,7 +218,9 @@ impl<T> Places<T> {
         let mut place = self.take_free();
         // The value gets the number of its place, unless that belongs to a value that moved away. That value then moves
         // back.
-        while let Some(moved_to) = self.moved.remove(&place) {
+        while !self.moved.is_empty()
+            && let Some(moved_to) = self.moved.remove(&place)
+        {
             self.places.swap(place as usize, moved_to as usize);
             place = moved_to;
         }
