@@ -38,8 +38,8 @@ use crate::{
     },
 };
 
-use self::aside::Aside;
 pub(crate) use self::run::{Run, Turn};
+use self::{aside::Aside, expiry::Expiry};
 
 /// What a [`Subscription`] yields.
 #[derive(Debug, Clone)]
@@ -154,6 +154,30 @@ impl Subscription {
         self.untold_gap().is_none() && self.is_parked_as(cx.waker()) && self.positions.are_level()
     }
 
+    /// Does what a poll with this waker would do if it found nothing, and returns `true` if that is known without a lock.
+    /// That is never so for readers of several channels, for those whose access ends or can be decided anew, and for those
+    /// of a node.
+    #[inline]
+    pub(crate) fn rests(&mut self, waker: &Waker) -> bool {
+        let rests = self.is_plain()
+            && self.hub.elsewhere.is_none()
+            && self.is_parked_as(waker)
+            && self.untold_gap().is_none()
+            && matches!(&self.positions, Positions::One(only) if only.is_unchanged());
+        if rests {
+            self.life().into_iter().for_each(Life::catches_up);
+        }
+        rests
+    }
+
+    /// Returns whether the reader has one channel, and access for good. Most readers are plain. A reader that has lost all
+    /// channels but one is not, because its access can be decided anew.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.aside.as_ref().is_none_or(|aside| matches!(aside.expires, Expiry::Never))
+            && matches!(self.positions, Positions::One(_))
+    }
+
     /// Returns the gap that comes before anything else, if there is one.
     pub(crate) fn untold_gap(&self) -> Option<&Gap> {
         self.aside.as_ref()?.gap.as_ref()
@@ -244,8 +268,11 @@ impl Subscription {
         if self.poll_expiry(cx).is_ready() {
             return Poll::Ready(Found::End(EndReason::Expired));
         }
-        // A subscription that ended on one of its channels ends on all of them, even if there are events left to read.
-        if let Some(reason) = self.seat.ended() {
+        // A subscription that ended on one of its channels ends on all of them, even if there are events left to read. One
+        // that never had more than one channel learns of its end there.
+        if !self.is_plain()
+            && let Some(reason) = self.seat.ended()
+        {
             return Poll::Ready(Found::End(reason));
         }
         if let Some(reason) = ready!(access) {
@@ -260,7 +287,7 @@ impl Subscription {
             self.life().into_iter().for_each(Life::catches_up);
             // This comes after the reader has parked, so that the events it waits for wake it.
             self.hub().elsewhere.iter().for_each(|elsewhere| elsewhere.waits());
-            if self.seat.is_called() {
+            if !self.is_plain() && self.seat.is_called() {
                 // The call came after the check in `poll_access` and before the reader parked.
                 cx.waker().wake_by_ref();
             }
@@ -502,6 +529,29 @@ mod tests {
             publish(&publisher, "6");
             assert_eq!(woken.load(Ordering::SeqCst), 3);
         }
+    }
+
+    #[test]
+    fn who_has_read_everything_rests_until_something_changes() {
+        let publisher = Publisher::new();
+        let (waker, _) = counting();
+        let mut cx = Context::from_waker(&waker);
+        let mut reader = open(&publisher);
+        assert!(!reader.rests(&waker), "it has not looked yet");
+        publish(&publisher, "1");
+        assert!(reader.poll_chunk(&mut cx).is_ready());
+        assert!(reader.rests(&waker) && !reader.rests(Waker::noop()));
+        publish(&publisher, "2");
+        assert!(!reader.rests(&waker));
+        assert!(reader.poll_chunk(&mut cx).is_ready() && reader.rests(&waker));
+        assert_eq!(pin_ready(publisher.channel("a").close()).unwrap(), 1);
+        assert!(!reader.rests(&waker));
+        assert!(matches!(reader.poll_chunk(&mut cx), Poll::Ready(Some(_))) && !reader.rests(&waker));
+        assert_eq!(reader.poll_chunk(&mut cx), Poll::Ready(None));
+
+        let names = ["a", "b"].map(ChannelName::from_static);
+        let mut of_two = pin_ready(Subscription::open(&publisher, Grant::new(names))).unwrap();
+        assert!(of_two.poll_chunk(&mut cx).is_pending() && !of_two.rests(&waker));
     }
 
     #[test]

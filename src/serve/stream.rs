@@ -125,37 +125,51 @@ impl EventStream {
     }
 
     fn poll_delivery(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
-        let mut special = self.special.as_deref_mut();
-        if let Some(special) = special.as_deref_mut()
-            && special.over.is_some()
-        {
+        let Some(special) = &mut self.special else { return self.poll_plain(cx) };
+        if special.over.is_some() {
             return special.poll_over(cx);
         }
         if self.subscription.note_waker(cx.waker()) {
             self.idle.moved();
         }
-        match poll_coalesced(&mut self.subscription, special.as_deref_mut(), cx) {
+        match special.poll_next(&mut self.subscription, cx) {
             Poll::Ready(next) => {
                 self.idle.sent();
                 self.subscription.sent(next.bytes.len());
-                match special {
-                    Some(special) => special.poll_sent(next, &mut self.subscription, cx),
-                    None => Poll::Ready(next.over.is_none().then_some(Ok(next.bytes))),
-                }
+                special.poll_sent(next, &mut self.subscription, cx)
             }
-            Poll::Pending if special.is_some_and(|special| special.is_due(cx)) => {
+            Poll::Pending if special.is_due(cx) => {
                 self.subscription.ends(Ending::Elapsed);
                 Poll::Ready(None)
             }
             // The subscription, the coalescer and the end's timer have registered the waker.
-            Poll::Pending => {
-                let Some(interval) = self.pulse.interval() else { return Poll::Pending };
-                ready!(self.idle.poll(interval, cx));
-                let line = self.pulse.line();
-                self.subscription.sent(line.len());
-                Poll::Ready(Some(Ok(line)))
-            }
+            Poll::Pending => self.poll_idle(cx),
         }
+    }
+
+    /// Returns what the subscription reads, as it is.
+    fn poll_plain(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        // A server polls once more after each delivery.
+        if self.subscription.rests(cx.waker()) {
+            return self.poll_idle(cx);
+        }
+        if self.subscription.note_waker(cx.waker()) {
+            self.idle.moved();
+        }
+        let Poll::Ready(chunk) = self.subscription.poll_chunk(cx) else { return self.poll_idle(cx) };
+        let Some(bytes) = chunk else { return Poll::Ready(None) };
+        self.idle.sent();
+        self.subscription.sent(bytes.len());
+        Poll::Ready(Some(Ok(bytes)))
+    }
+
+    /// Returns a keep-alive if the stream has been idle for long enough.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        let Some(interval) = self.pulse.interval() else { return Poll::Pending };
+        ready!(self.idle.poll(interval, cx));
+        let line = self.pulse.line();
+        self.subscription.sent(line.len());
+        Poll::Ready(Some(Ok(line)))
     }
 }
 
@@ -163,6 +177,22 @@ impl Special {
     /// Whether the stream sends what it reads at once and as it is, until there is no more.
     fn is_plain(&self) -> bool {
         self.coalesce.is_none() && self.shape.is_none() && self.close.is_none() && self.over.is_none()
+    }
+
+    fn poll_next(&mut self, subscription: &mut Subscription, cx: &mut Context<'_>) -> Poll<Next> {
+        if let Some(coalesce) = &mut self.coalesce
+            && !subscription.is_level(cx)
+        {
+            ready!(coalesce.poll(cx));
+        }
+        let next = ready!(poll_next(subscription, self.shape.as_deref_mut(), cx));
+        // A reader that is behind gets the rest at once, chunk by chunk.
+        if let Some(coalesce) = &mut self.coalesce
+            && subscription.is_level(cx)
+        {
+            coalesce.sent();
+        }
+        Poll::Ready(next)
     }
 
     /// Whether it is time to close the answer.
@@ -201,23 +231,6 @@ impl Special {
             Some(Over::Complete | Over::Elapsed) | None => None,
         })
     }
-}
-
-fn poll_coalesced(subscription: &mut Subscription, special: Option<&mut Special>, cx: &mut Context<'_>) -> Poll<Next> {
-    let Some(special) = special else { return poll_next(subscription, None, cx) };
-    if let Some(coalesce) = &mut special.coalesce
-        && !subscription.is_level(cx)
-    {
-        ready!(coalesce.poll(cx));
-    }
-    let next = ready!(poll_next(subscription, special.shape.as_deref_mut(), cx));
-    // A reader that is behind gets the rest at once, chunk by chunk.
-    if let Some(coalesce) = &mut special.coalesce
-        && subscription.is_level(cx)
-    {
-        coalesce.sent();
-    }
-    Poll::Ready(next)
 }
 
 fn poll_next(subscription: &mut Subscription, shape: Option<&mut Shape>, cx: &mut Context<'_>) -> Poll<Next> {

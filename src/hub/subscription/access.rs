@@ -49,13 +49,14 @@ impl Subscription {
     /// its access is decided anew.
     #[inline]
     pub(super) fn poll_access(&mut self, cx: &mut Context<'_>) -> Poll<Option<EndReason>> {
-        let is_called = self.seat.is_called();
         let Some(rechecked) = self.rechecked() else { return Poll::Ready(None) };
         let is_deciding = rechecked.access.as_ref().is_some_and(Access::is_deciding);
-        if !is_deciding && !is_called {
+        if !is_deciding && !self.seat.is_called() {
             return Poll::Ready(None);
         }
-        let Some(access) = rechecked.access.take() else { return Poll::Ready(None) };
+        let Some(access) = self.rechecked().and_then(|rechecked| rechecked.access.take()) else {
+            return Poll::Ready(None);
+        };
         self.poll_decision(access, cx)
     }
 
