@@ -74,12 +74,13 @@ pin_project! {
     enum Kind<B> {
         /// The inner service's body.
         Inner { #[pin] body: B },
-        /// Boxed, like the short answers, so that a body that passes through does not take the size of a stream.
-        Stream { stream: Box<EventStream> },
+        /// Not boxed, although a body that passes through then takes the size of a stream: each event would have to fetch
+        /// the box from memory, and a body that passes through does not live long.
+        Stream { stream: EventStream },
         /// A stream that ends after these bytes, if any. It announces no size, like the stream it stands for.
-        Rest { bytes: Option<Box<Bytes>> },
+        Rest { bytes: Option<Bytes> },
         /// An answer whose size is known.
-        Whole { bytes: Option<Box<Bytes>> },
+        Whole { bytes: Option<Bytes> },
     }
 }
 
@@ -93,7 +94,7 @@ impl SseBody {
     /// The setters below change the stream before it is first polled. They have no effect on a body that is not a
     /// stream.
     pub fn new(subscription: Subscription) -> Self {
-        Self { kind: Kind::Stream { stream: Box::new(EventStream::new(subscription)) } }
+        Self { kind: Kind::Stream { stream: EventStream::new(subscription) } }
     }
 
     /// Sets what is sent while the stream is idle. The default is a bare comment every 15 seconds.
@@ -276,11 +277,11 @@ impl SseBody {
     }
 
     pub(crate) fn rest(bytes: Option<Bytes>) -> Self {
-        Self { kind: Kind::Rest { bytes: bytes.map(Box::new) } }
+        Self { kind: Kind::Rest { bytes } }
     }
 
     pub(crate) fn whole(bytes: Option<Bytes>) -> Self {
-        Self { kind: Kind::Whole { bytes: bytes.map(Box::new) } }
+        Self { kind: Kind::Whole { bytes } }
     }
 
     /// Converts to the type that can also hold an inner body.
@@ -344,7 +345,7 @@ where
                 }
                 chunk
             }
-            KindProj::Rest { bytes } | KindProj::Whole { bytes } => bytes.take().map(|bytes| Ok(*bytes)),
+            KindProj::Rest { bytes } | KindProj::Whole { bytes } => bytes.take().map(Ok),
         };
         Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
     }
