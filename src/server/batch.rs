@@ -38,6 +38,12 @@ impl<D: Buf> Batch<D> {
         self.first.join();
     }
 
+    /// Copies everything, if it fits and is not more than one large piece of data and what comes before it. Returns its
+    /// length.
+    pub(super) fn copy_into(&self, into: &mut [u8]) -> Option<usize> {
+        if self.more.is_empty() { self.first.copy_into(into) } else { None }
+    }
+
     fn parts(&self) -> impl Iterator<Item = &Unsent<D>> {
         std::iter::once(&self.first).chain(&self.more)
     }
@@ -46,7 +52,7 @@ impl<D: Buf> Batch<D> {
 /// The parts in their order, of which some are empty.
 impl<D: Buf> Buf for Batch<D> {
     fn remaining(&self) -> usize {
-        self.parts().map(Buf::remaining).sum()
+        self.first.remaining() + self.more.iter().map(Buf::remaining).sum::<usize>()
     }
 
     fn chunk(&self) -> &[u8] {

@@ -28,6 +28,15 @@ impl<T: 'static> Carrier<T> {
         })
     }
 
+    /// Returns whether there is nothing to read and the task that polled the I/O last will be woken once there is. It may
+    /// return `false` even so.
+    pub(super) fn is_quiet(&self) -> bool {
+        match self {
+            Self::Light(light) => light.get_ref().is_quiet(),
+            Self::Given(_) => false,
+        }
+    }
+
     /// Returns the original I/O.
     pub(super) fn into_io(self) -> io::Result<Guarded<T>> {
         match self {

@@ -83,6 +83,20 @@ impl<D: Buf> Unsent<D> {
         self.before.extend_from_slice(std::mem::take(&mut self.tail));
     }
 
+    /// Copies everything, if it fits and the data is in one piece. Returns its length.
+    pub(super) fn copy_into(&self, into: &mut [u8]) -> Option<usize> {
+        let data = self.data.as_ref().map_or(&b""[..], Buf::chunk);
+        if data.len() < self.data_len() {
+            return None;
+        }
+        let mut len = 0;
+        for part in [self.rest(), self.size.rest(), data, self.tail] {
+            into.get_mut(len..len + part.len())?.copy_from_slice(part);
+            len += part.len();
+        }
+        Some(len)
+    }
+
     /// The rest of what comes before the chunk.
     fn rest(&self) -> &[u8] {
         &self.before[self.sent..]
@@ -245,6 +259,20 @@ mod tests {
             unsent.advance(all.len());
         }
         assert_eq!(sent, b"3\r\nabc\r\n");
+    }
+
+    #[test]
+    fn a_chunk_is_copied_whole_or_not_at_all() {
+        let chunk = || Unsent::data(Framing::Chunked, Bytes::from_static(b"seventeen letters"), false);
+        let mut all = joined(Unsent::head("head\r\n".into()), [chunk(), chunk()]);
+        all.advance(2);
+        let len = all.remaining();
+        let mut into = vec![0; len];
+        assert_eq!(all.copy_into(&mut into[..len - 1]), None);
+        assert_eq!(all.copy_into(&mut into), Some(len));
+        assert_eq!(String::from_utf8(into).unwrap(), bytes(all, len));
+        let in_pieces = Unsent::data(Framing::Close, Bytes::from_static(b"a").chain(Bytes::from_static(b"b")), false);
+        assert_eq!(in_pieces.copy_into(&mut [0; 99]), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
+use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
@@ -27,10 +28,33 @@ use super::{
 /// ends, for whatever reason.
 #[must_use = "a connection is served only while you poll it; you may spawn it"]
 pub struct Connection<T, S: App> {
-    /// `None` if the server did not accept the connection. Boxed because the memory of a task comes in steps of 128 bytes,
-    /// and that of a connection fits in the first step.
-    seat: Option<Box<Seat>>,
-    state: State<T, S>,
+    /// `None` if the server did not accept the connection, and once the connection has ended. Boxed because the memory of a
+    /// task comes in steps of 128 bytes.
+    seated: Option<Pin<Box<Seated<T, S>>>>,
+}
+
+pin_project! {
+    /// A connection that has a place among those of its server.
+    struct Seated<T, S: App> {
+        // Before the seat, so that the connection is closed before its place is free.
+        #[pin]
+        state: State<T, S>,
+        seat: Seat,
+    }
+}
+
+pin_project! {
+    // A stream is in the same allocation as its seat. The other states are boxed, so that it takes no more than it needs.
+    #[project = StateProj]
+    enum State<T, S: App> {
+        Handshake { handshake: Box<Handshake<T, S>> },
+        Sniff { sniff: Box<Sniff<T, S>> },
+        Http1 { http1: Box<Http1<T, S>> },
+        Http2 { http2: Box<Http2<T, S>> },
+        Stream { #[pin] stream: Stream<T, S> },
+        Drain { drain: Box<Drain<Carrier<T>>> },
+        Done,
+    }
 }
 
 /// A place among the connections of a server. Dropping it frees the place.
@@ -43,17 +67,6 @@ struct Seat {
     told: bool,
     /// Whether the connection is counted as a stream.
     streams: bool,
-}
-
-/// Boxed, so that a stream takes no more than it needs.
-enum State<T, S: App> {
-    Handshake(Box<Handshake<T, S>>),
-    Sniff(Box<Sniff<T, S>>),
-    Http1(Box<Http1<T, S>>),
-    Http2(Box<Http2<T, S>>),
-    Stream(Pin<Box<Stream<T, S>>>),
-    Drain(Box<Drain<Carrier<T>>>),
-    Done,
 }
 
 impl<T, S> Connection<T, S>
@@ -71,66 +84,90 @@ where
         handshake: impl Future<Output = io::Result<T>> + Send + 'static,
         app: S,
     ) -> Self {
-        Self::enter(shared.clone(), || State::Handshake(Box::new(Handshake::new(shared, handshake, app))))
+        Self::enter(shared.clone(), || State::Handshake { handshake: Box::new(Handshake::new(shared, handshake, app)) })
     }
 
     /// Accepts a connection, if there is a place for it.
     fn enter(shared: Arc<Shared>, state: impl FnOnce() -> State<T, S>) -> Self {
         let Some(number) = shared.gate.enter(shared.settings.max_connections) else {
             shared.counters.refused.add(1);
-            return Self { seat: None, state: State::Done };
+            return Self { seated: None };
         };
         shared.counters.accepted.add(1);
-        let seat = Box::new(Seat { shared, number, waker: None, told: false, streams: false });
-        Self { seat: Some(seat), state: state() }
+        let seat = Seat { shared, number, waker: None, told: false, streams: false };
+        Self { seated: Some(Box::pin(Seated { state: state(), seat })) }
     }
 
     /// Asks the connection to close: at once if it is idle, and otherwise once the response that it is sending has ended.
     /// Keep polling it until then. This does not end a stream: see [`Server::shutdown`](super::Server::shutdown).
     pub fn graceful_shutdown(mut self: Pin<&mut Self>) {
-        if let Some(seat) = &mut self.seat {
-            seat.told = true;
+        if let Some(seated) = &mut self.seated {
+            seated.as_mut().close();
         }
-        self.state.close();
+    }
+}
+
+impl<T, S> Seated<T, S>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: App,
+{
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.as_mut().project();
+        // In this order, so that a phase that begins in between wakes the task.
+        let is_known = this.seat.watch(cx.waker());
+        match this.seat.shared.gate.phase() {
+            Phase::Closing if !this.seat.told => self.as_mut().close(),
+            Phase::Cut => self.as_mut().change(State::Done),
+            Phase::Open | Phase::Closing => {}
+        }
+        self.poll_state(cx, is_known)
     }
 
-    fn poll_state(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Goes from state to state. `is_known` says whether the same task polled the connection before.
+    fn poll_state(mut self: Pin<&mut Self>, cx: &mut Context<'_>, is_known: bool) -> Poll<()> {
         loop {
-            let next = match &mut self.state {
-                State::Handshake(handshake) => ready!(handshake.poll(cx)).map_or(State::Done, State::begin),
-                State::Sniff(sniff) => ready!(sniff.poll(cx)).map_or(State::Done, State::of),
-                State::Http1(http1) => match ready!(http1.poll(cx)) {
-                    Some(detached) => {
-                        Stream::new(detached).map_or(State::Done, |stream| State::Stream(Box::pin(stream)))
+            let next = match self.as_mut().project().state.project() {
+                StateProj::Stream { stream } => match ready!(stream.poll(cx, is_known)) {
+                    Ended::Again(again) => {
+                        State::Http1 { http1: Box::new(Http1::new(again.io, again.app, again.before)) }
                     }
+                    Ended::Closed(io) => State::Drain { drain: Box::new(Drain::new(io)) },
+                    Ended::Gone => State::Done,
+                },
+                StateProj::Handshake { handshake } => ready!(handshake.poll(cx)).map_or(State::Done, State::begin),
+                StateProj::Sniff { sniff } => ready!(sniff.poll(cx)).map_or(State::Done, State::of),
+                StateProj::Http1 { http1 } => match ready!(http1.poll(cx)) {
+                    Some(detached) => Stream::new(detached).map_or(State::Done, |stream| State::Stream { stream }),
                     None => State::Done,
                 },
-                State::Http2(http2) => {
+                StateProj::Http2 { http2 } => {
                     let _ = ready!(Pin::new(http2).poll(cx));
                     State::Done
                 }
-                State::Stream(stream) => match ready!(stream.as_mut().poll(cx)) {
-                    Ended::Again(again) => State::Http1(Box::new(Http1::new(again.io, again.app, again.before))),
-                    Ended::Closed(io) => State::Drain(Box::new(Drain::new(io))),
-                    Ended::Gone => State::Done,
-                },
-                State::Drain(drain) => {
+                StateProj::Drain { drain } => {
                     ready!(drain.poll(cx));
                     State::Done
                 }
-                State::Done => return Poll::Ready(()),
+                StateProj::Done => return Poll::Ready(()),
             };
-            self.change(next);
+            self.as_mut().change(next);
         }
     }
 
-    fn change(&mut self, next: State<T, S>) {
-        self.state = next;
-        let Some(seat) = &mut self.seat else { return };
-        seat.count(matches!(self.state, State::Stream(_)));
-        if seat.told {
-            self.state.close();
+    fn change(mut self: Pin<&mut Self>, next: State<T, S>) {
+        let mut this = self.as_mut().project();
+        this.state.set(next);
+        this.seat.count(matches!(*this.state, State::Stream { .. }));
+        if this.seat.told {
+            self.close();
         }
+    }
+
+    fn close(self: Pin<&mut Self>) {
+        let this = self.project();
+        this.seat.told = true;
+        this.state.close();
     }
 }
 
@@ -140,33 +177,30 @@ where
     S: App,
 {
     fn begin(Shaken { io, shared, app }: Shaken<T, S>) -> Self {
-        Self::Sniff(Box::new(Sniff::new(Guarded::new(io, shared), app)))
+        Self::Sniff { sniff: Box::new(Sniff::new(Guarded::new(io, shared), app)) }
     }
 
-    /// Returns the next phase once the protocol is known.
+    /// Returns the next state once the protocol is known.
     fn of(sniffed: Sniffed<T, S>) -> Self {
         let Sniffed { protocol, before, io, app } = sniffed;
         match protocol {
-            Protocol::Http1 => Self::Http1(Box::new(Http1::new(io, app, before))),
-            Protocol::Http2 => Self::Http2(Box::new(http2(io, app, before))),
+            Protocol::Http1 => Self::Http1 { http1: Box::new(Http1::new(io, app, before)) },
+            Protocol::Http2 => Self::Http2 { http2: Box::new(http2(io, app, before)) },
         }
     }
 
-    fn close(&mut self) {
-        match self {
+    fn close(mut self: Pin<&mut Self>) {
+        match self.as_mut().project() {
             // The client has not sent a request yet.
-            Self::Handshake(_) | Self::Sniff(_) => *self = Self::Done,
-            Self::Http1(http1) => http1.close(),
-            Self::Http2(http2) => Pin::new(&mut **http2).graceful_shutdown(),
-            Self::Stream(stream) => stream.as_mut().close(),
+            StateProj::Handshake { .. } | StateProj::Sniff { .. } => self.set(Self::Done),
+            StateProj::Http1 { http1 } => http1.close(),
+            StateProj::Http2 { http2 } => Pin::new(&mut **http2).graceful_shutdown(),
+            StateProj::Stream { stream } => stream.close(),
             // It is over soon.
-            Self::Drain(_) | Self::Done => {}
+            StateProj::Drain { .. } | StateProj::Done => {}
         }
     }
 }
-
-/// No part of it is pinned, except what is boxed.
-impl<T, S: App> Unpin for Connection<T, S> {}
 
 impl<T, S> Future for Connection<T, S>
 where
@@ -176,30 +210,22 @@ where
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let Some(seat) = &mut this.seat else { return Poll::Ready(()) };
-        // In this order, so that a phase that begins in between wakes the task.
-        seat.watch(cx.waker());
-        match seat.shared.gate.phase() {
-            Phase::Closing if !seat.told => {
-                seat.told = true;
-                this.state.close();
-            }
-            Phase::Cut => this.state = State::Done,
-            Phase::Open | Phase::Closing => {}
-        }
-        ready!(this.poll_state(cx));
-        this.seat = None;
+        let Some(seated) = &mut self.seated else { return Poll::Ready(()) };
+        ready!(seated.as_mut().poll(cx));
+        self.seated = None;
         Poll::Ready(())
     }
 }
 
 impl Seat {
-    fn watch(&mut self, waker: &Waker) {
-        if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+    /// Has the task woken when the server shuts down. Returns whether it is the one that this was last called for.
+    fn watch(&mut self, waker: &Waker) -> bool {
+        let is_known = self.waker.as_ref().is_some_and(|known| known.will_wake(waker));
+        if !is_known {
             self.waker = Some(waker.clone());
             self.shared.gate.watch(self.number, waker.clone());
         }
+        is_known
     }
 
     /// Keeps the count of streams up to date.
@@ -222,12 +248,12 @@ impl Drop for Seat {
 
 impl<T, S: App> fmt::Debug for Connection<T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::Handshake(_) | State::Sniff(_) => "new",
-            State::Http1(_) => "http1",
-            State::Http2(_) => "http2",
-            State::Stream(_) => "stream",
-            State::Drain(_) | State::Done => "done",
+        let state = match self.seated.as_ref().map(|seated| &seated.state) {
+            Some(State::Handshake { .. } | State::Sniff { .. }) => "new",
+            Some(State::Http1 { .. }) => "http1",
+            Some(State::Http2 { .. }) => "http2",
+            Some(State::Stream { .. }) => "stream",
+            Some(State::Drain { .. } | State::Done) | None => "done",
         };
         f.debug_struct("Connection").field("state", &state).finish()
     }
@@ -235,17 +261,66 @@ impl<T, S: App> fmt::Debug for Connection<T, S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpStream;
+    use std::{
+        future::poll_fn,
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Wake,
+    };
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+        task::yield_now,
+    };
 
     use super::*;
-    use crate::{NotFound, SseService};
+    use crate::{NotFound, Publisher, SseLayer, SseService, server::Server};
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_task_that_polls_a_stream_last_learns_that_the_client_has_left() {
+        let layer = SseLayer::new(Publisher::new()).route("/{channel}").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        client.write_all(b"GET /a HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut connection = Server::new().serve_connection(listener.accept().await.unwrap().0, layer.into_service());
+        // The task of this test polls it until the stream has begun.
+        let reading = poll_fn(|cx| {
+            assert!(Pin::new(&mut connection).poll(cx).is_pending());
+            Poll::<()>::Pending
+        });
+        tokio::select! {
+            () = reading => {}
+            byte = client.read_u8() => assert_eq!(byte.unwrap(), b'H'),
+        }
+        let tasks = [(); 2].map(|()| Arc::<Count>::default());
+        let mut poll =
+            |task: usize| Pin::new(&mut connection).poll(&mut Context::from_waker(&Waker::from(tasks[task].clone())));
+        for task in [0, 0, 1, 1] {
+            assert!(poll(task).is_pending());
+        }
+        drop(client);
+        while tasks[1].0.load(Ordering::SeqCst) == 0 {
+            yield_now().await;
+        }
+        assert!(poll(1).is_ready());
+        assert_eq!(tasks[0].0.load(Ordering::SeqCst), 0);
+    }
 
     #[test]
     fn a_connection_with_a_stream_is_small() {
         type App = SseService<NotFound>;
         // With this, the task takes 128 bytes.
-        assert!(size_of::<Connection<TcpStream, App>>() <= 24);
-        let size = size_of::<Stream<TcpStream, App>>();
-        assert!(size <= 96, "{size}");
+        assert!(size_of::<Connection<TcpStream, App>>() <= 8);
+        let size = size_of::<Seated<TcpStream, App>>();
+        assert!(size <= 280, "{size}");
     }
 }

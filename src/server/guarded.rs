@@ -36,14 +36,21 @@ impl<T> Guarded<T> {
         (self.io, self.shared)
     }
 
+    pub(super) fn get_ref(&self) -> &T {
+        &self.io
+    }
+
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
     /// Passes on the outcome of a write or a flush, unless it has waited for too long.
+    #[inline]
     fn limit<R>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<R>>, flushes: bool) -> Poll<io::Result<R>> {
         if outcome.is_ready() {
-            self.stalled = None;
+            if self.stalled.is_some() {
+                self.stalled = None;
+            }
             return self.count(outcome);
         }
         let stalled = self.stalled.get_or_insert_with(|| Box::new(Stalled { stall: Stall::new(cx), flushes }));

@@ -118,9 +118,11 @@ where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
     S: App,
 {
-    /// Sends the body. Returns what is left of the connection.
-    pub(super) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended<T, S>> {
-        if self.as_mut().poll_read(cx).is_err() {
+    /// Sends the body. Returns what is left of the connection. `is_known` says whether the same task polled the stream, or
+    /// what was there before it, the last time.
+    pub(super) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, is_known: bool) -> Poll<Ended<T, S>> {
+        let is_quiet = is_known && self.parts.as_ref().is_some_and(|parts| parts.io.is_quiet());
+        if !is_quiet && self.as_mut().poll_read(cx).is_err() {
             return Poll::Ready(Ended::Gone);
         }
         for _ in 0..BATCHES {
@@ -141,7 +143,8 @@ where
         if mem::replace(self.as_mut().project().begun, true) {
             ready!(self.as_mut().poll_unsent(cx))?;
         }
-        let (batch, waits) = self.as_mut().take_batch(cx);
+        let mut batch = self.as_mut().project().unsent.take().map(|unsent| *unsent);
+        let waits = self.as_mut().fill(cx, &mut batch);
         if let Some(batch) = batch {
             ready!(self.as_mut().send(cx, batch))?;
         }
@@ -152,23 +155,22 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// Appends what the body has now to what is unsent, up to the size of a batch. Also returns whether the body waits.
-    fn take_batch(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> (Option<Batch<Data<S>>>, bool) {
-        let mut batch = self.as_mut().project().unsent.take().map(|unsent| *unsent);
+    /// Appends what the body has now, up to the size of a batch. Returns whether the body waits.
+    fn fill(mut self: Pin<&mut Self>, cx: &mut Context<'_>, batch: &mut Option<Batch<Data<S>>>) -> bool {
         for _ in 0..CHUNKS {
             if self.body.is_none() || batch.as_ref().is_some_and(|batch| batch.remaining() >= BATCH) {
                 break;
             }
             match self.as_mut().poll_body(cx) {
-                Poll::Pending => return (batch, true),
+                Poll::Pending => return true,
                 Poll::Ready(None) => {}
-                Poll::Ready(Some(next)) => match &mut batch {
+                Poll::Ready(Some(next)) => match batch {
                     Some(batch) => batch.push(next),
-                    None => batch = Some(Batch::new(next)),
+                    None => *batch = Some(Batch::new(next)),
                 },
             }
         }
-        (batch, false)
+        false
     }
 
     /// Takes the next piece of the body. Returns `None` if the body waits or has broken off, or if the piece is empty.
@@ -199,7 +201,7 @@ where
     fn send(self: Pin<&mut Self>, cx: &mut Context<'_>, mut batch: Batch<Data<S>>) -> Poll<io::Result<()>> {
         let this = self.project();
         let Some(parts) = this.parts else { return Poll::Ready(Ok(())) };
-        if !parts.io.is_write_vectored() {
+        if !parts.io.is_write_vectored() && batch.remaining() > SMALL {
             batch.join();
         }
         *this.unflushed = true;
@@ -274,22 +276,36 @@ where
 /// How many pieces of memory one write takes.
 const SLICES: usize = 24;
 
-/// Writes all of `buf`.
-fn poll_write<T: AsyncWrite + Unpin>(io: &mut T, cx: &mut Context<'_>, buf: &mut impl Buf) -> Poll<io::Result<()>> {
-    while buf.has_remaining() {
-        let written = if io.is_write_vectored() {
+/// A batch of at most this many bytes, such as an event in its chunk, is copied and written as one piece. That costs less
+/// than the system's work for each piece.
+const SMALL: usize = 512;
+
+/// Writes all of a batch, which is of no use any more then.
+fn poll_write<T, D>(io: &mut T, cx: &mut Context<'_>, batch: &mut Batch<D>) -> Poll<io::Result<()>>
+where
+    T: AsyncWrite + Unpin,
+    D: Buf,
+{
+    loop {
+        let io = Pin::new(&mut *io);
+        let mut small = [0; SMALL];
+        let (all, written) = if let Some(len) = batch.copy_into(&mut small) {
+            (len, ready!(io.poll_write(cx, &small[..len]))?)
+        } else if io.is_write_vectored() {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let n = buf.chunks_vectored(&mut slices);
-            ready!(Pin::new(&mut *io).poll_write_vectored(cx, &slices[..n]))?
+            let n = batch.chunks_vectored(&mut slices);
+            (batch.remaining(), ready!(io.poll_write_vectored(cx, &slices[..n]))?)
         } else {
-            ready!(Pin::new(&mut *io).poll_write(cx, buf.chunk()))?
+            (batch.remaining(), ready!(io.poll_write(cx, batch.chunk()))?)
         };
+        if written == all {
+            return Poll::Ready(Ok(()));
+        }
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
-        buf.advance(written);
+        batch.advance(written);
     }
-    Poll::Ready(Ok(()))
 }
 
 #[cfg(test)]
@@ -304,6 +320,6 @@ mod tests {
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn an_idle_stream_is_small() {
-        assert!(size_of::<Stream<TcpStream, PeerAddrService<SseService<NotFound>, SocketAddr>>>() <= 168);
+        assert!(size_of::<Stream<TcpStream, PeerAddrService<SseService<NotFound>, SocketAddr>>>() <= 304);
     }
 }

@@ -54,8 +54,8 @@ const SLOTS: usize = u64::BITS as usize;
 
 #[derive(Default)]
 struct Slot {
-    /// What the socket is ready for ([`READ`], [`WRITE`]), whether its task waits to write ([`WANTS_WRITE`]), and in the
-    /// upper bits, a count of the notes.
+    /// What the socket is ready for ([`READ`], [`WRITE`]), whether its task waits to write ([`WANTS_WRITE`]), whether a
+    /// waker is [parked](PARKED), and in the upper bits, a count of the notes.
     ready: AtomicU32,
     /// The task that waits.
     waker: Mutex<Option<Waker>>,
@@ -64,7 +64,8 @@ struct Slot {
 pub(super) const READ: u32 = 1;
 pub(super) const WRITE: u32 = 2;
 const WANTS_WRITE: u32 = 4;
-const NOTE: u32 = 8;
+const PARKED: u32 = 8;
+const NOTE: u32 = 16;
 
 /// A slot that is taken.
 pub(super) struct Seat {
@@ -134,7 +135,15 @@ impl Poller {
         let noted = |ready: u32| Some((ready | kind).wrapping_add(NOTE));
         let before = slot.ready.fetch_update(Ordering::AcqRel, Ordering::Acquire, noted).unwrap_or(0);
         let is_awaited = kind & READ > 0 || before & WANTS_WRITE > 0;
-        if is_awaited { lock(&slot.waker).take() } else { None }
+        if is_awaited { slot.take() } else { None }
+    }
+
+    /// Returns an error if no task is woken any more.
+    fn alive(&self) -> io::Result<()> {
+        if self.over.load(Ordering::Acquire) {
+            return Err(io::Error::other("the runtime of the connection is gone"));
+        }
+        Ok(())
     }
 
     /// Wakes all tasks, so that they learn that the poll won't wake them again.
@@ -142,7 +151,15 @@ impl Poller {
         self.over.store(true, Ordering::Release);
         let pieces: Vec<_> = lock(&self.places).pieces.iter().flatten().cloned().collect();
         let slots = pieces.iter().flat_map(|piece| &piece.slots);
-        wake_each(slots.filter_map(|slot| lock(&slot.waker).take()));
+        wake_each(slots.filter_map(Slot::take));
+    }
+}
+
+impl Slot {
+    fn take(&self) -> Option<Waker> {
+        let mut parked = lock(&self.waker);
+        self.ready.fetch_and(!PARKED, Ordering::AcqRel);
+        parked.take()
     }
 }
 
@@ -204,22 +221,25 @@ impl Seat {
         if ready & kind > 0 {
             return Ok(Some(ready));
         }
-        if self.piece.poller.over.load(Ordering::Acquire) {
-            return Err(io::Error::other("the runtime of the connection is gone"));
-        }
-        if kind == WRITE {
-            slot.ready.fetch_or(WANTS_WRITE, Ordering::AcqRel);
-        }
+        self.piece.poller.alive()?;
+        let waits = if kind == WRITE { PARKED | WANTS_WRITE } else { PARKED };
         let mut parked = lock(&slot.waker);
         let before = match &*parked {
             Some(parked) if parked.will_wake(waker) => None,
             _ => parked.replace(waker.clone()),
         };
+        slot.ready.fetch_or(waits, Ordering::AcqRel);
         drop(parked);
         drop(before);
-        // A note that arrived in between has not found the waker.
+        // A note that arrived in between has not found the waker, and neither has the end of the runtime.
+        self.piece.poller.alive()?;
         let ready = slot.ready.load(Ordering::Acquire);
         Ok((ready & kind > 0).then_some(ready))
+    }
+
+    /// Returns whether there is nothing to read and a waker is parked. Takes no lock.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.slot().ready.load(Ordering::Acquire) & (READ | PARKED) == PARKED
     }
 
     /// Clears a note that turned out to be wrong, unless there is a newer one.
@@ -231,7 +251,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let waker = lock(&self.slot().waker).take();
+        let waker = self.slot().take();
         drop(waker);
         self.piece.poller.leave(self.piece.number, self.index);
     }

@@ -21,10 +21,6 @@ pub(in crate::server) struct Light {
     watches_writes: bool,
 }
 
-/// Pieces with at most this many bytes in total, such as an event in its chunk, are copied and written as one. That costs
-/// less than the system's work for each piece.
-const MERGED: usize = 512;
-
 impl Light {
     /// Returns the connection as it is if the process has no file descriptors left for a poll, or the system has no room for
     /// the socket there.
@@ -40,6 +36,11 @@ impl Light {
     pub(super) fn into_tcp(self) -> io::Result<TcpStream> {
         self.seat.unwatch(&self.tcp)?;
         TcpStream::from_std(self.tcp)
+    }
+
+    /// Returns whether there is nothing to read and the task that polled the socket last will be woken once there is.
+    pub(in crate::server) fn is_quiet(&self) -> bool {
+        self.seat.is_quiet()
     }
 
     /// Repeats an operation that may block until it succeeds, or until the socket is not ready.
@@ -82,17 +83,7 @@ impl AsyncWrite for Light {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let len = bufs.iter().map(|buf| buf.len()).sum();
-        if bufs.len() < 2 || len > MERGED {
-            return self.poll_io(cx, WRITE, |mut tcp| tcp.write_vectored(bufs));
-        }
-        let mut merged = [0; MERGED];
-        let mut at = 0;
-        for buf in bufs {
-            merged[at..at + buf.len()].copy_from_slice(buf);
-            at += buf.len();
-        }
-        self.poll_io(cx, WRITE, |mut tcp| tcp.write(&merged[..len]))
+        self.poll_io(cx, WRITE, |mut tcp| tcp.write_vectored(bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
