@@ -354,9 +354,9 @@ async fn a_futures_debug_output_names_its_state() {
 }
 
 #[test]
-fn a_response_that_passes_through_carries_no_stream() {
-    let (inner, body) = (size_of::<Full<Bytes>>(), size_of::<SseBody<Full<Bytes>>>());
-    assert!(body <= inner + 8, "{body}");
+fn a_response_that_passes_through_takes_no_more_than_a_small_stream() {
+    let body = size_of::<SseBody<Full<Bytes>>>();
+    assert!(body <= 168, "{body}");
     // Most of it is a request on its way to the authorizer or to the inner service.
     let future = size_of::<SseFuture<NotFound, Request<Incoming>>>();
     assert!(future <= 368, "{future}");
