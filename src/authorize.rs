@@ -4,8 +4,8 @@
 //! and bind the client. It can't widen: the layer cuts it down to what was asked.
 //!
 //! Authorization fails closed: without a grant, nothing is read. A [`Denied`] is answered with its own status, even if
-//! a middleware has boxed or wrapped it. A [`RateLimited`] sends the client away for a time. Any other error, a timeout or a panic is a failure, which may pass: the client
-//! is told to reconnect after a random time, and the failure is counted in
+//! a middleware has boxed or wrapped it. A [`RateLimited`] sends the client away for a time. Any other error, a timeout or a
+//! panic is a failure, which may pass: the client is told to reconnect after a random time, and the failure is counted in
 //! [`Stats::authorizer_failed`](crate::Stats::authorizer_failed).
 
 mod allow_all;
@@ -19,7 +19,7 @@ mod insight;
 #[cfg(feature = "jwt")]
 mod jwt;
 #[cfg(feature = "limits")]
-mod limits;
+pub mod limits;
 #[cfg(feature = "jwt")]
 mod pattern;
 #[cfg(feature = "publish")]
@@ -40,8 +40,6 @@ pub(crate) use self::decide::{Decide, Refusal};
 pub use self::insight::{InspectAuthorizer, InspectGrant, InspectRequest, inspect_authorizer_fn};
 #[cfg(feature = "jwt")]
 pub use self::jwt::{Jwt, JwtFuture, JwtKeys, Links, jwt};
-#[cfg(feature = "limits")]
-pub use self::limits::{Address, Limited, LimitedFuture, Rate, RateLimit};
 #[cfg(feature = "publish")]
 pub use self::permit::{PublishAuthorizer, PublishGrant, PublishRequest, publish_authorizer_fn};
 #[cfg(all(test, feature = "jwt", feature = "publish", feature = "runs"))]

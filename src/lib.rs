@@ -117,7 +117,7 @@
 //! | --- | --- |
 //! | `inspect` | `Inspect`, a service and a page that show operators who reads what |
 //! | `jwt` | `jwt`, an [`Authorizer`] for JSON Web Tokens, and `Links`, which signs short-lived links to channels |
-//! | `limits` | `RateLimit`: limits on how often a client connects, how many streams it has, how much is replayed to it, and how much it publishes |
+//! | `limits` | the module `limits`: limits on how often a client connects, how many streams it has, how much is replayed to it, and how much it publishes |
 //! | `metrics` | metrics of the hub, the backend and runs through the `metrics` crate: see `Publisher::record_metrics` |
 //! | `publish` | `PublishService`, which publishes what it is sent over HTTP |
 //! | `redis` | `Redis`, a [`Backend`](backend::Backend) that keeps the log in Redis or Valkey, so that several nodes share a hub |
@@ -229,7 +229,7 @@ struct RunsGuide;
 
 #[cfg(feature = "limits")]
 #[cfg_attr(docsrs, doc(cfg(feature = "limits")))]
-pub use crate::authorize::{Address, Limited, LimitedFuture, Rate, RateLimit};
+pub use crate::authorize::limits;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use crate::backend::redis::{Redis, RedisBuilder};

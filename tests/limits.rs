@@ -16,8 +16,9 @@ use http_body_util::BodyExt;
 use tokio::time::advance;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_sse::{
-    Address, AllowAll, AuthorizeRequest, Authorizer, ChannelName, ClientId, Denied, OpenOptions, Publisher, Rate,
-    RateLimit, RateLimited, Retention, Route, SseBody, SseLayer, authorizer_fn,
+    AllowAll, AuthorizeRequest, Authorizer, ChannelName, ClientId, Denied, OpenOptions, Publisher, RateLimited,
+    Retention, Route, SseBody, SseLayer, authorizer_fn,
+    limits::{Address, Rate, RateLimit},
 };
 
 type Reply = Response<SseBody<SseBody>>;

@@ -10,7 +10,10 @@ use std::{
 
 use http::Request;
 use tower::ServiceExt;
-use tower_sse::{Address, AllowAll, AuthorizeRequest, ChannelName, Rate, RateLimit};
+use tower_sse::{
+    AllowAll, AuthorizeRequest, ChannelName,
+    limits::{Address, Rate, RateLimit},
+};
 
 const A_DAY: Duration = Duration::from_secs(86_400);
 

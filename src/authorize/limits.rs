@@ -1,4 +1,8 @@
 //! Limits on how often a client may do something.
+//!
+//! A [`RateLimit`] goes around an [authorizer](crate::Authorizer). It takes a [`Rate`] for each thing that it limits, and an
+//! [`Address`], which finds out where a request comes from. The limits of a whole hub, such as the number of its readers, are
+//! [`Limits`](crate::Limits).
 
 mod address;
 mod clock;
@@ -38,7 +42,10 @@ use super::{rate_limited::RateLimited, request::AuthorizeRequest};
 /// authorizer of a `PublishService`.
 ///
 /// ```
-/// use tower_sse::{Address, AllowAll, Publisher, Rate, RateLimit, SseLayer};
+/// use tower_sse::{
+///     AllowAll, Publisher, SseLayer,
+///     limits::{Address, Rate, RateLimit},
+/// };
 ///
 /// let limits = RateLimit::new()
 ///     .address(Address::forwarded_for(1))

@@ -12,7 +12,7 @@ use crate::error::{OpenError, OpenErrorKind};
 /// [strict](crate::Route::strict) route, and for a request to publish, the answer is a 429 with `Retry-After`. The refusal
 /// counts in [`Stats::rate_limited`](crate::Stats::rate_limited).
 ///
-/// With the feature `limits`, `RateLimit` counts requests and returns this error. If your authorizer counts by itself, or
+/// With the feature `limits`, `limits::RateLimit` counts requests and returns this error. If your authorizer counts by itself, or
 /// asks a gateway that counts, it can return the error, too:
 ///
 /// ```

@@ -7,8 +7,8 @@ use std::{
 
 use tower::ServiceExt;
 use tower_sse::{
-    AllowAll, AuthorizeRequest, ChannelName, ClientId, EndReason, OpenError, OpenOptions, Publisher, RateLimit,
-    backend::Presence,
+    AllowAll, AuthorizeRequest, ChannelName, ClientId, EndReason, OpenError, OpenOptions, Publisher, backend::Presence,
+    limits::RateLimit,
 };
 
 use crate::{

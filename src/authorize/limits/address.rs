@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::authorize::request::AuthorizeRequest;
 
-/// How a [`RateLimit`](crate::RateLimit) finds the address of a request's client.
+/// How a [`RateLimit`](crate::limits::RateLimit) finds the address of a request's client.
 ///
 /// The right way depends on what is in front of your server. A client can send any header, so trust a header only if your
 /// own proxy sets it, and if nobody can reach the server without passing that proxy.
@@ -19,7 +19,7 @@ use crate::authorize::request::AuthorizeRequest;
 /// use std::net::SocketAddr;
 /// use axum::extract::ConnectInfo;
 /// use http::HeaderName;
-/// use tower_sse::Address;
+/// use tower_sse::limits::Address;
 ///
 /// // One proxy of your own, which adds the address of its peer to `X-Forwarded-For`.
 /// let behind_nginx = Address::forwarded_for(1);

@@ -16,7 +16,7 @@ use crate::{
     hub::{Grant, allowance::Allowance, toll::Toll},
 };
 
-/// The authorizer that [`RateLimit::around`](crate::RateLimit::around) returns.
+/// The authorizer that [`RateLimit::around`](crate::limits::RateLimit::around) returns.
 #[derive(Clone)]
 pub struct Limited<A> {
     pub(super) inner: A,

@@ -8,7 +8,7 @@ use governor::Quota;
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_sse::Rate;
+/// use tower_sse::limits::Rate;
 ///
 /// // Ten at once after a pause, and one every 200 ms after that.
 /// let rate = Rate::per_second(5).burst(10);
