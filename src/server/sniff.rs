@@ -17,6 +17,9 @@ use super::{app::App, guarded::Guarded};
 /// The preface that an HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// How many bytes are read in one go, so that the head of most requests takes one read.
+const FIRST: usize = 1024;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     Http1,
@@ -27,6 +30,7 @@ pub(super) enum Protocol {
 pub(super) struct Sniff<T, S> {
     /// `None` once the protocol is known.
     parts: Option<(Guarded<T>, S)>,
+    /// The beginning of the preface, as far as it has arrived.
     read: [u8; PREFACE.len()],
     len: usize,
     /// Runs while nothing has arrived.
@@ -48,31 +52,36 @@ impl<T: AsyncRead + Unpin, S: App> Sniff<T, S> {
 
     /// Reads until the protocol is known.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Sniffed<T, S>>> {
-        let protocol = match self.poll_read(cx) {
-            Poll::Ready(protocol) => protocol?,
+        let (protocol, before) = match self.poll_read(cx) {
+            Poll::Ready(read) => read?,
             Poll::Pending => {
                 ready!(self.poll_timeout(cx));
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
         };
         let Some((io, app)) = self.parts.take() else { return Poll::Pending };
-        let before = Bytes::copy_from_slice(&self.read[..self.len]);
         Poll::Ready(Ok(Sniffed { protocol, before, io, app }))
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Protocol>> {
+    /// Returns the protocol and what was read.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Protocol, Bytes)>> {
         let Some((io, _)) = &mut self.parts else { return Poll::Pending };
         loop {
-            let mut buf = ReadBuf::new(&mut self.read[self.len..]);
+            let mut bytes = [0; FIRST];
+            let mut buf = ReadBuf::new(&mut bytes);
+            buf.put_slice(&self.read[..self.len]);
             ready!(Pin::new(&mut *io).poll_read(cx, &mut buf))?;
-            let n = buf.filled().len();
-            self.len += n;
-            if n == 0 || self.read[..self.len] != PREFACE[..self.len] {
-                return Poll::Ready(Ok(Protocol::Http1));
-            }
-            if self.len == PREFACE.len() {
-                return Poll::Ready(Ok(Protocol::Http2));
-            }
+            let read = buf.filled();
+            let protocol = match read.first_chunk() {
+                Some(first) if first == PREFACE => Protocol::Http2,
+                None if read.len() > self.len && PREFACE.starts_with(read) => {
+                    self.read[..read.len()].copy_from_slice(read);
+                    self.len = read.len();
+                    continue;
+                }
+                _ => Protocol::Http1,
+            };
+            return Poll::Ready(Ok((protocol, Bytes::copy_from_slice(read))));
         }
     }
 
