@@ -9,13 +9,13 @@
 //! # }
 //! ```
 //!
-//! With another server, an HTTP stack keeps its buffers and its state for each stream, although the connection only
-//! carries one response. This server detaches a stream from hyper once its head is written, and sends the rest itself. On
-//! the wire, nothing changes, but an idle reader takes about 1 KB instead of 11 KB. Since the server owns the socket, it can
-//! also do what no layer can: close a reader that has stopped reading, and shut down within a time that you set.
+//! In other servers, the HTTP stack keeps its buffers and state for as long as a stream lasts. This server detaches a stream
+//! from hyper once its head is written, and sends the rest itself. On the wire, nothing changes, but an idle reader takes
+//! about 1 KB instead of 11 KB. Since the server owns the socket, it can also do what no layer can: close the connection of
+//! a reader that has stopped reading, and shut down within a time that you set.
 //!
-//! For TLS, set the [handshake](Serve::handshake) of your TLS library. For an accept loop of your own, use
-//! [`Server::serve_connection`], which serves anything that can be read and written.
+//! For TLS, pass the handshake of your TLS library to [`Serve::handshake`]. For an accept loop of your own, use
+//! [`Server::serve_connection`] or [`Server::serve_handshake`], which take anything that can be read and written.
 //!
 //! # Which responses are detached
 //!
@@ -43,7 +43,9 @@
 //! | [connections](Builder::max_connections) | 100,000 |
 //! | [concurrent requests on an HTTP/2 connection](Builder::max_streams) | 100 |
 //!
-//! `TCP_NODELAY` is always set.
+//! A time of zero is no limit.
+//!
+//! [`serve`] also sets `TCP_NODELAY` on each TCP connection. In an accept loop of your own, call [`Server::tune`].
 //!
 //! # Source map
 //!
@@ -56,9 +58,9 @@
 //! | `stream`, `batch`, `chunk`, `head` | how a detached response is sent |
 //! | `drain` | a connection that was closed while its client was still sending |
 //! | `carrier`, `light` | the I/O of a stream, and a socket that takes little memory |
-//! | `handshake` | a connection before that, if it has a handshake |
+//! | `handshake` | the handshake at the start of a connection, such as that of TLS |
 //! | `http2` | a connection that stays with hyper |
-//! | `guarded`, `watched`, `stall` | notice a write that stalls, and an HTTP/2 stream that stalls |
+//! | `guarded`, `watched`, `stall` | notice when a write or an HTTP/2 stream stalls |
 //! | `gate` | the open connections, and how they learn of a shutdown |
 //! | `serve`, `listener`, `peer` | the accept loop |
 //! | `builder`, `settings`, `shared`, `stats`, `handle` | the server, and what its connections share |

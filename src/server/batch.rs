@@ -38,8 +38,7 @@ impl<D: Buf> Batch<D> {
         self.first.join();
     }
 
-    /// Copies everything, if it fits and is not more than one large piece of data and what comes before it. Returns its
-    /// length.
+    /// Copies everything and returns its length. Returns `None` if it does not fit, or if it is in several pieces.
     pub(super) fn copy_into(&self, into: &mut [u8]) -> Option<usize> {
         if self.more.is_empty() { self.first.copy_into(into) } else { None }
     }

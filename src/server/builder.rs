@@ -31,7 +31,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// The smallest buffer that hyper takes.
 const LEAST_HEAD: usize = 8 << 10;
 
-/// Returns the time to wait for a time that was set. Zero is no limit, as for the other times of this crate.
+/// Returns how long to wait if a builder has set `time`. Zero is no limit.
 fn limit(time: Duration) -> Duration {
     if time.is_zero() { LONGEST } else { time.min(LONGEST) }
 }
@@ -67,7 +67,8 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Sets how long a peer may not read before its connection is closed. The default is 30 seconds.
+    /// Sets how long a peer may go without reading before the server closes its connection. The default is 30 seconds. Zero
+    /// turns the limit off: a peer that never reads may then keep its connection, and what the server holds for it.
     ///
     /// On every platform, the server closes a connection when a write makes no progress for this time. A [TCP
     /// connection](super::Listener) also gets the option `TCP_USER_TIMEOUT` on Linux, and keep-alive probes, so that the
@@ -77,18 +78,16 @@ impl Builder {
     /// Over TLS, a write makes progress when the TLS library accepts it. Everything that the library has buffered has to be
     /// sent within this time.
     ///
-    /// The server may be late by a sixteenth of this time, at most 256 ms. A `stall` of zero turns the limit off: a peer may
-    /// then keep a connection, and what the server holds for it, without ever reading.
+    /// The server may close the connection late, by up to a sixteenth of this time and at most 256 ms.
     pub fn stall(mut self, stall: Duration) -> Self {
         self.stall = limit(stall);
         self
     }
 
-    /// Sets how long a client may take to send the head of a request, and how long a connection may be idle between two
-    /// requests. A [handshake](super::Serve::handshake) may take as long, too. The default is 30 seconds.
+    /// Sets how long a client may take to send the head of a request, how long a connection may be idle between two requests,
+    /// and how long a [handshake](super::Serve::handshake) may take. The default is 30 seconds. Zero turns the limit off.
     ///
-    /// This applies to HTTP/1. Over HTTP/2, it limits only the time until the first bytes arrive. A `timeout` of zero turns
-    /// the limit off.
+    /// This applies to HTTP/1. Over HTTP/2, it limits only the handshake, and the time until the first bytes arrive.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
         self.head_timeout = limit(timeout);
         self

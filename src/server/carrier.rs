@@ -28,8 +28,8 @@ impl<T: 'static> Carrier<T> {
         })
     }
 
-    /// Returns whether there is nothing to read and the task that polled the I/O last will be woken once there is. It may
-    /// return `false` even so.
+    /// Returns `true` if there is nothing to read and the task that polled the I/O last will be woken once there is. `false`
+    /// means that this is not known.
     pub(super) fn is_quiet(&self) -> bool {
         match self {
             Self::Light(light) => light.get_ref().is_quiet(),

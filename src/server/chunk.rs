@@ -83,7 +83,7 @@ impl<D: Buf> Unsent<D> {
         self.before.extend_from_slice(std::mem::take(&mut self.tail));
     }
 
-    /// Copies everything, if it fits and the data is in one piece. Returns its length.
+    /// Copies everything and returns its length. Returns `None` if it does not fit, or if the data is in several pieces.
     pub(super) fn copy_into(&self, into: &mut [u8]) -> Option<usize> {
         let data = self.data.as_ref().map_or(&b""[..], Buf::chunk);
         if data.len() < self.data_len() {

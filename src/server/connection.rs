@@ -34,7 +34,7 @@ pub struct Connection<T, S: App> {
 }
 
 pin_project! {
-    /// A connection that has a place among those of its server.
+    /// A connection that the server has accepted.
     struct Seated<T, S: App> {
         // Before the seat, so that the connection is closed before its place is free.
         #[pin]
@@ -44,7 +44,7 @@ pin_project! {
 }
 
 pin_project! {
-    // A stream is in the same allocation as its seat. The other states are boxed, so that it takes no more than it needs.
+    // A stream shares the allocation of its seat. The other states are boxed, so that they don't make it larger.
     #[project = StateProj]
     enum State<T, S: App> {
         Handshake { handshake: Box<Handshake<T, S>> },
@@ -78,7 +78,7 @@ where
         Self::enter(shared.clone(), || State::begin(Shaken { io, shared, app }))
     }
 
-    /// A connection that begins with a handshake.
+    /// Creates a connection that begins with a handshake.
     pub(super) fn with_handshake(
         shared: Arc<Shared>,
         handshake: impl Future<Output = io::Result<T>> + Send + 'static,
@@ -114,7 +114,7 @@ where
 {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.as_mut().project();
-        // In this order, so that a phase that begins in between wakes the task.
+        // In this order, so that the task is woken for a phase that begins in between.
         let is_known = this.seat.watch(cx.waker());
         match this.seat.shared.gate.phase() {
             Phase::Closing if !this.seat.told => self.as_mut().close(),
@@ -124,7 +124,7 @@ where
         self.poll_state(cx, is_known)
     }
 
-    /// Goes from state to state. `is_known` says whether the same task polled the connection before.
+    /// Moves from state to state until one waits. `is_known` says whether the same task polled the connection last.
     fn poll_state(mut self: Pin<&mut Self>, cx: &mut Context<'_>, is_known: bool) -> Poll<()> {
         loop {
             let next = match self.as_mut().project().state.project() {
@@ -196,7 +196,7 @@ where
             StateProj::Http1 { http1 } => http1.close(),
             StateProj::Http2 { http2 } => Pin::new(&mut **http2).graceful_shutdown(),
             StateProj::Stream { stream } => stream.close(),
-            // It is over soon.
+            // It ends soon anyway.
             StateProj::Drain { .. } | StateProj::Done => {}
         }
     }
@@ -218,7 +218,7 @@ where
 }
 
 impl Seat {
-    /// Has the task woken when the server shuts down. Returns whether it is the one that this was last called for.
+    /// Registers the task to be woken when the server shuts down. Returns whether the last call registered the same task.
     fn watch(&mut self, waker: &Waker) -> bool {
         let is_known = self.waker.as_ref().is_some_and(|known| known.will_wake(waker));
         if !is_known {

@@ -14,18 +14,18 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// A connection whose client may still send. It is over once the client closes it, or has sent too much or for too long.
+/// A connection whose client may still send. It ends once the client closes it, or has sent too much or for too long.
 pub(super) struct Drain<T> {
     io: T,
-    /// How many bytes are read at most.
+    /// How many more bytes to read at most.
     left: usize,
     timeout: Pin<Box<Sleep>>,
 }
 
-/// The most that is read.
+/// How many bytes to read at most.
 const MOST: usize = 256 << 10;
 
-/// How long to read.
+/// How long to read at most.
 const LONGEST: Duration = Duration::from_secs(2);
 
 impl<T: AsyncRead + Unpin> Drain<T> {

@@ -13,7 +13,8 @@ use super::{app::App, connection::Connection, gate::Phase, listener, shared::Sha
 ///
 /// All clones are handles to the same server: its connections count together, and shut down together.
 ///
-/// For an accept loop of your own, spawn the future that [`serve_connection`](Self::serve_connection) returns:
+/// To serve a listener, use [`serve`](Self::serve). For an accept loop of your own, spawn the future that
+/// [`serve_connection`](Self::serve_connection) returns:
 ///
 /// ```no_run
 /// use tower::Layer;
@@ -56,10 +57,10 @@ impl Server {
         Connection::new(self.shared.clone(), io, app)
     }
 
-    /// Serves one connection after its handshake, such as the future that a TLS acceptor returns. The connection takes its
-    /// place among the server's connections at once, and [the handshake has a time limit](super::Serve::handshake).
+    /// Serves one connection that begins with a handshake, such as the future that a TLS acceptor returns. The connection
+    /// counts as open from the start, and the handshake has a [time limit](super::Builder::head_timeout).
     ///
-    /// Otherwise, this does what [`serve_connection`](Self::serve_connection) does.
+    /// Otherwise, this does the same as [`serve_connection`](Self::serve_connection).
     pub fn serve_handshake<T, S, H>(&self, handshake: H, app: S) -> Connection<T, S>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -69,8 +70,8 @@ impl Server {
         Connection::with_handshake(self.shared.clone(), handshake, app)
     }
 
-    /// Sets the options of a socket, as [`serve`](Self::serve) does for each connection: see
-    /// [`Listener::tune`](super::Listener::tune).
+    /// Sets the options of a socket, such as `TCP_NODELAY`. Call it in an accept loop of your own; [`serve`](Self::serve) does
+    /// so by itself. [`Listener::tune`](super::Listener::tune) lists the options.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! A connection whose handshake is under way, such as that of TLS.
+//! The handshake at the start of a connection, such as that of TLS.
 
 use std::{
     io,
@@ -37,7 +37,7 @@ impl<T, S> Handshake<T, S> {
         Self { shared, shaking: Box::pin(handshake), timeout: None, app: Some(app) }
     }
 
-    /// Returns `None` if the handshake fails, which it counts.
+    /// Returns `None` if the handshake fails, and counts that.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Shaken<T, S>>> {
         let shaken = match self.shaking.as_mut().poll(cx) {
             Poll::Ready(shaken) => shaken.ok(),

@@ -20,8 +20,8 @@ use tokio::net::TcpStream;
 
 pub(super) use self::socket::Light;
 
-/// Turns the I/O of a connection into a light socket if it is a tokio TCP connection. Otherwise, or if the system has no
-/// room for another poll, returns it as it is.
+/// Turns the I/O of a connection into a light socket if it is a tokio TCP connection. Otherwise, or if the system can't poll
+/// the socket, returns it unchanged.
 pub(super) fn lighten<T: 'static>(io: T) -> io::Result<Result<Light, T>> {
     match cast::<T, TcpStream>(io) {
         Ok(tcp) => match Light::new(tcp)? {

@@ -36,19 +36,21 @@ pub trait Listener: Send + 'static {
     /// Returns an error if the listener has no address, or does not know it.
     fn local_addr(&self) -> io::Result<Self::Addr>;
 
-    /// Sets the options of connections on the listener itself, before the first one is accepted. Connections inherit them
-    /// where the system allows that, as TCP connections do on Linux, and [`tune`](Self::tune) then has little to do. By
-    /// default, this does nothing.
+    /// Sets the options of connections on the listener itself. The server calls this before it accepts the first connection.
+    /// On some systems, connections inherit the options, as TCP connections do on Linux, which leaves little to do for
+    /// [`tune`](Self::tune). By default, this does nothing.
     fn prepare(&self, stall: Duration) {
         let _ = stall;
     }
 
-    /// Sets the options of a connection. By default, it does nothing. For TCP, it sets
+    /// Sets the options of a connection. By default, this does nothing. For TCP, it sets
     ///
     /// - `TCP_NODELAY`, so that the system does not hold back an event,
     /// - `TCP_USER_TIMEOUT` on Linux, so that the system closes a connection whose peer does not acknowledge data for the
     ///   [stall time](super::Builder::stall), and
-    /// - keep-alive probes, so that it notices a peer that has vanished even if nothing is sent.
+    /// - keep-alive probes, so that the system notices a peer that has vanished even if nothing is sent.
+    ///
+    /// These times are at most nine hours, even if the stall time has no limit.
     ///
     /// # Errors
     ///
@@ -73,12 +75,12 @@ impl Listener for TcpListener {
 
     #[cfg(target_os = "linux")]
     fn prepare(&self, stall: Duration) {
-        // If this fails, each connection is tuned.
+        // If this fails, `tune` sets the options of each connection.
         let _ = set(self, stall);
     }
 
     fn tune(tcp: &TcpStream, stall: Duration) -> io::Result<()> {
-        // Connections that waited for the server to begin have inherited nothing.
+        // A connection that was established before `prepare` has inherited nothing.
         if has_inherited(tcp, stall) { Ok(()) } else { set(tcp, stall) }
     }
 }
@@ -91,13 +93,13 @@ where
     let socket = SockRef::from(socket);
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&probes(stall))?;
-    // The last one, because it shows that the others are set.
+    // Set last, because `has_inherited` takes it as proof of the others.
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(user_timeout(stall)))?;
     Ok(())
 }
 
-/// Whether a connection of a prepared listener has its options.
+/// Returns whether a connection has inherited its options from a prepared listener.
 #[cfg(target_os = "linux")]
 fn has_inherited(tcp: &TcpStream, stall: Duration) -> bool {
     SockRef::from(tcp).tcp_user_timeout().is_ok_and(|timeout| timeout == Some(user_timeout(stall)))
@@ -108,7 +110,7 @@ fn has_inherited(_: &TcpStream, _: Duration) -> bool {
     false
 }
 
-/// The system counts in milliseconds, and takes zero as no limit.
+/// Returns the value of the option. The system counts in milliseconds, and takes zero for its own default.
 #[cfg(target_os = "linux")]
 fn user_timeout(stall: Duration) -> Duration {
     let millis = u64::try_from(stall.min(LONGEST).as_millis()).unwrap_or(u64::MAX);
@@ -167,7 +169,7 @@ mod tests {
         assert_eq!(options(&client), options(&accepted));
     }
 
-    /// The system accepts connections before the server does.
+    /// The system establishes connections before the server accepts them.
     #[tokio::test]
     async fn connections_that_came_before_the_listener_was_prepared_have_the_options_too() {
         let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

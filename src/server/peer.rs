@@ -9,7 +9,7 @@ use tower_service::Service;
 /// The address of a connection's peer, which [`serve`](super::serve) puts into the extensions of each request. Behind a
 /// proxy, it is the address of the proxy. With a `TcpListener`, `A` is a [`SocketAddr`](std::net::SocketAddr).
 ///
-/// It is also a layer that does this, for a [connection](super::Server::serve_connection) that you accept yourself.
+/// As a layer, it does the same for a [connection](super::Server::serve_connection) that you accept yourself.
 ///
 /// An axum handler extracts it as an extension:
 ///
@@ -51,7 +51,7 @@ impl<A: Clone, S> Layer<S> for PeerAddr<A> {
     }
 }
 
-/// A service whose requests get a [`PeerAddr`], which makes it as a layer.
+/// The service of the layer [`PeerAddr`], which puts the address into each request.
 #[derive(Debug, Clone)]
 pub struct PeerAddrService<S, A> {
     app: S,

@@ -109,11 +109,11 @@ impl<L: Listener, S: App, F> Serve<L, S, F> {
     /// # }
     /// ```
     ///
-    /// Each handshake runs in its connection's task, so that a slow client does not hold up others. A handshake that fails,
-    /// or that takes longer than the [timeout](super::Builder::head_timeout), closes the connection and is
-    /// [counted](super::Stats::handshake_errors).
+    /// Each handshake runs in its connection's task, so a slow client does not hold up others. If a handshake fails, or takes
+    /// longer than the [timeout](super::Builder::head_timeout), the server closes the connection and
+    /// [counts](super::Stats::handshake_errors) it.
     ///
-    /// `handshake` itself is called by the accept loop, and should return at once.
+    /// The accept loop calls `handshake` itself, so the closure should return its future at once.
     pub fn handshake<H, R, T>(mut self, mut handshake: H) -> Self
     where
         H: FnMut(L::Io) -> R + Send + 'static,
@@ -126,7 +126,7 @@ impl<L: Listener, S: App, F> Serve<L, S, F> {
         self
     }
 
-    /// Returns the address that the listener is bound to, which is useful if the system chose the port.
+    /// Returns the address that the listener is bound to, for example to learn the port that the system chose.
     ///
     /// # Errors
     ///

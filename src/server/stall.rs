@@ -1,4 +1,4 @@
-//! How long a peer has not read.
+//! The timer of a peer that does not read.
 
 use std::{
     task::{Context, Poll, Waker},
@@ -7,8 +7,8 @@ use std::{
 
 use crate::serve::idle::{Idle, Interval};
 
-/// A timer for a peer that does not read, which shares its driver with all timers of the runtime. When many peers stall at
-/// once, their tasks are woken in slices, and the tasks of other peers run in between.
+/// A timer for a peer that does not read. All of these timers in a runtime share one driver. If many peers stall at once, the
+/// driver wakes their tasks in slices, so that the tasks of other peers run in between.
 pub(super) struct Stall {
     idle: Idle,
     /// The waker of the task that last polled the timer.
@@ -21,9 +21,9 @@ impl Stall {
         Self { idle: Idle::new(), task: cx.waker().clone() }
     }
 
-    /// Ready once `time` is over. It is late by up to a sixteenth of that, and no more than 256 ms.
+    /// Ready once `time` is over, or later by up to a sixteenth of it and at most 256 ms.
     pub(super) fn poll(&mut self, time: Duration, cx: &mut Context<'_>) -> Poll<()> {
-        // The builder takes zero as no limit.
+        // Zero never gets here: the builder replaces it with the longest time.
         let Some(interval) = Interval::of(time) else { return Poll::Pending };
         if !self.task.will_wake(cx.waker()) {
             self.task.clone_from(cx.waker());

@@ -118,8 +118,8 @@ where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
     S: App,
 {
-    /// Sends the body. Returns what is left of the connection. `is_known` says whether the same task polled the stream, or
-    /// what was there before it, the last time.
+    /// Sends the body. Returns what is left of the connection. `is_known` says whether the same task polled the connection
+    /// last.
     pub(super) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, is_known: bool) -> Poll<Ended<T, S>> {
         let is_quiet = is_known && self.parts.as_ref().is_some_and(|parts| parts.io.is_quiet());
         if !is_quiet && self.as_mut().poll_read(cx).is_err() {
@@ -155,7 +155,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// Appends what the body has now, up to the size of a batch. Returns whether the body waits.
+    /// Appends what the body has now, up to the size of a batch. Returns whether the body has no more for now.
     fn fill(mut self: Pin<&mut Self>, cx: &mut Context<'_>, batch: &mut Option<Batch<Data<S>>>) -> bool {
         for _ in 0..CHUNKS {
             if self.body.is_none() || batch.as_ref().is_some_and(|batch| batch.remaining() >= BATCH) {
@@ -266,7 +266,7 @@ where
                 let before = early.map(|early| *early).unwrap_or_default();
                 io.into_io().map_or(Ended::Gone, |io| Ended::Again(Again { io, app, before }))
             }
-            // What the client has sent shows that there may be more.
+            // The client has sent something, so it may be sending more.
             Then::Close if early.is_some() => Ended::Closed(io),
             Then::Close | Then::BreakOff => Ended::Gone,
         })
@@ -276,11 +276,11 @@ where
 /// How many pieces of memory one write takes.
 const SLICES: usize = 24;
 
-/// A batch of at most this many bytes, such as an event in its chunk, is copied and written as one piece. That costs less
-/// than the system's work for each piece.
+/// A batch of at most this many bytes, such as an event in its chunk, is copied and written as one piece, because the copy
+/// costs less than what the system does for each piece.
 const SMALL: usize = 512;
 
-/// Writes all of a batch, which is of no use any more then.
+/// Writes all of a batch. Once it is ready, don't use the batch again.
 fn poll_write<T, D>(io: &mut T, cx: &mut Context<'_>, batch: &mut Batch<D>) -> Poll<io::Result<()>>
 where
     T: AsyncWrite + Unpin,

@@ -138,7 +138,7 @@ impl Poller {
         if is_awaited { slot.take() } else { None }
     }
 
-    /// Returns an error if no task is woken any more.
+    /// Returns an error if the runtime is gone, so that no task is woken any more.
     fn alive(&self) -> io::Result<()> {
         if self.over.load(Ordering::Acquire) {
             return Err(io::Error::other("the runtime of the connection is gone"));
@@ -231,7 +231,7 @@ impl Seat {
         slot.ready.fetch_or(waits, Ordering::AcqRel);
         drop(parked);
         drop(before);
-        // A note that arrived in between has not found the waker, and neither has the end of the runtime.
+        // A note, or the end of the runtime, that came in between did not find the waker.
         self.piece.poller.alive()?;
         let ready = slot.ready.load(Ordering::Acquire);
         Ok((ready & kind > 0).then_some(ready))

@@ -22,8 +22,8 @@ pub(in crate::server) struct Light {
 }
 
 impl Light {
-    /// Returns the connection as it is if the process has no file descriptors left for a poll, or the system has no room for
-    /// the socket there.
+    /// Returns the connection unchanged if the process has no file descriptor left for a poll, or if the system can't add the
+    /// socket to it.
     pub(super) fn new(tcp: TcpStream) -> io::Result<Result<Self, TcpStream>> {
         let Ok(poller) = Poller::current() else { return Ok(Err(tcp)) };
         let (tcp, seat) = (tcp.into_std()?, poller.enter());
@@ -38,7 +38,7 @@ impl Light {
         TcpStream::from_std(self.tcp)
     }
 
-    /// Returns whether there is nothing to read and the task that polled the socket last will be woken once there is.
+    /// Returns `true` if there is nothing to read and the task that polled the socket last will be woken once there is.
     pub(in crate::server) fn is_quiet(&self) -> bool {
         self.seat.is_quiet()
     }
