@@ -144,16 +144,16 @@ impl RedisBuilder {
     }
 
     /// Sets whether to use a server that evicts keys when its memory is used up: one with a `maxmemory` and a
-    /// `maxmemory-policy` other than `noeviction`. By default such a server is refused. The setting is checked when a
-    /// connection is made and every few seconds from then on, and every call fails with an error that [says
-    /// so](BackendError::is_misconfigured).
+    /// `maxmemory-policy` other than `noeviction`. By default, a node refuses such a server: every call fails with an error
+    /// that [says so](BackendError::is_misconfigured). The node checks the setting when it connects, and every few seconds
+    /// from then on.
     ///
-    /// Some hosted servers can't be configured otherwise. With `true` they are used, and lose events according to their
-    /// policy. Readers of the lost events get a gap. But Redis does not tell which keys it has evicted, so a channel
-    /// that it knows nothing of counts as one whose events are gone, and after each restart too, since Redis counts the
-    /// keys that it evicts from its start. A reader that resumes on a channel without any event therefore gets a gap
-    /// even if it missed nothing. A [repeated](crate::Event::idempotency_key) publish may be
-    /// published again.
+    /// With `true`, you can use hosted servers that can't be configured otherwise. Readers get a gap for the events that Redis
+    /// evicts. Two things can go wrong, because Redis does not say which keys it has evicted:
+    ///
+    /// - After an eviction, and after each restart of Redis, a channel without keys may be one that Redis has evicted. A reader
+    ///   that resumes on a channel that never had an event then gets a gap, although it missed nothing.
+    /// - Redis may evict an [idempotency key](crate::Event::idempotency_key). A repeated publish is then published twice.
     pub fn allow_eviction(mut self, allow: bool) -> Self {
         self.allow_eviction = allow;
         self
