@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let address = listener.local_addr()?;
     println!("listening on http://{address}\n  curl -N http://{address}/events/clock");
-    // Or `axum::serve`, with more memory for each reader, and without a limit on how long one may stall.
+    // `axum::serve` works too, but each reader then takes more memory, and a stalled one is never closed.
     server::serve(listener, app).await?;
     Ok(())
 }

@@ -1,9 +1,17 @@
 //! A chat and an agent on one page: run `cargo run --features server --example chat`, then open
-//! <http://127.0.0.1:8000>.
+//! <http://127.0.0.1:8000>. Or use curl: read a channel as the client `ana`, publish JSON to the channel, publish to `ana`
+//! alone, and ask the agent, whose answer arrives on the channel `agent`:
 //!
-//! `PORT` is the port to listen on (8000; 0 takes a free one), `KEEPALIVE_SECS` how long a stream may be idle before it
-//! gets a comment (15). If `AUTH_TOKEN` is set, reading and publishing both need it: it is visible ASCII without
-//! spaces, and goes into `Authorization: Bearer`, or for a stream into `?access_token=`.
+//! ```sh
+//! curl -N http://127.0.0.1:8000/sse/lobby/ana
+//! curl -d '"hello"' http://127.0.0.1:8000/send/lobby
+//! curl -d '"only for you"' 'http://127.0.0.1:8000/send/lobby?to=ana'
+//! curl -d '{"prompt":"hello"}' http://127.0.0.1:8000/agent/send/1
+//! ```
+//!
+//! Set `PORT` to listen on another port than 8000 (0 takes a free one), and `KEEPALIVE_SECS` to change after how many idle
+//! seconds a stream gets a comment (15). If you set `AUTH_TOKEN`, reading and publishing require this token. It is visible
+//! ASCII without spaces. Send it as `Authorization: Bearer ..`, or for a stream as `?access_token=..`.
 
 mod agent;
 mod publish;
@@ -18,7 +26,7 @@ use tokio::net::TcpListener;
 use tower_http::cors::{AllowHeaders, CorsLayer};
 use tower_sse::{KeepAlive, Publisher, Route, SseLayer, server};
 
-/// How long streams and requests may take to end.
+/// How long streams and requests may take to end at a shutdown.
 const GRACE: Duration = Duration::from_secs(2);
 
 #[tokio::main]
@@ -35,22 +43,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = match env::var("AUTH_TOKEN").ok().map(Token::new) {
         None => page.merge(publishing).layer(streams),
         Some(token) => {
-            // The streams' authorizer protects streams alone, and a layer around the routes protects routes alone.
+            // The authorizer of the streams protects only streams, and a layer around the routes protects only routes.
             let publishing = publishing.route_layer(from_fn_with_state(token.clone(), Token::require));
             page.merge(publishing).layer(streams.authorizer(token.authorizer()))
         }
     };
-    // Around everything, streams too. `*` would not allow the header `authorization`.
+    // This goes around everything, including streams. `*` would not allow the header `authorization`.
     let app = app.layer(CorsLayer::permissive().allow_headers(AllowHeaders::mirror_request()));
 
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    // A connection that is stalled, or that sends a request for ever, is cut off when the grace is over.
+    // After the grace period, the server cuts off connections that stall, or that never finish a request.
     server::serve(listener, app).publisher(&publisher).grace(GRACE).with_graceful_shutdown(interrupted()).await?;
     Ok(())
 }
 
-/// Ctrl-C, or SIGTERM where there is such a thing.
+/// Waits for Ctrl-C, or for SIGTERM on systems that have it.
 async fn interrupted() {
     let ctrl_c = async { _ = tokio::signal::ctrl_c().await };
     #[cfg(unix)]

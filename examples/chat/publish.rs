@@ -26,14 +26,14 @@ pub fn routes(publisher: Publisher) -> Router {
 struct Sending {
     event: Option<String>,
     to: Option<String>,
-    /// The connection of the page that sends it, which shows it by itself.
+    /// The connection of the page that sends the event. It does not get the event, because it shows it already.
     connection: Option<String>,
-    /// It only matters now.
+    /// Whether only connected readers get the event.
     #[serde(default)]
     ephemeral: bool,
 }
 
-/// Publishes the JSON as it came. A 503 is worth another try: a backend's store did not answer.
+/// Publishes the JSON unchanged. After a 503, try again: the store of a backend did not answer.
 async fn send(
     State(publisher): State<Publisher>,
     Path(channel): Path<String>,
@@ -57,7 +57,7 @@ async fn send(
     Ok(Json(json!({ "status": "ok", "id": sent.id.to_string() })))
 }
 
-/// Answers at once. The run is a task of this node; its tokens follow on the channel `agent`.
+/// Answers at once. The run is a task of this node, which publishes its tokens to the channel `agent`.
 async fn start_agent(
     State(publisher): State<Publisher>,
     Path(cid): Path<String>,

@@ -401,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_live_event_costs_the_lock_of_its_channel() {
-        // As time passes, a publish also does the upkeep of other channels, which their readers have to look at then.
+        // No time passes: otherwise a publish may also do upkeep of the other channels, at which the reader then has to look.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let _in_it = runtime.enter();
         let publisher = Publisher::new();

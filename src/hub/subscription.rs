@@ -154,9 +154,9 @@ impl Subscription {
         self.untold_gap().is_none() && self.is_parked_as(cx.waker()) && self.positions.are_level()
     }
 
-    /// Does what a poll with this waker would do if it found nothing, and returns `true` if that is known without a lock.
-    /// That is never so for readers of several channels, for those whose access ends or can be decided anew, and for those
-    /// of a node.
+    /// Returns `true` if it is known without a lock that a poll with this waker would find nothing, and then does what the
+    /// poll would do. This is never known for a reader of several channels, for one whose access ends or can be decided
+    /// anew, and for a reader of a node.
     #[inline]
     pub(crate) fn rests(&mut self, waker: &Waker) -> bool {
         let rests = self.is_plain()
@@ -170,8 +170,8 @@ impl Subscription {
         rests
     }
 
-    /// Returns whether the reader has one channel, and access for good. Most readers are plain. A reader that has lost all
-    /// channels but one is not, because its access can be decided anew.
+    /// Returns whether the reader has one channel, and access to it for good, as most readers do. A reader that has lost all
+    /// channels but one is not plain, because its access can be decided anew.
     #[inline]
     fn is_plain(&self) -> bool {
         self.aside.as_ref().is_none_or(|aside| matches!(aside.expires, Expiry::Never))
@@ -268,8 +268,8 @@ impl Subscription {
         if self.poll_expiry(cx).is_ready() {
             return Poll::Ready(Found::End(EndReason::Expired));
         }
-        // A subscription that ended on one of its channels ends on all of them, even if there are events left to read. One
-        // that never had more than one channel learns of its end there.
+        // A subscription that ended on one of its channels ends on all of them, even if there are events left to read. A
+        // plain one learns of its end when it reads its only channel.
         if !self.is_plain()
             && let Some(reason) = self.seat.ended()
         {

@@ -74,8 +74,8 @@ pin_project! {
     enum Kind<B> {
         /// The inner service's body.
         Inner { #[pin] body: B },
-        /// Not boxed, although a body that passes through then takes the size of a stream: each event would have to fetch
-        /// the box from memory, and a body that passes through does not live long.
+        /// Not boxed, because each event would have to fetch the box from memory. A body that passes through then takes the
+        /// size of a stream, but does not live long.
         Stream { stream: EventStream },
         /// A stream that ends after these bytes, if any. It announces no size, like the stream it stands for.
         Rest { bytes: Option<Bytes> },

@@ -115,8 +115,8 @@ impl Idle {
         let mut since = begin(wheel);
         let mut placed = place(wheel, since);
         if placed.is_none() && wheel.is_over() {
-            // The stream has moved here from a runtime that is gone. If this one is about to end, too, nobody is left to wake
-            // the stream.
+            // The stream has moved here from a runtime that is gone. If this runtime is about to end too, nothing is left to
+            // wake the stream.
             *wheel = Wheel::current();
             since = begin(wheel);
             placed = place(wheel, since);

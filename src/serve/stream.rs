@@ -147,7 +147,7 @@ impl EventStream {
         }
     }
 
-    /// Returns what the subscription reads, as it is.
+    /// Returns what the subscription reads, unchanged.
     fn poll_plain(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
         // A server polls once more after each delivery.
         if self.subscription.rests(cx.waker()) {

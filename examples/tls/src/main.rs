@@ -1,7 +1,7 @@
 //! The crate's own server over TLS, here with rustls.
 //!
 //! Run `cargo run -p tls-example`; it prints what to try. It listens on port 8443, or on the one that you set in `PORT` (0
-//! takes a free one). The certificate is made up at the start, so tell `curl` to trust anybody.
+//! takes a free one). It makes its certificate at the start, and nobody else has signed it: `curl -k` accepts it all the same.
 
 use std::{env, error::Error, sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::spawn(tick(publisher.clone()));
     let (certificate, key) = certificate()?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
-    // `Builder::head_timeout` limits the time for a handshake.
+    // `head_timeout` also limits the time for a handshake.
     let server = Server::builder().head_timeout(Duration::from_secs(10)).build();
     let serve = serve(&server, &publisher, listener, acceptor(certificate, key)?)?;
     let address = serve.local_addr()?;
@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
 
-    /// A connection to a server, and what shuts the server down when it is dropped.
+    /// Returns a connection to a server, and a guard that shuts the server down when it is dropped.
     async fn connect(server: &Server, publisher: &Publisher) -> (TlsStream<TcpStream>, oneshot::Sender<()>) {
         let (certificate, key) = certificate().unwrap();
         let acceptor = acceptor(certificate.clone(), key).unwrap();

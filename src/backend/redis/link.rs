@@ -321,7 +321,7 @@ impl Link {
         connection
     }
 
-    /// Returns whether a server that evicts keys is accepted.
+    /// Returns whether the node accepts a server that evicts keys.
     pub(super) fn allows_eviction(&self) -> bool {
         self.allow_eviction
     }

@@ -46,7 +46,7 @@ pub(super) struct Reading {
     size: (usize, usize),
     /// The last event of each client that the channel remembers.
     clients: HashMap<ClientId, Offset>,
-    /// Whether the clients could not be listed.
+    /// Whether the clients can't be listed.
     knows_no_client: bool,
     /// The newest event that can't be read or is out of order. Nobody can know whom it was for.
     damaged: Option<Offset>,
@@ -118,7 +118,7 @@ impl Reading {
                 self.held.closed = text(closed)?.parse().ok()?;
                 let numbers = Numbers::read(numbers)?;
                 self.clients = clients;
-                // Any other client was forgotten since it was listed, and may have got something before that.
+                // The channel has forgotten any other client since it was listed, and may have sent it something before.
                 self.clients.retain(|_, last| last.get() > numbers.others);
                 newest = self.take_clients(listed)?;
                 self.held.since = Offset::new(numbers.since);

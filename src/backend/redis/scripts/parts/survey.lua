@@ -22,8 +22,8 @@ local function leap(hub, h)
   redis.call('HSET', hub, 'n', text(h.last), 'j', h.leaps)
 end
 
--- Notes how many keys the server has evicted so far. Notes nothing if it has evicted none and nodes would refuse it
--- otherwise.
+-- Notes how many keys the server has evicted so far. Notes nothing if it has evicted none and the node refuses servers
+-- that evict.
 local function note_evictions(hub, count, may_evict)
   if may_evict or count ~= '0' then redis.call('HSET', hub, 'v', count) end
 end
@@ -33,8 +33,8 @@ end
 -- that writes each command to a file has all events, except for about the last second if its machine failed. A node
 -- that knows more reports that.
 --
--- Also finds out whether the server may have evicted keys. It counts them from its start, so what another process has
--- evicted after the last survey is not known. It has evicted nothing if no count was noted.
+-- Also finds out whether the server may have evicted keys. A server counts them from its start, so nobody knows what it
+-- evicted between the last survey and a restart. If no count was noted, it evicted nothing.
 local function survey(hub, h, candidate, may_evict)
   local id, was_replica = lineage()
   local known = redis.call('HMGET', hub, 'g', 'v')
