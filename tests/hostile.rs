@@ -32,8 +32,8 @@ struct Server {
     port: u16,
 }
 
-/// How long the head of a request may take where a test is about that. A good peer takes no time, but a busy machine may
-/// let it wait.
+/// The time limit for the head of a request in tests of that limit. A good peer needs no time, but may have to wait on a busy
+/// machine.
 const SLOW: Duration = Duration::from_secs(3);
 
 impl Server {
@@ -354,7 +354,7 @@ async fn an_http_2_stream_that_is_not_read_delays_no_other_on_its_connection(ser
     server.until_connections(0).await;
 }
 
-/// Makes tests of functions that take a server, which waits so long for the head of a request.
+/// Makes tests of functions that take a server. `head` is its time limit for the head of a request.
 macro_rules! on_each_server {
     ($($name:ident($head:expr),)*) => {
         mod on_hyper {

@@ -29,8 +29,8 @@ use tower_sse::{
     Subscription,
 };
 
-/// Runs a test by itself, since the allocator counts for the whole process. Not even the runtime of the next test is made
-/// meanwhile.
+/// Runs a test by itself, since the allocator counts for the whole process. The lock is taken before the test's runtime is
+/// made, because that allocates too.
 fn alone(test: impl Future<Output = ()>) {
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,7 +78,7 @@ fn ten_thousand_connections_leave_memory_where_it_was() {
     alone(async {
         let publisher = Publisher::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        // By then everything is allocated that is allocated once, by the runtime or for the hundred channels' tombstones.
+        // By then, everything is there that is allocated only once: by the runtime, and for the tombstones of the channels.
         for round in 0..10 {
             come_and_go(&publisher, &listener, round).await;
         }
@@ -188,7 +188,7 @@ fn held_bytes_are_what_is_allocated() {
         drop(fill_as(&Publisher::new(), &Filling { clients: 1, readers: 1, custom_ids: true, ..case }).await);
         for retention in [usize::MAX, 1_000, 7] {
             for (what, filling) in &cases {
-                // The middle one of three: the test runner's threads allocate too, and free what the test before has left.
+                // The median of three, since the test runner's threads allocate too, and free what the last test has left.
                 let (mut allocated, mut counted) = ([0; 3], 0);
                 for allocated in &mut allocated {
                     let retention = Retention::new().events(retention).bytes(usize::MAX);
@@ -203,7 +203,7 @@ fn held_bytes_are_what_is_allocated() {
                 allocated.sort_unstable();
                 let allocated = allocated[1];
                 println!("{what}, {retention} held: {counted} counted, {allocated} allocated");
-                // Beside a KB that a hub takes once.
+                // A hub also takes a KB once.
                 assert!(
                     allocated < counted / 4 * 5 + 1_000 && counted < allocated / 4 * 5 + 1_000,
                     "{what}, {filling:?}"
@@ -266,7 +266,7 @@ fn an_idle_stream_of_a_client_takes_less_than_half_a_kilobyte() {
         streams.extend((0..STREAMS).map(open));
         let each = (counting::allocated() - before) / STREAMS;
         println!("an idle stream takes {each} bytes");
-        // With metrics, each stream has a record, which names its span. For an inspector, each place has a time and a count.
+        // With metrics, each stream has a record, which names its span. With `inspect`, each place has a time and a count.
         let record = match (cfg!(feature = "metrics"), cfg!(feature = "tracing")) {
             (false, _) => 0,
             (true, false) => 300,
@@ -353,7 +353,7 @@ fn a_channel_holds_memory_for_its_present_readers_only() {
     alone(async {
         for clients in [false, true] {
             for nth in [1_000, 40] {
-                // The lowest of three: the test runner's threads allocate too.
+                // The lowest of three, since the test runner's threads allocate too.
                 let least = |crowd, nth| (0..3).map(|_| left_of_crowds(crowd, nth, clients)).min().unwrap();
                 let (left, never_more) = (least(1_000, nth), least(1_000 / nth, 1));
                 println!(
@@ -370,7 +370,7 @@ fn a_channel_holds_memory_for_its_present_readers_only() {
 #[test]
 fn what_a_closed_channel_held_is_freed_in_slices() {
     alone(async {
-        // The least of three for each number of clients: the test runner's threads allocate too.
+        // The lowest of three for each number of clients, since the test runner's threads allocate too.
         let mut left = BTreeMap::new();
         for clients in [0, 1_000, 0, 1_000, 0, 1_000] {
             let publisher =

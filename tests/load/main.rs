@@ -5,9 +5,9 @@
 //! SOAK_MINUTES=30 cargo test --release --features server --test load -- --ignored --nocapture soak
 //! ```
 //!
-//! This tests the crate's own server. `LOAD_SERVER=hyper` tests hyper instead, and so does a build without the feature.
+//! This tests the crate's own server. To test hyper, set `LOAD_SERVER=hyper`, or build without the feature.
 //!
-//! It needs Linux and an `ulimit -n` of 11,000 open files. It asserts what must hold, and prints what depends on the
+//! It needs Linux, and a `ulimit -n` of 11,000. It asserts what must hold, and prints what depends on the
 //! machine; docs/reliability/appendix.md has those figures.
 #![cfg(target_os = "linux")]
 

@@ -26,14 +26,14 @@ pub struct Stats {
     pub resident: u64,
     pub files: usize,
     pub tasks: usize,
-    /// How often the tasks of connections were polled. 0 with hyper.
+    /// How often the tasks of connections were polled; 0 on hyper.
     pub polls: u64,
     pub connections: usize,
     /// Bytes held, by the hub.
     pub held: u64,
 }
 
-/// Who drives the connections.
+/// The server that drives the connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stack {
     Hyper,
@@ -42,7 +42,7 @@ pub enum Stack {
 }
 
 impl Stack {
-    /// Returns what `LOAD_SERVER` says, `own` or `hyper`. Without it, the crate's own server, if it is there.
+    /// Returns the server that `LOAD_SERVER` names, `own` or `hyper`. By default, it is the crate's own, if it is built in.
     pub fn chosen() -> Self {
         match env::var("LOAD_SERVER").as_deref() {
             Ok("hyper") => Self::Hyper,
@@ -55,7 +55,7 @@ impl Stack {
 }
 
 impl Process {
-    /// Starts the [chosen](Stack::chosen) server. Its channels hold that many events.
+    /// Starts the [chosen](Stack::chosen) server. Its channels hold `history` events.
     pub fn start(grace: Duration, history: usize) -> Self {
         match Stack::chosen() {
             Stack::Hyper => Self::with_buffer(grace, history, 0),
@@ -63,12 +63,12 @@ impl Process {
         }
     }
 
-    /// Starts hyper with a limit of the bytes that it buffers for a connection; 0 is its default.
+    /// Starts hyper. It buffers at most `buffer` bytes for a connection; 0 stands for its default.
     pub fn with_buffer(grace: Duration, history: usize, buffer: usize) -> Self {
         Self::spawn(&format!("{} {history} {buffer} 0 0", grace.as_millis()))
     }
 
-    /// Starts the crate's own server with a stall time. Its sockets buffer little, so that they are soon full, and the
+    /// Starts the crate's own server with a stall time. Its sockets have small buffers, so that they are soon full and the
     /// system does not run out of memory for them.
     #[cfg(feature = "server")]
     pub fn with_stall(grace: Duration, history: usize, stall: Duration) -> Self {
@@ -116,11 +116,11 @@ impl Process {
         Stats { allocated, resident, files, tasks, polls, connections, held }
     }
 
-    /// The processor time that the server has used, in steps of ten milliseconds.
+    /// Returns the processor time that the server has used, in steps of ten milliseconds.
     #[cfg(feature = "server")]
     pub fn processor_time(&mut self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // The name in parentheses may have spaces. User and system time are the fields 14 and 15.
+        // The name in parentheses may contain spaces. The fields 14 and 15 are the user and the system time.
         let (_, fields) = stat.rsplit_once(')').unwrap();
         let ticks = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap());
         Duration::from_millis(ticks.sum::<u64>() * 10)

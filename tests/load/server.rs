@@ -1,7 +1,13 @@
-//! The server: the test's own program, started again. `TOWER_SSE_LOAD_SERVER` is its grace in milliseconds, its
-//! history, how many bytes hyper may buffer for a connection, 0 for hyper's default, the stall time of the crate's own
-//! server in milliseconds, 0 for hyper, and how many bytes the system buffers for a socket, 0 for its default. Lines on
-//! its standard input are commands, and it answers each with a line. On SIGTERM, it shuts down.
+//! The server, which is the test's own program, started again. Each line on its standard input is a command, which it answers
+//! with a line. On SIGTERM, it shuts down.
+//!
+//! `TOWER_SSE_LOAD_SERVER` has its settings, separated by spaces:
+//!
+//! - the grace period in milliseconds,
+//! - how many events a channel holds,
+//! - how many bytes hyper buffers for a connection at most (0 for its default),
+//! - the stall time of the crate's own server in milliseconds (0 to run on hyper), and
+//! - how many bytes the system buffers for a socket (0 for its default).
 
 use std::{
     collections::HashMap,
@@ -118,7 +124,7 @@ async fn on_hyper(
     tokio::join!(publisher.shutdown(grace), timeout(grace, connections.shutdown())).0
 }
 
-/// How often the tasks of the crate's own server were polled.
+/// Counts how often the tasks of the crate's own server are polled.
 static POLLS: AtomicU64 = AtomicU64::new(0);
 
 /// The same by the crate's own server.

@@ -156,11 +156,11 @@ async fn read(port: u16, n: u64, mut random: Random, counts: Arc<Counts>) -> (u6
     }
 }
 
-/// What the allocator may keep beyond what is allocated, since it can't move what is in use.
+/// How much memory the allocator may keep beyond what is allocated, since it can't move what is in use.
 const SLACK: u64 = 2 << 20;
 
-/// Plots the series, and prints their range after the first sixth, which may not exceed a twentieth. Resident memory may
-/// also grow by the allocator's slack.
+/// Plots the series, and prints their range after the first sixth. The highest value may exceed the lowest by at most a
+/// twentieth. Resident memory may exceed that by the allocator's slack.
 fn report(samples: &[(f64, Stats)]) {
     let settled = &samples[samples.len() / 6..];
     let span = |what: &str, slack: u64, value: fn(&Stats) -> u64| {

@@ -95,14 +95,14 @@ fn costs_no_more_than(buffer: usize, bound: usize) {
     });
 }
 
-/// The crate's own server closes them. The good readers notice nothing, and neither a descriptor nor a task is left.
+/// The crate's own server closes stalled readers. The good readers notice nothing, and no descriptor or task is left.
 #[cfg(feature = "server")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a minute, and a machine of its own"]
 async fn ten_thousand_readers_that_stall_are_closed_in_time() {
     const MANY: usize = 10_000;
     const STALL: Duration = Duration::from_secs(10);
-    // More than their sockets buffer.
+    // This is more than their sockets buffer.
     const FILL: usize = 100;
     let mut server = Process::with_stall(Duration::from_secs(5), 1_000, STALL);
     let good = open_good(&server).await;
@@ -119,7 +119,7 @@ async fn ten_thousand_readers_that_stall_are_closed_in_time() {
     let full = server.stats();
     server.tell("every chat 10 1000");
     let reading = Watching::of(good);
-    // A reader that stalls is woken once by the next event, and when its socket takes the rest.
+    // The next event wakes a stalled reader once, and so does its socket when it takes the rest.
     tokio::time::sleep(STALL / 5).await;
     let (from, from_time) = (server.stats().polls, now());
     tokio::time::sleep(STALL / 2).await;
@@ -156,14 +156,14 @@ async fn ten_thousand_readers_that_stall_are_closed_in_time() {
     assert!(ratio(beside) < 1.5, "stalled readers delay good ones");
 }
 
-/// The latency of the events that were sent in that time.
+/// Returns the latency of the events that were sent in that time.
 #[cfg(feature = "server")]
 fn of_delays(delays: &[Delay], sent: std::ops::Range<u64>) -> Latency {
     let mut waits: Vec<_> = delays.iter().filter(|delay| sent.contains(&delay.sent)).map(|delay| delay.wait).collect();
     summary(&mut waits)
 }
 
-/// Opens readers that never read. No more at once than the system lets wait.
+/// Opens readers that never read, no more of them at once than the system keeps waiting.
 #[cfg(feature = "server")]
 async fn open_stalled(server: &Process, many: usize) -> Vec<tokio::net::TcpStream> {
     const AT_ONCE: usize = 500;
@@ -176,11 +176,11 @@ async fn open_stalled(server: &Process, many: usize) -> Vec<tokio::net::TcpStrea
     peers
 }
 
-/// Waits until the server has had nothing to do for a while. Returns since when.
+/// Waits until the server has had nothing to do for a while. Returns when that began.
 #[cfg(feature = "server")]
 async fn settle(server: &mut Process) -> u64 {
     let (mut last, mut since) = (server.processor_time(), now());
-    // The system fills the last bytes of a socket's buffers after some tenths of a second.
+    // The system fills the last bytes of a socket's buffers only after some tenths of a second.
     while now() < since + 500_000_000 {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let time = server.processor_time();
@@ -192,7 +192,7 @@ async fn settle(server: &mut Process) -> u64 {
     since
 }
 
-/// Returns when the first and the last of that many readers were closed.
+/// Returns when the first and the last of `many` readers were closed.
 #[cfg(feature = "server")]
 async fn closings(server: &mut Process, many: usize) -> (u64, u64) {
     let mut first = None;
@@ -258,7 +258,7 @@ impl Watching {
         Self { over, readers }
     }
 
-    /// Ends once all of them have read what was sent.
+    /// Ends the tasks once all readers have read what was sent.
     async fn end(self) -> (Vec<Reader>, Vec<Delay>) {
         tokio::time::sleep(Duration::from_millis(100)).await;
         self.over.send_replace(true);
@@ -271,7 +271,7 @@ impl Watching {
     }
 }
 
-/// Reads an event. None may be missing.
+/// Reads the next event, and panics if one is missing.
 async fn next(reader: &mut Reader, last: &mut Option<u64>) -> Delay {
     let event = reader.next().await.unwrap();
     assert_eq!(event.name, "", "a good reader is told of no gap: {}", event.data);
@@ -301,7 +301,7 @@ async fn read(good: Vec<Reader>, events: usize) -> (Vec<Reader>, Vec<u64>) {
     (good, waits)
 }
 
-/// The median, the 95th percentile and the longest, in nanoseconds.
+/// Returns the median, the 95th percentile and the longest, in nanoseconds.
 type Latency = (u64, u64, u64);
 
 fn summary(waits: &mut [u64]) -> Latency {

@@ -1,4 +1,4 @@
-//! Keys that Redis evicts, or that are missing for another reason: readers are told.
+//! Keys that Redis evicts, or that are missing for another reason, are a gap to their readers.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ impl Server {
         says.lines().find_map(|line| line.strip_prefix("evicted_keys:")).unwrap().trim().to_owned()
     }
 
-    /// Has the server evict exactly one key, which is none of a hub.
+    /// Makes the server evict exactly one key, which belongs to no hub.
     async fn evict_another(&self) {
         self.command(&["SETRANGE", "filler", "1048575", "x"]);
         self.command(&["EXPIRE", "filler", "10"]);
@@ -83,7 +83,7 @@ fn node_that_allows_eviction(server: &Server) -> Publisher {
     Publisher::builder().backend(redis).build()
 }
 
-/// The server counts evicted keys from its start, so nobody can see that it has evicted some.
+/// The server counts evicted keys from its start, so after a restart, nobody can see that it evicted some before.
 #[tokio::test]
 async fn an_eviction_shortly_before_redis_restarts_is_a_gap() {
     if !is_installed() {
@@ -101,7 +101,7 @@ async fn an_eviction_shortly_before_redis_restarts_is_a_gap() {
     let node = node_that_allows_eviction(&server);
     let mut reader = resume(&node, &["a"], "", &away).await;
     assert_eq!(reader.text().await, "gap:evicted");
-    // A channel that is still there has no gap.
+    // The readers of a channel that is still there get no gap.
     resume(&node, &["b"], "", &read).await.nothing_before(&node, "b").await;
 }
 
@@ -163,7 +163,7 @@ async fn keys_that_are_missing_are_a_gap() {
     }
 }
 
-/// A read takes a page more than what its script returns, and Redis may evict the channel in between.
+/// A read takes one more page than its script returns, and Redis may evict the channel in between.
 #[tokio::test]
 async fn an_eviction_between_two_pages_of_a_read_is_a_gap() {
     let Some(store) = RedisStore::begin().await else { return };
@@ -185,11 +185,11 @@ async fn an_eviction_between_two_pages_of_a_read_is_a_gap() {
         read.unwrap()
     };
     let evict = async {
-        // The script reads, and its answer is on its way.
+        // The script has read the channel, and its answer is on its way.
         eventually(async || store.calls().iter().any(|(command, _)| command == "xrevrange")).await;
         store.command(&["DEL", "{tower-sse}:s:a"]);
     };
     let (held, ()) = tokio::join!(read, evict);
-    // On a busy machine it may have read all of them before.
+    // On a busy machine, the reader may have read all of them before the eviction.
     assert!(held.entries.len() == 39 || held.marks.broadcast > after, "{held:?}");
 }

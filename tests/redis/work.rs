@@ -22,7 +22,7 @@ use crate::{
 
 const CHANNEL: ChannelName = ChannelName::from_static("a");
 
-/// An age that events reach in a test. What it appends afterwards is younger until it has been read.
+/// An age that events reach within a test. It is long enough that a test can append events after that and read them.
 const BRIEF: Duration = Duration::from_secs(3);
 
 fn client(n: usize) -> ClientId {
@@ -44,14 +44,14 @@ async fn fill(redis: &Redis, events: usize, targeted: bool, retention: Retention
     }
 }
 
-/// Stops the clock as long as it exists. Nothing that connections and nodes do from time to time is due meanwhile, and no
-/// timeout passes.
+/// Stops the clock for as long as it exists. Meanwhile, no timeout passes, and nothing is due that connections and nodes do
+/// from time to time.
 struct Still(JoinHandle<()>);
 
 impl Still {
     fn new() -> Self {
         tokio::time::pause();
-        // A runtime without work would move a paused clock on to the next timer.
+        // A runtime that has no work moves a paused clock on to the next timer.
         Self(tokio::spawn(async {
             loop {
                 tokio::task::yield_now().await;
@@ -69,7 +69,7 @@ impl Drop for Still {
 
 /// The commands that Redis ran meanwhile, except those that ask for the counts.
 ///
-/// A connection also checks on its server when it is opened, which is before that, and once a second.
+/// A connection also checks its server once a second, and when it is opened, which is before the count begins.
 async fn commands<T>(
     store: &RedisStore,
     work: impl AsyncFnOnce(&Redis) -> Result<T, BackendError>,
@@ -490,7 +490,7 @@ async fn a_channel_opens_that_takes_longer_to_read_than_a_call_may_take() {
     fill(&store.backend(), 2_000, false, generous()).await;
     let port = store.server.lock().unwrap().port();
     let proxy = Proxy::start(port).await;
-    // There are sixteen pages, each with a round trip of half a second.
+    // There are 16 pages, and each takes a round trip of half a second.
     proxy.set(Mode::Delay(Duration::from_millis(250)));
     let timeout = Duration::from_secs(5);
     let redis = Redis::builder(format!("redis://127.0.0.1:{}", proxy.port)).timeout(timeout).build().unwrap();

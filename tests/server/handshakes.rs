@@ -1,4 +1,4 @@
-//! Connections that begin with a handshake, as those of TLS do.
+//! Connections that begin with a handshake, as connections over TLS do.
 
 use std::{future::pending, io, net::SocketAddr, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
     raw::{Raw, settle},
 };
 
-/// A connection, and the task that serves it after its handshake.
+/// Returns the client's side of a connection whose server waits for `shake` first.
 fn shaking(server: &Server, shake: impl Future<Output = io::Result<()>> + Send + 'static) -> Raw {
     let (io, theirs) = duplex(1 << 16);
     let handshake = async { shake.await.map(|()| theirs) };
@@ -60,7 +60,7 @@ async fn a_shutdown_ends_handshakes_at_once() {
     assert_eq!((raw.rest().await, server.stats().handshake_errors), (String::new(), 0));
 }
 
-/// Its handshake is a letter from the client.
+/// A handshake that waits for a letter from the client.
 async fn shake(mut tcp: TcpStream) -> io::Result<TcpStream> {
     tcp.read_u8().await?;
     Ok(tcp)

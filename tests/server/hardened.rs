@@ -16,7 +16,7 @@ use crate::example::Example;
 /// A test that waits this long has failed.
 const STUCK: Duration = Duration::from_secs(30);
 
-/// A good peer sends and reads within milliseconds, but a busy machine may let it wait.
+/// A good peer sends and reads within milliseconds, but may have to wait on a busy machine.
 fn start() -> Example {
     Example::start("hardened", &[("STALL_MILLIS", "3000")])
 }
@@ -69,7 +69,7 @@ async fn it_disconnects_a_peer_that_never_reads() {
         panic!("a peer that reads was disconnected");
     });
     let before = sockets(&example);
-    // With a small buffer, so that it is soon full.
+    // The buffer is small, so that it is soon full.
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4 << 10).unwrap();
     let _stalled = ask(socket.connect(address(&example)).await.unwrap(), "/events/clock").await;

@@ -29,7 +29,7 @@ async fn a_reader_that_stalls_is_closed_after_the_stall_time() {
 #[tokio::test(start_paused = true)]
 async fn many_readers_that_stall_at_once_are_closed_in_slices() {
     const MANY: usize = 1_000;
-    // Twice what is woken in one go.
+    // Twice as many as one slice wakes.
     const AT_ONCE: usize = 128;
     let (server, alive) = (Server::builder().stall(Duration::from_secs(7)).build(), Alive::default());
     let mut stalled = Vec::new();

@@ -66,7 +66,7 @@ async fn a_client_that_expects_100_and_is_not_heard_gets_the_stream_from_hyper()
     assert_eq!((server.stats().detached, server.stats().by_hyper), (0, 1));
 }
 
-/// hyper parses the first bytes that it reads, and after that only a head that is complete.
+/// hyper parses the first bytes that it reads. If the head is not complete then, it parses again only once it is.
 #[tokio::test]
 async fn an_invalid_head_that_begins_like_http2_is_refused_at_once() {
     let mut raw = Raw::new(&Server::new(), &Alive::default());

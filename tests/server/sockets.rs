@@ -45,20 +45,20 @@ async fn readers_that_stall_on_real_sockets_are_closed_and_the_others_stay() {
     }
     until(|| (server.stats().accepted, server.stats().connections, alive.count()) == (4, 1, 1)).await;
     assert_eq!((server.stats().stalled, server.stats().streams), (3, 1));
-    // One that hangs up is gone at once.
+    // A client that hangs up is gone at once.
     drop(clients);
     until(|| (server.stats().connections, alive.count()) == (0, 0)).await;
     serving.abort();
 }
 
-/// A connection that is closed with unread data is reset, and what the client has not got yet is lost.
+/// If a server closes a connection with unread data, the system resets it, and the client loses what has not arrived yet.
 #[tokio::test]
 async fn a_client_that_sends_more_than_is_read_gets_the_whole_response_before_the_close() {
     let (server, alive) = (Server::new(), Alive::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = TcpListener::local_addr(&listener).unwrap();
     let serving = tokio::spawn(server.serve(listener, app(&alive)).into_future());
-    // Only a part of the response fits.
+    // Only a part of the response fits into this buffer.
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4 << 10).unwrap();
     let mut tcp = socket.connect(addr).await.unwrap();
@@ -77,7 +77,7 @@ async fn a_client_that_sends_more_than_is_read_gets_the_whole_response_before_th
 #[cfg(unix)]
 const NO_FILES: &str = "TOWER_SSE_NO_FILES";
 
-/// The process of the next test, which may open few files.
+/// The process that the next test starts. It may open only a few files.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_stream_with_no_file_left() {
