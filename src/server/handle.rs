@@ -26,8 +26,10 @@ use super::{app::App, connection::Connection, gate::Phase, listener, shared::Sha
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
 /// loop {
 ///     let (tcp, peer) = listener.accept().await?;
-///     server.tune(&tcp)?;
-///     tokio::spawn(server.serve_connection(tcp, PeerAddr(peer).layer(app.clone())));
+///     // If this fails, the peer has already left.
+///     if server.tune(&tcp).is_ok() {
+///         tokio::spawn(server.serve_connection(tcp, PeerAddr(peer).layer(app.clone())));
+///     }
 /// }
 /// # }
 /// ```
@@ -75,7 +77,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// Returns the system's error, which usually means that the peer has already left.
+    /// Returns the system's error, which usually means that the peer has already left. Drop the connection then, and accept the
+    /// next one.
     pub fn tune(&self, tcp: &tokio::net::TcpStream) -> io::Result<()> {
         listener::set(tcp, self.shared.settings.stall)
     }
