@@ -106,6 +106,6 @@ pub use self::{
     listener::Listener,
     peer::{PeerAddr, PeerAddrService},
     request::RequestBody,
-    serve::{Serve, Serving, serve},
+    serve::{Serve, ServeFuture, serve},
     stats::Stats,
 };

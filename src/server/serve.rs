@@ -25,7 +25,7 @@ use crate::publisher::Publisher;
 
 /// Serves all connections of a listener once you await it. See [`serve`].
 #[must_use = "a server does nothing unless you await it"]
-pub struct Serve<L: Listener, S: App, F = Pending<()>> {
+pub struct Serve<L: Listener, S, F = Pending<()>> {
     server: Server,
     listener: L,
     app: S,
@@ -40,7 +40,7 @@ type Spawn<L, S> = Box<dyn FnMut(&Server, <L as Listener>::Io, PeerAddrService<S
 
 /// The future of a [`Serve`].
 #[must_use = "futures do nothing unless you `.await` or poll them"]
-pub struct Serving(Pin<Box<dyn Future<Output = io::Result<()>> + Send>>);
+pub struct ServeFuture(Pin<Box<dyn Future<Output = io::Result<()>> + Send>>);
 
 /// Serves all connections of a listener with the default [limits](super::Builder). To change the limits, use
 /// [`Server::builder`](super::Server::builder) and [`Server::serve`](super::Server::serve).
@@ -184,17 +184,17 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     type Output = io::Result<()>;
-    type IntoFuture = Serving;
+    type IntoFuture = ServeFuture;
 
-    fn into_future(self) -> Serving {
-        Serving(Box::pin(async move {
+    fn into_future(self) -> ServeFuture {
+        ServeFuture(Box::pin(async move {
             self.run().await;
             Ok(())
         }))
     }
 }
 
-impl Future for Serving {
+impl Future for ServeFuture {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -243,15 +243,15 @@ async fn stop(server: &Server, publishers: Vec<Publisher>, grace: Duration) {
     server.shutdown(grace).await;
 }
 
-impl<L: Listener + fmt::Debug, S: App, F> fmt::Debug for Serve<L, S, F> {
+impl<L: Listener + fmt::Debug, S, F> fmt::Debug for Serve<L, S, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { server, listener, .. } = self;
         f.debug_struct("Serve").field("server", server).field("listener", listener).finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Serving {
+impl fmt::Debug for ServeFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Serving").finish_non_exhaustive()
+        f.debug_struct("ServeFuture").finish_non_exhaustive()
     }
 }
