@@ -51,7 +51,7 @@ impl<B> Handover<B> {
 pin_project! {
     /// The body that hyper gets.
     #[project = CarriedProj]
-    pub(crate) enum Carried<B> {
+    pub(super) enum Carried<B> {
         /// A body that hyper sends. Tells the task of an HTTP/2 stream what it yields.
         ByHyper { #[pin] body: B, watched: bool },
         /// Stands in for a body that the driver sends.

@@ -40,7 +40,7 @@ use tower_service::Service;
 ///
 /// let app: Router = Router::new().layer(map_request(connect_info));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PeerAddr<A>(pub A);
 
 impl<A: Clone, S> Layer<S> for PeerAddr<A> {

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// An application, as hyper calls it.
-pub(crate) struct Tap<S: App> {
+pub(super) struct Tap<S: App> {
     app: S,
     shared: Arc<Shared>,
     /// `None` over HTTP/2, where nothing leaves hyper.
@@ -53,7 +53,7 @@ impl<S: App> hyper::service::Service<Request<Incoming>> for Tap<S> {
 
 pin_project! {
     /// The application's response to a request. A body that can leave hyper is left for the driver.
-    pub(crate) struct Answering<S: App> {
+    pub(super) struct Answering<S: App> {
         #[pin]
         step: Step<S, S::Future>,
         shared: Arc<Shared>,

@@ -18,7 +18,7 @@ use super::{shared::Shared, stall::Stall};
 
 /// The tasks of a connection's streams.
 #[derive(Clone)]
-pub(crate) struct Tasks {
+pub(super) struct Tasks {
     pub(super) shared: Arc<Shared>,
 }
 
