@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioTimer;
-
-use super::{gate::Gate, handle::Server, settings::Settings, shared::Shared, stats::Counters};
+use super::{handle::Server, settings::Settings, shared::Shared};
 
 /// The limits of a [`Server`], from [`Server::builder`].
 ///
@@ -15,14 +12,10 @@ use super::{gate::Gate, handle::Server, settings::Settings, shared::Shared, stat
 ///
 /// let server = Server::builder().stall(Duration::from_secs(10)).max_connections(20_000).build();
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct Builder {
-    stall: Duration,
-    head_timeout: Duration,
-    max_head_bytes: usize,
-    max_connections: usize,
-    max_streams: u32,
+    settings: Settings,
 }
 
 /// The longest timeout, a hundred years: the clock can't represent every time in the future.
@@ -54,18 +47,6 @@ impl Server {
     }
 }
 
-impl Default for Builder {
-    fn default() -> Self {
-        Self {
-            stall: Duration::from_secs(30),
-            head_timeout: Duration::from_secs(30),
-            max_head_bytes: 16 << 10,
-            max_connections: 100_000,
-            max_streams: 100,
-        }
-    }
-}
-
 impl Builder {
     /// Sets how long a peer may go without reading before the server closes its connection. The default is 30 seconds. Zero
     /// turns the limit off: a peer that never reads may then keep its connection, and what the server holds for it.
@@ -80,7 +61,7 @@ impl Builder {
     ///
     /// The server may close the connection late, by up to a sixteenth of this time and at most 256 ms.
     pub fn stall(mut self, stall: Duration) -> Self {
-        self.stall = limit(stall);
+        self.settings.stall = limit(stall);
         self
     }
 
@@ -89,7 +70,7 @@ impl Builder {
     ///
     /// This applies to HTTP/1. Over HTTP/2, it limits only the handshake, and the time until the first bytes arrive.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
-        self.head_timeout = limit(timeout);
+        self.settings.head_timeout = limit(timeout);
         self
     }
 
@@ -99,47 +80,27 @@ impl Builder {
     /// Over HTTP/1, this is also the limit of hyper's buffers for a connection, which hold requests, and responses other
     /// than streams that a slow client has not read yet.
     pub fn max_head_bytes(mut self, bytes: usize) -> Self {
-        self.max_head_bytes = bytes.max(LEAST_HEAD);
+        self.settings.max_head_bytes = bytes.max(LEAST_HEAD);
         self
     }
 
     /// Sets how many connections may be open. Any others are closed at once, and are [counted](super::Stats::refused). The
     /// default is 100,000. The system's limit on the file descriptors of a process may be lower.
     pub fn max_connections(mut self, max: usize) -> Self {
-        self.max_connections = max;
+        self.settings.max_connections = max;
         self
     }
 
     /// Sets how many concurrent requests a client may have on one HTTP/2 connection. Each of them may be a stream. The
     /// default is 100.
     pub fn max_streams(mut self, max: u32) -> Self {
-        self.max_streams = max;
+        self.settings.max_streams = max;
         self
     }
 
     /// Creates the server.
     #[must_use]
     pub fn build(self) -> Server {
-        let settings = Settings {
-            stall: self.stall,
-            head_timeout: self.head_timeout,
-            max_connections: self.max_connections,
-            http1: self.http1(),
-            max_head_bytes: self.max_head_bytes,
-            max_streams: self.max_streams,
-        };
-        Server::of(Arc::new(Shared {
-            settings,
-            counters: Counters::default(),
-            gate: Gate::default(),
-            #[cfg(feature = "metrics")]
-            exported: Default::default(),
-        }))
-    }
-
-    fn http1(&self) -> http1::Builder {
-        let mut http1 = http1::Builder::new();
-        http1.timer(TokioTimer::new()).header_read_timeout(self.head_timeout).max_buf_size(self.max_head_bytes);
-        http1
+        Server::of(Arc::new(Shared::new(self.settings)))
     }
 }

@@ -45,7 +45,7 @@ where
         let shared = io.shared().clone();
         let tap = Tap::new(app, shared.clone(), Some(handover.clone()));
         let tapped = Tapped::new(io, before, Some(handover.clone()));
-        let hyper = shared.settings.http1.serve_connection(TokioIo::new(tapped), tap).with_upgrades();
+        let hyper = shared.http1.serve_connection(TokioIo::new(tapped), tap).with_upgrades();
         Self { hyper: Some(hyper), handover }
     }
 

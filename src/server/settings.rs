@@ -2,14 +2,24 @@
 
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-
-/// The settings of connections, as they are used.
+/// The settings of connections, which a [`Builder`](super::Builder) sets.
+#[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub(super) stall: Duration,
     pub(super) head_timeout: Duration,
-    pub(super) max_connections: usize,
     pub(super) max_head_bytes: usize,
+    pub(super) max_connections: usize,
     pub(super) max_streams: u32,
-    pub(super) http1: http1::Builder,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            stall: Duration::from_secs(30),
+            head_timeout: Duration::from_secs(30),
+            max_head_bytes: 16 << 10,
+            max_connections: 100_000,
+            max_streams: 100,
+        }
+    }
 }
