@@ -100,9 +100,10 @@
 //! # Which server
 //!
 //! You can use any server for tower services, such as `axum::serve`, hyper's builders or warp. With the feature `server`, the
-//! crate has one of its own: `server::serve` takes the place of `axum::serve`. Use it if many readers mostly wait, or if your
-//! server faces an open network. An idle reader then takes about 1 KB instead of 11 KB, readers that have stopped reading are
-//! closed, connections and slow requests are limited, and a shutdown ends within a time that you set.
+//! crate has one of its own: `server::serve` takes the place of `axum::serve`. Use it if you have many readers that mostly
+//! wait, or if your server faces an open network. An idle reader then takes about 1 KB instead of 11 KB. The server closes the
+//! connections of readers that have stopped reading, limits connections and slow requests, shuts down within a time that you
+//! set, and serves TLS if you pass it an acceptor.
 //!
 //! With another server, set `TCP_NODELAY`: events are small, and without it the kernel may hold an event back for up to 40
 //! ms while another is on its way. Also set `TCP_USER_TIMEOUT`, or a write timeout on the connection's I/O: hyper stops
