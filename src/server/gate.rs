@@ -56,9 +56,9 @@ impl Gate {
 
     /// Sets the waker that is woken when the phase changes.
     pub(super) fn watch(&self, seat: u32, waker: Waker) {
-        if let Some(place) = lock(&self.seats).get_mut(seat) {
-            *place = Some(waker);
-        }
+        let replaced = lock(&self.seats).get_mut(seat).map(|place| place.replace(waker));
+        // Only now, because a waker is foreign code.
+        drop(replaced);
     }
 
     /// Frees a seat.
@@ -99,5 +99,44 @@ impl Gate {
     fn wakers(&self) -> Vec<Waker> {
         let seats = lock(&self.seats);
         (0..seats.places()).filter_map(|place| seats.at(place)?.1.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    };
+
+    use super::*;
+
+    /// A waker that looks whether its gate is locked while it is dropped.
+    struct Looks {
+        gate: Weak<Gate>,
+        unlocked: Arc<AtomicUsize>,
+    }
+
+    impl std::task::Wake for Looks {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            let is_unlocked = self.gate.upgrade().is_none_or(|gate| gate.seats.try_lock().is_ok());
+            self.unlocked.fetch_add(usize::from(is_unlocked), SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_waker_is_not_dropped_under_the_lock() {
+        let (gate, unlocked) = (Arc::<Gate>::default(), Arc::<AtomicUsize>::default());
+        let waker = || Arc::new(Looks { gate: Arc::downgrade(&gate), unlocked: unlocked.clone() }).into();
+        let seat = gate.enter(1).unwrap();
+        gate.watch(seat, waker());
+        gate.watch(seat, waker());
+        assert_eq!(unlocked.load(SeqCst), 1);
+        gate.leave(seat);
+        assert_eq!(unlocked.load(SeqCst), 2);
     }
 }
