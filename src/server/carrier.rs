@@ -37,6 +37,14 @@ impl<T: 'static> Carrier<T> {
         }
     }
 
+    /// Ready with an error once the connection has failed, even if there is something to read. Only a light socket can tell.
+    pub(super) fn poll_failed(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Light(light) => light.poll_with(|light| light.poll_failed(cx)),
+            Self::Given(_) => Poll::Pending,
+        }
+    }
+
     /// Returns the original I/O.
     pub(super) fn into_io(self) -> io::Result<Guarded<T>> {
         match self {

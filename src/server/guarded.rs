@@ -44,6 +44,12 @@ impl<T> Guarded<T> {
         &self.shared
     }
 
+    /// Calls a method of the I/O that returns an error if the peer has left.
+    pub(super) fn poll_with(&mut self, poll: impl FnOnce(&mut T) -> Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        let outcome = poll(&mut self.io);
+        self.count(outcome)
+    }
+
     /// Passes on the outcome of a write or a flush, unless it has waited for too long.
     #[inline]
     fn limit<R>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<R>>, flushes: bool) -> Poll<io::Result<R>> {

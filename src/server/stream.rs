@@ -213,20 +213,22 @@ where
     }
 
     /// Returns an error if the client has left. Keeps what the client sends, and then reads no more until the stream has
-    /// ended, as hyper does.
+    /// ended, as hyper does. From then on, only a connection that fails shows that the client has left.
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>) -> io::Result<()> {
         let this = self.project();
-        let Some(parts) = this.parts.as_mut().filter(|_| this.early.is_none()) else { return Ok(()) };
-        let mut bytes = [0; EARLY];
-        let mut buf = ReadBuf::new(&mut bytes);
-        match Pin::new(&mut parts.io).poll_read(cx, &mut buf) {
-            Poll::Pending => Ok(()),
-            Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
-                *this.early = Some(Box::new(Bytes::copy_from_slice(buf.filled())));
-                Ok(())
+        let Some(parts) = this.parts else { return Ok(()) };
+        if this.early.is_none() {
+            let mut bytes = [0; EARLY];
+            let mut buf = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut parts.io).poll_read(cx, &mut buf)? {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(()) if buf.filled().is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Poll::Ready(()) => *this.early = Some(Box::new(Bytes::copy_from_slice(buf.filled()))),
             }
-            Poll::Ready(Ok(())) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Poll::Ready(Err(error)) => Err(error),
+        }
+        match parts.io.poll_failed(cx) {
+            Poll::Ready(failed) => failed,
+            Poll::Pending => Ok(()),
         }
     }
 

@@ -74,6 +74,33 @@ async fn a_client_that_sends_more_than_is_read_gets_the_whole_response_before_th
     serving.abort();
 }
 
+/// What the client has sent is not read to its end, so the server can't see there that the client has left.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_client_that_has_sent_more_than_is_read_and_breaks_off_frees_its_stream() {
+    let (server, alive) = (Server::new(), Alive::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = TcpListener::local_addr(&listener).unwrap();
+    let serving = tokio::spawn(server.serve(listener, app(&alive)).into_future());
+    let mut clients = Vec::new();
+    for more in ["", "GET"] {
+        let mut tcp = TcpStream::connect(addr).await.unwrap();
+        tcp.write_all(format!("GET /one/wait HTTP/1.1\r\n\r\n{more}").as_bytes()).await.unwrap();
+        clients.push(tcp);
+    }
+    until(|| server.stats().streams == 2).await;
+    for tcp in clients {
+        tcp.writable().await.unwrap();
+        // Sent during the stream.
+        tcp.try_write(&[b'x'; 1_000]).unwrap();
+        settle().await;
+        // A reset, as the system also sends it for a process that has ended.
+        socket2::SockRef::from(&tcp).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+    until(|| (server.stats().connections, alive.count()) == (0, 0)).await;
+    serving.abort();
+}
+
 #[cfg(unix)]
 const NO_FILES: &str = "TOWER_SSE_NO_FILES";
 

@@ -22,6 +22,10 @@ impl Light {
         match *self {}
     }
 
+    pub(in crate::server) fn poll_failed(&mut self, _: &Context<'_>) -> Poll<io::Result<()>> {
+        match *self {}
+    }
+
     pub(super) fn into_tcp(self) -> io::Result<TcpStream> {
         match self {}
     }

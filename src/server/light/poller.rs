@@ -54,8 +54,8 @@ const SLOTS: usize = u64::BITS as usize;
 
 #[derive(Default)]
 struct Slot {
-    /// What the socket is ready for ([`READ`], [`WRITE`]), whether its task waits to write ([`WANTS_WRITE`]), whether a
-    /// waker is [parked](PARKED), and in the upper bits, a count of the notes.
+    /// What the socket is ready for ([`READ`], [`WRITE`]), whether it has [failed](ERROR), whether its task waits to write
+    /// ([`WANTS_WRITE`]), whether a waker is [parked](PARKED), and in the upper bits, a count of the notes.
     ready: AtomicU32,
     /// The task that waits.
     waker: Mutex<Option<Waker>>,
@@ -65,7 +65,8 @@ pub(super) const READ: u32 = 1;
 pub(super) const WRITE: u32 = 2;
 const WANTS_WRITE: u32 = 4;
 const PARKED: u32 = 8;
-const NOTE: u32 = 16;
+pub(super) const ERROR: u32 = 16;
+const NOTE: u32 = 32;
 
 /// A slot that is taken.
 pub(super) struct Seat {
@@ -292,5 +293,5 @@ impl Drop for Driver {
 fn kinds(event: &mio::event::Event) -> u32 {
     let read = event.is_readable() || event.is_read_closed() || event.is_error();
     let write = event.is_writable() || event.is_write_closed() || event.is_error();
-    (u32::from(read) * READ) | (u32::from(write) * WRITE)
+    (u32::from(read) * READ) | (u32::from(write) * WRITE) | (u32::from(event.is_error()) * ERROR)
 }

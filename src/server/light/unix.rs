@@ -12,7 +12,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::poller::{Poller, READ, Seat, WRITE};
+use super::poller::{ERROR, Poller, READ, Seat, WRITE};
 
 pub(in crate::server) struct Light {
     tcp: net::TcpStream,
@@ -41,6 +41,11 @@ impl Light {
     /// Returns `true` if there is nothing to read and the task that polled the socket last will be woken once there is.
     pub(in crate::server) fn is_quiet(&self) -> bool {
         self.seat.is_quiet()
+    }
+
+    /// Ready with an error once the connection has failed, such as by a reset, even if there is something to read.
+    pub(in crate::server) fn poll_failed(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_io(cx, ERROR, |tcp| Err(tcp.take_error()?.unwrap_or_else(|| io::ErrorKind::WouldBlock.into())))
     }
 
     /// Repeats an operation that may block until it succeeds, or until the socket is not ready.
