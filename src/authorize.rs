@@ -31,8 +31,6 @@ mod request;
 mod reserved;
 mod token;
 
-#[cfg(feature = "publish")]
-pub(crate) use self::authorizer::BoxError;
 #[cfg(any(feature = "inspect", feature = "publish"))]
 pub(crate) use self::decide::Asking;
 pub(crate) use self::decide::{Decide, Refusal};

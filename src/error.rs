@@ -18,3 +18,6 @@ pub use self::{
     text::InvalidText,
 };
 pub(crate) use self::{open::OpenErrorKind, publish::PublishErrorKind, route::RouteErrorKind, text::Why};
+
+/// The error of any service or body.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;

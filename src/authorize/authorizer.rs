@@ -5,10 +5,7 @@ use std::error::Error;
 use tower_service::Service;
 
 use super::request::AuthorizeRequest;
-use crate::hub::Grant;
-
-/// The type that every error of an authorizer is converted to.
-pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+use crate::{error::BoxError, hub::Grant};
 
 /// Finds the `T` that an error is, or was caused by: middleware boxes and wraps the errors that it passes on.
 pub(super) fn find_cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {

@@ -10,8 +10,8 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{authorizer::BoxError, denied::Denied, request::AuthorizeRequest, token::TokenSource};
-use crate::hub::Grant;
+use super::{denied::Denied, request::AuthorizeRequest, token::TokenSource};
+use crate::{error::BoxError, hub::Grant};
 
 /// Makes an [`Authorizer`](crate::Authorizer) from a lookup that turns a token into a grant.
 ///

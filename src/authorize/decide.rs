@@ -9,16 +9,10 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-
 use tower_service::Service;
 
-use super::{
-    authorizer::{Authorizer, BoxError},
-    denied::Denied,
-    rate_limited::RateLimited,
-    request::AuthorizeRequest,
-};
-use crate::{hub::Grant, trace::debug, wire::name::ChannelName};
+use super::{authorizer::Authorizer, denied::Denied, rate_limited::RateLimited, request::AuthorizeRequest};
+use crate::{error::BoxError, hub::Grant, trace::debug, wire::name::ChannelName};
 
 /// Why there is no grant.
 #[derive(Debug)]

@@ -5,8 +5,11 @@ use std::{fmt, ops::Deref, sync::Arc};
 use http::request::Parts;
 use tower_service::Service;
 
-use super::{authorizer::BoxError, function::AuthorizerFn, request::AuthorizeRequest};
-use crate::wire::name::{ChannelName, ClientId};
+use super::{function::AuthorizerFn, request::AuthorizeRequest};
+use crate::{
+    error::BoxError,
+    wire::name::{ChannelName, ClientId},
+};
 
 /// What a request to [`Inspect`](crate::Inspect) may see and do.
 ///

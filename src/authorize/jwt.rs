@@ -35,12 +35,11 @@ use tower_service::Service;
 use self::verify::{Checked, Expected};
 pub use self::{future::JwtFuture, keys::JwtKeys, links::Links};
 use super::{
-    authorizer::BoxError,
     denied::Denied,
     request::AuthorizeRequest,
     token::{Found, TokenSource},
 };
-use crate::{hub::Grant, random};
+use crate::{error::BoxError, hub::Grant, random};
 
 /// Makes an [`Authorizer`](crate::Authorizer) for JSON Web Tokens ([RFC 7519](https://www.rfc-editor.org/rfc/rfc7519)) that
 /// were signed with one of `keys`.

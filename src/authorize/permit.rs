@@ -5,8 +5,9 @@ use std::{collections::HashSet, fmt, ops::Deref, sync::Arc};
 use http::request::Parts;
 use tower_service::Service;
 
-use super::{authorizer::BoxError, function::AuthorizerFn, request::AuthorizeRequest};
+use super::{function::AuthorizerFn, request::AuthorizeRequest};
 use crate::{
+    error::BoxError,
     hub::{Grant, toll::Toll},
     wire::name::{ChannelName, ClientId, EventName},
 };

@@ -1,7 +1,8 @@
 //! A grant that can be decided anew while its reader is connected.
 
-use super::{authorizer::BoxError, denied::Denied};
+use super::denied::Denied;
 use crate::{
+    error::BoxError,
     hub::{
         Grant,
         grant::{Deciding, Recheck, Verdict},

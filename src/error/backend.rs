@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt};
 
+use super::BoxError;
+
 /// The error of a [`Backend`](crate::backend::Backend) that failed, or did not answer in time. The cause is in
 /// `source()`.
 ///
@@ -20,7 +22,7 @@ use std::{error::Error, fmt};
 #[derive(Debug)]
 pub struct BackendError {
     kind: BackendErrorKind,
-    cause: Box<dyn Error + Send + Sync>,
+    cause: BoxError,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,18 +34,18 @@ enum BackendErrorKind {
 
 impl BackendError {
     /// Creates an error with this cause, which may be a string.
-    pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub fn new(cause: impl Into<BoxError>) -> Self {
         Self { kind: BackendErrorKind::Failed, cause: cause.into() }
     }
 
     /// Like [`new`](Self::new), for a store that did not answer in time.
-    pub fn timed_out(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub fn timed_out(cause: impl Into<BoxError>) -> Self {
         Self { kind: BackendErrorKind::TimedOut, cause: cause.into() }
     }
 
     /// Like [`new`](Self::new), for a store whose settings make it unable to keep what a
     /// [`Backend`](crate::backend::Backend) promises. The cause says what to change.
-    pub fn misconfigured(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub fn misconfigured(cause: impl Into<BoxError>) -> Self {
         Self { kind: BackendErrorKind::Misconfigured, cause: cause.into() }
     }
 

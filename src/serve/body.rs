@@ -2,7 +2,6 @@
 //! service's body.
 
 use std::{
-    error::Error,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -18,6 +17,7 @@ use super::{
     stream::EventStream, transform::Transform, webkit::WebKitRepair,
 };
 use crate::{
+    error::BoxError,
     hub::{Ending, Subscription},
     wire::{encoded::EncodedEvent, event::Event, notice::Gap},
 };
@@ -326,10 +326,10 @@ impl From<Subscription> for SseBody {
 /// The errors are those of the inner body, and an [`Incomplete`](crate::Incomplete) where a [strict](SseBody::strict) body breaks off.
 impl<B> Body for SseBody<B>
 where
-    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
+    B: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     type Data = Bytes;
-    type Error = Box<dyn Error + Send + Sync>;
+    type Error = BoxError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let mut kind = self.project().kind;

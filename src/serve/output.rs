@@ -1,15 +1,18 @@
 //! What a transform sends: puts events together to one chunk, and keeps the ids right.
 
-use std::{error::Error, ops::Range};
+use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::wire::{
-    cursor::Offset,
-    encode::{write_lines, write_with_channel},
-    encoded::EncodedEvent,
-    event::Event,
-    name::{CustomId, ForeignId},
+use crate::{
+    error::BoxError,
+    wire::{
+        cursor::Offset,
+        encode::{write_lines, write_with_channel},
+        encoded::EncodedEvent,
+        event::Event,
+        name::{CustomId, ForeignId},
+    },
 };
 
 /// Where a [`Transform`](crate::Transform) puts what the client is to get.
@@ -57,7 +60,7 @@ pub(super) enum Control {
     Usual,
     GoOn,
     Finish,
-    BreakOff(Box<dyn Error + Send + Sync>),
+    BreakOff(BoxError),
 }
 
 impl Output {
@@ -196,7 +199,7 @@ impl Output {
 
     /// Breaks the body off after what was sent: over HTTP/1.1 the last chunk is missing, over HTTP/2 the stream is reset.
     /// The server gets `error` as the body's error.
-    pub fn break_off(&mut self, error: impl Into<Box<dyn Error + Send + Sync>>) {
+    pub fn break_off(&mut self, error: impl Into<BoxError>) {
         self.control = Control::BreakOff(error.into());
     }
 

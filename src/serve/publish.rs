@@ -29,8 +29,8 @@ use super::{
     route::{Route, Routes},
 };
 use crate::{
-    authorize::{Asking, BoxError, PublishAuthorizer, PublishGrant, PublishRequest},
-    error::RouteError,
+    authorize::{Asking, PublishAuthorizer, PublishGrant, PublishRequest},
+    error::{BoxError, RouteError},
     hub::Batch,
     publisher::Publisher,
     wire::name::ChannelName,

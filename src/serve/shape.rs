@@ -2,7 +2,6 @@
 //! breaks off where a strict body has to.
 
 use std::{
-    error::Error,
     fmt,
     sync::Mutex,
     task::{Context, Poll, ready},
@@ -16,6 +15,7 @@ use super::{
     transform::{Pass, Transform},
 };
 use crate::{
+    error::BoxError,
     hub::{Ending, Run, Subscription, Turn},
     sync::unlocked,
     trace::debug,
@@ -39,7 +39,7 @@ pub(super) enum Over {
     Complete,
     /// Its time is over.
     Elapsed,
-    BrokenOff(Box<dyn Error + Send + Sync>),
+    BrokenOff(BoxError),
 }
 
 impl Over {

@@ -1,7 +1,6 @@
 //! What a reader is sent, in order: the preamble, then the subscription's events, and a keep-alive when it is idle.
 
 use std::{
-    error::Error,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -18,6 +17,7 @@ use super::{
     shape::{Next, Over, Shape},
 };
 use crate::{
+    error::BoxError,
     hub::{Ending, Subscription},
     wire::notice::Gap,
 };
@@ -48,7 +48,7 @@ struct Special {
 }
 
 /// Some bytes, or the error with which the stream breaks off.
-type Chunk = Result<Bytes, Box<dyn Error + Send + Sync>>;
+type Chunk = Result<Bytes, BoxError>;
 
 impl EventStream {
     pub(crate) fn new(subscription: Subscription) -> Self {

@@ -4,7 +4,8 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::request::{BoxError, RequestBody};
+use super::request::RequestBody;
+use crate::error::BoxError;
 
 /// A service that a [`Server`](super::Server) can serve.
 ///

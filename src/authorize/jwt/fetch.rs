@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::key_set::KeySet;
-use crate::{authorize::authorizer::BoxError, trace::debug};
+use crate::{error::BoxError, trace::debug};
 
 pub(super) type Fetched = Pin<Box<dyn Future<Output = Result<Vec<u8>, BoxError>> + Send>>;
 

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::{authorize::authorizer::BoxError, hub::Grant};
+use crate::{error::BoxError, hub::Grant};
 
 /// The response future of [`Jwt`](crate::Jwt). `G` is what it decides about. It is ready at once, unless the token's key has to be
 /// fetched.

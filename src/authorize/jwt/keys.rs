@@ -7,7 +7,7 @@ use super::{
     fetch::{Pace, Source},
     key_set::KeySet,
 };
-use crate::{authorize::authorizer::BoxError, error::JwtError};
+use crate::error::{BoxError, JwtError};
 
 /// The keys that tokens may be signed with: secrets, a JWK Set, or a JWK Set that is fetched again and again. Clones share
 /// the keys, so you can [replace](Self::replace) them while they are in use.

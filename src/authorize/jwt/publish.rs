@@ -10,11 +10,13 @@ use serde_json::Value;
 use tower_service::Service;
 
 use super::{Jwt, JwtFuture, claims};
-use crate::authorize::{
-    authorizer::BoxError,
-    denied::Denied,
-    pattern,
-    permit::{PublishGrant, PublishRequest},
+use crate::{
+    authorize::{
+        denied::Denied,
+        pattern,
+        permit::{PublishGrant, PublishRequest},
+    },
+    error::BoxError,
 };
 
 /// What the claims of a valid token allow to publish.

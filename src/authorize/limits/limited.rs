@@ -12,7 +12,8 @@ use tower_service::Service;
 
 use super::{Principal, Settings};
 use crate::{
-    authorize::{authorizer::BoxError, rate_limited::RateLimited, request::AuthorizeRequest},
+    authorize::{rate_limited::RateLimited, request::AuthorizeRequest},
+    error::BoxError,
     hub::{Grant, allowance::Allowance, toll::Toll},
 };
 

@@ -10,10 +10,10 @@ use tower_service::Service;
 use super::{Key, Limit, Limited, LimitedFuture, Principal, Settings, limited::Permission};
 use crate::{
     authorize::{
-        authorizer::BoxError,
         permit::{PublishGrant, PublishRequest},
         rate_limited::RateLimited,
     },
+    error::BoxError,
     hub::toll::Toll,
 };
 

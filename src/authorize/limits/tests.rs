@@ -12,7 +12,8 @@ use tower_service::Service;
 
 use super::{table::Table, *};
 use crate::{
-    authorize::{AllowAll, authorizer::BoxError, authorizer_fn},
+    authorize::{AllowAll, authorizer_fn},
+    error::BoxError,
     hub::Grant,
     wire::name::{ChannelName, ClientId},
 };

@@ -7,7 +7,7 @@ use http_body::Body;
 use tokio::time::timeout;
 
 use super::answer::{self, Refused};
-use crate::authorize::BoxError;
+use crate::error::BoxError;
 
 pub(super) async fn read<B>(body: B, max: usize, patience: Duration) -> Result<Vec<u8>, Refused>
 where
