@@ -66,7 +66,7 @@ async fn a_refusal_does_not_revive_a_finished_channel_that_was_dropped() {
     }
 }
 
-/// The seconds within which a hub looks at each of its channels, wherever their names put them.
+/// How many seconds a hub may take to look at all of its channels, whatever their names are.
 const ROUND: u64 = 64;
 
 /// Lets that many seconds pass while the hub is used once, and gives the task that sweeps it a chance to run.

@@ -44,7 +44,7 @@ impl Stream {
 
     /// Reads until `wanted` has arrived, and returns everything up to its end.
     async fn read_to(&mut self, wanted: &str) -> String {
-        // What comes before was searched.
+        // The bytes before that have been searched.
         let mut from = 0;
         loop {
             if let Some(at) = self.seen[from..].find(wanted) {

@@ -21,7 +21,7 @@ const A_DAY: Duration = Duration::from_secs(86_400);
 async fn a_million_addresses_take_no_more_memory_than_the_table_has() {
     let limits = RateLimit::new()
         .address(Address::from_fn(|request| request.extensions().get().copied()))
-        // So slow that none of them is forgotten, however long the test takes.
+        // The rate is so slow that no client is forgotten, however long the test takes.
         .requests_per_address(Rate::new(1, A_DAY))
         .connects(Rate::new(1, A_DAY));
     let authorizer = limits.around(AllowAll);

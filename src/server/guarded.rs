@@ -83,7 +83,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guarded<T> {
 }
 
 impl<T: AsyncWrite + Unpin> Guarded<T> {
-    /// Goes on with a flush that waits, if one does.
+    /// Continues a flush that waits for the peer, if there is one.
     fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.stalled {
             Some(stalled) if stalled.flushes => Pin::new(self).poll_flush(cx),

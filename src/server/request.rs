@@ -23,7 +23,7 @@ use crate::error::BoxError;
 #[derive(Debug)]
 pub struct RequestBody {
     incoming: Incoming,
-    /// Set once the body was read to its end. `None` if the request has no body.
+    /// Set once the body has been read to its end. `None` if the request has no body.
     read: Option<Arc<AtomicBool>>,
 }
 

@@ -32,10 +32,10 @@ pub struct Stats {
     /// [detached](super#which-responses-are-detached).
     pub by_hyper: u64,
     /// Connections closed, and HTTP/2 streams reset, because the peer did not read for the [stall
-    /// time](super::Builder::stall) or had vanished.
+    /// time](super::Builder::stall), or had vanished.
     pub stalled: u64,
-    /// How often accepting a connection failed, usually because the process had no file descriptors left. Failures that
-    /// the peer caused do not count.
+    /// Failed attempts to accept a connection, usually because the process had no file descriptors left. Failures that the
+    /// peer caused do not count.
     pub accept_errors: u64,
     /// [Handshakes](super::Serve::handshake) that failed, or did not end within the [timeout](super::Builder::head_timeout).
     pub handshake_errors: u64,

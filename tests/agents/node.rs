@@ -27,7 +27,7 @@ use crate::{
     protocols::{PROTOCOLS, Script, Served},
 };
 
-/// How long a node may be silent before it counts as dead. A node that lives must not, however busy the machine is.
+/// How long a node may be silent before it counts as dead. It is long enough for a live node on a busy machine.
 const LEASE: Duration = Duration::from_secs(3);
 
 /// How long a call to the store may take.

@@ -204,7 +204,7 @@ pub async fn a_run_is_held_whole_until_some_time_after_its_end(store: impl Store
     eventually(async || match try_open(&other, earliest(), &["a"], "", None).await {
         Err(error) => error.is_over(),
         Ok(mut reader) => {
-            // It may go while the reader begins, which then gets none of it.
+            // The events may be evicted while the reader opens. It then gets none of them.
             let first = reader.text().await;
             assert!(first.starts_with("gap") || reader.until("end").await.len() == 5);
             false

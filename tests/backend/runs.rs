@@ -270,7 +270,7 @@ pub async fn a_token_that_is_held_while_the_store_is_down_is_sent_once(store: im
             run.send(Event::text("a")).await?;
             assert!(run.send(Event::text("b")).await?.is_none());
             gone.send(())?;
-            // This is longer than until the window has ended and an append has failed.
+            // By then, the window has ended and an append has failed.
             tokio::time::sleep(3 * SECOND).await;
             if run.id() == "next" {
                 run.send(Event::text("c")).await?;
@@ -315,7 +315,7 @@ pub async fn a_run_whose_producer_is_done_is_not_handed_over_while_its_last_toke
     assert_eq!(ended_at_last(&runs, "1").await, Some(Outcome::Done));
 }
 
-/// The outcome of a run, from a node that may take seconds to use a store again that was away.
+/// Returns the outcome of a run. The node may take seconds to use its store again after an outage.
 async fn ended_at_last(runs: &Runs<Tokens>, run: &str) -> Option<Outcome> {
     let ended = async {
         loop {

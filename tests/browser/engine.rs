@@ -59,7 +59,7 @@ impl Engine {
             Self::Firefox => json!({ "moz:firefoxOptions": { "binary": browser, "args": ["-headless"] } }),
             Self::WebKit => json!({ "webkitgtk:browserOptions": { "binary": browser, "args": ["--automation"] } }),
         };
-        // By default a driver gives a script up after 30 seconds, which is before the page gives up.
+        // By default, a driver gives up on a script after 30 seconds, earlier than the page does.
         capabilities["timeouts"] = json!({ "script": 2 * SOON.as_secs() * 1_000 });
         capabilities
     }

@@ -35,8 +35,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Writes the configuration to the file `name` in a new folder, and runs the program there until it listens. Both the
-    /// configuration and the arguments have the port.
+    /// Writes the configuration to the file `name` in a new folder, runs the program there, and waits until it listens. The
+    /// port goes into both the configuration and the arguments.
     pub async fn start(
         program: &Path,
         name: &str,
@@ -44,7 +44,7 @@ impl Process {
         arguments: impl Fn(&Path, u16) -> Vec<String>,
     ) -> Self {
         let mut said = Vec::new();
-        // Another process may take the port between the moment it is found free and the program's start.
+        // Another process may take the port after it was found free and before the program listens.
         while said.len() < 3 {
             let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
             let configuration = configuration(port);
@@ -82,7 +82,7 @@ impl Process {
         Self { process, folder, port }
     }
 
-    /// Waits until it listens. Returns `false` if it ends instead.
+    /// Waits until the program listens. Returns `false` if it ends instead.
     async fn listens(&mut self) -> bool {
         while self.process.try_wait().unwrap().is_none() {
             if tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.is_ok() {

@@ -105,7 +105,7 @@ impl Shared for RedisStore {
     }
 }
 
-/// How long events are kept where a test waits for their end. A reader has to take one within this time.
+/// How long events are kept in tests that wait until they are too old. A reader has to read an event within this time.
 const SHORT: Duration = Duration::from_secs(1);
 
 fn short(builder: PublisherBuilder) -> PublisherBuilder {

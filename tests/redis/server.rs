@@ -38,8 +38,8 @@ impl Server {
 
     pub fn start_with(settings: &[&str]) -> Self {
         Self::start_at(|_| {
-            // The system has every acknowledged write, which outlives the process. To wait until it is on the disk as well takes
-            // as long as the disk is busy with other things, which may be seconds.
+            // The system has every acknowledged write, so each of them outlives the process. Waiting for the disk too may take
+            // seconds if the disk is busy.
             let durable = ["--save", "", "--appendonly", "yes", "--appendfsync", "no"];
             durable.iter().chain(settings).map(|word| word.to_string()).collect()
         })

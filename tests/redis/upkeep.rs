@@ -12,7 +12,7 @@ use crate::{
     store::{Store, defaults},
 };
 
-/// A publisher whose events, and whose patience, last one second.
+/// Returns a publisher that keeps events for one second, and waits as long for the store.
 fn brief(store: &RedisStore) -> Publisher {
     const SOON: Duration = Duration::from_secs(1);
     let redis = Redis::builder(store.url()).prefix("brief").tombstones(SOON).idempotency_window(SOON);

@@ -81,7 +81,7 @@ async fn any_rate_and_any_cost_gives_a_time_of_bounded_length() {
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_new_keys_gets_no_more_than_one_key_and_takes_nothing_from_known_ones() {
     let limiter = Limiter::new(Rate::per_minute(10), 1_000);
-    // These spread evenly over the sets. Of random keys, some known or new ones may find no room.
+    // These keys spread evenly over the sets. With random keys, some might find no room.
     let key = |n: u64| Key(NonZeroU64::new((n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)).unwrap());
     // Some clients, which have used most of what they may.
     let known: Vec<_> = (0..500).map(key).collect();

@@ -28,7 +28,7 @@ use crate::{
 pub(super) struct Poller {
     registry: Registry,
     places: Mutex<Places>,
-    /// Set once the runtime is gone and no task is woken any more.
+    /// Set once the runtime is gone, so that no task is woken any more.
     over: AtomicBool,
 }
 

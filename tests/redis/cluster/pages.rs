@@ -86,7 +86,7 @@ async fn whole(State(publisher): State<Publisher>, Query(asked): Asked) -> Answe
     if next.epoch != epoch {
         return Err(unavailable("another epoch began meanwhile"));
     }
-    // When it begins, it does not know what will be evicted.
+    // When the read begins, it does not know what will be evicted.
     let first: Vec<_> = gaps.iter().filter(|reason| **reason != GapReason::Lagged).copied().collect();
     let agrees = match resumed {
         Resumed::Gap(reason) => first == [reason],

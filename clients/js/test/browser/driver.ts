@@ -37,10 +37,10 @@ function programs(engine: Engine): [driver: string, browser: string] | undefined
   return driver && browser ? [driver, browser] : undefined;
 }
 
-/** Starts a driver. Its port is undefined if it ends instead. */
+/** Starts a driver. The port is undefined if the driver ends before it listens. */
 function listen(program: string, args: string[], profile: string): [ChildProcess, Promise<string | undefined>] {
   const driver = spawn(program, args, {
-    // Its own process group, so that whatever it starts ends with it, and its own home.
+    // The driver gets its own home, and its own process group, so that whatever it starts ends with it.
     detached: true,
     env: { ...process.env, HOME: profile, TMPDIR: profile },
     stdio: ["ignore", "pipe", "ignore"],
@@ -79,7 +79,7 @@ export class Browser {
     const profile = mkdtempSync(join(tmpdir(), "tower-sse-js-"));
     const args = engine === "chromium" ? ["--port=0"] : ["--port", "0", "--profile-root", profile];
     let [driver, port] = listen(program, args, profile);
-    // A driver ends at once if another process takes its port first.
+    // A driver ends at once if another process has taken its port.
     for (let tries = 1; tries < 3 && (await port) === undefined; tries += 1) {
       [driver, port] = listen(program, args, profile);
     }

@@ -71,7 +71,7 @@ impl Prometheus {
              scrape_configs: [{{ job_name: chat, static_configs: [{{ targets: [\"{target}\"] }}] }}]\n"
         );
         loop {
-            // One that ended has taken its folder with it.
+            // A process that has ended has removed its folder.
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join("prometheus.yml"), &config).unwrap();
             // Another process may take the port between this moment and the server's start.
