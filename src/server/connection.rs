@@ -16,7 +16,7 @@ use super::{
     drain::Drain,
     gate::Phase,
     guarded::Guarded,
-    handshake::{Handshake, Shaken},
+    handshake::Handshake,
     http1::Http1,
     http2::{Http2, http2},
     shared::Shared,
@@ -75,7 +75,7 @@ where
     S: App,
 {
     pub(super) fn new(shared: Arc<Shared>, io: T, app: S) -> Self {
-        Self::enter(shared.clone(), || State::begin(Shaken { io, shared, app }))
+        Self::enter(shared.clone(), || State::begin(Guarded::new(io, shared), app))
     }
 
     /// Creates a connection that begins with a handshake.
@@ -135,7 +135,9 @@ where
                     Ended::Closed(io) => State::Drain { drain: Box::new(Drain::new(io)) },
                     Ended::Gone => State::Done,
                 },
-                StateProj::Handshake { handshake } => ready!(handshake.poll(cx)).map_or(State::Done, State::begin),
+                StateProj::Handshake { handshake } => {
+                    ready!(handshake.poll(cx)).map_or(State::Done, |(io, app)| State::begin(io, app))
+                }
                 StateProj::Sniff { sniff } => ready!(sniff.poll(cx)).map_or(State::Done, State::of),
                 StateProj::Http1 { http1 } => match ready!(http1.poll(cx)) {
                     Some(detached) => Stream::new(detached).map_or(State::Done, |stream| State::Stream { stream }),
@@ -176,8 +178,9 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: App,
 {
-    fn begin(Shaken { io, shared, app }: Shaken<T, S>) -> Self {
-        Self::Sniff { sniff: Box::new(Sniff::new(Guarded::new(io, shared), app)) }
+    /// Begins with the client's first bytes.
+    fn begin(io: Guarded<T>, app: S) -> Self {
+        Self::Sniff { sniff: Box::new(Sniff::new(io, app)) }
     }
 
     /// Returns the next state once the protocol is known.

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::{Sleep, sleep};
 
-use super::shared::Shared;
+use super::{guarded::Guarded, shared::Shared};
 
 /// The handshake of a connection. It fails if it takes too long.
 pub(super) struct Handshake<T, S> {
@@ -21,13 +21,6 @@ pub(super) struct Handshake<T, S> {
     app: Option<S>,
 }
 
-/// A connection that is ready for requests.
-pub(super) struct Shaken<T, S> {
-    pub(super) io: T,
-    pub(super) shared: Arc<Shared>,
-    pub(super) app: S,
-}
-
 impl<T, S> Handshake<T, S> {
     pub(super) fn new(
         shared: Arc<Shared>,
@@ -37,17 +30,18 @@ impl<T, S> Handshake<T, S> {
         Self { shared, shaking: Box::pin(handshake), timeout: None, app: Some(app) }
     }
 
-    /// Returns `None` if the handshake fails, and counts that.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Shaken<T, S>>> {
-        let shaken = match self.shaking.as_mut().poll(cx) {
-            Poll::Ready(shaken) => shaken.ok(),
+    /// Returns a connection that is ready for requests, with its application. Returns `None` if the handshake fails, and
+    /// counts that.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Guarded<T>, S)>> {
+        let io = match self.shaking.as_mut().poll(cx) {
+            Poll::Ready(io) => io.ok(),
             Poll::Pending if self.poll_timeout(cx).is_pending() => return Poll::Pending,
             Poll::Pending => None,
         };
-        if shaken.is_none() {
+        if io.is_none() {
             self.shared.counters.handshake_errors.add(1);
         }
-        Poll::Ready(shaken.zip(self.app.take()).map(|(io, app)| Shaken { io, shared: self.shared.clone(), app }))
+        Poll::Ready(io.map(|io| Guarded::new(io, self.shared.clone())).zip(self.app.take()))
     }
 
     fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
