@@ -366,7 +366,7 @@ fn a_channel_holds_memory_for_its_present_readers_only() {
     });
 }
 
-/// Whoever closes a channel waits for a slice of that, and a task frees the rest: nobody waits for a long history.
+/// A call to close a channel frees one slice, and a task frees the rest, so nobody waits for a long history.
 #[test]
 fn what_a_closed_channel_held_is_freed_in_slices() {
     alone(async {

@@ -78,7 +78,7 @@ use crate::{error::BoxError, hub::Grant, random};
 /// | --- | --- |
 /// | has no token, or one that is not valid | 401 |
 /// | has a valid token that allows no requested channel | 403 |
-/// | has a token whose key can't be had now: see [`JwtKeys::fetched`] | as for any error: the client comes back later |
+/// | has a token whose key can't be had now: see [`JwtKeys::fetched`] | as for any error: the client reconnects later |
 pub fn jwt(keys: JwtKeys) -> Jwt {
     let rules = Rules {
         keys,

@@ -86,14 +86,14 @@ impl PublishGrant {
         self
     }
 
-    /// Sets who publishes. The default is `None`. It changes nothing about the events; a limit on how much a client publishes
-    /// counts for it.
+    /// Sets the client that publishes, for which limits on publishing count. It does not change the events. The default is
+    /// `None`.
     pub fn client(mut self, client: impl Into<Option<ClientId>>) -> Self {
         self.client = client.into();
         self
     }
 
-    /// Returns who publishes.
+    /// Returns the client that publishes.
     pub fn client_id(&self) -> Option<&ClientId> {
         self.client.as_ref()
     }

@@ -13,16 +13,16 @@ use crate::{
 impl Grant {
     /// Sets how to decide anew about the connection when the application asks for it with
     /// [`Publisher::reauthorize`](crate::Publisher::reauthorize). By default there is no way, and the connection ends and
-    /// comes back through the authorizer.
+    /// reconnects through the authorizer.
     ///
     /// While the future is pending, the reader gets nothing. Then:
     ///
     /// - With a grant, the stream goes on with those of its channels that the new grant also has, until the new grant
     ///   expires. A grant without any of them ends the stream as [revoked](crate::EndReason::Revoked), and one for another
-    ///   client makes the reader [come back](crate::EndReason::Reauthorize).
+    ///   client makes the reader [reconnect](crate::EndReason::Reauthorize).
     /// - A [`Denied`] ends the stream as [revoked](crate::EndReason::Revoked).
     /// - With any other error or a panic, the reader gets nothing more, and has to
-    ///   [come back](crate::EndReason::Reauthorize).
+    ///   [reconnect](crate::EndReason::Reauthorize).
     ///
     /// The closure is kept as long as the connection. It should hold what identifies the user, and nothing of the request:
     /// a header would keep the whole read buffer of the connection in memory. Put a timeout into the future if it may take

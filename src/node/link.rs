@@ -19,7 +19,7 @@ use crate::{
 
 pub(crate) struct Link {
     pub(crate) backend: Arc<dyn Backend>,
-    /// How long a call may take. A reader that opens waits this long before it is told to come back later.
+    /// How long a call may take. A reader that opens waits this long before it is told to reconnect later.
     pub(crate) timeout: Duration,
     /// Whether the node is configured with a retention of its own.
     sets_retention: bool,

@@ -100,14 +100,14 @@ impl Output {
     /// Does the same as [`replace`](Self::replace), but with an id in the form of another protocol. No
     /// [prefix](Self::prefix_ids) is put before it.
     ///
-    /// A client that reconnects brings this id. Whoever opens the subscription has to know which of the crate's ids it
+    /// A client reconnects with this id. The code that opens the subscription then has to know which of the crate's ids it
     /// stands for, for example because it is a [`CustomId`] in another spelling. Some characters force a CORS preflight on
     /// every reconnect of a page from another origin.
     ///
     /// ```
     /// use tower_sse::{EncodedEvent, Event, ForeignId, Output, SseBody, Subscription};
     ///
-    /// // Whoever reconnects with `urn:events:3fa94c01b2d7-41` resumes after `3fa94c01b2d7-41`.
+    /// // A client that reconnects with `urn:events:3fa94c01b2d7-41` resumes after `3fa94c01b2d7-41`.
     /// fn body(subscription: Subscription) -> SseBody {
     ///     SseBody::new(subscription).transform(|event: &EncodedEvent, out: &mut Output| {
     ///         if let Ok(id) = ForeignId::try_from(format!("urn:events:{}", event.id())) {
@@ -153,8 +153,8 @@ impl Output {
         out.push(b'\n');
     }
 
-    /// Puts a text before each id from now on, for a protocol whose ids have to name their stream. Whoever takes such an id
-    /// back has to take the text off again, before it is the id of a subscription. By default there is none.
+    /// Puts a text before each id from now on, for a protocol whose ids have to name their stream. When a client reconnects
+    /// with such an id, remove the text before you open a subscription with the id. By default, there is no text.
     ///
     /// An event that is [passed](Self::pass) is copied then. The ids of notices stay as they are.
     ///

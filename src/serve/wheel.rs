@@ -1,4 +1,5 @@
-//! One timer for all idle streams of a runtime: wakes each of them once its time has come.
+//! One timer for all idle streams of a runtime: wakes each of them once its time has come. In the crate's own server, it also
+//! serves the peers that do not read.
 //!
 //! A timer of tokio takes 112 bytes of each stream. Here, a stream takes a place among those that are due at the same
 //! *tick*, 24 bytes with its waker, and a task of the runtime, the *driver*, sleeps until the next tick at which anybody

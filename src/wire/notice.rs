@@ -105,7 +105,7 @@ pub enum EndReason {
     /// The hub is [shutting down](crate::Publisher::shutdown), or its last [`Publisher`](crate::Publisher) was dropped.
     /// The client is told when to reconnect.
     Shutdown,
-    /// The grant expired. The client is told when to reconnect. It comes back through the authorizer, with the
+    /// The grant expired. The client is told when to reconnect. It reconnects through the authorizer, with the
     /// credentials that it has by then, and misses nothing if it is let in.
     Expired,
     /// The client's access was [taken back](crate::Publisher::reauthorize). It is told not to reconnect.

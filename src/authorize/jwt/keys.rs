@@ -74,7 +74,7 @@ impl JwtKeys {
     ///   first one after twice that time: the keys at hand may be long out of date then.
     ///
     /// A fetch that fails or takes longer than 10 seconds changes nothing: the keys at hand stay in use, and a request that
-    /// waits for it is told to come back later, as with any error of an authorizer. So is a token that names an unknown
+    /// waits for it is told to reconnect later, as with any error of an authorizer. So is a token that names an unknown
     /// key within 10 seconds of a fetch, unless it is known that there is no such key: an
     /// earlier request has found that, or the last fetch has removed it. A token that names no key is refused at once
     /// within 10 seconds of a fetch that succeeded, if none of the keys has signed it.

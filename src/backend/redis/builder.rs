@@ -123,7 +123,7 @@ impl RedisBuilder {
     /// Sets how long a channel is remembered after its last event has become too old; one day by default, and at least
     /// 10 seconds.
     ///
-    /// While a channel is remembered, a reader that comes back gets a gap if, and only if, it missed something. After
+    /// While a channel is remembered, a reader that reconnects gets a gap if, and only if, it missed something. After
     /// that, everything that the hub had given by then counts as missed. The minimum exists because nodes check every
     /// five seconds whether they have all events, and must not find that a channel with readers was forgotten.
     /// Remembering a channel takes some hundred bytes.
