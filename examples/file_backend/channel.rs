@@ -46,6 +46,8 @@ impl Channel {
             None => true,
             Some(Expected::Nothing) => last.is_none(),
             Some(Expected::At(cursor)) => last == Some(cursor),
+            // A condition that this store does not know.
+            Some(_) => false,
         };
         if !is_expected {
             return Some(Appended::Conflict(last));

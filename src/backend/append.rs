@@ -50,7 +50,11 @@ pub struct NewEvent {
 }
 
 /// What the last event of a channel has to be for an append to happen.
+///
+/// More conditions may be added. A store refuses an append with a condition that it does not know as a
+/// [`Conflict`](Appended::Conflict).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Expected {
     /// No event: nothing has been appended to the channel, as far as the store knows, or nothing since it was closed.
     Nothing,
