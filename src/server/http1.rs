@@ -66,9 +66,9 @@ where
         let Some(parts) = self.hyper.take().and_then(UpgradeableConnection::into_parts) else {
             return Poll::Ready(None);
         };
-        let (io, head) = parts.io.into_inner().into_parts();
+        let (io, head, before) = parts.io.into_inner().into_parts();
         // A copy, because hyper's buffer is large.
-        let early = Bytes::copy_from_slice(&parts.read_buf);
+        let early = [parts.read_buf, before].concat().into();
         Poll::Ready(Some(Detached { io, app: parts.service.into_app(), head, body, framing, early }))
     }
 }

@@ -30,9 +30,10 @@ impl<T, B> Tapped<T, B> {
         Self { io, before, handover, kept: Vec::new() }
     }
 
-    /// Returns the I/O, and what hyper has written of the response that left hyper.
-    pub(super) fn into_parts(self) -> (Guarded<T>, Vec<u8>) {
-        (self.io, self.kept)
+    /// Returns the I/O, what hyper has written of the response that left hyper, and what hyper has left of the bytes that
+    /// were already read.
+    pub(super) fn into_parts(self) -> (Guarded<T>, Vec<u8>, Bytes) {
+        (self.io, self.kept, self.before)
     }
 
     /// Returns the handover, if a body was left there.

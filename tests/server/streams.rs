@@ -92,6 +92,21 @@ async fn requests_that_come_during_a_stream_are_answered_after_it() {
     }
 }
 
+/// After a long body, hyper reads more in one go than it does first on a connection.
+#[tokio::test]
+async fn requests_that_come_with_a_long_one_are_all_answered() {
+    let more: String = (0..1_000).map(|n| format!("GET /{n} HTTP/1.1\r\n\r\n")).collect();
+    for len in (20_000..40_000).step_by(4_000) {
+        let mut raw = Raw::with_room(&Server::new(), &Alive::default(), 1 << 20);
+        let body = "x".repeat(len);
+        raw.send(format!("POST /one?read=all HTTP/1.1\r\ncontent-length: {len}\r\n\r\n{body}{more}")).await;
+        assert!(raw.until("0\r\n\r\n").await.ends_with("x\r\n0\r\n\r\n"));
+        for n in 0..1_000 {
+            assert!(raw.until("0\r\n\r\n").await.ends_with(&format!("\r\n{n}\r\n0\r\n\r\n")), "{n} after {len}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_large_body_arrives_through_a_small_pipe() {
     let mut raw = Raw::with_room(&Server::new(), &Alive::default(), 10);
