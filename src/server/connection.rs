@@ -57,6 +57,9 @@ pin_project! {
     }
 }
 
+/// How often a connection changes its state in one poll. Each request whose response is a stream takes two changes.
+const TURNS: usize = 32;
+
 /// A place among the connections of a server. Dropping it frees the place.
 struct Seat {
     shared: Arc<Shared>,
@@ -124,9 +127,10 @@ where
         self.poll_state(cx, is_known)
     }
 
-    /// Moves from state to state until one waits. `is_known` says whether the same task polled the connection last.
+    /// Moves from state to state until one waits, or until it is time for other tasks: a client may send many requests at
+    /// once. `is_known` says whether the same task polled the connection last.
     fn poll_state(mut self: Pin<&mut Self>, cx: &mut Context<'_>, is_known: bool) -> Poll<()> {
-        loop {
+        for _ in 0..TURNS {
             let next = match self.as_mut().project().state.project() {
                 StateProj::Stream { stream } => match ready!(stream.poll(cx, is_known)) {
                     Ended::Again(again) => {
@@ -155,6 +159,8 @@ where
             };
             self.as_mut().change(next);
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn change(mut self: Pin<&mut Self>, next: State<T, S>) {

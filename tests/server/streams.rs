@@ -1,12 +1,15 @@
 //! A stream that is detached: it comes at once, ends as its body does, and frees what it took when the client leaves.
 
-use std::time::Duration;
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
-use tokio::io::AsyncWriteExt;
+use tokio::{
+    io::{AsyncWriteExt, duplex},
+    task::yield_now,
+};
 use tower_sse::server::Server;
 
 use crate::{
-    app::Alive,
+    app::{Alive, app},
     raw::{Raw, settle},
 };
 
@@ -104,6 +107,23 @@ async fn requests_that_come_with_a_long_one_are_all_answered() {
         for n in 0..1_000 {
             assert!(raw.until("0\r\n\r\n").await.ends_with(&format!("\r\n{n}\r\n0\r\n\r\n")), "{n} after {len}");
         }
+    }
+}
+
+#[tokio::test]
+async fn streams_that_end_at_once_leave_time_for_others() {
+    const REQUESTS: u64 = 300;
+    let server = Server::new();
+    let (mut io, theirs) = duplex(1 << 20);
+    io.write_all("GET /one HTTP/1.1\r\n\r\n".repeat(REQUESTS as usize).as_bytes()).await.unwrap();
+    let mut connection = pin!(server.serve_connection(theirs, app(&Alive::default())));
+    let mut before = 0;
+    while before < REQUESTS {
+        assert!(poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx))).await.is_pending());
+        let now = server.stats().detached;
+        assert!(now - before <= 16, "{} in one go", now - before);
+        before = now;
+        yield_now().await;
     }
 }
 
