@@ -111,7 +111,7 @@ mod tokens {
     }
 
     #[tokio::test]
-    async fn whoever_has_logged_in_reads_with_a_cookie_that_only_the_own_site_renews() {
+    async fn a_user_who_has_logged_in_reads_with_a_cookie_that_only_the_own_site_renews() {
         let publisher = Publisher::new();
         let app =
             session::app(publisher.clone(), session::Sessions::new("a secret that only your servers know").unwrap())

@@ -91,7 +91,7 @@ fn is_open(reader: &mut Subscription) -> bool {
 // Who gets what
 
 #[tokio::test]
-async fn who_is_not_authorised_gets_nothing_and_ends_nobody() {
+async fn a_client_that_is_not_authorised_gets_nothing_and_ends_nobody() {
     let publisher = Publisher::new();
     let mut ana = live(&publisher, &["secret"], "ana");
     send(&publisher, "secret", "a secret event");

@@ -24,7 +24,7 @@ fn a_channel_without_history_loses_nothing_for_a_reader_that_is_connected() {
 }
 
 #[test]
-fn whoever_comes_later_gets_the_history_alone() {
+fn a_reader_that_comes_later_gets_only_the_history() {
     for channels in [&["a"][..], &["a", "b"]] {
         let publisher = hub(3, 10);
         let mut reader = live(&publisher, channels, "ana");

@@ -508,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_the_newest_event_is_woken_for_the_next_and_once() {
+    fn a_reader_that_takes_the_newest_event_is_woken_once_for_the_next() {
         for channels in [1, 2] {
             let publisher = Publisher::new();
             let names = ["a", "b"].into_iter().take(channels).map(ChannelName::from_static);
@@ -532,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_read_everything_rests_until_something_changes() {
+    fn a_reader_that_has_read_everything_rests_until_something_changes() {
         let publisher = Publisher::new();
         let (waker, _) = counting();
         let mut cx = Context::from_waker(&waker);
@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_last_is_woken() {
+    fn the_task_that_polls_last_is_woken() {
         let publisher = Publisher::new();
         let mut reader = open(&publisher);
         let ([first, second], [of_first, of_second]) = {
@@ -573,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_the_last_event_of_a_channel_need_not_be_woken_for_the_end() {
+    fn a_reader_that_takes_the_last_event_of_a_channel_need_not_be_woken_for_the_end() {
         let publisher = Publisher::new();
         let mut reader = open(&publisher);
         let (waker, woken) = counting();

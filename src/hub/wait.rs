@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn who_publishes_where_no_task_may_run_wakes_everybody() {
+    fn a_publisher_where_no_task_may_run_wakes_everybody() {
         let (wakeups, count) = parked(1_000);
         drop(wakeups);
         assert_eq!(count.get(), 1_000, "outside of a runtime");

@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reads_several_runs_puts_them_together_as_far_as_a_read_goes() {
+    fn a_reader_of_several_runs_puts_them_together_as_far_as_a_read_goes() {
         assert_eq!(read(&mut tens(5), 0, 3_500), (30, 2));
         assert_eq!(read(&mut tens(5), 0, 3_000), (30, 2));
         assert_eq!(read(&mut tens(5), 0, 2_999), (20, 3));

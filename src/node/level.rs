@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_is_woken_once_when_the_number_is_reached() {
+    fn a_waiter_is_woken_once_when_the_number_is_reached() {
         let (level, count) = (Level::default(), Arc::new(Count(AtomicUsize::new(0))));
         let waker = Waker::from(count.clone());
         let [mut none, mut one, mut other] = [None, None, None];
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_no_more_leaves_nothing_behind() {
+    fn a_waiter_that_gives_up_leaves_nothing_behind() {
         let (level, count) = (Level::default(), Arc::new(Count(AtomicUsize::new(0))));
         let waker = Waker::from(count.clone());
         let [mut one, mut other] = [None, None];

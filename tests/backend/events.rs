@@ -163,7 +163,7 @@ pub async fn a_channel_without_history_loses_nothing_for_connected_readers(store
     }
 }
 
-pub async fn whoever_comes_later_gets_the_history_alone(store: impl Store) {
+pub async fn a_reader_that_comes_later_gets_only_the_history(store: impl Store) {
     let [one, other] = store.nodes(little_history);
     let mut reader = live(&one, &["a"], "").await;
     let mut ids = Vec::new();

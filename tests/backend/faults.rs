@@ -455,7 +455,7 @@ pub async fn a_silent_feed_is_given_up(store: impl Shared) {
     assert_eq!(reader.text().await, "1");
 }
 
-pub async fn who_is_connected_is_told_by_one_call_at_a_time(store: impl Shared) {
+pub async fn one_call_at_a_time_tells_who_is_connected(store: impl Shared) {
     let (one, faults) = faulty_node_with(&store, |builder| builder.timeout(Duration::from_secs(60)));
     faults.hold_refreshes.store(true, SeqCst);
     let _reader = live(&one, &["a"], "ana").await;

@@ -23,7 +23,7 @@ pub(super) fn is_missing_for(url: &str) -> bool {
 #[cfg(all(test, feature = "redis-tls"))]
 mod tests {
     #[test]
-    fn who_encrypts_is_chosen_once() {
+    fn the_provider_of_tls_is_chosen_once() {
         super::choose_provider();
         super::choose_provider();
         assert!(rustls::crypto::CryptoProvider::get_default().is_some());

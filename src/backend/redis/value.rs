@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_connected_is_read_as_it_was_written() {
+    fn presence_is_read_as_it_was_written() {
         let clients = vec![(None, 3), (Some(ClientId::from_static("ana b")), 1)];
         let value = Value::BulkString(write_clients(clients.clone()).into_bytes());
         assert_eq!(read_clients(&value), clients);
