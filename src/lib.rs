@@ -151,7 +151,7 @@
 //! channel of such a hub has a `Coverage`, which says how much of the channel's log has arrived. Everything else goes
 //! one way: a node fills the hub's logs from above, and no file of `hub` names `node`.
 //!
-//! Every floor may import `error`, `footprint`, `meter`, `observe`, `per_runtime`, `random`, `sync` and `trace`.
+//! Every floor may import `error`, `footprint`, `meter`, `observe`, `oneshot`, `per_runtime`, `random`, `sync` and `trace`.
 //!
 //! `docs/architecture.md` in the repository follows a publish and a reconnect through these files.
 
@@ -168,6 +168,7 @@ mod log;
 mod meter;
 mod node;
 mod observe;
+mod oneshot;
 mod per_runtime;
 mod publisher;
 mod random;

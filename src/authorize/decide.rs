@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{authorizer::Authorizer, denied::Denied, rate_limited::RateLimited, request::AuthorizeRequest};
-use crate::{error::BoxError, hub::Grant, trace::debug, wire::name::ChannelName};
+use crate::{error::BoxError, hub::Grant, oneshot::Oneshot, trace::debug, wire::name::ChannelName};
 
 /// Why there is no grant.
 #[derive(Debug)]
@@ -39,16 +39,14 @@ pin_project! {
     /// refusal.
     pub(crate) struct Asking<A: Service<R>, R> {
         #[pin]
-        state: State<A, A::Future, R>,
+        state: State<A, R>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<A, F, R> {
-        /// The clone is not ready yet.
-        Readying { authorizer: A, request: Option<R> },
-        Calling { #[pin] future: F },
+    enum State<A: Service<R>, R> {
+        Asked { #[pin] call: Oneshot<A, R> },
         /// The authorizer has answered, or could not even be cloned.
         Over,
     }
@@ -64,7 +62,7 @@ impl<A: Service<R> + Clone, R> Asking<A, R> {
     pub(crate) fn new(authorizer: &A, request: R) -> Self {
         // Unwind safety: after a panic, nothing looks at the clone again, and the original belongs to the application.
         let state = match catch_unwind(AssertUnwindSafe(|| authorizer.clone())) {
-            Ok(authorizer) => State::Readying { authorizer, request: Some(request) },
+            Ok(authorizer) => State::Asked { call: Oneshot::new(authorizer, request) },
             Err(_) => State::Over,
         };
         Self { state }
@@ -99,30 +97,17 @@ where
     }
 }
 
-impl<A, R> State<A, A::Future, R>
+impl<A, R> State<A, R>
 where
     A: Service<R>,
     A::Error: Into<BoxError>,
 {
-    fn poll_answer(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<A::Response, BoxError>> {
-        loop {
-            let future = match self.as_mut().project() {
-                StateProj::Readying { authorizer, request } => {
-                    ready!(authorizer.poll_ready(cx)).map_err(Into::into)?;
-                    // Taken only once: the state changes in this same iteration.
-                    let Some(request) = request.take() else { return Poll::Ready(Err(no_answer())) };
-                    authorizer.call(request)
-                }
-                StateProj::Calling { future } => return future.poll(cx).map_err(Into::into),
-                StateProj::Over => return Poll::Ready(Err(no_answer())),
-            };
-            self.set(State::Calling { future });
+    fn poll_answer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<A::Response, BoxError>> {
+        match self.project() {
+            StateProj::Asked { call } => call.poll(cx).map_err(Into::into),
+            StateProj::Over => Poll::Ready(Err("the authorizer gave no answer".into())),
         }
     }
-}
-
-fn no_answer() -> BoxError {
-    "the authorizer gave no answer".into()
 }
 
 /// A grant may narrow what was asked, but never widen it.

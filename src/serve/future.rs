@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     authorize::{AllowAll, AuthorizeRequest, Authorizer, Decide},
+    oneshot::Oneshot,
     publisher::{Opening, Publisher},
 };
 
@@ -28,16 +29,14 @@ pin_project! {
     #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct SseFuture<S: Service<R>, R, A: Authorizer = AllowAll> {
         #[pin]
-        state: State<S, R, S::Future, A>,
+        state: State<S, R, A>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<S, R, F, A: Authorizer> {
-        /// The inner service is not ready yet. `request` is `None` once the service was called.
-        Readying { service: S, request: Option<R> },
-        Inner { #[pin] future: F },
+    enum State<S: Service<R>, R, A: Authorizer> {
+        Inner { #[pin] inner: Oneshot<S, R> },
         Asked { config: Arc<Config>, ask: Ask, #[pin] step: Step<A> },
         /// `None` once it was returned.
         Answered { response: Option<Response<SseBody>> },
@@ -55,7 +54,7 @@ pin_project! {
 
 impl<S: Service<R>, R, A: Authorizer> SseFuture<S, R, A> {
     pub(crate) fn passed_on(service: S, request: R) -> Self {
-        Self { state: State::Readying { service, request: Some(request) } }
+        Self { state: State::Inner { inner: Oneshot::new(service, request) } }
     }
 
     pub(crate) fn answered(response: Response<SseBody>) -> Self {
@@ -93,7 +92,7 @@ impl<A: Authorizer> Step<A> {
 impl<S: Service<R>, R, A: Authorizer> fmt::Debug for SseFuture<S, R, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
-            State::Readying { .. } | State::Inner { .. } => "inner",
+            State::Inner { .. } => "inner",
             State::Asked { step: Step::Deciding { .. }, .. } => "asking",
             State::Asked { step: Step::Opening { .. }, .. } => "opening",
             State::Answered { .. } => "answered",
@@ -111,23 +110,15 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
-        let response = loop {
-            let future = match state.as_mut().project() {
-                StateProj::Readying { service, request } => {
-                    ready!(service.poll_ready(cx))?;
-                    // Taken only once: the state changes in this same iteration.
-                    service.call(request.take().expect("polled after a panic"))
-                }
-                StateProj::Inner { future } => return future.poll(cx).map_ok(|response| response.map(SseBody::inner)),
-                StateProj::Asked { config, ask, step } => {
-                    let response = ready!(step.poll_response(&config.publisher, ask, cx));
-                    state.set(State::Answered { response: None });
-                    break response;
-                }
-                // The contract of `Future`: polling again after `Ready` is a bug of the caller.
-                StateProj::Answered { response } => break response.take().expect("polled after it was ready"),
-            };
-            state.set(State::Inner { future });
+        let response = match state.as_mut().project() {
+            StateProj::Inner { inner } => return inner.poll(cx).map_ok(|response| response.map(SseBody::inner)),
+            StateProj::Asked { config, ask, step } => {
+                let response = ready!(step.poll_response(&config.publisher, ask, cx));
+                state.set(State::Answered { response: None });
+                response
+            }
+            // The contract of `Future`: polling again after `Ready` is a bug of the caller.
+            StateProj::Answered { response } => response.take().expect("polled after it was ready"),
         };
         Poll::Ready(Ok(response.map(SseBody::widen)))
     }

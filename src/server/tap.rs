@@ -18,6 +18,7 @@ use super::{
     request::{Progress, RequestBody},
     shared::Shared,
 };
+use crate::oneshot::Oneshot;
 
 /// An application, as hyper calls it.
 pub(super) struct Tap<S: App> {
@@ -46,8 +47,8 @@ impl<S: App> hyper::service::Service<Request<Incoming>> for Tap<S> {
         let (parts, body) = request.into_parts();
         let (body, progress) = RequestBody::new(body);
         let handover = self.handover.clone().map(|handover| (handover, Asked::new(&parts, progress)));
-        let (app, request) = (self.app.clone(), Some(Request::from_parts(parts, body)));
-        Answering { step: Step::Readying { app, request }, shared: self.shared.clone(), handover }
+        let answering = Oneshot::new(self.app.clone(), Request::from_parts(parts, body));
+        Answering { answering, shared: self.shared.clone(), handover }
     }
 }
 
@@ -55,18 +56,9 @@ pin_project! {
     /// The application's response to a request. A body that can leave hyper is left for the driver.
     pub(super) struct Answering<S: App> {
         #[pin]
-        step: Step<S, S::Future>,
+        answering: Oneshot<S, Request<RequestBody>>,
         shared: Arc<Shared>,
         handover: Option<(Arc<Handover<S::Body>>, Asked)>,
-    }
-}
-
-pin_project! {
-    #[project = StepProj]
-    enum Step<S, F> {
-        /// The service is not ready yet. `request` is `None` once the service was called.
-        Readying { app: S, request: Option<Request<RequestBody>> },
-        Called { #[pin] future: F },
     }
 }
 
@@ -74,23 +66,10 @@ impl<S: App> Future for Answering<S> {
     type Output = Result<Response<Carried<S::Body>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        loop {
-            let future = match this.step.as_mut().project() {
-                StepProj::Called { future } => {
-                    let response = ready!(future.poll(cx))?;
-                    let handover = this.handover.as_ref().map(|(handover, asked)| (&**handover, asked));
-                    return Poll::Ready(Ok(hand_over(this.shared, handover, response)));
-                }
-                StepProj::Readying { app, request } => {
-                    ready!(app.poll_ready(cx))?;
-                    // hyper does not poll this again after an error, and `step` changes right below.
-                    let Some(request) = request.take() else { return Poll::Pending };
-                    app.call(request)
-                }
-            };
-            this.step.set(Step::Called { future });
-        }
+        let this = self.project();
+        let response = ready!(this.answering.poll(cx))?;
+        let handover = this.handover.as_ref().map(|(handover, asked)| (&**handover, asked));
+        Poll::Ready(Ok(hand_over(this.shared, handover, response)))
     }
 }
 
