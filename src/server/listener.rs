@@ -11,6 +11,43 @@ use tokio::{
 /// Accepts connections for [`serve`](super::serve). Implemented for tokio's `TcpListener` and `UnixListener`.
 ///
 /// The server sets the options of each socket: see [`tune`](Self::tune). So pass the listener without axum's `tap_io`.
+///
+/// A listener of your own that wraps one of these also has to pass [`prepare`](Self::prepare) and [`tune`](Self::tune) on:
+///
+/// ```
+/// use std::{io, net::SocketAddr, time::Duration};
+/// use tokio::net::{TcpListener, TcpStream};
+/// use tower_sse::server::Listener;
+///
+/// /// Accepts only local peers.
+/// struct Local(TcpListener);
+///
+/// impl Listener for Local {
+///     type Io = TcpStream;
+///     type Addr = SocketAddr;
+///
+///     async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+///         loop {
+///             let (tcp, peer) = self.0.accept().await?;
+///             if peer.ip().is_loopback() {
+///                 return Ok((tcp, peer));
+///             }
+///         }
+///     }
+///
+///     fn local_addr(&self) -> io::Result<SocketAddr> {
+///         self.0.local_addr()
+///     }
+///
+///     fn prepare(&self, stall: Duration) {
+///         self.0.prepare(stall);
+///     }
+///
+///     fn tune(tcp: &TcpStream, stall: Duration) -> io::Result<()> {
+///         TcpListener::tune(tcp, stall)
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a listener of tower-sse's server",
     note = "it takes tokio's `TcpListener` or `UnixListener`: leave axum's `tap_io` out, the server sets `TCP_NODELAY` itself"
