@@ -156,7 +156,7 @@ impl Subscription {
 
     /// Returns `true` if it is known without a lock that a poll with this waker would find nothing, and then does what the
     /// poll would do. This is never known for a reader of several channels, for one whose access ends or can be decided
-    /// anew, and for a reader of a node.
+    /// anew, and for one whose log is elsewhere.
     #[inline]
     pub(crate) fn rests(&mut self, waker: &Waker) -> bool {
         let rests = self.is_plain()
