@@ -5,7 +5,7 @@
 //! SOAK_MINUTES=30 cargo test --release --features server --test load -- --ignored --nocapture soak
 //! ```
 //!
-//! This tests the crate's own server. To test hyper, set `LOAD_SERVER=hyper`, or build without the feature.
+//! This tests the crate's own server. To test hyper, set `LOAD_SERVER=hyper`.
 //!
 //! It needs Linux, and a `ulimit -n` of 11,000. It asserts what must hold, and prints what depends on the
 //! machine; docs/reliability/appendix.md has those figures.

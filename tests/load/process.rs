@@ -37,19 +37,17 @@ pub struct Stats {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stack {
     Hyper,
-    /// The crate's own server, which needs the feature `server`.
+    /// The crate's own server.
     Own,
 }
 
 impl Stack {
-    /// Returns the server that `LOAD_SERVER` names, `own` or `hyper`. By default, it is the crate's own, if it is built in.
+    /// Returns the server that `LOAD_SERVER` names, `own` or `hyper`. By default, it is the crate's own.
     pub fn chosen() -> Self {
         match env::var("LOAD_SERVER").as_deref() {
             Ok("hyper") => Self::Hyper,
-            Ok("own") if cfg!(feature = "server") => Self::Own,
-            Ok(other) => panic!("there is no server `{other}`: use `hyper`, or `own` with `--features server`"),
-            Err(_) if cfg!(feature = "server") => Self::Own,
-            Err(_) => Self::Hyper,
+            Ok("own") | Err(_) => Self::Own,
+            Ok(other) => panic!("there is no server `{other}`: use `hyper` or `own`"),
         }
     }
 }
@@ -70,7 +68,6 @@ impl Process {
 
     /// Starts the crate's own server with a stall time. Its sockets have small buffers, so that they are soon full and the
     /// system does not run out of memory for them.
-    #[cfg(feature = "server")]
     pub fn with_stall(grace: Duration, history: usize, stall: Duration) -> Self {
         Self::spawn(&format!("{} {history} 0 {} {}", grace.as_millis(), stall.as_millis(), 16 << 10))
     }
@@ -117,7 +114,6 @@ impl Process {
     }
 
     /// Returns the processor time that the server has used, in steps of ten milliseconds.
-    #[cfg(feature = "server")]
     pub fn processor_time(&mut self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         // The name in parentheses may contain spaces. The fields 14 and 15 are the user and the system time.

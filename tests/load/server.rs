@@ -128,7 +128,6 @@ async fn on_hyper(
 static POLLS: AtomicU64 = AtomicU64::new(0);
 
 /// The same by the crate's own server.
-#[cfg(feature = "server")]
 async fn own(listener: TcpListener, service: SseService<NotFound>, settings: &Settings, publisher: &Publisher) -> bool {
     let Settings { grace, stall, send_buffer, .. } = *settings;
     let server = tower_sse::server::Server::builder().stall(stall).build();
@@ -149,11 +148,6 @@ async fn own(listener: TcpListener, service: SseService<NotFound>, settings: &Se
         }));
     }
     tokio::join!(publisher.shutdown(grace), server.shutdown(grace)).0
-}
-
-#[cfg(not(feature = "server"))]
-async fn own(_: TcpListener, _: SseService<NotFound>, _: &Settings, _: &Publisher) -> bool {
-    unreachable!("it needs the feature `server`")
 }
 
 fn say(line: &str) {

@@ -96,7 +96,6 @@ fn costs_no_more_than(buffer: usize, bound: usize) {
 }
 
 /// The crate's own server closes stalled readers. The good readers notice nothing, and no descriptor or task is left.
-#[cfg(feature = "server")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a minute, and a machine of its own"]
 async fn ten_thousand_readers_that_stall_are_closed_in_time() {
@@ -157,14 +156,12 @@ async fn ten_thousand_readers_that_stall_are_closed_in_time() {
 }
 
 /// Returns the latency of the events that were sent in that time.
-#[cfg(feature = "server")]
 fn of_delays(delays: &[Delay], sent: std::ops::Range<u64>) -> Latency {
     let mut waits: Vec<_> = delays.iter().filter(|delay| sent.contains(&delay.sent)).map(|delay| delay.wait).collect();
     summary(&mut waits)
 }
 
 /// Opens readers that never read, no more of them at once than the system keeps waiting.
-#[cfg(feature = "server")]
 async fn open_stalled(server: &Process, many: usize) -> Vec<tokio::net::TcpStream> {
     const AT_ONCE: usize = 500;
     let (port, mut peers) = (server.port, Vec::new());
@@ -177,7 +174,6 @@ async fn open_stalled(server: &Process, many: usize) -> Vec<tokio::net::TcpStrea
 }
 
 /// Waits until the server has had nothing to do for a while. Returns when that began.
-#[cfg(feature = "server")]
 async fn settle(server: &mut Process) -> u64 {
     let (mut last, mut since) = (server.processor_time(), now());
     // The system fills the last bytes of a socket's buffers only after some tenths of a second.
@@ -193,7 +189,6 @@ async fn settle(server: &mut Process) -> u64 {
 }
 
 /// Returns when the first and the last of `many` readers were closed.
-#[cfg(feature = "server")]
 async fn closings(server: &mut Process, many: usize) -> (u64, u64) {
     let mut first = None;
     loop {
