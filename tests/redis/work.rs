@@ -487,15 +487,15 @@ async fn a_run_costs_one_round_trip_more_than_the_same_events() {
 #[tokio::test]
 async fn a_channel_opens_that_takes_longer_to_read_than_a_call_may_take() {
     let Some(store) = RedisStore::begin().await else { return };
-    fill(&store.backend(), 2_000, false, generous()).await;
+    fill(&store.backend(), 3_000, false, generous()).await;
     let port = store.server.lock().unwrap().port();
     let proxy = Proxy::start(port).await;
-    // There are 16 pages, and each takes a round trip of half a second.
-    proxy.set(Mode::Delay(Duration::from_millis(250)));
+    // There are 24 pages, and each takes a round trip of three tenths of a second. So do some ten calls before the first one.
+    proxy.set(Mode::Delay(Duration::from_millis(150)));
     let timeout = Duration::from_secs(5);
     let redis = Redis::builder(format!("redis://127.0.0.1:{}", proxy.port)).timeout(timeout).build().unwrap();
     let node = Publisher::builder().backend(redis).retention(generous()).timeout(timeout).build();
     let earliest = OpenOptions::new().start(Start::Earliest);
     let mut reader = try_open(&node, earliest, &["a"], "", None).await.unwrap();
-    assert_eq!(reader.texts(2_000).await.len(), 2_000);
+    assert_eq!(reader.texts(3_000).await.len(), 3_000);
 }
