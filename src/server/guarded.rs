@@ -51,12 +51,9 @@ impl<T> Guarded<T> {
     }
 
     /// Passes on the outcome of a write or a flush, unless it has waited for too long.
-    #[inline]
     fn limit<R>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<R>>, flushes: bool) -> Poll<io::Result<R>> {
         if outcome.is_ready() {
-            if self.stalled.is_some() {
-                self.stalled = None;
-            }
+            self.stalled = None;
             return self.count(outcome);
         }
         let stalled = self.stalled.get_or_insert_with(|| Box::new(Stalled { stall: Stall::new(cx), flushes }));

@@ -37,7 +37,7 @@ impl Default for Exported {
                 "tower_sse_server_stalled_total",
                 "Connections closed, and HTTP/2 streams reset, because the peer did not read.",
             ),
-            accept_errors: taken("tower_sse_server_accept_errors_total", "Times that accepting a connection failed."),
+            accept_errors: taken("tower_sse_server_accept_errors_total", "Failed attempts to accept a connection."),
             handshake_errors: taken(
                 "tower_sse_server_handshake_errors_total",
                 "Handshakes that failed or took too long.",
