@@ -271,19 +271,18 @@ impl<T, S: App> fmt::Debug for Connection<T, S> {
 #[cfg(test)]
 mod tests {
     use std::{
-        future::poll_fn,
         sync::atomic::{AtomicUsize, Ordering},
         task::Wake,
     };
 
     use tokio::{
-        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        io::AsyncWriteExt as _,
         net::{TcpListener, TcpStream},
         task::yield_now,
     };
 
     use super::*;
-    use crate::{NotFound, Publisher, SseLayer, SseService, server::Server};
+    use crate::{KeepAlive, NotFound, Publisher, Route, SseLayer, SseService, server::Server};
 
     #[derive(Default)]
     struct Count(AtomicUsize);
@@ -296,28 +295,25 @@ mod tests {
 
     #[tokio::test]
     async fn the_task_that_polls_a_stream_last_learns_that_the_client_has_left() {
-        let layer = SseLayer::new(Publisher::new()).route("/{channel}").unwrap();
+        let route = Route::new("/{channel}").keep_alive(KeepAlive::off());
+        let layer = SseLayer::new(Publisher::new()).route(route).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         client.write_all(b"GET /a HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
         let mut connection = Server::new().serve_connection(listener.accept().await.unwrap().0, layer.into_service());
-        // The task of this test polls it until the stream has begun.
-        let reading = poll_fn(|cx| {
-            assert!(Pin::new(&mut connection).poll(cx).is_pending());
-            Poll::<()>::Pending
-        });
-        tokio::select! {
-            () = reading => {}
-            byte = client.read_u8() => assert_eq!(byte.unwrap(), b'H'),
-        }
         let tasks = [(); 2].map(|()| Arc::<Count>::default());
         let mut poll =
             |task: usize| Pin::new(&mut connection).poll(&mut Context::from_waker(&Waker::from(tasks[task].clone())));
-        for task in [0, 0, 1, 1] {
+        while client.try_read(&mut [0; 1024]).is_err() {
+            assert!(poll(0).is_pending());
+            yield_now().await;
+        }
+        for task in [0, 1, 1] {
             assert!(poll(task).is_pending());
         }
+        let before = tasks.each_ref().map(|task| task.0.load(Ordering::SeqCst));
         drop(client);
-        let woken = || [0, 1].map(|task| tasks[task].0.load(Ordering::SeqCst) > 0);
+        let woken = || [0, 1].map(|task| tasks[task].0.load(Ordering::SeqCst) > before[task]);
         while woken() == [false; 2] {
             yield_now().await;
         }
