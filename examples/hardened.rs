@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let server = Server::builder()
         // Closes a connection whose peer does not read, or has vanished.
-        .stall(stall)
+        .stall_timeout(stall)
         // Closes one whose peer takes longer than this to send the head of a request. The head may have 16 KiB.
         .head_timeout(stall)
         .max_head_bytes(16 << 10)

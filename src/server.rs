@@ -37,7 +37,7 @@
 //!
 //! | limit | default |
 //! | --- | --- |
-//! | [how long a peer may not read](Builder::stall) | 30 s |
+//! | [how long a peer may not read](Builder::stall_timeout) | 30 s |
 //! | [the time to send the head of a request](Builder::head_timeout), and for a [handshake](Serve::handshake) | 30 s |
 //! | [the size of the head](Builder::max_head_bytes) | 16 KiB |
 //! | [connections](Builder::max_connections) | 100,000 |

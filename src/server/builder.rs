@@ -10,7 +10,7 @@ use super::{handle::Server, settings::Settings, shared::Shared};
 /// use std::time::Duration;
 /// use tower_sse::server::Server;
 ///
-/// let server = Server::builder().stall(Duration::from_secs(10)).max_connections(20_000).build();
+/// let server = Server::builder().stall_timeout(Duration::from_secs(10)).max_connections(20_000).build();
 /// ```
 #[derive(Debug, Clone, Default)]
 #[must_use = "a builder does nothing until it is built"]
@@ -60,8 +60,8 @@ impl Builder {
     /// sent within this time.
     ///
     /// The server may close the connection late, by up to a sixteenth of this time and at most 256 ms.
-    pub fn stall(mut self, stall: Duration) -> Self {
-        self.settings.stall = limit(stall);
+    pub fn stall_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.stall_timeout = limit(timeout);
         self
     }
 

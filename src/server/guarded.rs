@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{shared::Shared, stall::Stall};
 
-/// The I/O of a connection. A write that makes no progress for the [stall time](super::Builder::stall) fails.
+/// The I/O of a connection. A write that makes no progress for the [stall timeout](super::Builder::stall_timeout) fails.
 pub(super) struct Guarded<T> {
     io: T,
     shared: Arc<Shared>,
@@ -58,7 +58,7 @@ impl<T> Guarded<T> {
         }
         let stalled = self.stalled.get_or_insert_with(|| Box::new(Stalled { stall: Stall::new(cx), flushes }));
         stalled.flushes |= flushes;
-        ready!(stalled.stall.poll(self.shared.settings.stall, cx));
+        ready!(stalled.stall.poll(self.shared.settings.stall_timeout, cx));
         self.stalled = None;
         self.count(Poll::Ready(Err(io::ErrorKind::TimedOut.into())))
     }

@@ -80,7 +80,7 @@ impl Server {
     /// Returns the system's error, which usually means that the peer has already left. Drop the connection then, and accept the
     /// next one.
     pub fn tune(&self, tcp: &tokio::net::TcpStream) -> io::Result<()> {
-        listener::set(tcp, self.shared.settings.stall)
+        listener::set(tcp, self.shared.settings.stall_timeout)
     }
 
     /// Shuts the server down. It accepts no more connections, closes idle ones at once, and closes each of the others when

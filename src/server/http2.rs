@@ -24,8 +24,8 @@ where
     let mut builder = Builder::new(Tasks { shared: shared.clone() });
     builder
         .timer(TokioTimer::new())
-        .keep_alive_interval(settings.stall / 2)
-        .keep_alive_timeout(settings.stall / 2)
+        .keep_alive_interval(settings.stall_timeout / 2)
+        .keep_alive_timeout(settings.stall_timeout / 2)
         .max_concurrent_streams(settings.max_streams)
         .max_header_list_size(u32::try_from(settings.max_head_bytes).unwrap_or(u32::MAX))
         .max_send_buf_size(SEND_BUFFER)

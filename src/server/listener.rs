@@ -84,10 +84,10 @@ pub trait Listener: Send + 'static {
     ///
     /// - `TCP_NODELAY`, so that the system does not hold back an event,
     /// - `TCP_USER_TIMEOUT` on Linux, so that the system closes a connection whose peer does not acknowledge data for the
-    ///   [stall time](super::Builder::stall), and
+    ///   [stall timeout](super::Builder::stall_timeout), and
     /// - keep-alive probes, so that the system notices a peer that has vanished even if nothing is sent.
     ///
-    /// These times are at most nine hours, even if the stall time has no limit.
+    /// These times are at most nine hours, even if the stall timeout has no limit.
     ///
     /// # Errors
     ///
@@ -173,8 +173,8 @@ impl Listener for tokio::net::UnixListener {
 /// has vanished should not stay for longer anyway.
 const LONGEST: Duration = Duration::from_secs(9 * 3600);
 
-/// Probes a peer that has sent nothing for the stall time: where the system allows it, three times within another stall
-/// time.
+/// Probes a peer that has sent nothing for the stall timeout: where the system allows it, three times within as long
+/// again.
 fn probes(stall: Duration) -> TcpKeepalive {
     // The system counts in seconds, and does not accept zero.
     let seconds = |time: Duration| time.clamp(Duration::from_secs(1), LONGEST);

@@ -168,7 +168,7 @@ where
     async fn run(self) {
         let Self { server, mut listener, app, mut spawn, signal, publishers, grace } = self;
         let mut signal = pin!(signal);
-        listener.prepare(server.shared().settings.stall);
+        listener.prepare(server.shared().settings.stall_timeout);
         loop {
             let accepted = pin!(accept(&server, &mut listener));
             let Some((io, peer)) = unless(accepted, signal.as_mut()).await else { break };
@@ -206,7 +206,7 @@ impl Future for ServeFuture {
 async fn accept<L: Listener>(server: &Server, listener: &mut L) -> (L::Io, L::Addr) {
     loop {
         match listener.accept().await {
-            Ok((io, peer)) if L::tune(&io, server.shared().settings.stall).is_ok() => return (io, peer),
+            Ok((io, peer)) if L::tune(&io, server.shared().settings.stall_timeout).is_ok() => return (io, peer),
             // The peer has already left.
             Ok(_) => {}
             Err(error) if is_of_peer(&error) => {}

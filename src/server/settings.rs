@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The settings of connections, which a [`Builder`](super::Builder) sets.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
-    pub(super) stall: Duration,
+    pub(super) stall_timeout: Duration,
     pub(super) head_timeout: Duration,
     pub(super) max_head_bytes: usize,
     pub(super) max_connections: usize,
@@ -15,7 +15,7 @@ pub(super) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            stall: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(30),
             head_timeout: Duration::from_secs(30),
             max_head_bytes: 16 << 10,
             max_connections: 100_000,

@@ -32,7 +32,7 @@ pub struct Stats {
     /// [detached](super#which-responses-are-detached).
     pub by_hyper: u64,
     /// Connections closed, and HTTP/2 streams reset, because the peer did not read for the [stall
-    /// time](super::Builder::stall), or had vanished.
+    /// timeout](super::Builder::stall_timeout), or had vanished.
     pub stalled: u64,
     /// Failed attempts to accept a connection, usually because the process had no file descriptors left. Failures that the
     /// peer caused do not count.

@@ -71,7 +71,7 @@ impl<F: Future<Output = ()>> Future for Watched<F> {
             return Poll::Pending;
         }
         let stalled = this.stalled.get_or_insert_with(|| Box::new(Stall::new(cx)));
-        ready!(stalled.poll(this.shared.settings.stall, cx));
+        ready!(stalled.poll(this.shared.settings.stall_timeout, cx));
         this.shared.counters.stalled.add(1);
         Poll::Ready(())
     }

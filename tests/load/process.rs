@@ -66,8 +66,8 @@ impl Process {
         Self::spawn(&format!("{} {history} {buffer} 0 0", grace.as_millis()))
     }
 
-    /// Starts the crate's own server with a stall time. Its sockets have small buffers, so that they are soon full and the
-    /// system does not run out of memory for them.
+    /// Starts the crate's own server with a stall timeout. Its sockets have small buffers, so that they are soon full and
+    /// the system does not run out of memory for them.
     pub fn with_stall(grace: Duration, history: usize, stall: Duration) -> Self {
         Self::spawn(&format!("{} {history} 0 {} {}", grace.as_millis(), stall.as_millis(), 16 << 10))
     }

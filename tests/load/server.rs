@@ -6,7 +6,7 @@
 //! - the grace period in milliseconds,
 //! - how many events a channel holds,
 //! - how many bytes hyper buffers for a connection at most (0 for its default),
-//! - the stall time of the crate's own server in milliseconds (0 to run on hyper), and
+//! - the stall timeout of the crate's own server in milliseconds (0 to run on hyper), and
 //! - how many bytes the system buffers for a socket (0 for its default).
 
 use std::{
@@ -130,7 +130,7 @@ static POLLS: AtomicU64 = AtomicU64::new(0);
 /// The same by the crate's own server.
 async fn own(listener: TcpListener, service: SseService<NotFound>, settings: &Settings, publisher: &Publisher) -> bool {
     let Settings { grace, stall, send_buffer, .. } = *settings;
-    let server = tower_sse::server::Server::builder().stall(stall).build();
+    let server = tower_sse::server::Server::builder().stall_timeout(stall).build();
     let mut terminated = signal(SignalKind::terminate()).unwrap();
     loop {
         let stream = tokio::select! {

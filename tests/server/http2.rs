@@ -58,7 +58,7 @@ async fn streams_and_other_responses_are_served() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_its_client_does_not_read_is_reset_and_the_others_stay() {
-    let (server, alive) = (Server::builder().stall(Duration::from_secs(7)).build(), Alive::default());
+    let (server, alive) = (Server::builder().stall_timeout(Duration::from_secs(7)).build(), Alive::default());
     let (mut client, _) = connect(&server, &alive, 1000).await;
     let stalled = get(&mut client, "/always").await;
     let idle = get(&mut client, "/one/wait").await;
@@ -75,7 +75,7 @@ async fn a_stream_that_its_client_does_not_read_is_reset_and_the_others_stay() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_read_now_and_then_stays() {
-    let (server, alive) = (Server::builder().stall(Duration::from_secs(7)).build(), Alive::default());
+    let (server, alive) = (Server::builder().stall_timeout(Duration::from_secs(7)).build(), Alive::default());
     let (mut client, _) = connect(&server, &alive, 1 << 15).await;
     let mut body = get(&mut client, "/always").await.into_body();
     for _ in 0..20 {
@@ -90,7 +90,7 @@ async fn a_stream_that_is_read_now_and_then_stays() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_answer_a_ping_is_gone() {
-    let (server, alive) = (Server::builder().stall(Duration::from_secs(7)).build(), Alive::default());
+    let (server, alive) = (Server::builder().stall_timeout(Duration::from_secs(7)).build(), Alive::default());
     let mut raw = Raw::new(&server, &alive);
     // The preface in two pieces, empty settings, and nothing more.
     raw.send("PRI * HTTP/2.0\r\n\r\n").await;

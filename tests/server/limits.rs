@@ -14,9 +14,9 @@ use crate::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_stalls_is_closed_after_the_stall_time() {
+async fn a_reader_that_stalls_is_closed_after_the_stall_timeout() {
     for target in ["/always", "/always?plain=yes"] {
-        let (server, alive) = (Server::builder().stall(Duration::from_secs(7)).build(), Alive::default());
+        let (server, alive) = (Server::builder().stall_timeout(Duration::from_secs(7)).build(), Alive::default());
         let mut raw = Raw::with_room(&server, &alive, 1000);
         raw.send(format!("GET {target} HTTP/1.1\r\n\r\n")).await;
         let begin = Instant::now();
@@ -31,7 +31,7 @@ async fn many_readers_that_stall_at_once_are_closed_in_slices() {
     const MANY: usize = 1_000;
     // Twice as many as one slice wakes.
     const AT_ONCE: usize = 128;
-    let (server, alive) = (Server::builder().stall(Duration::from_secs(7)).build(), Alive::default());
+    let (server, alive) = (Server::builder().stall_timeout(Duration::from_secs(7)).build(), Alive::default());
     let mut stalled = Vec::new();
     for _ in 0..MANY {
         let mut raw = Raw::with_room(&server, &alive, 1000);
@@ -58,7 +58,7 @@ async fn many_readers_that_stall_at_once_are_closed_in_slices() {
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_stalls_is_closed_although_the_io_takes_more() {
     for target in ["/much/ticks", "/much/ticks?plain=yes"] {
-        let (server, alive) = (Server::builder().stall(Duration::from_secs(7)).build(), Alive::default());
+        let (server, alive) = (Server::builder().stall_timeout(Duration::from_secs(7)).build(), Alive::default());
         let (mut io, theirs) = tokio::io::duplex(1000);
         let theirs = tokio::io::BufWriter::with_capacity(4 << 20, theirs);
         let task = tokio::spawn(server.serve_connection(theirs, app(&alive)));
@@ -72,7 +72,7 @@ async fn a_reader_that_stalls_is_closed_although_the_io_takes_more() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_is_slow_but_reads_stays() {
-    let (server, alive) = (Server::builder().stall(Duration::from_secs(7)).build(), Alive::default());
+    let (server, alive) = (Server::builder().stall_timeout(Duration::from_secs(7)).build(), Alive::default());
     let mut raw = Raw::with_room(&server, &alive, 1000);
     raw.send("GET /always HTTP/1.1\r\n\r\n").await;
     for _ in 0..20 {
@@ -146,7 +146,7 @@ async fn a_client_that_goes_on_sending_after_the_close_is_heard_for_a_while() {
 
 #[tokio::test(start_paused = true)]
 async fn times_that_never_come_are_no_limit() {
-    let server = Server::builder().stall(Duration::MAX).head_timeout(Duration::MAX).build();
+    let server = Server::builder().stall_timeout(Duration::MAX).head_timeout(Duration::MAX).build();
     let mut one = Raw::new(&server, &Alive::default());
     one.send("GET /one HTTP/1.1\r\n\r\n").await;
     one.until("0\r\n\r\n").await;
@@ -159,7 +159,7 @@ async fn times_that_never_come_are_no_limit() {
 #[tokio::test(start_paused = true)]
 async fn a_time_of_zero_is_no_limit() {
     let (server, alive) =
-        (Server::builder().stall(Duration::ZERO).head_timeout(Duration::ZERO).build(), Alive::default());
+        (Server::builder().stall_timeout(Duration::ZERO).head_timeout(Duration::ZERO).build(), Alive::default());
     let mut stalled = Raw::with_room(&server, &alive, 1000);
     stalled.send("GET /always HTTP/1.1\r\n\r\n").await;
     let _silent = Raw::new(&server, &alive);
@@ -173,12 +173,12 @@ async fn a_time_of_zero_is_no_limit() {
 }
 
 #[tokio::test]
-async fn a_socket_takes_every_stall_time() {
+async fn a_socket_takes_every_stall_timeout() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     for stall in [Duration::ZERO, Duration::from_secs(40_000), Duration::MAX] {
         let _client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, _) = listener.accept().await.unwrap();
-        let server = Server::builder().stall(stall).build();
+        let server = Server::builder().stall_timeout(stall).build();
         server.tune(&socket).unwrap_or_else(|error| panic!("{stall:?}: {error}"));
     }
 }

@@ -33,7 +33,7 @@ async fn until(mut holds: impl FnMut() -> bool) {
 
 #[tokio::test]
 async fn readers_that_stall_on_real_sockets_are_closed_and_the_others_stay() {
-    let (server, alive) = (Server::builder().stall(Duration::from_millis(200)).build(), Alive::default());
+    let (server, alive) = (Server::builder().stall_timeout(Duration::from_millis(200)).build(), Alive::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = TcpListener::local_addr(&listener).unwrap();
     let serving = tokio::spawn(server.serve(listener, app(&alive)).into_future());
@@ -140,7 +140,7 @@ fn streams_are_served_when_the_process_has_no_file_descriptors_left() {
 
 #[tokio::test]
 async fn sockets_are_set_up_for_streams() {
-    let server = Server::builder().stall(Duration::from_secs(17)).build();
+    let server = Server::builder().stall_timeout(Duration::from_secs(17)).build();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(TcpListener::local_addr(&listener).unwrap()).await.unwrap();
     server.tune(&client).unwrap();
