@@ -62,7 +62,7 @@
 //! | `http2` | a connection that stays with hyper |
 //! | `guarded`, `watched`, `stall` | notice when a write or an HTTP/2 stream stalls |
 //! | `gate` | the open connections, and how they learn of a shutdown |
-//! | `serve`, `listener`, `peer` | the accept loop |
+//! | `serve`, `listener`, `socket_options`, `peer` | the accept loop |
 //! | `builder`, `settings`, `shared`, `stats`, `handle` | the server, and what its connections share |
 //! | `metrics` | the counters, for the feature `metrics` |
 
@@ -91,6 +91,7 @@ mod serve;
 mod settings;
 mod shared;
 mod sniff;
+mod socket_options;
 mod stall;
 mod stats;
 mod stream;
@@ -107,5 +108,6 @@ pub use self::{
     peer::{PeerAddr, PeerAddrService},
     request::RequestBody,
     serve::{Serve, ServeFuture, serve},
+    socket_options::SocketOptions,
     stats::Stats,
 };

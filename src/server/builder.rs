@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{handle::Server, settings::Settings, shared::Shared};
+use super::{
+    handle::Server,
+    settings::{LONGEST, Settings},
+    shared::Shared,
+};
 
 /// The limits of a [`Server`], from [`Server::builder`].
 ///
@@ -17,9 +21,6 @@ use super::{handle::Server, settings::Settings, shared::Shared};
 pub struct Builder {
     settings: Settings,
 }
-
-/// The longest timeout, a hundred years: the clock can't represent every time in the future.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// The smallest buffer that hyper takes.
 const LEAST_HEAD: usize = 8 << 10;

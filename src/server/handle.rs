@@ -7,7 +7,9 @@ use tokio::{
     time::timeout,
 };
 
-use super::{app::App, connection::Connection, gate::Phase, listener, shared::Shared, stats::Stats};
+use super::{
+    app::App, connection::Connection, gate::Phase, shared::Shared, socket_options::SocketOptions, stats::Stats,
+};
 
 /// A server whose streams take little memory: see the [module](super).
 ///
@@ -80,7 +82,7 @@ impl Server {
     /// Returns the system's error, which usually means that the peer has already left. Drop the connection then, and accept the
     /// next one.
     pub fn tune(&self, tcp: &tokio::net::TcpStream) -> io::Result<()> {
-        listener::set(tcp, self.shared.settings.stall_timeout)
+        SocketOptions::of(&self.shared.settings).set(tcp)
     }
 
     /// Shuts the server down. It accepts no more connections, closes idle ones at once, and closes each of the others when

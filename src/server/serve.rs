@@ -20,6 +20,7 @@ use super::{
     handle::Server,
     listener::Listener,
     peer::{PeerAddr, PeerAddrService},
+    socket_options::SocketOptions,
 };
 use crate::publisher::Publisher;
 
@@ -168,9 +169,10 @@ where
     async fn run(self) {
         let Self { server, mut listener, app, mut spawn, signal, publishers, grace } = self;
         let mut signal = pin!(signal);
-        listener.prepare(server.shared().settings.stall_timeout);
+        let options = SocketOptions::of(&server.shared().settings);
+        listener.prepare(&options);
         loop {
-            let accepted = pin!(accept(&server, &mut listener));
+            let accepted = pin!(accept(&server, &mut listener, &options));
             let Some((io, peer)) = unless(accepted, signal.as_mut()).await else { break };
             spawn(&server, io, PeerAddr(peer).layer(app.clone()));
         }
@@ -203,10 +205,10 @@ impl Future for ServeFuture {
 }
 
 /// Waits for the next connection that can be used.
-async fn accept<L: Listener>(server: &Server, listener: &mut L) -> (L::Io, L::Addr) {
+async fn accept<L: Listener>(server: &Server, listener: &mut L, options: &SocketOptions) -> (L::Io, L::Addr) {
     loop {
         match listener.accept().await {
-            Ok((io, peer)) if L::tune(&io, server.shared().settings.stall_timeout).is_ok() => return (io, peer),
+            Ok((io, peer)) if L::tune(&io, options).is_ok() => return (io, peer),
             // The peer has already left.
             Ok(_) => {}
             Err(error) if is_of_peer(&error) => {}

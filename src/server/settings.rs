@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The longest timeout, a hundred years: the clock can't represent every time in the future.
+pub(super) const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// The settings of connections, which a [`Builder`](super::Builder) sets.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {

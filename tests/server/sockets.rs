@@ -15,7 +15,7 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
 };
 use tower::service_fn;
-use tower_sse::server::{Listener, PeerAddr, RequestBody, Server};
+use tower_sse::server::{Listener, PeerAddr, RequestBody, Server, SocketOptions};
 
 use crate::{
     app::{Alive, app},
@@ -190,6 +190,41 @@ async fn a_listener_that_fails_is_asked_again_after_a_while() {
     assert_eq!((server.stats().accept_errors, server.stats().accepted), (2, 1));
     drop(stop);
     serving.await.unwrap().unwrap();
+}
+
+/// A listener that notes which options it gets.
+struct Noting(Arc<Mutex<Vec<SocketOptions>>>);
+
+impl Listener for Noting {
+    type Io = DuplexStream;
+    type Addr = ();
+
+    async fn accept(&mut self) -> io::Result<(DuplexStream, ())> {
+        std::future::pending().await
+    }
+
+    fn local_addr(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn prepare(&self, options: &SocketOptions) {
+        self.0.lock().unwrap().push(options.clone());
+    }
+}
+
+#[tokio::test]
+async fn a_listener_of_your_own_gets_the_limits_of_its_server() {
+    let noted = Arc::<Mutex<Vec<_>>>::default();
+    let limits = [Duration::from_secs(30), Duration::from_secs(17), Duration::ZERO, Duration::MAX];
+    for limit in limits {
+        let server = Server::builder().stall_timeout(limit).build();
+        let serve = server.serve(Noting(noted.clone()), app(&Alive::default()));
+        serve.with_graceful_shutdown(async {}).await.unwrap();
+    }
+    let noted = noted.lock().unwrap();
+    let timeouts: Vec<_> = noted.iter().map(|options| options.stall_timeout).collect();
+    assert_eq!(timeouts, [Some(limits[0]), Some(limits[1]), None, None]);
+    assert_eq!(noted[0], SocketOptions::default());
 }
 
 #[tokio::test]
