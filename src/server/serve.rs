@@ -37,7 +37,7 @@ pub struct Serve<L: Listener, S, F = Pending<()>> {
 }
 
 /// Spawns the task of a connection.
-type Spawn<L, S> = Box<dyn FnMut(&Server, <L as Listener>::Io, PeerAddrService<S, <L as Listener>::Addr>) + Send>;
+type Spawn<L, S> = Box<dyn Fn(&Server, <L as Listener>::Io, PeerAddrService<S, <L as Listener>::Addr>) + Send>;
 
 /// The future of a [`Serve`].
 #[must_use = "futures do nothing unless you `.await` or poll them"]
@@ -98,6 +98,7 @@ impl<L: Listener, S: App, F> Serve<L, S, F> {
     /// ```
     /// # use tower_sse::server::{App, Serve};
     /// # use tokio::net::{TcpListener, TcpStream};
+    /// # #[derive(Clone)]
     /// # struct TlsAcceptor;
     /// # impl TlsAcceptor {
     /// #     fn accept(&self, tcp: TcpStream) -> std::future::Ready<std::io::Result<TcpStream>> {
@@ -110,19 +111,22 @@ impl<L: Listener, S: App, F> Serve<L, S, F> {
     /// # }
     /// ```
     ///
-    /// Each handshake runs in its connection's task, so a slow client does not hold up others. If a handshake fails, or takes
-    /// longer than the [timeout](super::Builder::head_timeout), the server closes the connection and
-    /// [counts](super::Stats::handshake_errors) it.
+    /// If your library has errors of its own, convert them, as in
+    /// `move |tcp| async move { acceptor.accept(tcp).await.map_err(io::Error::other) }`.
     ///
-    /// The accept loop calls `handshake` itself, so the closure should return its future at once.
-    pub fn handshake<H, R, T>(mut self, mut handshake: H) -> Self
+    /// The server clones `handshake` for each connection, and calls it in the connection's task. So a handshake that is slow,
+    /// or that panics, does not affect other connections. If a handshake fails, or takes longer than the
+    /// [timeout](super::Builder::head_timeout), the server closes the connection and
+    /// [counts](super::Stats::handshake_errors) it.
+    pub fn handshake<H, R, T>(mut self, handshake: H) -> Self
     where
-        H: FnMut(L::Io) -> R + Send + 'static,
+        H: FnOnce(L::Io) -> R + Clone + Send + 'static,
         R: Future<Output = io::Result<T>> + Send + 'static,
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         self.spawn = Box::new(move |server: &Server, io, app| {
-            drop(tokio::spawn(server.serve_handshake(handshake(io), app)));
+            let handshake = handshake.clone();
+            drop(tokio::spawn(server.serve_handshake(async { handshake(io).await }, app)));
         });
         self
     }
@@ -167,7 +171,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     async fn run(self) {
-        let Self { server, mut listener, app, mut spawn, signal, publishers, grace } = self;
+        let Self { server, mut listener, app, spawn, signal, publishers, grace } = self;
         let mut signal = pin!(signal);
         let options = SocketOptions::of(&server.shared().settings);
         listener.prepare(&options);

@@ -1,6 +1,16 @@
 //! Connections that begin with a handshake, as connections over TLS do.
 
-use std::{future::pending, io, net::SocketAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    future::pending,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use http::{Request, Response};
 use tokio::{
@@ -66,35 +76,60 @@ async fn shake(mut tcp: TcpStream) -> io::Result<TcpStream> {
     Ok(tcp)
 }
 
+/// Answers with the address of the peer.
+async fn whoami(request: Request<RequestBody>) -> Result<Response<String>, Infallible> {
+    let PeerAddr(peer) = request.extensions().get::<PeerAddr<SocketAddr>>().unwrap();
+    Ok(Response::new(peer.to_string()))
+}
+
+/// Asks `whoami` after a letter for the handshake, and returns whether the answer is right.
+async fn is_served(addr: SocketAddr) -> bool {
+    let mut tcp = TcpStream::connect(addr).await.unwrap();
+    tcp.write_all(b"!GET / HTTP/1.1\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut read = String::new();
+    tcp.read_to_string(&mut read).await.is_ok() && read.ends_with(&format!("\r\n\r\n{}", tcp.local_addr().unwrap()))
+}
+
 #[tokio::test]
 async fn handshakes_do_not_wait_for_each_other_and_the_peer_is_known_after_them() {
-    let answer = service_fn(async |request: Request<RequestBody>| {
-        let PeerAddr(peer) = request.extensions().get::<PeerAddr<SocketAddr>>().unwrap();
-        Ok::<_, std::convert::Infallible>(Response::new(peer.to_string()))
-    });
     let server = Server::new();
-    let serve = server.serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), answer).handshake(shake);
+    let serve = server.serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), service_fn(whoami)).handshake(shake);
     // The system chose the port.
     let addr = serve.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let serving: JoinHandle<_> = tokio::spawn(serve.with_graceful_shutdown(async { _ = stopped.await }).into_future());
 
     let _silent = TcpStream::connect(addr).await.unwrap();
-    let mut tcp = TcpStream::connect(addr).await.unwrap();
-    tcp.write_all(b"!GET / HTTP/1.1\r\nconnection: close\r\n\r\n").await.unwrap();
-    let mut read = String::new();
-    tcp.read_to_string(&mut read).await.unwrap();
-    assert!(read.ends_with(&format!("\r\n\r\n{}", tcp.local_addr().unwrap())), "{read}");
+    assert!(is_served(addr).await);
     drop(stop);
     serving.await.unwrap().unwrap();
     assert_eq!(server.stats().connections, 0);
 }
 
 #[tokio::test]
+async fn a_handshake_that_panics_costs_only_its_own_connection() {
+    let server = Server::new();
+    let first = Arc::new(AtomicBool::new(true));
+    let panics = move |tcp| {
+        assert!(!first.swap(false, Ordering::SeqCst), "the first handshake panics");
+        shake(tcp)
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let serve = server.serve(listener, service_fn(whoami)).handshake(panics);
+    let addr = serve.local_addr().unwrap();
+    let serving = tokio::spawn(serve.into_future());
+
+    assert!(!is_served(addr).await);
+    assert_eq!(server.stats().connections, 0);
+    assert!(is_served(addr).await);
+    serving.abort();
+}
+
+#[tokio::test]
 async fn an_accept_loop_of_your_own_adds_the_address_of_the_peer_as_a_layer() {
     let answer = service_fn(async |request: Request<RequestBody>| {
         let PeerAddr(peer) = request.extensions().get::<PeerAddr<&'static str>>().unwrap();
-        Ok::<_, std::convert::Infallible>(Response::new((*peer).to_owned()))
+        Ok::<_, Infallible>(Response::new((*peer).to_owned()))
     });
     let (io, theirs): (DuplexStream, _) = duplex(1000);
     let connection = Server::new().serve_connection(theirs, PeerAddr("a pipe").layer(answer));
