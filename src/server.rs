@@ -15,7 +15,8 @@
 //! a reader that has stopped reading, and shut down within a time that you set.
 //!
 //! For TLS, pass the handshake of your TLS library to [`Serve::handshake`]. For an accept loop of your own, use
-//! [`Server::serve_connection`] or [`Server::serve_handshake`], which take anything that can be read and written.
+//! [`Server::serve_connection`] or [`Server::serve_connection_with_handshake`]: the connection may be anything that can be
+//! read and written.
 //!
 //! # Which responses are detached
 //!

@@ -84,10 +84,9 @@ where
     /// Creates a connection that begins with a handshake.
     pub(super) fn with_handshake(
         shared: Arc<Shared>,
-        handshake: impl Future<Output = io::Result<T>> + Send + 'static,
-        app: S,
+        handshake: impl Future<Output = io::Result<(T, S)>> + Send + 'static,
     ) -> Self {
-        Self::enter(shared.clone(), || State::Handshake { handshake: Box::new(Handshake::new(shared, handshake, app)) })
+        Self::enter(shared.clone(), || State::Handshake { handshake: Box::new(Handshake::new(shared, handshake)) })
     }
 
     /// Accepts a connection, if there is a place for it.

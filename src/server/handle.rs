@@ -61,17 +61,34 @@ impl Server {
         Connection::new(self.shared.clone(), io, app)
     }
 
-    /// Serves one connection that begins with a handshake, such as the future that a TLS acceptor returns. The connection
-    /// counts as open from the start, and the handshake has a [time limit](super::Builder::head_timeout).
+    /// Serves one connection that begins with a handshake, such as that of TLS. `handshake` resolves to the connection and
+    /// the service for its requests, so the service can depend on what the handshake found out.
     ///
-    /// Otherwise, this does the same as [`serve_connection`](Self::serve_connection).
-    pub fn serve_handshake<T, S, H>(&self, handshake: H, app: S) -> Connection<T, S>
+    /// The connection counts as open from the start. The handshake has a [time limit](super::Builder::head_timeout), and
+    /// if it fails, it is [counted](super::Stats::handshake_errors). Otherwise, this does the same as
+    /// [`serve_connection`](Self::serve_connection).
+    ///
+    /// ```
+    /// # use tokio::net::TcpStream;
+    /// # use tower_sse::server::{App, Server};
+    /// # struct TlsAcceptor;
+    /// # impl TlsAcceptor {
+    /// #     fn accept(&self, tcp: TcpStream) -> std::future::Ready<std::io::Result<TcpStream>> {
+    /// #         std::future::ready(Ok(tcp))
+    /// #     }
+    /// # }
+    /// # fn over_tls(server: Server, acceptor: TlsAcceptor, tcp: TcpStream, app: impl App) {
+    /// let tls = acceptor.accept(tcp);
+    /// tokio::spawn(server.serve_connection_with_handshake(async { Ok((tls.await?, app)) }));
+    /// # }
+    /// ```
+    pub fn serve_connection_with_handshake<T, S, H>(&self, handshake: H) -> Connection<T, S>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: App,
-        H: Future<Output = io::Result<T>> + Send + 'static,
+        H: Future<Output = io::Result<(T, S)>> + Send + 'static,
     {
-        Connection::with_handshake(self.shared.clone(), handshake, app)
+        Connection::with_handshake(self.shared.clone(), handshake)
     }
 
     /// Sets the options of a socket, such as `TCP_NODELAY`. Call it in an accept loop of your own; [`serve`](Self::serve) does

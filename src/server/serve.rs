@@ -126,7 +126,8 @@ impl<L: Listener, S: App, F> Serve<L, S, F> {
     {
         self.spawn = Box::new(move |server: &Server, io, app| {
             let handshake = handshake.clone();
-            drop(tokio::spawn(server.serve_handshake(async { handshake(io).await }, app)));
+            let handshake = async { Ok((handshake(io).await?, app)) };
+            drop(tokio::spawn(server.serve_connection_with_handshake(handshake)));
         });
         self
     }

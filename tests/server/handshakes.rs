@@ -31,8 +31,9 @@ use crate::{
 /// Returns the client's side of a connection whose server waits for `shake` first.
 fn shaking(server: &Server, shake: impl Future<Output = io::Result<()>> + Send + 'static) -> Raw {
     let (io, theirs) = duplex(1 << 16);
-    let handshake = async { shake.await.map(|()| theirs) };
-    Raw::of(io, tokio::spawn(server.serve_handshake(handshake, app(&Alive::default()))))
+    let app = app(&Alive::default());
+    let handshake = async { shake.await.map(|()| (theirs, app)) };
+    Raw::of(io, tokio::spawn(server.serve_connection_with_handshake(handshake)))
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,6 +124,25 @@ async fn a_handshake_that_panics_costs_only_its_own_connection() {
     assert_eq!(server.stats().connections, 0);
     assert!(is_served(addr).await);
     serving.abort();
+}
+
+#[tokio::test]
+async fn the_service_of_a_connection_can_depend_on_its_handshake() {
+    let server = Server::new();
+    for name in ["ana", "bob"] {
+        let (mut io, mut theirs) = duplex(1000);
+        let handshake = async move {
+            let mut name = [0; 3];
+            theirs.read_exact(&mut name).await?;
+            let answer = move |_: Request<RequestBody>| async move {
+                Ok::<_, Infallible>(Response::new(String::from_utf8_lossy(&name).into_owned()))
+            };
+            Ok((theirs, service_fn(answer)))
+        };
+        let served = tokio::spawn(server.serve_connection_with_handshake(handshake));
+        io.write_all(format!("{name}GET / HTTP/1.1\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
+        assert!(Raw::of(io, served).rest().await.ends_with(&format!("\r\n\r\n{name}")));
+    }
 }
 
 #[tokio::test]
