@@ -38,11 +38,6 @@ impl<D: Buf> Batch<D> {
         self.first.join();
     }
 
-    /// Copies everything and returns its length. Returns `None` if it does not fit, or if it is in several pieces.
-    pub(super) fn copy_into(&self, into: &mut [u8]) -> Option<usize> {
-        if self.more.is_empty() { self.first.copy_into(into) } else { None }
-    }
-
     fn parts(&self) -> impl Iterator<Item = &Unsent<D>> {
         std::iter::once(&self.first).chain(&self.more)
     }
@@ -91,10 +86,13 @@ impl<D: Buf> Buf for Batch<D> {
 mod tests {
     use bytes::Bytes;
 
-    use super::{super::chunk::Framing, *};
+    use super::{
+        super::chunk::{Framing, Piece},
+        *,
+    };
 
     fn chunk(byte: u8, len: usize, end: bool) -> Unsent<Bytes> {
-        Unsent::data(Framing::Chunked, vec![byte; len].into(), end)
+        Unsent::of(Framing::Chunked, Piece { data: Some(vec![byte; len].into()), end })
     }
 
     fn framed(byte: u8, len: usize) -> Vec<u8> {
@@ -132,7 +130,7 @@ mod tests {
                 for (byte, len) in [(b'a', 10), (b'b', 9_000), (b'c', 3), (b'd', 5_000), (b'e', 7_000)] {
                     batch.push(chunk(byte, len, false));
                 }
-                batch.push(Unsent::end(Framing::Chunked));
+                batch.push(Unsent::of(Framing::Chunked, Piece { data: None, end: true }));
                 assert!(bytes(batch, step, room) == expected.concat(), "{step} {room}");
             }
         }

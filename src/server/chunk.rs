@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 
 use bytes::{Buf, BufMut};
+use tokio::io::ReadBuf;
 
 /// How the end of a body is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +12,40 @@ pub(super) enum Framing {
     Chunked,
     /// By the end of the connection.
     Close,
+}
+
+/// A piece of a body.
+pub(super) struct Piece<D> {
+    /// `None` if only the end is left.
+    pub(super) data: Option<D>,
+    /// Whether nothing follows.
+    pub(super) end: bool,
+}
+
+impl<D: Buf> Piece<D> {
+    /// Copies the piece as it is sent. Returns `false` if it does not fit, or if its data is in several parts.
+    pub(super) fn copy_into(&self, framing: Framing, into: &mut ReadBuf<'_>) -> bool {
+        let data = self.data.as_ref().map_or(&b""[..], Buf::chunk);
+        let (size, tail) = framing.around(data.len(), self.end);
+        let (size, is_whole) = (size.rest(), self.data.as_ref().is_none_or(|all| all.remaining() == data.len()));
+        let fits = is_whole && size.len() + data.len() + tail.len() <= into.remaining();
+        if fits {
+            [size, data, tail].into_iter().for_each(|part| into.put_slice(part));
+        }
+        fits
+    }
+}
+
+impl Framing {
+    /// Returns what comes before and after this many bytes of the body, which are the last ones if `end` is set.
+    fn around(self, bytes: usize, end: bool) -> (Size, &'static [u8]) {
+        match self {
+            Self::Chunked if bytes == 0 => (Size::empty(), if end { b"0\r\n\r\n" } else { b"" }),
+            Self::Chunked if end => (Size::of(bytes), b"\r\n0\r\n\r\n"),
+            Self::Chunked => (Size::of(bytes), b"\r\n"),
+            Self::Close => (Size::empty(), b""),
+        }
+    }
 }
 
 /// What to send next: a chunk, and what comes before it, which is the head of the response or earlier chunks.
@@ -38,22 +73,11 @@ impl<D: Buf> Unsent<D> {
         Self { before: head, ..Self::chunk(Size::empty(), None, b"") }
     }
 
-    /// Bytes of the body, which are the last ones if `end` is set.
-    pub(super) fn data(framing: Framing, data: D, end: bool) -> Self {
-        let size = data.remaining();
-        match framing {
-            Framing::Chunked if end => Self::chunk(Size::of(size), Some(data), b"\r\n0\r\n\r\n"),
-            Framing::Chunked => Self::chunk(Size::of(size), Some(data), b"\r\n"),
-            Framing::Close => Self::chunk(Size::empty(), Some(data), b""),
-        }
-    }
-
-    /// The end of the body.
-    pub(super) fn end(framing: Framing) -> Self {
-        match framing {
-            Framing::Chunked => Self::chunk(Size::empty(), None, b"0\r\n\r\n"),
-            Framing::Close => Self::chunk(Size::empty(), None, b""),
-        }
+    /// A piece of the body.
+    pub(super) fn of(framing: Framing, piece: Piece<D>) -> Self {
+        let Piece { data, end } = piece;
+        let (size, tail) = framing.around(data.as_ref().map_or(0, Buf::remaining), end);
+        Self::chunk(size, data, tail)
     }
 
     fn chunk(size: Size, data: Option<D>, tail: &'static [u8]) -> Self {
@@ -81,20 +105,6 @@ impl<D: Buf> Unsent<D> {
             self.before.put(data);
         }
         self.before.extend_from_slice(std::mem::take(&mut self.tail));
-    }
-
-    /// Copies everything and returns its length. Returns `None` if it does not fit, or if the data is in several pieces.
-    pub(super) fn copy_into(&self, into: &mut [u8]) -> Option<usize> {
-        let data = self.data.as_ref().map_or(&b""[..], Buf::chunk);
-        if data.len() < self.data_len() {
-            return None;
-        }
-        let mut len = 0;
-        for part in [self.rest(), self.size.rest(), data, self.tail] {
-            into.get_mut(len..len + part.len())?.copy_from_slice(part);
-            len += part.len();
-        }
-        Some(len)
     }
 
     /// The rest of what comes before the chunk.
@@ -165,14 +175,15 @@ impl Size {
     const MAX: usize = usize::BITS as usize / 4 + 2;
 
     fn of(mut bytes: usize) -> Self {
-        let (mut line, mut at) = ([0; Self::MAX], Self::MAX - 2);
-        line[at..].copy_from_slice(b"\r\n");
+        let mut size = Self::empty();
+        size.at -= 2;
+        size.line[size.at..].copy_from_slice(b"\r\n");
         loop {
-            at -= 1;
-            line[at] = b"0123456789ABCDEF"[bytes & 15];
+            size.at -= 1;
+            size.line[size.at] = b"0123456789ABCDEF"[bytes & 15];
             bytes >>= 4;
             if bytes == 0 {
-                return Self { line, at };
+                return size;
             }
         }
     }
@@ -191,6 +202,14 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+
+    fn data(framing: Framing, data: &'static str, end: bool) -> Unsent<Bytes> {
+        Unsent::of(framing, Piece { data: Some(data.into()), end })
+    }
+
+    fn end(framing: Framing) -> Unsent<Bytes> {
+        Unsent::of(framing, Piece { data: None, end: true })
+    }
 
     /// All of it, in pieces of `step` bytes.
     fn bytes(mut unsent: Unsent<Bytes>, step: usize) -> String {
@@ -215,9 +234,9 @@ mod tests {
     #[test]
     fn a_chunk_has_its_size_in_front_wherever_it_is_split() {
         for step in 1..40 {
-            let chunk = || Unsent::data(Framing::Chunked, Bytes::from_static(b"seventeen letters"), false);
+            let chunk = || data(Framing::Chunked, "seventeen letters", false);
             assert_eq!(bytes(chunk(), step), "11\r\nseventeen letters\r\n");
-            let last = || Unsent::data(Framing::Chunked, Bytes::from_static(b"last"), true);
+            let last = || data(Framing::Chunked, "last", true);
             assert_eq!(bytes(last(), step), "4\r\nlast\r\n0\r\n\r\n");
             let all = || joined(Unsent::head("head\r\n".into()), [chunk(), chunk(), last()]);
             let twice = "11\r\nseventeen letters\r\n".repeat(2);
@@ -227,11 +246,11 @@ mod tests {
             part.join();
             assert_eq!(part.chunk().len(), part.remaining());
             assert_eq!(bytes(part, step), format!("d\r\n{twice}4\r\nlast\r\n0\r\n\r\n"));
-            let ended = joined(Unsent::head("head".into()), [Unsent::end(Framing::Chunked)]);
+            let ended = joined(Unsent::head("head".into()), [end(Framing::Chunked)]);
             assert_eq!(bytes(ended, step), "head0\r\n\r\n");
-            let raw = Unsent::data(Framing::Close, Bytes::from_static(b"raw"), true);
+            let raw = data(Framing::Close, "raw", true);
             assert_eq!(bytes(raw, step), "raw");
-            assert_eq!(bytes(Unsent::end(Framing::Close), step), "");
+            assert_eq!(bytes(end(Framing::Close), step), "");
         }
     }
 
@@ -249,7 +268,7 @@ mod tests {
                 self.0.advance(n);
             }
         }
-        let mut unsent = Unsent::data(Framing::Chunked, OneByOne("abc".into()), false);
+        let mut unsent = Unsent::of(Framing::Chunked, Piece { data: Some(OneByOne("abc".into())), end: false });
         let mut sent = Vec::new();
         while unsent.has_remaining() {
             let mut slices = [IoSlice::new(&[]); 8];
@@ -262,17 +281,29 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_is_copied_whole_or_not_at_all() {
-        let chunk = || Unsent::data(Framing::Chunked, Bytes::from_static(b"seventeen letters"), false);
-        let mut all = joined(Unsent::head("head\r\n".into()), [chunk(), chunk()]);
-        all.advance(2);
-        let len = all.remaining();
-        let mut into = vec![0; len];
-        assert_eq!(all.copy_into(&mut into[..len - 1]), None);
-        assert_eq!(all.copy_into(&mut into), Some(len));
-        assert_eq!(String::from_utf8(into).unwrap(), bytes(all, len));
-        let in_pieces = Unsent::data(Framing::Close, Bytes::from_static(b"a").chain(Bytes::from_static(b"b")), false);
-        assert_eq!(in_pieces.copy_into(&mut [0; 99]), None);
+    fn a_piece_is_copied_whole_or_not_at_all() {
+        fn copied<D: Buf>(piece: &Piece<D>, framing: Framing, room: usize) -> Option<String> {
+            let mut into = vec![0; room];
+            let mut into = ReadBuf::new(&mut into);
+            let is_copied = piece.copy_into(framing, &mut into);
+            let copied = String::from_utf8(into.filled().to_vec()).unwrap();
+            assert!(is_copied || copied.is_empty());
+            is_copied.then_some(copied)
+        }
+        for framing in [Framing::Chunked, Framing::Close] {
+            for end in [true, false] {
+                for data in [Some(Bytes::from("seventeen letters")), None] {
+                    let piece = || Piece { data: data.clone(), end };
+                    let expected = bytes(Unsent::of(framing, piece()), 99);
+                    assert_eq!(copied(&piece(), framing, expected.len()).as_ref(), Some(&expected));
+                    if let Some(room) = expected.len().checked_sub(1) {
+                        assert_eq!(copied(&piece(), framing, room), None);
+                    }
+                }
+            }
+        }
+        let in_parts = Bytes::from("a").chain(Bytes::from("b"));
+        assert_eq!(copied(&Piece { data: Some(in_parts), end: false }, Framing::Close, 99), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IoSlice},
-    mem,
+    mem::{self, MaybeUninit},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -16,7 +16,7 @@ use super::{
     app::App,
     batch::Batch,
     carrier::Carrier,
-    chunk::{Framing, Unsent},
+    chunk::{Framing, Piece, Unsent},
     guarded::Guarded,
     head::asks_to_close,
     http1::Detached,
@@ -143,10 +143,17 @@ where
         if mem::replace(self.as_mut().project().begun, true) {
             ready!(self.as_mut().poll_unsent(cx))?;
         }
+        let mut bytes = [MaybeUninit::uninit(); SMALL];
+        let mut small = ReadBuf::uninit(&mut bytes);
         let mut batch = self.as_mut().project().unsent.take().map(|unsent| *unsent);
-        let waits = self.as_mut().fill(cx, &mut batch);
+        if let Some(head) = batch.take_if(|batch| batch.chunk().len() == batch.remaining().min(SMALL)) {
+            small.put_slice(head.chunk());
+        }
+        let waits = self.as_mut().fill(cx, &mut small, &mut batch);
         if let Some(batch) = batch {
             ready!(self.as_mut().send(cx, batch))?;
+        } else if !small.filled().is_empty() {
+            ready!(self.as_mut().send_small(cx, small.filled()))?;
         }
         if waits {
             ready!(self.poll_flush(cx))?;
@@ -155,8 +162,15 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// Appends what the body has now, up to the size of a batch. Returns whether the body has no more for now.
-    fn fill(mut self: Pin<&mut Self>, cx: &mut Context<'_>, batch: &mut Option<Batch<Data<S>>>) -> bool {
+    /// Takes what the body has now, up to the size of a batch. What is small is copied to `small` as long as there is no
+    /// batch. Returns whether the body has no more for now.
+    fn fill(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        small: &mut ReadBuf<'_>,
+        batch: &mut Option<Batch<Data<S>>>,
+    ) -> bool {
+        let framing = self.framing;
         for _ in 0..CHUNKS {
             if self.body.is_none() || batch.as_ref().is_some_and(|batch| batch.remaining() >= BATCH) {
                 break;
@@ -164,17 +178,17 @@ where
             match self.as_mut().poll_body(cx) {
                 Poll::Pending => return true,
                 Poll::Ready(None) => {}
-                Poll::Ready(Some(next)) => match batch {
-                    Some(batch) => batch.push(next),
-                    None => *batch = Some(Batch::new(next)),
-                },
+                Poll::Ready(Some(piece)) if batch.is_none() && piece.copy_into(framing, small) => {}
+                Poll::Ready(Some(piece)) => batch
+                    .get_or_insert_with(|| Batch::new(Unsent::head(small.filled().to_vec())))
+                    .push(Unsent::of(framing, piece)),
             }
         }
         false
     }
 
-    /// Takes the next piece of the body. Returns `None` if the body waits or has broken off, or if the piece is empty.
-    fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Unsent<Data<S>>>> {
+    /// Takes the next piece of the body. Returns `None` if the body has broken off, or if the piece is empty.
+    fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Piece<Data<S>>>> {
         let mut this = self.project();
         let Some(mut body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         let data = match ready!(body.as_mut().poll_frame(cx)) {
@@ -191,23 +205,33 @@ where
         if end {
             this.body.set(None);
         }
-        Poll::Ready(match data.filter(Buf::has_remaining) {
-            Some(data) => Some(Unsent::data(*this.framing, data, end)),
-            None => end.then(|| Unsent::end(*this.framing)),
-        })
+        let data = data.filter(Buf::has_remaining);
+        Poll::Ready((end || data.is_some()).then_some(Piece { data, end }))
     }
 
     /// Sends a batch. What the socket does not take stays unsent.
     fn send(self: Pin<&mut Self>, cx: &mut Context<'_>, mut batch: Batch<Data<S>>) -> Poll<io::Result<()>> {
         let this = self.project();
         let Some(parts) = this.parts else { return Poll::Ready(Ok(())) };
-        if !parts.io.is_write_vectored() && batch.remaining() > SMALL {
+        if !parts.io.is_write_vectored() {
             batch.join();
         }
         *this.unflushed = true;
         let sent = poll_write(&mut parts.io, cx, &mut batch);
         if sent.is_pending() {
             *this.unsent = Some(Box::new(batch));
+        }
+        sent
+    }
+
+    /// Sends a few bytes. What the socket does not take stays unsent.
+    fn send_small(self: Pin<&mut Self>, cx: &mut Context<'_>, mut bytes: &[u8]) -> Poll<io::Result<()>> {
+        let this = self.project();
+        let Some(parts) = this.parts else { return Poll::Ready(Ok(())) };
+        *this.unflushed = true;
+        let sent = poll_write(&mut parts.io, cx, &mut bytes);
+        if sent.is_pending() {
+            *this.unsent = Some(Box::new(Batch::new(Unsent::head(bytes.to_vec()))));
         }
         sent
     }
@@ -278,35 +302,31 @@ where
 /// How many pieces of memory one write takes.
 const SLICES: usize = 24;
 
-/// A batch of at most this many bytes, such as an event in its chunk, is copied and written as one piece, because the copy
+/// What fits into this many bytes, such as an event in its chunk, is copied and written as one piece, because the copy
 /// costs less than what the system does for each piece.
 const SMALL: usize = 512;
 
-/// Writes all of a batch. Once it is ready, don't use the batch again.
-fn poll_write<T, D>(io: &mut T, cx: &mut Context<'_>, batch: &mut Batch<D>) -> Poll<io::Result<()>>
+/// Writes all of a buffer. Once it is ready, don't use the buffer again.
+fn poll_write<T>(io: &mut T, cx: &mut Context<'_>, bytes: &mut impl Buf) -> Poll<io::Result<()>>
 where
     T: AsyncWrite + Unpin,
-    D: Buf,
 {
     loop {
         let io = Pin::new(&mut *io);
-        let mut small = [0; SMALL];
-        let (all, written) = if let Some(len) = batch.copy_into(&mut small) {
-            (len, ready!(io.poll_write(cx, &small[..len]))?)
-        } else if io.is_write_vectored() {
+        let written = if bytes.chunk().len() < bytes.remaining() && io.is_write_vectored() {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let n = batch.chunks_vectored(&mut slices);
-            (batch.remaining(), ready!(io.poll_write_vectored(cx, &slices[..n]))?)
+            let n = bytes.chunks_vectored(&mut slices);
+            ready!(io.poll_write_vectored(cx, &slices[..n]))?
         } else {
-            (batch.remaining(), ready!(io.poll_write(cx, batch.chunk()))?)
+            ready!(io.poll_write(cx, bytes.chunk()))?
         };
-        if written == all {
+        if written == bytes.remaining() {
             return Poll::Ready(Ok(()));
         }
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
-        batch.advance(written);
+        bytes.advance(written);
     }
 }
 
