@@ -215,6 +215,9 @@ impl<T> Places<T> {
     }
 
     fn insert(&mut self, value: T) -> u32 {
+        if self.free == NONE && self.moved.is_empty() {
+            return self.push(value);
+        }
         let mut place = self.take_free();
         // The value gets the number of its place, unless that belongs to a value that moved away. That value then moves
         // back.
@@ -227,6 +230,16 @@ impl<T> Places<T> {
         self.places[place as usize] = Place::Taken { key: place, value };
         self.taken += 1;
         place
+    }
+
+    /// Adds a value at the end, under the number of its place. No value that has moved may have that number.
+    fn push(&mut self, value: T) -> u32 {
+        // Four billion values would not fit in memory.
+        let key = u32::try_from(self.places.len()).unwrap_or(NONE);
+        self.places.make_room();
+        self.places.push(Place::Taken { key, value });
+        self.taken += 1;
+        key
     }
 
     /// Puts in a value under its key. There must not be any others.

@@ -254,6 +254,7 @@ impl Readers {
     }
 
     /// Returns why a reader is to end, if it is.
+    #[inline]
     pub(crate) fn ending(&self, id: ReaderId) -> Option<EndReason> {
         let reader = self.all.get(id.key())?;
         let with_all = || self.all_ended.filter(|_| reader.generation != self.generation);

@@ -191,6 +191,7 @@ impl Shared {
 
     /// Locks the channel for a look, or for a change that concerns only one reader, such as parking. The hub counts
     /// the memory that such a change takes with the next change, because most looks change nothing.
+    #[inline]
     pub(crate) fn look(&self) -> Locked<'_> {
         #[cfg(test)]
         work::LOOKS.with(|looks| looks.set(looks.get() + 1));
@@ -250,6 +251,7 @@ impl Shared {
     }
 
     /// Returns the version of the channel. It is never 0.
+    #[inline]
     pub(crate) fn version(&self) -> u64 {
         #[cfg(test)]
         work::VERSIONS.with(|versions| versions.set(versions.get() + 1));

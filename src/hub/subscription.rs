@@ -130,6 +130,7 @@ impl Subscription {
     }
 
     /// Returns the next bytes for the wire: one or more whole events, or the lines that end the stream.
+    #[inline]
     pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.end.is_some() {
             return Poll::Ready(None);
@@ -179,16 +180,19 @@ impl Subscription {
     }
 
     /// Returns the gap that comes before anything else, if there is one.
+    #[inline]
     pub(crate) fn untold_gap(&self) -> Option<&Gap> {
         self.aside.as_ref()?.gap.as_ref()
     }
 
+    #[inline]
     fn take_gap(&mut self) -> Option<Gap> {
         self.untold_gap()?;
         self.change_aside(|aside| aside.gap.take())
     }
 
     /// Notes the waker with which the reader is polled from now on. Returns whether it is another one than before.
+    #[inline]
     pub(crate) fn note_waker(&mut self, waker: &Waker) -> bool {
         if self.is_parked_as(waker) {
             return false;
@@ -199,10 +203,12 @@ impl Subscription {
         true
     }
 
+    #[inline]
     fn is_parked_as(&self, waker: &Waker) -> bool {
         self.parked_as.as_ref().is_some_and(|parked_as| parked_as.will_wake(waker))
     }
 
+    #[inline]
     fn deliver(&mut self, batch: Batch) -> Bytes {
         self.cursor = batch.last();
         self.delivered(batch.count());
@@ -262,6 +268,7 @@ impl Subscription {
         }
     }
 
+    #[inline]
     fn poll_found(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Found> {
         // This comes first because it may change when the subscription expires.
         let access = self.poll_access(cx);

@@ -58,6 +58,7 @@ impl Waiters {
 
     /// Parks `waker` at the ticket's place, or at a new one. Returns the waker that it replaced, which must be dropped
     /// after the lock is released.
+    #[inline]
     pub(crate) fn park(&mut self, ticket: &mut Ticket, waker: &Waker) -> Option<Waker> {
         if ticket.generation == self.generation
             && let Some(parked) = self.parked.get_mut(ticket.key)
@@ -69,6 +70,7 @@ impl Waiters {
     }
 
     /// Parks a waker at a new place.
+    #[inline]
     pub(crate) fn put(&mut self, ticket: &mut Ticket, waker: Waker) {
         *ticket = Ticket { generation: self.generation, key: self.parked.insert(waker) };
     }

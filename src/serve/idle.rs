@@ -68,6 +68,7 @@ impl Idle {
     }
 
     /// Notes that something was sent. It reads no clock; the next poll does.
+    #[inline]
     pub(crate) fn sent(&mut self) {
         self.since = SENT;
     }
@@ -82,6 +83,7 @@ impl Idle {
 
     /// Called when there is nothing to send: ready once for each interval in which nothing was sent. It is late by up to
     /// a [tick](super::wheel).
+    #[inline]
     pub(crate) fn poll(&mut self, interval: Interval, cx: &mut Context<'_>) -> Poll<()> {
         let wheel = self.wheel.get_or_insert_with(Wheel::current);
         if self.key != NONE && wheel.will_take(self.tick) {

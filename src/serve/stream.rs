@@ -148,6 +148,7 @@ impl EventStream {
     }
 
     /// Returns what the subscription reads, unchanged.
+    #[inline]
     fn poll_plain(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
         // A server polls once more after each delivery.
         if self.subscription.rests(cx.waker()) {
@@ -164,6 +165,7 @@ impl EventStream {
     }
 
     /// Returns a keep-alive if the stream has been idle for long enough.
+    #[inline]
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
         let Some(interval) = self.pulse.interval() else { return Poll::Pending };
         ready!(self.idle.poll(interval, cx));

@@ -102,6 +102,7 @@ impl Wheel {
     }
 
     /// Returns the time.
+    #[inline]
     pub(crate) fn now(&self) -> u64 {
         // The clock can't represent what does not fit.
         u64::try_from(Instant::now().saturating_duration_since(self.began).as_nanos()).unwrap_or(OVER)
@@ -126,6 +127,7 @@ impl Wheel {
     }
 
     /// Returns whether a stream with a place at this tick is still to be woken.
+    #[inline]
     pub(crate) fn will_take(&self, tick: u64) -> bool {
         tick > self.taken.load(Ordering::Acquire)
     }

@@ -24,6 +24,7 @@ pub(super) struct Piece<D> {
 
 impl<D: Buf> Piece<D> {
     /// Copies the piece as it is sent. Returns `false` if it does not fit, or if its data is in several parts.
+    #[inline]
     pub(super) fn copy_into(&self, framing: Framing, into: &mut ReadBuf<'_>) -> bool {
         let data = self.data.as_ref().map_or(&b""[..], Buf::chunk);
         let (size, tail) = framing.around(data.len(), self.end);
@@ -38,6 +39,7 @@ impl<D: Buf> Piece<D> {
 
 impl Framing {
     /// Returns what comes before and after this many bytes of the body, which are the last ones if `end` is set.
+    #[inline]
     fn around(self, bytes: usize, end: bool) -> (Size, &'static [u8]) {
         match self {
             Self::Chunked if bytes == 0 => (Size::empty(), if end { b"0\r\n\r\n" } else { b"" }),
@@ -74,6 +76,7 @@ impl<D: Buf> Unsent<D> {
     }
 
     /// A piece of the body.
+    #[inline]
     pub(super) fn of(framing: Framing, piece: Piece<D>) -> Self {
         let Piece { data, end } = piece;
         let (size, tail) = framing.around(data.as_ref().map_or(0, Buf::remaining), end);
@@ -108,6 +111,7 @@ impl<D: Buf> Unsent<D> {
     }
 
     /// The rest of what comes before the chunk.
+    #[inline]
     fn rest(&self) -> &[u8] {
         &self.before[self.sent..]
     }
@@ -188,6 +192,7 @@ impl Size {
         }
     }
 
+    #[inline]
     fn empty() -> Self {
         Self { line: [0; Self::MAX], at: Self::MAX }
     }

@@ -227,6 +227,7 @@ where
 
 impl Seat {
     /// Registers the task to be woken when the server shuts down. Returns whether the last call registered the same task.
+    #[inline]
     fn watch(&mut self, waker: &Waker) -> bool {
         let is_known = self.waker.as_ref().is_some_and(|known| known.will_wake(waker));
         if !is_known {

@@ -36,6 +36,7 @@ pub(super) struct Gate {
 const SLICE: usize = 1_000;
 
 impl Gate {
+    #[inline]
     pub(super) fn phase(&self) -> Phase {
         match self.phase.load(Ordering::SeqCst) {
             0 => Phase::Open,

@@ -51,6 +51,7 @@ impl<T> Guarded<T> {
     }
 
     /// Passes on the outcome of a write or a flush, unless it has waited for too long.
+    #[inline]
     fn limit<R>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<R>>, flushes: bool) -> Poll<io::Result<R>> {
         if outcome.is_ready() {
             self.stalled = None;
@@ -64,6 +65,7 @@ impl<T> Guarded<T> {
     }
 
     /// Counts an error that says that the peer has stalled, whether it is ours or the system's.
+    #[inline]
     fn count<R>(&self, outcome: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if matches!(&outcome, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut) {
             self.shared.counters.stalled.add(1);

@@ -83,6 +83,7 @@ impl Clients {
 
 impl Readers {
     /// Parks a reader, which has seen everything up to an offset. Returns a waker to drop after the lock is released.
+    #[inline]
     pub(crate) fn park(&mut self, id: ReaderId, waker: &Waker, seen: Offset) -> Option<Waker> {
         let reader = self.all.get_mut(id.key())?;
         reader.seen.set(seen);

@@ -216,6 +216,7 @@ impl Seat {
     }
 
     /// Returns a note that the socket is ready for what `kind` says. If there is none, parks the waker.
+    #[inline]
     pub(super) fn ready(&self, kind: u32, waker: &Waker) -> io::Result<Option<u32>> {
         let slot = self.slot();
         let ready = slot.ready.load(Ordering::Acquire);
@@ -239,6 +240,7 @@ impl Seat {
     }
 
     /// Returns whether there is nothing to read and a waker is parked. Takes no lock.
+    #[inline]
     pub(super) fn is_quiet(&self) -> bool {
         self.slot().ready.load(Ordering::Acquire) & (READ | PARKED) == PARKED
     }
