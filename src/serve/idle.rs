@@ -93,34 +93,33 @@ impl Idle {
             }
             return Poll::Pending;
         }
+        let now = wheel.now();
         let waited = match self.since {
-            SENT => None,
-            since => Some(i128::from(wheel.now()) - i128::from(self.tick) + (i128::from(since) << interval.unit())),
+            SENT => 0,
+            since => i128::from(now) - i128::from(self.tick) + (i128::from(since) << interval.unit()),
         };
-        (self.key, self.since) = (NONE, SENT);
-        if waited.is_some_and(|waited| waited >= i128::from(interval.0.get())) {
-            return Poll::Ready(());
-        }
-        self.arm(interval, waited.unwrap_or(0), cx.waker());
-        Poll::Pending
+        let is_over = waited >= i128::from(interval.0.get());
+        // What follows an interval is sent at once, and begins the next one.
+        self.arm(interval, now, if is_over { 0 } else { waited }, cx.waker());
+        if is_over { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Takes a place in the wheel for a stream that has already waited for a part of the interval.
-    fn arm(&mut self, interval: Interval, waited: i128, waker: &Waker) {
+    fn arm(&mut self, interval: Interval, now: u64, waited: i128, waker: &Waker) {
+        (self.key, self.since) = (NONE, SENT);
         let wheel = self.wheel.get_or_insert_with(Wheel::current);
-        let begin = |wheel: &Wheel| i128::from(wheel.now()) - waited;
         let place = |wheel: &Wheel, since: i128| {
             // A time that the clock can't represent never comes.
             let due = u64::try_from(since + i128::from(interval.0.get())).ok()?;
             wheel.arm(due, interval.0.get(), waker)
         };
-        let mut since = begin(wheel);
+        let mut since = i128::from(now) - waited;
         let mut placed = place(wheel, since);
         if placed.is_none() && wheel.is_over() {
             // The stream has moved here from a runtime that is gone. If this runtime is about to end too, nothing is left to
             // wake the stream.
             *wheel = Wheel::current();
-            since = begin(wheel);
+            since = i128::from(wheel.now()) - waited;
             placed = place(wheel, since);
         }
         if let Some(Place { tick, key }) = placed {
