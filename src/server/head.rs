@@ -1,17 +1,20 @@
 //! Reads what the head of a response, as hyper wrote it, says about its connection.
 
+use memchr::{memchr, memchr_iter};
+
 /// Whether the connection ends with this response, because a `connection` header has the token `close`.
 pub(super) fn asks_to_close(head: &[u8]) -> bool {
-    let lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
-    lines
-        .filter_map(connection)
+    // The first line has no header.
+    memchr_iter(b'\n', head)
+        .filter_map(|end| connection(&head[end + 1..]))
         .any(|value| value.split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close")))
 }
 
-/// Returns the value of a line if its name is `connection`.
-fn connection(line: &[u8]) -> Option<&[u8]> {
-    let (name, value) = line.split_at_checked("connection:".len())?;
-    name.eq_ignore_ascii_case(b"connection:").then_some(value)
+/// Returns the value of the line at the beginning if its name is `connection`.
+fn connection(lines: &[u8]) -> Option<&[u8]> {
+    let (name, value) = lines.split_at_checked("connection:".len())?;
+    let is_connection = name.eq_ignore_ascii_case(b"connection:");
+    is_connection.then(|| &value[..memchr(b'\n', value).unwrap_or(value.len())])
 }
 
 #[cfg(test)]

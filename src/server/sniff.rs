@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -67,8 +68,8 @@ impl<T: AsyncRead + Unpin, S: App> Sniff<T, S> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Protocol, Bytes)>> {
         let Some((io, _)) = &mut self.parts else { return Poll::Pending };
         loop {
-            let mut bytes = [0; FIRST];
-            let mut buf = ReadBuf::new(&mut bytes);
+            let mut bytes = [MaybeUninit::uninit(); FIRST];
+            let mut buf = ReadBuf::uninit(&mut bytes);
             buf.put_slice(&self.read[..self.len]);
             ready!(Pin::new(&mut *io).poll_read(cx, &mut buf))?;
             let read = buf.filled();
