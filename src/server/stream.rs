@@ -146,7 +146,8 @@ where
         let mut bytes = [MaybeUninit::uninit(); SMALL];
         let mut small = ReadBuf::uninit(&mut bytes);
         let mut batch = self.as_mut().project().unsent.take().map(|unsent| *unsent);
-        if let Some(head) = batch.take_if(|batch| batch.chunk().len() == batch.remaining().min(SMALL)) {
+        let is_small = |batch: &Batch<_>| batch.remaining() <= SMALL && batch.chunk().len() == batch.remaining();
+        if let Some(head) = batch.take_if(|batch| is_small(batch)) {
             small.put_slice(head.chunk());
         }
         let waits = self.as_mut().fill(cx, &mut small, &mut batch);
