@@ -63,7 +63,8 @@
 //! | `http2` | a connection that stays with hyper |
 //! | `guarded`, `watched`, `stall` | notice when a write or an HTTP/2 stream stalls |
 //! | `gate` | the open connections, and how they learn of a shutdown |
-//! | `serve`, `listener`, `socket_options`, `peer` | the accept loop |
+//! | `serve`, `listener`, `socket_options` | the accept loop |
+//! | `peer`, `extended` | what requests know of their connection |
 //! | `builder`, `settings`, `shared`, `stats`, `handle` | the server, and what its connections share |
 //! | `metrics` | the counters, for the feature `metrics` |
 
@@ -74,6 +75,7 @@ mod carrier;
 mod chunk;
 mod connection;
 mod drain;
+mod extended;
 mod gate;
 mod guarded;
 mod handle;

@@ -17,6 +17,7 @@ use tower_layer::Layer;
 
 use super::{
     app::App,
+    extended::Extended,
     handle::Server,
     listener::Listener,
     peer::{PeerAddr, PeerAddrService},
@@ -118,15 +119,90 @@ impl<L: Listener, S: App, F> Serve<L, S, F> {
     /// or that panics, does not affect other connections. If a handshake fails, or takes longer than the
     /// [timeout](super::Builder::head_timeout), the server closes the connection and
     /// [counts](super::Stats::handshake_errors) it.
-    pub fn handshake<H, R, T>(mut self, handshake: H) -> Self
+    ///
+    /// If your handlers need to know what the handshake found out, use
+    /// [`handshake_with_extension`](Self::handshake_with_extension).
+    pub fn handshake<H, R, T>(self, handshake: H) -> Self
     where
         H: FnOnce(L::Io) -> R + Clone + Send + 'static,
         R: Future<Output = io::Result<T>> + Send + 'static,
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.begin_with(async move |io, app| Ok((handshake(io).await?, app)))
+    }
+
+    /// Begins each connection with a handshake, as [`handshake`](Self::handshake) does, and passes on what it found out.
+    /// `handshake` resolves to the connection and a value of your own, which the server puts into the extensions of each
+    /// request on that connection. For example, authorizers and handlers then know who a client is by its certificate, here
+    /// with [tokio-rustls](https://docs.rs/tokio-rustls):
+    ///
+    /// ```
+    /// # use std::{collections::HashMap, io, sync::Arc};
+    /// # use tokio::net::{TcpListener, TcpStream};
+    /// # use tower_sse::server::{self, App, Serve};
+    /// # #[derive(Clone)]
+    /// # struct TlsAcceptor;
+    /// # struct TlsStream(TcpStream);
+    /// # struct ServerConnection;
+    /// # type CertificateDer = Vec<u8>;
+    /// # impl TlsAcceptor {
+    /// #     async fn accept(&self, tcp: TcpStream) -> io::Result<TlsStream> { Ok(TlsStream(tcp)) }
+    /// # }
+    /// # impl TlsStream {
+    /// #     fn get_ref(&self) -> (&TcpStream, &ServerConnection) { (&self.0, &ServerConnection) }
+    /// # }
+    /// # impl ServerConnection {
+    /// #     fn peer_certificates(&self) -> Option<&[CertificateDer]> { None }
+    /// # }
+    /// /// Whose certificate a client has.
+    /// #[derive(Clone)]
+    /// struct User(String);
+    ///
+    /// # fn over_tls<S: App>(
+    /// #     listener: TcpListener,
+    /// #     app: S,
+    /// #     acceptor: TlsAcceptor,
+    /// #     users: Arc<HashMap<CertificateDer, User>>,
+    /// # ) -> Serve<TcpListener, S> {
+    /// // let users: Arc<HashMap<CertificateDer, User>> = ..
+    /// server::serve(listener, app).handshake_with_extension(move |tcp| async move {
+    ///     let tls = acceptor.accept(tcp).await?;
+    ///     let certificate = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    ///     let user = certificate.and_then(|certificate| users.get(certificate)).cloned();
+    ///     let user = user.ok_or(io::ErrorKind::PermissionDenied)?;
+    /// #   let tls = tls.0;
+    ///     Ok((tls, user))
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// An axum handler extracts the value as an `Extension<User>`. The server clones it for each request, so put a large value
+    /// into an `Arc`.
+    pub fn handshake_with_extension<H, R, T, E>(self, handshake: H) -> Self
+    where
+        H: FnOnce(L::Io) -> R + Clone + Send + 'static,
+        R: Future<Output = io::Result<(T, E)>> + Send + 'static,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        E: Clone + Send + Sync + 'static,
+    {
+        self.begin_with(async move |io, app| {
+            let (io, extension) = handshake(io).await?;
+            Ok((io, Extended { app, extension }))
+        })
+    }
+
+    /// Begins each connection with a handshake, which gets the service for the requests, and returns the one to use.
+    fn begin_with<H, R, T, A>(mut self, handshake: H) -> Self
+    where
+        H: FnOnce(L::Io, PeerAddrService<S, L::Addr>) -> R + Clone + Send + 'static,
+        R: Future<Output = io::Result<(T, A)>> + Send + 'static,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        A: App,
+    {
         self.spawn = Box::new(move |server: &Server, io, app| {
             let handshake = handshake.clone();
-            let handshake = async { Ok((handshake(io).await?, app)) };
+            // The closure is called in the connection's task, where a panic ends only that connection.
+            let handshake = async { handshake(io, app).await };
             drop(tokio::spawn(server.serve_connection_with_handshake(handshake)));
         });
         self

@@ -126,6 +126,38 @@ async fn a_handshake_that_panics_costs_only_its_own_connection() {
     serving.abort();
 }
 
+/// The letter with which a client began.
+#[derive(Clone, Copy)]
+struct Letter(u8);
+
+#[tokio::test]
+async fn what_a_handshake_found_out_is_known_to_each_request() {
+    let answer = service_fn(async |request: Request<RequestBody>| {
+        let (letter, peer) = (request.extensions().get(), request.extensions().get::<PeerAddr<SocketAddr>>());
+        let letter = letter.map(|Letter(letter)| char::from(*letter));
+        Ok::<_, Infallible>(Response::new(format!("{letter:?} {}", peer.is_some())))
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let serve = Server::new().serve(listener, answer).handshake_with_extension(async |mut tcp: TcpStream| {
+        let letter = tcp.read_u8().await?;
+        Ok((tcp, Letter(letter)))
+    });
+    let addr = serve.local_addr().unwrap();
+    let serving = tokio::spawn(serve.into_future());
+
+    let (mut a, mut b) = (TcpStream::connect(addr).await.unwrap(), TcpStream::connect(addr).await.unwrap());
+    for (tcp, letter) in [(&mut a, 'a'), (&mut b, 'b')] {
+        tcp.write_all(&[letter as u8]).await.unwrap();
+    }
+    for (tcp, letter) in [(&mut a, 'a'), (&mut b, 'b')] {
+        tcp.write_all(b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut read = String::new();
+        tcp.read_to_string(&mut read).await.unwrap();
+        assert_eq!(read.matches(&format!("\r\n\r\nSome('{letter}') true")).count(), 2, "{read}");
+    }
+    serving.abort();
+}
+
 #[tokio::test]
 async fn the_service_of_a_connection_can_depend_on_its_handshake() {
     let server = Server::new();
