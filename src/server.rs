@@ -15,8 +15,8 @@
 //! a reader that has stopped reading, and shut down within a time that you set.
 //!
 //! For TLS, pass the handshake of your TLS library to [`Serve::handshake`]. For an accept loop of your own, use
-//! [`Server::serve_connection`] or [`Server::serve_connection_with_handshake`]: the connection may be anything that can be
-//! read and written.
+//! [`Server::serve_connection`], or [`Server::serve_connection_with_handshake`] if the connection begins with a handshake.
+//! A connection can be anything that implements tokio's `AsyncRead` and `AsyncWrite`.
 //!
 //! # Which responses are detached
 //!
@@ -28,8 +28,8 @@
 //! - its request is not a HEAD, a CONNECT, or an upgrade to another protocol, and
 //! - its request has no body, or the body was [read to its end](RequestBody).
 //!
-//! hyper sends everything else: other responses, HTTP/2, and HTTP/1 streams that do not meet these conditions, which are
-//! [counted](Stats::by_hyper). Layers around your service work as with any server, because the server sends the body that
+//! hyper sends all other responses, and everything over HTTP/2. [`Stats::by_hyper`] counts the event streams over HTTP/1 that
+//! do not meet these conditions. Layers around your service work as with any server, because the server sends the body that
 //! they return. When a stream ends, its connection returns to hyper for the next request.
 //!
 //! # Limits
@@ -38,13 +38,13 @@
 //!
 //! | limit | default |
 //! | --- | --- |
-//! | [how long a peer may not read](Builder::stall_timeout) | 30 s |
-//! | [the time to send the head of a request](Builder::head_timeout), and for a [handshake](Serve::handshake) | 30 s |
+//! | [how long a peer may go without reading](Builder::stall_timeout) | 30 s |
+//! | [the time to send the head of a request](Builder::head_timeout), and the time for a [handshake](Serve::handshake) | 30 s |
 //! | [the size of the head](Builder::max_head_bytes) | 16 KiB |
 //! | [connections](Builder::max_connections) | 100,000 |
 //! | [concurrent requests on an HTTP/2 connection](Builder::max_streams) | 100 |
 //!
-//! A time of zero is no limit.
+//! A timeout of zero turns the limit off.
 //!
 //! [`serve`] also sets `TCP_NODELAY` on each TCP connection. In an accept loop of your own, call [`Server::tune`].
 //!

@@ -9,9 +9,9 @@ use crate::error::BoxError;
 
 /// A service that a [`Server`](super::Server) can serve.
 ///
-/// You don't implement this trait. Every tower service that is `Clone` and `Send`, and that answers a
-/// `Request<RequestBody>` with a `Response`, implements it. Examples are an axum `Router`, and an
-/// [`SseService`](crate::SseService) around any such service.
+/// You don't implement this trait: it is implemented for every tower service that is `Clone` and `Send`, and that answers a
+/// `Request<RequestBody>` with a `Response`. Examples are an axum `Router`, and an [`SseService`](crate::SseService) around
+/// any such service.
 pub trait App:
     Service<
         Request<RequestBody>,

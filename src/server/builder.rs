@@ -8,7 +8,7 @@ use super::{
     shared::Shared,
 };
 
-/// The limits of a [`Server`], from [`Server::builder`].
+/// Sets the limits of a [`Server`]. [`Server::builder`] returns one.
 ///
 /// ```
 /// use std::time::Duration;
@@ -57,8 +57,8 @@ impl Builder {
     /// server notices a peer that has vanished. Over HTTP/2, the server closes a connection whose peer does not answer a
     /// ping within this time, and resets an event stream that the peer does not read.
     ///
-    /// Over TLS, a write makes progress when the TLS library accepts it. Everything that the library has buffered has to be
-    /// sent within this time.
+    /// Over TLS, a write makes progress when the TLS library accepts it. The library then has this time to send everything
+    /// that it has buffered.
     ///
     /// The server may close the connection late, by up to a sixteenth of this time and at most 256 ms.
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
@@ -75,18 +75,18 @@ impl Builder {
         self
     }
 
-    /// Sets how large the head of a request may be, in bytes. The answer to a larger one is 431. The default is 16 KiB, and
-    /// the minimum is 8 KiB.
+    /// Sets how large the head of a request may be, in bytes. The server answers a larger one with 431. The default is
+    /// 16 KiB, and the minimum is 8 KiB.
     ///
-    /// Over HTTP/1, this is also the limit of hyper's buffers for a connection, which hold requests, and responses other
-    /// than streams that a slow client has not read yet.
+    /// Over HTTP/1, this also limits hyper's buffers for a connection. They hold what the client has sent, and what it has
+    /// not read yet of a response, unless the response is a stream.
     pub fn max_head_bytes(mut self, bytes: usize) -> Self {
         self.settings.max_head_bytes = bytes.max(LEAST_HEAD);
         self
     }
 
-    /// Sets how many connections may be open. Any others are closed at once, and are [counted](super::Stats::refused). The
-    /// default is 100,000. The system's limit on the file descriptors of a process may be lower.
+    /// Sets how many connections may be open. The server closes any others at once, and [counts](super::Stats::refused)
+    /// them. The default is 100,000. The system's limit on the file descriptors of a process may be lower.
     pub fn max_connections(mut self, max: usize) -> Self {
         self.settings.max_connections = max;
         self

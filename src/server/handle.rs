@@ -13,7 +13,7 @@ use super::{
 
 /// A server whose streams take little memory: see the [module](super).
 ///
-/// All clones are handles to the same server: its connections count together, and shut down together.
+/// Clones are handles to the same server: they share its limits, its counters and its shutdown.
 ///
 /// To serve a listener, use [`serve`](Self::serve). For an accept loop of your own, spawn the future that
 /// [`serve_connection`](Self::serve_connection) returns:

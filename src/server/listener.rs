@@ -11,9 +11,10 @@ use super::socket_options::SocketOptions;
 
 /// Accepts connections for [`serve`](super::serve). Implemented for tokio's `TcpListener` and `UnixListener`.
 ///
-/// The server sets the options of each socket: see [`tune`](Self::tune). So pass the listener without axum's `tap_io`.
+/// The server sets the options of each socket (see [`tune`](Self::tune)), so you don't need axum's `tap_io`.
 ///
-/// A listener of your own that wraps one of these also has to pass [`prepare`](Self::prepare) and [`tune`](Self::tune) on:
+/// You can implement it for a listener of your own. If yours wraps one of these, also pass [`prepare`](Self::prepare) and
+/// [`tune`](Self::tune) on:
 ///
 /// ```
 /// use std::{io, net::SocketAddr};
@@ -63,8 +64,9 @@ pub trait Listener: Send + 'static {
     ///
     /// # Errors
     ///
-    /// Returns an error if no connection could be accepted. The server then tries again: at once if the peer caused the
-    /// error, and after a moment otherwise.
+    /// Returns an error if no connection could be accepted. The server then tries again. It does so at once if the error is
+    /// a `ConnectionAborted`, `ConnectionRefused` or `ConnectionReset`, which the peer has caused. Otherwise, it
+    /// [counts](super::Stats::accept_errors) the error, and waits for a moment.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, Self::Addr)>> + Send;
 
     /// Returns the listener's own address, for [`Serve::local_addr`](super::Serve::local_addr).
@@ -74,21 +76,21 @@ pub trait Listener: Send + 'static {
     /// Returns an error if the listener has no address, or does not know it.
     fn local_addr(&self) -> io::Result<Self::Addr>;
 
-    /// Sets the options of connections on the listener itself. The server calls this before it accepts the first connection.
-    /// On some systems, connections inherit the options, as TCP connections do on Linux, which leaves little to do for
-    /// [`tune`](Self::tune). By default, this does nothing.
+    /// Sets options on the listener itself, if its connections inherit them, as TCP connections do on Linux.
+    /// [`tune`](Self::tune) then has less to do. The server calls this before it accepts the first connection. By default,
+    /// this does nothing.
     fn prepare(&self, options: &SocketOptions) {
         let _ = options;
     }
 
-    /// Sets the options of a connection. By default, this does nothing. For TCP, it sets
+    /// Sets the options of a connection that was accepted. By default, this does nothing. For a `TcpListener`, it sets
     ///
     /// - `TCP_NODELAY`, so that the system does not hold back an event,
     /// - `TCP_USER_TIMEOUT` on Linux, so that the system closes a connection whose peer does not acknowledge data for the
     ///   [stall timeout](super::Builder::stall_timeout), and
     /// - keep-alive probes, so that the system notices a peer that has vanished even if nothing is sent.
     ///
-    /// These times are at most nine hours, even if the stall timeout has no limit.
+    /// These times are at most nine hours, even if the stall timeout is longer or off.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use tower_service::Service;
 /// The address of a connection's peer, which [`serve`](super::serve) puts into the extensions of each request. Behind a
 /// proxy, it is the address of the proxy. With a `TcpListener`, `A` is a [`SocketAddr`](std::net::SocketAddr).
 ///
-/// As a layer, it does the same for a [connection](super::Server::serve_connection) that you accept yourself.
+/// It is also a layer, which does the same for a [connection](super::Server::serve_connection) that you accept yourself.
 ///
 /// An axum handler extracts it as an extension:
 ///
@@ -24,7 +24,7 @@ use tower_service::Service;
 /// ```
 ///
 /// The server does not depend on axum, so it does not set axum's `ConnectInfo`. If your handlers or layers extract that, add
-/// this layer last:
+/// this layer after all others, so that it sees each request first:
 ///
 /// ```
 /// use std::net::SocketAddr;

@@ -19,8 +19,8 @@ use crate::error::BoxError;
 /// The body of a request that a [`Server`](super::Server) received.
 ///
 /// Over HTTP/1, a stream is [detached](super#which-responses-are-detached) from hyper only if the body of its request was
-/// read to its end, because nobody would read the rest. So read the body even if you don't need it. The requests of an
-/// `EventSource` have none.
+/// read to its end, because nobody would read the rest later. So read the body even if you don't need it. The requests of
+/// an `EventSource` have no body.
 ///
 /// To test a handler or a service without a server, create a body from text or bytes, or an [empty](Self::empty) one:
 ///

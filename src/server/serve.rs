@@ -73,7 +73,7 @@ pub struct ServeFuture(Pin<Box<dyn Future<Output = io::Result<()>> + Send>>);
 ///
 /// It returns only after a [graceful shutdown](Serve::with_graceful_shutdown), and never returns an error. If a connection
 /// can't be accepted, for example because the process has no file descriptors left, it tries again after a moment. It does
-/// not report errors of connections, since these only mean that a peer has left.
+/// not report errors of single connections, since these only mean that a peer has left.
 pub fn serve<L: Listener, S: App>(listener: L, app: S) -> Serve<L, S> {
     Server::new().serve(listener, app)
 }
@@ -232,7 +232,7 @@ impl<L: Listener, S: App, F> Serve<L, S, F> {
     }
 
     /// Shuts down when `signal` completes. The server stops accepting connections, shuts its [publishers](Self::publisher)
-    /// down, and closes connections as [`Server::shutdown`] does. It returns when all of them have ended, or when the
+    /// down, and closes connections as [`Server::shutdown`] does. It returns when all connections have ended, or when the
     /// [grace period](Self::grace) is over.
     pub fn with_graceful_shutdown<G>(self, signal: G) -> Serve<L, S, G>
     where

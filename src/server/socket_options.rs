@@ -7,14 +7,14 @@ use tokio::net::TcpStream;
 
 use super::settings::{LONGEST, Settings};
 
-/// What a server asks of the sockets of its connections. [`Listener::prepare`](super::Listener::prepare) and
-/// [`Listener::tune`](super::Listener::tune) get it.
+/// The options that a server wants on the sockets of its connections. It passes them to
+/// [`Listener::prepare`](super::Listener::prepare) and [`Listener::tune`](super::Listener::tune).
 ///
-/// The default is what a server with the default [limits](super::Builder) asks for. Later versions may add options.
+/// [`Default`] returns the options of a server with the default [limits](super::Builder). Later versions may add fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SocketOptions {
-    /// The [stall timeout](super::Builder::stall_timeout), or `None` if there is no limit. The default is 30 seconds.
+    /// The [stall timeout](super::Builder::stall_timeout), or `None` if it is off. The default is 30 seconds.
     pub stall_timeout: Option<Duration>,
 }
 

@@ -14,7 +14,8 @@ pub(super) struct Counters {
     pub(super) handshake_errors: Counter,
 }
 
-/// A snapshot of a server's counters since it was created, from [`Server::stats`](super::Server::stats).
+/// A snapshot of a server's counters, from [`Server::stats`](super::Server::stats). The totals count from the creation of the
+/// server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
