@@ -227,6 +227,44 @@ async fn a_listener_of_your_own_gets_the_limits_of_its_server() {
     assert_eq!(noted[0], SocketOptions::default());
 }
 
+/// A listener that passes on how to set up a connection, but not itself.
+struct Wrapping(TcpListener);
+
+impl Listener for Wrapping {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.0.accept().await
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    fn tune(tcp: &TcpStream, options: &SocketOptions) -> io::Result<()> {
+        TcpListener::tune(tcp, options)
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_set_up_before_it_is_served() {
+    let server = Server::builder().stall_timeout(Duration::from_secs(17)).build();
+    let listener = Wrapping(TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let (tell, told) = std::sync::mpsc::channel();
+    let serve = server.serve(listener, app(&Alive::default())).handshake(async move |tcp| {
+        let socket = socket2::SockRef::from(&tcp);
+        tell.send((socket.tcp_nodelay()?, socket.keepalive()?, socket.tcp_keepalive_time()?)).unwrap();
+        Ok(tcp)
+    });
+    let mut client = TcpStream::connect(serve.local_addr().unwrap()).await.unwrap();
+    let serving = tokio::spawn(serve.into_future());
+    client.write_all(b"GET /one HTTP/1.1\r\nconnection: close\r\n\r\n").await.unwrap();
+    client.read_to_end(&mut Vec::new()).await.unwrap();
+    assert_eq!(told.recv(), Ok((true, true, Duration::from_secs(17))));
+    serving.abort();
+}
+
 #[tokio::test]
 async fn the_application_knows_the_address_of_the_peer() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
