@@ -21,6 +21,8 @@ pub(crate) struct Coverage {
     pub(crate) loaded: bool,
     /// Whether something is known to be missing at the end of the log.
     pub(crate) broken: bool,
+    /// The hub's last offset when the log [broke](Self::breaks): no reader of several channels was further then.
+    pub(crate) passed: Offset,
     /// The channel's last event that is in the log, or was.
     pub(crate) tail: Offset,
     /// The hub's last offset when the log was last loaded or found to be whole.
@@ -71,6 +73,7 @@ impl Coverage {
             before: None,
             loaded: false,
             broken: false,
+            passed: Offset::START,
             tail: Offset::START,
             loaded_at: Offset::START,
             finish: Offset::START,
@@ -97,6 +100,21 @@ impl Coverage {
     /// Returns how many bytes the events that arrived since a read began take from the allocator.
     pub(crate) fn footprint_of_early(&self) -> usize {
         self.early.as_ref().map_or(0, |early| early.footprint())
+    }
+
+    /// Records that something is missing at the end of the log. Readers of several channels may be as far as `last`, the
+    /// hub's last offset.
+    pub(crate) fn breaks(&mut self, last: Offset) {
+        if !std::mem::replace(&mut self.broken, true) {
+            self.passed = last;
+        }
+    }
+
+    /// Returns the offset up to which readers of several channels may go as long as something is missing at the end of the
+    /// log, or `None` if nothing is. Beyond it there may be events of this channel that are not here. The cursor of a reader
+    /// that went on with another channel would pass these, and then nobody could tell the reader where it reconnects.
+    pub(crate) fn limit(&self) -> Option<Offset> {
+        (!self.is_whole()).then(|| self.whole_up_to().max(self.passed))
     }
 
     /// Returns whether nothing is known to be missing.

@@ -9,12 +9,15 @@
 //! published since then may be in any channel, and only a look at all of them shows that nothing comes earlier. While
 //! there are known events, surveys also find ends and losses that lie behind those events. They run as often as the
 //! events read since the last survey pay for.
+//!
+//! If the logs live elsewhere, something may be missing at the end of one of them. The reader then waits for that log
+//! before it reads on in the others, because its cursor would pass what is missing.
 
 use std::{cmp::Reverse, collections::BinaryHeap, task::Context};
 
 use super::{
     engine::Hub,
-    position::{Found, Instead, Position},
+    position::{Found, Instead, Position, Taken},
     seam::{Elsewhere, Place},
 };
 use crate::{
@@ -34,6 +37,9 @@ pub(crate) struct Merge {
     queue: BinaryHeap<Reverse<(Head, usize)>>,
     /// Every unread event up to this offset is at or behind a head.
     known: Offset,
+    /// The offset beyond which a channel may have events that are not here yet, as of the last survey. The highest of all
+    /// if nothing is known to be missing.
+    limit: Offset,
     /// How many version comparisons the events read since the last survey pay for.
     credit: usize,
     /// What the last read left, if it found nothing.
@@ -58,6 +64,9 @@ pub(crate) enum Left {
 /// Marks a place without a head. No event has the offset at the start.
 const NONE: Head = Head { offset: Offset::START, is_ephemeral: false };
 
+/// Marks that nothing is known to be missing in any channel.
+const NO_LIMIT: Offset = Offset::new(u64::MAX);
+
 /// The number of versions compared per event while there is something to read, as an upper bound on the average.
 const VERSIONS_PER_EVENT: usize = 16;
 
@@ -68,6 +77,7 @@ impl Merge {
             heads: vec![NONE; 2],
             queue: BinaryHeap::new(),
             known: Offset::START,
+            limit: NO_LIMIT,
             credit: 0,
             left: Left::More,
             last_read: 0,
@@ -112,14 +122,15 @@ impl Merge {
         self.places.iter_mut().for_each(Position::begin_anew);
     }
 
-    /// Waits until the hub's last offset reaches the lowest head, with the reader parked in all channels. Returns
-    /// `false` if it already has.
+    /// Waits until the hub's last offset reaches the lowest head and no channel lacks anything before it, with the reader
+    /// parked in all channels. Returns `false` if there is nothing to wait for.
     pub(crate) fn wait(&mut self, elsewhere: &dyn Elsewhere, cx: &Context<'_>) -> bool {
         // The reader is already parked in the channels without a head.
         let behind = self.places.iter().zip(&self.heads).filter(|(_, head)| **head > NONE);
         behind.for_each(|(place, _)| place.park_anyway(cx));
         let head = self.head().map(|(head, _)| head.offset);
-        head.is_some_and(|head| elsewhere.wait_for(head, &mut self.waits, cx.waker()))
+        // The reader is parked in the channel that sets the limit too, and is woken when what is missing arrives.
+        head.is_some_and(|head| head > self.limit || elsewhere.wait_for(head, &mut self.waits, cx.waker()))
     }
 
     /// Gives the places back.
@@ -179,16 +190,17 @@ impl Merge {
         let shutting_down = hub.is_shutting_down();
         // A later look at a channel finds everything that was published to it up to this offset.
         let last = hub.memory.last();
-        let (mut lagged, mut parked) = (false, true);
+        let (mut lagged, mut parked, mut limit) = (false, true, NO_LIMIT);
         for place in 0..self.places.len() {
             let position = &mut self.places[place];
-            if position.is_unchanged() && !shutting_down {
+            if position.is_unchanged() && !position.is_behind() && !shutting_down {
                 continue;
             }
             match position.look(cursor, cx) {
-                Ok(head) => {
+                Ok(seen) => {
                     parked &= !position.has_to_look();
-                    self.set_head(place, head);
+                    limit = limit.min(seen.limit.unwrap_or(NO_LIMIT));
+                    self.set_head(place, seen.next);
                 }
                 // Continue, because an end on another channel takes precedence.
                 Err(Instead::Lagged) => lagged = true,
@@ -198,7 +210,7 @@ impl Merge {
         if lagged {
             return Err(Instead::Lagged);
         }
-        (self.known, self.credit) = (last, 0);
+        (self.known, self.limit, self.credit) = (last.min(limit), limit, 0);
         if self.head().is_some() {
             return Ok(None);
         }
@@ -225,15 +237,15 @@ impl Merge {
             // The first event may exceed the limit. Later events that do not fit wait, and so does anything that is
             // not an event.
             let fits =
-                taken.as_ref().is_ok_and(|(batch, _)| batch.as_ref().is_none_or(|batch| batch.len() <= left.bytes));
+                taken.as_ref().is_ok_and(|taken| taken.batch.as_ref().is_none_or(|batch| batch.len() <= left.bytes));
             if !fits && !chunk.is_empty() {
                 // The cursor alone does not lead back to an ephemeral event, or to one behind events that exclude the reader.
-                let events = taken.map_or(0, |(batch, _)| batch.as_ref().map_or(0, Batch::count));
+                let events = taken.map_or(0, |taken| taken.batch.as_ref().map_or(0, Batch::count));
                 self.places[place].go_back_to(passed, events);
                 self.set_head(place, Some(head));
                 break;
             }
-            let (batch, next) = taken.inspect_err(|_| self.set_head(place, Some(head)))?;
+            let Taken { batch, next, .. } = taken.inspect_err(|_| self.set_head(place, Some(head)))?;
             self.set_head(place, next);
             if let Some(batch) = batch {
                 cursor.offset = batch.last();

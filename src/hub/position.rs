@@ -62,8 +62,19 @@ pub(crate) struct Position {
     seen_at: u64,
     /// Whether the channel was finished at the last look.
     finished: bool,
+    /// Whether something was known to be missing at the end of the log at the last look, as a reader of several channels.
+    behind: bool,
     /// How many times events had arrived late in the channel, as of the last look.
     pub(super) late: u16,
+}
+
+/// What was taken from one of several channels.
+pub(crate) struct Taken {
+    pub(crate) batch: Option<Batch>,
+    /// The head of what comes next. If there is none, the reader is parked.
+    pub(crate) next: Option<Head>,
+    /// The offset beyond which there may be events that are not here yet, if that is known.
+    pub(crate) limit: Option<Offset>,
 }
 
 impl Position {
@@ -213,21 +224,26 @@ impl Position {
         }
     }
 
-    /// Returns the head of what comes after `cursor`, in one of several channels. Parks the reader if there is
-    /// nothing.
-    pub(crate) fn look(&mut self, cursor: Cursor, cx: &Context<'_>) -> Result<Option<Head>, Instead> {
-        self.take(cursor, Offset::START, cx, Limit::ONE).map(|(_, first)| first)
+    /// Returns whether something was known to be missing at the end of the log at the last look.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.behind
     }
 
-    /// Takes the events after `cursor` and before `end` from one of several channels, within `limit`. Also returns the
-    /// head of what comes after them. If there is nothing after them, parks the reader under the same lock.
+    /// Looks for what comes after `cursor` in one of several channels, and takes nothing. Parks the reader if there is
+    /// nothing.
+    pub(crate) fn look(&mut self, cursor: Cursor, cx: &Context<'_>) -> Result<Taken, Instead> {
+        self.take(cursor, Offset::START, cx, Limit::ONE)
+    }
+
+    /// Takes the events after `cursor` and before `end` from one of several channels, within `limit`. If there is nothing
+    /// after them, parks the reader under the same lock.
     pub(crate) fn take(
         &mut self,
         cursor: Cursor,
         end: Offset,
         cx: &Context<'_>,
         limit: Limit,
-    ) -> Result<(Option<Batch>, Option<Head>), Instead> {
+    ) -> Result<Taken, Instead> {
         let mut state = self.channel.look();
         self.finished = state.log.is_finished();
         if let Some(instead) = self.instead(&state, cursor) {
@@ -236,6 +252,8 @@ impl Position {
             return Err(instead);
         }
         self.late = state.times_late();
+        let behind = state.limit();
+        self.behind = behind.is_some();
         let (mut batch, mut ephemeral) = (None, self.ephemeral);
         let mut first = self.head(&state, cursor.offset, ephemeral);
         if first.is_some_and(|first| first.offset < end) {
@@ -260,7 +278,7 @@ impl Position {
         state.readers.took(self.reader, batch.as_ref().map_or(0, Batch::count));
         drop(state);
         drop(replaced);
-        Ok((batch, first))
+        Ok(Taken { batch, next: first, limit: behind })
     }
 
     /// Returns what has to be handled before any event, if anything does.

@@ -159,13 +159,13 @@ impl Positions {
         if hub.elsewhere.is_none() {
             return last;
         }
-        let own = self.each(|_, state| state.whole_up_to()).min().unwrap_or_default();
-        match self {
+        let whole_up_to = |state: &State| match self {
             // Events that were lost on the way may lie before the hub's last offset. Only readers of several channels
             // are told of those.
-            Self::None | Self::One(_) => own,
-            Self::Several(_) => own.max(last),
-        }
+            Self::Several(_) => state.limit().unwrap_or_else(|| state.whole_up_to().max(last)),
+            Self::None | Self::One(_) => state.whole_up_to(),
+        };
+        self.each(|_, state| whole_up_to(state)).min().unwrap_or_default()
     }
 
     /// Parks the reader in all channels, even if there is something to read.

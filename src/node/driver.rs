@@ -7,8 +7,8 @@
 //! A session belongs to one epoch. When a message contradicts the epoch, the feed ends, or nothing has arrived for too
 //! long, the driver begins another session. That session watches all channels again and reads what each of them has
 //! missed. Until that is done the level does not rise: readers of several channels wait, all readers stay connected,
-//! and none of them sees a hole. If a channel can't be read after several tries, the level stops waiting for it.
-//! Readers that went on without it get a gap when its events finally arrive.
+//! and none of them sees a hole. If a channel can't be read after several tries, the level stops waiting for it, and the
+//! readers of other channels go on. Its own readers wait until it can be read, those of several channels too.
 
 mod calls;
 mod command;

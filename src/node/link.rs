@@ -27,7 +27,7 @@ pub(crate) struct Link {
     pub(crate) node: u64,
     /// The highest offset that the store is known to have given. Every read from now on covers it.
     known: Mutex<Cursor>,
-    /// The hub's `memory.last()`, up to which all mirrors are whole, and the readers that wait for it.
+    /// The hub's `memory.last()`, up to which all mirrors are whole that it waits for, and the readers that wait for it.
     pub(crate) level: Level,
     /// The ticket up to which the questions for the hub's last offset are answered.
     pub(crate) answered: Level,
@@ -129,7 +129,7 @@ impl Link {
         hub.memory.set_epoch(epoch);
     }
 
-    /// Raises the level, up to which all mirrors are whole.
+    /// Raises the level, up to which all mirrors are whole that the level waits for.
     pub(crate) fn rise(&self, hub: &Hub, level: Offset) {
         if level > hub.memory.last() {
             hub.memory.set_last(level);

@@ -76,10 +76,12 @@ impl Mirror {
 
     /// Marks the mirror as broken until it is known to be whole, because the feed may have lost something. Returns
     /// whether the mirror has been loaded. If it has, readers may be ahead of what is missing.
-    pub(crate) fn interrupt(&self) -> bool {
-        let mut state = self.channel.look();
+    pub(crate) fn interrupt(&self, hub: &Hub) -> bool {
+        // Readers of several channels have to look at the channel before they read on in the others.
+        let mut state = self.channel.change();
         let Some(coverage) = state.coverage_mut() else { return false };
-        (coverage.broken, coverage.early) = (true, None);
+        coverage.breaks(hub.memory.last());
+        coverage.early = None;
         coverage.loaded
     }
 
@@ -111,7 +113,7 @@ impl Mirror {
     pub(crate) fn push(&mut self, hub: &Hub, epoch: Epoch, entry: Entry) -> Pushed {
         let channel = self.channel.clone();
         let mut state = channel.change();
-        if let Some(pushed) = self.refuse(&mut state, entry.offset, entry.previous) {
+        if let Some(pushed) = self.refuse(hub, &mut state, entry.offset, entry.previous) {
             if let Some(early) = state.coverage_mut().and_then(|coverage| coverage.early.as_mut()) {
                 early.keep(entry, hub.settings.limits.hub_bytes / EARLY_PART);
             }
@@ -125,10 +127,10 @@ impl Mirror {
     }
 
     /// Takes in a message of the feed that the channel was finished without an event.
-    pub(crate) fn push_end(&mut self, offset: Offset, previous: Offset) -> Pushed {
+    pub(crate) fn push_end(&mut self, hub: &Hub, offset: Offset, previous: Offset) -> Pushed {
         let channel = self.channel.clone();
         let mut state = channel.change();
-        if let Some(pushed) = self.refuse(&mut state, offset, previous) {
+        if let Some(pushed) = self.refuse(hub, &mut state, offset, previous) {
             return pushed;
         }
         state.log.end(now());
@@ -137,7 +139,7 @@ impl Mirror {
 
     /// Returns why the mirror can't take in what the feed brought. Returns `None` if it can, and moves its tail to
     /// `offset`.
-    fn refuse(&mut self, state: &mut State, offset: Offset, previous: Offset) -> Option<Pushed> {
+    fn refuse(&mut self, hub: &Hub, state: &mut State, offset: Offset, previous: Offset) -> Option<Pushed> {
         let Some(coverage) = state.coverage_mut() else { return Some(Pushed::Known) };
         if !coverage.is_whole() {
             self.seen = self.seen.max(offset);
@@ -148,7 +150,7 @@ impl Mirror {
         }
         if previous > coverage.tail {
             self.seen = offset;
-            coverage.broken = true;
+            coverage.breaks(hub.memory.last());
             return Some(Pushed::Broken);
         }
         coverage.tail = offset;
@@ -188,9 +190,8 @@ impl Mirror {
         Compared::Whole
     }
 
-    /// Takes in the result of a read after `after`; a read after the start is of the whole channel. Readers of several
-    /// channels may have passed everything up to `level`.
-    pub(crate) fn fill(&mut self, hub: &Hub, after: Offset, mut held: Held, level: Offset) -> Filled {
+    /// Takes in the result of a read after `after`; a read after the start is of the whole channel.
+    pub(crate) fn fill(&mut self, hub: &Hub, after: Offset, mut held: Held) -> Filled {
         // Done before taking the lock, since there may be a mark for each of many clients.
         let whole = after == Offset::START;
         let (gone, marks) = (
@@ -210,7 +211,7 @@ impl Mirror {
             // The channel was read after that event had arrived, and the store does not know the event.
             return Filled::Lost;
         }
-        cover(coverage, &held, before, level, gone);
+        cover(coverage, &held, before, gone);
         let whole_up_to = coverage.whole_up_to();
         if again {
             self.sought = self.seen;
@@ -296,7 +297,7 @@ fn refuse(coverage: &Coverage, after: Offset, held: &Held, gone: Offset) -> Opti
 
 /// Records a read. `before` is the log's last event, if the log had been loaded. Everything up to `gone` may be
 /// evicted.
-fn cover(coverage: &mut Coverage, held: &Held, before: Option<Offset>, level: Offset, gone: Offset) {
+fn cover(coverage: &mut Coverage, held: &Held, before: Option<Offset>, gone: Offset) {
     let last = held.entries.last().map_or(held.head, |entry| held.head.max(entry.offset));
     coverage.tail = coverage.tail.max(last);
     coverage.loaded_at = coverage.loaded_at.max(held.level);
@@ -307,7 +308,7 @@ fn cover(coverage: &mut Coverage, held: &Held, before: Option<Offset>, level: Of
         let first = held.entries.iter().find(|entry| entry.offset > after);
         // Without an event, the channel was finished without one.
         if first.is_some() || gone > after {
-            coverage.late.note(after, level, first.map(|first| (first.offset, first.previous)));
+            coverage.late.note(after, coverage.passed, first.map(|first| (first.offset, first.previous)));
         }
     }
 }
@@ -408,17 +409,21 @@ mod tests {
             node
         }
 
-        /// Takes in the result of a read after `after`. No reader of several channels has passed anything.
+        /// Takes in the result of a read after `after`.
         fn fill(&mut self, after: u64, held: Held) -> String {
-            self.fill_below(after, held, 0)
-        }
-
-        fn fill_below(&mut self, after: u64, held: Held, level: u64) -> String {
-            match self.mirror.fill(&self.hub, Offset::new(after), held, Offset::new(level)) {
+            match self.mirror.fill(&self.hub, Offset::new(after), held) {
                 Filled::Whole => "whole".into(),
                 Filled::Again(after) => format!("again after {after}"),
                 Filled::Lost => "lost".into(),
             }
+        }
+
+        /// Takes in the result of a read after `after`. When it turned out that the read is needed, the hub's last offset
+        /// was `level`.
+        fn fill_below(&mut self, after: u64, held: Held, level: u64) -> String {
+            self.hub.memory.set_last(Offset::new(level));
+            self.mirror.interrupt(&self.hub);
+            self.fill(after, held)
         }
 
         fn begin_read(&self) {
@@ -469,7 +474,7 @@ mod tests {
     #[test]
     fn an_interrupted_mirror_that_has_all_events_is_whole_without_a_read() {
         let mut node = Node::with(&[1, 3]);
-        assert!(node.mirror.interrupt());
+        assert!(node.mirror.interrupt(&node.hub));
         assert_eq!(compare(&mut node, 3, 9), Compared::Whole);
         assert_eq!((node.mirror.tail(), node.mirror.read_after()), (Some(Offset::new(3)), Offset::new(9)));
         assert_eq!((node.push(12, 3), node.offsets()), ("in", vec![1, 3, 12]));
@@ -478,16 +483,17 @@ mod tests {
     #[test]
     fn an_end_without_an_event_is_taken_in_after_the_event_before_it_alone() {
         let mut node = Node::with(&[1]);
-        let mut end = |offset, previous| match node.mirror.push_end(Offset::new(offset), Offset::new(previous)) {
-            Pushed::In(_) => "in",
-            Pushed::Known => "known",
-            Pushed::Broken => "broken",
-        };
+        let mut end =
+            |offset, previous| match node.mirror.push_end(&node.hub, Offset::new(offset), Offset::new(previous)) {
+                Pushed::In(_) => "in",
+                Pushed::Known => "known",
+                Pushed::Broken => "broken",
+            };
         assert_eq!([end(1, 0), end(4, 1), end(4, 1)], ["known", "in", "known"]);
         let is_finished = |node: &Node| node.mirror.channel.look().log.is_finished();
         assert!(is_finished(&node) && node.mirror.tail() == Some(Offset::new(4)));
         let mut node = Node::with(&[1]);
-        assert!(matches!(node.mirror.push_end(Offset::new(4), Offset::new(3)), Pushed::Broken));
+        assert!(matches!(node.mirror.push_end(&node.hub, Offset::new(4), Offset::new(3)), Pushed::Broken));
         assert!(!is_finished(&node));
         // Readers of several channels have passed the end, and have missed no event.
         let mut ended = held_after(1, &[1]);
@@ -499,7 +505,7 @@ mod tests {
     #[test]
     fn an_interrupted_mirror_is_read_if_its_channel_has_changed() {
         let mut node = Node::with(&[1]);
-        node.mirror.interrupt();
+        node.mirror.interrupt(&node.hub);
         assert_eq!(compare(&mut node, 2, 9), Compared::Behind, "of an event");
         let closed = Head { closed: 1, ..Head::new(Offset::START) };
         assert_eq!(node.mirror.compare(closed, Offset::new(9)), Compared::Behind, "it was closed");
@@ -511,7 +517,7 @@ mod tests {
     #[test]
     fn a_store_that_knows_less_of_a_channel_than_its_mirror_has_lost_it() {
         let mut node = Node::with(&[1, 3]);
-        node.mirror.interrupt();
+        node.mirror.interrupt(&node.hub);
         assert_eq!(compare(&mut node, 1, 9), Compared::Lost);
     }
 
@@ -520,11 +526,11 @@ mod tests {
         let forgotten = |up_to| Head { forgotten: Offset::new(up_to), ..Head::new(Offset::START) };
         let mut node = Node::with(&[1]);
         assert!(!node.mirror.is_behind(Head::new(Offset::new(1)), Offset::new(20)));
-        node.mirror.interrupt();
+        node.mirror.interrupt(&node.hub);
         assert_eq!(node.mirror.compare(forgotten(21), Offset::new(30)), Compared::Behind);
         assert_eq!(node.mirror.compare(forgotten(20), Offset::new(30)), Compared::Whole);
         // What the channel may have lost before that does not count as evicted from it either.
-        node.mirror.interrupt();
+        node.mirror.interrupt(&node.hub);
         let mut held = held_after(30, &[31]);
         held.marks = Marks::of_everybody(Offset::new(30));
         assert_eq!(node.fill(30, held), "whole");
@@ -566,7 +572,7 @@ mod tests {
         for loaded in [false, true] {
             let mut node = if loaded { Node::with(&[1]) } else { Node::new() };
             let after = u64::from(loaded);
-            node.mirror.interrupt();
+            node.mirror.interrupt(&node.hub);
             // This event arrives before the read begins, so the read contains it.
             assert_eq!(node.push(2, 1), "known");
             node.begin_read();
@@ -632,10 +638,11 @@ mod tests {
     #[test]
     fn what_follows_a_read_is_late_for_a_reader_that_has_passed_it() {
         let mut node = Node::with(&[1]);
-        node.mirror.interrupt();
+        node.hub.memory.set_last(Offset::new(7));
+        node.mirror.interrupt(&node.hub);
         node.begin_read();
         assert_eq!(node.push(5, 1), "known");
-        assert_eq!(node.fill_below(1, held_after(1, &[1]), 7), "whole");
+        assert_eq!(node.fill(1, held_after(1, &[1])), "whole");
         let passed = |cursor| {
             let (view, cursor) = (View::EVERYBODY, Offset::new(cursor));
             node.mirror.channel.look().has_passed_late(view, 0, Offset::new(1), cursor)
@@ -660,7 +667,7 @@ mod tests {
     fn what_comes_while_it_is_read_again_is_in_that_or_in_the_next() {
         for read_before in [true, false] {
             let mut node = Node::with(&[1]);
-            assert!(node.mirror.interrupt());
+            assert!(node.mirror.interrupt(&node.hub));
             assert_eq!(node.push(2, 1), "known");
             if read_before {
                 assert_eq!(node.fill(1, held_after(1, &[1])), "again after 1");
@@ -677,6 +684,35 @@ mod tests {
         assert_eq!((node.push(3, 2), node.push(4, 3)), ("broken", "known"));
         assert_eq!(node.fill(1, held_after(1, &[1, 2, 3, 4])), "whole");
         assert_eq!((node.push(9, 4), node.offsets()), ("in", vec![1, 2, 3, 4, 9]));
+    }
+
+    #[test]
+    fn readers_of_several_channels_go_no_further_than_when_it_broke_or_than_it_was_read() {
+        let mut node = Node::with(&[1]);
+        let limit = |node: &Node| node.mirror.channel.look().limit().map(Offset::get);
+        assert_eq!(limit(&node), None);
+        node.hub.memory.set_last(Offset::new(4));
+        assert_eq!(node.push(9, 7), "broken");
+        // The readers of other channels go on.
+        node.hub.memory.set_last(Offset::new(20));
+        node.mirror.interrupt(&node.hub);
+        assert_eq!(limit(&node), Some(4));
+        assert_eq!(node.fill(1, held_after(1, &[1, 6])), "again after 6");
+        assert_eq!(limit(&node), Some(6));
+        assert_eq!(node.fill(6, held_after(6, &[1, 6, 7, 9])), "whole");
+        assert_eq!(limit(&node), None);
+    }
+
+    #[test]
+    fn a_reader_that_has_seen_it_looks_again_once_something_is_missing() {
+        let breaks: [fn(&mut Node); 2] =
+            [|node| assert!(node.mirror.interrupt(&node.hub)), |node| assert_eq!(node.push(9, 7), "broken")];
+        for breaks in breaks {
+            let mut node = Node::with(&[1]);
+            let seen = node.mirror.channel.version();
+            breaks(&mut node);
+            assert_ne!(node.mirror.channel.version(), seen);
+        }
     }
 
     #[test]

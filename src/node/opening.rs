@@ -235,7 +235,7 @@ mod tests {
             (held.head, held.before) = (last, before);
             let entry = |at: &u64| Entry::of_bytes(Bytes::from_static(b"data: x\n"), Offset::new(*at), Offset::START);
             held.entries = offsets.iter().map(entry).collect();
-            mirror.fill(&self.hub, Offset::START, held, Offset::START);
+            mirror.fill(&self.hub, Offset::START, held);
             self.remote.link.rise(&self.hub, last);
         }
     }

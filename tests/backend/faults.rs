@@ -607,21 +607,193 @@ pub async fn an_absent_store_is_asked_less_and_less_often(store: impl Shared) {
     reader.nothing_before(&one, "a").await;
 }
 
-pub async fn an_unreadable_channel_keeps_nobody_waiting_for_long(store: impl Shared) {
-    let (one, faults) = faulty_node(&store);
-    let other = store.node(defaults);
-    let mut reader = live(&one, &["a", "b"], "").await;
-    send(&other, "a", 1).await;
-    assert_eq!(reader.text().await, "1");
+/// Has the feed lose an event of `a` on the way to a node that can't read `a` any more, and publishes to `b` too. Returns
+/// once the node's readers of other channels no longer wait for `a`.
+async fn go_on_without(faults: &Faults, one: &Publisher, other: &Publisher) {
+    let mut others = live(one, &["b", "c"], "").await;
     *faults.unreadable.lock().unwrap() = Some(ChannelName::from_static("a"));
     faults.drop_next.store(1, SeqCst);
-    send(&other, "a", "dropped").await;
-    send(&other, "a", 2).await;
-    send(&other, "b", 3).await;
-    assert_eq!(reader.text().await, "3");
+    for (channel, n) in [("a", 1), ("a", 2), ("b", 3)] {
+        send(other, channel, n).await;
+    }
+    assert_eq!(others.text().await, "3");
+}
+
+/// Asserts that nothing comes for a while.
+async fn is_waiting(reader: &mut Reader) {
+    assert!(tokio::time::timeout(Duration::from_secs(1), reader.next()).await.is_err());
+}
+
+pub async fn an_unreadable_channel_keeps_only_its_own_readers_waiting(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut readers = [live(&one, &["a"], "").await, live(&one, &["a", "b"], "").await];
+    go_on_without(&faults, &one, &other).await;
+    for reader in &mut readers {
+        is_waiting(reader).await;
+    }
     *faults.unreadable.lock().unwrap() = None;
-    reader.gap(GapReason::Lagged).await;
-    reader.nothing_before(&other, "a").await;
+    let [of_one, of_several] = &mut readers;
+    assert_eq!(of_one.texts(2).await, ["1", "2"]);
+    assert_eq!(of_several.texts(3).await, ["1", "2", "3"]);
+    of_several.nothing_before(&other, "a").await;
+    assert_eq!(one.stats().gaps, 0);
+}
+
+pub async fn a_reader_that_moves_away_from_a_node_that_can_not_read_one_of_its_channels_misses_nothing(
+    store: impl Shared,
+) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let [mut first, mut second] = [live(&one, &["a", "b"], "").await, live(&one, &["a", "b"], "").await];
+    go_on_without(&faults, &one, &other).await;
+    let mut got = [Vec::new(), Vec::new()];
+    for (reader, got) in [&mut first, &mut second].into_iter().zip(&mut got) {
+        while let Ok(text) = tokio::time::timeout(Duration::from_secs(1), reader.text()).await {
+            got.push(text);
+        }
+    }
+    // One of them comes back to the node once that can read the channel again.
+    let ids = [first.id(), second.id()];
+    drop((first, second));
+    *faults.unreadable.lock().unwrap() = None;
+    send(&other, "b", "end").await;
+    for ((node, id), mut got) in [&other, &one].into_iter().zip(ids).zip(got) {
+        let mut moved = resume(node, &["a", "b"], "", &id).await;
+        got.extend(moved.until("end").await);
+        assert_eq!(got, ["1", "2", "3", "end"]);
+    }
+}
+
+pub async fn a_reader_that_opens_while_one_of_its_channels_can_not_be_read_misses_nothing(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let id = send(&other, "b", 0).await;
+    let _kept = live(&one, &["a"], "").await;
+    go_on_without(&faults, &one, &other).await;
+    let mut resumed = resume(&one, &["a", "b"], "", &id).await;
+    let mut earliest = replaying(&one, Start::Earliest, &["a", "b"]).await;
+    assert_eq!(earliest.text().await, "0");
+    let mut nothing_held = replaying(&one, Start::Earliest, &["a", "c"]).await;
+    let mut fresh = live(&one, &["a", "b"], "").await;
+    send(&other, "b", 4).await;
+    for reader in [&mut resumed, &mut earliest, &mut nothing_held, &mut fresh] {
+        is_waiting(reader).await;
+    }
+    *faults.unreadable.lock().unwrap() = None;
+    for reader in [&mut resumed, &mut earliest] {
+        assert_eq!(reader.texts(4).await, ["1", "2", "3", "4"]);
+    }
+    assert_eq!(nothing_held.texts(2).await, ["1", "2"]);
+    assert_eq!(fresh.text().await, "4");
+    fresh.nothing_before(&other, "a").await;
+    assert_eq!(one.stats().gaps, 0);
+}
+
+pub async fn a_reader_waits_for_a_channel_that_can_not_be_read_after_a_cut(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let (mut several, mut others) = (live(&one, &["a", "b"], "").await, live(&one, &["b", "c"], "").await);
+    send(&other, "b", 0).await;
+    for reader in [&mut several, &mut others] {
+        assert_eq!(reader.text().await, "0");
+        assert!(reader.try_next().await.is_none());
+    }
+    *faults.unreadable.lock().unwrap() = Some(ChannelName::from_static("a"));
+    faults.go_away(true);
+    eventually(async || faults.feeds.load(SeqCst) == 0).await;
+    send(&other, "a", 1).await;
+    faults.go_away(false);
+    eventually(async || faults.reads.load(SeqCst) >= 3 + 4).await;
+    for n in 2..4 {
+        send(&other, "b", n).await;
+        assert_eq!(others.text().await, n.to_string());
+        is_waiting(&mut several).await;
+    }
+    *faults.unreadable.lock().unwrap() = None;
+    assert_eq!(several.texts(3).await, ["1", "2", "3"]);
+    assert_eq!(one.stats().gaps, 0);
+}
+
+pub async fn a_reader_waits_for_a_last_event_that_the_feed_lost_and_that_can_not_be_read(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let (mut several, mut others) = (live(&one, &["a", "b"], "").await, live(&one, &["b", "c"], "").await);
+    assert!(several.try_next().await.is_none());
+    *faults.unreadable.lock().unwrap() = Some(ChannelName::from_static("a"));
+    faults.drop_next.store(1, SeqCst);
+    send(&other, "a", 1).await;
+    // The node checks now and then.
+    eventually(async || faults.reads.load(SeqCst) >= 3 + 4).await;
+    send(&other, "b", 2).await;
+    assert_eq!(others.text().await, "2");
+    is_waiting(&mut several).await;
+    *faults.unreadable.lock().unwrap() = None;
+    assert_eq!(several.texts(2).await, ["1", "2"]);
+    assert_eq!(one.stats().gaps, 0);
+}
+
+pub async fn while_the_store_is_away_a_reader_of_several_channels_gets_what_the_node_has(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let mut kept = live(&one, &["a", "b"], "").await;
+    let id = send(&other, "b", 1).await;
+    send(&other, "b", 2).await;
+    assert_eq!(kept.texts(2).await, ["1", "2"]);
+    faults.go_away(true);
+    let tries = faults.tries.load(SeqCst);
+    eventually(async || faults.tries.load(SeqCst) > tries).await;
+    assert_eq!(resume(&one, &["a", "b"], "", &id).await.text().await, "2");
+    faults.go_away(false);
+    kept.nothing_before(&other, "a").await;
+}
+
+pub async fn a_reader_that_waits_for_an_unreadable_channel_is_told_of_its_end(store: impl Shared) {
+    let (one, faults) = faulty_node(&store);
+    let other = store.node(defaults);
+    let open = async |client: &'static str| live(&one, &["a", "b"], client).await;
+    let [mut ana, mut bob] = [open("ana").await, open("bob").await];
+    go_on_without(&faults, &one, &other).await;
+    for reader in [&mut ana, &mut bob] {
+        is_waiting(reader).await;
+    }
+    let ana = tokio::spawn(async move { ana.until_the_end(EndReason::Disconnected).await });
+    let bob = tokio::spawn(async move { bob.until_the_end(EndReason::Shutdown).await });
+    one.disconnect("ana").await.unwrap();
+    ana.await.unwrap();
+    assert!(one.shutdown(Duration::from_secs(20)).await);
+    bob.await.unwrap();
+}
+
+pub async fn a_channel_that_can_not_be_read_is_read_through_while_it_gets_events(store: impl Shared) {
+    fn many(builder: PublisherBuilder) -> PublisherBuilder {
+        defaults(builder).retention(Retention::new().events(2_000))
+    }
+    let (one, faults) = faulty_node_with(&store, many);
+    let other = store.node(many);
+    let (mut of_one, mut reader) = (live(&one, &["a"], "").await, live(&one, &["a", "b"], "").await);
+    let mut others = live(&one, &["b", "c"], "").await;
+    go_on_without(&faults, &one, &other).await;
+    faults.hold_reads.store(true, SeqCst);
+    let reads = faults.reads.load(SeqCst);
+    *faults.unreadable.lock().unwrap() = None;
+    eventually(async || faults.reads.load(SeqCst) > reads).await;
+    // The read that is held does not contain these, and the node keeps no more than 1,024 of them.
+    let carried = faults.carried.load(SeqCst);
+    for n in 0..1_100 {
+        send(&other, "a", n + 4).await;
+        // No feed ends because too much is on its way.
+        if n % 100 == 0 {
+            eventually(async || faults.carried.load(SeqCst) > carried + n).await;
+        }
+    }
+    send(&other, "b", 1_104).await;
+    assert_eq!(others.until("1104").await, ["3", "1104"]);
+    faults.hold_reads.store(false, SeqCst);
+    // By now the channel has been read twice since the reader has looked at it.
+    assert_eq!(of_one.until("1103").await.len(), 1_102);
+    assert_eq!(reader.texts(1_104).await, (1..=1_104).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_eq!(one.stats().gaps, 0);
 }
 
 pub async fn a_channel_that_is_closed_while_it_is_read_keeps_nobody_waiting(store: impl Shared) {

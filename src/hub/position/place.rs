@@ -18,7 +18,8 @@ impl Position {
     pub(crate) fn new(channel: Arc<Shared>, reader: ReaderId, lane: Option<LaneId>, state: &State) -> Self {
         let (told, from, lane) = (Offset::START, Offset::START, lane.unwrap_or(BROADCAST));
         let ephemeral = state.log.next_ephemeral();
-        let mut new = Self { channel, reader, lane, told, from, ephemeral, seen_at: 0, finished: false, late: 0 };
+        let mut new =
+            Self { channel, reader, lane, told, from, ephemeral, seen_at: 0, finished: false, behind: false, late: 0 };
         (new.told, new.late, new.from) = new.beginning(state);
         new
     }

@@ -122,6 +122,12 @@ impl State {
         self.coverage().map_or(Offset::START, |coverage| coverage.whole_up_to())
     }
 
+    /// Returns the offset up to which readers of several channels may go, if something is known to be missing at the end of
+    /// the log. See [`Coverage::limit`].
+    pub(crate) fn limit(&self) -> Option<Offset> {
+        self.coverage()?.limit()
+    }
+
     /// Returns whether the channel takes no more events. The last one may still be on its way here.
     pub(crate) fn is_finishing(&self) -> bool {
         self.log.is_finished() || self.coverage().is_some_and(|coverage| coverage.is_finishing())

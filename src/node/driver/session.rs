@@ -104,7 +104,9 @@ impl<'a> Session<'a> {
     }
 
     pub(super) async fn run(mut self) -> Over {
-        self.begin();
+        let Some(hub) = self.hub.upgrade() else { return Over::Hub };
+        self.begin(&hub);
+        drop(hub);
         loop {
             let happened = std::future::poll_fn(|cx| self.poll(cx)).await;
             // Held only while the event is handled, so that the hub can end.
@@ -116,12 +118,12 @@ impl<'a> Session<'a> {
     }
 
     /// Asks for everything again. Asks for the level first, so that the epoch is known before anything is read.
-    fn begin(&mut self) {
+    fn begin(&mut self, hub: &Hub) {
         self.calls.sync(self.duties.ticket);
         for name in self.duties.watched.names() {
             let Some(watched) = self.duties.watched.get_mut(&name) else { continue };
             (watched.carried, watched.reading, watched.failures) = (false, false, 0);
-            let holds = watched.mirror.interrupt();
+            let holds = watched.mirror.interrupt(hub);
             self.duties.watched.hold(&name, holds);
             self.calls.watch(&name);
         }

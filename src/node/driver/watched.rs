@@ -7,8 +7,7 @@ use tokio::time::Instant;
 use super::pause::patience;
 use crate::{hub::state::Shared, node::mirror::Mirror, wire::name::ChannelName};
 
-/// After this many failed reads in a row, the level no longer waits for a channel. Its readers get a gap once it can be
-/// read.
+/// After this many failed reads in a row, the level no longer waits for a channel. Its own readers still do.
 const TRIES: u32 = 4;
 
 #[derive(Default)]

@@ -118,7 +118,7 @@ impl Session<'_> {
         let (epoch, level) = (held.epoch, held.level);
         self.link.learn(Cursor { epoch, offset: level });
         let watched = self.duties.watched.get_mut(&shared.name)?;
-        match watched.mirror.fill(hub, after, held, hub.memory.last()) {
+        match watched.mirror.fill(hub, after, held) {
             Filled::Again(after) => {
                 watched.reading = true;
                 self.calls.read(shared.clone(), after, self.link.retention_of(hub, &shared.name));

@@ -43,7 +43,7 @@ impl Session<'_> {
                 self.epoch.and_then(|_| self.anew())
             }
             Message::Ended { channel, epoch, offset, previous } => {
-                self.come(hub, &channel, Cursor { epoch, offset }, |mirror| mirror.push_end(offset, previous));
+                self.come(hub, &channel, Cursor { epoch, offset }, |mirror| mirror.push_end(hub, offset, previous));
                 None
             }
             Message::Ephemeral(event) => {
@@ -147,7 +147,7 @@ impl Session<'_> {
             let Some(watched) = self.duties.watched.get(&channel) else { continue };
             if watched.mirror.tail().is_some_and(|tail| tail < head) {
                 debug!("the feed lost an event", channel = channel);
-                let holds = watched.mirror.interrupt();
+                let holds = watched.mirror.interrupt(hub);
                 self.duties.watched.hold(&channel, holds);
                 self.read(hub, &channel);
             }
