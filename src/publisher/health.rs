@@ -19,8 +19,9 @@ pub struct Health {
     /// Whether the feed is alive, which brings the events of other nodes. It is `false` from the end of a feed until the next
     /// one has brought something. In process, and while nobody reads on this node, it is `true`, because no feed is needed.
     pub feed_alive: bool,
-    /// How long this node has lacked events that the backend has acknowledged. While it grows, readers of several channels
-    /// get nothing, and readers of a channel that is behind get nothing from that channel.
+    /// How long this node has lacked events that the backend has acknowledged. While it grows, readers of a channel that is
+    /// behind get nothing, not from their other channels either. All other readers of several channels wait too, until
+    /// the node has failed to read that channel four times.
     ///
     /// Up to a quarter of a second is normal, because the node looks that often. It notices that a feed has fallen silent
     /// within five seconds. In process, and while nobody reads on this node, it is zero.

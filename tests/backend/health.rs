@@ -54,7 +54,8 @@ pub async fn a_node_lags_as_long_as_it_can_not_read_what_the_feed_has_lost(store
     faults.drop_next.store(1, SeqCst);
     send(&other, "a", 2).await;
     send(&other, "a", 3).await;
-    eventually(async || node.health().await.level_lag > NOTABLE).await;
+    // Readers of other channels no longer wait by then.
+    eventually(async || node.health().await.level_lag > Duration::from_secs(5)).await;
     // It is no reason to send new readers away: they may want other channels.
     assert!(node.health().await.is_ready());
     *faults.unreadable.lock().unwrap() = None;

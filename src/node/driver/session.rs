@@ -124,7 +124,7 @@ impl<'a> Session<'a> {
             let Some(watched) = self.duties.watched.get_mut(&name) else { continue };
             (watched.carried, watched.reading, watched.failures) = (false, false, 0);
             let holds = watched.mirror.interrupt(hub);
-            self.duties.watched.hold(&name, holds);
+            self.duties.watched.set_behind(&name, holds);
             self.calls.watch(&name);
         }
     }
@@ -186,12 +186,12 @@ impl<'a> Session<'a> {
 
     /// Raises the level to where the feed is, unless the level waits for a channel.
     fn rise(&self, hub: &Hub) {
-        if self.duties.watched.are_whole() {
+        if !self.duties.watched.hold_level() {
             self.link.rise(hub, self.position);
-            if self.epoch.is_some() {
-                // Whatever was acknowledged before the question that is open may still be on its way.
-                self.link.pulse.is_whole(self.calls.sync_since().unwrap_or_else(Instant::now));
-            }
+        }
+        if self.duties.watched.are_whole() && self.epoch.is_some() {
+            // Whatever was acknowledged before the question that is open may still be on its way.
+            self.link.pulse.is_whole(self.calls.sync_since().unwrap_or_else(Instant::now));
         }
     }
 

@@ -13,6 +13,8 @@ const TRIES: u32 = 4;
 #[derive(Default)]
 pub(super) struct AllWatched {
     by_name: HashMap<ChannelName, Watched>,
+    /// The number of channels that were whole, and are not until they have been read again.
+    behind: usize,
     /// The number of channels for which the level waits.
     holding: usize,
     /// Channels that could not be read, and when to try again.
@@ -24,9 +26,14 @@ impl AllWatched {
         self.by_name.is_empty()
     }
 
-    /// Returns whether the level waits for no channel.
+    /// Returns whether no channel is behind.
     pub(super) fn are_whole(&self) -> bool {
-        self.holding == 0
+        self.behind == 0
+    }
+
+    /// Returns whether the level waits for a channel.
+    pub(super) fn hold_level(&self) -> bool {
+        self.holding > 0
     }
 
     pub(super) fn has(&self, shared: &Arc<Shared>) -> bool {
@@ -53,6 +60,7 @@ impl AllWatched {
 
     pub(super) fn remove(&mut self, channel: &ChannelName) -> Option<Mirror> {
         let watched = self.by_name.remove(channel)?;
+        self.behind -= usize::from(watched.behind);
         self.holding -= usize::from(watched.holds_level);
         Some(watched.mirror)
     }
@@ -67,8 +75,17 @@ impl AllWatched {
         is_free.then_some(&watched.mirror)
     }
 
+    /// Sets whether a channel is behind. The level waits for it at first.
+    pub(super) fn set_behind(&mut self, channel: &ChannelName, behind: bool) {
+        if let Some(watched) = self.by_name.get_mut(channel) {
+            self.behind -= usize::from(std::mem::replace(&mut watched.behind, behind));
+            self.behind += usize::from(behind);
+            self.hold(channel, behind);
+        }
+    }
+
     /// Sets whether the level waits for a channel.
-    pub(super) fn hold(&mut self, channel: &ChannelName, hold: bool) {
+    fn hold(&mut self, channel: &ChannelName, hold: bool) {
         if let Some(watched) = self.by_name.get_mut(channel) {
             self.holding -= usize::from(std::mem::replace(&mut watched.holds_level, hold));
             self.holding += usize::from(hold);
@@ -106,13 +123,16 @@ pub(super) struct Watched {
     pub(super) failures: u32,
     /// When the last reader left most recently. There may be readers again.
     pub(super) left: Option<Instant>,
-    /// Whether the level waits for the channel: it was whole, and is not until it has been read again.
+    /// Whether the channel was whole, and is not until it has been read again.
+    behind: bool,
+    /// Whether the level waits for the channel.
     holds_level: bool,
 }
 
 impl Watched {
     fn new(shared: Arc<Shared>) -> Self {
         let mirror = Mirror::new(shared);
-        Self { mirror, carried: false, reading: false, failures: 0, left: None, holds_level: false }
+        let (carried, reading, failures, left, behind, holds_level) = (false, false, 0, None, false, false);
+        Self { mirror, carried, reading, failures, left, behind, holds_level }
     }
 }

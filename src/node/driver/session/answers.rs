@@ -76,7 +76,7 @@ impl Session<'_> {
             match watched.mirror.compare(head, heads.level) {
                 Compared::Whole => {
                     watched.failures = 0;
-                    self.duties.watched.hold(&channel.name, false);
+                    self.duties.watched.set_behind(&channel.name, false);
                 }
                 Compared::Behind => self.read(hub, &channel.name),
                 Compared::Lost => {
@@ -125,7 +125,7 @@ impl Session<'_> {
             }
             Filled::Lost => self.calls.renew(epoch),
             Filled::Whole => {
-                self.duties.watched.hold(&shared.name, false);
+                self.duties.watched.set_behind(&shared.name, false);
                 self.rise(hub);
                 if level > self.position {
                     // The feed may be quiet while readers wait for what was read.

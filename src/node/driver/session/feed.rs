@@ -88,7 +88,7 @@ impl Session<'_> {
             Pushed::Known => {}
             Pushed::Broken => {
                 debug!("the feed lost an event", channel = channel);
-                self.duties.watched.hold(channel, true);
+                self.duties.watched.set_behind(channel, true);
                 self.read(hub, channel);
             }
         }
@@ -132,7 +132,7 @@ impl Session<'_> {
         if self.link.known().epoch != epoch {
             self.link.begin(hub, epoch);
             for name in self.duties.watched.names() {
-                self.duties.watched.hold(&name, false);
+                self.duties.watched.set_behind(&name, false);
                 if let Some(watched) = self.duties.watched.get_mut(&name) {
                     watched.mirror.restart(hub, epoch);
                 }
@@ -148,7 +148,7 @@ impl Session<'_> {
             if watched.mirror.tail().is_some_and(|tail| tail < head) {
                 debug!("the feed lost an event", channel = channel);
                 let holds = watched.mirror.interrupt(hub);
-                self.duties.watched.hold(&channel, holds);
+                self.duties.watched.set_behind(&channel, holds);
                 self.read(hub, &channel);
             }
         }
