@@ -14,7 +14,8 @@ use super::settings::{LONGEST, Settings};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SocketOptions {
-    /// The [stall timeout](super::Builder::stall_timeout), or `None` if it is off. The default is 30 seconds.
+    /// The [stall timeout](super::Builder::stall_timeout). `None` or zero turns it off. The server passes `None` if it is off.
+    /// The default is 30 seconds.
     pub stall_timeout: Option<Duration>,
 }
 
@@ -69,9 +70,9 @@ impl SocketOptions {
         TcpKeepalive::new().with_time(seconds(self.timeout())).with_interval(seconds(self.timeout() / 3))
     }
 
-    /// Returns the stall timeout, as far as systems accept it.
+    /// Returns the stall timeout, as far as systems accept it. As in a builder, zero is off.
     fn timeout(&self) -> Duration {
-        self.stall_timeout.map_or(MOST, |timeout| timeout.min(MOST))
+        self.stall_timeout.filter(|timeout| !timeout.is_zero()).map_or(MOST, |timeout| timeout.min(MOST))
     }
 }
 
@@ -109,6 +110,16 @@ mod tests {
         assert!(options().are_inherited(&accepted) && !options().are_inherited(&client));
         <TcpListener as Listener>::tune(&client, &options()).unwrap();
         assert_eq!(of(&client), of(&accepted));
+    }
+
+    #[tokio::test]
+    async fn a_timeout_of_zero_is_off() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        for stall_timeout in [None, Some(Duration::ZERO)] {
+            <TcpListener as Listener>::tune(&client, &SocketOptions { stall_timeout }).unwrap();
+            assert_eq!(of(&client), (true, Some(MOST), (true, MOST), MOST / 3), "{stall_timeout:?}");
+        }
     }
 
     /// The system establishes connections before the server accepts them.
