@@ -7,7 +7,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 /// The address of a connection's peer, which [`serve`](super::serve) puts into the extensions of each request. Behind a
-/// proxy, it is the address of the proxy. With a `TcpListener`, `A` is a [`SocketAddr`](std::net::SocketAddr).
+/// proxy, it is the address of the proxy, unless a [handshake](super::Serve::handshake_with_extension) returns another one. With
+/// a `TcpListener`, `A` is a [`SocketAddr`](std::net::SocketAddr).
 ///
 /// It is also a layer, which does the same for a [connection](super::Server::serve_connection) that you accept yourself.
 ///
@@ -56,6 +57,13 @@ impl<A: Clone, S> Layer<S> for PeerAddr<A> {
 pub struct PeerAddrService<S, A> {
     app: S,
     peer: A,
+}
+
+impl<S, A> PeerAddrService<S, A> {
+    /// Wraps the service that gets the requests.
+    pub(super) fn wrap<T>(self, wrap: impl FnOnce(S) -> T) -> PeerAddrService<T, A> {
+        PeerAddrService { app: wrap(self.app), peer: self.peer }
+    }
 }
 
 impl<S, A, B> Service<Request<B>> for PeerAddrService<S, A>

@@ -178,6 +178,9 @@ impl<L: Listener, S: App, F> Serve<L, S, F> {
     ///
     /// An axum handler extracts the value as an `Extension<User>`. The server clones it for each request, so put a large value
     /// into an `Arc`.
+    ///
+    /// If a proxy says at the start of a connection whose it is, as with the PROXY protocol, read that in the handshake, and
+    /// return it as a [`PeerAddr`]. If it has the type of the listener's addresses, it replaces the address of the proxy.
     pub fn handshake_with_extension<H, R, T, E>(self, handshake: H) -> Self
     where
         H: FnOnce(L::Io) -> R + Clone + Send + 'static,
@@ -187,7 +190,8 @@ impl<L: Listener, S: App, F> Serve<L, S, F> {
     {
         self.begin_with(async move |io, app| {
             let (io, extension) = handshake(io).await?;
-            Ok((io, Extended { app, extension }))
+            // Inside, so that the value may be another `PeerAddr`.
+            Ok((io, app.wrap(|app| Extended { app, extension })))
         })
     }
 

@@ -158,6 +158,25 @@ async fn what_a_handshake_found_out_is_known_to_each_request() {
     serving.abort();
 }
 
+/// As behind a proxy that says who its client is.
+#[tokio::test]
+async fn an_address_that_a_handshake_found_out_replaces_that_of_the_peer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = SocketAddr::from(([192, 0, 2, 1], 7));
+    let serve = Server::new()
+        .serve(listener, service_fn(whoami))
+        .handshake_with_extension(async move |tcp| Ok((shake(tcp).await?, PeerAddr(client))));
+    let addr = serve.local_addr().unwrap();
+    let serving = tokio::spawn(serve.into_future());
+
+    let mut tcp = TcpStream::connect(addr).await.unwrap();
+    tcp.write_all(b"!GET / HTTP/1.1\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut read = String::new();
+    tcp.read_to_string(&mut read).await.unwrap();
+    assert!(read.ends_with(&format!("\r\n\r\n{client}")), "{read}");
+    serving.abort();
+}
+
 #[tokio::test]
 async fn the_service_of_a_connection_can_depend_on_its_handshake() {
     let server = Server::new();
