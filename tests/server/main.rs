@@ -11,6 +11,7 @@ mod handshakes;
 mod hardened;
 mod http2;
 mod limits;
+mod partial;
 mod random;
 mod requests;
 mod shutdown;
