@@ -8,6 +8,8 @@
 //! Waking all readers takes the whole set away, which costs one pointer no matter how many there are. Places in a set
 //! that was taken are void: each set has a generation, and a [`Ticket`] of another generation means nothing.
 
+#[cfg(not(loom))]
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::Waker;
 
 use crate::{
@@ -159,6 +161,42 @@ pub(crate) fn wake_each(wakers: impl IntoIterator<Item = Waker>) {
     while catch_unwind(AssertUnwindSafe(&mut wake_rest)).is_err() {}
 }
 
+/// Whether many tasks were woken together a moment ago. It is a guess.
+#[cfg(not(loom))]
+static TOGETHER: AtomicBool = AtomicBool::new(false);
+
+/// So many tasks are many.
+#[cfg(not(loom))]
+const MANY: usize = 8;
+
+/// Wakes all of them, as [`wake_each`] does, for the same reason, so that they do the same.
+#[cfg(not(loom))]
+pub(crate) fn wake_together(wakers: impl IntoIterator<Item = Waker>) {
+    let mut woken = 0;
+    wake_each(wakers.into_iter().inspect(|_| woken += 1));
+    // Mostly it is set already, and a store would take the memory away from other processors.
+    if woken >= MANY && !TOGETHER.load(Relaxed) {
+        TOGETHER.store(true, Relaxed);
+    }
+}
+
+/// Returns whether a task that runs now was probably woken together with many others.
+#[cfg(all(not(loom), feature = "server"))]
+pub(crate) fn are_woken_together() -> bool {
+    TOGETHER.load(Relaxed)
+}
+
+/// Notes that tasks are no longer woken together.
+#[cfg(all(not(loom), feature = "server", unix))]
+pub(crate) fn wakes_few() {
+    TOGETHER.store(false, Relaxed);
+}
+
+#[cfg(loom)]
+pub(crate) fn wake_together(wakers: impl IntoIterator<Item = Waker>) {
+    wake_each(wakers);
+}
+
 #[cfg(loom)]
 pub(crate) fn wake_each(wakers: impl IntoIterator<Item = Waker>) {
     // loom reports what it finds by panicking.
@@ -181,14 +219,14 @@ pub(crate) fn wake_many(number: usize, mut wakers: impl Iterator<Item = Waker> +
     let many = number > INLINE;
     // A current-thread runtime runs only while it is driven, and may not be driven again after this publish.
     let runtime = Handle::try_current().ok().filter(|runtime| runtime.runtime_flavor() != RuntimeFlavor::CurrentThread);
-    let Some(runtime) = runtime.filter(|_| many) else { return wake_each(wakers) };
+    let Some(runtime) = runtime.filter(|_| many) else { return wake_together(wakers) };
     let few: Vec<_> = wakers.by_ref().take(INLINE).collect();
     runtime.spawn(Rest(wakers.peekable()).wake_in_slices());
     // Other workers can't steal the task that a worker has scheduled last: it runs when this task yields, which may be
     // never. So schedule another task after the one that matters, because what is woken below need not be tasks of
     // this runtime.
     runtime.spawn(std::future::ready(()));
-    wake_each(few);
+    wake_together(few);
 }
 
 /// Wakers that are all woken in the end, even if a runtime that shuts down drops the task that holds them.
@@ -199,7 +237,7 @@ struct Rest<I: Iterator<Item = Waker>>(std::iter::Peekable<I>);
 impl<I: Iterator<Item = Waker>> Rest<I> {
     async fn wake_in_slices(mut self) {
         while self.0.peek().is_some() {
-            wake_each(self.0.by_ref().take(INLINE));
+            wake_together(self.0.by_ref().take(INLINE));
             tokio::task::yield_now().await;
         }
     }

@@ -30,7 +30,7 @@ use tokio::{
 
 use crate::{
     footprint::{Slab, Values},
-    hub::wait::wake_each,
+    hub::wait::{wake_each, wake_together},
     per_runtime::PerRuntime,
     sync::{Mutex, lock},
 };
@@ -189,7 +189,7 @@ impl Driver {
     async fn drive(mut self) {
         loop {
             poll_fn(|cx| self.poll_due(cx)).await;
-            wake_each(self.waking.by_ref().take(SLICE));
+            wake_together(self.waking.by_ref().take(SLICE));
             yield_now().await;
         }
     }

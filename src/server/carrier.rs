@@ -45,6 +45,31 @@ impl<T: 'static> Carrier<T> {
         }
     }
 
+    /// Lets the bytes be sent together with those of other connections. Before anything else is written, wait for
+    /// [`poll_posted`](Self::poll_posted). Returns `false` if that is not possible: only a light socket can do it.
+    pub(super) fn post(&self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Light(light) => light.get_ref().post(bytes),
+            Self::Given(_) => false,
+        }
+    }
+
+    /// Sends what is posted now, unless another thread is just about to.
+    pub(super) fn send_posted(&self) {
+        if let Self::Light(light) = self {
+            light.get_ref().send_posted();
+        }
+    }
+
+    /// Waits until what was posted is sent. Returns what the socket did not take, if anything.
+    #[inline]
+    pub(super) fn poll_posted(&mut self, cx: &Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>> {
+        match self {
+            Self::Light(light) => light.poll_with(|light| light.poll_posted(cx)),
+            Self::Given(_) => Poll::Ready(Ok(None)),
+        }
+    }
+
     /// Returns the original I/O.
     pub(super) fn into_io(self) -> io::Result<Guarded<T>> {
         match self {

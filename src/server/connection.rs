@@ -128,7 +128,7 @@ where
 
     /// Moves from state to state until one waits, or until it is time for other tasks: a client may send many requests at
     /// once. `is_known` says whether the same task polled the connection last.
-    fn poll_state(mut self: Pin<&mut Self>, cx: &mut Context<'_>, is_known: bool) -> Poll<()> {
+    fn poll_state(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut is_known: bool) -> Poll<()> {
         for _ in 0..TURNS {
             let next = match self.as_mut().project().state.project() {
                 StateProj::Stream { stream } => match ready!(stream.poll(cx, is_known)) {
@@ -157,6 +157,8 @@ where
                 StateProj::Done => return Poll::Ready(()),
             };
             self.as_mut().change(next);
+            // This task polls the next state first.
+            is_known = true;
         }
         cx.waker().wake_by_ref();
         Poll::Pending

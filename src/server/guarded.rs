@@ -45,7 +45,8 @@ impl<T> Guarded<T> {
     }
 
     /// Calls a method of the I/O that returns an error if the peer has left.
-    pub(super) fn poll_with(&mut self, poll: impl FnOnce(&mut T) -> Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+    #[inline]
+    pub(super) fn poll_with<R>(&mut self, poll: impl FnOnce(&mut T) -> Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         let outcome = poll(&mut self.io);
         self.count(outcome)
     }

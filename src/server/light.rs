@@ -2,10 +2,14 @@
 //!
 //! tokio keeps 256 bytes for each socket, aligned to 128 bytes, so that sockets that are busy on different cores do not
 //! disturb each other. A stream is seldom busy. On Unix, its socket moves from tokio to a poll that all streams of a runtime
-//! share (`poller`), where it takes 32 bytes. tokio watches that poll as a single file.
+//! share (`poller`), where it takes 48 bytes. tokio watches that poll as a single file.
 
 #[cfg(unix)]
+mod outbox;
+#[cfg(unix)]
 mod poller;
+#[cfg(unix)]
+mod slot;
 
 #[cfg(not(unix))]
 #[path = "light/elsewhere.rs"]

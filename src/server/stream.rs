@@ -21,6 +21,7 @@ use super::{
     head::asks_to_close,
     http1::Detached,
 };
+use crate::hub::wait::are_woken_together;
 
 pin_project! {
     /// A response that has left hyper.
@@ -39,6 +40,8 @@ pin_project! {
         then: Then,
         // Whether the body has been polled.
         begun: bool,
+        // Whether another task has polled the stream than the one that it left hyper in. Its runtime may not run any more.
+        moved: bool,
         // Whether something has been written since the last flush.
         unflushed: bool,
     }
@@ -101,7 +104,7 @@ impl<T: 'static, S: App> Stream<T, S> {
         let unsent = Some(Box::new(Batch::new(Unsent::head(head))));
         let (parts, body) = (Some(Parts { io: Carrier::of(io)?, app }), Some(body));
         let early = Some(early).filter(|early| !early.is_empty()).map(Box::new);
-        Ok(Self { parts, body, unsent, early, framing, then, unflushed: true, begun: false })
+        Ok(Self { parts, body, unsent, early, framing, then, unflushed: true, begun: false, moved: false })
     }
 
     /// Lets the connection end with the stream.
@@ -121,8 +124,13 @@ where
     /// Sends the body. Returns what is left of the connection. `is_known` says whether the same task polled the connection
     /// last.
     pub(super) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, is_known: bool) -> Poll<Ended<T, S>> {
+        if !is_known {
+            self.as_mut().moves();
+        }
         let is_quiet = is_known && self.parts.as_ref().is_some_and(|parts| parts.io.is_quiet());
         if !is_quiet && self.as_mut().poll_read(cx).is_err() {
+            // What was posted may have failed for a reason that counts.
+            let _ = self.poll_posted(cx);
             return Poll::Ready(Ended::Gone);
         }
         for _ in 0..BATCHES {
@@ -139,6 +147,7 @@ where
     /// Sends what is unsent, and then what the body has now. Pending means that the socket is full, or that the body waits
     /// and everything has been flushed.
     fn poll_batch(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_posted(cx))?;
         // The head is sent together with the first bytes of the body.
         if mem::replace(self.as_mut().project().begun, true) {
             ready!(self.as_mut().poll_unsent(cx))?;
@@ -153,6 +162,8 @@ where
         let waits = self.as_mut().fill(cx, &mut small, &mut batch);
         if let Some(batch) = batch {
             ready!(self.as_mut().send(cx, batch))?;
+        } else if waits && self.posts(small.filled()) {
+            return Poll::Pending;
         } else if !small.filled().is_empty() {
             ready!(self.as_mut().send_small(cx, small.filled()))?;
         }
@@ -235,6 +246,33 @@ where
             *this.unsent = Some(Box::new(Batch::new(Unsent::head(bytes.to_vec()))));
         }
         sent
+    }
+
+    /// Notes that another task polls the stream. The one that was to send what is posted may not run any more.
+    fn moves(self: Pin<&mut Self>) {
+        let this = self.project();
+        if !mem::replace(this.moved, true)
+            && let Some(parts) = this.parts
+        {
+            parts.io.send_posted();
+        }
+    }
+
+    /// If many streams were woken together, lets a few bytes be sent together with theirs. Returns whether it did.
+    fn posts(&self, bytes: &[u8]) -> bool {
+        let parts = self.parts.as_ref().filter(|_| !bytes.is_empty() && !self.moved && are_woken_together());
+        parts.is_some_and(|parts| parts.io.post(bytes))
+    }
+
+    /// Waits until what was posted is sent. What the socket did not take is unsent.
+    #[inline]
+    fn poll_posted(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.project();
+        let Some(parts) = this.parts else { return Poll::Ready(Ok(())) };
+        if let Some(rest) = ready!(parts.io.poll_posted(cx))? {
+            *this.unsent = Some(Box::new(Batch::new(Unsent::head(rest))));
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Returns an error if the client has left. Keeps what the client sends, and then reads no more until the stream has

@@ -17,3 +17,4 @@ mod requests;
 mod shutdown;
 mod sockets;
 mod streams;
+mod together;

@@ -6,18 +6,23 @@
 use std::{
     collections::BTreeSet,
     io,
+    net::TcpStream,
     os::fd::AsRawFd,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
-    task::Waker,
+    task::{Poll, Waker},
     time::Duration,
 };
 
-use mio::{Events, Interest, Poll, Registry, Token, unix::SourceFd};
+use mio::{Events, Interest, Registry, Token, unix::SourceFd};
 use tokio::{io::unix::AsyncFd, task::yield_now};
 
+use super::{
+    outbox::{Addressee, Outbox},
+    slot::{ERROR, READ, Slot, WRITE},
+};
 use crate::{
     hub::wait::wake_each,
     per_runtime::PerRuntime,
@@ -28,6 +33,8 @@ use crate::{
 pub(super) struct Poller {
     registry: Registry,
     places: Mutex<Places>,
+    /// What the streams send together.
+    outbox: Outbox<Address>,
     /// Set once the runtime is gone, so that no task is woken any more.
     over: AtomicBool,
 }
@@ -52,26 +59,15 @@ struct Piece {
 
 const SLOTS: usize = u64::BITS as usize;
 
-#[derive(Default)]
-struct Slot {
-    /// What the socket is ready for ([`READ`], [`WRITE`]), whether it has [failed](ERROR), whether its task waits to write
-    /// ([`WANTS_WRITE`]), whether a waker is [parked](PARKED), and in the upper bits, a count of the notes.
-    ready: AtomicU32,
-    /// The task that waits.
-    waker: Mutex<Option<Waker>>,
-}
+/// A slot that is taken, with its socket.
+pub(super) struct Seat(Address);
 
-pub(super) const READ: u32 = 1;
-pub(super) const WRITE: u32 = 2;
-const WANTS_WRITE: u32 = 4;
-const PARKED: u32 = 8;
-pub(super) const ERROR: u32 = 16;
-const NOTE: u32 = 32;
-
-/// A slot that is taken.
-pub(super) struct Seat {
+/// Names a slot, and the socket that is in it now.
+#[derive(Clone)]
+pub(super) struct Address {
     piece: Arc<Piece>,
     index: u8,
+    generation: u32,
 }
 
 static POLLERS: PerRuntime<Poller> = PerRuntime::new();
@@ -85,20 +81,22 @@ impl Poller {
         let (poller, fd) = POLLERS.current(
             |poller: &Self| poller.over.load(Ordering::Acquire),
             || {
-                let poll = Poll::new()?;
+                let poll = mio::Poll::new()?;
                 let registry = poll.registry().try_clone()?;
-                let poller = Self { registry, places: Mutex::default(), over: AtomicBool::new(false) };
+                let (places, outbox, over) = (Mutex::default(), Outbox::new(), AtomicBool::new(false));
+                let poller = Self { registry, places, outbox, over };
                 io::Result::Ok((poller, file_of(poll)?))
             },
         )?;
         if let Some(fd) = fd {
             tokio::spawn(Driver(poller.clone()).drive(fd));
+            tokio::spawn(Postman(poller.clone()).work());
         }
         Ok(poller)
     }
 
-    /// Takes a slot.
-    pub(super) fn enter(self: &Arc<Self>) -> Seat {
+    /// Takes a slot for a socket.
+    pub(super) fn enter(self: &Arc<Self>, socket: TcpStream) -> Seat {
         let mut places = lock(&self.places);
         let number = places.room.first().copied().unwrap_or_else(|| places.add(self));
         let index = places.taken[number].trailing_ones();
@@ -108,9 +106,9 @@ impl Poller {
         }
         let piece = places.pieces[number].clone().expect("only pieces that are there have room");
         drop(places);
-        piece.slots[index as usize].ready.store(WRITE, Ordering::Release);
+        let generation = piece.slots[index as usize].enter(socket);
         // It is below 64.
-        Seat { piece, index: index as u8 }
+        Seat(Address { piece, index: index as u8, generation })
     }
 
     fn leave(&self, number: usize, index: u8) {
@@ -132,11 +130,7 @@ impl Poller {
     fn note(&self, token: Token, kind: u32) -> Option<Waker> {
         let Token(token) = token;
         let piece = lock(&self.places).pieces.get(token / SLOTS)?.clone()?;
-        let slot = &piece.slots[token % SLOTS];
-        let noted = |ready: u32| Some((ready | kind).wrapping_add(NOTE));
-        let before = slot.ready.fetch_update(Ordering::AcqRel, Ordering::Acquire, noted).unwrap_or(0);
-        let is_awaited = kind & READ > 0 || before & WANTS_WRITE > 0;
-        if is_awaited { slot.take() } else { None }
+        piece.slots[token % SLOTS].note(kind)
     }
 
     /// Returns an error if the runtime is gone, so that no task is woken any more.
@@ -152,15 +146,7 @@ impl Poller {
         self.over.store(true, Ordering::Release);
         let pieces: Vec<_> = lock(&self.places).pieces.iter().flatten().cloned().collect();
         let slots = pieces.iter().flat_map(|piece| &piece.slots);
-        wake_each(slots.filter_map(Slot::take));
-    }
-}
-
-impl Slot {
-    fn take(&self) -> Option<Waker> {
-        let mut parked = lock(&self.waker);
-        self.ready.fetch_and(!PARKED, Ordering::AcqRel);
-        parked.take()
+        wake_each(slots.filter_map(Slot::take_waker));
     }
 }
 
@@ -185,83 +171,138 @@ impl Places {
     }
 }
 
-impl Seat {
+impl Address {
+    #[inline]
     fn slot(&self) -> &Slot {
         &self.piece.slots[usize::from(self.index)]
+    }
+
+    fn poller(&self) -> &Poller {
+        &self.piece.poller
     }
 
     fn token(&self) -> Token {
         Token(self.piece.number * SLOTS + usize::from(self.index))
     }
+}
 
-    fn registry(&self) -> &Registry {
-        &self.piece.poller.registry
+impl Addressee for Address {
+    fn send(&self, bytes: &[u8]) -> Option<Waker> {
+        self.slot().send_posted(self.generation, bytes)
+    }
+}
+
+impl Seat {
+    /// Returns where posts for the socket go.
+    #[cfg(test)]
+    pub(super) fn address(&self) -> Address {
+        self.0.clone()
+    }
+
+    /// Returns the number of the slot.
+    #[cfg(test)]
+    pub(super) fn number(&self) -> usize {
+        self.0.token().0
+    }
+
+    /// Does something with the socket.
+    #[inline]
+    pub(super) fn with_socket<R>(&self, work: impl FnOnce(&TcpStream) -> io::Result<R>) -> io::Result<R> {
+        self.0.slot().with_socket(work)
+    }
+
+    /// Takes the socket out.
+    pub(super) fn into_socket(self) -> io::Result<TcpStream> {
+        self.0.slot().take_socket()
     }
 
     /// Watches for data to read, and for the end of the connection.
-    pub(super) fn watch(&self, file: &impl AsRawFd) -> io::Result<()> {
-        self.registry().register(&mut SourceFd(&file.as_raw_fd()), self.token(), Interest::READABLE)
+    pub(super) fn watch(&self) -> io::Result<()> {
+        self.with_file(|registry, file, token| registry.register(file, token, Interest::READABLE))
     }
 
     /// Also watches for room to write.
-    pub(super) fn watch_writes(&self, file: &impl AsRawFd) -> io::Result<()> {
+    pub(super) fn watch_writes(&self) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.registry().reregister(&mut SourceFd(&file.as_raw_fd()), self.token(), interest)
+        self.with_file(|registry, file, token| registry.reregister(file, token, interest))
     }
 
     /// Stops watching. Closing the file does the same. If another process has inherited the file, the poll may still report
     /// it for a while. The next socket in the slot then finds that it is not ready.
-    pub(super) fn unwatch(&self, file: &impl AsRawFd) -> io::Result<()> {
-        self.registry().deregister(&mut SourceFd(&file.as_raw_fd()))
+    pub(super) fn unwatch(&self) -> io::Result<()> {
+        self.with_file(|registry, file, _| registry.deregister(file))
+    }
+
+    fn with_file(&self, work: impl FnOnce(&Registry, &mut SourceFd<'_>, Token) -> io::Result<()>) -> io::Result<()> {
+        let (registry, token) = (&self.0.poller().registry, self.0.token());
+        self.with_socket(|socket| work(registry, &mut SourceFd(&socket.as_raw_fd()), token))
     }
 
     /// Returns a note that the socket is ready for what `kind` says. If there is none, parks the waker.
     #[inline]
     pub(super) fn ready(&self, kind: u32, waker: &Waker) -> io::Result<Option<u32>> {
-        let slot = self.slot();
-        let ready = slot.ready.load(Ordering::Acquire);
-        if ready & kind > 0 {
-            return Ok(Some(ready));
+        if let Some(note) = self.0.slot().noted(kind) {
+            return Ok(Some(note));
         }
-        self.piece.poller.alive()?;
-        let waits = if kind == WRITE { PARKED | WANTS_WRITE } else { PARKED };
-        let mut parked = lock(&slot.waker);
-        let before = match &*parked {
-            Some(parked) if parked.will_wake(waker) => None,
-            _ => parked.replace(waker.clone()),
-        };
-        slot.ready.fetch_or(waits, Ordering::AcqRel);
-        drop(parked);
-        drop(before);
+        self.0.poller().alive()?;
+        self.0.slot().park(kind, waker);
         // A note, or the end of the runtime, that came in between did not find the waker.
-        self.piece.poller.alive()?;
-        let ready = slot.ready.load(Ordering::Acquire);
-        Ok((ready & kind > 0).then_some(ready))
+        self.0.poller().alive()?;
+        Ok(self.0.slot().noted(kind))
     }
 
     /// Returns whether there is nothing to read and a waker is parked. Takes no lock.
     #[inline]
     pub(super) fn is_quiet(&self) -> bool {
-        self.slot().ready.load(Ordering::Acquire) & (READ | PARKED) == PARKED
+        self.0.slot().is_quiet()
     }
 
     /// Clears a note that turned out to be wrong, unless there is a newer one.
     pub(super) fn clear(&self, kind: u32, note: u32) {
-        let clear = |ready: u32| (ready / NOTE == note / NOTE).then_some(ready & !kind);
-        let _ = self.slot().ready.fetch_update(Ordering::AcqRel, Ordering::Acquire, clear);
+        self.0.slot().clear(kind, note);
+    }
+
+    /// Lets others send these bytes. What was posted before must be [settled](Self::poll_posted). Returns `false` if nobody
+    /// would send them.
+    pub(super) fn post(&self, bytes: &[u8]) -> bool {
+        self.0.slot().set_posted();
+        let is_posted = self.0.poller().outbox.post(self.0.clone(), bytes);
+        if !is_posted {
+            self.0.slot().unset_posted();
+        }
+        is_posted
+    }
+
+    /// Sends what is posted now, unless another thread is just about to.
+    pub(super) fn send_posted(&self) {
+        if !self.0.slot().is_settled() {
+            self.0.poller().outbox.flush();
+        }
+    }
+
+    /// Waits until what was posted is sent. Returns what the socket did not take, if anything.
+    #[inline]
+    pub(super) fn poll_posted(&self, waker: &Waker) -> Poll<io::Result<Option<Vec<u8>>>> {
+        let slot = self.0.slot();
+        if slot.is_settled() {
+            return Poll::Ready(Ok(None));
+        }
+        if slot.park_posted(waker) { Poll::Pending } else { Poll::Ready(slot.take_returned()) }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let waker = self.slot().take();
-        drop(waker);
-        self.piece.poller.leave(self.piece.number, self.index);
+        self.send_posted();
+        let Address { piece, index, .. } = &self.0;
+        let socket = self.0.slot().leave();
+        piece.poller.leave(piece.number, *index);
+        drop(socket);
     }
 }
 
 #[allow(deprecated, reason = "what replaces it is unsafe, as not every type keeps its file; a poll does")]
-fn file_of(poll: Poll) -> io::Result<AsyncFd<Poll>> {
+fn file_of(poll: mio::Poll) -> io::Result<AsyncFd<mio::Poll>> {
     AsyncFd::with_interest(poll, tokio::io::Interest::READABLE)
 }
 
@@ -269,7 +310,7 @@ fn file_of(poll: Poll) -> io::Result<AsyncFd<Poll>> {
 struct Driver(Arc<Poller>);
 
 impl Driver {
-    async fn drive(self, mut fd: AsyncFd<Poll>) {
+    async fn drive(self, mut fd: AsyncFd<mio::Poll>) {
         let mut events = Events::with_capacity(AT_ONCE);
         while let Ok(mut ready) = fd.readable_mut().await {
             let asked = ready.get_inner_mut().poll(&mut events, Some(Duration::ZERO));
@@ -289,6 +330,21 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         self.0.end();
+    }
+}
+
+/// The task that sends what was posted. It ends with its runtime.
+struct Postman(Arc<Poller>);
+
+impl Postman {
+    async fn work(self) {
+        self.0.outbox.work().await;
+    }
+}
+
+impl Drop for Postman {
+    fn drop(&mut self) {
+        self.0.outbox.close();
     }
 }
 

@@ -12,10 +12,12 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::poller::{ERROR, Poller, READ, Seat, WRITE};
+use super::{
+    poller::{Poller, Seat},
+    slot::{ERROR, READ, WRITE},
+};
 
 pub(in crate::server) struct Light {
-    tcp: net::TcpStream,
     seat: Seat,
     /// Whether the poll also watches for room to write. It does so once a write has found none.
     watches_writes: bool,
@@ -26,16 +28,16 @@ impl Light {
     /// socket to it.
     pub(super) fn new(tcp: TcpStream) -> io::Result<Result<Self, TcpStream>> {
         let Ok(poller) = Poller::current() else { return Ok(Err(tcp)) };
-        let (tcp, seat) = (tcp.into_std()?, poller.enter());
-        match seat.watch(&tcp) {
-            Ok(()) => Ok(Ok(Self { tcp, seat, watches_writes: false })),
-            Err(_) => TcpStream::from_std(tcp).map(Err),
+        let seat = poller.enter(tcp.into_std()?);
+        match seat.watch() {
+            Ok(()) => Ok(Ok(Self { seat, watches_writes: false })),
+            Err(_) => TcpStream::from_std(seat.into_socket()?).map(Err),
         }
     }
 
     pub(super) fn into_tcp(self) -> io::Result<TcpStream> {
-        self.seat.unwatch(&self.tcp)?;
-        TcpStream::from_std(self.tcp)
+        self.seat.unwatch()?;
+        TcpStream::from_std(self.seat.into_socket()?)
     }
 
     /// Returns `true` if there is nothing to read and the task that polled the socket last will be woken once there is.
@@ -48,6 +50,23 @@ impl Light {
         self.poll_io(cx, ERROR, |tcp| Err(tcp.take_error()?.unwrap_or_else(|| io::ErrorKind::WouldBlock.into())))
     }
 
+    /// Lets the bytes be sent together with those of other sockets. Before anything else is written, wait for
+    /// [`poll_posted`](Self::poll_posted). Returns `false` if that is not possible.
+    pub(in crate::server) fn post(&self, bytes: &[u8]) -> bool {
+        self.seat.post(bytes)
+    }
+
+    /// Sends what is posted now, unless another thread is just about to.
+    pub(in crate::server) fn send_posted(&self) {
+        self.seat.send_posted();
+    }
+
+    /// Waits until what was posted is sent. Returns what the socket did not take, if anything.
+    #[inline]
+    pub(in crate::server) fn poll_posted(&self, cx: &Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>> {
+        self.seat.poll_posted(cx.waker())
+    }
+
     /// Repeats an operation that may block until it succeeds, or until the socket is not ready.
     fn poll_io<R>(
         &mut self,
@@ -57,11 +76,11 @@ impl Light {
     ) -> Poll<io::Result<R>> {
         loop {
             let Some(ready) = self.seat.ready(kind, cx.waker())? else { return Poll::Pending };
-            match work(&self.tcp) {
+            match self.seat.with_socket(&mut work) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.seat.clear(kind, ready);
                     if kind == WRITE && !self.watches_writes {
-                        self.seat.watch_writes(&self.tcp)?;
+                        self.seat.watch_writes()?;
                         self.watches_writes = true;
                     }
                 }
@@ -100,7 +119,7 @@ impl AsyncWrite for Light {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.tcp.shutdown(Shutdown::Write))
+        Poll::Ready(self.seat.with_socket(|tcp| tcp.shutdown(Shutdown::Write)))
     }
 }
 
