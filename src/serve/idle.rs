@@ -99,7 +99,7 @@ impl Idle {
             since => i128::from(now) - i128::from(self.tick) + (i128::from(since) << interval.unit()),
         };
         let is_over = waited >= i128::from(interval.0.get());
-        // What follows an interval is sent at once, and begins the next one.
+        // What follows an interval begins the next one. If nobody polls during that one, two follow each other.
         self.arm(interval, now, if is_over { 0 } else { waited }, cx.waker());
         if is_over { Poll::Ready(()) } else { Poll::Pending }
     }

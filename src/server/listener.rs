@@ -45,8 +45,8 @@ use super::socket_options::SocketOptions;
 ///         self.0.prepare(options);
 ///     }
 ///
-///     fn tune(tcp: &TcpStream, options: &SocketOptions) -> io::Result<()> {
-///         TcpListener::tune(tcp, options)
+///     fn tune(&self, tcp: &TcpStream, options: &SocketOptions) -> io::Result<()> {
+///         self.0.tune(tcp, options)
 ///     }
 /// }
 /// ```
@@ -95,7 +95,7 @@ pub trait Listener: Send + 'static {
     /// # Errors
     ///
     /// Returns an error if the connection can't be used. The server then drops it.
-    fn tune(io: &Self::Io, options: &SocketOptions) -> io::Result<()> {
+    fn tune(&self, io: &Self::Io, options: &SocketOptions) -> io::Result<()> {
         let _ = (io, options);
         Ok(())
     }
@@ -119,7 +119,7 @@ impl Listener for TcpListener {
         let _ = options.set(self);
     }
 
-    fn tune(tcp: &TcpStream, options: &SocketOptions) -> io::Result<()> {
+    fn tune(&self, tcp: &TcpStream, options: &SocketOptions) -> io::Result<()> {
         // A connection that was established before `prepare` has inherited nothing.
         if options.are_inherited(tcp) { Ok(()) } else { options.set(tcp) }
     }

@@ -121,7 +121,7 @@ impl<L: Listener, S: App, F> Serve<L, S, F> {
     /// [counts](super::Stats::handshake_errors) it.
     ///
     /// If your handlers need to know what the handshake found out, use
-    /// [`handshake_with_extension`](Self::handshake_with_extension).
+    /// [`handshake_with_extension`](Self::handshake_with_extension). A connection has one handshake: the last call counts.
     pub fn handshake<H, R, T>(self, handshake: H) -> Self
     where
         H: FnOnce(L::Io) -> R + Clone + Send + 'static,
@@ -293,7 +293,7 @@ impl Future for ServeFuture {
 async fn accept<L: Listener>(server: &Server, listener: &mut L, options: &SocketOptions) -> (L::Io, L::Addr) {
     loop {
         match listener.accept().await {
-            Ok((io, peer)) if L::tune(&io, options).is_ok() => return (io, peer),
+            Ok((io, peer)) if listener.tune(&io, options).is_ok() => return (io, peer),
             // The peer has already left.
             Ok(_) => {}
             Err(error) if is_of_peer(&error) => {}

@@ -108,7 +108,7 @@ mod tests {
         let (accepted, _) = Listener::accept(&mut listener).await.unwrap();
         assert_eq!(of(&accepted), (true, Some(STALL), (true, STALL), Duration::from_secs(5)));
         assert!(options().are_inherited(&accepted) && !options().are_inherited(&client));
-        <TcpListener as Listener>::tune(&client, &options()).unwrap();
+        listener.tune(&client, &options()).unwrap();
         assert_eq!(of(&client), of(&accepted));
     }
 
@@ -117,7 +117,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         for stall_timeout in [None, Some(Duration::ZERO)] {
-            <TcpListener as Listener>::tune(&client, &SocketOptions { stall_timeout }).unwrap();
+            listener.tune(&client, &SocketOptions { stall_timeout }).unwrap();
             assert_eq!(of(&client), (true, Some(MOST), (true, MOST), MOST / 3), "{stall_timeout:?}");
         }
     }
@@ -129,7 +129,7 @@ mod tests {
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         listener.prepare(&options());
         let (accepted, _) = Listener::accept(&mut listener).await.unwrap();
-        <TcpListener as Listener>::tune(&accepted, &options()).unwrap();
+        listener.tune(&accepted, &options()).unwrap();
         assert_eq!(of(&accepted), (true, Some(STALL), (true, STALL), Duration::from_secs(5)));
     }
 }

@@ -38,7 +38,8 @@ pub struct Stats {
     /// Failed attempts to accept a connection, usually because the process had no file descriptors left. Failures that the
     /// peer caused do not count.
     pub accept_errors: u64,
-    /// [Handshakes](super::Serve::handshake) that failed, or did not end within the [timeout](super::Builder::head_timeout).
+    /// [Handshakes](super::Serve::handshake) that failed, or did not end within the [timeout](super::Builder::head_timeout). One
+    /// that panics, or that a shutdown ends, does not count.
     pub handshake_errors: u64,
 }
 

@@ -242,8 +242,8 @@ impl Listener for Wrapping {
         self.0.local_addr()
     }
 
-    fn tune(tcp: &TcpStream, options: &SocketOptions) -> io::Result<()> {
-        TcpListener::tune(tcp, options)
+    fn tune(&self, tcp: &TcpStream, options: &SocketOptions) -> io::Result<()> {
+        self.0.tune(tcp, options)
     }
 }
 
