@@ -49,7 +49,7 @@ struct Post<A> {
 const SHARDS: usize = 8;
 
 /// How many posts are sent at once. More of them would save little, and take longer.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 
 /// After so many turns with a single post each, readers are no longer woken together.
 const LONELY: usize = 4;
