@@ -161,15 +161,15 @@ pub(crate) fn wake_each(wakers: impl IntoIterator<Item = Waker>) {
     while catch_unwind(AssertUnwindSafe(&mut wake_rest)).is_err() {}
 }
 
-/// Whether many tasks were woken together a moment ago. It is a guess.
+/// Whether many tasks were woken together a moment ago. It is a guess, on which only speed depends.
 #[cfg(not(loom))]
 static TOGETHER: AtomicBool = AtomicBool::new(false);
 
-/// So many tasks are many.
+/// This many tasks are many.
 #[cfg(not(loom))]
 const MANY: usize = 8;
 
-/// Wakes all of them, as [`wake_each`] does, for the same reason, so that they do the same.
+/// Wakes tasks that wait for the same thing, as [`wake_each`] does.
 #[cfg(not(loom))]
 pub(crate) fn wake_together(wakers: impl IntoIterator<Item = Waker>) {
     let mut woken = 0;

@@ -40,7 +40,7 @@ pin_project! {
         then: Then,
         // Whether the body has been polled.
         begun: bool,
-        // Whether another task has polled the stream than the one that it left hyper in. Its runtime may not run any more.
+        // Whether a task other than the first one has polled the stream. The runtime of the first one may no longer run.
         moved: bool,
         // Whether something has been written since the last flush.
         unflushed: bool,
@@ -129,7 +129,7 @@ where
         }
         let is_quiet = is_known && self.parts.as_ref().is_some_and(|parts| parts.io.is_quiet());
         if !is_quiet && self.as_mut().poll_read(cx).is_err() {
-            // What was posted may have failed for a reason that counts.
+            // Counts the failure of what was posted, if it timed out.
             let _ = self.poll_posted(cx);
             return Poll::Ready(Ended::Gone);
         }
@@ -248,7 +248,7 @@ where
         sent
     }
 
-    /// Notes that another task polls the stream. The one that was to send what is posted may not run any more.
+    /// Notes that another task polls the stream. The task that is to send what is posted may no longer run.
     fn moves(self: Pin<&mut Self>) {
         let this = self.project();
         if !mem::replace(this.moved, true)

@@ -1,8 +1,8 @@
 //! Sends what many streams have to say at once.
 //!
 //! The system's code for a write is long, and pushes that of a stream out of the processor's caches. So streams whose readers
-//! were woken together do not write one by one. Each *posts* its bytes here, and then the writes follow one another: as soon as
-//! there are a few of them, or, for the last ones, when a task of the runtime has its turn.
+//! were woken together do not write one by one. Each *posts* its bytes here, and the writes follow one another: once there are
+//! enough of them, in the task that has posted last, and otherwise in a task of the runtime.
 
 use std::{
     cell::Cell,
@@ -46,12 +46,13 @@ struct Post<A> {
     end: usize,
 }
 
+/// How many shards there are.
 const SHARDS: usize = 8;
 
-/// How many posts are sent at once. More of them would save little, and take longer.
+/// How many posts are sent at once. More would save little, and keep other tasks waiting for longer.
 const AT_ONCE: usize = 32;
 
-/// After so many turns with a single post each, readers are no longer woken together.
+/// After this many turns with a single post each, readers are no longer woken together.
 const LONELY: usize = 4;
 
 thread_local! {
