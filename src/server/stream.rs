@@ -145,7 +145,7 @@ where
     }
 
     /// Sends what is unsent, and then what the body has now. Pending means that the socket is full, or that the body waits
-    /// and everything has been flushed.
+    /// and everything has been flushed or posted.
     fn poll_batch(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.as_mut().poll_posted(cx))?;
         // The head is sent together with the first bytes of the body.

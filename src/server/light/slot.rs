@@ -7,7 +7,7 @@ use std::{
     task::Waker,
 };
 
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sync::{Mutex, lock};
 
 /// The slot of a socket. It may be free.
 #[derive(Default)]
@@ -126,7 +126,7 @@ impl Slot {
         self.take_waker_of(&mut lock(&self.held))
     }
 
-    fn take_waker_of(&self, held: &mut MutexGuard<'_, Held>) -> Option<Waker> {
+    fn take_waker_of(&self, held: &mut Held) -> Option<Waker> {
         self.ready.fetch_and(!PARKED, Ordering::AcqRel);
         held.waker.take()
     }
