@@ -1,15 +1,26 @@
-//! What a handshake found out, in the extensions of each request.
+//! What is known of a connection, in the extensions of each request on it.
 
 use std::task::{Context, Poll};
 
 use http::Request;
 use tower_service::Service;
 
-/// A service that puts a value into each request.
+/// The service of the layer [`PeerAddr`](super::PeerAddr): it puts a value into the extensions of each request.
 #[derive(Debug, Clone)]
-pub(super) struct Extended<S, E> {
-    pub(super) app: S,
-    pub(super) extension: E,
+pub struct Extended<S, E> {
+    app: S,
+    extension: E,
+}
+
+impl<S, E> Extended<S, E> {
+    pub(super) fn new(app: S, extension: E) -> Self {
+        Self { app, extension }
+    }
+
+    /// Wraps the service that gets the requests.
+    pub(super) fn wrap<T>(self, wrap: impl FnOnce(S) -> T) -> Extended<T, E> {
+        Extended { app: wrap(self.app), extension: self.extension }
+    }
 }
 
 impl<S, E, B> Service<Request<B>> for Extended<S, E>

@@ -1,10 +1,8 @@
 //! The address of a connection's peer.
 
-use std::task::{Context, Poll};
-
-use http::Request;
 use tower_layer::Layer;
-use tower_service::Service;
+
+use super::extended::Extended;
 
 /// The address of a connection's peer, which [`serve`](super::serve) puts into the extensions of each request. Behind a
 /// proxy, it is the address of the proxy, unless a [handshake](super::Serve::handshake_with_extension) returns another one. With
@@ -45,42 +43,9 @@ use tower_service::Service;
 pub struct PeerAddr<A>(pub A);
 
 impl<A: Clone, S> Layer<S> for PeerAddr<A> {
-    type Service = PeerAddrService<S, A>;
+    type Service = Extended<S, Self>;
 
     fn layer(&self, app: S) -> Self::Service {
-        PeerAddrService { app, peer: self.0.clone() }
-    }
-}
-
-/// The service of the layer [`PeerAddr`], which puts the address into each request.
-#[derive(Debug, Clone)]
-pub struct PeerAddrService<S, A> {
-    app: S,
-    peer: A,
-}
-
-impl<S, A> PeerAddrService<S, A> {
-    /// Wraps the service that gets the requests.
-    pub(super) fn wrap<T>(self, wrap: impl FnOnce(S) -> T) -> PeerAddrService<T, A> {
-        PeerAddrService { app: wrap(self.app), peer: self.peer }
-    }
-}
-
-impl<S, A, B> Service<Request<B>> for PeerAddrService<S, A>
-where
-    S: Service<Request<B>>,
-    A: Clone + Send + Sync + 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.app.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> S::Future {
-        request.extensions_mut().insert(PeerAddr(self.peer.clone()));
-        self.app.call(request)
+        Extended::new(app, self.clone())
     }
 }

@@ -16,12 +16,7 @@ use tokio::{
 use tower_layer::Layer;
 
 use super::{
-    app::App,
-    extended::Extended,
-    handle::Server,
-    listener::Listener,
-    peer::{PeerAddr, PeerAddrService},
-    socket_options::SocketOptions,
+    app::App, extended::Extended, handle::Server, listener::Listener, peer::PeerAddr, socket_options::SocketOptions,
 };
 use crate::publisher::Publisher;
 
@@ -38,7 +33,7 @@ pub struct Serve<L: Listener, S, F = Pending<()>> {
 }
 
 /// Spawns the task of a connection.
-type Spawn<L, S> = Box<dyn Fn(&Server, <L as Listener>::Io, PeerAddrService<S, <L as Listener>::Addr>) + Send>;
+type Spawn<L, S> = Box<dyn Fn(&Server, <L as Listener>::Io, Extended<S, PeerAddr<<L as Listener>::Addr>>) + Send>;
 
 /// The future of a [`Serve`].
 #[must_use = "futures do nothing unless you `.await` or poll them"]
@@ -191,14 +186,14 @@ impl<L: Listener, S: App, F> Serve<L, S, F> {
         self.begin_with(async move |io, app| {
             let (io, extension) = handshake(io).await?;
             // Inside, so that the value may be another `PeerAddr`.
-            Ok((io, app.wrap(|app| Extended { app, extension })))
+            Ok((io, app.wrap(|app| Extended::new(app, extension))))
         })
     }
 
     /// Begins each connection with a handshake, which gets the service for the requests, and returns the one to use.
     fn begin_with<H, R, T, A>(mut self, handshake: H) -> Self
     where
-        H: FnOnce(L::Io, PeerAddrService<S, L::Addr>) -> R + Clone + Send + 'static,
+        H: FnOnce(L::Io, Extended<S, PeerAddr<L::Addr>>) -> R + Clone + Send + 'static,
         R: Future<Output = io::Result<(T, A)>> + Send + 'static,
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         A: App,

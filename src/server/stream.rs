@@ -376,11 +376,14 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
-    use crate::{NotFound, SseService, server::PeerAddrService};
+    use crate::{
+        NotFound, SseService,
+        server::{Extended, PeerAddr},
+    };
 
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn an_idle_stream_is_small() {
-        assert!(size_of::<Stream<TcpStream, PeerAddrService<SseService<NotFound>, SocketAddr>>>() <= 304);
+        assert!(size_of::<Stream<TcpStream, Extended<SseService<NotFound>, PeerAddr<SocketAddr>>>>() <= 304);
     }
 }
